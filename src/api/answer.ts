@@ -1,0 +1,31 @@
+/** Which Content-Type (and companions) a frontend sends; the number travels in the answer record. */
+export const ContentKind = {
+  /** No Content-Type, for an empty body. */
+  none: 0,
+  /** `application/json` */
+  json: 1,
+  /** `text/plain; charset=utf-8` */
+  text: 2,
+  /** `text/plain; charset=utf-8` and `X-Content-Type-Options: nosniff`: Go's http.Error. */
+  textError: 3,
+  /** `text/html; charset=utf-8`: the body of a redirect of a GET. */
+  html: 4,
+} as const;
+export type ContentKind = (typeof ContentKind)[keyof typeof ContentKind];
+
+/** The head of an answer. The body's bytes travel beside it. */
+export interface AnswerHead {
+  /** HTTP status code. */
+  readonly status: number;
+  readonly contentKind: ContentKind;
+  /** Send `X-Etcd-Cluster-Id`. */
+  readonly hasClusterId: boolean;
+  /** Value of `X-Etcd-Index`, or -1: do not send. */
+  readonly etcdIndex: number;
+  /** Send `X-Raft-Index` and `X-Raft-Term`, as they stand when the answer leaves the core. */
+  readonly hasRaft: boolean;
+  /** Value of `Allow`; "" sends none. */
+  readonly allow: string;
+  /** Value of `Location` (latin1 bytes); "" sends none. */
+  readonly location: string;
+}

@@ -1,0 +1,34 @@
+/** What a log entry asks of the store. Numbers are on disk and on the wire: never reuse one. */
+export const CommandOp = {
+  set: 1,
+  create: 2,
+  update: 3,
+  compareAndSwap: 4,
+  delete: 5,
+  compareAndDelete: 6,
+  /** POST: `path` is the parent; the store names the child by the new index. */
+  createInOrder: 7,
+  /** The leader's clock: expire every node whose deadline is not later than `timeMs`. */
+  sync: 8,
+} as const;
+export type CommandOp = (typeof CommandOp)[keyof typeof CommandOp];
+
+/** A decoded command. Strings are bytes, one per character, see Node. */
+export interface Command {
+  readonly op: CommandOp;
+  /** Internal, cleaned: "/1/foo"; "/1" is the user's root. "" for sync. */
+  readonly path: string;
+  readonly value: string;
+  /** The new node is a directory (set, create, update, POST) or an empty directory may go (delete). */
+  readonly isDirectory: boolean;
+  readonly isRecursive: boolean;
+  readonly isRefresh: boolean;
+  /** Unix milliseconds, or PERMANENT (0). */
+  readonly expirationMs: number;
+  /** "" compares nothing. */
+  readonly prevValue: string;
+  /** 0 compares nothing. */
+  readonly prevIndex: number;
+  /** When the member that took the request took it, Unix milliseconds. The store knows no other clock. */
+  readonly timeMs: number;
+}

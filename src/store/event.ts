@@ -1,0 +1,56 @@
+import type { Node } from "./node.js";
+
+/** Also the wire names, indexed by `Action`. */
+export const ACTION_NAMES = [
+  "get",
+  "create",
+  "set",
+  "update",
+  "delete",
+  "compareAndSwap",
+  "compareAndDelete",
+  "expire",
+] as const;
+
+export const Action = {
+  get: 0,
+  create: 1,
+  set: 2,
+  update: 3,
+  delete: 4,
+  compareAndSwap: 5,
+  compareAndDelete: 6,
+  expire: 7,
+} as const;
+export type Action = (typeof Action)[keyof typeof Action];
+
+/** One change of the store: what the writer is answered, watchers are told, and the history keeps. */
+export class Event {
+  readonly action: Action;
+  /** As the answer shows it. For delete, compareAndDelete and expire a node without a value to show. */
+  readonly node: Node;
+  readonly prevNode: Node | undefined;
+  /** The time the log entry carries, Unix milliseconds: remaining TTLs in the event are relative to it. */
+  readonly timeMs: number;
+  /** A TTL refresh takes an index and a place in the history, and wakes no watcher. */
+  readonly isRefresh: boolean;
+
+  constructor(
+    action: Action,
+    node: Node,
+    prevNode: Node | undefined,
+    timeMs: number,
+    isRefresh: boolean,
+  ) {
+    this.action = action;
+    this.node = node;
+    this.prevNode = prevNode;
+    this.timeMs = timeMs;
+    this.isRefresh = isRefresh;
+  }
+
+  /** The etcd index of the change. */
+  get index(): number {
+    return this.node.modifiedIndex;
+  }
+}

@@ -1,0 +1,41 @@
+/** Why the store did not do what it was asked; nothing is broken. Codes are etcd v2's error codes. */
+export const ErrorCode = {
+  keyNotFound: 100,
+  compareFailed: 101,
+  notFile: 102,
+  notDirectory: 104,
+  nodeExists: 105,
+  rootReadOnly: 107,
+  directoryNotEmpty: 108,
+  unauthorized: 110,
+  prevValueRequired: 201,
+  ttlNotNumber: 202,
+  indexNotNumber: 203,
+  invalidField: 209,
+  invalidForm: 210,
+  refreshValue: 211,
+  refreshTtlRequired: 212,
+  raftInternal: 300,
+  leaderElect: 301,
+  watcherCleared: 400,
+  eventIndexCleared: 401,
+} as const;
+export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
+
+/**
+ * A value, not an exception: a failing compare-and-swap is ordinary traffic, and capturing a stack costs
+ * more than the whole operation.
+ */
+export class Refusal {
+  readonly code: ErrorCode;
+  /** Bytes, one per character, as paths are; name spaces still on: "/1/foo". May be "". */
+  readonly cause: string;
+  /** The store's index when it refused; 0 where the request never reached the store. */
+  readonly index: number;
+
+  constructor(code: ErrorCode, cause: string, index: number) {
+    this.code = code;
+    this.cause = cause;
+    this.index = index;
+  }
+}

@@ -1,0 +1,21 @@
+// Runs every compiled test file (or those whose path contains one of the arguments). Given a folder,
+// Node 20's own runner would run the helpers too.
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+
+const root = new URL("../dist/test/", import.meta.url).pathname;
+const wanted = process.argv.slice(2);
+const files = readdirSync(root, { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".test.js"))
+  .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
+  .sort()
+  .map((name) => join(root, name));
+if (files.length === 0) {
+  process.stderr.write(`No test file matches ${wanted.join(" ")}\n`);
+  process.exit(1);
+}
+const run = spawnSync(process.execPath, ["--test", "--test-concurrency=2", ...files], {
+  stdio: "inherit",
+});
+process.exit(run.status ?? 1);
