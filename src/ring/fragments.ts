@@ -45,6 +45,15 @@ export class Outlet {
     return this.#queuedBytes;
   }
 
+  /**
+   * Whether publish() would move something that is queued. Part of what an owner looks at before it
+   * parks: the consumer may have made room, and rung, while the owner was still awake.
+   */
+  canMove(): boolean {
+    const first = this.#queue[0];
+    return first !== undefined && this.#ring.hasRoom(this.#fragmentBytes(first));
+  }
+
   /** @param payloadBytesMax upper bound for what will be written before close() */
   open(payloadBytesMax: number): void {
     assert(payloadBytesMax <= MESSAGE_BYTES_MAX, "a message is at most MESSAGE_BYTES_MAX long");
@@ -83,6 +92,10 @@ export class Outlet {
     this.#ring.publish();
   }
 
+  #fragmentBytes(message: Queued): number {
+    return Math.min(message.payload.length - message.sent, this.#fragmentBytesMax);
+  }
+
   /** @returns whether the queue is empty now */
   #flush(): boolean {
     let done = 0;
@@ -98,7 +111,7 @@ export class Outlet {
     const { payload, type } = message;
     for (;;) {
       const rest = payload.length - message.sent;
-      const bytes = Math.min(rest, this.#fragmentBytesMax);
+      const bytes = this.#fragmentBytes(message);
       const at = this.#ring.reserve(bytes);
       if (at < 0) return false;
       payload.copy(this.#ring.bytes, at, message.sent, message.sent + bytes);

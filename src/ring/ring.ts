@@ -91,6 +91,14 @@ export class RingWriter extends RingMemory {
     return HEADER_BYTES;
   }
 
+  /** Whether reserve(payloadBytes) would succeed now, by a fresh look at the consumer. */
+  hasRoom(payloadBytes: number): boolean {
+    const need = recordBytes(payloadBytes);
+    const toEnd = this.capacityBytes - (this.#tail & this.mask);
+    this.#headSeen = Atomics.load(this.control, HEAD);
+    return this.#fill() + need + (need > toEnd ? toEnd : 0) <= this.capacityBytes;
+  }
+
   /** Ends the record reserved last, with at most the bytes reserved. Not visible before publish(). */
   commit(type: number, payloadBytes: number): void {
     const word = (this.#tail & this.mask) >>> 2;

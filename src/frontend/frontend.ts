@@ -1,0 +1,61 @@
+import type { Method } from "../api/request.js";
+import type { AnswerRecord } from "../thread/records.js";
+
+/**
+ * One HTTP request waiting for its answer: what a frontend implementation gives the gateway. Byte views
+ * are valid during the call only. Calls after the client has gone do nothing.
+ */
+export interface Exchange {
+  /** The whole answer. */
+  answer(head: AnswerRecord, body: Uint8Array): void;
+  /** The start of an answer: status and headers leave at once, chunks follow. */
+  open(head: AnswerRecord, body: Uint8Array): void;
+  /** More of an open answer; `isEnd` completes it and leaves the connection usable. */
+  chunk(body: ChunkBody, isEnd: boolean): void;
+  /** Ends the connection in the middle of the answer. */
+  cut(): void;
+}
+
+/** One body for many exchanges: an implementation frames it once and keeps the result here. */
+export interface ChunkBody {
+  readonly bytes: Uint8Array;
+  framed: Buffer | undefined;
+  framedLast: Buffer | undefined;
+}
+
+/** What a frontend implementation may ask of its thread. */
+export interface Gateway {
+  /** @returns the request's id, for the calls below */
+  request(
+    exchange: Exchange,
+    method: Method,
+    path: string,
+    query: string,
+    contentType: string,
+    body: Uint8Array | undefined,
+    isBodyTooLarge: boolean,
+  ): number;
+  /** The client is gone before its answer was complete. */
+  abort(requestId: number): void;
+  /** The client takes its answer too slowly; nothing more until `resume`. Watches do not wait. */
+  hold(requestId: number): void;
+  resume(requestId: number): void;
+}
+
+/** A server on the client URLs. */
+export interface Frontend {
+  /** Host and port it listens on. @throws ListenError */
+  listen(host: string, port: number, isShared: boolean): Promise<number>;
+  listenUnix(path: string): Promise<void>;
+  /** Stops accepting; open exchanges go on. */
+  stopListening(): void;
+  /** Drops every connection and handle. */
+  close(): void;
+}
+
+/** A form longer than this is refused, as Go's http.Request.ParseForm does. */
+export const BODY_BYTES_MAX = 10 * 1024 * 1024;
+/** Answers above this size of unsent bytes hold their producer back. */
+export const STREAM_BACKLOG_BYTES_MAX = 1024 * 1024;
+/** Undelivered events after which a slow watch is cut off, as in etcd (v2store/watcher_hub.go). */
+export const STREAM_BACKLOG_EVENTS_MAX = 100;

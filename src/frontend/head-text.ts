@@ -1,0 +1,80 @@
+import { ContentKind } from "../api/answer.js";
+import type { AnswerRecord } from "../thread/records.js";
+
+const CORS_FIXED =
+  "Access-Control-Allow-Headers: accept, content-type, authorization\r\n" +
+  "Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n" +
+  "Access-Control-Allow-Origin: ";
+
+const CONTENT_TYPES: Readonly<Record<ContentKind, string>> = {
+  [ContentKind.none]: "",
+  [ContentKind.json]: "Content-Type: application/json\r\n",
+  [ContentKind.text]: "Content-Type: text/plain; charset=utf-8\r\n",
+  [ContentKind.textError]:
+    "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n",
+  [ContentKind.html]: "Content-Type: text/html; charset=utf-8\r\n",
+  [ContentKind.metrics]: "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
+};
+
+/**
+ * Renders the headers of answers as lines "Name: value\r\n". Everything but the indexes is the same
+ * from answer to answer, so it is put together once per kind.
+ */
+export class HeadText {
+  readonly #origins: ReadonlySet<string>;
+  readonly #clusterIdLine: string;
+  readonly #prefixes: string[] = [];
+
+  /** @param origins the CORS white list; "*" allows all, an empty one sends no CORS headers */
+  constructor(clusterId: bigint, origins: readonly string[]) {
+    this.#origins = new Set(origins);
+    this.#clusterIdLine = `X-Etcd-Cluster-Id: ${clusterId.toString(16)}\r\n`;
+    for (const kind of Object.values(ContentKind)) {
+      const base = this.#origins.has("*") ? `${CORS_FIXED}*\r\n` : "";
+      this.#prefixes[kind * 2] = base + CONTENT_TYPES[kind];
+      this.#prefixes[kind * 2 + 1] = base + CONTENT_TYPES[kind] + this.#clusterIdLine;
+    }
+  }
+
+  /** Whether answers depend on the request's Origin header. */
+  get needsOrigin(): boolean {
+    return this.#origins.size > 0 && !this.#origins.has("*");
+  }
+
+  /** All headers but Date and Content-Length. Ends in "\r\n" unless it is empty. */
+  lines(head: AnswerRecord, origin: string): string {
+    let text = this.#prefixes[head.contentKind * 2 + (head.hasClusterId ? 1 : 0)] as string;
+    if (head.etcdIndex >= 0) text += `X-Etcd-Index: ${head.etcdIndex}\r\n`;
+    if (head.hasRaft) {
+      text += `X-Raft-Index: ${head.raftIndex}\r\nX-Raft-Term: ${head.raftTerm}\r\n`;
+    }
+    if (head.allow !== "") text += `Allow: ${head.allow}\r\n`;
+    if (head.location !== "") text += `Location: ${head.location}\r\n`;
+    if (origin !== "" && this.#origins.has(origin)) text += `${CORS_FIXED}${origin}\r\n`;
+    return text;
+  }
+}
+
+const STATUS_TEXTS: Readonly<Record<number, string>> = {
+  200: "200 OK",
+  201: "201 Created",
+  204: "204 No Content",
+  301: "301 Moved Permanently",
+  400: "400 Bad Request",
+  401: "401 Unauthorized",
+  403: "403 Forbidden",
+  404: "404 Not Found",
+  405: "405 Method Not Allowed",
+  409: "409 Conflict",
+  410: "410 Gone",
+  412: "412 Precondition Failed",
+  415: "415 Unsupported Media Type",
+  500: "500 Internal Server Error",
+  501: "501 Not Implemented",
+  502: "502 Bad Gateway",
+  503: "503 Service Unavailable",
+};
+
+export function statusText(status: number): string {
+  return STATUS_TEXTS[status] ?? `${status} Unknown`;
+}

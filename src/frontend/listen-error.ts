@@ -1,0 +1,10 @@
+import { RingdError } from "../lib/errors.js";
+
+export class ListenError extends RingdError {
+  override readonly name = "ListenError";
+  readonly code = "LISTEN_FAILED";
+
+  constructor(where: string, why: string) {
+    super(`Cannot listen on ${where}: ${why}`);
+  }
+}

@@ -1,0 +1,263 @@
+import { ContentKind } from "../api/answer.js";
+import { Method } from "../api/request.js";
+import type { Bell } from "../ring/bell.js";
+import { Inlet, Outlet } from "../ring/fragments.js";
+import type { RingReader, RingWriter } from "../ring/ring.js";
+import {
+  AnswerRecord,
+  AnswerType,
+  RequestType,
+  readChunk,
+  readNumber,
+  writeNumbers,
+  writeRequest,
+  writeRequestId,
+} from "../thread/records.js";
+import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
+
+/** Records taken from the answers ring before sockets get their turn again. */
+const BATCH_RECORDS = 1024;
+/** Requests waiting for room in the ring: above this, new ones are refused. */
+const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
+const REQUEST_ID_END = 2 ** 32;
+
+/** An answer the frontend's thread gives without asking the core. */
+export interface LocalAnswer {
+  readonly status: number;
+  readonly contentKind: ContentKind;
+  readonly body: string | Uint8Array;
+  readonly allow?: string;
+}
+
+export interface LocalRequest {
+  readonly method: Method;
+  readonly path: string;
+  readonly query: string;
+  readonly body: Uint8Array | undefined;
+}
+
+/** @returns undefined for a path that is the core's business */
+export type LocalHandler = (
+  request: LocalRequest,
+) => LocalAnswer | Promise<LocalAnswer> | undefined;
+
+const TOO_MANY_REQUESTS =
+  '{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: too many requests","index":0}\n';
+
+/**
+ * Carries requests of one frontend thread to the core and answers back.
+ *
+ * Socket callbacks only append to the requests ring; once per turn of the event loop everything is
+ * published together. While there is nothing to do the thread sleeps in its event loop, and the core's
+ * bell wakes it.
+ */
+export class RingGateway implements Gateway {
+  readonly #requests: Outlet;
+  readonly #answers: Inlet;
+  readonly #bell: Bell;
+  readonly #local: LocalHandler;
+  readonly #exchanges = new Map<number, Exchange>();
+  readonly #answer = new AnswerRecord();
+  readonly #onStartSnapshot: (term: number, index: number) => void;
+  #nextRequestId = 1;
+  #isFlushScheduled = false;
+  #isParked = false;
+  #isClosed = false;
+  readonly #flushBound: () => void;
+  readonly #hasWorkBound: () => boolean;
+
+  constructor(
+    requests: RingWriter,
+    answers: RingReader,
+    bell: Bell,
+    local: LocalHandler,
+    onStartSnapshot: (term: number, index: number) => void,
+  ) {
+    this.#requests = new Outlet(requests);
+    this.#answers = new Inlet(answers, (type, bytes, view, at, length) =>
+      this.#onMessage(type, bytes, view, at, length),
+    );
+    this.#bell = bell;
+    this.#local = local;
+    this.#onStartSnapshot = onStartSnapshot;
+    this.#flushBound = () => this.#flush();
+    this.#hasWorkBound = () => this.#answers.hasWork() || this.#requests.canMove();
+  }
+
+  /** Starts listening to the core. */
+  start(): void {
+    this.#park();
+  }
+
+  /** Requests without an answer yet, open watches included. */
+  get openExchanges(): number {
+    return this.#exchanges.size;
+  }
+
+  request(
+    exchange: Exchange,
+    method: Method,
+    path: string,
+    query: string,
+    contentType: string,
+    body: Uint8Array | undefined,
+    isBodyTooLarge: boolean,
+  ): number {
+    if (method === Method.options) {
+      this.#answerLocally(exchange, { status: 200, contentKind: ContentKind.none, body: "" });
+      return -1;
+    }
+    // Nearly everything is below /v2/, and none of that is local.
+    if (!path.startsWith("/v2/")) {
+      const local = this.#local({ method, path, query, body });
+      if (local instanceof Promise) {
+        local.then(
+          (answer) => this.#answerLocally(exchange, answer),
+          () => exchange.cut(),
+        );
+        return -1;
+      }
+      if (local !== undefined) {
+        this.#answerLocally(exchange, local);
+        return -1;
+      }
+    }
+    if (this.#requests.queuedBytes > QUEUED_BYTES_MAX) {
+      this.#answerLocally(exchange, {
+        status: 500,
+        contentKind: ContentKind.json,
+        body: TOO_MANY_REQUESTS,
+      });
+      return -1;
+    }
+    const id = this.#takeId();
+    this.#exchanges.set(id, exchange);
+    writeRequest(this.#requests, id, method, path, query, contentType, body, isBodyTooLarge);
+    this.#schedule();
+    return id;
+  }
+
+  abort(requestId: number): void {
+    if (!this.#exchanges.delete(requestId)) return;
+    writeRequestId(this.#requests, RequestType.abort, requestId);
+    this.#schedule();
+  }
+
+  hold(requestId: number): void {
+    writeRequestId(this.#requests, RequestType.hold, requestId);
+    this.#schedule();
+  }
+
+  resume(requestId: number): void {
+    writeRequestId(this.#requests, RequestType.resume, requestId);
+    this.#schedule();
+  }
+
+  /** Tells the core something that is not a request: `stop`, `snapshotDone`. */
+  control(type: number, ...numbers: readonly number[]): void {
+    writeNumbers(this.#requests, type, ...numbers);
+    this.#schedule();
+  }
+
+  /** Ends every open exchange and stops listening to the core. */
+  close(): void {
+    this.#isClosed = true;
+    for (const exchange of this.#exchanges.values()) exchange.cut();
+    this.#exchanges.clear();
+  }
+
+  #takeId(): number {
+    let id = this.#nextRequestId;
+    // After 2^32 requests an old watch may still hold a number.
+    while (this.#exchanges.has(id)) id = id + 1 === REQUEST_ID_END ? 1 : id + 1;
+    this.#nextRequestId = id + 1 === REQUEST_ID_END ? 1 : id + 1;
+    return id;
+  }
+
+  #schedule(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    setImmediate(this.#flushBound); // After all sockets that became readable in this turn.
+  }
+
+  #flush(): void {
+    this.#isFlushScheduled = false;
+    this.#requests.publish();
+    this.#drain();
+  }
+
+  #drain(): void {
+    if (this.#answers.drain(BATCH_RECORDS) === BATCH_RECORDS) this.#schedule();
+    this.#park();
+  }
+
+  #park(): void {
+    if (this.#isParked || this.#isClosed) return;
+    const rung = this.#bell.parkAsync(this.#hasWorkBound);
+    if (rung === undefined) {
+      this.#schedule();
+      return;
+    }
+    this.#isParked = true;
+    void rung.then(() => {
+      this.#isParked = false;
+      // The bell also tells of room in the requests ring.
+      this.#requests.publish();
+      this.#drain();
+    });
+  }
+
+  #answerLocally(exchange: Exchange, local: LocalAnswer): void {
+    const head = new AnswerRecord();
+    head.status = local.status;
+    head.contentKind = local.contentKind;
+    head.allow = local.allow ?? "";
+    exchange.answer(head, typeof local.body === "string" ? Buffer.from(local.body) : local.body);
+  }
+
+  #onMessage(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {
+    if (type === AnswerType.answer) this.#onAnswer(bytes, view, at);
+    else if (type === AnswerType.chunk) this.#onChunk(bytes, view, at, length);
+    else if (type === AnswerType.cut) this.#onCut(view, at, length);
+    else if (type === AnswerType.startSnapshot) {
+      this.#onStartSnapshot(readNumber(view, at, 0), readNumber(view, at, 1));
+    }
+  }
+
+  #onAnswer(bytes: Buffer, view: DataView, at: number): void {
+    const head = this.#answer;
+    head.read(bytes, view, at);
+    const exchange = this.#exchanges.get(head.requestId);
+    if (exchange === undefined) return; // The client has gone.
+    const body = new Uint8Array(bytes.buffer, bytes.byteOffset + head.bodyAt, head.bodyBytes);
+    if (head.isOpen) {
+      exchange.open(head, body);
+      return;
+    }
+    this.#exchanges.delete(head.requestId);
+    exchange.answer(head, body);
+  }
+
+  #onChunk(bytes: Buffer, view: DataView, at: number, length: number): void {
+    const { requestIds, isEnd, bodyAt, bodyBytes } = readChunk(view, at, length);
+    const body: ChunkBody = {
+      bytes: new Uint8Array(bytes.buffer, bytes.byteOffset + bodyAt, bodyBytes),
+      framed: undefined,
+      framedLast: undefined,
+    };
+    for (const id of requestIds) {
+      const exchange = this.#exchanges.get(id);
+      if (exchange === undefined) continue;
+      if (isEnd) this.#exchanges.delete(id);
+      exchange.chunk(body, isEnd);
+    }
+  }
+
+  #onCut(view: DataView, at: number, length: number): void {
+    for (const id of readChunk(view, at, length).requestIds) {
+      const exchange = this.#exchanges.get(id);
+      this.#exchanges.delete(id);
+      exchange?.cut();
+    }
+  }
+}
