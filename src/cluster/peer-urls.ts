@@ -1,4 +1,4 @@
-import { goQuote } from "../lib/go-text.js";
+import { goQuote, goQuoteBytes } from "../lib/go-text.js";
 
 /** A list of URLs as members carry it, or why it cannot be one, in etcd's words. */
 export type UrlList =
@@ -104,9 +104,7 @@ function hostError(host: string): string | undefined {
     const char = host.charAt(i);
     if (char === "%") {
       // Only bytes beyond ASCII, and the "%25" before an IPv6 zone, may be escaped in a host.
-      const escaped = host.slice(i, i + 3);
-      if (!/^%([89a-f][0-9a-f]|25)$/i.test(escaped))
-        return `invalid URL escape ${goQuote(escaped)}`;
+      if (!/^%([89a-f][0-9a-f]|25)/i.test(host.slice(i))) return escapeMessage(host, i);
       i += 2;
     } else if (char < "\u0080" && !/[A-Za-z0-9\-_.~!$&'()*+,;=:[\]<>"]/.test(char)) {
       return `invalid character ${goQuote(char)} in host name`;
@@ -122,8 +120,13 @@ function userError(user: string): string | undefined {
 
 /** The first "%" that is not followed by two hexadecimal digits. */
 function escapeError(text: string): string | undefined {
-  const wrong = /%(?![0-9a-fA-F]{2}).{0,2}/su.exec(text)?.[0];
-  return wrong === undefined ? undefined : `invalid URL escape ${goQuote(wrong)}`;
+  const at = text.search(/%(?![0-9a-fA-F]{2})/);
+  return at < 0 ? undefined : escapeMessage(text, at);
+}
+
+/** Go shows three bytes, even where they cut a character. */
+function escapeMessage(text: string, at: number): string {
+  return `invalid URL escape ${goQuoteBytes(Buffer.from(text.slice(at)).subarray(0, 3))}`;
 }
 
 /** Go's net.SplitHostPort accepts it: one colon, or an address in brackets and a colon. */

@@ -54,6 +54,21 @@ export function goQuote(text: string): string {
   return `"${text.replace(QUOTE_SPECIAL, quoteEscape)}"`;
 }
 
+/** `%q` of bytes: those that are not UTF-8 show as `\xNN`. */
+export function goQuoteBytes(bytes: Buffer): string {
+  let quoted = "";
+  for (let at = 0; at < bytes.length; ) {
+    const lead = bytes.readUInt8(at);
+    const width = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    const char = bytes.subarray(at, at + width);
+    const text = char.toString("utf8");
+    const isText = Buffer.from(text).equals(char);
+    quoted += isText ? goQuote(text).slice(1, -1) : `\\x${hex(lead, 2)}`;
+    at += isText ? char.length : 1;
+  }
+  return `"${quoted}"`;
+}
+
 function quoteEscape(char: string): string {
   const short = QUOTE_SHORT[char];
   if (short !== undefined) return short;

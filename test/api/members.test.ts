@@ -204,6 +204,7 @@ const BAD_BODIES: readonly (readonly [string, string])[] = [
   ],
   ['{"peerURLs":[":x"]}', 'parse ":x": missing protocol scheme'],
   ['{"peerURLs":["http://%zz:1"]}', 'parse "http://%zz:1": invalid URL escape "%zz"'],
+  ['{"peerURLs":["http://%<é:1"]}', 'parse "http://%<é:1": invalid URL escape "%<\\xc3"'],
   ['{"peerURLs":["http://a b:1"]}', 'parse "http://a b:1": invalid character " " in host name'],
   ['{"peerURLs":["http://a:1%zz"]}', 'parse "http://a:1%zz": invalid port ":1%zz" after host'],
   ['{"peerURLs":["http://a:1/%zz"]}', 'parse "http://a:1/%zz": invalid URL escape "%zz"'],
