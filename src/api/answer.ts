@@ -10,8 +10,10 @@ export const ContentKind = {
   textError: 3,
   /** `text/html; charset=utf-8`: the body of a redirect of a GET. */
   html: 4,
-  /** `text/plain; version=0.0.4; charset=utf-8`: Prometheus text format. */
+  /** `text/plain; version=0.0.4; charset=utf-8`: Prometheus's text format. */
   metrics: 5,
+  /** `application/json; charset=utf-8`: Go's expvar. */
+  jsonUtf8: 6,
 } as const;
 export type ContentKind = (typeof ContentKind)[keyof typeof ContentKind];
 

@@ -14,6 +14,7 @@ const CONTENT_TYPES: Readonly<Record<ContentKind, string>> = {
     "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n",
   [ContentKind.html]: "Content-Type: text/html; charset=utf-8\r\n",
   [ContentKind.metrics]: "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
+  [ContentKind.jsonUtf8]: "Content-Type: application/json; charset=utf-8\r\n",
 };
 
 /**

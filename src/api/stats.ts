@@ -1,0 +1,168 @@
+import { formatId } from "../cluster/ids.js";
+import { compareBytes } from "../cluster/peer-urls.js";
+import { goDuration, goJsonString, goTimestamp } from "../lib/go-text.js";
+import { ContentKind } from "./answer.js";
+import { type Answer, messageAnswer, plainAnswer, refuseMethod } from "./plain.js";
+import { type ApiRequest, Method } from "./request.js";
+
+/** What a member says of itself. Times are Unix nanoseconds. */
+export interface SelfStats {
+  readonly name: string;
+  readonly id: bigint;
+  readonly state: "StateFollower" | "StateCandidate" | "StateLeader" | "StatePreCandidate";
+  readonly startTimeNs: bigint;
+  /** 0 while there is none. */
+  readonly leaderId: bigint;
+  /** When that leader was first seen. */
+  readonly leaderStartTimeNs: bigint;
+  readonly nowNs: bigint;
+  readonly recvAppendRequests: number;
+  readonly recvRate: Rate;
+  readonly sendAppendRequests: number;
+  readonly sendRate: Rate;
+}
+
+/** What the leader measures of one follower, in milliseconds. */
+export interface FollowerStats {
+  readonly current: number;
+  readonly average: number;
+  readonly standardDeviation: number;
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly fail: number;
+  readonly success: number;
+}
+
+/** The counters of the store, in the order they are shown. */
+export const STORE_STATS = [
+  "getsSuccess",
+  "getsFail",
+  "setsSuccess",
+  "setsFail",
+  "deleteSuccess",
+  "deleteFail",
+  "updateSuccess",
+  "updateFail",
+  "createSuccess",
+  "createFail",
+  "compareAndSwapSuccess",
+  "compareAndSwapFail",
+  "compareAndDeleteSuccess",
+  "compareAndDeleteFail",
+  "expireCount",
+  "watchers",
+] as const;
+export type StoreStats = Readonly<Record<(typeof STORE_STATS)[number], number>>;
+
+/** `GET /v2/stats/self`. None of the stats bodies ends in a newline. */
+export function handleSelfStats(request: ApiRequest, stats: SelfStats): Answer {
+  return refuseMethod(request.method, [Method.get]) ?? json(selfStatsJson(stats));
+}
+
+/**
+ * `GET /v2/stats/leader`.
+ *
+ * @param followers by id as text; undefined on a member that is not the leader
+ */
+export function handleLeaderStats(
+  request: ApiRequest,
+  leaderId: bigint,
+  followers: ReadonlyMap<bigint, FollowerStats> | undefined,
+): Answer {
+  const refusal = refuseMethod(request.method, [Method.get]);
+  if (refusal !== undefined) return refusal;
+  if (followers === undefined) return messageAnswer(403, "not current leader");
+  const fields = [...followers]
+    .map(([id, stats]) => ({ id: formatId(id), stats }))
+    .sort((a, b) => compareBytes(a.id, b.id))
+    .map(({ id, stats }) => `"${id}":${followerJson(stats)}`);
+  return json(`{"leader":"${formatId(leaderId)}","followers":{${fields.join(",")}}}`);
+}
+
+/** `GET /v2/stats/store`. */
+export function handleStoreStats(request: ApiRequest, stats: StoreStats): Answer {
+  const refusal = refuseMethod(request.method, [Method.get]);
+  if (refusal !== undefined) return refusal;
+  return json(`{${STORE_STATS.map((name) => `"${name}":${stats[name]}`).join(",")}}`);
+}
+
+function json(body: string): Answer {
+  return plainAnswer(200, ContentKind.json, body);
+}
+
+function selfStatsJson(stats: SelfStats): string {
+  const leader = stats.leaderId === 0n ? "" : formatId(stats.leaderId);
+  const uptime = goDuration(stats.nowNs - stats.leaderStartTimeNs);
+  return (
+    `{"name":${goJsonString(stats.name)},"id":"${formatId(stats.id)}","state":"${stats.state}"` +
+    `,"startTime":"${goTimestamp(stats.startTimeNs)}","leaderInfo":{"leader":"${leader}"` +
+    `,"uptime":"${uptime}","startTime":"${goTimestamp(stats.leaderStartTimeNs)}"}` +
+    `,"recvAppendRequestCnt":${stats.recvAppendRequests}${rateJson("recv", stats.recvRate)}` +
+    `,"sendAppendRequestCnt":${stats.sendAppendRequests}${rateJson("send", stats.sendRate)}}`
+  );
+}
+
+/** A rate of 0 is left out. JavaScript and Go print floating-point numbers alike in JSON. */
+function rateJson(direction: "recv" | "send", rate: Rate): string {
+  const packages = rate.perSecond === 0 ? "" : `,"${direction}PkgRate":${rate.perSecond}`;
+  const bytes =
+    rate.bytesPerSecond === 0 ? "" : `,"${direction}BandwidthRate":${rate.bytesPerSecond}`;
+  return packages + bytes;
+}
+
+function followerJson(stats: FollowerStats): string {
+  return (
+    `{"latency":{"current":${stats.current},"average":${stats.average}` +
+    `,"standardDeviation":${stats.standardDeviation}` +
+    `,"minimum":${stats.minimum},"maximum":${stats.maximum}}` +
+    `,"counts":{"fail":${stats.fail},"success":${stats.success}}}`
+  );
+}
+
+/** Messages and bytes per second; both 0 when nothing is known. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly bytesPerSecond: number;
+}
+
+const WINDOW_MESSAGES_MAX = 200;
+const WINDOW_SILENCE_NS_MAX = 1_000_000_000n;
+const NO_RATE: Rate = { perSecond: 0, bytesPerSecond: 0 };
+
+/** The rate of the last 200 messages; nothing once there was silence for more than a second. */
+export class RateWindow {
+  /** Rings: slot `#count % WINDOW_MESSAGES_MAX` is written next. */
+  readonly #timesNs = new BigInt64Array(WINDOW_MESSAGES_MAX);
+  readonly #bytes = new Float64Array(WINDOW_MESSAGES_MAX);
+  #count = 0;
+  #bytesTotal = 0;
+
+  /** Times do not run backwards. */
+  add(timeNs: bigint, bytes: number): void {
+    const slot = this.#count % WINDOW_MESSAGES_MAX;
+    if (this.#count >= WINDOW_MESSAGES_MAX) this.#bytesTotal -= this.#bytes[slot] ?? 0;
+    this.#timesNs[slot] = timeNs;
+    this.#bytes[slot] = bytes;
+    this.#bytesTotal += bytes;
+    this.#count++;
+  }
+
+  rate(nowNs: bigint): Rate {
+    if (this.#count === 0) return NO_RATE;
+    const newestNs = this.#timesNs[(this.#count - 1) % WINDOW_MESSAGES_MAX] ?? 0n;
+    if (nowNs - newestNs > WINDOW_SILENCE_NS_MAX) {
+      this.#count = 0;
+      this.#bytesTotal = 0;
+      return NO_RATE;
+    }
+    const oldest = this.#count < WINDOW_MESSAGES_MAX ? 0 : this.#count % WINDOW_MESSAGES_MAX;
+    const seconds = Number(newestNs - (this.#timesNs[oldest] ?? 0n)) / 1e9;
+    // One message alone, or several within the clock's grain, have no rate.
+    if (seconds <= 0) return NO_RATE;
+    const messages = Math.min(this.#count, WINDOW_MESSAGES_MAX);
+    return {
+      perSecond: messages / seconds,
+      bytesPerSecond: this.#bytesTotal / seconds,
+    };
+  }
+}

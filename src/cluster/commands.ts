@@ -1,0 +1,83 @@
+import { goJsonString, goJsonStrings } from "../lib/go-text.js";
+import { type Command, CommandOp } from "../store/command.js";
+import { PERMANENT } from "../store/node.js";
+import type { ConfChange } from "./conf-change.js";
+import {
+  attributesPath,
+  memberPath,
+  raftAttributesPath,
+  removedMemberPath,
+  VERSION_PATH,
+} from "./paths.js";
+
+/**
+ * The store commands that keep the membership. On a fresh cluster they take the first indexes, in the
+ * order etcd writes them:
+ *
+ *   index  command                                          carried by
+ *   1..n   create  /0/members/<id>/raftAttributes           conf-change entries, one per first member
+ *   n+1..  set     /0/members/<id>/attributes               an entry of each member once it has started
+ *   last   set     /0/version                               an entry of the leader
+ *
+ * so with one member the first write of a user gets modifiedIndex 4.
+ *
+ * What the store does for a conf change; apply them in order, at the entry's place in the log. A
+ * removal writes twice and so takes two indexes.
+ */
+export function confChangeCommands(change: ConfChange, timeMs: number): readonly Command[] {
+  switch (change.kind) {
+    case "add":
+    case "update":
+      return [
+        command(
+          change.kind === "add" ? CommandOp.create : CommandOp.update,
+          raftAttributesPath(change.id),
+          `{"peerURLs":${goJsonStrings(change.peerUrls)}}`,
+          timeMs,
+        ),
+      ];
+    case "remove": {
+      const wholeDirectory = { isDirectory: true, isRecursive: true };
+      return [
+        {
+          ...command(CommandOp.delete, memberPath(change.id), "", timeMs),
+          ...wholeDirectory,
+        },
+        command(CommandOp.create, removedMemberPath(change.id), "", timeMs),
+      ];
+    }
+  }
+}
+
+/** A member tells the cluster its name and client URLs; proposed after every start until committed. */
+export function publishAttributesCommand(
+  id: bigint,
+  name: string,
+  clientUrls: readonly string[],
+  timeMs: number,
+): Command {
+  const fields: string[] = [];
+  if (name !== "") fields.push(`"name":${goJsonString(name)}`);
+  if (clientUrls.length > 0) fields.push(`"clientURLs":${goJsonStrings(clientUrls)}`);
+  return command(CommandOp.set, attributesPath(id), `{${fields.join(",")}}`, timeMs);
+}
+
+/** @param version "3.4.0" */
+export function setClusterVersionCommand(version: string, timeMs: number): Command {
+  return command(CommandOp.set, VERSION_PATH, version, timeMs);
+}
+
+function command(op: CommandOp, path: string, text: string, timeMs: number): Command {
+  return {
+    op,
+    path,
+    value: Buffer.from(text, "utf8").toString("latin1"),
+    isDirectory: false,
+    isRecursive: false,
+    isRefresh: false,
+    expirationMs: PERMANENT,
+    prevValue: "",
+    prevIndex: 0,
+    timeMs,
+  };
+}

@@ -1,0 +1,93 @@
+import { RingdError } from "../lib/errors.js";
+
+/** A change of the membership, as it travels in a raft log entry. */
+export type ConfChange =
+  | {
+      readonly kind: "add";
+      readonly id: bigint;
+      readonly peerUrls: readonly string[];
+    }
+  | { readonly kind: "remove"; readonly id: bigint }
+  | {
+      readonly kind: "update";
+      readonly id: bigint;
+      readonly peerUrls: readonly string[];
+    };
+
+/** Limit of one change, so that a decoder knows what to refuse. */
+export const PEER_URLS_MAX = 1024;
+export const PEER_URL_BYTES_MAX = 65_535;
+
+const VERSION = 1;
+const HEADER_BYTES = 12;
+const KIND_NUMBERS = { add: 1, remove: 2, update: 3 } as const;
+
+/** Bytes that are no conf change. */
+export class ConfChangeError extends RingdError {
+  override readonly name = "ConfChangeError";
+  readonly code = "CONF_CHANGE_DAMAGED";
+
+  constructor(reason: string) {
+    super(`Cannot read conf change: ${reason}`);
+  }
+}
+
+/**
+ * Payload of a conf-change entry. Integers are little-endian.
+ *
+ *   offset  bytes  field
+ *   0       1      version   1
+ *   1       1      kind      1 add, 2 remove, 3 update
+ *   2       2      count     of peer URLs; 0 for remove
+ *   4       8      id        of the member
+ *   12      -      count times: u16 length, then that many bytes of UTF-8
+ *
+ * The caller has checked `PEER_URLS_MAX` and `PEER_URL_BYTES_MAX`.
+ */
+export function encodeConfChange(change: ConfChange): Buffer {
+  const urls = (change.kind === "remove" ? [] : change.peerUrls).map((url) => Buffer.from(url));
+  const bytes = urls.reduce((sum, url) => sum + 2 + url.length, HEADER_BYTES);
+  const out = Buffer.alloc(bytes);
+  out.writeUInt8(VERSION, 0);
+  out.writeUInt8(KIND_NUMBERS[change.kind], 1);
+  out.writeUInt16LE(urls.length, 2);
+  out.writeBigUInt64LE(change.id, 4);
+  let at = HEADER_BYTES;
+  for (const url of urls) {
+    out.writeUInt16LE(url.length, at);
+    at += 2 + url.copy(out, at + 2);
+  }
+  return out;
+}
+
+/** @throws ConfChangeError for anything `encodeConfChange` does not write */
+export function decodeConfChange(data: Uint8Array): ConfChange {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  if (bytes.length < HEADER_BYTES) throw new ConfChangeError("too short for its header");
+  if (bytes.readUInt8(0) !== VERSION) throw new ConfChangeError("unknown version");
+  const kind = bytes.readUInt8(1);
+  const count = bytes.readUInt16LE(2);
+  const id = bytes.readBigUInt64LE(4);
+  if (count > PEER_URLS_MAX) throw new ConfChangeError("too many peer URLs");
+  const peerUrls: string[] = [];
+  let at = HEADER_BYTES;
+  for (let i = 0; i < count; i++) {
+    if (at + 2 > bytes.length) throw new ConfChangeError("a peer URL is cut off");
+    const end = at + 2 + bytes.readUInt16LE(at);
+    if (end > bytes.length) throw new ConfChangeError("a peer URL is cut off");
+    peerUrls.push(bytes.toString("utf8", at + 2, end));
+    at = end;
+  }
+  if (at !== bytes.length) throw new ConfChangeError("bytes behind the last peer URL");
+  switch (kind) {
+    case KIND_NUMBERS.add:
+      return { kind: "add", id, peerUrls };
+    case KIND_NUMBERS.update:
+      return { kind: "update", id, peerUrls };
+    case KIND_NUMBERS.remove:
+      if (count !== 0) throw new ConfChangeError("a removal with peer URLs");
+      return { kind: "remove", id };
+    default:
+      throw new ConfChangeError("unknown kind");
+  }
+}

@@ -1,0 +1,162 @@
+import { assert } from "../lib/assert.js";
+import type { Command } from "../store/command.js";
+import { Action, type Event } from "../store/event.js";
+import type { Node } from "../store/node.js";
+import { type ClusterPath, readClusterPath } from "./paths.js";
+import { compareBytes } from "./peer-urls.js";
+
+/** One member. A member that has not started yet has no name and no client URLs. */
+export interface Member {
+  readonly id: bigint;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly clientUrls: readonly string[];
+}
+
+/**
+ * Who belongs to the cluster, read from what the replicated store holds below "/0". Invariants:
+ *
+ *   1. A member is here exactly while the store has its raftAttributes.
+ *   2. No id is both a member's and removed; a removed id never returns.
+ *   3. It is a function of the applied log alone: the same on every member at the same index.
+ *
+ * Feed it every event that `concerns` is true for, in order; after a restore, `restore` it.
+ */
+export class Membership {
+  readonly #members = new Map<bigint, Member>();
+  readonly #removed = new Set<bigint>();
+  #version = "";
+  #sorted: readonly Member[] | undefined;
+
+  /** A cheap test for the apply loop: is the store path the membership's? */
+  static concerns(path: string): boolean {
+    return path.startsWith("/0/");
+  }
+
+  /**
+   * False for a command that the apply loop must skip: attributes that a member published and that
+   * reach the log only after its removal would bring the removed member back to life.
+   */
+  mayApply(command: Command): boolean {
+    if (!Membership.concerns(command.path)) return true;
+    const place = readClusterPath(command.path);
+    return place?.kind !== "attributes" || this.#members.has(place.id);
+  }
+
+  /** Takes in one applied change; changes elsewhere in the store are ignored. */
+  apply(event: Event): void {
+    const place = readClusterPath(event.node.path);
+    if (place === undefined) return;
+    this.#sorted = undefined;
+    const isGone = event.action === Action.delete || event.action === Action.compareAndDelete;
+    if (!isGone) this.#set(place, event.node.value);
+    else if (place.kind === "member") this.#members.delete(place.id);
+    else assert(false, "members are deleted whole and nothing else below /0 is");
+  }
+
+  /** Forgets everything and reads the nodes below "/0" of a restored store, in any order. */
+  restore(nodes: Iterable<Node>): void {
+    this.#members.clear();
+    this.#removed.clear();
+    this.#version = "";
+    this.#sorted = undefined;
+    const attributes: Node[] = [];
+    for (const node of nodes) {
+      const place = node.isDirectory ? undefined : readClusterPath(node.path);
+      if (place === undefined) continue;
+      // A member is made by its raftAttributes, so these come first.
+      if (place.kind === "attributes") attributes.push(node);
+      else this.#set(place, node.value);
+    }
+    for (const node of attributes) {
+      const place = readClusterPath(node.path);
+      if (place !== undefined) this.#set(place, node.value);
+    }
+  }
+
+  #set(place: ClusterPath, value: string): void {
+    switch (place.kind) {
+      case "version":
+        this.#version = textOf(value);
+        return;
+      case "removed":
+        this.#members.delete(place.id);
+        this.#removed.add(place.id);
+        return;
+      case "raftAttributes": {
+        assert(!this.#removed.has(place.id), "a removed member never returns");
+        const before = this.#members.get(place.id);
+        const peerUrls = stringsOf(attributesOf(value).peerURLs);
+        const { name = "", clientUrls = [] } = before ?? {};
+        this.#members.set(place.id, {
+          id: place.id,
+          name,
+          peerUrls,
+          clientUrls,
+        });
+        return;
+      }
+      case "attributes": {
+        const before = this.#members.get(place.id);
+        assert(before !== undefined, "attributes are of a member");
+        const { name, clientURLs } = attributesOf(value);
+        this.#members.set(place.id, {
+          id: place.id,
+          name: typeof name === "string" ? name : "",
+          peerUrls: before.peerUrls,
+          clientUrls: stringsOf(clientURLs),
+        });
+        return;
+      }
+      case "member":
+        return;
+    }
+  }
+
+  /** All members, ascending by numeric id. */
+  members(): readonly Member[] {
+    this.#sorted ??= [...this.#members.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    return this.#sorted;
+  }
+
+  member(id: bigint): Member | undefined {
+    return this.#members.get(id);
+  }
+
+  isRemoved(id: bigint): boolean {
+    return this.#removed.has(id);
+  }
+
+  /** The ids that were removed, ascending. */
+  removedIds(): readonly bigint[] {
+    return [...this.#removed].sort((a, b) => (a < b ? -1 : 1));
+  }
+
+  /** Client URLs of all members, in byte order. */
+  clientUrls(): readonly string[] {
+    return this.members()
+      .flatMap((member) => member.clientUrls)
+      .sort(compareBytes);
+  }
+
+  /** "3.4.0", or "" before the leader has set one. */
+  get version(): string {
+    return this.#version;
+  }
+}
+
+/** Store values are bytes, one per character; names are text. */
+function textOf(value: string): string {
+  return Buffer.from(value, "latin1").toString("utf8");
+}
+
+/** Only commands of members write below "/0", so a value that is no JSON object is our mistake. */
+function attributesOf(value: string): Readonly<Record<string, unknown>> {
+  const parsed: unknown = JSON.parse(textOf(value));
+  assert(typeof parsed === "object" && parsed !== null, "attributes are a JSON object");
+  return parsed as Record<string, unknown>;
+}
+
+function stringsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
+}

@@ -1,0 +1,57 @@
+import { CLUSTER_PREFIX } from "../store/node.js";
+import { formatId, parseId } from "./ids.js";
+
+/**
+ * Where the replicated store keeps the membership (etcdserver/api/membership/store.go):
+ *
+ *   /0/members/<id>/raftAttributes   {"peerURLs":["http://10.0.0.1:2380"]}
+ *   /0/members/<id>/attributes       {"name":"n1","clientURLs":["http://10.0.0.1:2379"]}
+ *   /0/removed_members/<id>          empty; ids that never return
+ *   /0/version                       3.4.0
+ */
+const MEMBERS = `${CLUSTER_PREFIX}/members`;
+const REMOVED_MEMBERS = `${CLUSTER_PREFIX}/removed_members`;
+
+export const VERSION_PATH = `${CLUSTER_PREFIX}/version`;
+
+export function memberPath(id: bigint): string {
+  return `${MEMBERS}/${formatId(id)}`;
+}
+
+export function raftAttributesPath(id: bigint): string {
+  return `${memberPath(id)}/raftAttributes`;
+}
+
+export function attributesPath(id: bigint): string {
+  return `${memberPath(id)}/attributes`;
+}
+
+export function removedMemberPath(id: bigint): string {
+  return `${REMOVED_MEMBERS}/${formatId(id)}`;
+}
+
+/** What a store path means to the membership; undefined for every other path. */
+export type ClusterPath =
+  | { readonly kind: "version" }
+  | {
+      readonly kind: "member" | "raftAttributes" | "attributes" | "removed";
+      readonly id: bigint;
+    };
+
+const PATTERN =
+  /^\/0\/(?:(version)|members\/([0-9a-f]+)(?:\/(raftAttributes|attributes))?|removed_members\/([0-9a-f]+))$/;
+
+export function readClusterPath(path: string): ClusterPath | undefined {
+  if (!path.startsWith("/0/")) return undefined;
+  const match = PATTERN.exec(path);
+  if (match === null) return undefined;
+  if (match[1] !== undefined) return { kind: "version" };
+  const id = parseId(match[2] ?? match[4] ?? "");
+  if (id === undefined) return undefined;
+  if (match[4] !== undefined) return { kind: "removed", id };
+  const leaf = match[3];
+  return {
+    kind: leaf === "raftAttributes" || leaf === "attributes" ? leaf : "member",
+    id,
+  };
+}

@@ -1,0 +1,68 @@
+import type { ConfChange } from "./conf-change.js";
+import type { Member, Membership } from "./membership.js";
+
+/** Whether a conf change fits the membership. Every member decides it alike when it applies the entry. */
+export type ConfChangeVerdict = "ok" | "idRemoved" | "idExists" | "idNotFound" | "peerUrlExists";
+
+/**
+ * Removed ids never return, no peer URL belongs to two members, only members change or leave
+ * (etcdserver/api/membership/cluster.go, ValidateConfigurationChange).
+ */
+export function judgeConfChange(change: ConfChange, membership: Membership): ConfChangeVerdict {
+  if (membership.isRemoved(change.id)) return "idRemoved";
+  const isMember = membership.member(change.id) !== undefined;
+  if (change.kind === "add" && isMember) return "idExists";
+  if (change.kind !== "add" && !isMember) return "idNotFound";
+  if (change.kind === "remove") return "ok";
+  const others = membership.members().filter((member) => member.id !== change.id);
+  const taken = new Set(others.flatMap((member) => member.peerUrls));
+  return change.peerUrls.some((url) => taken.has(url)) ? "peerUrlExists" : "ok";
+}
+
+/** Whether the quorum survives a change, as the leader sees it when it is asked. */
+export type StrictVerdict = "ok" | "notEnoughStarted" | "unhealthy";
+
+/** What the strict rules know about connections. */
+export interface Connectivity {
+  /** Members connected for at least 5 seconds, this one included. */
+  readonly activeMembers: number;
+  /** The member is this one, or is connected. */
+  isConnected(id: bigint): boolean;
+}
+
+/**
+ * `--strict-reconfig-check`: an addition must leave a quorum of started members (one may always become
+ * two), a removal a quorum of started and of connected ones; a member that is down may always go.
+ * A changed URL is not checked (etcdserver/server.go, mayAddMember and mayRemoveMember).
+ */
+export function judgeStrictly(
+  change: ConfChange,
+  members: readonly Member[],
+  connectivity: Connectivity,
+): StrictVerdict {
+  switch (change.kind) {
+    case "update":
+      return "ok";
+    case "add": {
+      const started = members.filter(isStarted).length;
+      if (started === 1 && members.length === 1) return "ok";
+      return started < quorumOf(members.length + 1) ? "notEnoughStarted" : "ok";
+    }
+    case "remove": {
+      const rest = members.filter((member) => member.id !== change.id);
+      if (rest.filter(isStarted).length < quorumOf(rest.length)) return "notEnoughStarted";
+      if (!connectivity.isConnected(change.id)) return "ok";
+      const quorumAfter = 1 + Math.floor((members.length - 1) / 2);
+      return connectivity.activeMembers - 1 < quorumAfter ? "unhealthy" : "ok";
+    }
+  }
+}
+
+/** A member has started once it has published its name. */
+export function isStarted(member: Member): boolean {
+  return member.name !== "";
+}
+
+function quorumOf(members: number): number {
+  return Math.floor(members / 2) + 1;
+}

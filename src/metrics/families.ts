@@ -1,0 +1,349 @@
+import { assert } from "../lib/assert.js";
+
+/** One metric family as `/metrics` shows it. */
+export interface Family {
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly name: string;
+  /** Names of etcd 2.x for the same figures, which old dashboards ask for. */
+  readonly aliases?: readonly string[];
+  readonly help: string;
+  /** All values each label can take: the cells are laid out before anything is counted. */
+  readonly labels?: Readonly<Record<string, readonly string[]>>;
+  /** Of a histogram: upper bounds, ascending, without +Inf. */
+  readonly bounds?: readonly number[];
+}
+
+const doubling = (from: number, count: number): readonly number[] =>
+  Array.from({ length: count }, (_, i) => Number((from * 2 ** i).toPrecision(12)));
+
+const DISK_SECONDS = doubling(0.001, 14);
+const HTTP_SECONDS = doubling(0.0005, 13);
+/** Finer than etcd's, as an fsync here may take 100 microseconds and an apply 10. */
+const FINE_SECONDS = doubling(0.000_01, 18);
+const RECORDS = doubling(1, 14);
+const BYTES = doubling(256, 17);
+
+/** QGET is a GET with quorum=true. */
+export const HTTP_METHODS = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"] as const;
+export type HttpMethod = (typeof HTTP_METHODS)[number];
+const HTTP_CODES = ["400", "401", "403", "404", "405", "412", "413", "429", "500", "503"] as const;
+const READS = ["get", "getRecursive"] as const;
+const WRITES = ["set", "create", "update", "delete", "compareAndSwap", "compareAndDelete"] as const;
+export const THREADS = ["main", "core", "wal", "peer", "frontend"] as const;
+export type ThreadName = (typeof THREADS)[number];
+
+/**
+ * Every family whose figures are written by threads. Names and help texts of the first part are etcd
+ * 3.4's, the aliases 2.3's; the second part is ringd's own. A family may be written by several threads:
+ * the sum of their cells is shown, so a gauge has either one writer or a sum that means something.
+ */
+export const FAMILIES = {
+  httpReceived: {
+    kind: "counter",
+    name: "etcd_http_received_total",
+    help: "Counter of requests received into the system (successfully parsed and authd).",
+    labels: { method: HTTP_METHODS },
+  },
+  httpFailed: {
+    kind: "counter",
+    name: "etcd_http_failed_total",
+    help: "Counter of handle failures of requests (non-watches), by method (GET/PUT etc.) and code (400, 500 etc.).",
+    labels: { method: HTTP_METHODS, code: HTTP_CODES },
+  },
+  httpDuration: {
+    kind: "histogram",
+    name: "etcd_http_successful_duration_seconds",
+    aliases: ["etcd_http_successful_duration_second"],
+    help: "Bucketed histogram of processing time (s) of successfully handled requests (non-watches), by method (GET/PUT etc.).",
+    labels: { method: HTTP_METHODS },
+    bounds: HTTP_SECONDS,
+  },
+  hasLeader: {
+    kind: "gauge",
+    name: "etcd_server_has_leader",
+    help: "Whether or not a leader exists. 1 is existence, 0 is not.",
+  },
+  isLeader: {
+    kind: "gauge",
+    name: "etcd_server_is_leader",
+    help: "Whether or not this member is a leader. 1 if is, 0 otherwise.",
+  },
+  leaderChanges: {
+    kind: "counter",
+    name: "etcd_server_leader_changes_seen_total",
+    help: "The number of leader changes seen.",
+  },
+  proposalsCommitted: {
+    kind: "gauge",
+    name: "etcd_server_proposals_committed_total",
+    help: "The total number of consensus proposals committed.",
+  },
+  proposalsApplied: {
+    kind: "gauge",
+    name: "etcd_server_proposals_applied_total",
+    help: "The total number of consensus proposals applied.",
+  },
+  proposalsPending: {
+    kind: "gauge",
+    name: "etcd_server_proposals_pending",
+    aliases: ["etcd_server_pending_proposal_total"],
+    help: "The current number of pending proposals to commit.",
+  },
+  proposalsFailed: {
+    kind: "counter",
+    name: "etcd_server_proposals_failed_total",
+    aliases: ["etcd_server_proposal_failed_total"],
+    help: "The total number of failed proposals seen.",
+  },
+  proposalDuration: {
+    kind: "histogram",
+    name: "etcd_server_proposal_durations_seconds",
+    help: "The latency distributions of committing proposals.",
+    bounds: DISK_SECONDS,
+  },
+  readIndexesFailed: {
+    kind: "counter",
+    name: "etcd_server_read_indexes_failed_total",
+    help: "The total number of failed read indexes seen.",
+  },
+  slowApplies: {
+    kind: "counter",
+    name: "etcd_server_slow_apply_total",
+    help: "The total number of slow apply requests (likely overloaded from slow disk).",
+  },
+  heartbeatSendFailures: {
+    kind: "counter",
+    name: "etcd_server_heartbeat_send_failures_total",
+    help: "The total number of leader heartbeat send failures (likely overloaded from slow disk).",
+  },
+  healthSuccess: {
+    kind: "counter",
+    name: "etcd_server_health_success",
+    help: "The total number of successful health checks",
+  },
+  healthFailures: {
+    kind: "counter",
+    name: "etcd_server_health_failures",
+    help: "The total number of failed health checks",
+  },
+  storeReads: {
+    kind: "counter",
+    name: "etcd_debugging_store_reads_total",
+    aliases: ["etcd_store_reads_total"],
+    help: "Total number of reads action by (get/getRecursive), local to this member.",
+    labels: { action: READS },
+  },
+  storeReadsFailed: {
+    kind: "counter",
+    name: "etcd_debugging_store_reads_failed_total",
+    aliases: ["etcd_store_reads_failed_total"],
+    help: "Failed read actions by (get/getRecursive), local to this member.",
+    labels: { action: READS },
+  },
+  storeWrites: {
+    kind: "counter",
+    name: "etcd_debugging_store_writes_total",
+    aliases: ["etcd_store_writes_total"],
+    help: "Total number of writes (e.g. set/compareAndDelete) seen by this member.",
+    labels: { action: WRITES },
+  },
+  storeWritesFailed: {
+    kind: "counter",
+    name: "etcd_debugging_store_writes_failed_total",
+    aliases: ["etcd_store_writes_failed_total"],
+    help: "Failed write actions (e.g. set/compareAndDelete), seen by this member.",
+    labels: { action: WRITES },
+  },
+  storeExpires: {
+    kind: "counter",
+    name: "etcd_debugging_store_expires_total",
+    aliases: ["etcd_store_expires_total"],
+    help: "Total number of expired keys.",
+  },
+  storeWatchRequests: {
+    kind: "counter",
+    name: "etcd_debugging_store_watch_requests_total",
+    aliases: ["etcd_store_watch_requests_total"],
+    help: "Total number of incoming watch requests (new or reestablished).",
+  },
+  storeWatchers: {
+    kind: "gauge",
+    name: "etcd_debugging_store_watchers",
+    aliases: ["etcd_store_watchers"],
+    help: "Count of currently active watchers.",
+  },
+  walFsyncDuration: {
+    kind: "histogram",
+    name: "etcd_disk_wal_fsync_duration_seconds",
+    aliases: ["etcd_wal_fsync_durations_seconds"],
+    help: "The latency distributions of fsync called by WAL.",
+    bounds: DISK_SECONDS,
+  },
+  walWriteBytes: {
+    kind: "gauge",
+    name: "etcd_disk_wal_write_bytes_total",
+    help: "Total number of bytes written in WAL.",
+  },
+  walLastIndexSaved: {
+    kind: "gauge",
+    name: "etcd_wal_last_index_saved",
+    help: "The index of the last entry saved by wal.",
+  },
+  snapFsyncDuration: {
+    kind: "histogram",
+    name: "etcd_snap_fsync_duration_seconds",
+    help: "The latency distributions of fsync called by snap.",
+    bounds: DISK_SECONDS,
+  },
+  snapSaveDuration: {
+    kind: "histogram",
+    name: "etcd_debugging_snap_save_total_duration_seconds",
+    aliases: ["etcd_snapshot_save_total_durations_seconds"],
+    help: "The total latency distributions of save called by snapshot.",
+    bounds: DISK_SECONDS,
+  },
+
+  ringdFsyncDuration: {
+    kind: "histogram",
+    name: "ringd_wal_fsync_duration_seconds",
+    help: "Duration of one fdatasync of the log, in finer buckets.",
+    bounds: FINE_SECONDS,
+  },
+  walBatchRecords: {
+    kind: "histogram",
+    name: "ringd_wal_batch_records",
+    help: "Log records made durable by one write and one fdatasync.",
+    bounds: RECORDS,
+  },
+  walBatchBytes: {
+    kind: "histogram",
+    name: "ringd_wal_batch_bytes",
+    help: "Bytes made durable by one write and one fdatasync.",
+    bounds: BYTES,
+  },
+  coreBatchRequests: {
+    kind: "histogram",
+    name: "ringd_core_batch_requests",
+    help: "Requests that the core thread took from its rings at once.",
+    bounds: RECORDS,
+  },
+  applyBatchEntries: {
+    kind: "histogram",
+    name: "ringd_apply_batch_entries",
+    help: "Committed entries applied to the store at once.",
+    bounds: RECORDS,
+  },
+  applyDuration: {
+    kind: "histogram",
+    name: "ringd_apply_batch_duration_seconds",
+    help: "Time to apply one batch of committed entries.",
+    bounds: FINE_SECONDS,
+  },
+  frontendInFlight: {
+    kind: "gauge",
+    name: "ringd_frontend_in_flight",
+    help: "Requests that wait for their answer, watches included.",
+  },
+  frontendConnections: {
+    kind: "gauge",
+    name: "ringd_frontend_connections",
+    help: "Open client connections.",
+  },
+  frontendSlowClients: {
+    kind: "counter",
+    name: "ringd_frontend_slow_clients_total",
+    help: "Connections cut off because the client did not read its stream.",
+  },
+  ringFull: {
+    kind: "counter",
+    name: "ringd_ring_full_total",
+    help: "Times a thread found the ring it writes to full.",
+    labels: { thread: THREADS },
+  },
+  wakeups: {
+    kind: "counter",
+    name: "ringd_wakeups_total",
+    help: "Times a thread was woken after it had parked.",
+    labels: { thread: THREADS },
+  },
+} as const satisfies Record<string, Family>;
+
+export type FamilyKey = keyof typeof FAMILIES;
+
+/** One series: a family with one value for each of its labels. */
+export interface Series {
+  readonly labels: Readonly<Record<string, string>>;
+  /** First of its cells. */
+  readonly cell: number;
+}
+
+/**
+ * Where each series lies in a part of Float64 cells. A counter or gauge is one cell. A histogram is
+ * its sum, then one count for each bound, not cumulative, and one for what is above all bounds:
+ *
+ *   | sum | <= bounds[0] | <= bounds[1] | ... | above |
+ */
+const LAYOUT = layOut();
+
+export const CELLS_PER_PART = LAYOUT.cells;
+
+/** Bounds by the first cell of a histogram. */
+export const BOUNDS_OF_CELL: readonly (Float64Array | undefined)[] = LAYOUT.bounds;
+
+export function seriesOf(key: FamilyKey): readonly Series[] {
+  return LAYOUT.series.get(key) ?? [];
+}
+
+/**
+ * The cell of one series, for `MetricCells`. Look it up once, when a module loads.
+ *
+ * @param labels one value for each label, in the order of the table
+ */
+export function cellOf(key: FamilyKey, ...labels: readonly string[]): number {
+  const wanted = labels.join("\n");
+  const found = seriesOf(key).find((series) => Object.values(series.labels).join("\n") === wanted);
+  assert(found !== undefined, `the labels of ${key} are in its table`);
+  return found.cell;
+}
+
+const FAILED_CELLS = new Map<string, number>(
+  HTTP_METHODS.flatMap((method) =>
+    HTTP_CODES.map((code) => [`${method} ${code}`, cellOf("httpFailed", method, code)] as const),
+  ),
+);
+
+/** The cell of `etcd_http_failed_total`; a status that is not in the table counts as 500. */
+export function httpFailedCell(method: HttpMethod, status: number): number {
+  const cell = FAILED_CELLS.get(`${method} ${status}`) ?? FAILED_CELLS.get(`${method} 500`);
+  assert(cell !== undefined, "status 500 has a cell for every method");
+  return cell;
+}
+
+function layOut() {
+  const series = new Map<FamilyKey, Series[]>();
+  const bounds: (Float64Array | undefined)[] = [];
+  let cells = 0;
+  for (const key of Object.keys(FAMILIES) as FamilyKey[]) {
+    const family: Family = FAMILIES[key];
+    const list: Series[] = [];
+    for (const labels of combinations(Object.entries(family.labels ?? {}))) {
+      list.push({ labels, cell: cells });
+      if (family.bounds !== undefined) bounds[cells] = Float64Array.from(family.bounds);
+      cells += family.bounds === undefined ? 1 : family.bounds.length + 2;
+    }
+    series.set(key, list);
+  }
+  for (let cell = 0; cell < cells; cell++) bounds[cell] ??= undefined;
+  // A part fills whole cache lines of 64 bytes, so that no two threads write to one.
+  return { series, bounds, cells: Math.ceil(cells / 8) * 8 };
+}
+
+function combinations(
+  labels: readonly (readonly [string, readonly string[]])[],
+): Readonly<Record<string, string>>[] {
+  let all: Record<string, string>[] = [{}];
+  for (const [name, values] of labels) {
+    all = all.flatMap((before) => values.map((value) => ({ ...before, [name]: value })));
+  }
+  return all;
+}

@@ -1,0 +1,144 @@
+import { collectDefaultMetrics, type Metric, Registry } from "prom-client";
+import { CELLS_PER_PART, FAMILIES, type Family, type FamilyKey, seriesOf } from "./families.js";
+
+/** Depth of one ring at the moment of a scrape. */
+export interface RingSample {
+  readonly ring: string;
+  readonly usedBytes: number;
+  readonly capacityBytes: number;
+}
+
+/** What only a scrape asks for. */
+export interface MetricsSample {
+  /** As text; "" before it is known. */
+  readonly memberId: string;
+  /** "3.4.23" */
+  readonly serverVersion: string;
+  /** "3.4.0"; "" before the leader has set it. */
+  readonly clusterVersion: string;
+  readonly rings: readonly RingSample[];
+}
+
+interface Value {
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
+  readonly metricName?: string;
+}
+
+/** How often prom-client's event-loop delay monitor looks; its default of 10 ms wakes an idle thread. */
+const EVENT_LOOP_PRECISION_MS = 100;
+
+/**
+ * Renders the figures of all threads in Prometheus's text format, together with prom-client's
+ * process_* and nodejs_* families. One per process, on the main thread.
+ */
+export class MetricsRegistry {
+  readonly #registry = new Registry();
+  readonly #cells: Float64Array;
+
+  /**
+   * @param memory from `createMetricsMemory`, shared with the threads
+   * @param sample called once for each family it feeds, on every scrape
+   */
+  constructor(memory: SharedArrayBuffer, sample: () => MetricsSample) {
+    this.#cells = new Float64Array(memory);
+    collectDefaultMetrics({
+      register: this.#registry,
+      eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS,
+    });
+    for (const key of Object.keys(FAMILIES) as FamilyKey[]) this.#registerFamily(key);
+    this.#registerSamples(sample);
+  }
+
+  /** The whole page, with a newline at its end. */
+  render(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #registerFamily(key: FamilyKey): void {
+    const family: Family = FAMILIES[key];
+    for (const name of [family.name, ...(family.aliases ?? [])]) {
+      this.#register(name, family.help, family.kind, () =>
+        family.bounds === undefined
+          ? this.#plainValues(key, family)
+          : this.#histogramValues(key, name, family.bounds),
+      );
+    }
+  }
+
+  /** As in Go's client, a series with labels shows once it was counted. */
+  #plainValues(key: FamilyKey, family: Family): readonly Value[] {
+    return seriesOf(key)
+      .map(({ labels, cell }) => ({ labels, value: this.#sum(cell) }))
+      .filter(({ value }) => family.labels === undefined || value !== 0);
+  }
+
+  #histogramValues(key: FamilyKey, name: string, bounds: readonly number[]): readonly Value[] {
+    const isLabelled = (FAMILIES[key] as Family).labels !== undefined;
+    const values: Value[] = [];
+    for (const { labels, cell } of seriesOf(key)) {
+      const buckets: Value[] = [];
+      let count = 0;
+      for (const [i, le] of [...bounds, "+Inf"].entries()) {
+        count += this.#sum(cell + 1 + i);
+        buckets.push({ metricName: `${name}_bucket`, labels: { ...labels, le }, value: count });
+      }
+      if (isLabelled && count === 0) continue;
+      const sum = this.#sum(cell);
+      values.push(...buckets, { metricName: `${name}_sum`, labels, value: sum });
+      values.push({ metricName: `${name}_count`, labels, value: count });
+    }
+    return values;
+  }
+
+  #registerSamples(sample: () => MetricsSample): void {
+    const info = (name: string, label: string, help: string, read: () => string) =>
+      this.#register(name, help, "gauge", () => {
+        const text = read();
+        return text === "" ? [] : [{ labels: { [label]: text }, value: 1 }];
+      });
+    info(
+      "etcd_server_id",
+      "server_id",
+      "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+      () => sample().memberId,
+    );
+    info(
+      "etcd_server_version",
+      "server_version",
+      "Which version is running. 1 for 'server_version' label with current version.",
+      () => sample().serverVersion,
+    );
+    info(
+      "etcd_cluster_version",
+      "cluster_version",
+      "Which version is running. 1 for 'cluster_version' label with current cluster version",
+      // Shown as major and minor: "3.4".
+      () => sample().clusterVersion.split(".").slice(0, 2).join("."),
+    );
+    const rings = (name: string, help: string, read: (ring: RingSample) => number) =>
+      this.#register(name, help, "gauge", () =>
+        sample().rings.map((ring) => ({ labels: { ring: ring.ring }, value: read(ring) })),
+      );
+    rings("ringd_ring_used_bytes", "Bytes written to a ring and not yet released.", (ring) => {
+      return ring.usedBytes;
+    });
+    rings("ringd_ring_capacity_bytes", "Size of a ring.", (ring) => ring.capacityBytes);
+  }
+
+  /**
+   * prom-client renders anything that has a name and `get()`. Its own counters would be a second copy
+   * of every figure, and its histograms cannot be set.
+   */
+  #register(name: string, help: string, type: string, read: () => readonly Value[]): void {
+    const metric = { name, get: () => Promise.resolve({ name, help, type, values: read() }) };
+    this.#registry.registerMetric(metric as unknown as Metric<string>);
+  }
+
+  /** Over all threads. */
+  #sum(cell: number): number {
+    let sum = 0;
+    for (let at = cell; at < this.#cells.length; at += CELLS_PER_PART) sum += this.#cells[at] ?? 0;
+    return sum;
+  }
+}

@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { confChangeCommands } from "#ringd/cluster/commands.js";
+import {
+  type ConfChange,
+  ConfChangeError,
+  decodeConfChange,
+  encodeConfChange,
+} from "#ringd/cluster/conf-change.js";
+import { judgeConfChange, judgeStrictly } from "#ringd/cluster/rules.js";
+import { Prng } from "#ringd/lib/prng.js";
+import { eventOf, MEMBER_ID, oneMember, PEER_URL } from "./one-member.js";
+
+const CHANGES: readonly ConfChange[] = [
+  { kind: "add", id: 2n ** 64n - 1n, peerUrls: ["http://a:1", "https://größe:2"] },
+  { kind: "update", id: 1n, peerUrls: [] },
+  { kind: "remove", id: MEMBER_ID },
+];
+
+test("a conf change survives its encoding, whose bytes are fixed", () => {
+  for (const change of CHANGES)
+    assert.deepEqual(decodeConfChange(encodeConfChange(change)), change);
+  assert.equal(
+    encodeConfChange({ kind: "add", id: 0x1fn, peerUrls: ["u:1"] }).toString("hex"),
+    "010101001f000000000000000300753a31",
+  );
+});
+
+test("hostile bytes are refused with a typed error", () => {
+  const seed = Number(process.env.SEED ?? 4711);
+  const prng = new Prng(seed);
+  for (let round = 0; round < 3000; round++) {
+    const bytes = encodeConfChange(prng.pick(CHANGES));
+    const cut = bytes.subarray(0, prng.below(bytes.length + 1));
+    if (cut.length > 0) cut[prng.below(cut.length)] = prng.below(256);
+    try {
+      const change = decodeConfChange(cut);
+      assert.deepEqual(decodeConfChange(encodeConfChange(change)), change);
+    } catch (error) {
+      assert.ok(error instanceof ConfChangeError, `SEED=${seed} round ${round}: ${error}`);
+    }
+  }
+  assert.throws(() => decodeConfChange(Buffer.alloc(11)), ConfChangeError);
+  const longer = Buffer.concat([encodeConfChange({ kind: "remove", id: 1n }), Buffer.alloc(1)]);
+  assert.throws(() => decodeConfChange(longer), ConfChangeError);
+});
+
+test("a change is judged by ids first, then by URLs", () => {
+  const membership = oneMember();
+  const add = (id: bigint, url: string): ConfChange => ({ kind: "add", id, peerUrls: [url] });
+  assert.equal(judgeConfChange(add(5n, "http://x:1"), membership), "ok");
+  assert.equal(judgeConfChange(add(5n, PEER_URL), membership), "peerUrlExists");
+  assert.equal(judgeConfChange(add(MEMBER_ID, PEER_URL), membership), "idExists");
+  assert.equal(judgeConfChange({ kind: "remove", id: 5n }, membership), "idNotFound");
+  const own: ConfChange = { kind: "update", id: MEMBER_ID, peerUrls: [PEER_URL] };
+  assert.equal(judgeConfChange(own, membership), "ok", "its own URL is not taken");
+  for (const command of confChangeCommands({ kind: "remove", id: 5n }, 1)) {
+    membership.apply(eventOf(command, 4));
+  }
+  assert.equal(judgeConfChange(add(5n, "http://x:1"), membership), "idRemoved");
+  assert.equal(judgeConfChange({ kind: "remove", id: 5n }, membership), "idRemoved");
+});
+
+test("the strict rules keep a quorum of started and of connected members", () => {
+  const member = (id: bigint, name: string) => ({ id, name, peerUrls: [], clientUrls: [] });
+  const started = [1n, 2n, 3n, 4n].map((id) => member(id, `n${id}`));
+  const links = (activeMembers: number, down?: bigint) => ({
+    activeMembers,
+    isConnected: (id: bigint) => id !== down,
+  });
+  const add: ConfChange = { kind: "add", id: 9n, peerUrls: [] };
+  const remove = (id: bigint): ConfChange => ({ kind: "remove", id });
+  assert.equal(judgeStrictly(add, started.slice(0, 1), links(1)), "ok", "1 may become 2");
+  const halfStarted = [member(1n, "n1"), member(2n, "")];
+  assert.equal(judgeStrictly(add, halfStarted, links(1)), "notEnoughStarted");
+  assert.equal(judgeStrictly(add, started.slice(0, 2), links(2)), "ok");
+  assert.equal(judgeStrictly(remove(1n), started.slice(0, 1), links(1)), "notEnoughStarted");
+  assert.equal(judgeStrictly(remove(3n), started.slice(0, 3), links(3)), "ok");
+  assert.equal(judgeStrictly(remove(2n), started.slice(0, 3), links(2)), "unhealthy");
+  assert.equal(judgeStrictly(remove(3n), started.slice(0, 3), links(2, 3n)), "ok", "it is down");
+  assert.equal(
+    judgeStrictly({ kind: "update", id: 1n, peerUrls: [] }, halfStarted, links(0)),
+    "ok",
+  );
+});
