@@ -23,8 +23,6 @@ export interface ApiRequest {
   readonly query: string;
   /** The Content-Type header as sent; "" without one. */
   readonly contentType: string;
-  /** The Authorization header as sent; "" without one. */
-  readonly authorization: string;
   /** Whole body. */
   readonly body: Buffer;
   /** The body went over the 10 MiB limit: `body` is then empty. */

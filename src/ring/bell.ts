@@ -1,0 +1,57 @@
+import { BELL_BYTES } from "./layout.js";
+
+const AWAKE = 0;
+const PARKED = 1;
+
+/**
+ * Wakes a thread that reads several rings.
+ *
+ * No wake-up is lost, because both sides write first and look second, and Atomics are sequentially
+ * consistent: the owner stores PARKED and then looks for work; a producer publishes and then looks for
+ * PARKED. Whichever comes second sees the other.
+ */
+export class Bell {
+  readonly #cell: Int32Array<SharedArrayBuffer>;
+
+  static create(): SharedArrayBuffer {
+    return new SharedArrayBuffer(BELL_BYTES);
+  }
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#cell = new Int32Array(memory);
+  }
+
+  /** Any thread, after it published: a system call only if the owner sleeps. Returns whether it did. */
+  ring(): boolean {
+    if (Atomics.load(this.#cell, 0) === AWAKE) return false;
+    // Two producers may both see PARKED; only one of them needs to make the system call.
+    if (Atomics.compareExchange(this.#cell, 0, PARKED, AWAKE) !== PARKED) return false;
+    Atomics.notify(this.#cell, 0);
+    return true;
+  }
+
+  /**
+   * Owner, on a thread without an event loop: sleeps until rung or until the time is up.
+   *
+   * @param hasWork looked at after the bell is armed; true keeps the thread awake
+   */
+  park(hasWork: () => boolean, timeoutMs: number): void {
+    Atomics.store(this.#cell, 0, PARKED);
+    if (!hasWork()) Atomics.wait(this.#cell, 0, PARKED, timeoutMs);
+    Atomics.store(this.#cell, 0, AWAKE);
+  }
+
+  /**
+   * Owner, on a thread with an event loop: resolves when rung, or is undefined when there already is
+   * work. A pending promise does not keep the process alive.
+   */
+  parkAsync(hasWork: () => boolean): Promise<unknown> | undefined {
+    Atomics.store(this.#cell, 0, PARKED);
+    if (hasWork()) {
+      Atomics.store(this.#cell, 0, AWAKE);
+      return undefined;
+    }
+    const wait = Atomics.waitAsync(this.#cell, 0, PARKED);
+    return wait.async ? wait.value : undefined; // Not async: rung between the look and the wait.
+  }
+}

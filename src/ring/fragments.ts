@@ -1,0 +1,159 @@
+import { assert } from "../lib/assert.js";
+import { CONTINUED_FLAG, MORE_FLAG, TYPE_MAX } from "./layout.js";
+import type { RingReader, RingWriter } from "./ring.js";
+
+/** A message longer than this share of its ring travels as a chain of records. */
+const FRAGMENTS_PER_RING = 8;
+/** No message is longer: a form of 10 MiB, and its answer, which may spell a byte as six, twice. */
+export const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
+
+interface Queued {
+  readonly type: number;
+  readonly payload: Buffer;
+  sent: number;
+}
+
+/**
+ * The producer's end of a ring for messages of any size. A message that fits is written in place;
+ * a long one, or one that finds the ring full, is kept in a queue and follows, in order, as the
+ * consumer makes room. Nothing is dropped and nobody spins: the owner looks at `queuedBytes` and stops
+ * taking in work while it is not zero.
+ *
+ * Use: `open(bytes)`, write through `bytes`/`view` from `at` on, `close(type, bytes)`, and once per
+ * batch `publish()`.
+ */
+export class Outlet {
+  readonly #ring: RingWriter;
+  readonly #fragmentBytesMax: number;
+  readonly #queue: Queued[] = [];
+  #queuedBytes = 0;
+  #isInPlace = false;
+  /** Where the open message goes: ring memory or a buffer of the queue. */
+  bytes: Buffer;
+  view: DataView;
+  at = 0;
+
+  constructor(ring: RingWriter) {
+    this.#ring = ring;
+    this.#fragmentBytesMax = ring.capacityBytes / FRAGMENTS_PER_RING;
+    this.bytes = ring.bytes;
+    this.view = ring.view;
+  }
+
+  /** Bytes waiting for room in the ring. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** @param payloadBytesMax upper bound for what will be written before close() */
+  open(payloadBytesMax: number): void {
+    assert(payloadBytesMax <= MESSAGE_BYTES_MAX, "a message is at most MESSAGE_BYTES_MAX long");
+    if (this.#queue.length === 0 && payloadBytesMax <= this.#fragmentBytesMax) {
+      const at = this.#ring.reserve(payloadBytesMax);
+      if (at >= 0) {
+        this.#isInPlace = true;
+        this.bytes = this.#ring.bytes;
+        this.view = this.#ring.view;
+        this.at = at;
+        return;
+      }
+    }
+    this.#isInPlace = false;
+    this.bytes = Buffer.allocUnsafeSlow(payloadBytesMax);
+    this.view = new DataView(this.bytes.buffer);
+    this.at = 0;
+  }
+
+  close(type: number, payloadBytes: number): void {
+    assert(type >= 0 && type <= TYPE_MAX, "a message type is one byte");
+    if (this.#isInPlace) {
+      this.#ring.commit(type, payloadBytes);
+      return;
+    }
+    this.#queue.push({ type, payload: this.bytes.subarray(0, payloadBytes), sent: 0 });
+    this.#queuedBytes += payloadBytes;
+  }
+
+  /** Once per batch: moves what is queued into the ring as far as it goes, and publishes. */
+  publish(): void {
+    if (this.#queue.length > 0 && !this.#flush()) {
+      this.#ring.wantSpace();
+      this.#flush(); // The consumer may have released everything before it could see the wish.
+    }
+    this.#ring.publish();
+  }
+
+  /** @returns whether the queue is empty now */
+  #flush(): boolean {
+    let done = 0;
+    for (const message of this.#queue) {
+      if (!this.#flushOne(message)) break;
+      done++;
+    }
+    if (done > 0) this.#queue.splice(0, done);
+    return this.#queue.length === 0;
+  }
+
+  #flushOne(message: Queued): boolean {
+    const { payload, type } = message;
+    for (;;) {
+      const rest = payload.length - message.sent;
+      const bytes = Math.min(rest, this.#fragmentBytesMax);
+      const at = this.#ring.reserve(bytes);
+      if (at < 0) return false;
+      payload.copy(this.#ring.bytes, at, message.sent, message.sent + bytes);
+      const more = bytes < rest ? MORE_FLAG : 0;
+      const continued = message.sent > 0 ? CONTINUED_FLAG : 0;
+      this.#ring.commit((type | more | continued) >>> 0, bytes);
+      message.sent += bytes;
+      this.#queuedBytes -= bytes;
+      if (more === 0) return true;
+    }
+  }
+}
+
+/** Sees one whole message; `bytes` and `view` are the callee's only until it returns. */
+export type OnMessage = (
+  type: number,
+  bytes: Buffer,
+  view: DataView,
+  at: number,
+  payloadBytes: number,
+) => void;
+
+/** The consumer's end: hands out whole messages, in place where they came in one record. */
+export class Inlet {
+  readonly #ring: RingReader;
+  readonly #onMessage: OnMessage;
+  readonly #onRecord: (type: number, at: number, payloadBytes: number) => void;
+  #parts: Buffer[] = [];
+
+  constructor(ring: RingReader, onMessage: OnMessage) {
+    this.#ring = ring;
+    this.#onMessage = onMessage;
+    this.#onRecord = (type, at, payloadBytes) => {
+      if (type <= TYPE_MAX) onMessage(type, ring.bytes, ring.view, at, payloadBytes);
+      else this.#takeFragment(type, at, payloadBytes);
+    };
+  }
+
+  hasWork(): boolean {
+    return this.#ring.hasWork();
+  }
+
+  /** @returns how many records were taken */
+  drain(recordsMax: number): number {
+    return this.#ring.drain(this.#onRecord, recordsMax);
+  }
+
+  #takeFragment(type: number, at: number, payloadBytes: number): void {
+    const isFirst = (type & CONTINUED_FLAG) === 0;
+    assert(isFirst === (this.#parts.length === 0), "fragments of one message come in a row");
+    this.#parts.push(Buffer.from(this.#ring.bytes.subarray(at, at + payloadBytes)));
+    if ((type & MORE_FLAG) !== 0) return;
+    const whole = Buffer.concat(this.#parts);
+    this.#parts = [];
+    const view = new DataView(whole.buffer, whole.byteOffset, whole.length);
+    this.#onMessage(type & TYPE_MAX, whole, view, 0, whole.length);
+  }
+}

@@ -1,0 +1,166 @@
+import { assert } from "../lib/assert.js";
+import type { Bell } from "./bell.js";
+import {
+  CONTROL_BYTES,
+  HEAD,
+  HEADER_BYTES,
+  PADDING_TYPE,
+  RING_BYTES_MAX,
+  RING_BYTES_MIN,
+  recordBytes,
+  TAIL,
+  WANTS_SPACE,
+} from "./layout.js";
+
+/** Memory for a ring with a data area of `bytes`, a power of two. */
+export function createRing(bytes: number): SharedArrayBuffer {
+  assert(bytes >= RING_BYTES_MIN && bytes <= RING_BYTES_MAX, "a ring is 4 KiB to 1 GiB");
+  assert((bytes & (bytes - 1)) === 0, "a ring's size is a power of two");
+  return new SharedArrayBuffer(CONTROL_BYTES + bytes);
+}
+
+/** Published and not yet released bytes, seen from any thread: a figure for metrics. */
+export function ringDepthBytes(memory: SharedArrayBuffer): number {
+  const control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
+  return (Atomics.load(control, TAIL) - Atomics.load(control, HEAD)) >>> 0;
+}
+
+/** What both ends of a ring see. Positions are u32 in Int32 clothes: compare differences only. */
+class RingMemory {
+  protected readonly control: Int32Array<SharedArrayBuffer>;
+  protected readonly words: Uint32Array<SharedArrayBuffer>;
+  protected readonly mask: number;
+  /** The data area: record payloads are read and written in place. */
+  readonly bytes: Buffer;
+  readonly view: DataView;
+
+  constructor(memory: SharedArrayBuffer) {
+    const bytes = memory.byteLength - CONTROL_BYTES;
+    this.control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
+    this.words = new Uint32Array(memory, CONTROL_BYTES);
+    this.bytes = Buffer.from(memory, CONTROL_BYTES, bytes);
+    this.view = new DataView(memory, CONTROL_BYTES, bytes);
+    this.mask = bytes - 1;
+  }
+
+  get capacityBytes(): number {
+    return this.mask + 1;
+  }
+
+  /** Largest payload a record may have: then it fits an empty ring wherever the positions stand. */
+  get payloadBytesMax(): number {
+    return this.capacityBytes / 2 - HEADER_BYTES;
+  }
+}
+
+/** The producer's end. One thread only. */
+export class RingWriter extends RingMemory {
+  readonly #consumerBell: Bell;
+  #tail: number;
+  #published: number;
+  /** HEAD as last read: it only grows, so a stale one is merely pessimistic. */
+  #headSeen: number;
+
+  constructor(memory: SharedArrayBuffer, consumerBell: Bell) {
+    super(memory);
+    this.#consumerBell = consumerBell;
+    this.#tail = Atomics.load(this.control, TAIL);
+    this.#published = this.#tail;
+    this.#headSeen = Atomics.load(this.control, HEAD);
+  }
+
+  /**
+   * Makes room for a record.
+   *
+   * @returns where its payload goes in `bytes`, a multiple of 8, or -1 while the ring is too full
+   */
+  reserve(payloadBytes: number): number {
+    assert(payloadBytes >= 0 && payloadBytes <= this.payloadBytesMax, "the record fits the ring");
+    const need = recordBytes(payloadBytes);
+    const at = this.#tail & this.mask;
+    const toEnd = this.capacityBytes - at;
+    const padding = need > toEnd ? toEnd : 0;
+    if (this.#fill() + padding + need > this.capacityBytes) {
+      this.#headSeen = Atomics.load(this.control, HEAD);
+      if (this.#fill() + padding + need > this.capacityBytes) return -1;
+    }
+    if (padding === 0) return at + HEADER_BYTES;
+    this.words[at >>> 2] = padding - HEADER_BYTES;
+    this.words[(at >>> 2) + 1] = PADDING_TYPE;
+    this.#tail = (this.#tail + padding) | 0;
+    return HEADER_BYTES;
+  }
+
+  /** Ends the record reserved last, with at most the bytes reserved. Not visible before publish(). */
+  commit(type: number, payloadBytes: number): void {
+    const word = (this.#tail & this.mask) >>> 2;
+    this.words[word] = payloadBytes;
+    this.words[word + 1] = type;
+    this.#tail = (this.#tail + recordBytes(payloadBytes)) | 0;
+  }
+
+  /** Once per batch: shows the consumer everything committed, and wakes it if it sleeps. */
+  publish(): void {
+    if (this.#tail === this.#published) return;
+    this.#published = this.#tail;
+    Atomics.store(this.control, TAIL, this.#tail); // Everything above is visible first.
+    this.#consumerBell.ring();
+  }
+
+  /** Asks the consumer to ring our bell when it has released something. Look again after it. */
+  wantSpace(): void {
+    Atomics.store(this.control, WANTS_SPACE, 1);
+  }
+
+  #fill(): number {
+    return (this.#tail - this.#headSeen) >>> 0;
+  }
+}
+
+/** Sees one record in place: the bytes are the callee's only until it returns. */
+export type OnRecord = (type: number, at: number, payloadBytes: number) => void;
+
+/** The consumer's end. One thread only. */
+export class RingReader extends RingMemory {
+  readonly #producerBell: Bell;
+  #head: number;
+
+  constructor(memory: SharedArrayBuffer, producerBell: Bell) {
+    super(memory);
+    this.#producerBell = producerBell;
+    this.#head = Atomics.load(this.control, HEAD);
+  }
+
+  hasWork(): boolean {
+    return Atomics.load(this.control, TAIL) !== this.#head;
+  }
+
+  /**
+   * Hands out up to `recordsMax` records in order, then releases them all with one store.
+   *
+   * @returns how many records were handed out
+   */
+  drain(onRecord: OnRecord, recordsMax: number): number {
+    const tail = Atomics.load(this.control, TAIL);
+    let taken = 0;
+    while (this.#head !== tail && taken < recordsMax) {
+      const at = this.#head & this.mask;
+      const payloadBytes = this.words[at >>> 2] as number;
+      const type = this.words[(at >>> 2) + 1] as number;
+      this.#head = (this.#head + recordBytes(payloadBytes)) | 0;
+      if (type === PADDING_TYPE) continue;
+      onRecord(type, at + HEADER_BYTES, payloadBytes);
+      taken++;
+    }
+    this.#release();
+    return taken;
+  }
+
+  #release(): void {
+    if (Atomics.load(this.control, HEAD) === this.#head) return;
+    Atomics.store(this.control, HEAD, this.#head);
+    if (Atomics.load(this.control, WANTS_SPACE) === 0) return;
+    Atomics.store(this.control, WANTS_SPACE, 0);
+    this.#producerBell.ring();
+  }
+}
