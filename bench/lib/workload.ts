@@ -3,10 +3,10 @@ export const WORKLOADS = ["put", "get", "qget", "mix"] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 export const WORKLOAD_TITLES: Readonly<Record<Workload, string>> = {
-	put: "PUT",
-	get: "GET",
-	qget: "quorum GET",
-	mix: "90% GET, 10% PUT",
+  put: "PUT",
+  get: "GET",
+  qget: "quorum GET",
+  mix: "90% GET, 10% PUT",
 };
 
 export const KEYS = 1000;
@@ -17,12 +17,12 @@ export const FORM = "application/x-www-form-urlencoded";
 const MIX_PERIOD = 10;
 
 export interface Request {
-	readonly method: "GET" | "PUT";
-	readonly path: string;
+  readonly method: "GET" | "PUT";
+  readonly path: string;
 }
 
 export function keyPath(key: number): string {
-	return `/v2/keys/bench/key-${String(key % KEYS).padStart(4, "0")}`;
+  return `/v2/keys/bench/key-${String(key % KEYS).padStart(4, "0")}`;
 }
 
 /**
@@ -30,15 +30,15 @@ export function keyPath(key: number): string {
  * has its turn, and neighbouring requests touch keys far apart.
  */
 export function requestAt(workload: Workload, n: number): Request {
-	const path = keyPath(n * 387);
-	switch (workload) {
-		case "put":
-			return { method: "PUT", path };
-		case "get":
-			return { method: "GET", path };
-		case "qget":
-			return { method: "GET", path: `${path}?quorum=true` };
-		case "mix":
-			return { method: n % MIX_PERIOD === 0 ? "PUT" : "GET", path };
-	}
+  const path = keyPath(n * 387);
+  switch (workload) {
+    case "put":
+      return { method: "PUT", path };
+    case "get":
+      return { method: "GET", path };
+    case "qget":
+      return { method: "GET", path: `${path}?quorum=true` };
+    case "mix":
+      return { method: n % MIX_PERIOD === 0 ? "PUT" : "GET", path };
+  }
 }
