@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { fill } from "./lib/client.js";
+import { run } from "./lib/lifetime.js";
 import { applyLoad, LOADS, type Load, type LoadResult } from "./lib/load.js";
 import { list, number, oneOf } from "./lib/options.js";
 import { type Usage, usageBetween, usageOf } from "./lib/proc.js";
@@ -430,6 +431,4 @@ async function main(): Promise<void> {
   say(`\nWritten: ${name}.json, ${name}.svg`);
 }
 
-await main();
-// Its exit hook ends the servers.
-process.exit(0);
+await run(main);

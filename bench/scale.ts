@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { fill } from "./lib/client.js";
 import type { Drained } from "./lib/drain.js";
+import { run } from "./lib/lifetime.js";
 import { list, number, oneOf } from "./lib/options.js";
 import { memoryOf } from "./lib/proc.js";
 import { Pulse } from "./lib/pulse.js";
@@ -314,5 +315,4 @@ async function main(): Promise<void> {
   say(`\nWritten: ${name}`);
 }
 
-await main();
-process.exit(0);
+await run(main);

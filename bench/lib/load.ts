@@ -1,9 +1,10 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import autocannon from "autocannon";
+import { atExit } from "./lifetime.js";
 import { ownCpuMicros } from "./proc.js";
 import { Histogram } from "./stats.js";
 import { FORM, KEYS, PUT_BODY, requestAt, type Workload } from "./workload.js";
@@ -144,6 +145,12 @@ end
 
 async function wrk(options: LoadOptions): Promise<Measured> {
   const directory = mkdtempSync(join(tmpdir(), "bench-wrk-"));
+  let child: ChildProcess | undefined;
+  const cleanUp = () => {
+    child?.kill("SIGKILL");
+    rmSync(directory, { recursive: true, force: true });
+  };
+  const takeBack = atExit(cleanUp);
   try {
     const script = join(directory, "load.lua");
     writeFileSync(script, wrkScript(options.workload));
@@ -154,12 +161,13 @@ async function wrk(options: LoadOptions): Promise<Measured> {
       ["--timeout", "20s"],
       ["--script", script, options.url],
     ].flat();
-    const child = spawn("wrk", args, { stdio: ["ignore", "pipe", "inherit"] });
+    const wrkProcess = spawn("wrk", args, { stdio: ["ignore", "pipe", "inherit"] });
+    child = wrkProcess;
     let output = "";
-    child.stdout.setEncoding("latin1").on("data", (text: string) => {
+    wrkProcess.stdout.setEncoding("latin1").on("data", (text: string) => {
       output += text;
     });
-    const [code] = await once(child, "close");
+    const [code] = await once(wrkProcess, "close");
     const line = /^RESULT (.*)$/m.exec(output)?.[1];
     if (code !== 0 || line === undefined) throw new Error(`Cannot run wrk: ${output}`);
     const result = JSON.parse(line) as Record<
@@ -176,6 +184,7 @@ async function wrk(options: LoadOptions): Promise<Measured> {
       maxMs: result.max / 1000,
     };
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    cleanUp();
+    takeBack();
   }
 }

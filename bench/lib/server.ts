@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { atExit } from "./lifetime.js";
 
 /** `echo` answers the same bytes from a bare uWebSockets.js and stores nothing: the ceiling. */
 export const SERVER_KINDS = ["ringd", "etcd", "echo"] as const;
@@ -29,25 +30,6 @@ const RINGD_ENTRY = fileURLToPath(new URL("../../bin/ringd.js", import.meta.url)
 const ECHO_ENTRY = fileURLToPath(new URL("echo.js", import.meta.url));
 /** Where data goes if the temporary directory is memory: fdatasync on tmpfs measures nothing. */
 const DISK_DIRECTORY = fileURLToPath(new URL("../../../bench-results", import.meta.url));
-
-const running = new Set<BenchServer>();
-let hooksInstalled = false;
-
-/** Kills what still runs when this process goes, however it goes, except by SIGKILL. */
-function installHooks(): void {
-  if (hooksInstalled) return;
-  hooksInstalled = true;
-  process.on("exit", () => {
-    for (const server of running) server.destroy();
-  });
-  for (const [signal, code] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-    ["SIGHUP", 129],
-  ] as const) {
-    process.on(signal, () => process.exit(code));
-  }
-}
 
 function dataRoot(): string {
   if (statfsSync(tmpdir()).type !== TMPFS_MAGIC) return tmpdir();
@@ -92,6 +74,7 @@ export class BenchServer {
   readonly #command: string;
   readonly #args: readonly string[];
   #child: ChildProcess | undefined;
+  #takeBack: () => void = () => {};
 
   constructor(options: ServerOptions, clientPort: number, peerPort: number) {
     this.kind = options.kind;
@@ -136,8 +119,8 @@ export class BenchServer {
    * @throws with the end of the server's log if it ends or does not become healthy in time
    */
   async start(): Promise<number> {
-    installHooks();
-    running.add(this);
+    this.#takeBack();
+    this.#takeBack = atExit(() => this.destroy());
     const startedMs = performance.now();
     const child = spawn(this.#command, this.#args, {
       stdio: ["ignore", "pipe", "pipe"],
@@ -199,7 +182,7 @@ export class BenchServer {
 
   /** At once and synchronously: the process is killed, its data are deleted. */
   destroy(): void {
-    running.delete(this);
+    this.#takeBack();
     this.#child?.kill("SIGKILL");
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
   }
