@@ -203,6 +203,8 @@ async function measureReads(
   options: Options,
   figures: Figures,
 ): Promise<void> {
+  // What went before (a snapshot of all keys, closed watchers) is not what this measures.
+  await settledRss(server);
   const pulse = await Pulse.start({
     url: server.url,
     perSecond: PULSE_PER_SECOND,
@@ -264,7 +266,10 @@ async function measureRestarts(
     figures[`start after ${signal}, ms`] = median(startsMs);
     progress(server, `${options.restarts} restarts by ${signal}`);
   }
-  figures["restarted, RSS MiB"] = (await settledRss(server)) / 2 ** 20;
+  const restartedBytes = await settledRss(server);
+  const emptyBytes = (figures["empty, RSS MiB"] ?? 0) * 2 ** 20;
+  figures["restarted, RSS MiB"] = restartedBytes / 2 ** 20;
+  figures["restarted, per key, RSS bytes"] = (restartedBytes - emptyBytes) / options.keys;
 }
 
 async function measure(kind: ServerKind, options: Options): Promise<Figures> {
