@@ -1,0 +1,323 @@
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+import { fill } from "./lib/client.js";
+import type { Drained } from "./lib/drain.js";
+import { run } from "./lib/lifetime.js";
+import { list, number, oneOf } from "./lib/options.js";
+import { memoryOf } from "./lib/proc.js";
+import { Pulse } from "./lib/pulse.js";
+import {
+  type BenchServer,
+  probe,
+  SERVER_KINDS,
+  type ServerKind,
+  startServer,
+} from "./lib/server.js";
+import { median } from "./lib/stats.js";
+import { figure, ratio, table } from "./lib/table.js";
+import { Watchers } from "./lib/watchers.js";
+import { VALUE } from "./lib/workload.js";
+
+/**
+ * What do many keys and many watchers cost, and what do other clients feel of it?
+ *
+ * One server after the other goes through the same steps: start, load keys, open watchers and close
+ * them, read everything at once beside a steady pulse of PUTs, restart.
+ */
+const USAGE = `Usage: node dist/bench/scale.js [options]
+
+  --servers LIST   of ringd, etcd (default ringd)
+  --vs-etcd        adds etcd: ratios to it
+  --keys N         (default 200000)
+  --watchers N     (default 5000)
+  --reads N        full recursive GETs, one after the other (default 3)
+  --restarts N     of each kind (default 3)
+  --ringd-flags T  more flags of ringd, separated by blanks
+  --node-flags T   flags of Node for ringd, separated by blanks
+  --out DIR        for the JSON (default bench-results)
+`;
+
+interface Options {
+  readonly servers: readonly ServerKind[];
+  readonly keys: number;
+  readonly watchers: number;
+  readonly reads: number;
+  readonly restarts: number;
+  readonly ringdFlags: readonly string[];
+  readonly nodeFlags: readonly string[];
+  readonly out: string;
+}
+
+/** All figures of one server: name (with its unit) -> value. Insertion order is the order of the table. */
+type Figures = Record<string, number>;
+
+const KEYS_PER_DIRECTORY = 1000;
+const FILL_CONNECTIONS = 64;
+const PULSE_PER_SECOND = 200;
+const PULSE_CONNECTIONS = 16;
+const PULSE_BASELINE_MS = 3000;
+const WATCHERS_CHECKED = 100;
+
+const SETTLE_SAMPLE_MS = 1000;
+const SETTLE_SAMPLES = 5;
+const SETTLE_TOLERANCE = 0.005;
+const SETTLE_TIMEOUT_MS = 40_000;
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function progress(server: BenchServer, text: string): void {
+  process.stderr.write(`${server.kind}: ${text}\n`);
+}
+
+function words(text: string): string[] {
+  return text.split(" ").filter((word) => word !== "");
+}
+
+function readOptions(): Options {
+  const { values } = parseArgs({
+    options: {
+      help: { type: "boolean" },
+      servers: { type: "string", default: "ringd" },
+      "vs-etcd": { type: "boolean" },
+      keys: { type: "string", default: "200000" },
+      watchers: { type: "string", default: "5000" },
+      reads: { type: "string", default: "3" },
+      restarts: { type: "string", default: "3" },
+      "ringd-flags": { type: "string", default: "" },
+      "node-flags": { type: "string", default: "" },
+      out: { type: "string", default: "bench-results" },
+    },
+  });
+  if (values.help) {
+    say(USAGE);
+    process.exit(0);
+  }
+  const servers = new Set(
+    list("servers", values.servers).map((name) => oneOf("servers", name, SERVER_KINDS)),
+  );
+  if (values["vs-etcd"]) servers.add("etcd");
+  return {
+    servers: [...servers],
+    keys: number("keys", values.keys),
+    watchers: number("watchers", values.watchers),
+    reads: number("reads", values.reads),
+    restarts: number("restarts", values.restarts),
+    ringdFlags: words(values["ringd-flags"]),
+    nodeFlags: words(values["node-flags"]),
+    out: values.out,
+  };
+}
+
+function keyPath(key: number): string {
+  return `/v2/keys/scale/dir-${Math.floor(key / KEYS_PER_DIRECTORY)}/key-${key % KEYS_PER_DIRECTORY}`;
+}
+
+/**
+ * Resident bytes once they stand still: nobody can make a foreign process collect its garbage, so
+ * each gets the same chance to. Takes the least of the last samples.
+ */
+async function settledRss(server: BenchServer): Promise<number> {
+  const deadlineMs = performance.now() + SETTLE_TIMEOUT_MS;
+  const samples: number[] = [];
+  while (performance.now() < deadlineMs) {
+    samples.push(memoryOf(server.pid).rssBytes);
+    const last = samples.slice(-SETTLE_SAMPLES);
+    const least = Math.min(...last);
+    if (last.length === SETTLE_SAMPLES && Math.max(...last) - least < SETTLE_TOLERANCE * least) {
+      return least;
+    }
+    await delay(SETTLE_SAMPLE_MS);
+  }
+  return Math.min(...samples.slice(-SETTLE_SAMPLES));
+}
+
+async function measureKeys(server: BenchServer, options: Options, figures: Figures): Promise<void> {
+  const emptyBytes = await settledRss(server);
+  const seconds = await fill({
+    url: server.url,
+    count: options.keys,
+    connections: FILL_CONNECTIONS,
+    pathOf: keyPath,
+    value: VALUE,
+  });
+  const filledBytes = await settledRss(server);
+  figures["empty, RSS MiB"] = emptyBytes / 2 ** 20;
+  figures["load of the keys, PUT/s"] = options.keys / seconds;
+  figures["with keys, RSS MiB"] = filledBytes / 2 ** 20;
+  figures["per key, RSS bytes"] = (filledBytes - emptyBytes) / options.keys;
+  progress(server, `${options.keys} keys in ${seconds.toFixed(1)} s`);
+}
+
+async function measureWatchers(
+  server: BenchServer,
+  options: Options,
+  figures: Figures,
+): Promise<void> {
+  const { watchers: count, keys } = options;
+  if (count === 0) return;
+  // Keys far apart, one each.
+  const pathOf = (watcher: number) => keyPath(Math.floor((watcher * keys) / count));
+  const beforeBytes = await settledRss(server);
+  const watchers = new Watchers();
+  const startedMs = performance.now();
+  await watchers.open(server.url, count, pathOf);
+  const openedMs = performance.now() - startedMs;
+  const afterBytes = await settledRss(server);
+  figures["per watcher, RSS bytes"] = (afterBytes - beforeBytes) / count;
+  figures["opening a watcher, us"] = (openedMs * 1000) / count;
+  // They are real: the first ones deliver, and only they.
+  const checked = Math.min(count, WATCHERS_CHECKED);
+  await fill({
+    url: server.url,
+    count: checked,
+    connections: 1,
+    pathOf,
+    value: VALUE,
+  });
+  await watchers.waitFired(checked);
+  await watchers.close();
+  if (watchers.fired !== checked || watchers.broken > 0) {
+    throw new Error(`${watchers.fired} of ${checked} watches fired, ${watchers.broken} broke`);
+  }
+  progress(server, `${count} watchers`);
+}
+
+async function readAll(server: BenchServer): Promise<Drained> {
+  const worker = new Worker(new URL("lib/drain.js", import.meta.url), {
+    workerData: `${server.url}/v2/keys/scale?recursive=true`,
+  });
+  const [drained] = (await once(worker, "message")) as [Drained];
+  if (drained.status !== 200) throw new Error(`Cannot read all keys: status ${drained.status}`);
+  return drained;
+}
+
+async function measureReads(
+  server: BenchServer,
+  options: Options,
+  figures: Figures,
+): Promise<void> {
+  // What went before (a snapshot of all keys, closed watchers) is not what this measures.
+  await settledRss(server);
+  const pulse = await Pulse.start({
+    url: server.url,
+    perSecond: PULSE_PER_SECOND,
+    connections: PULSE_CONNECTIONS,
+    path: "/v2/keys/pulse",
+    value: VALUE,
+  });
+  await delay(500);
+  pulse.take(); // The first PUTs of a connection are slower.
+  await delay(PULSE_BASELINE_MS);
+  const calm = pulse.take();
+  const reads: Drained[] = [];
+  const worstMs: number[] = [];
+  const p99sMs: number[] = [];
+  for (let i = 0; i < options.reads; i++) {
+    reads.push(await readAll(server));
+    await delay(200); // What waited behind the read is answered now, and counts.
+    const felt = pulse.take();
+    worstMs.push(felt.maxMs);
+    p99sMs.push(felt.quantile(0.99));
+  }
+  await pulse.stop();
+  figures["PUT beside nothing, p99 ms"] = calm.quantile(0.99);
+  figures["PUT beside nothing, max ms"] = calm.maxMs;
+  figures["recursive GET, ms"] = median(reads.map((read) => read.totalMs));
+  figures["recursive GET, first byte ms"] = median(reads.map((read) => read.firstByteMs));
+  figures["recursive GET, MB"] = (reads[0]?.bytes ?? 0) / 1e6;
+  figures["PUT beside recursive GET, p99 ms"] = median(p99sMs);
+  figures["PUT beside recursive GET, max ms"] = median(worstMs);
+  figures["PUT beside recursive GET, worst max ms"] = Math.max(...worstMs);
+  figures["PUTs that failed meanwhile"] = pulse.errors;
+  figures["after reads, peak RSS MiB"] = memoryOf(server.pid).peakBytes / 2 ** 20;
+  progress(server, `${reads.length} recursive reads`);
+}
+
+/** From the start of the process until /health is true and the last key that was written is there. */
+async function startAgain(server: BenchServer, lastKey: string): Promise<number> {
+  const startedMs = performance.now();
+  await server.start();
+  const answer = await probe(`${server.url}${lastKey}`);
+  if (answer?.status !== 200) throw new Error(`${server.kind} lost ${lastKey} in a restart`);
+  return performance.now() - startedMs;
+}
+
+async function measureRestarts(
+  server: BenchServer,
+  options: Options,
+  figures: Figures,
+): Promise<void> {
+  const lastKey = keyPath(options.keys - 1);
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+    const endsMs: number[] = [];
+    const startsMs: number[] = [];
+    for (let i = 0; i < options.restarts; i++) {
+      endsMs.push(await server.end(signal));
+      startsMs.push(await startAgain(server, lastKey));
+    }
+    if (signal === "SIGTERM") figures["stop by SIGTERM, ms"] = median(endsMs);
+    figures[`start after ${signal}, ms`] = median(startsMs);
+    progress(server, `${options.restarts} restarts by ${signal}`);
+  }
+  const restartedBytes = await settledRss(server);
+  const emptyBytes = (figures["empty, RSS MiB"] ?? 0) * 2 ** 20;
+  figures["restarted, RSS MiB"] = restartedBytes / 2 ** 20;
+  figures["restarted, per key, RSS bytes"] = (restartedBytes - emptyBytes) / options.keys;
+}
+
+async function measure(kind: ServerKind, options: Options): Promise<Figures> {
+  const ringd = kind === "ringd";
+  const server = await startServer({
+    kind,
+    flags: ringd ? options.ringdFlags : [],
+    nodeFlags: ringd ? options.nodeFlags : [],
+  });
+  const figures: Figures = {};
+  await measureKeys(server, options, figures);
+  await measureWatchers(server, options, figures);
+  await measureReads(server, options, figures);
+  await measureRestarts(server, options, figures);
+  await server.stop();
+  return figures;
+}
+
+async function main(): Promise<void> {
+  const options = readOptions();
+  const results: { server: ServerKind; figures: Figures }[] = [];
+  for (const kind of options.servers) {
+    results.push({ server: kind, figures: await measure(kind, options) });
+  }
+  const [first, second] = results;
+  const names = Object.keys(first?.figures ?? {});
+  const compared = results.length === 2 && second !== undefined;
+  const head = ["figure", ...results.map((result) => result.server)];
+  if (compared) head.push(`${first?.server} : ${second.server}`);
+  const rows = names.map((name) => {
+    const values = results.map((result) => result.figures[name] ?? Number.NaN);
+    const cells = [name, ...values.map(figure)];
+    if (compared) cells.push(ratio(values[0] ?? Number.NaN, values[1] ?? Number.NaN));
+    return cells;
+  });
+  const machine = `${cpus().length} x ${cpus()[0]?.model ?? "?"}, Node ${process.versions.node}`;
+  say(
+    `\n${options.keys} keys of ${VALUE.length} bytes in directories of ${KEYS_PER_DIRECTORY}, ` +
+      `${options.watchers} watchers, ${PULSE_PER_SECOND} PUT/s beside ${options.reads} recursive ` +
+      `GETs, medians of ${options.restarts} restarts; ${machine}\n`,
+  );
+  say(table(head, rows));
+  mkdirSync(options.out, { recursive: true });
+  const date = new Date().toISOString();
+  const name = join(options.out, `scale-${date.replace(/[:.]/g, "-")}.json`);
+  const json = { date, machine, options, results };
+  writeFileSync(name, `${JSON.stringify(json, undefined, 1)}\n`);
+  say(`\nWritten: ${name}`);
+}
+
+await run(main);
