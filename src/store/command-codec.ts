@@ -1,0 +1,85 @@
+import "../lib/latin1.js";
+import { RingdError } from "../lib/errors.js";
+import { type Command, CommandOp } from "./command.js";
+
+/**
+ *   offset  bytes  command, integers little-endian
+ *   0       1      op, CommandOp
+ *   1       1      flags: 1 directory, 2 recursive, 4 refresh
+ *   2       2      zero
+ *   4       4      path bytes
+ *   8       4      value bytes
+ *   12      4      prevValue bytes
+ *   16      8      expiration, Unix milliseconds, f64; 0: permanent
+ *   24      8      time, Unix milliseconds, f64
+ *   32      8      prevIndex, f64
+ *   40      -      path, value, prevValue
+ */
+const HEAD_BYTES = 40;
+const DIRECTORY_FLAG = 1;
+const RECURSIVE_FLAG = 2;
+const REFRESH_FLAG = 4;
+const OP_MAX = Math.max(...Object.values(CommandOp));
+
+/** Bytes that are no command: they come from a log or a peer, never from this process. */
+export class CommandDecodeError extends RingdError {
+  override readonly name = "CommandDecodeError";
+  readonly code = "COMMAND_MALFORMED";
+
+  constructor(why: string) {
+    super(`Cannot decode command: ${why}`);
+  }
+}
+
+/** Exact size of the encoded command. */
+export function encodedBytes(command: Command): number {
+  return HEAD_BYTES + command.path.length + command.value.length + command.prevValue.length;
+}
+
+/** @returns how many bytes were written */
+export function encodeCommand(command: Command, into: Buffer, view: DataView, at: number): number {
+  view.setUint8(at, command.op);
+  view.setUint8(
+    at + 1,
+    (command.isDirectory ? DIRECTORY_FLAG : 0) |
+      (command.isRecursive ? RECURSIVE_FLAG : 0) |
+      (command.isRefresh ? REFRESH_FLAG : 0),
+  );
+  view.setUint16(at + 2, 0, true);
+  view.setUint32(at + 4, command.path.length, true);
+  view.setUint32(at + 8, command.value.length, true);
+  view.setUint32(at + 12, command.prevValue.length, true);
+  view.setFloat64(at + 16, command.expirationMs, true);
+  view.setFloat64(at + 24, command.timeMs, true);
+  view.setFloat64(at + 32, command.prevIndex, true);
+  let end = at + HEAD_BYTES;
+  end += into.latin1Write(command.path, end);
+  end += into.latin1Write(command.value, end);
+  end += into.latin1Write(command.prevValue, end);
+  return end - at;
+}
+
+/** @throws CommandDecodeError */
+export function decodeCommand(data: Uint8Array, at = 0): Command {
+  if (data.length - at < HEAD_BYTES) throw new CommandDecodeError("it is shorter than its head");
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
+  const op = bytes.readUInt8(at);
+  if (op < 1 || op > OP_MAX) throw new CommandDecodeError(`there is no operation ${op}`);
+  const flags = bytes.readUInt8(at + 1);
+  const pathEnd = at + HEAD_BYTES + bytes.readUInt32LE(at + 4);
+  const valueEnd = pathEnd + bytes.readUInt32LE(at + 8);
+  const end = valueEnd + bytes.readUInt32LE(at + 12);
+  if (end !== data.length) throw new CommandDecodeError("its lengths do not add up");
+  return {
+    op: op as CommandOp,
+    path: bytes.latin1Slice(at + HEAD_BYTES, pathEnd),
+    value: bytes.latin1Slice(pathEnd, valueEnd),
+    isDirectory: (flags & DIRECTORY_FLAG) !== 0,
+    isRecursive: (flags & RECURSIVE_FLAG) !== 0,
+    isRefresh: (flags & REFRESH_FLAG) !== 0,
+    expirationMs: bytes.readDoubleLE(at + 16),
+    prevValue: bytes.latin1Slice(valueEnd, end),
+    prevIndex: bytes.readDoubleLE(at + 32),
+    timeMs: bytes.readDoubleLE(at + 24),
+  };
+}

@@ -1,0 +1,254 @@
+import "../lib/latin1.js";
+import { assert } from "../lib/assert.js";
+import { RingdError } from "../lib/errors.js";
+import { ACTION_NAMES, type Action, Event } from "./event.js";
+import { Node } from "./node.js";
+import { StoreStats } from "./stats.js";
+import { Store, type StoreOptions } from "./store.js";
+import { type Cursor, Tree } from "./tree.js";
+
+/**
+ * A store as a sequence of blocks. The first is the head; the nodes follow in tree order, then the
+ * events, oldest first; a block never mixes kinds.
+ *
+ *   block   u8 kind, then
+ *     head    f64 index, u32 number of nodes, u32 number of events, f64 per counter
+ *     nodes   node ...
+ *     events  event ...
+ *   node    u32 path bytes, u32 value bytes, u8 flags (1 directory), f64 createdIndex,
+ *           f64 modifiedIndex, f64 expirationMs, path, value
+ *   event   u8 action, u8 flags (1 refresh, 2 has prevNode), f64 timeMs, node, prevNode if any
+ */
+const BlockKind = { head: 1, nodes: 2, events: 3 } as const;
+const NODE_HEAD_BYTES = 33;
+const EVENT_HEAD_BYTES = 10;
+const DIRECTORY_FLAG = 1;
+const REFRESH_FLAG = 1;
+const PREV_NODE_FLAG = 2;
+
+/** A block is closed when it is this long; one with a single large node may be longer. */
+export const BLOCK_BYTES = 256 * 1024;
+
+export class SnapshotDecodeError extends RingdError {
+  override readonly name = "SnapshotDecodeError";
+  readonly code = "SNAPSHOT_MALFORMED";
+
+  constructor(why: string) {
+    super(`Cannot decode snapshot: ${why}`);
+  }
+}
+
+/** Encodes a store as it is when this is made, one block at a time, while the store goes on. */
+export class SnapshotEncoder {
+  readonly #index: number;
+  readonly #nodes: number;
+  readonly #cursor: Cursor;
+  readonly #events: readonly Event[];
+  readonly #stats: readonly number[];
+  #nextEvent = 0;
+  #isHeadDone = false;
+
+  constructor(store: Store) {
+    const view = store.view();
+    this.#index = store.index;
+    this.#nodes = view.size;
+    this.#cursor = view.cursor("");
+    this.#events = store.events;
+    this.#stats = store.stats.toArray();
+  }
+
+  /** The next block, made in well under a millisecond; undefined at the end. */
+  next(): Buffer | undefined {
+    const out = new BlockBuffer();
+    if (!this.#isHeadDone) {
+      this.#isHeadDone = true;
+      return this.#head(out);
+    }
+    if (this.#cursor.peek() !== undefined) {
+      out.u8(BlockKind.nodes);
+      while (out.length < BLOCK_BYTES) {
+        const node = this.#cursor.next();
+        if (node === undefined) break;
+        writeNode(out, node);
+      }
+      return out.done();
+    }
+    if (this.#nextEvent === this.#events.length) return undefined;
+    out.u8(BlockKind.events);
+    while (out.length < BLOCK_BYTES && this.#nextEvent < this.#events.length) {
+      writeEvent(out, this.#events[this.#nextEvent++] as Event);
+    }
+    return out.done();
+  }
+
+  #head(out: BlockBuffer): Buffer {
+    out.u8(BlockKind.head);
+    out.f64(this.#index);
+    out.u32(this.#nodes);
+    out.u32(this.#events.length);
+    for (const count of this.#stats) out.f64(count);
+    return out.done();
+  }
+}
+
+/** Rebuilds a store from its blocks. */
+export class SnapshotDecoder {
+  readonly #options: StoreOptions;
+  #head: { index: number; nodes: number; events: number; stats: StoreStats } | undefined;
+  readonly #nodes: Node[] = [];
+  readonly #events: Event[] = [];
+
+  constructor(options: StoreOptions = {}) {
+    this.#options = options;
+  }
+
+  /** @throws SnapshotDecodeError */
+  push(block: Uint8Array): void {
+    const input = new BlockReader(block);
+    const kind = input.u8();
+    if (kind === BlockKind.head) {
+      const index = input.f64();
+      const nodes = input.u32();
+      const events = input.u32();
+      const stats: number[] = [];
+      while (!input.isAtEnd) stats.push(input.f64());
+      this.#head = { index, nodes, events, stats: StoreStats.of(stats) };
+    } else if (kind === BlockKind.nodes) {
+      while (!input.isAtEnd) this.#nodes.push(readNode(input));
+    } else if (kind === BlockKind.events) {
+      while (!input.isAtEnd) this.#events.push(readEvent(input));
+    } else {
+      throw new SnapshotDecodeError(`there is no block kind ${kind}`);
+    }
+  }
+
+  /** @throws SnapshotDecodeError when blocks are missing */
+  finish(): Store {
+    const head = this.#head;
+    if (head === undefined) throw new SnapshotDecodeError("it has no head");
+    if (this.#nodes.length !== head.nodes || this.#events.length !== head.events) {
+      throw new SnapshotDecodeError("nodes or events are missing");
+    }
+    return new Store(this.#options, {
+      index: head.index,
+      tree: Tree.load(this.#nodes),
+      stats: head.stats,
+      events: this.#events,
+    });
+  }
+}
+
+function writeNode(out: BlockBuffer, node: Node): void {
+  out.room(NODE_HEAD_BYTES + node.path.length + node.value.length);
+  out.u32(node.path.length);
+  out.u32(node.value.length);
+  out.u8(node.isDirectory ? DIRECTORY_FLAG : 0);
+  out.f64(node.createdIndex);
+  out.f64(node.modifiedIndex);
+  out.f64(node.expirationMs);
+  out.latin1(node.path);
+  out.latin1(node.value);
+}
+
+function readNode(input: BlockReader): Node {
+  const pathBytes = input.u32();
+  const valueBytes = input.u32();
+  const isDirectory = (input.u8() & DIRECTORY_FLAG) !== 0;
+  const createdIndex = input.f64();
+  const modifiedIndex = input.f64();
+  const expirationMs = input.f64();
+  const path = input.latin1(pathBytes);
+  const value = input.latin1(valueBytes);
+  return new Node(path, value, isDirectory, createdIndex, modifiedIndex, expirationMs);
+}
+
+function writeEvent(out: BlockBuffer, event: Event): void {
+  out.room(EVENT_HEAD_BYTES);
+  out.u8(event.action);
+  out.u8(
+    (event.isRefresh ? REFRESH_FLAG : 0) | (event.prevNode === undefined ? 0 : PREV_NODE_FLAG),
+  );
+  out.f64(event.timeMs);
+  writeNode(out, event.node);
+  if (event.prevNode !== undefined) writeNode(out, event.prevNode);
+}
+
+function readEvent(input: BlockReader): Event {
+  const action = input.u8();
+  if (action >= ACTION_NAMES.length) throw new SnapshotDecodeError(`no action ${action}`);
+  const flags = input.u8();
+  const timeMs = input.f64();
+  const node = readNode(input);
+  const prevNode = (flags & PREV_NODE_FLAG) === 0 ? undefined : readNode(input);
+  return new Event(action as Action, node, prevNode, timeMs, (flags & REFRESH_FLAG) !== 0);
+}
+
+class BlockBuffer {
+  #bytes = Buffer.allocUnsafe(BLOCK_BYTES + 4096);
+  length = 0;
+
+  room(bytes: number): void {
+    if (this.length + bytes <= this.#bytes.length) return;
+    const grown = Buffer.allocUnsafe(2 * (this.length + bytes));
+    this.#bytes.copy(grown, 0, 0, this.length);
+    this.#bytes = grown;
+  }
+
+  u8(value: number): void {
+    this.length = this.#bytes.writeUInt8(value, this.length);
+  }
+
+  u32(value: number): void {
+    this.length = this.#bytes.writeUInt32LE(value, this.length);
+  }
+
+  f64(value: number): void {
+    this.length = this.#bytes.writeDoubleLE(value, this.length);
+  }
+
+  latin1(text: string): void {
+    this.length += this.#bytes.latin1Write(text, this.length);
+  }
+
+  done(): Buffer {
+    assert(this.length > 0, "a block is not empty");
+    return this.#bytes.subarray(0, this.length);
+  }
+}
+
+class BlockReader {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(block: Uint8Array) {
+    this.#bytes = Buffer.from(block.buffer, block.byteOffset, block.length);
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  u8(): number {
+    return this.#bytes.readUInt8(this.#take(1));
+  }
+
+  u32(): number {
+    return this.#bytes.readUInt32LE(this.#take(4));
+  }
+
+  f64(): number {
+    return this.#bytes.readDoubleLE(this.#take(8));
+  }
+
+  latin1(bytes: number): string {
+    const at = this.#take(bytes);
+    return this.#bytes.latin1Slice(at, at + bytes);
+  }
+
+  #take(bytes: number): number {
+    const at = this.#at;
+    if (at + bytes > this.#bytes.length) throw new SnapshotDecodeError("a block ends too soon");
+    this.#at = at + bytes;
+    return at;
+  }
+}

@@ -1,0 +1,46 @@
+/** Counters of /v2/stats/store, in the order a snapshot keeps them. */
+export const STAT_NAMES = [
+  "getsSuccess",
+  "getsFail",
+  "setsSuccess",
+  "setsFail",
+  "deleteSuccess",
+  "deleteFail",
+  "updateSuccess",
+  "updateFail",
+  "createSuccess",
+  "createFail",
+  "compareAndSwapSuccess",
+  "compareAndSwapFail",
+  "compareAndDeleteSuccess",
+  "compareAndDeleteFail",
+  "expireCount",
+] as const;
+export type StatName = (typeof STAT_NAMES)[number];
+
+export const Stat = Object.fromEntries(STAT_NAMES.map((name, i) => [name, i])) as Readonly<
+  Record<StatName, number>
+>;
+
+/** Writes are counted by every member as it applies them, reads by the member that answers them. */
+export class StoreStats {
+  readonly #counts = new Float64Array(STAT_NAMES.length);
+
+  add(stat: number): void {
+    this.#counts[stat] = (this.#counts[stat] as number) + 1;
+  }
+
+  get(name: StatName): number {
+    return this.#counts[Stat[name]] as number;
+  }
+
+  toArray(): number[] {
+    return [...this.#counts];
+  }
+
+  static of(counts: readonly number[]): StoreStats {
+    const stats = new StoreStats();
+    stats.#counts.set(counts.slice(0, STAT_NAMES.length));
+    return stats;
+  }
+}

@@ -1,0 +1,411 @@
+import { assert, unreachable } from "../lib/assert.js";
+import { type Command, CommandOp } from "./command.js";
+import { Action, Event } from "./event.js";
+import { Expiry } from "./expiry.js";
+import { HISTORY_EVENTS_DEFAULT, History } from "./history.js";
+import { CLUSTER_PREFIX, KEYS_PREFIX, Node, PERMANENT } from "./node.js";
+import { ErrorCode, Refusal } from "./refusal.js";
+import { Stat, StoreStats } from "./stats.js";
+import { Tree, type TreeView } from "./tree.js";
+import { WatchHub } from "./watch-hub.js";
+
+/** Directories no request may change: the name spaces and what is above them. */
+const READ_ONLY: ReadonlySet<string> = new Set(["", "/", CLUSTER_PREFIX, KEYS_PREFIX]);
+/** Deadlines before this mean "never" (v2store/store.go, minExpireTime). */
+const EXPIRATION_MS_MIN = 946_684_800_000; // 2000-01-01
+/** Digits of an in-order name. */
+const IN_ORDER_DIGITS = 20;
+
+export interface StoreOptions {
+  readonly historyEventsMax?: number;
+}
+
+/** All of a store, to build one from a snapshot. */
+export interface StoreState {
+  readonly index: number;
+  readonly tree: Tree;
+  readonly stats: StoreStats;
+  /** Oldest first, without a gap, the last one at `index`. */
+  readonly events: readonly Event[];
+}
+
+/**
+ * The replicated state of etcd v2: the key space, its index, the event history and the counters.
+ * Deterministic: equal commands in equal order make equal stores; time comes with the commands.
+ *
+ * Rules and quirks are those of etcd 3.4's v2store (store.go, node.go).
+ */
+export class Store {
+  readonly hub: WatchHub;
+  readonly stats: StoreStats;
+  readonly #history: History;
+  readonly #tree: Tree;
+  #index: number;
+  readonly #expiry: Expiry;
+
+  constructor(options: StoreOptions = {}, state?: StoreState) {
+    this.#history = new History(options.historyEventsMax ?? HISTORY_EVENTS_DEFAULT);
+    this.#tree = state?.tree ?? new Tree();
+    this.#index = state?.index ?? 0;
+    this.stats = state?.stats ?? new StoreStats();
+    this.#expiry = new Expiry((node) => this.#tree.get(node.path) === node);
+    for (const event of state?.events ?? []) this.#history.push(event);
+    for (const path of [CLUSTER_PREFIX, KEYS_PREFIX]) {
+      if (this.#tree.get(path) === undefined) {
+        this.#tree.set(new Node(path, "", true, 0, 0, PERMANENT));
+      }
+    }
+    if (state !== undefined) {
+      const all = this.#tree.cursor("");
+      for (let node = all.next(); node !== undefined; node = all.next()) this.#expiry.add(node);
+    }
+    this.hub = new WatchHub(this.#history);
+  }
+
+  /** The etcd index: changes applied so far. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** Nodes, directories and name spaces included. */
+  get size(): number {
+    return this.#tree.size;
+  }
+
+  /** Nodes that will expire. */
+  get expiringNodes(): number {
+    return this.#expiry.size;
+  }
+
+  /** Oldest first. */
+  get events(): readonly Event[] {
+    return this.#history.toArray();
+  }
+
+  /** O(1); for listings and snapshots that outlive this moment. */
+  view(): TreeView {
+    return this.#tree.view();
+  }
+
+  /** Without counting it as a read. */
+  get(path: string): Node | undefined {
+    return this.#tree.get(path);
+  }
+
+  /** A client's read: counted, and refused as etcd does when there is no such node. */
+  read(path: string): Node | Refusal {
+    const node = this.#tree.get(path);
+    if (node !== undefined) {
+      this.stats.add(Stat.getsSuccess);
+      return node;
+    }
+    this.stats.add(Stat.getsFail);
+    return this.#whyMissing(path);
+  }
+
+  /** Whether a directory has no child, hidden ones included. */
+  isEmptyDirectory(path: string): boolean {
+    const first = this.#tree.cursor(`${path}/`).peek();
+    return first === undefined || !first.path.startsWith(`${path}/`);
+  }
+
+  /**
+   * Carries out a committed command. Failures change nothing but a counter.
+   *
+   * @returns the change; or why there is none; or undefined for sync, whose events only watchers see
+   */
+  apply(command: Command): Event | Refusal | undefined {
+    switch (command.op) {
+      case CommandOp.set:
+        return this.#set(command);
+      case CommandOp.create:
+        return this.#create(command, command.path);
+      case CommandOp.createInOrder: {
+        const name = String(this.#index + 1).padStart(IN_ORDER_DIGITS, "0");
+        return this.#create(command, `${command.path}/${name}`);
+      }
+      case CommandOp.update:
+        return this.#update(command);
+      case CommandOp.compareAndSwap:
+        return this.#compareAndSwap(command);
+      case CommandOp.delete:
+        return this.#delete(command);
+      case CommandOp.compareAndDelete:
+        return this.#compareAndDelete(command);
+      case CommandOp.sync:
+        this.#sync(command.timeMs);
+        return undefined;
+      default:
+        return unreachable(command.op);
+    }
+  }
+
+  /** @throws AssertionError */
+  checkInvariants(): void {
+    this.#tree.checkInvariants();
+    let expiring = 0;
+    const all = this.#tree.cursor("");
+    for (let node = all.next(); node !== undefined; node = all.next()) {
+      if (node.expirationMs !== PERMANENT) expiring++;
+      assert(node.createdIndex <= this.#index, "no node is newer than the store");
+      const slash = node.path.lastIndexOf("/");
+      if (slash > 0) {
+        const parent = this.#tree.get(node.path.slice(0, slash));
+        assert(parent?.isDirectory === true, "every node is in a directory");
+      }
+    }
+    assert(expiring === this.#expiry.size, "every deadline is known to the expiry queue");
+  }
+
+  #set(command: Command): Event | Refusal {
+    const { path } = command;
+    const old = this.#tree.get(path);
+    if (old === undefined) {
+      const refusal = this.#whyMissing(path);
+      if (refusal.code !== ErrorCode.keyNotFound || command.isRefresh) {
+        this.stats.add(Stat.setsFail);
+        return refusal;
+      }
+    }
+    const value = command.isRefresh ? (old?.value ?? "") : command.value;
+    const result = this.#put(command, path, value, old, Action.set);
+    this.stats.add(result instanceof Event ? Stat.setsSuccess : Stat.setsFail);
+    return result;
+  }
+
+  #create(command: Command, path: string): Event | Refusal {
+    const old = this.#tree.get(path);
+    const result = this.#put(command, path, command.value, old, Action.create);
+    this.stats.add(result instanceof Event ? Stat.createSuccess : Stat.createFail);
+    return result;
+  }
+
+  /** Set and create: a new node, in directories made on the way. */
+  #put(
+    command: Command,
+    path: string,
+    value: string,
+    old: Node | undefined,
+    action: typeof Action.set | typeof Action.create,
+  ): Event | Refusal {
+    if (READ_ONLY.has(path)) return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
+    const index = this.#index + 1;
+    if (old === undefined) {
+      const refusal = this.#makeParents(path, index);
+      if (refusal !== undefined) {
+        this.stats.add(Stat.setsFail); // etcd counts it here, whatever the operation.
+        return refusal;
+      }
+    } else if (action === Action.create) {
+      return new Refusal(ErrorCode.nodeExists, path, this.#index);
+    } else if (old.isDirectory) {
+      return new Refusal(ErrorCode.notFile, path, this.#index);
+    }
+    const node = new Node(
+      path,
+      command.isDirectory ? "" : value,
+      command.isDirectory,
+      index,
+      index,
+      cleanExpiration(command.expirationMs),
+    );
+    this.#replace(old, node);
+    return this.#publish(action, node, old, command, command.isRefresh && action === Action.set);
+  }
+
+  /** Makes the missing directories above `path`, or tells which file is in the way. */
+  #makeParents(path: string, index: number): Refusal | undefined {
+    const missing: string[] = [];
+    for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
+      const parentPath = path.slice(0, end);
+      const parent = this.#tree.get(parentPath);
+      if (parent === undefined) {
+        missing.push(parentPath);
+        continue;
+      }
+      if (!parent.isDirectory) {
+        return new Refusal(ErrorCode.notDirectory, parentPath, this.#index);
+      }
+      break;
+    }
+    for (let i = missing.length - 1; i >= 0; i--) {
+      this.#tree.set(new Node(missing[i] as string, "", true, index, index, PERMANENT));
+    }
+    return undefined;
+  }
+
+  #update(command: Command): Event | Refusal {
+    const { path } = command;
+    if (READ_ONLY.has(path)) {
+      this.stats.add(Stat.updateSuccess); // So etcd counts it.
+      return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
+    }
+    const old = this.#tree.get(path);
+    if (old === undefined) {
+      this.stats.add(Stat.updateFail);
+      return this.#whyMissing(path);
+    }
+    this.stats.add(Stat.updateSuccess);
+    if (old.isDirectory && command.value !== "") {
+      return new Refusal(ErrorCode.notFile, path, this.#index);
+    }
+    const index = this.#index + 1;
+    const expirationMs = cleanExpiration(command.expirationMs);
+    const value = command.isRefresh ? old.value : command.value;
+    const shown = new Node(path, value, old.isDirectory, old.createdIndex, index, expirationMs);
+    // A directory that is updated keeps its old modifiedIndex, although the event shows the new one.
+    const kept = old.isDirectory
+      ? new Node(path, "", true, old.createdIndex, old.modifiedIndex, expirationMs)
+      : shown;
+    this.#replace(old, kept);
+    return this.#publish(Action.update, shown, old, command, command.isRefresh);
+  }
+
+  #compareAndSwap(command: Command): Event | Refusal {
+    const { path } = command;
+    if (READ_ONLY.has(path)) {
+      this.stats.add(Stat.compareAndSwapSuccess); // So etcd counts it.
+      return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
+    }
+    const old = this.#tree.get(path);
+    const refusal = this.#compare(command, old);
+    if (refusal !== undefined || old === undefined) {
+      this.stats.add(Stat.compareAndSwapFail);
+      return refusal ?? this.#whyMissing(path);
+    }
+    this.stats.add(Stat.compareAndSwapSuccess);
+    const value = command.isRefresh ? old.value : command.value;
+    const expirationMs = cleanExpiration(command.expirationMs);
+    const node = new Node(path, value, false, old.createdIndex, this.#index + 1, expirationMs);
+    this.#replace(old, node);
+    return this.#publish(Action.compareAndSwap, node, old, command, command.isRefresh);
+  }
+
+  #compareAndDelete(command: Command): Event | Refusal {
+    const old = this.#tree.get(command.path);
+    if (old === undefined) {
+      this.stats.add(Stat.compareAndDeleteFail);
+      return this.#whyMissing(command.path);
+    }
+    this.stats.add(Stat.compareAndDeleteSuccess); // Also when the comparison fails: so etcd counts it.
+    const refusal = this.#compare(command, old);
+    if (refusal !== undefined) return refusal;
+    return this.#remove(Action.compareAndDelete, old, command.timeMs);
+  }
+
+  /** Both conditions given: both must hold (v2store/node.go, Compare). */
+  #compare(command: Command, old: Node | undefined): Refusal | undefined {
+    if (old === undefined) return undefined;
+    if (old.isDirectory) return new Refusal(ErrorCode.notFile, command.path, this.#index);
+    const { prevValue, prevIndex } = command;
+    const causes: string[] = [];
+    if (prevValue !== "" && prevValue !== old.value) causes.push(`[${prevValue} != ${old.value}]`);
+    if (prevIndex !== 0 && prevIndex !== old.modifiedIndex) {
+      causes.push(`[${prevIndex} != ${old.modifiedIndex}]`);
+    }
+    if (causes.length === 0) return undefined;
+    return new Refusal(ErrorCode.compareFailed, causes.join(" "), this.#index);
+  }
+
+  #delete(command: Command): Event | Refusal {
+    const { path } = command;
+    if (READ_ONLY.has(path)) {
+      this.stats.add(Stat.deleteSuccess); // So etcd counts it.
+      return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
+    }
+    const old = this.#tree.get(path);
+    if (old === undefined) {
+      this.stats.add(Stat.deleteFail);
+      return this.#whyMissing(path);
+    }
+    if (old.isDirectory && !command.isRecursive) {
+      const code = !command.isDirectory
+        ? ErrorCode.notFile
+        : this.isEmptyDirectory(path)
+          ? undefined
+          : ErrorCode.directoryNotEmpty;
+      if (code !== undefined) {
+        this.stats.add(Stat.deleteFail);
+        return new Refusal(code, path, this.#index);
+      }
+    }
+    this.stats.add(Stat.deleteSuccess);
+    return this.#remove(Action.delete, old, command.timeMs);
+  }
+
+  /** Expires every node that is due: one index and one event each, a directory with all below it. */
+  #sync(timeMs: number): void {
+    for (let node = this.#expiry.due(timeMs); node !== undefined; node = this.#expiry.due(timeMs)) {
+      this.#remove(Action.expire, node, timeMs);
+      this.stats.add(Stat.expireCount);
+    }
+  }
+
+  /** Takes a node and all below it out of the tree, and tells watchers of each of them. */
+  #remove(
+    action: typeof Action.delete | typeof Action.compareAndDelete | typeof Action.expire,
+    old: Node,
+    timeMs: number,
+  ): Event {
+    this.#index++;
+    const { path, isDirectory, createdIndex } = old;
+    const shown = new Node(path, "", isDirectory, createdIndex, this.#index, PERMANENT);
+    const event = new Event(action, shown, old, timeMs, false);
+    if (isDirectory) this.#removeBelow(path, event);
+    this.#tree.delete(path);
+    this.#expiry.remove(old);
+    this.hub.notifyRemoved(event, path);
+    this.#history.push(event);
+    this.hub.notify(event);
+    return event;
+  }
+
+  #removeBelow(path: string, event: Event): void {
+    const below: Node[] = [];
+    const cursor = this.#tree.cursor(`${path}/`);
+    for (let node = cursor.next(); node !== undefined; node = cursor.next()) {
+      if (!node.path.startsWith(`${path}/`)) break;
+      below.push(node);
+    }
+    for (const node of below) {
+      this.#tree.delete(node.path);
+      this.#expiry.remove(node);
+      this.hub.notifyRemoved(event, node.path);
+    }
+  }
+
+  #replace(old: Node | undefined, node: Node): void {
+    this.#tree.set(node);
+    if (old !== undefined) this.#expiry.remove(old);
+    this.#expiry.add(node);
+  }
+
+  #publish(
+    action: Action,
+    node: Node,
+    old: Node | undefined,
+    command: Command,
+    isRefresh: boolean,
+  ): Event {
+    this.#index++;
+    const event = new Event(action, node, old, command.timeMs, isRefresh);
+    this.#history.push(event);
+    if (!isRefresh) this.hub.notify(event);
+    return event;
+  }
+
+  /** 100 with the first path component that is missing, or 104 with the file that is in the way. */
+  #whyMissing(path: string): Refusal {
+    for (let end = path.indexOf("/", 1); ; end = path.indexOf("/", end + 1)) {
+      const part = end < 0 ? path : path.slice(0, end);
+      const node = this.#tree.get(part);
+      if (node === undefined) return new Refusal(ErrorCode.keyNotFound, part, this.#index);
+      assert(end >= 0, "some component of a missing path is missing or a file");
+      if (!node.isDirectory) return new Refusal(ErrorCode.notDirectory, part, this.#index);
+    }
+  }
+}
+
+function cleanExpiration(expirationMs: number): number {
+  return expirationMs < EXPIRATION_MS_MIN ? PERMANENT : expirationMs;
+}

@@ -1,0 +1,146 @@
+import type { Event } from "./event.js";
+import type { History } from "./history.js";
+import type { Refusal } from "./refusal.js";
+
+/** What a client asked to be told. */
+export interface Watch {
+  /** Unique among the open ones; the caller's. */
+  readonly watcherId: number;
+  /** Internal: "/1/foo". */
+  readonly path: string;
+  readonly isRecursive: boolean;
+  /** Many events instead of one. */
+  readonly isStream: boolean;
+  /** First index of interest. */
+  readonly sinceIndex: number;
+}
+
+/** One event and whom it reaches; rendered once for all of them. */
+export interface Delivery {
+  readonly event: Event;
+  /** Their watch ends with it. */
+  readonly oneShots: number[];
+  /** An id stands twice where etcd sends the event twice. */
+  readonly streams: number[];
+}
+
+/**
+ * Finds the watches an event concerns, as etcd does (v2store/watcher_hub.go): by looking up the event's
+ * path and each of its parents, so watches on other keys cost nothing.
+ */
+export class WatchHub {
+  readonly #history: History;
+  readonly #byId = new Map<number, Watch>();
+  /** Most paths have one watch: no set for those. */
+  readonly #byPath = new Map<string, Watch | Set<Watch>>();
+  #deliveries: Delivery[] = [];
+  #open: Delivery | undefined;
+
+  constructor(history: History) {
+    this.#history = history;
+  }
+
+  /** Open watches. */
+  get count(): number {
+    return this.#byId.size;
+  }
+
+  /**
+   * Opens a watch.
+   *
+   * @param storeIndex the store's current index
+   * @returns an event from the history, and the watch is *not* open: it is complete, or, as a stream,
+   *   stays silent for ever, as in etcd; a refusal; or undefined: the watch is open
+   */
+  add(watch: Watch, storeIndex: number): Event | Refusal | undefined {
+    const found = this.#history.scan(watch.path, watch.isRecursive, watch.sinceIndex, storeIndex);
+    if (found !== undefined) return found;
+    this.#byId.set(watch.watcherId, watch);
+    const others = this.#byPath.get(watch.path);
+    if (others === undefined) this.#byPath.set(watch.path, watch);
+    else if (others instanceof Set) others.add(watch);
+    else this.#byPath.set(watch.path, new Set([others, watch]));
+    return undefined;
+  }
+
+  /** Closes a watch; nothing happens if it is not open. */
+  remove(watcherId: number): void {
+    const watch = this.#byId.get(watcherId);
+    if (watch !== undefined) this.#remove(watch);
+  }
+
+  /** Closes all watches and returns their ids. */
+  clear(): number[] {
+    const ids = [...this.#byId.keys()];
+    this.#byId.clear();
+    this.#byPath.clear();
+    return ids;
+  }
+
+  /** An event happened at its path. */
+  notify(event: Event): void {
+    if (this.#byId.size === 0) return;
+    const { path } = event.node;
+    // Parents first: "/1", "/1/a", "/1/a/b".
+    for (let end = path.indexOf("/", 1); end > 0; end = path.indexOf("/", end + 1)) {
+      this.#notifyAt(event, path.slice(0, end), false);
+    }
+    this.#notifyAt(event, path, false);
+    this.#open = undefined;
+  }
+
+  /** An event removed the node at `path`: whoever watches that very path is told. Before notify(). */
+  notifyRemoved(event: Event, path: string): void {
+    if (this.#byId.size > 0) this.#notifyAt(event, path, true);
+  }
+
+  /** What happened since the last call, in order. */
+  takeDeliveries(): Delivery[] {
+    const taken = this.#deliveries;
+    if (taken.length > 0) this.#deliveries = [];
+    this.#open = undefined;
+    return taken;
+  }
+
+  #notifyAt(event: Event, watchPath: string, isRemoved: boolean): void {
+    const here = this.#byPath.get(watchPath);
+    if (here === undefined) return;
+    const isExact = event.node.path === watchPath;
+    if (!isExact && isHidden(watchPath, event.node.path)) return;
+    if (!(here instanceof Set)) {
+      this.#offer(here, event, isExact, isRemoved);
+      return;
+    }
+    for (const watch of here) this.#offer(watch, event, isExact, isRemoved);
+  }
+
+  #offer(watch: Watch, event: Event, isExact: boolean, isRemoved: boolean): void {
+    if (!(watch.isRecursive || isExact || isRemoved) || event.index < watch.sinceIndex) return;
+    if (this.#open?.event !== event) {
+      this.#open = { event, oneShots: [], streams: [] };
+      this.#deliveries.push(this.#open);
+    }
+    if (watch.isStream) {
+      this.#open.streams.push(watch.watcherId);
+    } else {
+      this.#open.oneShots.push(watch.watcherId);
+      this.#remove(watch);
+    }
+  }
+
+  #remove(watch: Watch): void {
+    this.#byId.delete(watch.watcherId);
+    const here = this.#byPath.get(watch.path);
+    if (!(here instanceof Set)) {
+      this.#byPath.delete(watch.path);
+      return;
+    }
+    here.delete(watch);
+    if (here.size === 0) this.#byPath.delete(watch.path);
+  }
+}
+
+/** Whether a path component below the watch begins with "_". */
+function isHidden(watchPath: string, path: string): boolean {
+  return path.length > watchPath.length && path.indexOf("/_", watchPath.length) >= 0;
+}
