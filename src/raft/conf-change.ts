@@ -70,10 +70,7 @@ export function nextConf(conf: ConfState, change: ConfChange): ConfState {
   switch (change.op) {
     case "addVoter":
       if (isVoter) return conf;
-      return {
-        voters: withId(conf.voters, member),
-        learners: without(conf.learners),
-      };
+      return { voters: withId(conf.voters, member), learners: without(conf.learners) };
     case "addLearner":
       if (isVoter || conf.learners.includes(member)) return conf;
       return { voters: conf.voters, learners: withId(conf.learners, member) };

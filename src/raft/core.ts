@@ -127,6 +127,12 @@ export class RaftCore {
     else this.outbox.push(message);
   }
 
+  /** For replies to candidates, see message.ts. */
+  committed(): { readonly commit: number; readonly commitTerm: number } {
+    const { commit } = this.log;
+    return { commit, commitTerm: this.log.term(commit) as number };
+  }
+
   becomeFollower(term: number, lead: bigint): void {
     assert(lead !== this.id, "a follower follows somebody else");
     this.#enter("follower", term, lead);

@@ -26,14 +26,7 @@ function askForPreVotes(core: RaftCore): void {
   for (const to of core.conf.voters) {
     if (to === core.id) continue;
     const term = core.term + 1;
-    core.send({
-      type: "preVote",
-      to,
-      from: core.id,
-      term,
-      lastIndex,
-      lastTerm,
-    });
+    core.send({ type: "preVote", to, from: core.id, term, lastIndex, lastTerm });
   }
 }
 
@@ -46,24 +39,8 @@ function askForVotes(core: RaftCore, transfer: boolean): void {
   const { id, term } = core;
   const { lastIndex, lastTerm } = core.log;
   for (const to of core.conf.voters) {
-    if (to === id)
-      core.sendWhenDurable({
-        type: "voteReply",
-        to,
-        from: id,
-        term,
-        granted: true,
-      });
-    else
-      core.sendWhenDurable({
-        type: "vote",
-        to,
-        from: id,
-        term,
-        lastIndex,
-        lastTerm,
-        transfer,
-      });
+    if (to === id) core.sendWhenDurable(voteReply(core, id, true));
+    else core.sendWhenDurable({ type: "vote", to, from: id, term, lastIndex, lastTerm, transfer });
   }
 }
 
@@ -80,32 +57,35 @@ export function isLeased(core: RaftCore): boolean {
 export function onPreVote(core: RaftCore, message: PreVote): void {
   const granted = message.term > core.term && isUpToDate(core, message);
   const term = granted ? message.term : core.term;
-  core.send({
-    type: "preVoteReply",
-    to: message.from,
-    from: core.id,
-    term,
-    granted,
-  });
+  core.send(preVoteReply(core, message.from, term, granted));
 }
 
 /** The message's term is ours by now. */
 export function onVote(core: RaftCore, message: Vote): void {
   const free = core.vote === NONE && core.lead === NONE;
   const granted = (free || core.vote === message.from) && isUpToDate(core, message);
-  const reply = {
-    type: "voteReply",
-    to: message.from,
-    from: core.id,
-    term: core.term,
-  } as const;
+  const reply = voteReply(core, message.from, granted);
   if (!granted) {
-    core.send({ ...reply, granted });
+    core.send(reply);
     return;
   }
   core.vote = message.from;
   core.electionElapsed = 0;
-  core.sendWhenDurable({ ...reply, granted });
+  core.sendWhenDurable(reply);
+}
+
+export function preVoteReply(
+  core: RaftCore,
+  to: bigint,
+  term: number,
+  granted: boolean,
+): PreVoteReply {
+  return { type: "preVoteReply", to, from: core.id, term, granted, ...core.committed() };
+}
+
+export function voteReply(core: RaftCore, to: bigint, granted: boolean): VoteReply {
+  const { id: from, term } = core;
+  return { type: "voteReply", to, from, term, granted, ...core.committed() };
 }
 
 function isUpToDate(core: RaftCore, { lastIndex, lastTerm }: PreVote | Vote): boolean {
@@ -113,14 +93,20 @@ function isUpToDate(core: RaftCore, { lastIndex, lastTerm }: PreVote | Vote): bo
 }
 
 export function onPreVoteReply(core: RaftCore, message: PreVoteReply): void {
+  learnCommit(core, message);
   if (core.role !== "preCandidate") return;
   if (message.granted && message.term !== core.term + 1) return;
   if (count(core, message) === "won") askForVotes(core, false);
 }
 
 export function onVoteReply(core: RaftCore, message: VoteReply): void {
+  learnCommit(core, message);
   if (core.role !== "candidate") return;
   if (count(core, message) === "won") core.becomeLeader();
+}
+
+function learnCommit(core: RaftCore, { commit, commitTerm }: PreVoteReply | VoteReply): void {
+  if (core.log.has({ index: commit, term: commitTerm })) core.log.commitTo(commit);
 }
 
 function count(core: RaftCore, { from, granted }: PreVoteReply | VoteReply): "won" | "other" {

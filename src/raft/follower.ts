@@ -16,13 +16,7 @@ export function onAppend(core: RaftCore, message: Append): void {
   const { from: to, prevIndex, prevTerm, commit, entries } = message;
   if (prevIndex < log.commit) {
     // An old message. Up to the commit index our logs agree anyway.
-    core.sendWhenDurable({
-      type: "appendReply",
-      to,
-      from,
-      term,
-      index: log.commit,
-    });
+    core.sendWhenDurable({ type: "appendReply", to, from, term, index: log.commit });
     return;
   }
   if (!log.has({ index: prevIndex, term: prevTerm })) {
@@ -42,13 +36,7 @@ export function onAppend(core: RaftCore, message: Append): void {
 export function onHeartbeat(core: RaftCore, message: Heartbeat): void {
   const { id: from, term } = core;
   core.log.commitTo(message.commit);
-  core.send({
-    type: "heartbeatReply",
-    to: message.from,
-    from,
-    term,
-    round: message.round,
-  });
+  core.send({ type: "heartbeatReply", to: message.from, from, term, round: message.round });
 }
 
 export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {

@@ -37,14 +37,7 @@ function sendHeartbeats(core: RaftCore): void {
   for (const peer of core.peers) {
     // What the peer does not hold, it must not take for committed: its entry there may be another.
     const commit = Math.min(peer.match, core.log.commit);
-    core.send({
-      type: "heartbeat",
-      to: peer.id,
-      from,
-      term,
-      commit,
-      round: core.reads.lastRound,
-    });
+    core.send({ type: "heartbeat", to: peer.id, from, term, commit, round: core.reads.lastRound });
   }
 }
 
@@ -71,14 +64,7 @@ function replicate(core: RaftCore, peer: Progress): void {
     const entries = log.slice(peer.next, to, limits.appendEntriesMax, limits.appendBytesMax);
     const { commit } = log;
     const envelope = { to: peer.id, from: core.id, term: core.term };
-    core.send({
-      type: "append",
-      ...envelope,
-      prevIndex,
-      prevTerm,
-      commit,
-      entries,
-    });
+    core.send({ type: "append", ...envelope, prevIndex, prevTerm, commit, entries });
     peer.sent(prevIndex + entries.length, bytesOf(entries), commit);
   }
 }
@@ -202,12 +188,7 @@ export function startTransfer(core: RaftCore, target: bigint): boolean {
 
 function tryHandOver(core: RaftCore, peer: Progress): void {
   if (peer.match < core.log.lastIndex) return;
-  core.send({
-    type: "timeoutNow",
-    to: peer.id,
-    from: core.id,
-    term: core.term,
-  });
+  core.send({ type: "timeoutNow", to: peer.id, from: core.id, term: core.term });
 }
 
 /** The membership changed. */
@@ -229,12 +210,7 @@ export function onConfApplied(core: RaftCore, removed: bigint): void {
     if (!peer.learner && (heir === undefined || peer.match > heir.match)) heir = peer;
   }
   if (heir !== undefined) {
-    core.send({
-      type: "timeoutNow",
-      to: heir.id,
-      from: core.id,
-      term: core.term,
-    });
+    core.send({ type: "timeoutNow", to: heir.id, from: core.id, term: core.term });
   }
   core.becomeFollower(core.term, NONE);
 }

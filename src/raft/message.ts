@@ -37,9 +37,19 @@ export interface PreVote extends Envelope {
   readonly lastTerm: number;
 }
 
-export interface PreVoteReply extends Envelope {
+export interface PreVoteReply extends Envelope, Committed {
   readonly type: "preVoteReply";
   readonly granted: boolean;
+}
+
+/**
+ * The voter's commit index and its term there: a fact for everyone who has this entry. Without it two
+ * members can block each other for good: the one left over by a removal does not know that the removal
+ * is committed and asks the removed one for a vote, whose log is longer (found by simulation).
+ */
+interface Committed {
+  readonly commit: number;
+  readonly commitTerm: number;
 }
 
 /** RequestVote (paper, figure 2). */
@@ -51,7 +61,7 @@ export interface Vote extends Envelope {
   readonly transfer: boolean;
 }
 
-export interface VoteReply extends Envelope {
+export interface VoteReply extends Envelope, Committed {
   readonly type: "voteReply";
   readonly granted: boolean;
 }

@@ -1,4 +1,10 @@
-import { type ConfChange, decodeConfChange, encodeConfChange, nextConf } from "./conf-change.js";
+import {
+  type ConfChange,
+  ConfChangeError,
+  decodeConfChange,
+  encodeConfChange,
+  nextConf,
+} from "./conf-change.js";
 import type { RaftCore } from "./core.js";
 import { EntryType, NONE } from "./entry.js";
 import type { Forward } from "./message.js";
@@ -23,10 +29,7 @@ export type ProposeResult =
   | { readonly kind: "forwarded"; readonly leader: bigint }
   | { readonly kind: "refused"; readonly reason: ProposeRefusal };
 
-const refused = (reason: ProposeRefusal): ProposeResult => ({
-  kind: "refused",
-  reason,
-});
+const refused = (reason: ProposeRefusal): ProposeResult => ({ kind: "refused", reason });
 
 export function propose(core: RaftCore, type: EntryType, data: Uint8Array): ProposeResult {
   if (core.role === "leader") return proposeHere(core, type, data);
@@ -77,5 +80,12 @@ export function proposeConfChange(core: RaftCore, change: ConfChange): ProposeRe
 /** Proposals of a follower. Those that cannot be taken are lost; their proposers time out. */
 export function onForward(core: RaftCore, message: Forward): void {
   if (core.role !== "leader") return;
-  for (const { type, data } of message.proposals) proposeHere(core, type, data);
+  for (const { type, data } of message.proposals) {
+    try {
+      proposeHere(core, type, data);
+    } catch (error) {
+      // The peer's mistake: its proposal is no membership change.
+      if (!(error instanceof ConfChangeError)) throw error;
+    }
+  }
 }

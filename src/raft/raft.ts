@@ -2,7 +2,16 @@ import { assert, unreachable } from "../lib/assert.js";
 import type { ConfChange } from "./conf-change.js";
 import { RaftCore, type Role } from "./core.js";
 import type { AppendJob } from "./disk-jobs.js";
-import { campaign, isLeased, onPreVote, onPreVoteReply, onVote, onVoteReply } from "./election.js";
+import {
+  campaign,
+  isLeased,
+  onPreVote,
+  onPreVoteReply,
+  onVote,
+  onVoteReply,
+  preVoteReply,
+  voteReply,
+} from "./election.js";
 import type { SnapshotMeta } from "./entry.js";
 import { type ConfState, type Entry, EntryType, type HardState, NONE } from "./entry.js";
 import * as follower from "./follower.js";
@@ -237,13 +246,7 @@ export class Raft {
     const core = this.#core;
     if (core.role === "leader") return leader.startTransfer(core, target);
     if (core.lead === NONE || !core.conf.voters.includes(target)) return false;
-    core.send({
-      type: "transfer",
-      to: core.lead,
-      from: core.id,
-      term: 0,
-      target,
-    });
+    core.send({ type: "transfer", to: core.lead, from: core.id, term: 0, target });
     return true;
   }
 
@@ -307,16 +310,10 @@ export class Raft {
         });
         return;
       case "preVote":
-        this.#core.send({
-          type: "preVoteReply",
-          to,
-          from,
-          term,
-          granted: false,
-        });
+        this.#core.send(preVoteReply(this.#core, to, term, false));
         return;
       case "vote":
-        this.#core.send({ type: "voteReply", to, from, term, granted: false });
+        this.#core.send(voteReply(this.#core, to, false));
         return;
       default:
         return;
@@ -458,12 +455,7 @@ export class Raft {
     core.snapshotToWrite = undefined;
     const changesLog = entries.length > 0 || snapshot !== undefined;
     const end = changesLog ? { index: log.lastIndex, term: log.lastTerm } : undefined;
-    return {
-      job: core.disk.issue(end),
-      snapshot,
-      entries,
-      hardState: this.#takeHardState(),
-    };
+    return { job: core.disk.issue(end), snapshot, entries, hardState: this.#takeHardState() };
   }
 
   #takeHardState(): HardState | undefined {
@@ -494,19 +486,18 @@ export class Raft {
       inflight: peer.inflights.count,
       recentlyActive: peer.recentlyActive,
     }));
-    const indexes = {
-      commit,
-      applied,
-      durable,
-      firstIndex: log.base.index + 1,
-      lastIndex,
-    };
+    const indexes = { commit, applied, durable, firstIndex: log.base.index + 1, lastIndex };
     return { id, role, term, vote, lead, ...indexes, conf, transferee, peers };
   }
 
   /** The term of an entry in memory, or of the last compacted one. For tests and `X-Raft-Term`. */
   termOf(index: number): number | undefined {
     return this.#core.log.term(index);
+  }
+
+  /** An entry in memory. */
+  entryOf(index: number): Entry {
+    return this.#core.log.entry(index);
   }
 
   checkInvariants(): void {
