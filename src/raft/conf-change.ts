@@ -66,15 +66,17 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
 export function nextConf(conf: ConfState, change: ConfChange): ConfState {
   const { member } = change;
   const isVoter = conf.voters.includes(member);
+  const isLearner = conf.learners.includes(member);
   const without = (ids: readonly bigint[]) => ids.filter((id) => id !== member);
   switch (change.op) {
     case "addVoter":
       if (isVoter) return conf;
       return { voters: withId(conf.voters, member), learners: without(conf.learners) };
     case "addLearner":
-      if (isVoter || conf.learners.includes(member)) return conf;
+      if (isVoter || isLearner) return conf;
       return { voters: conf.voters, learners: withId(conf.learners, member) };
     case "remove":
+      if (!isVoter && !isLearner) return conf;
       if (isVoter && conf.voters.length === 1) return conf;
       return { voters: without(conf.voters), learners: without(conf.learners) };
     case "update":

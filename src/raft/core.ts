@@ -61,6 +61,9 @@ export class RaftCore {
   /** In ticks; drawn anew at every change of role or term. */
   electionTimeout = 0;
 
+  /** Asked to campaign in this term, as soon as the store has applied what is committed; 0 if not. */
+  campaignTerm = 0;
+
   /** For the next ready. */
   outbox: Message[] = [];
   readStates: ReadState[] = [];

@@ -187,7 +187,11 @@ export function startTransfer(core: RaftCore, target: bigint): boolean {
 }
 
 function tryHandOver(core: RaftCore, peer: Progress): void {
-  if (peer.match < core.log.lastIndex) return;
+  if (peer.match < core.log.lastIndex) {
+    // All may have been sent and something lost; waiting for a heartbeat to show it costs time.
+    peer.nudge = true;
+    return;
+  }
   core.send({ type: "timeoutNow", to: peer.id, from: core.id, term: core.term });
 }
 

@@ -143,8 +143,8 @@ export class Raft {
     follower.repeatRead(core);
     core.electionElapsed++;
     if (core.electionElapsed < core.electionTimeout) return;
-    core.electionElapsed = 0;
-    campaign(core, false);
+    // Who may not campaign forgets the leader all the same, or its lease would never end.
+    if (!campaign(core, false)) core.becomeFollower(core.term, NONE);
   }
 
   /**
@@ -206,6 +206,7 @@ export class Raft {
   /** The store contains everything up to `index`. */
   applied(index: number): void {
     this.#core.log.appliedTo(index);
+    this.#campaignIfAsked();
   }
 
   /** A snapshot file is durable and can be sent to peers. It is of a state that was applied here. */
@@ -368,7 +369,8 @@ export class Raft {
         follower.onSnapshot(core, message);
         return;
       case "timeoutNow":
-        if (core.role === "follower") campaign(core, true);
+        core.campaignTerm = core.term;
+        this.#campaignIfAsked();
         return;
       case "appendReply":
       case "appendReject":
@@ -404,6 +406,16 @@ export class Raft {
       default:
         unreachable(message);
     }
+  }
+
+  /**
+   * A leader that hands over may have sent a membership change just before: then its heir is asked
+   * while the change is not applied yet.
+   */
+  #campaignIfAsked(): void {
+    const core = this.#core;
+    if (core.campaignTerm !== core.term || core.role !== "follower") return;
+    if (campaign(core, true)) core.campaignTerm = 0;
   }
 
   #flush(): void {

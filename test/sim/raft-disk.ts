@@ -47,6 +47,11 @@ export class SimDisk {
       const next = this.#jobs[0];
       if (next !== undefined) this.#write(next, prng.below(next.entries.length + 1), false);
     }
+    this.lose();
+  }
+
+  /** Unfinished jobs leave no trace. */
+  lose(): void {
     this.#jobs = [];
   }
 
