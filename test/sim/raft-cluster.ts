@@ -332,7 +332,9 @@ export class SimCluster {
       if (applied < lastIndex) continue;
       const members = [...leader.conf.voters, ...leader.conf.learners];
       for (const node of this.nodes) {
-        if (node.raft !== undefined && !members.includes(node.id)) this.#crash(node);
+        const isMember = members.includes(node.id);
+        if (isMember && node.raft === undefined) this.#start(node);
+        if (!isMember && node.raft !== undefined) this.#crash(node);
       }
       if (goal > lastIndex) {
         const result = leader.propose(new Uint8Array(1));
