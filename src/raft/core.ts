@@ -1,0 +1,255 @@
+import { assert } from "../lib/assert.js";
+import { type ConfChange, nextConf } from "./conf-change.js";
+import { DiskJobs } from "./disk-jobs.js";
+import type { SnapshotMeta } from "./entry.js";
+import { type ConfState, type Entry, EntryType, type HardState, NONE } from "./entry.js";
+import { Inflights } from "./inflights.js";
+import { RaftLog } from "./log.js";
+import type { Message, Proposal } from "./message.js";
+import {
+  RAFT_LIMITS,
+  type RaftLimits,
+  type RaftOptions,
+  READ_REQUESTS_PER_LIFE,
+} from "./options.js";
+import { Progress } from "./progress.js";
+import { ReadIndexes, type ReadState } from "./read-index.js";
+
+export type Role = "follower" | "preCandidate" | "candidate" | "leader";
+
+/**
+ * The state of one member (Raft paper, figure 2) and the few moves that every role makes. What the
+ * roles do is in election.ts, leader.ts and follower.ts; raft.ts is the way in from outside.
+ *
+ *   1. `lead` is `id` exactly if the role is leader
+ *   2. a candidate or leader has voted for itself
+ *   3. the leader has a Progress for every other member, nobody else has any
+ *   4. no entry is of a later term than `term`
+ *   5. log.ts and progress.ts hold their own
+ */
+export class RaftCore {
+  readonly id: bigint;
+  readonly options: RaftOptions;
+  readonly limits: RaftLimits;
+  readonly log: RaftLog;
+  readonly disk = new DiskJobs();
+  readonly reads: ReadIndexes;
+
+  role: Role = "follower";
+  term: number;
+  vote: bigint;
+  lead = NONE;
+  conf: ConfState;
+  /** What lagging peers get; covers everything that is compacted away. */
+  snapshot: SnapshotMeta;
+
+  /** Candidates: who said what. */
+  readonly votes = new Map<bigint, boolean>();
+
+  /** Leader: the others, voters and learners. */
+  peers: Progress[] = [];
+  readonly #progress = new Map<bigint, Progress>();
+  /** Leader: no membership change is taken until the store has applied up to here. */
+  pendingConfIndex = 0;
+  /** Leader: who is to take over, or NONE. */
+  transferee = NONE;
+  uncommittedBytes = 0;
+
+  /** Ticks since the leader was heard; for the leader, since it last looked for its quorum. */
+  electionElapsed = 0;
+  heartbeatElapsed = 0;
+  /** In ticks; drawn anew at every change of role or term. */
+  electionTimeout = 0;
+
+  /** Asked to campaign in this term, as soon as the store has applied what is committed; 0 if not. */
+  campaignTerm = 0;
+
+  /** For the next ready. */
+  outbox: Message[] = [];
+  readStates: ReadState[] = [];
+  forwards: Proposal[] = [];
+  forwardBytes = 0;
+  /** Came from the leader and is not in a disk job yet. */
+  snapshotToWrite: SnapshotMeta | undefined;
+  /** As in the last disk job that had one. */
+  handedHardState: HardState;
+
+  constructor(options: RaftOptions) {
+    const { hardState, snapshot, entries, applied } = options.restored;
+    this.options = options;
+    this.id = options.id;
+    this.limits = { ...RAFT_LIMITS, ...options.limits };
+    const commit = Math.max(hardState.commit, committedByConfChanges(entries));
+    this.log = new RaftLog(snapshot, entries, commit, applied);
+    this.conf = snapshot.conf;
+    this.snapshot = snapshot;
+    // Entries may be on the disk without the hard state of their job (disk-jobs.ts). A vote in their
+    // term would have been in an earlier job, or was never let out.
+    this.term = Math.max(hardState.term, this.log.lastTerm);
+    this.vote = this.term === hardState.term ? hardState.vote : NONE;
+    this.handedHardState = hardState;
+    this.reads = new ReadIndexes(
+      this.limits.readsMax,
+      this.limits.readRoundsMax,
+      options.random(2 ** 32) * READ_REQUESTS_PER_LIFE,
+    );
+    this.drawElectionTimeout();
+  }
+
+  isVoter(): boolean {
+    return this.conf.voters.includes(this.id);
+  }
+
+  isOnlyVoter(): boolean {
+    return this.conf.voters.length === 1 && this.conf.voters[0] === this.id;
+  }
+
+  progressOf(id: bigint): Progress | undefined {
+    return this.#progress.get(id);
+  }
+
+  send(message: Message): void {
+    assert(message.to !== this.id, "a member does not send to itself");
+    this.outbox.push(message);
+  }
+
+  /** Term, vote, entries or a snapshot wait for a disk job. */
+  hasUnwritten(): boolean {
+    return (
+      this.log.handedToDisk < this.log.lastIndex ||
+      this.term !== this.handedHardState.term ||
+      this.vote !== this.handedHardState.vote ||
+      this.snapshotToWrite !== undefined
+    );
+  }
+
+  /** For a message that is only true once everything decided so far is on the disk. */
+  sendWhenDurable(message: Message): void {
+    const job = this.disk.issued + (this.hasUnwritten() ? 1 : 0);
+    if (!this.disk.isDurable(job) || message.to === this.id) this.disk.hold(job, message);
+    else this.outbox.push(message);
+  }
+
+  /** For replies to candidates, see message.ts. */
+  committed(): { readonly commit: number; readonly commitTerm: number } {
+    const { commit } = this.log;
+    return { commit, commitTerm: this.log.term(commit) as number };
+  }
+
+  becomeFollower(term: number, lead: bigint): void {
+    assert(lead !== this.id, "a follower follows somebody else");
+    this.#enter("follower", term, lead);
+  }
+
+  /** Keeps the term and the vote; forgets the leader, which is not heard any more. */
+  becomePreCandidate(): void {
+    assert(this.role !== "leader", "a leader does not campaign");
+    this.#enter("preCandidate", this.term, NONE);
+  }
+
+  becomeCandidate(): void {
+    assert(this.role !== "leader", "a leader does not campaign");
+    this.#enter("candidate", this.term + 1, NONE);
+    this.vote = this.id;
+  }
+
+  becomeLeader(): void {
+    assert(this.role === "candidate", "only a candidate wins");
+    this.#enter("leader", this.term, this.id);
+    this.heartbeatElapsed = 0;
+    this.syncPeers();
+    // An entry of our own term, so that what earlier leaders left can be committed (paper, 5.4.2).
+    // They may have left a membership change too: it and this entry come before the next one.
+    this.pendingConfIndex = this.appendOwn(EntryType.normal, new Uint8Array(0));
+  }
+
+  #enter(role: Role, term: number, lead: bigint): void {
+    assert(term >= this.term, "the term never goes back");
+    if (term !== this.term) {
+      this.term = term;
+      this.vote = NONE;
+    }
+    if (lead !== this.lead || role !== this.role) this.reads.reset();
+    if (lead === NONE) this.dropForwards();
+    this.role = role;
+    this.lead = lead;
+    this.votes.clear();
+    this.electionElapsed = 0;
+    this.transferee = NONE;
+    this.uncommittedBytes = 0;
+    this.peers = [];
+    this.#progress.clear();
+    this.drawElectionTimeout();
+  }
+
+  dropForwards(): void {
+    this.forwards = [];
+    this.forwardBytes = 0;
+  }
+
+  drawElectionTimeout(): void {
+    const { electionTicks, random } = this.options;
+    this.electionTimeout = electionTicks + random(electionTicks);
+  }
+
+  /** Leader: at the end of its log. Peers and disk get it with the next ready. */
+  appendOwn(type: EntryType, data: Uint8Array): number {
+    const index = this.log.lastIndex + 1;
+    this.log.push({ index, term: this.term, type, data });
+    this.uncommittedBytes += data.length;
+    return index;
+  }
+
+  /** Leader: one Progress for each other member, kept for those that stay. */
+  syncPeers(): void {
+    const { voters, learners } = this.conf;
+    const { inflightMessagesMax, inflightBytesMax } = this.limits;
+    this.peers = [];
+    for (const id of [...voters, ...learners]) {
+      if (id === this.id) continue;
+      const learner = learners.includes(id);
+      let progress = this.#progress.get(id);
+      if (progress === undefined) {
+        const window = new Inflights(inflightMessagesMax, inflightBytesMax);
+        // Active at first: it gets an election time-out to show itself.
+        progress = new Progress(id, learner, this.log.lastIndex + 1, true, window);
+      }
+      progress.learner = learner;
+      this.peers.push(progress);
+    }
+    this.#progress.clear();
+    for (const progress of this.peers) this.#progress.set(progress.id, progress);
+  }
+
+  changeConf(change: ConfChange): void {
+    this.conf = nextConf(this.conf, change);
+  }
+
+  checkInvariants(): void {
+    assert((this.lead === this.id) === (this.role === "leader"), "the leader follows itself"); // 1
+    const campaigns = this.role === "candidate" || this.role === "leader";
+    assert(!campaigns || this.vote === this.id, "who campaigns votes for itself"); // 2
+    const members = this.conf.voters.length + this.conf.learners.length;
+    const others = members - (this.isVoter() || this.conf.learners.includes(this.id) ? 1 : 0);
+    assert(this.peers.length === (this.role === "leader" ? others : 0), "leaders know peers"); // 3
+    assert(this.log.lastTerm <= this.term, "no entry is of a later term"); // 4
+    this.log.checkInvariants(); // 5
+    for (const progress of this.peers) progress.checkInvariants();
+  }
+}
+
+/**
+ * Changes are proposed one at a time: a leader adds one to the log only when it has applied the one
+ * before. So all but the last in any log are committed, even if this member's disk does not say so. It
+ * must know: with a membership two changes old, its majority and today's need not share a member.
+ */
+function committedByConfChanges(entries: readonly Entry[]): number {
+  let last = 0;
+  let beforeLast = 0;
+  for (const entry of entries) {
+    if (entry.type !== EntryType.confChange) continue;
+    beforeLast = last;
+    last = entry.index;
+  }
+  return beforeLast;
+}

@@ -1,0 +1,94 @@
+import { assert } from "../lib/assert.js";
+import type { Entry, HardState, SnapshotMeta } from "./entry.js";
+import type { Position } from "./log.js";
+import type { Message } from "./message.js";
+
+/**
+ * Work for the disk, in the order of its numbers. Everything in a job, and in all jobs before it, is
+ * on the disk before `Raft.durable(job)` is called. A crash may keep any prefix of the unfinished
+ * jobs, and of the last one any prefix of snapshot, entries, hardState, in this order: with the hard
+ * state first, its commit index could come to stand over entries that the job was to replace.
+ */
+export interface AppendJob {
+  /** 1, 2, 3, ... since the member started. */
+  readonly job: number;
+  /** If present, the log starts anew behind it: what was in the log before is void. */
+  readonly snapshot: SnapshotMeta | undefined;
+  /** The first may have an index that was written before: it voids that entry and all behind it. */
+  readonly entries: readonly Entry[];
+  /** If present, replaces the one before. */
+  readonly hardState: HardState | undefined;
+}
+
+interface OpenJob {
+  readonly job: number;
+  readonly end: Position | undefined;
+}
+
+interface Held {
+  readonly job: number;
+  readonly message: Message;
+}
+
+/**
+ * Ties promises to the disk. A message that promises something (a vote, an acknowledged append, the
+ * vote for oneself) is held until the job that makes the promise true is durable.
+ */
+export class DiskJobs {
+  #issued = 0;
+  #durable = 0;
+  readonly #open: OpenJob[] = [];
+  readonly #held: Held[] = [];
+
+  /** Jobs handed to the shell so far; also the number of the last one. */
+  get issued(): number {
+    return this.#issued;
+  }
+  get durable(): number {
+    return this.#durable;
+  }
+
+  /** @param end where the log ends with this job, if it changes the log */
+  issue(end: Position | undefined): number {
+    this.#issued++;
+    this.#open.push({ job: this.#issued, end });
+    return this.#issued;
+  }
+
+  isDurable(job: number): boolean {
+    return job <= this.#durable;
+  }
+
+  hold(job: number, message: Message): void {
+    assert(job > this.#durable, "what is durable holds nothing back");
+    this.#held.push({ job, message });
+  }
+
+  /**
+   * Jobs up to `job` are durable.
+   *
+   * @returns where the log ended with each of them, and the messages they held back, both in order
+   */
+  finish(job: number): {
+    ends: readonly Position[];
+    released: readonly Message[];
+  } {
+    assert(job <= this.#issued, "only issued jobs become durable");
+    const ends: Position[] = [];
+    const released: Message[] = [];
+    if (job <= this.#durable) return { ends, released };
+    this.#durable = job;
+    let finished = 0;
+    while (finished < this.#open.length && (this.#open[finished] as OpenJob).job <= job) {
+      const { end } = this.#open[finished++] as OpenJob;
+      if (end !== undefined) ends.push(end);
+    }
+    this.#open.splice(0, finished);
+    let free = 0;
+    while (free < this.#held.length && (this.#held[free] as Held).job <= job) {
+      released.push((this.#held[free++] as Held).message);
+    }
+    this.#held.splice(0, free);
+    return { ends, released };
+  }
+}

@@ -1,0 +1,127 @@
+import { unreachable } from "../lib/assert.js";
+import type { RaftCore } from "./core.js";
+import { NONE } from "./entry.js";
+import type { PreVote, PreVoteReply, Vote, VoteReply } from "./message.js";
+import { tallyVotes } from "./quorum.js";
+
+/**
+ * Starts an election (Raft paper, 5.2).
+ *
+ * @param transfer the leader asked for it: no pre-vote, and leases do not count
+ * @returns false if this member may not lead now
+ */
+export function campaign(core: RaftCore, transfer: boolean): boolean {
+  if (core.role === "leader" || !core.isVoter()) return false;
+  // With a committed change that is not in force here, we would count by an old membership.
+  if (core.log.hasUnappliedConfChange() || core.snapshotToWrite !== undefined) return false;
+  if (core.options.preVote && !transfer && !core.isOnlyVoter()) askForPreVotes(core);
+  else askForVotes(core, transfer);
+  return true;
+}
+
+function askForPreVotes(core: RaftCore): void {
+  core.becomePreCandidate();
+  core.votes.set(core.id, true);
+  const { lastIndex, lastTerm } = core.log;
+  for (const to of core.conf.voters) {
+    if (to === core.id) continue;
+    const term = core.term + 1;
+    core.send({ type: "preVote", to, from: core.id, term, lastIndex, lastTerm });
+  }
+}
+
+/**
+ * Even the requests wait for our disk. Had we crashed after sending one, we could ask again in the same
+ * term with a shorter log, and a vote given to the longer one would count.
+ */
+function askForVotes(core: RaftCore, transfer: boolean): void {
+  core.becomeCandidate();
+  const { id, term } = core;
+  const { lastIndex, lastTerm } = core.log;
+  for (const to of core.conf.voters) {
+    if (to === id) core.sendWhenDurable(voteReply(core, id, true));
+    else core.sendWhenDurable({ type: "vote", to, from: id, term, lastIndex, lastTerm, transfer });
+  }
+}
+
+/**
+ * A member that hears a leader does not help to replace it, so that one that was cut off or removed
+ * does not disturb the rest (thesis, 4.2.3).
+ */
+export function isLeased(core: RaftCore): boolean {
+  const { checkQuorum, electionTicks } = core.options;
+  return checkQuorum && core.lead !== NONE && core.electionElapsed < electionTicks;
+}
+
+/** The caller has refused requests of earlier terms and those that meet a lease. */
+export function onPreVote(core: RaftCore, message: PreVote): void {
+  const granted = message.term > core.term && isUpToDate(core, message);
+  const term = granted ? message.term : core.term;
+  core.send(preVoteReply(core, message.from, term, granted));
+}
+
+/** The message's term is ours by now. */
+export function onVote(core: RaftCore, message: Vote): void {
+  const free = core.vote === NONE && core.lead === NONE;
+  const granted = (free || core.vote === message.from) && isUpToDate(core, message);
+  const reply = voteReply(core, message.from, granted);
+  if (!granted) {
+    core.send(reply);
+    return;
+  }
+  core.vote = message.from;
+  core.electionElapsed = 0;
+  core.sendWhenDurable(reply);
+}
+
+export function preVoteReply(
+  core: RaftCore,
+  to: bigint,
+  term: number,
+  granted: boolean,
+): PreVoteReply {
+  return { type: "preVoteReply", to, from: core.id, term, granted, ...core.committed() };
+}
+
+export function voteReply(core: RaftCore, to: bigint, granted: boolean): VoteReply {
+  const { id: from, term } = core;
+  return { type: "voteReply", to, from, term, granted, ...core.committed() };
+}
+
+function isUpToDate(core: RaftCore, { lastIndex, lastTerm }: PreVote | Vote): boolean {
+  return core.log.isUpToDate({ index: lastIndex, term: lastTerm });
+}
+
+export function onPreVoteReply(core: RaftCore, message: PreVoteReply): void {
+  learnCommit(core, message);
+  if (core.role !== "preCandidate") return;
+  if (message.granted && message.term !== core.term + 1) return;
+  if (count(core, message) === "won") askForVotes(core, false);
+}
+
+export function onVoteReply(core: RaftCore, message: VoteReply): void {
+  learnCommit(core, message);
+  if (core.role !== "candidate") return;
+  if (count(core, message) === "won") core.becomeLeader();
+}
+
+function learnCommit(core: RaftCore, { commit, commitTerm }: PreVoteReply | VoteReply): void {
+  if (core.log.has({ index: commit, term: commitTerm })) core.log.commitTo(commit);
+}
+
+function count(core: RaftCore, { from, granted }: PreVoteReply | VoteReply): "won" | "other" {
+  // A member's first word stands: a repeated message changes nothing.
+  if (!core.votes.has(from)) core.votes.set(from, granted);
+  const tally = tallyVotes(core.conf.voters, core.votes);
+  switch (tally) {
+    case "won":
+      return "won";
+    case "lost":
+      core.becomeFollower(core.term, NONE);
+      return "other";
+    case "pending":
+      return "other";
+    default:
+      return unreachable(tally);
+  }
+}

@@ -1,0 +1,91 @@
+import { assert } from "../lib/assert.js";
+import type { RaftCore } from "./core.js";
+import { NONE } from "./entry.js";
+import type { Append, Heartbeat, ReadIndexReply, Snapshot } from "./message.js";
+
+/** The leader of our term speaks: whoever campaigned in it has lost. */
+export function followLeader(core: RaftCore, lead: bigint): void {
+  assert(core.role !== "leader", "a term has one leader");
+  if (core.role !== "follower" || core.lead !== lead) core.becomeFollower(core.term, lead);
+  core.electionElapsed = 0;
+}
+
+/** AppendEntries, receiver's part (Raft paper, figure 2). */
+export function onAppend(core: RaftCore, message: Append): void {
+  const { log, id: from, term } = core;
+  const { from: to, prevIndex, prevTerm, commit, entries } = message;
+  if (prevIndex < log.commit) {
+    // An old message. Up to the commit index our logs agree anyway.
+    core.sendWhenDurable({ type: "appendReply", to, from, term, index: log.commit });
+    return;
+  }
+  if (!log.has({ index: prevIndex, term: prevTerm })) {
+    const hintIndex = log.lastWithTermUpTo(prevTerm, prevIndex);
+    const hintTerm = log.term(hintIndex) as number;
+    const hint = { rejectedIndex: prevIndex, hintIndex, hintTerm };
+    core.send({ type: "appendReject", to, from, term, ...hint });
+    return;
+  }
+  log.merge(entries);
+  const index = prevIndex + entries.length;
+  // Behind `index` we may hold entries that the leader does not have.
+  log.commitTo(Math.min(commit, index));
+  core.sendWhenDurable({ type: "appendReply", to, from, term, index });
+}
+
+export function onHeartbeat(core: RaftCore, message: Heartbeat): void {
+  const { id: from, term } = core;
+  core.log.commitTo(message.commit);
+  core.send({ type: "heartbeatReply", to: message.from, from, term, round: message.round });
+}
+
+export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {
+  const { log, id: from, term } = core;
+  const reply = { type: "appendReply", to, from, term } as const;
+  if (meta.index <= log.commit) {
+    core.sendWhenDurable({ ...reply, index: log.commit });
+    return;
+  }
+  if (log.has(meta)) {
+    // Only behind, not missing anything: the log's own entries get us there.
+    log.commitTo(meta.index);
+  } else {
+    log.restoreTo({ index: meta.index, term: meta.term });
+    core.conf = meta.conf;
+    core.snapshot = meta;
+    core.snapshotToWrite = meta;
+  }
+  core.sendWhenDurable({ ...reply, index: meta.index });
+}
+
+/** Passes on what waits for the leader. */
+export function flushFollower(core: RaftCore): void {
+  if (core.lead === NONE) return;
+  const { id: from, lead: to, reads } = core;
+  if (core.forwards.length > 0) {
+    core.send({ type: "forward", to, from, term: 0, proposals: core.forwards });
+    core.dropForwards();
+  }
+  if (!reads.canStartBatch()) return;
+  reads.startBatch();
+  askForIndex(core);
+}
+
+/** Once per heartbeat interval, in case the request or its answer was lost. */
+export function repeatRead(core: RaftCore): void {
+  core.heartbeatElapsed++;
+  if (core.heartbeatElapsed < core.options.heartbeatTicks) return;
+  core.heartbeatElapsed = 0;
+  askForIndex(core);
+}
+
+function askForIndex(core: RaftCore): void {
+  const { id: from, lead: to, reads } = core;
+  const request = reads.openRequest;
+  if (request === undefined || to === NONE) return;
+  core.send({ type: "readIndex", to, from, term: 0, request });
+}
+
+export function onReadIndexReply(core: RaftCore, { request, index }: ReadIndexReply): void {
+  for (const ctx of core.reads.answered(request)) core.readStates.push({ ctx, index });
+}

@@ -1,0 +1,227 @@
+import { assert } from "../lib/assert.js";
+import type { RaftCore } from "./core.js";
+import { type Entry, NONE } from "./entry.js";
+import type { AppendReject, AppendReply, HeartbeatReply, ReadIndex } from "./message.js";
+import type { Progress } from "./progress.js";
+import { majority, reachedByMajority } from "./quorum.js";
+import type { ConfirmedRound } from "./read-index.js";
+
+export function tickLeader(core: RaftCore): void {
+  const { electionTicks, heartbeatTicks, checkQuorum } = core.options;
+  core.electionElapsed++;
+  if (core.electionElapsed >= electionTicks) {
+    core.electionElapsed = 0;
+    // A transfer that took an election time-out has failed (thesis, 3.10).
+    core.transferee = NONE;
+    const active = hasActiveQuorum(core);
+    for (const peer of core.peers) peer.recentlyActive = false;
+    if (checkQuorum && !active) {
+      core.becomeFollower(core.term, NONE);
+      return;
+    }
+  }
+  core.heartbeatElapsed++;
+  if (core.heartbeatElapsed < heartbeatTicks) return;
+  core.heartbeatElapsed = 0;
+  sendHeartbeats(core);
+}
+
+function hasActiveQuorum(core: RaftCore): boolean {
+  let active = core.isVoter() ? 1 : 0;
+  for (const peer of core.peers) if (!peer.learner && peer.recentlyActive) active++;
+  return active >= majority(core.conf.voters.length);
+}
+
+function sendHeartbeats(core: RaftCore): void {
+  const { id: from, term } = core;
+  for (const peer of core.peers) {
+    // What the peer does not hold, it must not take for committed: its entry there may be another.
+    const commit = Math.min(peer.match, core.log.commit);
+    core.send({ type: "heartbeat", to: peer.id, from, term, commit, round: core.reads.lastRound });
+  }
+}
+
+/** Everything that has become possible for the leader since the last ready. */
+export function flushLeader(core: RaftCore): void {
+  for (const peer of core.peers) replicate(core, peer);
+  startReads(core);
+}
+
+/** Sends as much as the peer's state and window allow. */
+function replicate(core: RaftCore, peer: Progress): void {
+  const { log, limits } = core;
+  while (!peer.isPaused()) {
+    const full = peer.inflights.isFull();
+    const hasNews = !full && (peer.next <= log.lastIndex || peer.commitSent < log.commit);
+    if (!hasNews && !peer.nudge) return;
+    const prevIndex = peer.next - 1;
+    const prevTerm = log.term(prevIndex);
+    if (prevTerm === undefined) {
+      sendSnapshot(core, peer);
+      return;
+    }
+    const to = full ? prevIndex : log.lastIndex;
+    const entries = log.slice(peer.next, to, limits.appendEntriesMax, limits.appendBytesMax);
+    const { commit } = log;
+    const envelope = { to: peer.id, from: core.id, term: core.term };
+    core.send({ type: "append", ...envelope, prevIndex, prevTerm, commit, entries });
+    peer.sent(prevIndex + entries.length, bytesOf(entries), commit);
+  }
+}
+
+function bytesOf(entries: readonly Entry[]): number {
+  let bytes = 0;
+  for (const entry of entries) bytes += entry.data.length;
+  return bytes;
+}
+
+function sendSnapshot(core: RaftCore, peer: Progress): void {
+  peer.nudge = false;
+  // Not into the void: a peer that is down gets it when it is back.
+  if (!peer.recentlyActive) return;
+  const { id: from, term, snapshot: meta } = core;
+  assert(meta.index >= core.log.base.index, "the snapshot covers what is compacted");
+  core.send({ type: "snapshot", to: peer.id, from, term, meta });
+  peer.becomeSnapshot(meta.index);
+}
+
+export function onAppendReply(core: RaftCore, peer: Progress, message: AppendReply): void {
+  const { index } = message;
+  if (index > core.log.lastIndex) return;
+  peer.recentlyActive = true;
+  const isNews = peer.acknowledged(index);
+  if (peer.state === "probe" && index === peer.match) peer.becomeReplicate();
+  // Also when it caught up by another snapshot than the one that was sent.
+  if (peer.state === "snapshot" && core.log.term(peer.match) !== undefined) peer.becomeReplicate();
+  if (!isNews) return;
+  advanceCommit(core);
+  if (peer.id === core.transferee) tryHandOver(core, peer);
+}
+
+export function onAppendReject(core: RaftCore, peer: Progress, message: AppendReject): void {
+  peer.recentlyActive = true;
+  const { rejectedIndex, hintIndex, hintTerm } = message;
+  // Everything of ours above this with a later term than the hint cannot be in the peer's log.
+  const agreeIndex = core.log.lastWithTermUpTo(hintTerm, hintIndex);
+  const below = Math.min(agreeIndex, hintIndex);
+  peer.rejected(rejectedIndex, below);
+}
+
+export function onHeartbeatReply(core: RaftCore, peer: Progress, message: HeartbeatReply): void {
+  peer.recentlyActive = true;
+  peer.resumeProbe();
+  // Everything may have been sent and something lost: ask.
+  if (peer.match < core.log.lastIndex) peer.nudge = true;
+  if (message.round <= peer.readRound || message.round > core.reads.lastRound) return;
+  peer.readRound = message.round;
+  confirmReads(core);
+}
+
+/**
+ * Commits what a majority of disks holds, ours among them only as far as it got. Only entries of our
+ * own term count; those before them come along (paper, 5.4.2 and figure 8).
+ */
+export function advanceCommit(core: RaftCore): void {
+  const { log } = core;
+  const index = reachedByMajority(reachedByVoters(core, log.durable, (peer) => peer.match));
+  if (index <= log.commit || log.term(index) !== core.term) return;
+  for (let i = log.commit + 1; i <= index; i++) {
+    const entry = log.entry(i);
+    if (entry.term === core.term) core.uncommittedBytes -= entry.data.length;
+  }
+  log.commitTo(index);
+}
+
+function reachedByVoters(core: RaftCore, own: number, of: (peer: Progress) => number): number[] {
+  const reached: number[] = core.isVoter() ? [own] : [];
+  for (const peer of core.peers) if (!peer.learner) reached.push(of(peer));
+  return reached;
+}
+
+function startReads(core: RaftCore): void {
+  const { reads, log } = core;
+  // Until then our commit index may be behind what the last leader acknowledged (thesis, 6.4).
+  if (!reads.canStartRound() || log.term(log.commit) !== core.term) return;
+  reads.startRound(log.commit);
+  if (core.isOnlyVoter()) answerReads(core, reads.confirm(reads.lastRound));
+  else sendHeartbeats(core);
+}
+
+function confirmReads(core: RaftCore): void {
+  const { reads } = core;
+  const confirmed = reachedByMajority(
+    reachedByVoters(core, reads.lastRound, (peer) => peer.readRound),
+  );
+  answerReads(core, reads.confirm(confirmed));
+}
+
+function answerReads(core: RaftCore, rounds: readonly ConfirmedRound[]): void {
+  const { id: from } = core;
+  for (const { index, local, remote } of rounds) {
+    for (const ctx of local) core.readStates.push({ ctx, index });
+    for (const { from: to, request } of remote) {
+      core.send({ type: "readIndexReply", to, from, term: 0, request, index });
+    }
+  }
+}
+
+export function onReadIndex(core: RaftCore, { from, request }: ReadIndex): void {
+  if (core.role === "leader") core.reads.addRemote({ from, request });
+}
+
+/**
+ * Hands leadership to `target` (thesis, 3.10): no new proposals, bring it up to date, then tell it to
+ * campaign. Given up after an election time-out.
+ *
+ * @returns false if `target` cannot take over
+ */
+export function startTransfer(core: RaftCore, target: bigint): boolean {
+  assert(core.role === "leader", "only a leader hands over");
+  const peer = core.progressOf(target);
+  if (peer === undefined || peer.learner) return false;
+  if (core.transferee === target) return true;
+  core.transferee = target;
+  core.electionElapsed = 0;
+  tryHandOver(core, peer);
+  return true;
+}
+
+function tryHandOver(core: RaftCore, peer: Progress): void {
+  if (peer.match < core.log.lastIndex) {
+    // All may have been sent and something lost; waiting for a heartbeat to show it costs time.
+    peer.nudge = true;
+    return;
+  }
+  core.send({ type: "timeoutNow", to: peer.id, from: core.id, term: core.term });
+}
+
+/** The membership changed. */
+export function onConfApplied(core: RaftCore, removed: bigint): void {
+  const leaver = core.progressOf(removed);
+  core.syncPeers();
+  if (leaver !== undefined && core.progressOf(removed) === undefined) tellCommit(core, leaver);
+  if (core.transferee === removed) core.transferee = NONE;
+  if (core.isVoter()) {
+    // A smaller majority may hold more.
+    advanceCommit(core);
+    confirmReads(core);
+    return;
+  }
+  // We left: tell the others that we may, and the best of them to go on without an election time-out.
+  let heir: Progress | undefined;
+  for (const peer of core.peers) {
+    tellCommit(core, peer);
+    if (!peer.learner && (heir === undefined || peer.match > heir.match)) heir = peer;
+  }
+  if (heir !== undefined) {
+    core.send({ type: "timeoutNow", to: heir.id, from: core.id, term: core.term });
+  }
+  core.becomeFollower(core.term, NONE);
+}
+
+/** As far as `peer` is known to hold our log, so that it learns of its own removal, or of ours. */
+function tellCommit(core: RaftCore, peer: Progress): void {
+  const commit = Math.min(peer.match, core.log.commit);
+  const { id: from, term } = core;
+  core.send({ type: "heartbeat", to: peer.id, from, term, commit, round: 0 });
+}

@@ -1,0 +1,91 @@
+import {
+  type ConfChange,
+  ConfChangeError,
+  decodeConfChange,
+  encodeConfChange,
+  nextConf,
+} from "./conf-change.js";
+import type { RaftCore } from "./core.js";
+import { EntryType, NONE } from "./entry.js";
+import type { Forward } from "./message.js";
+
+export type ProposeRefusal =
+  /** Nobody leads, as far as this member knows. */
+  | "noLeader"
+  /** Too much is waiting to be committed, or to be passed on. */
+  | "tooMany"
+  /** The leader is handing over. */
+  | "transferring"
+  /** Another membership change is not in force yet. */
+  | "confChangePending"
+  /** The membership change would change nothing, or is not allowed; see `nextConf`. */
+  | "confChangeInvalid"
+  /** The learner lacks too much of the log to be made a voter. */
+  | "learnerBehind";
+
+/** Taking a proposal does not mean that it will be committed: only its entry in `committed` does. */
+export type ProposeResult =
+  | { readonly kind: "appended"; readonly index: number; readonly term: number }
+  | { readonly kind: "forwarded"; readonly leader: bigint }
+  | { readonly kind: "refused"; readonly reason: ProposeRefusal };
+
+const refused = (reason: ProposeRefusal): ProposeResult => ({ kind: "refused", reason });
+
+export function propose(core: RaftCore, type: EntryType, data: Uint8Array): ProposeResult {
+  if (core.role === "leader") return proposeHere(core, type, data);
+  if (core.lead === NONE) return refused("noLeader");
+  const { forwardProposalsMax, forwardBytesMax } = core.limits;
+  const full = core.forwards.length >= forwardProposalsMax;
+  if (full || core.forwardBytes >= forwardBytesMax) return refused("tooMany");
+  core.forwards.push({ type, data });
+  core.forwardBytes += data.length;
+  return { kind: "forwarded", leader: core.lead };
+}
+
+function proposeHere(core: RaftCore, type: EntryType, data: Uint8Array): ProposeResult {
+  const { log, limits } = core;
+  if (core.transferee !== NONE) return refused("transferring");
+  const waiting = log.lastIndex - log.commit;
+  if (waiting >= limits.uncommittedEntriesMax) return refused("tooMany");
+  if (core.uncommittedBytes >= limits.uncommittedBytesMax) return refused("tooMany");
+  if (type === EntryType.confChange) {
+    const reason = refusalOf(core, decodeConfChange(data));
+    if (reason !== undefined) return refused(reason);
+  }
+  const index = core.appendOwn(type, data);
+  if (type === EntryType.confChange) core.pendingConfIndex = index;
+  return { kind: "appended", index, term: core.term };
+}
+
+function refusalOf(core: RaftCore, change: ConfChange): ProposeRefusal | undefined {
+  if (core.log.applied < core.pendingConfIndex) return "confChangePending";
+  if (change.op === "update") return undefined;
+  if (nextConf(core.conf, change) === core.conf) return "confChangeInvalid";
+  const promotes = change.op === "addVoter" && core.conf.learners.includes(change.member);
+  if (promotes && !isCaughtUp(core, change.member)) return "learnerBehind";
+  return undefined;
+}
+
+/** Leader: whether `member` could count without holding up commits for long. */
+export function isCaughtUp(core: RaftCore, member: bigint): boolean {
+  const progress = core.progressOf(member);
+  if (progress === undefined || !progress.recentlyActive) return false;
+  return progress.match + core.limits.promoteLagMax >= core.log.commit;
+}
+
+export function proposeConfChange(core: RaftCore, change: ConfChange): ProposeResult {
+  return propose(core, EntryType.confChange, encodeConfChange(change));
+}
+
+/** Proposals of a follower. Those that cannot be taken are lost; their proposers time out. */
+export function onForward(core: RaftCore, message: Forward): void {
+  if (core.role !== "leader") return;
+  for (const { type, data } of message.proposals) {
+    try {
+      proposeHere(core, type, data);
+    } catch (error) {
+      // The peer's mistake: its proposal is no membership change.
+      if (!(error instanceof ConfChangeError)) throw error;
+    }
+  }
+}
