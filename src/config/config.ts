@@ -1,0 +1,329 @@
+import { createHash } from "node:crypto";
+import { clusterId, memberId } from "../cluster/ids.js";
+import { ConfigError, cannotVerify } from "./config-error.js";
+import { FLAGS } from "./flags.js";
+import { type Environment, parseBool, readSources } from "./sources.js";
+import { refuseUnsupported } from "./unsupported.js";
+import { type ListenUrl, parseUrls } from "./urls.js";
+
+/** A founding member, from --initial-cluster. */
+export interface InitialMember {
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+}
+
+export interface LogConfig {
+  readonly level: LogLevel;
+  readonly format: "auto" | "json" | "pretty";
+  readonly outputs: readonly string[];
+}
+
+export type LogLevel = "debug" | "info" | "warn" | "error" | "fatal";
+
+/** Everything a member is told at start: checked, and plain data that passes to worker threads. */
+export interface Config {
+  readonly name: string;
+  readonly dataDir: string;
+  /** "" for the place inside the data directory. */
+  readonly walDir: string;
+  readonly snapshotCount: number;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  readonly listenPeerUrls: readonly ListenUrl[];
+  readonly listenClientUrls: readonly ListenUrl[];
+  readonly advertiseClientUrls: readonly string[];
+  readonly initialAdvertisePeerUrls: readonly string[];
+  readonly initialCluster: readonly InitialMember[];
+  readonly initialClusterState: "new" | "existing";
+  readonly initialClusterToken: string;
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
+  /** 0 keeps all. */
+  readonly maxSnapshots: number;
+  readonly maxWals: number;
+  readonly corsOrigins: readonly string[];
+  readonly strictReconfigCheck: boolean;
+  readonly forceNewCluster: boolean;
+  readonly preVote: boolean;
+  readonly eventHistoryMax: number;
+  readonly frontendThreads: number;
+  readonly frontendKind: "uws" | "node";
+  readonly enablePprof: boolean;
+  readonly unsafeNoFsync: boolean;
+  readonly log: LogConfig;
+  readonly warnings: readonly string[];
+  readonly argv: readonly string[];
+}
+
+/** What the command line asks for. */
+export type Request =
+  | { readonly kind: "run"; readonly config: Config }
+  | { readonly kind: "version" }
+  | { readonly kind: "help" };
+
+const ELECTION_MS_MAX = 50_000;
+const EVENT_HISTORY_MIN = 1000;
+const EVENT_HISTORY_MAX = 10_000_000;
+const FRONTEND_THREADS_MAX = 64;
+const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
+  debug: "debug",
+  info: "info",
+  notice: "info",
+  warn: "warn",
+  warning: "warn",
+  error: "error",
+  dpanic: "fatal",
+  panic: "fatal",
+  critical: "fatal",
+  fatal: "fatal",
+};
+
+/**
+ * From command line and environment to a checked configuration, by etcd's rules (etcdmain/config.go,
+ * embed/config.go).
+ *
+ * @throws ConfigError
+ */
+export function readConfig(argv: readonly string[], environment: Environment): Request {
+  const { texts, warnings } = readSources(argv, environment);
+  const read = new FlagReader(texts);
+  if (read.bool("help")) return { kind: "help" };
+  if (read.bool("version")) return { kind: "version" };
+  refuseUnsupported(read);
+  return { kind: "run", config: buildConfig(read, warnings, argv) };
+}
+
+/** Typed access to given texts and defaults. */
+export class FlagReader {
+  readonly #texts: ReadonlyMap<string, string>;
+
+  constructor(texts: ReadonlyMap<string, string>) {
+    this.#texts = texts;
+  }
+
+  isGiven(name: string): boolean {
+    return this.#texts.has(name);
+  }
+
+  string(name: string): string {
+    return this.#texts.get(name) ?? FLAGS[name]?.value ?? "";
+  }
+
+  bool(name: string): boolean {
+    const value = parseBool(this.string(name));
+    if (value === undefined) throw this.#invalid(name, "parse error");
+    return value;
+  }
+
+  uint(name: string): number {
+    const text = this.string(name);
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
+      throw this.#invalid(name, "parse error");
+    }
+    return value;
+  }
+
+  urls(name: string): ListenUrl[] {
+    return parseUrls(name, this.string(name));
+  }
+
+  oneOf<T extends string>(name: string, choices: readonly T[]): T {
+    const text = this.string(name);
+    const found = choices.find((choice) => choice === text);
+    if (found === undefined) throw this.#invalid(name, `it is one of ${choices.join(", ")}`);
+    return found;
+  }
+
+  #invalid(name: string, why: string): ConfigError {
+    const text = this.string(name);
+    const kind = FLAGS[name]?.kind === "bool" ? "boolean value" : "value";
+    return new ConfigError(`invalid ${kind} "${text}" for flag -${name}: ${why}`, 2);
+  }
+}
+
+function buildConfig(
+  read: FlagReader,
+  warnings: readonly string[],
+  argv: readonly string[],
+): Config {
+  const name = read.string("name");
+  const addresses = readAddresses(read);
+  const heartbeatMs = read.uint("heartbeat-interval");
+  const electionMs = read.uint("election-timeout");
+  checkTimes(heartbeatMs, electionMs);
+  const initialClusterToken = read.string("initial-cluster-token");
+  const initialCluster = readInitialCluster(read, name, addresses.initialAdvertisePeerUrls);
+  const ids = initialCluster.map(({ peerUrls }) => memberId(peerUrls, initialClusterToken, sha1));
+  const own = initialCluster.findIndex((member) => member.name === name);
+  return {
+    name,
+    dataDir: read.string("data-dir") || `${name}.etcd`,
+    walDir: read.string("wal-dir"),
+    snapshotCount: read.uint("snapshot-count") || Number(FLAGS["snapshot-count"]?.value),
+    heartbeatMs,
+    electionMs,
+    ...addresses,
+    initialCluster,
+    initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
+    initialClusterToken,
+    memberId: ids[own] as bigint,
+    clusterId: clusterId(ids, sha1),
+    maxSnapshots: read.uint("max-snapshots"),
+    maxWals: read.uint("max-wals"),
+    corsOrigins: items(read.string("cors")),
+    strictReconfigCheck: read.bool("strict-reconfig-check"),
+    forceNewCluster: read.bool("force-new-cluster"),
+    preVote: read.bool("pre-vote"),
+    eventHistoryMax: between(read, "event-history", EVENT_HISTORY_MIN, EVENT_HISTORY_MAX),
+    frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
+    frontendKind: read.oneOf("frontend", ["uws", "node"]),
+    enablePprof: read.bool("enable-pprof"),
+    unsafeNoFsync: read.bool("unsafe-no-fsync"),
+    log: {
+      level: logLevel(read),
+      format: read.oneOf("log-format", ["auto", "json", "pretty"]),
+      outputs: items(read.string("log-outputs")),
+    },
+    warnings,
+    argv,
+  };
+}
+
+function checkTimes(heartbeatMs: number, electionMs: number): void {
+  if (heartbeatMs === 0) throw cannotVerify("--heartbeat-interval must be >0 (set to 0ms)");
+  if (electionMs === 0) throw cannotVerify("--election-timeout must be >0 (set to 0ms)");
+  if (5 * heartbeatMs > electionMs) {
+    throw cannotVerify(
+      `--election-timeout[${electionMs}ms] should be at least as 5 times as --heartbeat-interval[${heartbeatMs}ms]`,
+    );
+  }
+  if (electionMs > ELECTION_MS_MAX) {
+    throw cannotVerify(
+      `--election-timeout[${electionMs}ms] is too long, and should be set less than ${ELECTION_MS_MAX}ms`,
+    );
+  }
+}
+
+type Addresses = Pick<
+  Config,
+  "listenPeerUrls" | "listenClientUrls" | "advertiseClientUrls" | "initialAdvertisePeerUrls"
+>;
+
+/** URL flags, or the 0.4 addresses that stand for them in etcd 2.x. */
+function readAddresses(read: FlagReader): Addresses {
+  const client = readPair(read, "listen-client-urls", "advertise-client-urls", "");
+  const peer = readPair(read, "listen-peer-urls", "initial-advertise-peer-urls", "peer-");
+  if (
+    read.isGiven("listen-client-urls") &&
+    !read.isGiven("advertise-client-urls") &&
+    !read.isGiven("addr")
+  ) {
+    throw cannotVerify(
+      "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+    );
+  }
+  return {
+    listenClientUrls: client.listen,
+    advertiseClientUrls: client.advertised.map((url) => url.text),
+    listenPeerUrls: peer.listen,
+    initialAdvertisePeerUrls: peer.advertised.map((url) => url.text),
+  };
+}
+
+function readPair(
+  read: FlagReader,
+  listenFlag: string,
+  advertiseFlag: string,
+  legacyPrefix: string,
+): { listen: ListenUrl[]; advertised: ListenUrl[] } {
+  const addr = read.string(`${legacyPrefix}addr`);
+  const bind = read.string(`${legacyPrefix}bind-addr`);
+  if (addr !== "" && read.isGiven(advertiseFlag)) {
+    throw cannotVerify(`--${legacyPrefix}addr and --${advertiseFlag} exclude each other`);
+  }
+  if (bind !== "" && read.isGiven(listenFlag)) {
+    throw cannotVerify(`--${legacyPrefix}bind-addr and --${listenFlag} exclude each other`);
+  }
+  const advertised =
+    addr === "" ? read.urls(advertiseFlag) : parseUrls(`${legacyPrefix}addr`, `http://${addr}`);
+  if (bind !== "") {
+    return { listen: parseUrls(`${legacyPrefix}bind-addr`, `http://${bind}`), advertised };
+  }
+  if (addr === "" || read.isGiven(listenFlag)) return { listen: read.urls(listenFlag), advertised };
+  const port = advertised[0]?.port ?? 0;
+  return { listen: parseUrls(`${legacyPrefix}addr`, `http://[::]:${port}`), advertised };
+}
+
+/** name=url,name=url; without the flag just this member. */
+function readInitialCluster(
+  read: FlagReader,
+  name: string,
+  advertised: readonly string[],
+): InitialMember[] {
+  const text = read.string("initial-cluster");
+  const members = new Map<string, string[]>();
+  const seen = new Set<string>();
+  const pairs = text === "" ? advertised.map((url) => `${name}=${url}`) : items(text);
+  for (const pair of pairs) {
+    const equals = pair.indexOf("=");
+    if (equals <= 0) {
+      throw cannotVerify(`"${pair}" in --initial-cluster does not have the form name=url`);
+    }
+    const memberName = pair.slice(0, equals).trim();
+    const url = parseUrls("initial-cluster", pair.slice(equals + 1))[0]?.text ?? "";
+    if (seen.has(url)) throw cannotVerify(`initial cluster "${text}" has duplicate url ${url}`);
+    seen.add(url);
+    members.set(memberName, [...(members.get(memberName) ?? []), url].sort());
+  }
+  const own = members.get(name);
+  if (own === undefined) {
+    throw new ConfigError(
+      `couldn't find local name "${name}" in the initial cluster configuration`,
+      1,
+    );
+  }
+  const differs = own.join() !== [...advertised].sort().join();
+  if (differs) {
+    throw new ConfigError(
+      `--initial-cluster has ${name}=${own.join(",")} but missing from --initial-advertise-peer-urls=${advertised.join(",")}`,
+      1,
+    );
+  }
+  return [...members].map(([memberName, peerUrls]) => ({ name: memberName, peerUrls }));
+}
+
+function between(read: FlagReader, flag: string, min: number, max: number): number {
+  const value = read.uint(flag);
+  if (value < min || value > max) {
+    throw cannotVerify(`--${flag} is ${value}, and must be between ${min} and ${max}`);
+  }
+  return value;
+}
+
+function logLevel(read: FlagReader): LogLevel {
+  if (read.bool("debug")) return "debug";
+  const names = [read.string("log-level")];
+  if (!read.isGiven("log-level")) {
+    for (const item of items(read.string("log-package-levels"))) {
+      names.push(item.slice(item.indexOf("=") + 1));
+    }
+  }
+  const levels = names.map((text) => LOG_LEVELS[text.toLowerCase()]);
+  if (levels.includes(undefined)) {
+    throw new ConfigError(`invalid log level in "${names.join(",")}"`, 1);
+  }
+  const order = Object.values(LOG_LEVELS);
+  return (levels as LogLevel[]).reduce((a, b) => (order.indexOf(a) <= order.indexOf(b) ? a : b));
+}
+
+function items(text: string): string[] {
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+}
+
+function sha1(bytes: Uint8Array): Uint8Array {
+  return createHash("sha1").update(bytes).digest();
+}

@@ -1,0 +1,187 @@
+/** How the text of a flag is read. */
+export type FlagKind = "string" | "uint" | "bool" | "urls";
+
+export interface Flag {
+  readonly kind: FlagKind;
+  /** As text, shown in the usage; what holds when the flag is not given. */
+  readonly value: string;
+  readonly help: string;
+}
+
+const flag = (kind: FlagKind, value: string, help: string): Flag => ({ kind, value, help });
+
+/** Every flag that does something, by section of the usage text. Names and defaults are etcd 3.4's. */
+export const FLAG_SECTIONS = {
+  Member: {
+    name: flag("string", "default", "Human-readable name of this member."),
+    "data-dir": flag("string", "", "Data directory; <name>.etcd when not given."),
+    "wal-dir": flag("string", "", "Separate directory for the log."),
+    "snapshot-count": flag(
+      "uint",
+      "100000",
+      "Applied entries between snapshots; 0 is the default.",
+    ),
+    "heartbeat-interval": flag("uint", "100", "Time of a heartbeat, in ms."),
+    "election-timeout": flag("uint", "1000", "Time for an election to time out, in ms."),
+    "listen-peer-urls": flag("urls", "http://localhost:2380", "URLs to listen on for peers."),
+    "listen-client-urls": flag("urls", "http://localhost:2379", "URLs to listen on for clients."),
+    "max-snapshots": flag("uint", "5", "Snapshot files to keep; 0 keeps all."),
+    "max-wals": flag("uint", "5", "Log files to keep; 0 keeps all."),
+    cors: flag("string", "*", "Comma-separated white list of origins for CORS."),
+    "event-history": flag("uint", "1000", "Events kept for waitIndex; at least 1000."),
+    "frontend-threads": flag("uint", "1", "Threads that serve clients on the same port."),
+    frontend: flag("string", "uws", "HTTP implementation: 'uws' or 'node'."),
+  },
+  Clustering: {
+    "initial-advertise-peer-urls": flag(
+      "urls",
+      "http://localhost:2380",
+      "Peer URLs of this member, told to the others.",
+    ),
+    "initial-cluster": flag("string", "", "First members, as name=url,name=url."),
+    "initial-cluster-state": flag("string", "new", "'new' or 'existing'."),
+    "initial-cluster-token": flag("string", "etcd-cluster", "Hashed into the ids."),
+    "advertise-client-urls": flag(
+      "urls",
+      "http://localhost:2379",
+      "Client URLs of this member, told to clients.",
+    ),
+    "strict-reconfig-check": flag("bool", "true", "Refuse changes that would lose the quorum."),
+    "force-new-cluster": flag("bool", "false", "Start a one-member cluster from old data."),
+    "pre-vote": flag("bool", "true", "Ask before campaigning."),
+    discovery: flag("string", "", "Discovery URL."),
+    "discovery-srv": flag("string", "", "DNS domain for discovery."),
+    "discovery-srv-name": flag("string", "", "Suffix of the DNS service name."),
+    "discovery-fallback": flag("string", "proxy", "'exit' or 'proxy'."),
+    "discovery-proxy": flag("string", "", "HTTP proxy for the discovery service."),
+    "enable-v2": flag("bool", "true", "Serve /v2; it is all there is."),
+  },
+  Proxy: {
+    proxy: flag("string", "off", "'off', 'readonly' or 'on'."),
+    "proxy-failure-wait": flag("uint", "5000", "Time an endpoint is held in failed state, in ms."),
+    "proxy-refresh-interval": flag("uint", "30000", "Time of the endpoints refresh, in ms."),
+    "proxy-dial-timeout": flag("uint", "1000", "Time for a dial to time out, in ms."),
+    "proxy-write-timeout": flag("uint", "5000", "Time for a write to time out, in ms."),
+    "proxy-read-timeout": flag("uint", "0", "Time for a read to time out, in ms."),
+  },
+  Security: {
+    "cert-file": flag("string", "", "Client server TLS certificate."),
+    "key-file": flag("string", "", "Client server TLS key."),
+    "client-cert-auth": flag("bool", "false", "Require client certificates."),
+    "trusted-ca-file": flag("string", "", "Client server TLS trusted CA."),
+    "ca-file": flag("string", "", "Deprecated: trusted CA and client certificates."),
+    "auto-tls": flag("bool", "false", "Client TLS with generated certificates."),
+    "peer-cert-file": flag("string", "", "Peer server TLS certificate."),
+    "peer-key-file": flag("string", "", "Peer server TLS key."),
+    "peer-client-cert-auth": flag("bool", "false", "Require peer client certificates."),
+    "peer-trusted-ca-file": flag("string", "", "Peer server TLS trusted CA."),
+    "peer-ca-file": flag("string", "", "Deprecated: trusted CA and client certificates."),
+    "peer-auto-tls": flag("bool", "false", "Peer TLS with generated certificates."),
+  },
+  Logging: {
+    "log-level": flag("string", "info", "debug, info, warn, error, panic or fatal."),
+    debug: flag("bool", "false", "Same as --log-level debug."),
+    "log-package-levels": flag("string", "", "Levels by package; the lowest one holds for all."),
+    "log-format": flag("string", "auto", "'json', 'pretty', or 'auto': pretty on a terminal."),
+    "log-outputs": flag("string", "default", "stderr, stdout, or a file."),
+    logger: flag("string", "zap", "Accepted for compatibility."),
+  },
+  "Profiling and other": {
+    "enable-pprof": flag("bool", "false", "Serve /debug/pprof/."),
+    "config-file": flag("string", "", "YAML file; all other flags and variables are ignored."),
+    "unsafe-no-fsync": flag("bool", "false", "Unsafe: do not wait for the disk."),
+    version: flag("bool", "false", "Print the version and exit."),
+    help: flag("bool", "false", "Print this text and exit."),
+  },
+} as const;
+
+/** Flags of etcd 2.x's 0.4 compatibility (cluster.md of etcd 2.x); they stand for one or two others. */
+export const LEGACY_ADDRESSES = {
+  addr: flag("string", "", "Legacy: the advertised client address, ip:port."),
+  "bind-addr": flag("string", "", "Legacy: the client address to listen on."),
+  "peer-addr": flag("string", "", "Legacy: the advertised peer address."),
+  "peer-bind-addr": flag("string", "", "Legacy: the peer address to listen on."),
+} as const;
+
+/** Refused with a text of their own. */
+export const GONE: ReadonlySet<string> = new Set(["peers", "peers-file"]);
+
+/** Flags of 0.4 that 2.x and 3.x accept, with or without a value, and ignore. */
+export const IGNORED_LEGACY: ReadonlySet<string> = new Set([
+  "cluster-active-size",
+  "cluster-remove-delay",
+  "cluster-sync-interval",
+  "config",
+  "force",
+  "max-result-buffer",
+  "max-retry-attempts",
+  "peer-heartbeat-interval",
+  "peer-election-timeout",
+  "retry-interval",
+  "snapshot",
+  "v",
+  "vv",
+]);
+
+/** Flags of etcd 2.3 and 3.x that concern nothing a v2 server has: taken with their value, ignored. */
+export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>([
+  ["experimental-v3demo", "bool"],
+  ["experimental-gRPC-addr", "string"],
+  ["experimental-auto-compaction-retention", "string"],
+  ["auto-compaction-retention", "string"],
+  ["auto-compaction-mode", "string"],
+  ["max-request-bytes", "uint"],
+  ["max-txn-ops", "uint"],
+  ["quota-backend-bytes", "string"],
+  ["backend-batch-interval", "string"],
+  ["backend-batch-limit", "uint"],
+  ["host-whitelist", "string"],
+  ["listen-metrics-urls", "string"],
+  ["metrics", "string"],
+  ["auth-token", "string"],
+  ["auth-token-ttl", "uint"],
+  ["bcrypt-cost", "uint"],
+  ["grpc-keepalive-min-time", "string"],
+  ["grpc-keepalive-interval", "string"],
+  ["grpc-keepalive-timeout", "string"],
+  ["client-crl-file", "string"],
+  ["peer-crl-file", "string"],
+  ["peer-cert-allowed-cn", "string"],
+  ["peer-cert-allowed-hostname", "string"],
+  ["cipher-suites", "string"],
+  ["tls-min-version", "string"],
+  ["tls-max-version", "string"],
+  ["initial-election-tick-advance", "bool"],
+  ["enable-grpc-gateway", "bool"],
+  ["experimental-initial-corrupt-check", "bool"],
+  ["experimental-corrupt-check-time", "string"],
+  ["experimental-compaction-batch-limit", "uint"],
+  ["experimental-peer-skip-client-san-verification", "bool"],
+  ["experimental-enable-v2v3", "string"],
+  ["experimental-backend-bbolt-freelist-type", "string"],
+  ["experimental-watch-progress-notify-interval", "string"],
+  ["socket-reuse-port", "bool"],
+  ["socket-reuse-address", "bool"],
+]);
+
+export const FLAGS: Readonly<Record<string, Flag>> = {
+  ...Object.assign({}, ...Object.values(FLAG_SECTIONS)),
+  ...LEGACY_ADDRESSES,
+};
+
+/** The text of --help. */
+export function usage(): string {
+  const lines = ["Usage:", "", "  ringd [flags]", "    Start a member.", ""];
+  for (const [title, flags] of Object.entries(FLAG_SECTIONS)) {
+    lines.push(`${title}:`);
+    for (const [name, { value, help }] of Object.entries(flags)) {
+      lines.push(`  --${name} '${value}'`, `    ${help}`);
+    }
+    lines.push("");
+  }
+  lines.push(
+    "Every flag also reads the variables ETCD_<NAME> and RINGD_<NAME>; RINGD_ wins over ETCD_, the",
+    "command line over both.",
+  );
+  return lines.join("\n");
+}

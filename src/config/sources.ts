@@ -1,0 +1,125 @@
+import { readFileSync } from "node:fs";
+import { parse as parseYaml } from "yaml";
+import { ConfigError, cannotVerify } from "./config-error.js";
+import { FLAGS, GONE, IGNORED, IGNORED_LEGACY } from "./flags.js";
+
+/** Where texts of flags came from: only flags that were given are in it. */
+export interface Given {
+  readonly texts: ReadonlyMap<string, string>;
+  /** To be logged once there is a logger. */
+  readonly warnings: readonly string[];
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const TRUE_TEXTS = new Set(["1", "t", "T", "true", "TRUE", "True"]);
+const FALSE_TEXTS = new Set(["0", "f", "F", "false", "FALSE", "False"]);
+
+/** Go's strconv.ParseBool. */
+export function parseBool(text: string): boolean | undefined {
+  if (TRUE_TEXTS.has(text)) return true;
+  return FALSE_TEXTS.has(text) ? false : undefined;
+}
+
+/**
+ * Reads command line and environment as etcd does: the command line wins, RINGD_ over ETCD_, an empty
+ * variable is none. With --config-file only the file counts.
+ *
+ * @throws ConfigError
+ */
+export function readSources(argv: readonly string[], environment: Environment): Given {
+  const texts = new Map<string, string>();
+  const warnings: string[] = [];
+  readArguments(argv, texts, warnings);
+  readEnvironment(environment, texts, warnings);
+  const file = texts.get("config-file") ?? "";
+  if (file === "") return { texts, warnings };
+  return { texts: readFile(file), warnings };
+}
+
+function readArguments(
+  argv: readonly string[],
+  texts: Map<string, string>,
+  warnings: string[],
+): void {
+  for (let i = 0; i < argv.length; i++) {
+    const argument = argv[i] as string;
+    const match = /^--?([^=-][^=]*)(=([\s\S]*))?$/.exec(argument);
+    if (argument === "--") {
+      if (i + 1 < argv.length) throw strayArgument(argv[i + 1] as string);
+      return;
+    }
+    if (match === null) throw strayArgument(argument);
+    const name = match[1] as string;
+    let text = match[2] === undefined ? undefined : (match[3] as string);
+    if (GONE.has(name)) throw new ConfigError(`flag "-${name}" is no longer supported.`, 1);
+    if (IGNORED_LEGACY.has(name)) {
+      warnings.push(`ignoring deprecated flag --${name}`);
+      continue;
+    }
+    const kind = FLAGS[name]?.kind ?? IGNORED.get(name);
+    if (kind === undefined && name !== "h") {
+      throw new ConfigError(`flag provided but not defined: -${name}`, 2);
+    }
+    if (kind === "bool" || name === "h") text ??= "true";
+    if (text === undefined) {
+      if (i + 1 >= argv.length) throw new ConfigError(`flag needs an argument: -${name}`, 2);
+      text = argv[++i] as string;
+    }
+    if (IGNORED.has(name)) warnings.push(`flag --${name} has no effect on a v2 server`);
+    else texts.set(name === "h" ? "help" : name, text);
+  }
+}
+
+function strayArgument(argument: string): ConfigError {
+  return cannotVerify(`'${argument}' is not a valid flag`);
+}
+
+function readEnvironment(
+  environment: Environment,
+  texts: Map<string, string>,
+  warnings: string[],
+): void {
+  const known = new Map<string, string>();
+  for (const name of [...Object.keys(FLAGS), ...IGNORED.keys(), ...IGNORED_LEGACY]) {
+    known.set(name.toUpperCase().replaceAll("-", "_"), name);
+  }
+  for (const prefix of ["RINGD_", "ETCD_"]) {
+    for (const [variable, text] of Object.entries(environment)) {
+      if (!variable.startsWith(prefix) || text === undefined || text === "") continue;
+      const name = known.get(variable.slice(prefix.length));
+      if (name === undefined)
+        warnings.push(`unrecognized environment variable ${variable}=${text}`);
+      else if (name in FLAGS && !texts.has(name)) texts.set(name, text);
+    }
+  }
+}
+
+/** Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Others are ignored. */
+function readFile(file: string): Map<string, string> {
+  let content: unknown;
+  try {
+    content = parseYaml(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw cannotVerify(`cannot read --config-file ${file}: ${(error as Error).message}`);
+  }
+  const texts = new Map<string, string>();
+  if (content === null || content === undefined) return texts;
+  if (typeof content !== "object" || Array.isArray(content)) {
+    throw cannotVerify(`--config-file ${file} does not hold a map of flag names to values`);
+  }
+  const take = (prefix: string, map: object) => {
+    for (const [key, value] of Object.entries(map)) {
+      if (`${prefix}${key}` in FLAGS && value !== null && typeof value !== "object") {
+        texts.set(`${prefix}${key}`, String(value));
+      }
+      if (Array.isArray(value)) texts.set(`${prefix}${key}`, value.join(","));
+    }
+  };
+  take("", content);
+  const { "client-transport-security": client, "peer-transport-security": peer } =
+    content as Record<string, unknown>;
+  if (typeof client === "object" && client !== null) take("", client);
+  if (typeof peer === "object" && peer !== null) take("peer-", peer);
+  return texts;
+}

@@ -1,0 +1,31 @@
+import type { FlagReader } from "./config.js";
+import { cannotVerify } from "./config-error.js";
+
+/**
+ * Capabilities of etcd v2 that this version does not carry out. Each is refused at start: serving
+ * without what the operator asked for would be worse. Whoever adds a capability deletes its line.
+ */
+export function refuseUnsupported(read: FlagReader): void {
+  const refuse = (what: string) => {
+    throw cannotVerify(`${what} is not available in this version of ringd`);
+  };
+  for (const flag of ["listen-client-urls", "listen-peer-urls"]) {
+    if (/https:|unixs:/.test(read.string(flag))) refuse(`TLS (--${flag}=${read.string(flag)})`);
+  }
+  for (const flag of ["auto-tls", "peer-auto-tls", "client-cert-auth", "peer-client-cert-auth"]) {
+    if (read.bool(flag)) refuse(`TLS (--${flag})`);
+  }
+  if (read.string("proxy") !== "off") refuse(`proxy mode (--proxy=${read.string("proxy")})`);
+  for (const flag of ["discovery", "discovery-srv"]) {
+    if (read.string(flag) !== "") refuse(`discovery (--${flag})`);
+  }
+  const names = read
+    .string("initial-cluster")
+    .split(",")
+    .map((pair) => pair.split("=")[0]?.trim());
+  if (new Set(names).size > 1) refuse("a cluster of several members (--initial-cluster)");
+  if (read.string("initial-cluster-state") === "existing") {
+    refuse("joining a cluster (--initial-cluster-state=existing)");
+  }
+  if (read.bool("force-new-cluster")) refuse("--force-new-cluster");
+}

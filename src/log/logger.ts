@@ -1,0 +1,62 @@
+import { openSync } from "node:fs";
+import { isatty } from "node:tty";
+import { destination, type Logger, multistream, pino, type StreamEntry } from "pino";
+import pretty from "pino-pretty";
+import type { LogConfig, LogLevel } from "../config/config.js";
+
+export type { Logger } from "pino";
+
+/** pino's numbers, which the shared cell holds. */
+const LEVELS: Readonly<Record<LogLevel, number>> = pino.levels.values as Record<LogLevel, number>;
+
+/** Memory for the level all threads log at. */
+export function createLevelCell(level: LogLevel): SharedArrayBuffer {
+  const memory = new SharedArrayBuffer(4);
+  setLogLevel(memory, level);
+  return memory;
+}
+
+/** Takes effect on every thread with its next line. */
+export function setLogLevel(memory: SharedArrayBuffer, level: LogLevel): void {
+  Atomics.store(new Int32Array(memory), 0, LEVELS[level]);
+}
+
+/**
+ * A thread's logger: JSON lines, or readable ones on a terminal, each written before the call returns,
+ * so that nothing is lost when the process dies and supervisors see a line as soon as it is true.
+ *
+ * @param thread name of the thread, in every line
+ */
+export function createLogger(config: LogConfig, thread: string, level: SharedArrayBuffer): Logger {
+  const cell = new Int32Array(level);
+  const streams = config.outputs.map((output): StreamEntry => {
+    const fd = descriptorOf(output);
+    const isPretty =
+      config.format === "pretty" || (config.format === "auto" && fd <= 2 && isatty(fd));
+    const stream = isPretty
+      ? pretty({ destination: fd, sync: true, ignore: "pid,hostname", colorize: isatty(fd) })
+      : destination({ fd, sync: true });
+    return { level: "trace", stream };
+  });
+  const only = streams[0];
+  return pino(
+    {
+      level: "trace",
+      base: { thread },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      hooks: {
+        logMethod(input, method, lineLevel) {
+          if (lineLevel >= Atomics.load(cell, 0)) method.apply(this, input);
+        },
+      },
+    },
+    streams.length === 1 && only !== undefined ? only.stream : multistream(streams),
+  );
+}
+
+function descriptorOf(output: string): number {
+  if (output === "stdout") return 1;
+  if (output === "stderr" || output === "default") return 2;
+  return openSync(output, "a", 0o600);
+}
