@@ -1,0 +1,83 @@
+import type { Node } from "../store/node.js";
+import { afterSubtree, type Cursor } from "../store/tree.js";
+import type { ByteWriter } from "./byte-writer.js";
+import { closeNode, openNode } from "./keys-render.js";
+
+/** A directory whose `{` is written and whose `}` is not. */
+interface OpenDirectory {
+  readonly node: Node;
+  /** "/1/a/": what everything in it begins with. */
+  readonly prefix: string;
+  hasNodes: boolean;
+}
+
+/**
+ * Writes the answer to a GET of a directory in slices, from a frozen view, so that a listing of any
+ * size holds up nobody. Hidden nodes (a name that begins with "_") are left out with all below them.
+ */
+export class Listing {
+  readonly #cursor: Cursor;
+  readonly #isRecursive: boolean;
+  readonly #nowMs: number;
+  readonly #open: OpenDirectory[];
+  #isStarted = false;
+
+  /** @param cursor of the view `directory` was found in; anywhere */
+  constructor(directory: Node, cursor: Cursor, isRecursive: boolean, nowMs: number) {
+    this.#cursor = cursor;
+    this.#isRecursive = isRecursive;
+    this.#nowMs = nowMs;
+    const prefix = `${directory.path}/`;
+    this.#open = [{ node: directory, prefix, hasNodes: false }];
+    cursor.seek(prefix);
+  }
+
+  /**
+   * Writes on until the listing is complete or the writer holds `bytesMax`.
+   *
+   * @returns whether it is complete
+   */
+  next(writer: ByteWriter, bytesMax: number): boolean {
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      writer.latin1('{"action":"get","node":');
+      openNode(writer, (this.#open[0] as OpenDirectory).node, this.#nowMs, false);
+    }
+    while (writer.length < bytesMax) {
+      const node = this.#cursor.peek();
+      while (node === undefined || !this.#isInInnermost(node)) {
+        const done = this.#open.pop() as OpenDirectory;
+        closeNode(writer, done.node, done.hasNodes);
+        if (this.#open.length > 0) continue;
+        writer.latin1("}\n");
+        return true;
+      }
+      this.#take(writer, node);
+    }
+    return false;
+  }
+
+  #isInInnermost(node: Node): boolean {
+    const innermost = this.#open[this.#open.length - 1] as OpenDirectory;
+    return node.path.startsWith(innermost.prefix);
+  }
+
+  #take(writer: ByteWriter, node: Node): void {
+    const parent = this.#open[this.#open.length - 1] as OpenDirectory;
+    if (node.path.charCodeAt(parent.prefix.length) === 0x5f) {
+      this.#cursor.seek(afterSubtree(node.path));
+      return;
+    }
+    writer.latin1(parent.hasNodes ? "," : ',"nodes":[');
+    parent.hasNodes = true;
+    openNode(writer, node, this.#nowMs, true);
+    if (node.isDirectory && this.#isRecursive) {
+      this.#cursor.next();
+      this.#open.push({ node, prefix: `${node.path}/`, hasNodes: false });
+      return;
+    }
+    closeNode(writer, node, false);
+    if (node.isDirectory) this.#cursor.seek(afterSubtree(node.path));
+    else this.#cursor.next();
+  }
+}

@@ -1,0 +1,65 @@
+import { ContentKind } from "./answer.js";
+import { unescape } from "./form.js";
+import { type Answer, plainAnswer } from "./plain.js";
+import { Method } from "./request.js";
+
+export type Routed =
+  | { readonly kind: "path"; readonly path: string }
+  | { readonly kind: "answer"; readonly answer: Answer };
+
+/** Paths without anything to decode or clean: nearly all. */
+const UNUSUAL = /%|\/\/|\/\.\.?(\/|$)/;
+
+const BAD_REQUEST: Answer = plainAnswer(400, ContentKind.text, "400 Bad Request");
+
+/**
+ * Decodes a request's path and sends clients of unclean ones elsewhere, as Go's http.ServeMux does:
+ * `//`, `/./` and `/../`, also in encoded form, lead to the clean path. A trailing slash stays.
+ *
+ * @param rawPath bytes, one per character, up to the "?"
+ */
+export function routePath(rawPath: string, rawQuery: string, method: Method): Routed {
+  if (!UNUSUAL.test(rawPath)) return { kind: "path", path: rawPath };
+  const path = unescape(rawPath, false);
+  if (typeof path !== "string") return { kind: "answer", answer: BAD_REQUEST };
+  const clean = cleanPath(path);
+  if (clean === path) return { kind: "path", path };
+  const location = escapePath(clean) + (rawQuery === "" ? "" : `?${rawQuery}`);
+  const hasType = method === Method.get || method === Method.head;
+  const body = `<a href="${escapeHtml(location)}">Moved Permanently</a>.\n\n`;
+  const answer = plainAnswer(
+    301,
+    hasType ? ContentKind.html : ContentKind.none,
+    method === Method.get ? body : "",
+    { location },
+  );
+  return { kind: "answer", answer };
+}
+
+/** Go's path.Clean, but for a trailing slash, which stays. */
+function cleanPath(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  const clean = `/${parts.join("/")}`;
+  return path.endsWith("/") && clean !== "/" ? `${clean}/` : clean;
+}
+
+/** Go's url.URL.EscapedPath. */
+function escapePath(path: string): string {
+  return path.replace(/[^A-Za-z0-9\-_.~$&+,/:;=@]/g, (character) => {
+    const hex = character.charCodeAt(0).toString(16).toUpperCase();
+    return `%${hex.padStart(2, "0")}`;
+  });
+}
+
+function escapeHtml(text: string): string {
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&#34;")
+    .replaceAll("'", "&#39;");
+}
