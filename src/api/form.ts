@@ -72,8 +72,8 @@ function take(form: Map<string, string>, name: string, value: string, error: str
     return error;
   }
   if (name.includes(";") || value.includes(";")) return "invalid semicolon separator in query";
-  const plainName = unescape(name, true);
-  const plainValue = unescape(value, true);
+  const plainName = unescapePercent(name, true);
+  const plainValue = unescapePercent(value, true);
   const bad = typeof plainName !== "string" ? plainName : plainValue;
   if (typeof bad !== "string") {
     return error || `invalid URL escape ${goQuoteBytes(Buffer.from(bad.bad, "latin1"))}`;
@@ -83,7 +83,7 @@ function take(form: Map<string, string>, name: string, value: string, error: str
 }
 
 /** Undoes percent encoding; @returns the bad escape if there is one, at most three bytes long */
-export function unescape(text: string, plusIsBlank: boolean): string | { readonly bad: string } {
+export function unescapePercent(text: string, plusIsBlank: boolean): string | { readonly bad: string } {
   const out = Buffer.allocUnsafe(text.length);
   let length = 0;
   for (let i = 0; i < text.length; i++) {

@@ -1,5 +1,5 @@
 import { ContentKind } from "./answer.js";
-import { unescape } from "./form.js";
+import { unescapePercent } from "./form.js";
 import { type Answer, plainAnswer } from "./plain.js";
 import { Method } from "./request.js";
 
@@ -20,7 +20,7 @@ const BAD_REQUEST: Answer = plainAnswer(400, ContentKind.text, "400 Bad Request"
  */
 export function routePath(rawPath: string, rawQuery: string, method: Method): Routed {
   if (!UNUSUAL.test(rawPath)) return { kind: "path", path: rawPath };
-  const path = unescape(rawPath, false);
+  const path = unescapePercent(rawPath, false);
   if (typeof path !== "string") return { kind: "answer", answer: BAD_REQUEST };
   const clean = cleanPath(path);
   if (clean === path) return { kind: "path", path };
