@@ -117,7 +117,7 @@ export class SimCluster {
       limits: {
         inflightMessagesMax: 1 + this.prng.below(4),
         inflightBytesMax: 64,
-        appendEntriesMax: 1 + this.prng.below(8),
+        appendEntriesMax: 2 + this.prng.below(8),
         appendBytesMax: 32,
         committedEntriesMax: 1 + this.prng.below(8),
         uncommittedEntriesMax: 40,
