@@ -209,7 +209,10 @@ export class Raft {
     this.#campaignIfAsked();
   }
 
-  /** A snapshot file is durable and can be sent to peers. It is of a state that was applied here. */
+  /**
+   * A snapshot file is durable and can be sent to peers. It is of a state that was applied here, which
+   * may be ahead of the log on our own disk (`status().durable`); a restart copes with that.
+   */
   offerSnapshot(meta: SnapshotMeta): void {
     const core = this.#core;
     assert(meta.index <= core.log.applied, "the snapshot is of an applied state");
@@ -224,7 +227,7 @@ export class Raft {
    */
   compact(index: number): void {
     const { log, snapshot } = this.#core;
-    log.compactTo(Math.max(log.base.index, Math.min(index, snapshot.index, log.durable)));
+    log.compactTo(Math.min(index, snapshot.index, log.durable));
   }
 
   /** The transfer that a `snapshot` message stood for ended: the peer has stepped it, or never will. */
@@ -249,6 +252,11 @@ export class Raft {
     if (core.lead === NONE || !core.conf.voters.includes(target)) return false;
     core.send({ type: "transfer", to: core.lead, from: core.id, term: 0, target });
     return true;
+  }
+
+  /** Leader: who is best to hand over to; NONE if there is nobody, or if this member does not lead. */
+  successor(): bigint {
+    return leader.successor(this.#core)?.id ?? NONE;
   }
 
   /** Leader: whether a learner holds enough of the log to be made a voter. */
@@ -415,7 +423,7 @@ export class Raft {
   #campaignIfAsked(): void {
     const core = this.#core;
     if (core.campaignTerm !== core.term || core.role !== "follower") return;
-    if (campaign(core, true)) core.campaignTerm = 0;
+    if (campaign(core, true) || !core.log.hasUnappliedConfChange()) core.campaignTerm = 0;
   }
 
   #flush(): void {

@@ -198,10 +198,11 @@ test("5.4.2: entries of earlier terms are committed only along with one of the l
   assert.equal(raft.commit, 3);
 });
 
-test("6: a learner's disk does not count", () => {
-  const raft = leader({ learners: [4n] });
+test("6: learners' disks do not count", () => {
+  const raft = leader({ learners: [4n, 5n] });
   const reply = { type: "appendReply", to: 1n, term: raft.term, index: 1 } as const;
   raft.step({ ...reply, from: 4n });
+  raft.step({ ...reply, from: 5n });
   assert.equal(raft.commit, 0);
   raft.step({ ...reply, from: 3n });
   assert.equal(raft.commit, 1);
@@ -226,6 +227,36 @@ test("6: a restarted member knows that all but the last membership change are co
   const change = (index: number): Entry => ({ index, term: 1, type: EntryType.confChange, data });
   const raft = member(1n, { term: 1, entries: [change(1), change(2), change(3)] });
   assert.equal(raft.commit, 2);
+});
+
+test("restart: the log may begin before the snapshot, to keep a tail for slow followers", () => {
+  const restored = (list: Entry[]) => ({
+    hardState: { term: 2, vote: 0n, commit: 2 },
+    snapshot: { index: 3, term: 2, conf: { voters: VOTERS, learners: [] } },
+    entries: list,
+    applied: 3,
+  });
+  const log = (list: Entry[]) => {
+    const { firstIndex, lastIndex, commit } = member(1n, {}, { restored: restored(list) }).status();
+    return { firstIndex, lastIndex, commit };
+  };
+  const all = entries(1, 1, 2, 2);
+  assert.deepEqual(log(all), { firstIndex: 2, lastIndex: 4, commit: 3 });
+  assert.deepEqual(log(all.slice(2)), { firstIndex: 4, lastIndex: 4, commit: 3 });
+  assert.deepEqual(log(all.slice(3)), { firstIndex: 4, lastIndex: 4, commit: 3 });
+  assert.deepEqual(log(all.slice(0, 2)), { firstIndex: 4, lastIndex: 3, commit: 3 });
+  assert.deepEqual(log(entries(1, 1, 1, 1)), { firstIndex: 4, lastIndex: 3, commit: 3 });
+  assert.deepEqual(log([]), { firstIndex: 4, lastIndex: 3, commit: 3 });
+});
+
+test("transfer: the successor is the voter that holds most and was heard last", () => {
+  const raft = leader({ learners: [4n] });
+  assert.equal(raft.successor(), 2n);
+  const reply = { type: "appendReply", to: 1n, term: raft.term, index: 1 } as const;
+  raft.step({ ...reply, from: 4n });
+  raft.step({ ...reply, from: 3n });
+  assert.equal(raft.successor(), 3n);
+  assert.equal(member(1n).successor(), 0n);
 });
 
 test("disk: a finished job says nothing about entries that took its place", () => {

@@ -306,9 +306,9 @@ export class SimCluster {
   }
 
   #takeSnapshot(node: Node, raft: Raft): void {
-    const { applied, durable } = raft.status();
+    const { applied } = raft.status();
     const term = raft.termOf(applied);
-    if (applied > durable || applied <= node.disk.snapshot.index || term === undefined) return;
+    if (applied <= node.disk.snapshot.index || term === undefined) return;
     const meta = { index: applied, term, conf: raft.conf };
     node.disk.saveSnapshot(meta);
     raft.offerSnapshot(meta);
