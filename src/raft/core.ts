@@ -19,7 +19,8 @@ export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 
 /**
  * The state of one member (Raft paper, figure 2) and the few moves that every role makes. What the
- * roles do is in election.ts, leader.ts and follower.ts; raft.ts is the way in from outside.
+ * roles do is in election.ts, leader.ts and follower.ts; step.ts tells messages apart, and raft.ts is the
+ * way in from outside.
  *
  *   1. `lead` is `id` exactly if the role is leader
  *   2. a candidate or leader has voted for itself
