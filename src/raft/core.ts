@@ -1,10 +1,9 @@
 import { assert } from "../lib/assert.js";
 import { type ConfChange, nextConf } from "./conf-change.js";
 import { DiskJobs } from "./disk-jobs.js";
-import type { SnapshotMeta } from "./entry.js";
-import { type ConfState, type Entry, EntryType, type HardState, NONE } from "./entry.js";
+import { type ConfState, EntryType, type HardState, NONE, type SnapshotMeta } from "./entry.js";
 import { Inflights } from "./inflights.js";
-import { RaftLog } from "./log.js";
+import type { RaftLog } from "./log.js";
 import type { Message, Proposal } from "./message.js";
 import {
   RAFT_LIMITS,
@@ -14,12 +13,14 @@ import {
 } from "./options.js";
 import { Progress } from "./progress.js";
 import { ReadIndexes, type ReadState } from "./read-index.js";
+import { restoreLog } from "./restore.js";
 
 export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 
 /**
  * The state of one member (Raft paper, figure 2) and the few moves that every role makes. What the
- * roles do is in election.ts, leader.ts and follower.ts; raft.ts is the way in from outside.
+ * roles do is in election.ts, leader.ts and follower.ts; step.ts tells messages apart, and raft.ts is the
+ * way in from outside.
  *
  *   1. `lead` is `id` exactly if the role is leader
  *   2. a candidate or leader has voted for itself
@@ -75,12 +76,11 @@ export class RaftCore {
   handedHardState: HardState;
 
   constructor(options: RaftOptions) {
-    const { hardState, snapshot, entries, applied } = options.restored;
+    const { hardState, snapshot } = options.restored;
     this.options = options;
     this.id = options.id;
     this.limits = { ...RAFT_LIMITS, ...options.limits };
-    const commit = Math.max(hardState.commit, committedByConfChanges(entries));
-    this.log = new RaftLog(snapshot, entries, commit, applied);
+    this.log = restoreLog(options.restored);
     this.conf = snapshot.conf;
     this.snapshot = snapshot;
     // Entries may be on the disk without the hard state of their job (disk-jobs.ts). A vote in their
@@ -236,20 +236,4 @@ export class RaftCore {
     this.log.checkInvariants(); // 5
     for (const progress of this.peers) progress.checkInvariants();
   }
-}
-
-/**
- * Changes are proposed one at a time: a leader adds one to the log only when it has applied the one
- * before. So all but the last in any log are committed, even if this member's disk does not say so. It
- * must know: with a membership two changes old, its majority and today's need not share a member.
- */
-function committedByConfChanges(entries: readonly Entry[]): number {
-  let last = 0;
-  let beforeLast = 0;
-  for (const entry of entries) {
-    if (entry.type !== EntryType.confChange) continue;
-    beforeLast = last;
-    last = entry.index;
-  }
-  return beforeLast;
 }

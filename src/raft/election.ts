@@ -19,6 +19,15 @@ export function campaign(core: RaftCore, transfer: boolean): boolean {
   return true;
 }
 
+/**
+ * A leader that hands over may have sent a membership change just before: then its heir is asked
+ * while the change is not applied yet.
+ */
+export function campaignIfAsked(core: RaftCore): void {
+  if (core.campaignTerm !== core.term || core.role !== "follower") return;
+  if (campaign(core, true) || !core.log.hasUnappliedConfChange()) core.campaignTerm = 0;
+}
+
 function askForPreVotes(core: RaftCore): void {
   core.becomePreCandidate();
   core.votes.set(core.id, true);

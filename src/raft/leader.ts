@@ -195,6 +195,21 @@ function tryHandOver(core: RaftCore, peer: Progress): void {
   core.send({ type: "timeoutNow", to: peer.id, from: core.id, term: core.term });
 }
 
+/** The voter that holds most of the log, among those that were heard lately if there is one. */
+export function successor(core: RaftCore): Progress | undefined {
+  let best: Progress | undefined;
+  for (const peer of core.peers) {
+    if (peer.learner) continue;
+    if (best === undefined || isBetter(peer, best)) best = peer;
+  }
+  return best;
+}
+
+function isBetter(peer: Progress, than: Progress): boolean {
+  if (peer.recentlyActive !== than.recentlyActive) return peer.recentlyActive;
+  return peer.match > than.match;
+}
+
 /** The membership changed. */
 export function onConfApplied(core: RaftCore, removed: bigint): void {
   const leaver = core.progressOf(removed);
@@ -208,11 +223,8 @@ export function onConfApplied(core: RaftCore, removed: bigint): void {
     return;
   }
   // We left: tell the others that we may, and the best of them to go on without an election time-out.
-  let heir: Progress | undefined;
-  for (const peer of core.peers) {
-    tellCommit(core, peer);
-    if (!peer.learner && (heir === undefined || peer.match > heir.match)) heir = peer;
-  }
+  for (const peer of core.peers) tellCommit(core, peer);
+  const heir = successor(core);
   if (heir !== undefined) {
     core.send({ type: "timeoutNow", to: heir.id, from: core.id, term: core.term });
   }

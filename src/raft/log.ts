@@ -215,10 +215,10 @@ export class RaftLog {
 
   /** Drops entries up to `index` from memory. */
   compactTo(index: number): void {
+    if (index <= this.#base.index) return;
     assert(index <= this.#applied, "only applied entries are compacted");
     assert(index <= this.#durable, "only durable entries are compacted");
     const term = this.term(index);
-    if (index <= this.#base.index) return;
     assert(term !== undefined, "the new base is in the log");
     this.#entries = this.#entries.slice(index - this.#base.index);
     this.#base = { index, term };

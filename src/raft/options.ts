@@ -6,9 +6,12 @@ export interface Restored {
   readonly hardState: HardState;
   /** Of the snapshot the store was restored from; index 0 with the first membership if there is none. */
   readonly snapshot: SnapshotMeta;
-  /** The log behind `snapshot`, consecutive. Taken over, not copied. */
-  readonly entries: Entry[];
-  /** What the store contains: at least `snapshot.index`. */
+  /**
+   * The log, consecutive. It may begin before `snapshot.index`, so that slow followers need no snapshot
+   * just because we restarted, and end before it, if only the snapshot reached the disk.
+   */
+  readonly entries: readonly Entry[];
+  /** What the store contains: `snapshot.index`. */
   readonly applied: number;
 }
 

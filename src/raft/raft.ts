@@ -1,32 +1,24 @@
-import { assert, unreachable } from "../lib/assert.js";
+import { assert } from "../lib/assert.js";
 import type { ConfChange } from "./conf-change.js";
 import { RaftCore, type Role } from "./core.js";
 import type { AppendJob } from "./disk-jobs.js";
+import { campaign, campaignIfAsked } from "./election.js";
 import {
-  campaign,
-  isLeased,
-  onPreVote,
-  onPreVoteReply,
-  onVote,
-  onVoteReply,
-  preVoteReply,
-  voteReply,
-} from "./election.js";
-import type { SnapshotMeta } from "./entry.js";
-import { type ConfState, type Entry, EntryType, type HardState, NONE } from "./entry.js";
+  type ConfState,
+  type Entry,
+  EntryType,
+  type HardState,
+  NONE,
+  type SnapshotMeta,
+} from "./entry.js";
 import * as follower from "./follower.js";
 import * as leader from "./leader.js";
 import type { Message } from "./message.js";
 import { checkOptions, type RaftOptions } from "./options.js";
 import type { ProgressState } from "./progress.js";
-import {
-  isCaughtUp,
-  onForward,
-  type ProposeResult,
-  propose,
-  proposeConfChange,
-} from "./propose.js";
+import { isCaughtUp, type ProposeResult, propose, proposeConfChange } from "./propose.js";
 import type { ReadState } from "./read-index.js";
+import { step } from "./step.js";
 
 /**
  * Work for the shell. What may run before what is the safety argument, so each field says it. The shell
@@ -198,7 +190,7 @@ export class Raft {
     for (const end of ends) core.log.durableTo(end);
     if (ends.length > 0 && core.role === "leader") leader.advanceCommit(core);
     for (const message of released) {
-      if (message.to === core.id) this.step(message);
+      if (message.to === core.id) step(core, message);
       else core.send(message);
     }
   }
@@ -206,10 +198,13 @@ export class Raft {
   /** The store contains everything up to `index`. */
   applied(index: number): void {
     this.#core.log.appliedTo(index);
-    this.#campaignIfAsked();
+    campaignIfAsked(this.#core);
   }
 
-  /** A snapshot file is durable and can be sent to peers. It is of a state that was applied here. */
+  /**
+   * A snapshot file is durable and can be sent to peers. It is of a state that was applied here, which
+   * may be ahead of the log on our own disk (`status().durable`); a restart copes with that.
+   */
   offerSnapshot(meta: SnapshotMeta): void {
     const core = this.#core;
     assert(meta.index <= core.log.applied, "the snapshot is of an applied state");
@@ -224,7 +219,7 @@ export class Raft {
    */
   compact(index: number): void {
     const { log, snapshot } = this.#core;
-    log.compactTo(Math.max(log.base.index, Math.min(index, snapshot.index, log.durable)));
+    log.compactTo(Math.min(index, snapshot.index, log.durable));
   }
 
   /** The transfer that a `snapshot` message stood for ended: the peer has stepped it, or never will. */
@@ -251,6 +246,11 @@ export class Raft {
     return true;
   }
 
+  /** Leader: who is best to hand over to; NONE if there is nobody, or if this member does not lead. */
+  successor(): bigint {
+    return leader.successor(this.#core)?.id ?? NONE;
+  }
+
   /** Leader: whether a learner holds enough of the log to be made a voter. */
   isCaughtUp(learner: bigint): boolean {
     return isCaughtUp(this.#core, learner);
@@ -258,164 +258,7 @@ export class Raft {
 
   /** A message from another member. Any member, any order: the world's, so nothing is assumed. */
   step(message: Message): void {
-    const core = this.#core;
-    if (message.term === 0) {
-      this.#stepTermless(message);
-      return;
-    }
-    if (message.term > core.term && !this.#meetsLaterTerm(message)) return;
-    if (message.term < core.term) {
-      this.#refuseEarlierTerm(message);
-      return;
-    }
-    this.#stepInTerm(message);
-  }
-
-  /** @returns false if the message goes no further */
-  #meetsLaterTerm(message: Message): boolean {
-    const core = this.#core;
-    switch (message.type) {
-      case "preVote":
-        return !isLeased(core);
-      case "preVoteReply":
-        // Granted, it carries the term we asked about, which we are not in yet.
-        if (!message.granted) core.becomeFollower(message.term, NONE);
-        return true;
-      case "vote":
-        if (!message.transfer && isLeased(core)) return false;
-        core.becomeFollower(message.term, NONE);
-        return true;
-      case "append":
-      case "heartbeat":
-      case "snapshot":
-        core.becomeFollower(message.term, message.from);
-        return true;
-      default:
-        core.becomeFollower(message.term, NONE);
-        return true;
-    }
-  }
-
-  #refuseEarlierTerm(message: Message): void {
-    const { id: from, term } = this.#core;
-    const to = message.from;
-    switch (message.type) {
-      case "append":
-      case "heartbeat":
-      case "snapshot":
-        // A leader that was cut off. Without an answer it and we would never agree on a term: it is
-        // too old for us, and its lease keeps others from voting for us.
-        this.#core.send({
-          type: "appendReject",
-          ...{ to, from, term, rejectedIndex: 0, hintIndex: 0, hintTerm: 0 },
-        });
-        return;
-      case "preVote":
-        this.#core.send(preVoteReply(this.#core, to, term, false));
-        return;
-      case "vote":
-        this.#core.send(voteReply(this.#core, to, false));
-        return;
-      default:
-        return;
-    }
-  }
-
-  #stepTermless(message: Message): void {
-    const core = this.#core;
-    switch (message.type) {
-      case "forward":
-        onForward(core, message);
-        return;
-      case "readIndex":
-        leader.onReadIndex(core, message);
-        return;
-      case "readIndexReply":
-        follower.onReadIndexReply(core, message);
-        return;
-      case "transfer":
-        if (core.role === "leader") leader.startTransfer(core, message.target);
-        return;
-      default:
-        return;
-    }
-  }
-
-  #stepInTerm(message: Message): void {
-    const core = this.#core;
-    switch (message.type) {
-      case "preVote":
-        onPreVote(core, message);
-        return;
-      case "preVoteReply":
-        onPreVoteReply(core, message);
-        return;
-      case "vote":
-        onVote(core, message);
-        return;
-      case "voteReply":
-        onVoteReply(core, message);
-        return;
-      case "append":
-        follower.followLeader(core, message.from);
-        follower.onAppend(core, message);
-        return;
-      case "heartbeat":
-        follower.followLeader(core, message.from);
-        follower.onHeartbeat(core, message);
-        return;
-      case "snapshot":
-        follower.followLeader(core, message.from);
-        follower.onSnapshot(core, message);
-        return;
-      case "timeoutNow":
-        core.campaignTerm = core.term;
-        this.#campaignIfAsked();
-        return;
-      case "appendReply":
-      case "appendReject":
-      case "heartbeatReply":
-        this.#stepLeader(message);
-        return;
-      case "forward":
-      case "readIndex":
-      case "readIndexReply":
-      case "transfer":
-        return;
-      default:
-        unreachable(message);
-    }
-  }
-
-  #stepLeader(
-    message: Extract<Message, { type: "appendReply" | "appendReject" | "heartbeatReply" }>,
-  ) {
-    const core = this.#core;
-    const peer = core.progressOf(message.from);
-    if (core.role !== "leader" || peer === undefined) return;
-    switch (message.type) {
-      case "appendReply":
-        leader.onAppendReply(core, peer, message);
-        return;
-      case "appendReject":
-        leader.onAppendReject(core, peer, message);
-        return;
-      case "heartbeatReply":
-        leader.onHeartbeatReply(core, peer, message);
-        return;
-      default:
-        unreachable(message);
-    }
-  }
-
-  /**
-   * A leader that hands over may have sent a membership change just before: then its heir is asked
-   * while the change is not applied yet.
-   */
-  #campaignIfAsked(): void {
-    const core = this.#core;
-    if (core.campaignTerm !== core.term || core.role !== "follower") return;
-    if (campaign(core, true)) core.campaignTerm = 0;
+    step(this.#core, message);
   }
 
   #flush(): void {

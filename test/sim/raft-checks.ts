@@ -7,6 +7,8 @@ import type { SimDisk } from "./raft-disk.js";
 /** What the whole cluster has ever agreed on, and the checks of Raft's properties (paper, figure 3). */
 export class Checks {
   readonly #leaderOf = new Map<number, bigint>();
+  /** "member/term" -> whom it voted for, over all its lives. */
+  readonly #votes = new Map<string, bigint>();
   /** "index/term" -> what precedes the entry, and what it says. */
   readonly #entries = new Map<string, string>();
   /** Entry `i + 1` as first committed. */
@@ -84,6 +86,10 @@ export class Checks {
     const votes =
       message.type === "vote" ? message.from : message.type === "voteReply" ? message.to : 0n;
     if (votes === 0n || (message.type === "voteReply" && !message.granted)) return;
+    const key = `${message.from}/${message.term}`;
+    const before = this.#votes.get(key) ?? votes;
+    assert.equal(votes, before, `${message.from} votes for two in term ${message.term}`);
+    this.#votes.set(key, votes);
     if (term > message.term) return;
     assert.deepEqual([term, vote], [message.term, votes], `${message.from} forgets its vote`);
   }

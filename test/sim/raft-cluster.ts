@@ -117,7 +117,7 @@ export class SimCluster {
       limits: {
         inflightMessagesMax: 1 + this.prng.below(4),
         inflightBytesMax: 64,
-        appendEntriesMax: 1 + this.prng.below(8),
+        appendEntriesMax: 2 + this.prng.below(8),
         appendBytesMax: 32,
         committedEntriesMax: 1 + this.prng.below(8),
         uncommittedEntriesMax: 40,
@@ -306,9 +306,9 @@ export class SimCluster {
   }
 
   #takeSnapshot(node: Node, raft: Raft): void {
-    const { applied, durable } = raft.status();
+    const { applied } = raft.status();
     const term = raft.termOf(applied);
-    if (applied > durable || applied <= node.disk.snapshot.index || term === undefined) return;
+    if (applied <= node.disk.snapshot.index || term === undefined) return;
     const meta = { index: applied, term, conf: raft.conf };
     node.disk.saveSnapshot(meta);
     raft.offerSnapshot(meta);

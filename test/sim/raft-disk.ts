@@ -68,7 +68,7 @@ export class SimDisk {
     if (whole && job.hardState !== undefined) this.hardState = job.hardState;
   }
 
-  /** A snapshot of our own, of a state whose entries are all in the log here. */
+  /** A snapshot of our own; its state may be ahead of the log here. */
   saveSnapshot(meta: SnapshotMeta): void {
     this.snapshot = meta;
   }
@@ -78,9 +78,14 @@ export class SimDisk {
     return this.entries[index - this.#base - 1]?.term === term;
   }
 
+  /** As at a start: a log that does not reach the snapshot, or contradicts it, goes. */
   restored(): Restored {
-    const { hardState, snapshot } = this;
-    const entries = this.entries.filter((entry) => entry.index > snapshot.index);
+    const { index, term } = this.snapshot;
+    if (index > this.#base && this.entries[index - this.#base - 1]?.term !== term) {
+      this.#base = index;
+      this.entries = [];
+    }
+    const { hardState, snapshot, entries } = this;
     return { hardState, snapshot, entries, applied: snapshot.index };
   }
 }

@@ -1,0 +1,306 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { encodeConfChange } from "#ringd/raft/conf-change.js";
+import { type Entry, EntryType } from "#ringd/raft/entry.js";
+import type { Message } from "#ringd/raft/message.js";
+import type { RaftOptions } from "#ringd/raft/options.js";
+import { Raft, type Ready } from "#ringd/raft/raft.js";
+
+// Sections are those of "In Search of an Understandable Consensus Algorithm" (extended version).
+
+const VOTERS = [1n, 2n, 3n];
+const NO_DATA = new Uint8Array(0);
+
+function entries(...terms: number[]): Entry[] {
+  return terms.map((term, i) => ({ index: i + 1, term, type: EntryType.normal, data: NO_DATA }));
+}
+
+interface Disk {
+  readonly term?: number;
+  readonly vote?: bigint;
+  readonly commit?: number;
+  readonly entries?: Entry[];
+  readonly learners?: bigint[];
+}
+
+function member(id: bigint, disk: Disk = {}, options: Partial<RaftOptions> = {}): Raft {
+  const { term = 0, vote = 0n, commit = 0, learners = [] } = disk;
+  return new Raft({
+    id,
+    electionTicks: 10,
+    heartbeatTicks: 1,
+    preVote: false,
+    checkQuorum: false,
+    random: () => 0,
+    restored: {
+      hardState: { term, vote, commit },
+      snapshot: { index: 0, term: 0, conf: { voters: VOTERS, learners } },
+      entries: disk.entries ?? [],
+      applied: 0,
+    },
+    ...options,
+  });
+}
+
+/** Carries out everything, the disk at once. @returns what was sent */
+function drain(raft: Raft): Message[] {
+  const messages: Message[] = [];
+  for (let ready = raft.ready(); ready !== undefined; ready = raft.ready()) {
+    messages.push(...ready.messages);
+    finish(raft, ready);
+    if (ready.append !== undefined) raft.durable(ready.append.job);
+    raft.checkInvariants();
+  }
+  return messages;
+}
+
+function finish(raft: Raft, ready: Ready): void {
+  const last = ready.committed.at(-1);
+  if (last !== undefined) raft.applied(last.index);
+}
+
+function leader(disk: Disk = {}, options: Partial<RaftOptions> = {}): Raft {
+  const raft = member(1n, disk, options);
+  raft.campaign();
+  drain(raft);
+  raft.step(voteReply(2n, raft.term, true));
+  assert.equal(raft.role, "leader");
+  drain(raft);
+  return raft;
+}
+
+function voteReply(from: bigint, term: number, granted: boolean): Message {
+  return { type: "voteReply", to: 1n, from, term, granted, commit: 0, commitTerm: 0 };
+}
+
+function vote(from: bigint, term: number, lastIndex: number, lastTerm: number): Message {
+  return { type: "vote", to: 1n, from, term, lastIndex, lastTerm, transfer: false };
+}
+
+function append(term: number, prev: [number, number], commit: number, list: Entry[]): Message {
+  const [prevIndex, prevTerm] = prev;
+  return { type: "append", to: 1n, from: 2n, term, prevIndex, prevTerm, commit, entries: list };
+}
+
+test("5.1: a message of a later term makes a leader a follower", () => {
+  const raft = leader();
+  raft.step(append(9, [0, 0], 0, []));
+  assert.deepEqual([raft.role, raft.term, raft.lead], ["follower", 9, 2n]);
+});
+
+test("5.1: a message of an earlier term changes nothing", () => {
+  const raft = member(1n, { term: 5, entries: entries(5) });
+  raft.step(append(4, [0, 0], 0, entries(4)));
+  raft.step(vote(2n, 4, 9, 4));
+  assert.equal(raft.termOf(1), 5);
+  assert.deepEqual(
+    drain(raft).map(({ type, term }) => [type, term]),
+    [
+      ["appendReject", 5],
+      ["voteReply", 5],
+    ],
+  );
+});
+
+test("5.2: a member votes once per term, and remembers it across a restart", () => {
+  const granted = (raft: Raft) =>
+    drain(raft).map((message) => message.type === "voteReply" && message.granted);
+  const raft = member(1n);
+  raft.step(vote(2n, 1, 0, 0));
+  raft.step(vote(3n, 1, 0, 0));
+  raft.step(vote(2n, 1, 0, 0));
+  assert.deepEqual(granted(raft), [false, true, true]);
+  const restarted = member(1n, { term: 1, vote: 2n });
+  restarted.step(vote(3n, 1, 0, 0));
+  assert.deepEqual(granted(restarted), [false]);
+  restarted.step(vote(2n, 1, 0, 0));
+  assert.deepEqual(granted(restarted), [true]);
+});
+
+test("5.2: a repeated vote is one vote", () => {
+  const raft = new Raft({
+    id: 1n,
+    electionTicks: 10,
+    heartbeatTicks: 1,
+    preVote: false,
+    checkQuorum: false,
+    random: () => 0,
+    restored: {
+      hardState: { term: 0, vote: 0n, commit: 0 },
+      snapshot: { index: 0, term: 0, conf: { voters: [1n, 2n, 3n, 4n, 5n], learners: [] } },
+      entries: [],
+      applied: 0,
+    },
+  });
+  raft.campaign();
+  drain(raft);
+  raft.step(voteReply(2n, 1, true));
+  raft.step(voteReply(2n, 1, true));
+  raft.step(voteReply(9n, 1, true));
+  assert.equal(raft.role, "candidate");
+  raft.step(voteReply(3n, 1, true));
+  assert.equal(raft.role, "leader");
+});
+
+test("5.2: election time-outs spread over electionTicks .. 2 * electionTicks - 1", () => {
+  const seen = new Set<number>();
+  for (let draw = 0; draw < 10; draw++) {
+    const raft = member(1n, {}, { random: (below) => Math.min(draw, below - 1) });
+    let ticks = 0;
+    while (raft.role === "follower") {
+      raft.tick();
+      ticks++;
+    }
+    seen.add(ticks);
+  }
+  assert.deepEqual([...seen].sort(), [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+});
+
+test("5.3: a follower commits no further than it is known to agree with the leader", () => {
+  const raft = member(1n, { term: 1, entries: entries(1, 1, 1) });
+  // 2/1 matches; 3/1 is ours alone, the leader has committed another third entry.
+  raft.step(append(2, [1, 1], 3, entries(1, 1).slice(1)));
+  assert.equal(raft.commit, 2);
+});
+
+test("5.3: entries that agree are kept, the first that differs goes with all behind it", () => {
+  const raft = member(1n, { term: 2, entries: entries(1, 1, 2, 2) });
+  raft.step(append(3, [1, 1], 0, entries(1, 1).slice(1)));
+  assert.equal(raft.status().lastIndex, 4);
+  raft.step(append(3, [1, 1], 0, entries(1, 1, 3).slice(1)));
+  assert.equal(raft.status().lastIndex, 3);
+  assert.equal(raft.termOf(3), 3);
+});
+
+test("5.4.1: no vote for a candidate whose log is behind", () => {
+  const cases: [number, number, boolean][] = [
+    [2, 2, true],
+    [3, 2, true],
+    [1, 3, true],
+    [1, 2, false],
+    [9, 1, false],
+  ];
+  for (const [lastIndex, lastTerm, expected] of cases) {
+    const raft = member(1n, { term: 2, entries: entries(1, 2) });
+    raft.step(vote(2n, 3, lastIndex, lastTerm));
+    const [reply] = drain(raft);
+    assert.ok(reply?.type === "voteReply");
+    assert.equal(reply.granted, expected, `last entry ${lastIndex}/${lastTerm}`);
+  }
+});
+
+test("5.4.2: entries of earlier terms are committed only along with one of the leader's own", () => {
+  const raft = leader({ term: 2, entries: entries(1, 2) });
+  const reply = { type: "appendReply", to: 1n, from: 2n, term: raft.term } as const;
+  raft.step({ ...reply, index: 2 });
+  assert.equal(raft.commit, 0);
+  raft.step({ ...reply, index: 3 });
+  assert.equal(raft.commit, 3);
+});
+
+test("6: learners' disks do not count", () => {
+  const raft = leader({ learners: [4n, 5n] });
+  const reply = { type: "appendReply", to: 1n, term: raft.term, index: 1 } as const;
+  raft.step({ ...reply, from: 4n });
+  raft.step({ ...reply, from: 5n });
+  assert.equal(raft.commit, 0);
+  raft.step({ ...reply, from: 3n });
+  assert.equal(raft.commit, 1);
+});
+
+test("6: a member asked to lead applies membership changes first", () => {
+  const data = encodeConfChange({ op: "addVoter", member: 4n, context: NO_DATA });
+  const change: Entry = { index: 1, term: 1, type: EntryType.confChange, data };
+  const raft = member(1n, { term: 1, commit: 1, entries: [change] });
+  assert.equal(raft.campaign(), false);
+  raft.step({ type: "timeoutNow", to: 1n, from: 2n, term: 1 });
+  const ready = raft.ready();
+  assert.equal(raft.role, "follower");
+  raft.applyConfChange({ op: "addVoter", member: 4n, context: NO_DATA });
+  assert.ok(ready !== undefined);
+  finish(raft, ready);
+  assert.equal(raft.role, "candidate");
+});
+
+test("6: a restarted member knows that all but the last membership change are committed", () => {
+  const data = encodeConfChange({ op: "remove", member: 3n, context: NO_DATA });
+  const change = (index: number): Entry => ({ index, term: 1, type: EntryType.confChange, data });
+  const raft = member(1n, { term: 1, entries: [change(1), change(2), change(3)] });
+  assert.equal(raft.commit, 2);
+});
+
+test("restart: the log may begin before the snapshot, to keep a tail for slow followers", () => {
+  const restored = (list: Entry[]) => ({
+    hardState: { term: 2, vote: 0n, commit: 2 },
+    snapshot: { index: 3, term: 2, conf: { voters: VOTERS, learners: [] } },
+    entries: list,
+    applied: 3,
+  });
+  const log = (list: Entry[]) => {
+    const { firstIndex, lastIndex, commit } = member(1n, {}, { restored: restored(list) }).status();
+    return { firstIndex, lastIndex, commit };
+  };
+  const all = entries(1, 1, 2, 2);
+  assert.deepEqual(log(all), { firstIndex: 2, lastIndex: 4, commit: 3 });
+  assert.deepEqual(log(all.slice(2)), { firstIndex: 4, lastIndex: 4, commit: 3 });
+  assert.deepEqual(log(all.slice(3)), { firstIndex: 4, lastIndex: 4, commit: 3 });
+  assert.deepEqual(log(all.slice(0, 2)), { firstIndex: 4, lastIndex: 3, commit: 3 });
+  assert.deepEqual(log(entries(1, 1, 1, 1)), { firstIndex: 4, lastIndex: 3, commit: 3 });
+  assert.deepEqual(log([]), { firstIndex: 4, lastIndex: 3, commit: 3 });
+});
+
+test("transfer: the successor is the voter that holds most and was heard last", () => {
+  const raft = leader({ learners: [4n] });
+  assert.equal(raft.successor(), 2n);
+  const reply = { type: "appendReply", to: 1n, term: raft.term, index: 1 } as const;
+  raft.step({ ...reply, from: 4n });
+  raft.step({ ...reply, from: 3n });
+  assert.equal(raft.successor(), 3n);
+  assert.equal(member(1n).successor(), 0n);
+});
+
+test("disk: a finished job says nothing about entries that took its place", () => {
+  const raft = member(1n);
+  raft.step(append(1, [0, 0], 0, entries(1, 1)));
+  const first = raft.ready()?.append?.job ?? 0;
+  raft.step(append(2, [0, 0], 0, entries(2, 2)));
+  const second = raft.ready()?.append?.job ?? 0;
+  raft.durable(first);
+  assert.equal(raft.status().durable, 0);
+  raft.durable(second);
+  assert.equal(raft.status().durable, 2);
+});
+
+test("reads: an answer to an earlier life of this member is not taken", () => {
+  const life = (draw: number) => {
+    const raft = member(1n, {}, { random: (below) => (below > 1000 ? draw : 0) });
+    raft.step(append(1, [0, 0], 0, []));
+    raft.readIndex(1);
+    const asked = drain(raft).find((message) => message.type === "readIndex");
+    assert.ok(asked?.type === "readIndex");
+    return { raft, request: asked.request };
+  };
+  const { request } = life(5);
+  const { raft } = life(6);
+  raft.step({ type: "readIndexReply", to: 1n, from: 2n, term: 0, request, index: 0 });
+  assert.equal(raft.ready(), undefined);
+});
+
+test("forward: proposals share a message, and a malformed membership change is ignored", () => {
+  const follower = member(1n);
+  follower.step(append(1, [0, 0], 0, []));
+  assert.deepEqual(follower.propose(NO_DATA), { kind: "forwarded", leader: 2n });
+  follower.propose(NO_DATA);
+  const sent = drain(follower).filter((message) => message.type === "forward");
+  assert.deepEqual(
+    sent.map((message) => message.type === "forward" && message.proposals.length),
+    [2],
+  );
+  const raft = leader();
+  const proposals = [
+    { type: EntryType.confChange, data: NO_DATA },
+    { type: EntryType.normal, data: NO_DATA },
+  ];
+  raft.step({ type: "forward", to: 1n, from: 2n, term: 0, proposals });
+  assert.equal(raft.status().lastIndex, 2);
+});
