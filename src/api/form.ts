@@ -83,7 +83,10 @@ function take(form: Map<string, string>, name: string, value: string, error: str
 }
 
 /** Undoes percent encoding; @returns the bad escape if there is one, at most three bytes long */
-export function unescapePercent(text: string, plusIsBlank: boolean): string | { readonly bad: string } {
+export function unescapePercent(
+  text: string,
+  plusIsBlank: boolean,
+): string | { readonly bad: string } {
   const out = Buffer.allocUnsafe(text.length);
   let length = 0;
   for (let i = 0; i < text.length; i++) {

@@ -41,6 +41,9 @@ export type LocalHandler = (
   request: LocalRequest,
 ) => LocalAnswer | Promise<LocalAnswer> | undefined;
 
+/** The core wants a snapshot file of this term, index and metadata written. */
+export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) => void;
+
 const TOO_MANY_REQUESTS =
   '{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: too many requests","index":0}\n';
 
@@ -58,7 +61,7 @@ export class RingGateway implements Gateway {
   readonly #local: LocalHandler;
   readonly #exchanges = new Map<number, Exchange>();
   readonly #answer = new AnswerRecord();
-  readonly #onStartSnapshot: (term: number, index: number) => void;
+  readonly #onStartSnapshot: OnStartSnapshot;
   #nextRequestId = 1;
   #isFlushScheduled = false;
   #isParked = false;
@@ -71,7 +74,7 @@ export class RingGateway implements Gateway {
     answers: RingReader,
     bell: Bell,
     local: LocalHandler,
-    onStartSnapshot: (term: number, index: number) => void,
+    onStartSnapshot: OnStartSnapshot,
   ) {
     this.#requests = new Outlet(requests);
     this.#answers = new Inlet(answers, (type, bytes, view, at, length) =>
@@ -220,7 +223,8 @@ export class RingGateway implements Gateway {
     else if (type === AnswerType.chunk) this.#onChunk(bytes, view, at, length);
     else if (type === AnswerType.cut) this.#onCut(view, at, length);
     else if (type === AnswerType.startSnapshot) {
-      this.#onStartSnapshot(readNumber(view, at, 0), readNumber(view, at, 1));
+      const metadata = Buffer.from(bytes.subarray(at + 16, at + length));
+      this.#onStartSnapshot(readNumber(view, at, 0), readNumber(view, at, 1), metadata);
     }
   }
 

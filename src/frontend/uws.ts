@@ -105,7 +105,7 @@ function serve(gateway: Gateway, heads: HeadText, res: HttpResponse, req: HttpRe
   const origin = heads.needsOrigin ? req.getHeader("origin") : "";
   const exchange = new UwsExchange(gateway, heads, res, method, origin);
   const path = req.getUrl();
-  const query = req.getQuery();
+  const query = req.getQuery() ?? "";
   if (method === Method.put || method === Method.post) {
     readBody(gateway, exchange, path, query, req.getHeader("content-type"));
   } else {

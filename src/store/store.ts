@@ -6,7 +6,7 @@ import { HISTORY_EVENTS_DEFAULT, History } from "./history.js";
 import { CLUSTER_PREFIX, KEYS_PREFIX, Node, PERMANENT } from "./node.js";
 import { ErrorCode, Refusal } from "./refusal.js";
 import { Stat, StoreStats } from "./stats.js";
-import { Tree, type TreeView } from "./tree.js";
+import { type Cursor, Tree, type TreeView } from "./tree.js";
 import { WatchHub } from "./watch-hub.js";
 
 /** Directories no request may change: the name spaces and what is above them. */
@@ -85,6 +85,11 @@ export class Store {
   /** O(1); for listings and snapshots that outlive this moment. */
   view(): TreeView {
     return this.#tree.view();
+  }
+
+  /** On the tree as it is now: good until the next write. */
+  cursor(): Cursor {
+    return this.#tree.cursor("");
   }
 
   /** Without counting it as a read. */

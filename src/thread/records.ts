@@ -31,7 +31,7 @@ export const AnswerType = {
   chunk: 2,
   /** End these connections in the middle of their answer. */
   cut: 3,
-  /** f64 term, f64 index: run the task that writes a snapshot. Main frontend only. */
+  /** f64 term, f64 index, metadata: run the task that writes a snapshot. Main frontend only. */
   startSnapshot: 4,
 } as const;
 
@@ -121,7 +121,7 @@ export function writeRequestId(outlet: Outlet, type: number, requestId: number):
   outlet.close(type, 4);
 }
 
-/** Numbers as f64: stop (none), snapshotDone (index), startSnapshot (term, index). */
+/** Numbers as f64: stop (none), snapshotDone (index). */
 export function writeNumbers(outlet: Outlet, type: number, ...numbers: readonly number[]): void {
   outlet.open(numbers.length * 8);
   for (const [i, value] of numbers.entries()) {

@@ -1,0 +1,166 @@
+import { eventStatus, keysHead, writeEvent, writeFile, writeRefusal } from "../api/keys-render.js";
+import { parseKeysRequest } from "../api/keys-request.js";
+import type { ApiRequest } from "../api/request.js";
+import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
+import type { Event } from "../store/event.js";
+import { AUTH_PREFIX } from "../store/node.js";
+import { Refusal } from "../store/refusal.js";
+import type { Store } from "../store/store.js";
+import type { Client, ClientPort } from "./client-port.js";
+import type { Listings } from "./listings.js";
+import type { Proposal } from "./proposals.js";
+
+/** What requests under /v2/keys need of the member. */
+export interface Consensus {
+  /** Puts a write into the log, or answers the client why not. */
+  propose(proposal: Proposal): void;
+  /** Calls back once this member has applied everything committed before now. */
+  readIndex(client: Client, then: () => void): void;
+}
+
+/** The switch of the auth system, which etcd looks up, and counts, on every request. */
+const AUTH_ENABLED_PATH = `${AUTH_PREFIX}/enabled`;
+/** Ids of watches: the frontend's number in front of the request's. */
+const WATCHER_ID_FRONTEND = 2 ** 32;
+
+const WATCH_REQUESTS = cellOf("storeWatchRequests");
+const WATCHERS = cellOf("storeWatchers");
+
+/** /v2/keys: reads, writes and watches. */
+export class KeysService {
+  readonly #store: Store;
+  readonly #port: ClientPort;
+  readonly #consensus: Consensus;
+  readonly #listings: Listings;
+  readonly #metrics: MetricCells;
+
+  constructor(
+    store: Store,
+    port: ClientPort,
+    consensus: Consensus,
+    listings: Listings,
+    metrics: MetricCells,
+  ) {
+    this.#store = store;
+    this.#port = port;
+    this.#consensus = consensus;
+    this.#listings = listings;
+    this.#metrics = metrics;
+  }
+
+  /** @param path decoded, "/v2/keys" or below */
+  handle(client: Client, request: ApiRequest, path: string, nowMs: number, startMs: number): void {
+    this.#store.read(AUTH_ENABLED_PATH);
+    const parsed = parseKeysRequest(request, path, nowMs);
+    switch (parsed.kind) {
+      case "write": {
+        const { command, noValueOnSuccess } = parsed;
+        this.#consensus.propose({ command, client, noValueOnSuccess, startMs });
+        return;
+      }
+      case "get": {
+        const { path: node, isRecursive } = parsed;
+        if (!parsed.isQuorum) {
+          this.#get(client, node, isRecursive, nowMs);
+          return;
+        }
+        this.#consensus.readIndex(client, () => this.#get(client, node, isRecursive, nowMs));
+        return;
+      }
+      case "watch":
+        this.#watch(client, parsed);
+        return;
+      case "refusal":
+        this.refuse(client, parsed.refusal);
+        return;
+      case "answer":
+        this.#port.answerWhole(client, parsed.answer);
+        return;
+    }
+  }
+
+  /** The outcome of a write, for who asked for it. */
+  answerWrite(client: Client, result: Event | Refusal, noValueOnSuccess: boolean): void {
+    if (result instanceof Refusal) {
+      this.refuse(client, result);
+      return;
+    }
+    writeEvent(this.#port.body, result, noValueOnSuccess);
+    this.#port.answer(client, keysHead(eventStatus(result), result.index));
+  }
+
+  refuse(client: Client, refusal: Refusal): void {
+    this.#port.answer(client, writeRefusal(this.#port.body, refusal));
+  }
+
+  /** Sends what watches are to be told since the last call: one body for all that share an event. */
+  deliver(frontends: number): void {
+    for (const { event, oneShots, streams } of this.#store.hub.takeDeliveries()) {
+      const { body } = this.#port;
+      body.clear();
+      writeEvent(body, event, false);
+      for (let frontend = 0; frontend < frontends; frontend++) {
+        const isHere = (id: number) => Math.floor(id / WATCHER_ID_FRONTEND) === frontend;
+        const ended = oneShots.filter(isHere).map(requestIdOf);
+        const going = streams.filter(isHere).map(requestIdOf);
+        if (going.length > 0) this.#port.chunk(frontend, going, false);
+        if (ended.length > 0) this.#port.chunk(frontend, ended, true);
+      }
+      body.clear();
+    }
+    this.#metrics.set(WATCHERS, this.#store.hub.count);
+  }
+
+  /** The client has gone. */
+  abort(client: Client): void {
+    this.#store.hub.remove(watcherIdOf(client));
+  }
+
+  /** Ends all watches in the middle of their answers, as etcd does when it stops. */
+  cutWatches(): void {
+    for (const id of this.#store.hub.clear()) {
+      this.#port.cut(Math.floor(id / WATCHER_ID_FRONTEND), [requestIdOf(id)]);
+    }
+  }
+
+  #get(client: Client, path: string, isRecursive: boolean, nowMs: number): void {
+    const found = this.#store.read(path);
+    if (found instanceof Refusal) this.refuse(client, found);
+    else if (found.isDirectory) {
+      this.#listings.start(client, this.#store, found, isRecursive, nowMs);
+    } else {
+      writeFile(this.#port.body, found, nowMs);
+      this.#port.answer(client, keysHead(200, this.#store.index));
+    }
+  }
+
+  #watch(
+    client: Client,
+    watch: { path: string; isRecursive: boolean; isStream: boolean; waitIndex: number },
+  ): void {
+    this.#metrics.add(WATCH_REQUESTS, 1);
+    const { index, hub } = this.#store;
+    const { path, isRecursive, isStream, waitIndex } = watch;
+    const watcherId = watcherIdOf(client);
+    const sinceIndex = waitIndex === 0 ? index + 1 : waitIndex;
+    const found = hub.add({ watcherId, path, isRecursive, isStream, sinceIndex }, index);
+    if (found instanceof Refusal) {
+      this.refuse(client, found);
+      return;
+    }
+    this.#port.open(client, keysHead(200, index));
+    if (found === undefined) return;
+    writeEvent(this.#port.body, found, false);
+    this.#port.chunk(client.frontend, [client.requestId], !isStream);
+    this.#port.body.clear();
+  }
+}
+
+function watcherIdOf(client: Client): number {
+  return client.frontend * WATCHER_ID_FRONTEND + client.requestId;
+}
+
+function requestIdOf(watcherId: number): number {
+  return watcherId % WATCHER_ID_FRONTEND;
+}

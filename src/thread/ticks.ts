@@ -1,0 +1,22 @@
+/** Turns the clock into ticks: how many are due, and how long until the next. */
+export class Ticks {
+  readonly #intervalMs: number;
+  #nextMs: number;
+
+  constructor(intervalMs: number, nowMs: number) {
+    this.#intervalMs = intervalMs;
+    this.#nextMs = nowMs + intervalMs;
+  }
+
+  /** Ticks since the last call. After a long pause (a stopped process, a suspended machine) only one. */
+  due(nowMs: number): number {
+    if (nowMs < this.#nextMs) return 0;
+    const ticks = 1 + Math.floor((nowMs - this.#nextMs) / this.#intervalMs);
+    this.#nextMs += ticks * this.#intervalMs;
+    return Math.min(ticks, 2);
+  }
+
+  msToNext(nowMs: number): number {
+    return Math.max(0, this.#nextMs - nowMs);
+  }
+}

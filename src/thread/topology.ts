@@ -1,0 +1,87 @@
+import type { Config } from "../config/config.js";
+import { createLevelCell } from "../log/logger.js";
+import { createMetricsMemory } from "../metrics/cells.js";
+import { Bell } from "../ring/bell.js";
+import { createRing } from "../ring/ring.js";
+
+/**
+ * READ FIRST. All threads of a member, and all that they share: rings, each with one producer and one
+ * consumer, a bell for each thread, and cells for metrics and the log level.
+ *
+ *   ring      from      to        records           carries
+ *   requests  frontend  core      RequestType       HTTP requests, aborts, stop
+ *   answers   core      frontend  AnswerType        answers, watch events
+ *   append    core      wal       AppendType        log entries, hard states, ends of jobs
+ *   durable   wal       core      DurableType       what the disk held at start; jobs that are durable
+ *   snapshot  core      pool      SnapshotType      blocks of a snapshot on its way to a file
+ *
+ * There is a pair of requests and answers for each frontend; the first frontend is the main thread. A
+ * place for the peer thread (inbox, outbox) is between core and wal in start and stop order.
+ *
+ * Start: main makes this; wal locks the data directory and reads the disk; core takes what it read,
+ * restores the store, starts raft, publishes the member; then main listens, and other frontends do.
+ * Stop: frontends stop listening; core finishes what it accepted, ends watches, then tells wal to
+ * close; main exits when both are done. A thread that dies otherwise takes the process down.
+ */
+export interface Topology {
+  readonly frontends: readonly FrontendMemory[];
+  readonly append: SharedArrayBuffer;
+  readonly durable: SharedArrayBuffer;
+  readonly snapshot: SharedArrayBuffer;
+  readonly coreBell: SharedArrayBuffer;
+  readonly walBell: SharedArrayBuffer;
+  readonly poolBell: SharedArrayBuffer;
+  /** Parts: core, wal, then one for each frontend. */
+  readonly metrics: SharedArrayBuffer;
+  readonly logLevel: SharedArrayBuffer;
+}
+
+export interface FrontendMemory {
+  readonly requests: SharedArrayBuffer;
+  readonly answers: SharedArrayBuffer;
+  readonly bell: SharedArrayBuffer;
+}
+
+const MIB = 1024 * 1024;
+export const REQUESTS_RING_BYTES = 4 * MIB;
+export const ANSWERS_RING_BYTES = 8 * MIB;
+export const APPEND_RING_BYTES = 8 * MIB;
+export const DURABLE_RING_BYTES = 4 * MIB;
+export const SNAPSHOT_RING_BYTES = 4 * MIB;
+
+export const CORE_PART = 0;
+export const WAL_PART = 1;
+export const FIRST_FRONTEND_PART = 2;
+
+export function createTopology(config: Config): Topology {
+  const { frontendThreads } = config;
+  return {
+    frontends: Array.from({ length: frontendThreads }, () => ({
+      requests: createRing(REQUESTS_RING_BYTES),
+      answers: createRing(ANSWERS_RING_BYTES),
+      bell: Bell.create(),
+    })),
+    append: createRing(APPEND_RING_BYTES),
+    durable: createRing(DURABLE_RING_BYTES),
+    snapshot: createRing(SNAPSHOT_RING_BYTES),
+    coreBell: Bell.create(),
+    walBell: Bell.create(),
+    poolBell: Bell.create(),
+    metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontendThreads),
+    logLevel: createLevelCell(config.log.level),
+  };
+}
+
+/** What a worker thread is given. */
+export interface WorkerInput {
+  readonly config: Config;
+  readonly topology: Topology;
+  /** Of a frontend. */
+  readonly frontend?: number;
+}
+
+/** What a worker tells the main thread, at start and stop only. */
+export type WorkerMessage =
+  | { readonly kind: "ready"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "failed"; readonly code: string; readonly message: string }
+  | { readonly kind: "stopped" };
