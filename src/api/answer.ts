@@ -14,6 +14,8 @@ export const ContentKind = {
   metrics: 5,
   /** `application/json; charset=utf-8`: Go's expvar. */
   jsonUtf8: 6,
+  /** `text/plain; charset=utf-8` from below the API, in Go's HTTP server: no CORS headers. */
+  bare: 7,
 } as const;
 export type ContentKind = (typeof ContentKind)[keyof typeof ContentKind];
 

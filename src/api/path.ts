@@ -10,7 +10,7 @@ export type Routed =
 /** Paths without anything to decode or clean: nearly all. */
 const UNUSUAL = /%|\/\/|\/\.\.?(\/|$)/;
 
-const BAD_REQUEST: Answer = plainAnswer(400, ContentKind.text, "400 Bad Request");
+const BAD_REQUEST: Answer = plainAnswer(400, ContentKind.bare, "400 Bad Request");
 
 /**
  * Decodes a request's path and sends clients of unclean ones elsewhere, as Go's http.ServeMux does:

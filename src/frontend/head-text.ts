@@ -14,6 +14,7 @@ const CONTENT_TYPES: Readonly<Record<ContentKind, string>> = {
     "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n",
   [ContentKind.html]: "Content-Type: text/html; charset=utf-8\r\n",
   [ContentKind.metrics]: "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
+  [ContentKind.bare]: "Content-Type: text/plain; charset=utf-8\r\n",
   [ContentKind.jsonUtf8]: "Content-Type: application/json; charset=utf-8\r\n",
 };
 
@@ -31,7 +32,8 @@ export class HeadText {
     this.#origins = new Set(origins);
     this.#clusterIdLine = `X-Etcd-Cluster-Id: ${clusterId.toString(16)}\r\n`;
     for (const kind of Object.values(ContentKind)) {
-      const base = this.#origins.has("*") ? `${CORS_FIXED}*\r\n` : "";
+      const hasCors = this.#origins.has("*") && kind !== ContentKind.bare;
+      const base = hasCors ? `${CORS_FIXED}*\r\n` : "";
       this.#prefixes[kind * 2] = base + CONTENT_TYPES[kind];
       this.#prefixes[kind * 2 + 1] = base + CONTENT_TYPES[kind] + this.#clusterIdLine;
     }

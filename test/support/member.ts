@@ -1,0 +1,125 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export type MemberKind = "ringd" | "etcd";
+
+const READY = "ready to serve client requests";
+const READY_MS = 30_000;
+const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+
+/** A real process under test, on ports of its own, with its data in a temporary directory. */
+export class TestMember {
+  readonly kind: MemberKind;
+  readonly dataDir: string;
+  readonly clientUrl: string;
+  readonly #args: readonly string[];
+  #child: ChildProcess | undefined;
+  log = "";
+
+  private constructor(kind: MemberKind, dataDir: string, port: number, args: readonly string[]) {
+    this.kind = kind;
+    this.dataDir = dataDir;
+    this.clientUrl = `http://127.0.0.1:${port}`;
+    this.#args = args;
+  }
+
+  static async create(kind: MemberKind, args: readonly string[] = []): Promise<TestMember> {
+    const [clientPort, peerPort] = await freePorts(2);
+    const dataDir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+    const peerUrl = `http://127.0.0.1:${peerPort}`;
+    const member = new TestMember(kind, join(dataDir, "data"), clientPort as number, [
+      ...(kind === "etcd" ? ["--enable-v2=true"] : []),
+      ...["--listen-client-urls", `http://127.0.0.1:${clientPort}`],
+      ...["--advertise-client-urls", `http://127.0.0.1:${clientPort}`],
+      ...["--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl],
+      ...["--initial-cluster", `default=${peerUrl}`],
+      ...args,
+    ]);
+    await member.start();
+    return member;
+  }
+
+  get port(): number {
+    return Number(new URL(this.clientUrl).port);
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** Starts it on the data it has, and waits until it serves. */
+  async start(): Promise<void> {
+    const child = this.launch();
+    const ready = new Promise<void>((resolve, reject) => {
+      const look = () => {
+        if (this.log.includes(READY)) resolve();
+      };
+      child.stderr?.on("data", look);
+      child.stdout?.on("data", look);
+      child.once("exit", (code) => {
+        reject(new Error(`${this.kind} ended with ${code} before it was ready:\n${this.log}`));
+      });
+      AbortSignal.timeout(READY_MS).addEventListener("abort", () => {
+        reject(new Error(`${this.kind} is not ready after ${READY_MS} ms:\n${this.log}`));
+      });
+    });
+    await ready;
+  }
+
+  /** Starts it without waiting; `exited` tells how it ended. */
+  launch(): ChildProcess {
+    const args = [...this.#args, "--data-dir", this.dataDir];
+    this.log = "";
+    const child =
+      this.kind === "ringd" ? spawn(process.execPath, [RINGD, ...args]) : spawn("etcd", args);
+    const take = (text: Buffer) => {
+      this.log += text.toString();
+    };
+    child.stdout?.on("data", take);
+    child.stderr?.on("data", take);
+    child.on("error", (error) => {
+      this.log += error.message;
+    });
+    this.#child = child;
+    return child;
+  }
+
+  /** @returns the exit code, or null if a signal ended it */
+  async end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return null;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    const [code] = (await exited) as [number | null];
+    return code;
+  }
+
+  async restart(): Promise<void> {
+    await this.end("SIGTERM");
+    await this.start();
+  }
+
+  /** Ends it and removes its data. */
+  async destroy(): Promise<void> {
+    await this.end("SIGKILL");
+    rmSync(join(this.dataDir, ".."), { recursive: true, force: true });
+  }
+}
+
+/** Ports that were free a moment ago, each another. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports: number[] = [];
+  for (const server of servers) {
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    if (typeof address === "object" && address !== null) ports.push(address.port);
+  }
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
+}
