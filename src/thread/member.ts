@@ -56,6 +56,8 @@ const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
 const REQUEST_MS = 5000;
 const HEALTH_MS = 1000;
+/** Answers after which their frontend is told, so that it works on them beside the core. */
+const PUBLISH_ANSWERS = 64;
 
 const TIMED_OUT = "etcdserver: request timed out";
 const TOO_MANY = "etcdserver: too many requests";
@@ -366,6 +368,7 @@ export class Member implements Consensus {
       else if (entry.data.length > 0) this.#applyCommand(entry);
       this.#applied = entry.index;
       this.#appliedTerm = entry.term;
+      if (entry.index % PUBLISH_ANSWERS === 0) this.#port.publish();
     }
     this.#raft.applied(this.#applied);
     const { metrics } = this.#ports;
