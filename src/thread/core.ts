@@ -173,8 +173,9 @@ function requestInlet(
       const client = { frontend, requestId: readRequestId(view, at) };
       member.request(client, readRequest(bytes, view, at));
     } else if (type === RequestType.stop) onStop();
-    else if (type === RequestType.snapshotDone) member.snapshotDone(readNumber(view, at, 0));
-    else {
+    else if (type === RequestType.snapshotDone) {
+      member.snapshotDone(readNumber(view, at, 0), readNumber(view, at, 1));
+    } else {
       const client = { frontend, requestId: readRequestId(view, at) };
       if (type === RequestType.abort) member.abort(client);
       else member.hold(client, type === RequestType.hold);

@@ -141,10 +141,10 @@ function mainGateway(
         blockType: SnapshotType.block,
       };
       pool.run(task).then(
-        () => gateway.control(RequestType.snapshotDone, index),
+        (oldest: number) => gateway.control(RequestType.snapshotDone, index, oldest),
         (error) => {
           log.error({ err: error }, "cannot save snapshot");
-          gateway.control(RequestType.snapshotDone, 0);
+          gateway.control(RequestType.snapshotDone, 0, 0);
         },
       );
     },

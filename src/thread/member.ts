@@ -273,13 +273,17 @@ export class Member implements Consensus {
     return this.#raft.hasReady() || this.#snapshots.hasWork() || this.#listings.hasWork();
   }
 
-  /** The pool thread wrote the snapshot up to `index`; 0: it could not. */
-  snapshotDone(index: number): void {
+  /**
+   * The pool thread wrote the snapshot up to `index`; 0: it could not.
+   *
+   * @param oldestIndex of the snapshots that are kept: the log before it can go
+   */
+  snapshotDone(index: number, oldestIndex: number): void {
     const meta = this.#snapshots.done(index > 0, this.#applied);
     if (meta === undefined) return;
     this.#raft.offerSnapshot(meta);
     this.#raft.compact(meta.index - CATCH_UP_ENTRIES);
-    writeNumbers(this.#ports.append, AppendType.release, meta.index);
+    writeNumbers(this.#ports.append, AppendType.release, oldestIndex);
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
   }
 
