@@ -187,6 +187,7 @@ export class RingGateway implements Gateway {
   #schedule(): void {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
+    if (this.#isParked) this.#bell.disarm(); // The flush looks at the answers anyway.
     setImmediate(this.#flushBound); // After all sockets that became readable in this turn.
   }
 
@@ -207,7 +208,11 @@ export class RingGateway implements Gateway {
   }
 
   #park(): void {
-    if (this.#isParked || this.#isClosed) return;
+    if (this.#isClosed || this.#isFlushScheduled) return;
+    if (this.#isParked) {
+      if (!this.#bell.rearm(this.#hasWorkBound)) this.#schedule();
+      return;
+    }
     const rung = this.#bell.parkAsync(this.#hasWorkBound);
     if (rung === undefined) {
       this.#schedule();
