@@ -27,5 +27,6 @@ export function refuseUnsupported(read: FlagReader): void {
   if (read.string("initial-cluster-state") === "existing") {
     refuse("joining a cluster (--initial-cluster-state=existing)");
   }
+  if (read.uint("frontend-threads") > 1) refuse("more than one of --frontend-threads");
   if (read.bool("force-new-cluster")) refuse("--force-new-cluster");
 }

@@ -1,5 +1,5 @@
 import type { Method } from "../api/request.js";
-import type { AnswerRecord } from "../thread/records.js";
+import type { AnswerRecord } from "./records.js";
 
 /**
  * One HTTP request waiting for its answer: what a frontend implementation gives the gateway. Byte views

@@ -1,6 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { METHODS, Method } from "../api/request.js";
-import type { AnswerRecord } from "../thread/records.js";
 import {
   BODY_BYTES_MAX,
   type ChunkBody,
@@ -11,6 +10,7 @@ import {
 } from "./frontend.js";
 import type { HeadText } from "./head-text.js";
 import { ListenError } from "./listen-error.js";
+import type { AnswerRecord } from "./records.js";
 
 const HEAD_BYTES_MAX = 1024 * 1024;
 const KEEP_ALIVE_MS = 30_000;

@@ -3,6 +3,7 @@ import { Method } from "../api/request.js";
 import type { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
+import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
 import {
   AnswerRecord,
   AnswerType,
@@ -12,8 +13,7 @@ import {
   writeNumbers,
   writeRequest,
   writeRequestId,
-} from "../thread/records.js";
-import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
+} from "./records.js";
 
 /** Records taken from the answers ring before sockets get their turn again. */
 const BATCH_RECORDS = 1024;

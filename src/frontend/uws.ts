@@ -1,7 +1,6 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { createRequire } from "node:module";
 import { Method } from "../api/request.js";
-import type { AnswerRecord } from "../thread/records.js";
 import {
   BODY_BYTES_MAX,
   type ChunkBody,
@@ -11,6 +10,7 @@ import {
 } from "./frontend.js";
 import { type HeadText, statusText } from "./head-text.js";
 import { ListenError } from "./listen-error.js";
+import type { AnswerRecord } from "./records.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
 const LISTEN_SHARED = 0;

@@ -1,13 +1,15 @@
 import type { AnswerHead } from "../api/answer.js";
 import { ByteWriter } from "../api/byte-writer.js";
 import type { Answer } from "../api/plain.js";
+import type { Method } from "../api/request.js";
+import { AnswerType, type RaftPosition, writeAnswer, writeChunk } from "../frontend/records.js";
 import type { Outlet } from "../ring/fragments.js";
-import { AnswerType, type RaftPosition, writeAnswer, writeChunk } from "./records.js";
 
 /** A request of one of the frontends, waiting for its answer. */
 export interface Client {
   readonly frontend: number;
   readonly requestId: number;
+  readonly method: Method;
 }
 
 const NO_BODY = Buffer.alloc(0);

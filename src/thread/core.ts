@@ -1,4 +1,12 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { Method } from "../api/request.js";
+import {
+  RequestType,
+  readNumber,
+  readRequest,
+  readRequestId,
+  writeNumbers,
+} from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
@@ -13,7 +21,6 @@ import { Store } from "../store/store.js";
 import { ClientPort } from "./client-port.js";
 import { AppendType, DurableType, readEntry, readHardState } from "./log-records.js";
 import { decodeConf, Member, type Recovery } from "./member.js";
-import { RequestType, readNumber, readRequest, readRequestId, writeNumbers } from "./records.js";
 import { Ticks } from "./ticks.js";
 import { CORE_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
@@ -170,13 +177,14 @@ function requestInlet(
 ): Inlet {
   return new Inlet(new RingReader(memory, frontendBell), (type, bytes, view, at) => {
     if (type === RequestType.request) {
-      const client = { frontend, requestId: readRequestId(view, at) };
-      member.request(client, readRequest(bytes, view, at));
+      const request = readRequest(bytes, view, at);
+      const client = { frontend, requestId: readRequestId(view, at), method: request.method };
+      member.request(client, request);
     } else if (type === RequestType.stop) onStop();
     else if (type === RequestType.snapshotDone) {
       member.snapshotDone(readNumber(view, at, 0), readNumber(view, at, 1));
     } else {
-      const client = { frontend, requestId: readRequestId(view, at) };
+      const client = { frontend, requestId: readRequestId(view, at), method: Method.get };
       if (type === RequestType.abort) member.abort(client);
       else member.hold(client, type === RequestType.hold);
     }

@@ -1,8 +1,9 @@
+import { V2_ERRORS } from "../api/errors.js";
 import { eventStatus, keysHead, writeEvent, writeFile, writeRefusal } from "../api/keys-render.js";
 import { parseKeysRequest } from "../api/keys-request.js";
 import type { ApiRequest } from "../api/request.js";
 import type { MetricCells } from "../metrics/cells.js";
-import { cellOf } from "../metrics/families.js";
+import { cellOf, type HttpMethod, httpFailedCell } from "../metrics/families.js";
 import type { Event } from "../store/event.js";
 import { Refusal } from "../store/refusal.js";
 import { Stat } from "../store/stats.js";
@@ -22,6 +23,12 @@ export interface Consensus {
 /** Ids of watches: the frontend's number in front of the request's. */
 const WATCHER_ID_FRONTEND = 2 ** 32;
 
+/** The methods of Method's first five, as metrics name them. */
+const HTTP_METHOD_OF: readonly HttpMethod[] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
+/** By Method, GET first; QGET is a GET with quorum=true. */
+const RECEIVED = HTTP_METHOD_OF.map((method) => cellOf("httpReceived", method));
+const RECEIVED_QGET = cellOf("httpReceived", "QGET");
+const DURATION = HTTP_METHOD_OF.map((method) => cellOf("httpDuration", method));
 const WATCH_REQUESTS = cellOf("storeWatchRequests");
 const WATCHERS = cellOf("storeWatchers");
 
@@ -55,15 +62,18 @@ export class KeysService {
     switch (parsed.kind) {
       case "write": {
         const { command, noValueOnSuccess } = parsed;
+        this.#metrics.add(RECEIVED[client.method] as number, 1);
         this.#consensus.propose({ command, client, noValueOnSuccess, startMs });
         return;
       }
       case "get": {
         const { path: node, isRecursive } = parsed;
         if (!parsed.isQuorum) {
+          this.#metrics.add(RECEIVED[client.method] as number, 1);
           this.#get(client, node, isRecursive, nowMs);
           return;
         }
+        this.#metrics.add(RECEIVED_QGET, 1);
         this.#consensus.readIndex(client, () => this.#get(client, node, isRecursive, nowMs));
         return;
       }
@@ -79,17 +89,29 @@ export class KeysService {
     }
   }
 
-  /** The outcome of a write, for who asked for it. */
-  answerWrite(client: Client, result: Event | Refusal, noValueOnSuccess: boolean): void {
+  /**
+   * The outcome of a write, for who asked for it.
+   *
+   * @param seconds since the request came
+   */
+  answerWrite(
+    client: Client,
+    result: Event | Refusal,
+    noValueOnSuccess: boolean,
+    seconds: number,
+  ): void {
     if (result instanceof Refusal) {
       this.refuse(client, result);
       return;
     }
+    this.#metrics.observe(DURATION[client.method] as number, seconds);
     writeEvent(this.#port.body, result, noValueOnSuccess);
     this.#port.answer(client, keysHead(eventStatus(result), result.index));
   }
 
   refuse(client: Client, refusal: Refusal): void {
+    const method = HTTP_METHOD_OF[client.method] ?? "GET";
+    this.#metrics.add(httpFailedCell(method, V2_ERRORS[refusal.code].status), 1);
     this.#port.answer(client, writeRefusal(this.#port.body, refusal));
   }
 

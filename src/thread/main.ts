@@ -8,6 +8,7 @@ import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
 import { NodeFrontend } from "../frontend/node-http.js";
+import { RequestType } from "../frontend/records.js";
 import { RingGateway } from "../frontend/ring-gateway.js";
 import { loadUws, UwsFrontend } from "../frontend/uws.js";
 import { assert } from "../lib/assert.js";
@@ -19,7 +20,6 @@ import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
-import { RequestType } from "./records.js";
 import { createTopology, type Topology, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /** How long a stop may take before the process ends anyway: nothing acknowledged is at stake. */

@@ -20,6 +20,7 @@ import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import { judgeConfChange } from "../cluster/rules.js";
 import type { Config } from "../config/config.js";
+import { AnswerType, writeNumbers } from "../frontend/records.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -46,7 +47,6 @@ import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
 import { AppendType, writeEntry, writeHardState } from "./log-records.js";
 import { type Proposal, Proposals } from "./proposals.js";
-import { AnswerType, writeNumbers } from "./records.js";
 import { Snapshots } from "./snapshots.js";
 
 /** Log entries kept in memory behind a snapshot, for peers that are a little late (as etcd's 5000). */
@@ -392,7 +392,7 @@ export class Member implements Consensus {
       const seconds = Math.max(0, this.monoMs - proposal.startMs) / 1000;
       this.#ports.metrics.observe(PROPOSAL_SECONDS, seconds);
       if (proposal.client !== undefined && result !== undefined) {
-        this.#keys.answerWrite(proposal.client, result, proposal.noValueOnSuccess);
+        this.#keys.answerWrite(proposal.client, result, proposal.noValueOnSuccess, seconds);
       }
     }
     this.#keys.deliver(this.#ports.frontends);

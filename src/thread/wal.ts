@@ -1,4 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { readNumber, writeNumbers } from "../frontend/records.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
@@ -25,7 +26,6 @@ import {
   writeEntry,
   writeHardState,
 } from "./log-records.js";
-import { readNumber, writeNumbers } from "./records.js";
 import { WAL_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /** The thread that owns the disk: one write and one fdatasync for all that came in meanwhile. */

@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+import { send } from "../support/http.js";
+import { TestMember } from "../support/member.js";
+
+const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+
+function run(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [RINGD, ...args], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  return { status, stdout, stderr };
+}
+
+const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
+  [["--nope"], 2, /^flag provided but not defined: -nope\nUsage:/],
+  [["--heartbeat-interval", "abc"], 2, /^invalid value "abc" for flag -heartbeat-interval/],
+  [["stray"], 1, /^error verifying flags, 'stray' is not a valid flag/],
+  [["--election-timeout", "400"], 1, /should be at least as 5 times as --heartbeat-interval/],
+  [["--election-timeout", "60000"], 1, /is too long/],
+  [["--listen-client-urls", "http://127.0.0.1:0"], 1, /--advertise-client-urls is required/],
+  [["--initial-cluster", "other=http://localhost:2380"], 1, /couldn't find local name "default"/],
+  [["--proxy", "on"], 1, /proxy mode .* is not available/],
+  [["--auto-tls"], 1, /TLS .* is not available/],
+  [["--discovery", "http://d"], 1, /discovery .* is not available/],
+  [["--frontend-threads", "2"], 1, /--frontend-threads is not available/],
+  [["--peers", "x"], 1, /flag "-peers" is no longer supported/],
+];
+
+for (const [args, status, says] of REFUSED) {
+  test(`${args.join(" ")}: exit ${status} and why`, () => {
+    const result = run(...args);
+    assert.equal(result.status, status, result.stderr);
+    assert.match(result.stderr, says);
+  });
+}
+
+test("--version begins as etcd's does, --help shows flags; both exit 0", () => {
+  const version = run("--version");
+  assert.equal(version.status, 0);
+  assert.match(
+    version.stdout,
+    /^etcd Version: 3\.4\.\d+\nGit SHA: .*\nGo Version: .*\nGo OS\/Arch: /,
+  );
+  const help = run("-h");
+  assert.equal(help.status, 0);
+  assert.match(help.stdout, /--snapshot-count '100000'/);
+});
+
+test("SIGTERM ends watches, finishes and exits 0; everything is there after a restart", async () => {
+  const member = await TestMember.create("ringd", ["--snapshot-count", "50"]);
+  try {
+    for (let n = 0; n < 120; n++) await send(member.port, "PUT", `/v2/keys/k${n}`, `value=${n}`);
+    await send(member.port, "PUT", "/v2/keys/ttl?ttl=1000", "value=x");
+    const before = await send(member.port, "GET", "/v2/keys/?recursive=true");
+    const statsBefore = await send(member.port, "GET", "/v2/stats/store");
+    assert.equal(await member.end("SIGTERM"), 0);
+    await member.start();
+    const after = await send(member.port, "GET", "/v2/keys/?recursive=true");
+    const mask = (body: Buffer) => body.toString().replace(/"ttl":\d+/, '"ttl":n');
+    assert.equal(mask(after.body), mask(before.body));
+    const sets = (body: Buffer) => JSON.parse(body.toString()).setsSuccess;
+    const statsAfter = await send(member.port, "GET", "/v2/stats/store");
+    assert.equal(sets(statsAfter.body), sets(statsBefore.body) + 1, "it published itself again");
+    const history = await send(member.port, "GET", "/v2/keys/k7?wait=true&waitIndex=4");
+    assert.equal(JSON.parse(history.body.toString()).node.value, "7");
+  } finally {
+    await member.destroy();
+  }
+});
+
+test("a port in use and a data directory in use: one line each, exit 1", async () => {
+  const member = await TestMember.create("ringd");
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    const free = [
+      "--listen-client-urls",
+      "http://127.0.0.1:0",
+      "--advertise-client-urls",
+      "http://a:1",
+    ];
+    const locked = run("--data-dir", member.dataDir, ...free);
+    assert.equal(locked.status, 1);
+    assert.match(locked.stderr, /cannot lock data dir/);
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    const used = `http://127.0.0.1:${port}`;
+    const dataDir = join(member.dataDir, "..", "other");
+    const args = ["--listen-client-urls", used, "--advertise-client-urls", used];
+    const busy = run("--data-dir", dataDir, ...args);
+    assert.equal(busy.status, 1);
+    assert.match(busy.stderr, new RegExp(`Cannot listen on 127.0.0.1:${port}`));
+    const blocked = join(member.dataDir, "..", "file");
+    mkdirSync(join(blocked, ".."), { recursive: true });
+    writeFileSync(blocked, "");
+    const unusable = run("--data-dir", blocked, ...free);
+    assert.equal(unusable.status, 1);
+  } finally {
+    server.close();
+    await member.destroy();
+  }
+});
+
+test("the node:http frontend gives the same answers", async () => {
+  const member = await TestMember.create("ringd", ["--frontend", "node"]);
+  try {
+    const put = await send(member.port, "PUT", "/v2/keys/a", "value=1");
+    assert.equal(put.status, 201);
+    assert.equal(put.headers.get("x-etcd-index"), "4");
+    const got = await send(member.port, "GET", "/v2/keys/a");
+    assert.equal(
+      got.body.toString(),
+      '{"action":"get","node":{"key":"/a","value":"1","modifiedIndex":4,"createdIndex":4}}\n',
+    );
+  } finally {
+    await member.destroy();
+  }
+});

@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Prng } from "#ringd/lib/prng.js";
+import { type Command, CommandOp } from "#ringd/store/command.js";
+import {
+  CommandDecodeError,
+  decodeCommand,
+  encodeCommand,
+  encodedBytes,
+} from "#ringd/store/command-codec.js";
+import { Action, Event } from "#ringd/store/event.js";
+import { Refusal } from "#ringd/store/refusal.js";
+import { SnapshotDecodeError, SnapshotDecoder, SnapshotEncoder } from "#ringd/store/snapshot.js";
+import { Store } from "#ringd/store/store.js";
+
+const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
+const START_MS = 1_700_000_000_000;
+
+function command(op: CommandOp, path: string, extra: Partial<Command> = {}): Command {
+  return {
+    op,
+    path,
+    value: "",
+    isDirectory: false,
+    isRecursive: false,
+    isRefresh: false,
+    expirationMs: 0,
+    prevValue: "",
+    prevIndex: 0,
+    timeMs: START_MS,
+    ...extra,
+  };
+}
+
+function randomCommand(prng: Prng, timeMs: number): Command {
+  const op = prng.pick(Object.values(CommandOp));
+  const path = `/1${Array.from({ length: 1 + prng.below(3) }, () => `/${"abc_"[prng.below(4)]}`).join("")}`;
+  return command(op, op === CommandOp.sync ? "" : path, {
+    value: prng.oneIn(3) ? "" : String.fromCharCode(prng.below(256)).repeat(prng.below(20)),
+    isDirectory: prng.oneIn(4),
+    isRecursive: prng.oneIn(3),
+    isRefresh: prng.oneIn(10),
+    expirationMs: prng.oneIn(3) ? timeMs + prng.below(5000) : 0,
+    prevValue: prng.oneIn(5) ? "x" : "",
+    prevIndex: prng.oneIn(5) ? prng.below(50) : 0,
+    timeMs,
+  });
+}
+
+function snapshotOf(store: Store): Store {
+  const encoder = new SnapshotEncoder(store);
+  const decoder = new SnapshotDecoder();
+  for (let block = encoder.next(); block !== undefined; block = encoder.next()) decoder.push(block);
+  return decoder.finish();
+}
+
+/** Everything that clients could ever tell two stores apart by. */
+function content(store: Store): unknown {
+  const cursor = store.view().cursor("");
+  const nodes = [];
+  for (let node = cursor.next(); node !== undefined; node = cursor.next()) nodes.push({ ...node });
+  const { index, expiringNodes, events } = store;
+  return { index, expiringNodes, nodes, events, stats: store.stats.toArray() };
+}
+
+test(`a store and its restored snapshot stay equal under the same commands, SEED=${seed}`, () => {
+  const prng = new Prng(seed);
+  let store = new Store();
+  let twin = new Store();
+  for (let n = 0; n < 4000; n++) {
+    const next = randomCommand(prng, START_MS + n * 20);
+    const result = store.apply(next);
+    assert.deepEqual(twin.apply(next), result);
+    if (prng.oneIn(300)) {
+      store.checkInvariants();
+      twin = snapshotOf(store);
+      assert.deepEqual(content(twin), content(store));
+    }
+  }
+  store.checkInvariants();
+  store = snapshotOf(store);
+  assert.deepEqual(content(twin), content(store));
+  assert.ok(store.index > 1000);
+});
+
+test("a snapshot shows the moment it was begun, whatever happens while it is taken", () => {
+  const store = new Store();
+  for (let n = 0; n < 5000; n++) {
+    store.apply(command(CommandOp.set, `/1/k${n}`, { value: "v".repeat(200) }));
+  }
+  const before = content(store);
+  const encoder = new SnapshotEncoder(store);
+  const decoder = new SnapshotDecoder();
+  let blocks = 0;
+  for (let block = encoder.next(); block !== undefined; block = encoder.next()) {
+    decoder.push(block);
+    blocks++;
+    store.apply(command(CommandOp.set, `/1/k${blocks}`, { value: "changed" }));
+    store.apply(command(CommandOp.delete, `/1/k${4000 + blocks}`));
+  }
+  assert.ok(blocks > 4);
+  assert.deepEqual(content(decoder.finish()), before);
+});
+
+test("malformed blocks are refused", () => {
+  const decoder = new SnapshotDecoder();
+  assert.throws(() => decoder.push(Uint8Array.of(2, 255, 0, 0, 0)), SnapshotDecodeError);
+  assert.throws(() => decoder.push(Uint8Array.of(9)), SnapshotDecodeError);
+  assert.throws(() => decoder.finish(), SnapshotDecodeError);
+});
+
+test("expiry takes the oldest deadline first, and a directory with all below it in one event", () => {
+  const store = new Store();
+  const set = (path: string, afterMs: number, isDirectory = false) =>
+    store.apply(command(CommandOp.set, path, { isDirectory, expirationMs: START_MS + afterMs }));
+  set("/1/late", 3000);
+  set("/1/d", 2000, true);
+  store.apply(command(CommandOp.set, "/1/d/child"));
+  set("/1/early", 1000);
+  const indexBefore = store.index;
+  store.apply(command(CommandOp.sync, "", { timeMs: START_MS + 2000 }));
+  const expired = store.events.slice(-2);
+  assert.deepEqual(
+    expired.map((event) => [event.action, event.node.path]),
+    [
+      [Action.expire, "/1/early"],
+      [Action.expire, "/1/d"],
+    ],
+  );
+  assert.equal(store.index, indexBefore + 2);
+  assert.equal(store.get("/1/d/child"), undefined);
+  assert.ok(store.get("/1/late") !== undefined);
+  assert.equal(store.stats.get("expireCount"), 2);
+});
+
+test("many refreshes of one key leave one deadline", () => {
+  const store = new Store();
+  store.apply(command(CommandOp.set, "/1/a", { value: "v", expirationMs: START_MS + 1000 }));
+  for (let n = 1; n <= 20_000; n++) {
+    const expirationMs = START_MS + 1000 + n;
+    store.apply(command(CommandOp.update, "/1/a", { isRefresh: true, expirationMs }));
+  }
+  assert.equal(store.expiringNodes, 1);
+  store.apply(command(CommandOp.sync, "", { timeMs: START_MS + 20_999 }));
+  assert.equal(store.get("/1/a")?.value, "v");
+  store.apply(command(CommandOp.sync, "", { timeMs: START_MS + 21_000 }));
+  assert.equal(store.get("/1/a"), undefined);
+});
+
+test("one watch is told of its key, of what is below it, and of a parent that is removed", () => {
+  const store = new Store();
+  store.apply(command(CommandOp.set, "/1/a/b", { value: "1" }));
+  const watch = (watcherId: number, path: string, isRecursive = false, isStream = false) =>
+    store.hub.add(
+      { watcherId, path, isRecursive, isStream, sinceIndex: store.index + 1 },
+      store.index,
+    );
+  assert.equal(watch(1, "/1/a/b"), undefined);
+  assert.equal(watch(2, "/1", true, true), undefined);
+  assert.equal(watch(3, "/1/other"), undefined);
+  store.apply(command(CommandOp.set, "/1/_hidden", { value: "1" }));
+  store.apply(command(CommandOp.set, "/1/a/c", { value: "1" }));
+  store.apply(command(CommandOp.delete, "/1/a", { isRecursive: true }));
+  const told = store.hub.takeDeliveries().map(({ event, oneShots, streams }) => ({
+    path: event.node.path,
+    oneShots,
+    streams,
+  }));
+  assert.deepEqual(told, [
+    { path: "/1/a/c", oneShots: [], streams: [2] },
+    { path: "/1/a", oneShots: [1], streams: [2] },
+  ]);
+  assert.equal(store.hub.count, 2);
+});
+
+test("the history begins where 1000 events ago was", () => {
+  const store = new Store();
+  for (let n = 0; n < 1500; n++) store.apply(command(CommandOp.set, "/1/a", { value: String(n) }));
+  const ask = (sinceIndex: number) =>
+    store.hub.add(
+      { watcherId: 1, path: "/1/a", isRecursive: false, isStream: false, sinceIndex },
+      store.index,
+    );
+  const oldest = ask(501);
+  assert.ok(oldest instanceof Event && oldest.index === 501);
+  const tooOld = ask(500);
+  assert.ok(tooOld instanceof Refusal);
+  assert.equal(tooOld.cause, "the requested history has been cleared [501/500]");
+});
+
+test(`commands survive encoding, and hostile bytes are refused, SEED=${seed}`, () => {
+  const prng = new Prng(seed);
+  for (let n = 0; n < 2000; n++) {
+    const original = randomCommand(prng, START_MS);
+    const bytes = Buffer.alloc(encodedBytes(original));
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    assert.equal(encodeCommand(original, bytes, view, 0), bytes.length);
+    assert.deepEqual(decodeCommand(bytes), original);
+    const broken = Buffer.from(bytes.subarray(0, prng.below(bytes.length)));
+    assert.throws(() => decodeCommand(broken), CommandDecodeError);
+  }
+});

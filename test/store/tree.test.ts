@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Prng } from "#ringd/lib/prng.js";
+import { Node } from "#ringd/store/node.js";
+import { afterSubtree, comparePaths, Tree, type TreeView } from "#ringd/store/tree.js";
+
+const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
+const node = (path: string, index: number) => new Node(path, "", false, index, index, 0);
+
+function randomPath(prng: Prng): string {
+  const parts = Array.from({ length: 1 + prng.below(3) }, () => "ab!_0é"[prng.below(6)]);
+  return `/${parts.join("/")}${prng.oneIn(3) ? String(prng.below(50)) : ""}`;
+}
+
+function all(tree: Tree | TreeView): string[] {
+  const cursor = tree.cursor("");
+  const lines: string[] = [];
+  for (let n = cursor.next(); n !== undefined; n = cursor.next())
+    lines.push(`${n.path}=${n.createdIndex}`);
+  return lines;
+}
+
+function allOf(model: ReadonlyMap<string, number>): string[] {
+  return [...model]
+    .sort(([a], [b]) => comparePaths(a, b))
+    .map(([path, index]) => `${path}=${index}`);
+}
+
+test(`the tree is a sorted map, and its views never change, SEED=${seed}`, () => {
+  const prng = new Prng(seed);
+  const tree = new Tree();
+  const model = new Map<string, number>();
+  const views: { view: TreeView; expected: string[] }[] = [];
+  for (let n = 0; n < 8000; n++) {
+    const path = randomPath(prng);
+    if (prng.oneIn(n % 2000 < 1000 ? 4 : 1.5)) {
+      assert.equal(tree.delete(path)?.createdIndex, model.get(path));
+      model.delete(path);
+    } else {
+      assert.equal(tree.set(node(path, n))?.createdIndex, model.get(path));
+      model.set(path, n);
+    }
+    assert.equal(tree.get(path)?.createdIndex, model.get(path));
+    if (prng.oneIn(500)) views.push({ view: tree.view(), expected: allOf(model) });
+    if (prng.oneIn(500)) tree.checkInvariants();
+  }
+  tree.checkInvariants();
+  assert.deepEqual(all(tree), allOf(model));
+  assert.ok(views.length > 3);
+  for (const { view, expected } of views) assert.deepEqual(all(view), expected);
+});
+
+test("a subtree is one range: '/' sorts below every other byte", () => {
+  const paths = ["/a", "/a/b", "/a/b/c", "/a/c", "/a\0", "/a!", "/a-b", "/ab", "/b"];
+  assert.deepEqual([...paths].reverse().sort(comparePaths), paths);
+  const tree = Tree.load(paths.map((path, i) => node(path, i)));
+  const cursor = tree.cursor("/a/");
+  assert.equal(cursor.peek()?.path, "/a/b");
+  cursor.seek(afterSubtree("/a"));
+  assert.equal(cursor.peek()?.path, "/a\0");
+});
+
+test("a loaded tree is the tree of the same inserts", () => {
+  const nodes = Array.from({ length: 10_000 }, (_, i) =>
+    node(`/k${String(i).padStart(6, "0")}`, i),
+  );
+  const loaded = Tree.load(nodes);
+  loaded.checkInvariants();
+  assert.equal(loaded.size, 10_000);
+  assert.equal(loaded.get("/k004321")?.createdIndex, 4321);
+  loaded.delete("/k004321");
+  loaded.checkInvariants();
+  assert.equal(loaded.get("/k004321"), undefined);
+});

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+const SRC = join(ROOT, "src");
+
+/** Who may import whom; everything may import itself. Imports point one way. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  bin: ["api", "config", "lib", "thread"],
+  thread: "api cluster config frontend lib log metrics raft ring snap store wal".split(" "),
+  frontend: ["api", "lib", "ring"],
+  snap: ["lib", "ring", "wal"],
+  wal: ["lib"],
+  api: ["cluster", "lib", "store"],
+  cluster: ["lib", "store"],
+  config: ["cluster", "lib"],
+  log: ["config"],
+  metrics: ["lib"],
+  raft: ["lib"],
+  ring: ["lib"],
+  store: ["lib"],
+  lib: [],
+};
+/** Values in, values out. */
+const PURE = ["api", "cluster", "lib", "raft", "ring", "store"];
+const IMPURE =
+  /from "node:|\bDate\.|new Date\b|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\(|\bprocess\.|\bperformance\./;
+
+const files = readdirSync(SRC, { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => ({
+    file,
+    folder: file.split("/")[0] ?? "",
+    text: readFileSync(join(SRC, file), "utf8"),
+  }));
+
+test("imports between folders point one way", () => {
+  const wrong: string[] = [];
+  for (const { file, folder, text } of files) {
+    for (const [, target = ""] of text.matchAll(/(?:from|import) "\.\.\/([a-z]+)\//g)) {
+      if (target !== folder && !MAY_IMPORT[folder]?.includes(target)) {
+        wrong.push(`${file} imports ${target}`);
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
+  assert.ok(files.length > 50);
+});
+
+test("pure folders know no clock, no randomness and no I/O", () => {
+  const impure = files
+    .filter(({ folder }) => PURE.includes(folder))
+    .filter(({ text }) => IMPURE.test(text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")))
+    .map(({ file }) => file);
+  assert.deepEqual(impure, []);
+});
+
+test("a file fits in one's head", () => {
+  const long = files.filter(({ text }) => text.split("\n").length > 700).map(({ file }) => file);
+  assert.deepEqual(long, []);
+});
+
+test("the top level holds what it should and nothing else", () => {
+  const allowed = new Set(
+    "package.json package-lock.json tsconfig.json src bench test Dockerfile README.md LICENSE".split(
+      " ",
+    ),
+  );
+  const made = new Set(["node_modules", "dist", "bench-results"]);
+  const extra = readdirSync(ROOT).filter(
+    (name) =>
+      !name.startsWith(".") && !name.endsWith(".etcd") && !allowed.has(name) && !made.has(name),
+  );
+  assert.deepEqual(extra, []);
+});
