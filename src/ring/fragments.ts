@@ -47,11 +47,16 @@ export class Outlet {
 
   /**
    * Whether publish() would move something that is queued. Part of what an owner looks at before it
-   * parks: the consumer may have made room, and rung, while the owner was still awake.
+   * parks: the consumer may have made room, and rung, while the owner was still awake. If that room was
+   * too little the wish was spent, so it is made again before the second look.
    */
   canMove(): boolean {
     const first = this.#queue[0];
-    return first !== undefined && this.#ring.hasRoom(this.#fragmentBytes(first));
+    if (first === undefined) return false;
+    const bytes = this.#fragmentBytes(first);
+    if (this.#ring.hasRoom(bytes)) return true;
+    this.#ring.wantSpace();
+    return this.#ring.hasRoom(bytes);
   }
 
   /** @param payloadBytesMax upper bound for what will be written before close() */

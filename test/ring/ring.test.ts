@@ -141,3 +141,22 @@ test("a consumer that makes room rings the bell of a producer that waits for it"
   reader.drain(() => undefined, 1);
   assert.equal(cell[0], 0);
 });
+
+test("room that was too little does not use up the wish for more", () => {
+  const memory = createRing(4096);
+  const bellMemory = Bell.create();
+  const writer = new RingWriter(memory, new Bell(Bell.create()));
+  const reader = new RingReader(memory, new Bell(bellMemory));
+  for (let at = writer.reserve(8); at >= 0; at = writer.reserve(8)) writer.commit(1, 8);
+  const outlet = new Outlet(writer);
+  outlet.open(500);
+  outlet.close(2, 500);
+  outlet.publish();
+  reader.drain(() => undefined, 1); // Rings while the owner is awake.
+  assert.equal(outlet.canMove(), false);
+  const cell = new Int32Array(bellMemory);
+  cell[0] = 1; // The owner parks.
+  reader.drain(() => undefined, 100);
+  assert.equal(cell[0], 0, "and is woken by the next release");
+  assert.equal(outlet.canMove(), true);
+});
