@@ -2,7 +2,11 @@ import type { ByteWriter } from "./byte-writer.js";
 
 /** Bytes that Go's encoding/json does not write as they are, or that begin something it may not. */
 const NEEDS_CARE = /[^\x20\x21\x23-\x25\x27-\x3b\x3d\x3f-\x5b\x5d-\x7f]/;
-const HEX = "0123456789abcdef";
+/** "\\u003c" */
+const ESCAPE_BYTES_MAX = 6;
+const PIECE_CHARACTERS = 2048;
+/** What is written for each ASCII character; "" for itself. */
+const ESCAPES: readonly string[] = Array.from({ length: 0x80 }, (_, byte) => asciiEscape(byte));
 const MS_PER_DAY = 86_400_000;
 
 /**
@@ -28,34 +32,52 @@ export function jsonString(writer: ByteWriter, bytes: string): void {
 
 function escapeString(writer: ByteWriter, bytes: string): void {
   for (let i = 0; i < bytes.length; ) {
-    const byte = bytes.charCodeAt(i);
-    if (byte < 0x80) {
-      escapeAscii(writer, byte);
-      i++;
-      continue;
-    }
-    const length = utf8Length(bytes, i);
-    if (length === 0) {
-      writer.latin1("\\ufffd");
-      i++;
-      continue;
-    }
-    const character = bytes.slice(i, i + length);
-    if (character === "\xe2\x80\xa8") writer.latin1("\\u2028");
-    else if (character === "\xe2\x80\xa9") writer.latin1("\\u2029");
-    else writer.latin1(character);
-    i += length;
+    // A piece at a time: room for the worst case of 10 MiB at once would be 120 MiB.
+    const end = Math.min(i + PIECE_CHARACTERS, bytes.length);
+    writer.room(PIECE_CHARACTERS * ESCAPE_BYTES_MAX);
+    while (i < end) i += escapeCharacter(writer, bytes, i);
   }
 }
 
-function escapeAscii(writer: ByteWriter, byte: number): void {
-  if (byte === 0x22 || byte === 0x5c) writer.latin1(`\\${String.fromCharCode(byte)}`);
-  else if (byte === 0x0a) writer.latin1("\\n");
-  else if (byte === 0x0d) writer.latin1("\\r");
-  else if (byte === 0x09) writer.latin1("\\t");
-  else if (byte < 0x20 || byte === 0x3c || byte === 0x3e || byte === 0x26) {
-    writer.latin1(`\\u00${HEX[byte >>> 4]}${HEX[byte & 15]}`);
-  } else writer.byte(byte);
+/**
+ * Writes the character at `i`, for which the writer has room.
+ *
+ * @returns how many bytes of the string it is
+ */
+function escapeCharacter(writer: ByteWriter, bytes: string, i: number): number {
+  const byte = bytes.charCodeAt(i);
+  const { bytes: out } = writer;
+  if (byte < 0x80) {
+    const escaped = ESCAPES[byte] as string;
+    if (escaped === "") out[writer.length++] = byte;
+    else writer.length += out.latin1Write(escaped, writer.length);
+    return 1;
+  }
+  const length = utf8Length(bytes, i);
+  const escaped = length === 0 ? "\\ufffd" : separatorEscape(bytes, i);
+  if (escaped !== "") {
+    writer.length += out.latin1Write(escaped, writer.length);
+    return Math.max(length, 1);
+  }
+  for (let k = i; k < i + length; k++) out[writer.length++] = bytes.charCodeAt(k);
+  return length;
+}
+
+/** JavaScript once took U+2028 and U+2029 for line ends: Go escapes them. "" for all else. */
+function separatorEscape(bytes: string, i: number): string {
+  if (bytes.charCodeAt(i) !== 0xe2 || bytes.charCodeAt(i + 1) !== 0x80) return "";
+  const last = bytes.charCodeAt(i + 2);
+  return last === 0xa8 ? "\\u2028" : last === 0xa9 ? "\\u2029" : "";
+}
+
+function asciiEscape(byte: number): string {
+  const character = String.fromCharCode(byte);
+  if (character === '"' || character === "\\") return `\\${character}`;
+  if (character === "\n") return "\\n";
+  if (character === "\r") return "\\r";
+  if (character === "\t") return "\\t";
+  const isEscaped = byte < 0x20 || "<>&".includes(character);
+  return isEscaped ? `\\u00${byte.toString(16).padStart(2, "0")}` : "";
 }
 
 /** Bytes of the well-formed UTF-8 sequence at `i` (RFC 3629, 4), or 0. */
