@@ -5,8 +5,18 @@ const NEEDS_CARE = /[^\x20\x21\x23-\x25\x27-\x3b\x3d\x3f-\x5b\x5d-\x7f]/;
 /** "\\u003c" */
 const ESCAPE_BYTES_MAX = 6;
 const PIECE_CHARACTERS = 2048;
-/** What is written for each ASCII character; "" for itself. */
-const ESCAPES: readonly string[] = Array.from({ length: 0x80 }, (_, byte) => asciiEscape(byte));
+const HEX = "0123456789abcdef";
+/** "u" */
+const UNICODE = 0x75;
+const LETTERS: Readonly<Record<string, string>> = {
+  '"': '"',
+  "\\": "\\",
+  "\n": "n",
+  "\r": "r",
+  "\t": "t",
+};
+/** What follows the backslash for each ASCII character: UNICODE (four digits follow) or a letter; 0: no escape. */
+const ESCAPES = asciiEscapes();
 const MS_PER_DAY = 86_400_000;
 
 /**
@@ -30,37 +40,48 @@ export function jsonString(writer: ByteWriter, bytes: string): void {
   writer.length = at;
 }
 
+/** Whether quotes around the bytes are all that JSON asks for. */
+export function isPlain(bytes: string): boolean {
+  return !NEEDS_CARE.test(bytes);
+}
+
 function escapeString(writer: ByteWriter, bytes: string): void {
   for (let i = 0; i < bytes.length; ) {
     // A piece at a time: room for the worst case of 10 MiB at once would be 120 MiB.
     const end = Math.min(i + PIECE_CHARACTERS, bytes.length);
     writer.room(PIECE_CHARACTERS * ESCAPE_BYTES_MAX);
-    while (i < end) i += escapeCharacter(writer, bytes, i);
+    const { bytes: out } = writer;
+    let at = writer.length;
+    while (i < end) {
+      const byte = bytes.charCodeAt(i);
+      if (byte < 0x80) {
+        const escaped = ESCAPES[byte] as number;
+        if (escaped === 0) out[at++] = byte;
+        else at = escapeAscii(out, at, byte, escaped);
+        i++;
+      } else {
+        const length = utf8Length(bytes, i);
+        const escaped = length === 0 ? "\\ufffd" : separatorEscape(bytes, i);
+        if (escaped === "") for (let k = 0; k < length; k++) out[at++] = bytes.charCodeAt(i + k);
+        else at += out.latin1Write(escaped, at);
+        i += Math.max(length, 1);
+      }
+    }
+    writer.length = at;
   }
 }
 
-/**
- * Writes the character at `i`, for which the writer has room.
- *
- * @returns how many bytes of the string it is
- */
-function escapeCharacter(writer: ByteWriter, bytes: string, i: number): number {
-  const byte = bytes.charCodeAt(i);
-  const { bytes: out } = writer;
-  if (byte < 0x80) {
-    const escaped = ESCAPES[byte] as string;
-    if (escaped === "") out[writer.length++] = byte;
-    else writer.length += out.latin1Write(escaped, writer.length);
-    return 1;
-  }
-  const length = utf8Length(bytes, i);
-  const escaped = length === 0 ? "\\ufffd" : separatorEscape(bytes, i);
-  if (escaped !== "") {
-    writer.length += out.latin1Write(escaped, writer.length);
-    return Math.max(length, 1);
-  }
-  for (let k = i; k < i + length; k++) out[writer.length++] = bytes.charCodeAt(k);
-  return length;
+/** @returns where the next byte goes */
+function escapeAscii(out: Buffer, from: number, byte: number, escaped: number): number {
+  let at = from;
+  out[at++] = 0x5c;
+  out[at++] = escaped;
+  if (escaped !== UNICODE) return at;
+  out[at++] = 0x30;
+  out[at++] = 0x30;
+  out[at++] = HEX.charCodeAt(byte >>> 4);
+  out[at++] = HEX.charCodeAt(byte & 15);
+  return at;
 }
 
 /** JavaScript once took U+2028 and U+2029 for line ends: Go escapes them. "" for all else. */
@@ -70,14 +91,13 @@ function separatorEscape(bytes: string, i: number): string {
   return last === 0xa8 ? "\\u2028" : last === 0xa9 ? "\\u2029" : "";
 }
 
-function asciiEscape(byte: number): string {
-  const character = String.fromCharCode(byte);
-  if (character === '"' || character === "\\") return `\\${character}`;
-  if (character === "\n") return "\\n";
-  if (character === "\r") return "\\r";
-  if (character === "\t") return "\\t";
-  const isEscaped = byte < 0x20 || "<>&".includes(character);
-  return isEscaped ? `\\u00${byte.toString(16).padStart(2, "0")}` : "";
+function asciiEscapes(): Uint8Array {
+  const escapes = new Uint8Array(0x80).fill(UNICODE, 0, 0x20);
+  for (const character of "<>&") escapes[character.charCodeAt(0)] = UNICODE;
+  for (const [character, letter] of Object.entries(LETTERS)) {
+    escapes[character.charCodeAt(0)] = letter.charCodeAt(0);
+  }
+  return escapes;
 }
 
 /** Bytes of the well-formed UTF-8 sequence at `i` (RFC 3629, 4), or 0. */

@@ -4,15 +4,13 @@ import type { Refusal } from "../store/refusal.js";
 import { type AnswerHead, ContentKind } from "./answer.js";
 import type { ByteWriter } from "./byte-writer.js";
 import { V2_ERRORS } from "./errors.js";
-import { jsonString, rfc3339 } from "./json.js";
+import { isPlain, jsonString, rfc3339 } from "./json.js";
 
 const MS_PER_SECOND = 1000;
 
 /** The body of a change: an answer to its writer, or a line for a watch. Ends in a newline. */
 export function writeEvent(writer: ByteWriter, event: Event, noValueOnSuccess: boolean): void {
-  writer.latin1('{"action":"');
-  writer.latin1(ACTION_NAMES[event.action]);
-  writer.byte(0x22);
+  writer.latin1(`{"action":"${ACTION_NAMES[event.action]}"`);
   if (!noValueOnSuccess || isRemoval(event.action)) {
     writer.latin1(',"node":');
     writeNode(writer, event.node, event.timeMs, !isRemoval(event.action));
@@ -70,6 +68,20 @@ export function writeNode(writer: ByteWriter, node: Node, nowMs: number, withVal
 /** `{` and all fields before `nodes`; `closeNode` writes the rest. */
 export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValue: boolean): void {
   const key = withoutPrefix(node.path);
+  if (withValue && !node.isDirectory && isPlain(key) && isPlain(node.value)) {
+    // Nearly all files. Each write is a call out of JavaScript: one instead of six halves the time.
+    writer.latin1(`{"key":"${key}","value":"${node.value}"`);
+  } else {
+    openUnusual(writer, node, key, withValue);
+  }
+  if (node.expirationMs !== PERMANENT) {
+    writer.latin1(`,"expiration":"${rfc3339(node.expirationMs)}"`);
+    const ttl = Math.ceil((node.expirationMs - nowMs) / MS_PER_SECOND);
+    if (ttl !== 0) writer.latin1(`,"ttl":${ttl}`);
+  }
+}
+
+function openUnusual(writer: ByteWriter, node: Node, key: string, withValue: boolean): void {
   writer.byte(0x7b);
   if (key !== "") {
     writer.latin1('"key":');
@@ -81,19 +93,15 @@ export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValu
     writer.latin1(',"value":');
     jsonString(writer, node.value);
   }
-  if (node.expirationMs !== PERMANENT) {
-    writer.latin1(`,"expiration":"${rfc3339(node.expirationMs)}"`);
-    const ttl = Math.ceil((node.expirationMs - nowMs) / MS_PER_SECOND);
-    if (ttl !== 0) writer.latin1(`,"ttl":${ttl}`);
-  }
 }
 
 /** @param hasNodes the `nodes` array is open */
 export function closeNode(writer: ByteWriter, node: Node, hasNodes: boolean): void {
   if (hasNodes) writer.byte(0x5d);
-  if (node.modifiedIndex !== 0) writer.latin1(`,"modifiedIndex":${node.modifiedIndex}`);
-  if (node.createdIndex !== 0) writer.latin1(`,"createdIndex":${node.createdIndex}`);
-  writer.byte(0x7d);
+  const { modifiedIndex, createdIndex } = node;
+  const modified = modifiedIndex === 0 ? "" : `,"modifiedIndex":${modifiedIndex}`;
+  const created = createdIndex === 0 ? "" : `,"createdIndex":${createdIndex}`;
+  writer.latin1(`${modified}${created}}`);
 }
 
 function withoutPrefix(path: string): string {
