@@ -10,16 +10,17 @@ const MS_PER_SECOND = 1000;
 
 /** The body of a change: an answer to its writer, or a line for a watch. Ends in a newline. */
 export function writeEvent(writer: ByteWriter, event: Event, noValueOnSuccess: boolean): void {
-  writer.latin1(`{"action":"${ACTION_NAMES[event.action]}"`);
-  if (!noValueOnSuccess || isRemoval(event.action)) {
-    writer.latin1(',"node":');
-    writeNode(writer, event.node, event.timeMs, !isRemoval(event.action));
-    if (event.prevNode !== undefined) {
-      writer.latin1(',"prevNode":');
-      writeNode(writer, event.prevNode, event.timeMs, true);
-    }
+  const { action, node, prevNode, timeMs } = event;
+  const opening = `{"action":"${ACTION_NAMES[action]}"`;
+  if (noValueOnSuccess && !isRemoval(action)) {
+    writer.latin1(`${opening}}\n`);
+    return;
   }
-  writer.latin1("}\n");
+  openNode(writer, node, timeMs, !isRemoval(action), `${opening},"node":`);
+  closeNode(writer, node, false, prevNode === undefined ? "}\n" : ',"prevNode":');
+  if (prevNode === undefined) return;
+  openNode(writer, prevNode, timeMs, true);
+  closeNode(writer, prevNode, false, "}\n");
 }
 
 /** Status of the answer to a change that succeeded. */
@@ -30,9 +31,8 @@ export function eventStatus(event: Event): number {
 
 /** The answer to a GET of a file. */
 export function writeFile(writer: ByteWriter, node: Node, nowMs: number): void {
-  writer.latin1('{"action":"get","node":');
-  writeNode(writer, node, nowMs, true);
-  writer.latin1("}\n");
+  openNode(writer, node, nowMs, true, '{"action":"get","node":');
+  closeNode(writer, node, false, "}\n");
 }
 
 export function writeRefusal(writer: ByteWriter, refusal: Refusal): AnswerHead {
@@ -59,19 +59,24 @@ export function keysHead(status: number, etcdIndex: number): AnswerHead {
   };
 }
 
-/** A node without children. */
-export function writeNode(writer: ByteWriter, node: Node, nowMs: number, withValue: boolean): void {
-  openNode(writer, node, nowMs, withValue);
-  closeNode(writer, node, false);
-}
-
-/** `{` and all fields before `nodes`; `closeNode` writes the rest. */
-export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValue: boolean): void {
+/**
+ * `{` and all fields before `nodes`; `closeNode` writes the rest.
+ *
+ * @param before ASCII, written first
+ */
+export function openNode(
+  writer: ByteWriter,
+  node: Node,
+  nowMs: number,
+  withValue: boolean,
+  before = "",
+): void {
   const key = withoutPrefix(node.path);
   if (withValue && !node.isDirectory && isPlain(key) && isPlain(node.value)) {
     // Nearly all files. Each write is a call out of JavaScript: one instead of six halves the time.
-    writer.latin1(`{"key":"${key}","value":"${node.value}"`);
+    writer.latin1(`${before}{"key":"${key}","value":"${node.value}"`);
   } else {
+    writer.latin1(before);
     openUnusual(writer, node, key, withValue);
   }
   if (node.expirationMs !== PERMANENT) {
@@ -95,13 +100,16 @@ function openUnusual(writer: ByteWriter, node: Node, key: string, withValue: boo
   }
 }
 
-/** @param hasNodes the `nodes` array is open */
-export function closeNode(writer: ByteWriter, node: Node, hasNodes: boolean): void {
+/**
+ * @param hasNodes the `nodes` array is open
+ * @param behind ASCII, written last
+ */
+export function closeNode(writer: ByteWriter, node: Node, hasNodes: boolean, behind = ""): void {
   if (hasNodes) writer.byte(0x5d);
   const { modifiedIndex, createdIndex } = node;
   const modified = modifiedIndex === 0 ? "" : `,"modifiedIndex":${modifiedIndex}`;
   const created = createdIndex === 0 ? "" : `,"createdIndex":${createdIndex}`;
-  writer.latin1(`${modified}${created}}`);
+  writer.latin1(`${modified}${created}}${behind}`);
 }
 
 function withoutPrefix(path: string): string {

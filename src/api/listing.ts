@@ -44,8 +44,8 @@ export class Listing {
   next(writer: ByteWriter, bytesMax: number): boolean {
     if (!this.#isStarted) {
       this.#isStarted = true;
-      writer.latin1('{"action":"get","node":');
-      openNode(writer, (this.#open[0] as OpenDirectory).node, this.#nowMs, false);
+      const { node } = this.#open[0] as OpenDirectory;
+      openNode(writer, node, this.#nowMs, false, '{"action":"get","node":');
     }
     for (let seen = 0; seen < NODES_PER_SLICE_MAX && writer.length < bytesMax; seen++) {
       const node = this.#cursor.peek();
@@ -72,9 +72,8 @@ export class Listing {
       this.#cursor.seek(afterSubtree(node.path));
       return;
     }
-    writer.latin1(parent.hasNodes ? "," : ',"nodes":[');
+    openNode(writer, node, this.#nowMs, true, parent.hasNodes ? "," : ',"nodes":[');
     parent.hasNodes = true;
-    openNode(writer, node, this.#nowMs, true);
     if (node.isDirectory && this.#isRecursive) {
       this.#cursor.next();
       this.#open.push({ node, prefix: `${node.path}/`, hasNodes: false });
