@@ -17,6 +17,11 @@ import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
 
 /** Records taken from the answers ring before sockets get their turn again. */
 const BATCH_RECORDS = 1024;
+/**
+ * Requests after which the core is told before the turn of the event loop is over. Without that all
+ * threads work one after the other on one large batch, and half of each core is idle.
+ */
+const PUBLISH_REQUESTS = 32;
 /** Requests waiting for room in the ring: above this, new ones are refused. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
 const REQUEST_ID_END = 2 ** 32;
@@ -64,6 +69,7 @@ export class RingGateway implements Gateway {
   readonly #onStartSnapshot: OnStartSnapshot;
   #nextRequestId = 1;
   #isFlushScheduled = false;
+  #unpublished = 0;
   #isParked = false;
   #isClosed = false;
   readonly #flushBound: () => void;
@@ -136,6 +142,7 @@ export class RingGateway implements Gateway {
     const id = this.#takeId();
     this.#exchanges.set(id, exchange);
     writeRequest(this.#requests, id, method, path, query, contentType, body, isBodyTooLarge);
+    if (++this.#unpublished >= PUBLISH_REQUESTS) this.#publish();
     this.#schedule();
     return id;
   }
@@ -180,13 +187,19 @@ export class RingGateway implements Gateway {
   #schedule(): void {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
+    if (this.#isParked) this.#bell.disarm(); // The flush looks at the answers anyway.
     setImmediate(this.#flushBound); // After all sockets that became readable in this turn.
   }
 
   #flush(): void {
     this.#isFlushScheduled = false;
-    this.#requests.publish();
+    this.#publish();
     this.#drain();
+  }
+
+  #publish(): void {
+    this.#unpublished = 0;
+    this.#requests.publish();
   }
 
   #drain(): void {
@@ -195,7 +208,11 @@ export class RingGateway implements Gateway {
   }
 
   #park(): void {
-    if (this.#isParked || this.#isClosed) return;
+    if (this.#isClosed || this.#isFlushScheduled) return;
+    if (this.#isParked) {
+      if (!this.#bell.rearm(this.#hasWorkBound)) this.#schedule();
+      return;
+    }
     const rung = this.#bell.parkAsync(this.#hasWorkBound);
     if (rung === undefined) {
       this.#schedule();
@@ -204,8 +221,7 @@ export class RingGateway implements Gateway {
     this.#isParked = true;
     void rung.then(() => {
       this.#isParked = false;
-      // The bell also tells of room in the requests ring.
-      this.#requests.publish();
+      this.#publish(); // The bell also tells of room in the requests ring.
       this.#drain();
     });
   }

@@ -41,6 +41,24 @@ export class Bell {
     Atomics.store(this.#cell, 0, AWAKE);
   }
 
+  /** Owner, awake for other reasons while its promise is pending: producers need not ring for now. */
+  disarm(): void {
+    Atomics.store(this.#cell, 0, AWAKE);
+  }
+
+  /**
+   * Owner, after disarm(): the pending promise will resolve again when rung. (A wait goes on whatever
+   * is stored meanwhile; only a notify ends it.)
+   *
+   * @returns false if there already is work; the bell is then not armed
+   */
+  rearm(hasWork: () => boolean): boolean {
+    Atomics.store(this.#cell, 0, PARKED);
+    if (!hasWork()) return true;
+    Atomics.store(this.#cell, 0, AWAKE);
+    return false;
+  }
+
   /**
    * Owner, on a thread with an event loop: resolves when rung, or is undefined when there already is
    * work. A pending promise does not keep the process alive.

@@ -1,146 +1,176 @@
-import { RingdError } from "../lib/errors.js";
-import { crc32c } from "../wal/crc.js";
-import { hex16 } from "../wal/segment.js";
+import { assert } from "../lib/assert.js";
+import { crc32c } from "../wal/crc32c.js";
+import { CorruptSnapshotError, ForeignDataDirError } from "../wal/errors.js";
 
 /**
- * Snapshot file. Integers are little-endian.
+ * Snapshot file, `<term 16 hex>-<index 16 hex>.snap`. Integers are little-endian.
  *
- *   head    8 "RINGDSNP", 4 format version, 4 metadata bytes, 8 term (f64), 8 index (f64),
- *           4 CRC-32C of the 32 bytes before, metadata, 4 CRC-32C of it
- *   block   4 length (above 0), 4 CRC-32C of the length and the payload, seeded with that of the
- *           block before (the first: of the metadata), payload
- *   end     4 zero, 4 CRC-32C of the four zeros, seeded likewise; nothing follows
+ *   offset  bytes  field
+ *   0       8      magic      "ringdSNP"
+ *   8       4      version    FORMAT_VERSION
+ *   12      4      zero
+ *   16      8      term       of the last entry the snapshot holds
+ *   24      8      index      of the same
+ *   32      12     zero
+ *   44      4      crc        CRC-32C of bytes 0 .. 43; seeds the crc of the first block
+ *   48      ...    blocks: one of metadata, any number of data, one end; then the file ends
  *
- * The file's name is `<term, 16 hex digits>-<index, 16 hex digits>.snap`.
+ * Block:
+ *
+ *   0       4      length     of the payload, 0 .. BLOCK_BYTES_MAX
+ *   4       4      kind       1 metadata, 2 data, 3 end
+ *   8       4      crc        CRC-32C of the payload, seeded with the crc of the block before
+ *   12      4      headCrc    CRC-32C of bytes 0 .. 11
+ *   16      n      payload; of the end: number of data blocks u64, their bytes u64
+ *
+ * A snapshot gets its name when all of it is on disk, so unlike a log it is never torn: whatever does
+ * not read back is damage.
  */
-export const SNAPSHOT_VERSION = 1;
-const MAGIC = "RINGDSNP";
-const FIXED_HEAD_BYTES = 36;
-/** What a reader takes for possible; a block holds one large value at most. */
-export const BLOCK_BYTES_MAX = 64 * 1024 * 1024;
+export const SNAPSHOT_HEADER_BYTES = 48;
+export const BLOCK_HEADER_BYTES = 16;
+export const BLOCK_BYTES_MAX = 32 * 2 ** 20;
+export const FORMAT_VERSION = 1;
+export const END_BYTES = 16;
+const MAGIC = "ringdSNP";
+const CRC_AT = 44;
 
-export class SnapshotCorruptError extends RingdError {
-  override readonly name = "SnapshotCorruptError";
-  readonly code = "SNAPSHOT_CORRUPT";
+export const BLOCK_METADATA = 1;
+export const BLOCK_DATA = 2;
+export const BLOCK_END = 3;
+export type BlockKind = typeof BLOCK_METADATA | typeof BLOCK_DATA | typeof BLOCK_END;
 
-  constructor(file: string, atBytes: number, why: string) {
-    super(
-      `Cannot read snapshot ${file} at byte ${atBytes}: ${why}. ` +
-        "Remove this member from its cluster and add it again with an empty data directory, or restore a backup.",
-    );
-  }
-}
-
-export interface SnapshotHead {
+/** What a snapshot is of. */
+export interface SnapshotId {
   readonly term: number;
   readonly index: number;
-  readonly metadata: Buffer;
 }
 
-export function snapshotFile(term: number, index: number): string {
+export interface BlockHeader {
+  readonly kind: BlockKind;
+  readonly length: number;
+  readonly crc: number;
+}
+
+export function snapshotName({ term, index }: SnapshotId): string {
   return `${hex16(term)}-${hex16(index)}.snap`;
 }
 
-/** undefined for a name that is no snapshot's. */
-export function parseSnapshotFile(
-  file: string,
-): { file: string; term: number; index: number } | undefined {
-  const match = /^([0-9a-f]{16})-([0-9a-f]{16})\.snap$/.exec(file);
+/** @returns undefined for a name that is not a snapshot's */
+export function parseSnapshotName(name: string): SnapshotId | undefined {
+  const match = /^([0-9a-f]{16})-([0-9a-f]{16})\.snap$/.exec(name);
   if (match === null) return undefined;
-  const [, term, index] = match;
-  return { file, term: Number.parseInt(term ?? "", 16), index: Number.parseInt(index ?? "", 16) };
-}
-
-/** @returns the head's bytes and the crc that seeds the first block's */
-export function encodeSnapshotHead(head: SnapshotHead): { bytes: Buffer; crc: number } {
-  const bytes = Buffer.alloc(FIXED_HEAD_BYTES + head.metadata.length + 4);
-  bytes.write(MAGIC, 0, "latin1");
-  bytes.writeUInt32LE(SNAPSHOT_VERSION, 8);
-  bytes.writeUInt32LE(head.metadata.length, 12);
-  bytes.writeDoubleLE(head.term, 16);
-  bytes.writeDoubleLE(head.index, 24);
-  bytes.writeUInt32LE(crc32c(bytes.subarray(0, 32), 0), 32);
-  head.metadata.copy(bytes, FIXED_HEAD_BYTES);
-  const crc = crc32c(head.metadata, 0);
-  bytes.writeUInt32LE(crc, FIXED_HEAD_BYTES + head.metadata.length);
-  return { bytes, crc };
-}
-
-/** The eight bytes in front of a block, or, with an empty payload, the end. */
-export function encodeBlockHead(
-  payload: Uint8Array,
-  crcBefore: number,
-): { bytes: Buffer; crc: number } {
-  const bytes = Buffer.alloc(8);
-  bytes.writeUInt32LE(payload.length, 0);
-  const crc = crc32c(payload, crc32c(bytes.subarray(0, 4), crcBefore));
-  bytes.writeUInt32LE(crc, 4);
-  return { bytes, crc };
-}
-
-/** Reads `bytes` at an offset; fewer come back at the end of the file. */
-export type ReadAt = (atBytes: number, bytes: number) => Buffer;
-
-/** @throws SnapshotCorruptError */
-export function readSnapshotHead(
-  file: string,
-  read: ReadAt,
-): { head: SnapshotHead; blocksAt: number; crc: number } {
-  const fixed = read(0, FIXED_HEAD_BYTES);
-  if (
-    fixed.length < FIXED_HEAD_BYTES ||
-    crc32c(fixed.subarray(0, 32), 0) !== fixed.readUInt32LE(32) ||
-    fixed.toString("latin1", 0, 8) !== MAGIC
-  ) {
-    throw new SnapshotCorruptError(file, 0, "the header is damaged");
-  }
-  const version = fixed.readUInt32LE(8);
-  if (version !== SNAPSHOT_VERSION) {
-    throw new SnapshotCorruptError(file, 8, `format version ${version} is not ${SNAPSHOT_VERSION}`);
-  }
-  const metadataBytes = fixed.readUInt32LE(12);
-  const rest = read(FIXED_HEAD_BYTES, metadataBytes + 4);
-  const crc = crc32c(rest.subarray(0, metadataBytes), 0);
-  if (rest.length < metadataBytes + 4 || rest.readUInt32LE(metadataBytes) !== crc) {
-    throw new SnapshotCorruptError(file, FIXED_HEAD_BYTES, "the metadata is damaged");
-  }
   return {
-    head: {
-      term: fixed.readDoubleLE(16),
-      index: fixed.readDoubleLE(24),
-      metadata: rest.subarray(0, metadataBytes),
-    },
-    blocksAt: FIXED_HEAD_BYTES + metadataBytes + 4,
-    crc,
+    term: Number.parseInt(match[1] as string, 16),
+    index: Number.parseInt(match[2] as string, 16),
   };
 }
 
-/** The blocks in order, each checked. @throws SnapshotCorruptError */
-export function* readBlocks(
+/** @returns the header, and the crc that seeds the first block */
+export function encodeSnapshotHeader({ term, index }: SnapshotId): {
+  bytes: Uint8Array;
+  crc: number;
+} {
+  assert(Number.isSafeInteger(term) && term >= 0, "a term is a safe integer");
+  assert(Number.isSafeInteger(index) && index >= 0, "an index is a safe integer");
+  const bytes = new Uint8Array(SNAPSHOT_HEADER_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
+  view.setUint32(8, FORMAT_VERSION, true);
+  view.setBigUint64(16, BigInt(term), true);
+  view.setBigUint64(24, BigInt(index), true);
+  const crc = crc32c(bytes.subarray(0, CRC_AT), 0);
+  view.setUint32(CRC_AT, crc, true);
+  return { bytes, crc };
+}
+
+/**
+ * @param bytes the beginning of the file, as much of SNAPSHOT_HEADER_BYTES as there is
+ * @param file for messages
+ * @throws CorruptSnapshotError, ForeignDataDirError for a newer version
+ */
+export function decodeSnapshotHeader(
+  bytes: Uint8Array,
   file: string,
-  read: ReadAt,
-  blocksAt: number,
-  headCrc: number,
-): Generator<Buffer> {
-  let atBytes = blocksAt;
-  let crc = headCrc;
-  for (;;) {
-    const head = read(atBytes, 8);
-    if (head.length < 8) throw new SnapshotCorruptError(file, atBytes, "the file is cut off");
-    const length = head.readUInt32LE(0);
-    if (length > BLOCK_BYTES_MAX) {
-      throw new SnapshotCorruptError(file, atBytes, `a block of ${length} bytes is impossible`);
-    }
-    const payload = read(atBytes + 8, length);
-    crc = crc32c(payload, crc32c(head.subarray(0, 4), crc));
-    if (payload.length < length || crc !== head.readUInt32LE(4)) {
-      throw new SnapshotCorruptError(file, atBytes, "block checksum differs");
-    }
-    atBytes += 8 + length;
-    if (length === 0) break;
-    yield payload;
+): SnapshotId & { crc: number } {
+  if (bytes.length < SNAPSHOT_HEADER_BYTES) {
+    throw new CorruptSnapshotError(file, bytes.length, "the header is cut off");
   }
-  if (read(atBytes, 1).length > 0) {
-    throw new SnapshotCorruptError(file, atBytes, "bytes follow the end");
+  for (let i = 0; i < MAGIC.length; i++) {
+    if (bytes[i] !== MAGIC.charCodeAt(i)) {
+      throw new CorruptSnapshotError(file, i, "this is not a ringd snapshot");
+    }
   }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, SNAPSHOT_HEADER_BYTES);
+  const crc = view.getUint32(CRC_AT, true);
+  if (crc32c(bytes.subarray(0, CRC_AT), 0) !== crc) {
+    throw new CorruptSnapshotError(file, 0, "the header's checksum differs");
+  }
+  const version = view.getUint32(8, true);
+  if (version !== FORMAT_VERSION) {
+    throw new ForeignDataDirError(
+      file,
+      `its format version is ${version}; this ringd reads ${FORMAT_VERSION}`,
+    );
+  }
+  const term = Number(view.getBigUint64(16, true));
+  const index = Number(view.getBigUint64(24, true));
+  if (!Number.isSafeInteger(term) || !Number.isSafeInteger(index)) {
+    throw new CorruptSnapshotError(file, 16, "its term or index is out of range");
+  }
+  return { term, index, crc };
+}
+
+/** @returns the block's header, whose crc seeds the next block */
+export function encodeBlockHeader(
+  kind: BlockKind,
+  payload: Uint8Array,
+  crcBefore: number,
+): { bytes: Uint8Array; crc: number } {
+  assert(payload.length <= BLOCK_BYTES_MAX, "a block is within its limit");
+  const bytes = new Uint8Array(BLOCK_HEADER_BYTES);
+  const view = new DataView(bytes.buffer);
+  const crc = crc32c(payload, crcBefore);
+  view.setUint32(0, payload.length, true);
+  view.setUint32(4, kind, true);
+  view.setUint32(8, crc, true);
+  view.setUint32(12, crc32c(bytes.subarray(0, 12), 0), true);
+  return { bytes, crc };
+}
+
+/** @throws CorruptSnapshotError */
+export function decodeBlockHeader(bytes: Uint8Array, file: string, atBytes: number): BlockHeader {
+  if (bytes.length < BLOCK_HEADER_BYTES) {
+    throw new CorruptSnapshotError(file, atBytes, "the file is cut off");
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, BLOCK_HEADER_BYTES);
+  if (crc32c(bytes.subarray(0, 12), 0) !== view.getUint32(12, true)) {
+    throw new CorruptSnapshotError(file, atBytes, "the block header's checksum differs");
+  }
+  const length = view.getUint32(0, true);
+  const kind = view.getUint32(4, true);
+  if (length > BLOCK_BYTES_MAX) {
+    throw new CorruptSnapshotError(file, atBytes, `block length ${length} is out of range`);
+  }
+  if (kind !== BLOCK_METADATA && kind !== BLOCK_DATA && kind !== BLOCK_END) {
+    throw new CorruptSnapshotError(file, atBytes, `block kind ${kind} is unknown`);
+  }
+  return { kind, length, crc: view.getUint32(8, true) };
+}
+
+export function encodeEnd(blockCount: number, dataBytes: number): Uint8Array {
+  const bytes = new Uint8Array(END_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(blockCount), true);
+  view.setBigUint64(8, BigInt(dataBytes), true);
+  return bytes;
+}
+
+/** True if the end block's payload counts what was read. */
+export function endMatches(payload: Uint8Array, blockCount: number, dataBytes: number): boolean {
+  const want = encodeEnd(blockCount, dataBytes);
+  return payload.length === want.length && want.every((byte, i) => byte === payload[i]);
+}
+
+function hex16(value: number): string {
+  return value.toString(16).padStart(16, "0");
 }

@@ -1,7 +1,7 @@
 import { Bell } from "../ring/bell.js";
 import { Inlet } from "../ring/fragments.js";
 import { RingReader } from "../ring/ring.js";
-import { purgeSnapshots, SnapshotWriter } from "./files.js";
+import { purge, SnapshotWriter } from "./writer.js";
 
 /** Record types of the snapshot ring, as its producer numbers them. */
 export interface SnapshotTask {
@@ -16,8 +16,12 @@ export interface SnapshotTask {
   readonly blockType: number;
 }
 
-/** Runs in the pool: writes the blocks of one snapshot to a file as they come. */
-export function writeSnapshot(task: SnapshotTask): string {
+/**
+ * Runs in the pool: writes the blocks of one snapshot to a file as they come, and removes old files.
+ *
+ * @returns the index of the oldest snapshot that is kept: the log is needed from there on
+ */
+export function writeSnapshot(task: SnapshotTask): number {
   const { directory, term, index, keep } = task;
   const bell = new Bell(task.ownBell);
   const metadata = Buffer.from(task.metadata);
@@ -51,7 +55,6 @@ export function writeSnapshot(task: SnapshotTask): string {
     writer?.abort();
     throw failure;
   }
-  const file = writer?.finish() ?? "";
-  purgeSnapshots(directory, keep);
-  return file;
+  writer?.finish();
+  return purge(directory, keep)?.index ?? 0;
 }

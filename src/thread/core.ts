@@ -20,6 +20,8 @@ import { CORE_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 /** The thread of raft and the store. It has no event loop work: it drains rings and parks. */
 
 const BATCH_RECORDS = 1024;
+/** Requests in one turn: then what they wrote goes to the log while the next ones are read. */
+const BATCH_REQUESTS_MAX = 128;
 /** Bytes the log may be behind before requests wait in their rings. */
 const APPEND_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 /** How long accepted writes may take to finish once the member is to stop. */
@@ -135,7 +137,7 @@ function loop(member: Member, port: ClientPort): void {
     member.nowMs = Date.now();
     let taken = durable.drain(BATCH_RECORDS); // First: what became durable releases other work.
     for (const [frontend, inlet] of requests.entries()) {
-      if (isOpen(frontend)) taken += inlet.drain(BATCH_RECORDS);
+      if (isOpen(frontend)) taken += inlet.drain(BATCH_REQUESTS_MAX);
     }
     if (taken > 0) metrics.observe(BATCH_REQUESTS, taken);
     for (let due = ticks.due(member.monoMs); due > 0; due--) member.tick();
@@ -171,8 +173,9 @@ function requestInlet(
       const client = { frontend, requestId: readRequestId(view, at) };
       member.request(client, readRequest(bytes, view, at));
     } else if (type === RequestType.stop) onStop();
-    else if (type === RequestType.snapshotDone) member.snapshotDone(readNumber(view, at, 0));
-    else {
+    else if (type === RequestType.snapshotDone) {
+      member.snapshotDone(readNumber(view, at, 0), readNumber(view, at, 1));
+    } else {
       const client = { frontend, requestId: readRequestId(view, at) };
       if (type === RequestType.abort) member.abort(client);
       else member.hold(client, type === RequestType.hold);

@@ -27,6 +27,12 @@ const STOP_MS = 10_000;
 /** Share of the machine's memory that the store's heap may take. */
 const HEAP_SHARE = 0.8;
 
+/**
+ * Room for short-lived objects on the core. Measured with 256 connections writing: 64 costs 3
+ * microseconds more per write than 16 (the processor's caches no longer hold it), 4 costs as much.
+ */
+const CORE_YOUNG_MB = 16;
+
 /** A start that cannot be: the reason a worker gave. */
 export class StartError extends RingdError {
   override readonly name = "StartError";
@@ -68,7 +74,10 @@ function startWorker(name: "wal" | "core", config: Config, topology: Topology): 
     workerData: input,
     resourceLimits:
       name === "core"
-        ? { maxOldGenerationSizeMb: Math.floor((totalmem() * HEAP_SHARE) / 2 ** 20) }
+        ? {
+            maxOldGenerationSizeMb: Math.floor((totalmem() * HEAP_SHARE) / 2 ** 20),
+            maxYoungGenerationSizeMb: CORE_YOUNG_MB,
+          }
         : {},
   });
 }
@@ -132,10 +141,10 @@ function mainGateway(
         blockType: SnapshotType.block,
       };
       pool.run(task).then(
-        () => gateway.control(RequestType.snapshotDone, index),
+        (oldest: number) => gateway.control(RequestType.snapshotDone, index, oldest),
         (error) => {
           log.error({ err: error }, "cannot save snapshot");
-          gateway.control(RequestType.snapshotDone, 0);
+          gateway.control(RequestType.snapshotDone, 0, 0);
         },
       );
     },

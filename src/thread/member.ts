@@ -56,6 +56,8 @@ const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
 const REQUEST_MS = 5000;
 const HEALTH_MS = 1000;
+/** Answers after which their frontend is told, so that it works on them beside the core. */
+const PUBLISH_ANSWERS = 64;
 
 const TIMED_OUT = "etcdserver: request timed out";
 const TOO_MANY = "etcdserver: too many requests";
@@ -271,13 +273,17 @@ export class Member implements Consensus {
     return this.#raft.hasReady() || this.#snapshots.hasWork() || this.#listings.hasWork();
   }
 
-  /** The pool thread wrote the snapshot up to `index`; 0: it could not. */
-  snapshotDone(index: number): void {
+  /**
+   * The pool thread wrote the snapshot up to `index`; 0: it could not.
+   *
+   * @param oldestIndex of the snapshots that are kept: the log before it can go
+   */
+  snapshotDone(index: number, oldestIndex: number): void {
     const meta = this.#snapshots.done(index > 0, this.#applied);
     if (meta === undefined) return;
     this.#raft.offerSnapshot(meta);
     this.#raft.compact(meta.index - CATCH_UP_ENTRIES);
-    writeNumbers(this.#ports.append, AppendType.release, meta.index);
+    writeNumbers(this.#ports.append, AppendType.release, oldestIndex);
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
   }
 
@@ -366,6 +372,7 @@ export class Member implements Consensus {
       else if (entry.data.length > 0) this.#applyCommand(entry);
       this.#applied = entry.index;
       this.#appliedTerm = entry.term;
+      if (entry.index % PUBLISH_ANSWERS === 0) this.#port.publish();
     }
     this.#raft.applied(this.#applied);
     const { metrics } = this.#ports;

@@ -19,7 +19,7 @@ export const RequestType = {
   hold: 4,
   /** Finish what was accepted, then stop the log and the core. Main frontend only. */
   stop: 5,
-  /** f64 snapshot index (0: it failed). Main frontend only. */
+  /** f64 snapshot index (0: it failed), f64 index of the oldest one kept. Main frontend only. */
   snapshotDone: 6,
 } as const;
 

@@ -3,14 +3,17 @@ import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import type { EntryType } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { listSnapshots, openSnapshot, removeTemporarySnapshots } from "../snap/files.js";
-import { type DataDirPaths, openDataDir } from "../wal/data-dir.js";
-import { RealDisk, UnsyncedDisk } from "../wal/disk.js";
+import { openNewestSnapshot } from "../snap/reader.js";
+import type { LogPosition } from "../wal/batch.js";
+import { openDataDir } from "../wal/data-dir.js";
+import { FileDisk } from "../wal/disk.js";
 import { LogFailedError, LogFullError } from "../wal/errors.js";
-import { DataDirLock } from "../wal/lock.js";
+import { lockDir } from "../wal/lock.js";
+import type { DiskOp } from "../wal/plan.js";
 import { Wal } from "../wal/wal.js";
 import {
   AppendType,
@@ -28,6 +31,8 @@ import { WAL_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 /** The thread that owns the disk: one write and one fdatasync for all that came in meanwhile. */
 
 const BATCH_RECORDS = 4096;
+const STEP_RECORDS = 16;
+const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 /** How much of what was read at start may wait for the core. */
 const RECOVERY_BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 /** While the disk is full: how often space is looked for. */
@@ -49,60 +54,58 @@ function tellMain(message: WorkerMessage): void {
   parentPort?.postMessage(message);
 }
 
-/** Sends the core what the disk holds. @throws RingdError where it cannot be used */
-function recover(paths: DataDirPaths): Wal {
-  const disk = config.unsafeNoFsync ? new UnsyncedDisk() : new RealDisk();
-  const options = { disk, directory: paths.wal };
-  removeTemporarySnapshots(paths.snap);
-  const afterIndex = sendSnapshot(paths.snap);
-  if (!Wal.exists(options)) {
-    if (afterIndex > 0) {
-      throw new LogFailedError(`There is a snapshot in ${paths.snap}, but no log in ${paths.wal}.`);
-    }
-    const { memberId, clusterId } = config;
-    const wal = Wal.create(options, { memberId, clusterId }, 0);
-    sendIdentity(memberId, clusterId);
-    writeHardState(durable, DurableType.recovered, { term: 0, vote: 0n, commit: 0 });
-    durable.publish();
-    return wal;
+/** --unsafe-no-fsync: everything but waiting for the disk. */
+class UnsyncedDisk extends FileDisk {
+  override run(op: DiskOp): void {
+    if (op.op !== "datasync" && op.op !== "syncDirectory") super.run(op);
   }
-  const { wal, metadata, hardState, entries, warnings } = Wal.open(options, afterIndex);
-  for (const warning of warnings) log.warn(warning);
-  sendIdentity(metadata.memberId, metadata.clusterId);
+}
+
+/** Sends the core what the disk holds. @throws RingdError where it cannot be used */
+function recover(walDir: string, snapDir: string): Wal {
+  const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
+  const snapshot = sendSnapshot(snapDir);
+  const { memberId, clusterId } = config;
+  const { wal, recovery } = Wal.open({
+    disk,
+    metadataIfNew: { memberId, clusterId },
+    ...(snapshot === undefined ? {} : { snapshot }),
+  });
+  const { cutTail, entries, hardState, metadata } = recovery;
+  if (cutTail !== undefined) {
+    log.warn(cutTail, "cut off the end of the log: writes that were never acknowledged");
+  }
+  durable.open(16);
+  durable.view.setBigUint64(durable.at, metadata.memberId, true);
+  durable.view.setBigUint64(durable.at + 8, metadata.clusterId, true);
+  durable.close(DurableType.identity, 16);
   for (const entry of entries) {
-    writeEntry(durable, DurableType.entry, entry);
+    writeEntry(durable, DurableType.entry, { ...entry, type: entry.type as EntryType });
     waitForCore();
   }
   writeHardState(durable, DurableType.recovered, hardState);
   durable.publish();
-  log.info({ entries: entries.length, afterIndex, term: hardState.term }, "read the log");
+  log.info({ entries: entries.length, term: hardState.term }, "read the log");
   return wal;
 }
 
-function sendIdentity(memberId: bigint, clusterId: bigint): void {
-  durable.open(16);
-  durable.view.setBigUint64(durable.at, memberId, true);
-  durable.view.setBigUint64(durable.at + 8, clusterId, true);
-  durable.close(DurableType.identity, 16);
-}
-
-/** @returns the index the newest snapshot ends at, or 0 */
-function sendSnapshot(directory: string): number {
-  const newest = listSnapshots(directory)[0];
-  if (newest === undefined) return 0;
-  const { head, blocks, close } = openSnapshot(directory, newest.file);
-  durable.open(16 + head.metadata.length);
-  durable.view.setFloat64(durable.at, head.term, true);
-  durable.view.setFloat64(durable.at + 8, head.index, true);
-  durable.bytes.set(head.metadata, durable.at + 16);
-  durable.close(DurableType.snapshotHead, 16 + head.metadata.length);
-  for (const block of blocks) {
+/** @returns where the newest snapshot ends, if there is one */
+function sendSnapshot(dir: string): LogPosition | undefined {
+  const reader = openNewestSnapshot(dir);
+  if (reader === undefined) return undefined;
+  const { term, index, metadata, path } = reader;
+  durable.open(16 + metadata.length);
+  durable.view.setFloat64(durable.at, term, true);
+  durable.view.setFloat64(durable.at + 8, index, true);
+  durable.bytes.set(metadata, durable.at + 16);
+  durable.close(DurableType.snapshotHead, 16 + metadata.length);
+  for (let block = reader.next(); block !== undefined; block = reader.next()) {
     writeBytes(durable, DurableType.snapshotBlock, block);
     waitForCore();
   }
-  close();
-  log.info({ file: newest.file }, "read the snapshot");
-  return head.index;
+  reader.close();
+  log.info({ file: path }, "read the snapshot");
+  return { term, index };
 }
 
 function waitForCore(): void {
@@ -125,15 +128,16 @@ function serve(wal: Wal): void {
     (type, bytes, view, at, length) => {
       if (type === AppendType.entry) {
         batch++;
-        wal.appendEntry(
+        const dataAt = entryDataAt(at);
+        const dataBytes = entryDataBytes(length);
+        const into = wal.reserve(
           view.getFloat64(at, true),
           view.getFloat64(at + 8, true),
           view.getUint32(at + 16, true),
-          bytes,
-          entryDataAt(at),
-          entryDataBytes(length),
+          dataBytes,
         );
-      } else if (type === AppendType.hardState) wal.saveHardState(readHardState(view, at));
+        wal.buffer.set(bytes.subarray(dataAt, dataAt + dataBytes), into);
+      } else if (type === AppendType.hardState) wal.setHardState(readHardState(view, at));
       else if (type === AppendType.endJob) job = readNumber(view, at, 0);
       else if (type === AppendType.release) {
         wal.releaseBefore(readNumber(view, at, 0), config.maxWals);
@@ -142,13 +146,19 @@ function serve(wal: Wal): void {
   );
   const hasWork = () => append.hasWork() || durable.canMove();
   while (!isStopping || wal.hasUnsynced) {
-    const taken = append.drain(BATCH_RECORDS);
+    // In small steps, as a large value may come with each record and the buffer has an end.
+    let taken = 0;
+    while (taken < BATCH_RECORDS && wal.queuedBytes < BATCH_BYTES_MAX) {
+      const more = append.drain(STEP_RECORDS);
+      taken += more;
+      if (more < STEP_RECORDS) break;
+    }
     if (wal.hasUnsynced) syncWhenPossible(wal, batch, () => isStopping);
     batch = 0;
     if (job !== reported) {
       reported = job;
       writeNumbers(durable, DurableType.durable, job);
-      metrics.set(LAST_INDEX, wal.lastIndex);
+      metrics.set(LAST_INDEX, wal.durable.index);
     }
     durable.publish();
     if (taken === 0) bell.park(hasWork, Number.POSITIVE_INFINITY);
@@ -162,7 +172,6 @@ function syncWhenPossible(wal: Wal, entries: number, isStopping: () => boolean):
     try {
       const startMs = performance.now();
       wal.sync();
-      if (wal.isSegmentFull) wal.cut();
       const seconds = (performance.now() - startMs) / 1000;
       metrics.observe(FSYNC_SECONDS, seconds);
       metrics.observe(FINE_FSYNC_SECONDS, seconds);
@@ -204,11 +213,11 @@ function reportFailure(error: LogFailedError): void {
 }
 
 function main(): void {
-  let lock: DataDirLock | undefined;
+  let lock: { release(): void } | undefined;
   try {
-    const paths = openDataDir(config.dataDir, config.walDir);
-    lock = DataDirLock.acquire(config.dataDir);
-    const wal = recover(paths);
+    const { walDir, snapDir } = openDataDir(config.dataDir, config.walDir || undefined);
+    lock = lockDir(config.dataDir);
+    const wal = recover(walDir, snapDir);
     try {
       serve(wal);
       wal.close();

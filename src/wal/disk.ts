@@ -1,117 +1,158 @@
 import {
   closeSync,
+  constants,
   fdatasyncSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
   unlinkSync,
   writeSync,
+  writevSync,
 } from "node:fs";
 import { join } from "node:path";
+import { unreachable } from "../lib/assert.js";
+import { DiskError } from "./errors.js";
+import type { DiskOp } from "./plan.js";
 
-/** A file open for writing. */
-export interface DiskFile {
-  /** Writes all of `bytes`. @throws an error with a `code` such as ENOSPC; some of it may be written */
-  write(bytes: Uint8Array, atBytes: number): void;
-  /** Returns when everything written is on the disk. After a failure nobody knows what is. */
-  datasync(): void;
+/** One flat directory of files. Implemented by real files here and by a faulty disk in the tests. */
+export interface Disk {
+  /** For messages. */
+  readonly dir: string;
+  /** Names of the files, in no particular order. */
+  list(): string[];
+  /** The whole file. The caller owns the bytes. @throws DiskError */
+  read(file: string): Uint8Array;
+  /** Carries out one step, wholly or not at all as far as the caller can rely on. @throws DiskError */
+  run(op: DiskOp): void;
+  /** Closes every file. */
   close(): void;
 }
 
-/** What the log needs of a file system; tests put a simulated one in its place. */
-export interface Disk {
-  makeDirectory(directory: string): void;
-  list(directory: string): string[];
-  read(directory: string, file: string): Buffer;
-  create(directory: string, file: string): DiskFile;
-  open(directory: string, file: string): DiskFile;
-  rename(directory: string, from: string, to: string): void;
-  remove(directory: string, file: string): void;
-  /** Makes creations, renames and removals in it durable. */
-  syncDirectory(directory: string): void;
-}
+/**
+ * A directory of the file system. Blocks, so it belongs to a thread that may block.
+ *
+ * A file stays open from its first use to its `close` or `unlink`: what is told of a failed write-back
+ * (a later fsync may succeed with the data lost) is told once per open file, and must reach us.
+ */
+export class FileDisk implements Disk {
+  readonly dir: string;
+  readonly #open = new Map<string, number>();
 
-class RealFile implements DiskFile {
-  readonly #fd: number;
-
-  constructor(path: string, flags: string) {
-    this.#fd = openSync(path, flags, 0o600);
+  constructor(dir: string) {
+    this.dir = dir;
   }
 
-  write(bytes: Uint8Array, atBytes: number): void {
-    for (let done = 0; done < bytes.length; ) {
-      done += writeSync(this.#fd, bytes, done, bytes.length - done, atBytes + done);
+  list(): string[] {
+    return this.#try("list", "", () => readdirSync(this.dir));
+  }
+
+  read(file: string): Uint8Array {
+    return this.#try("read", file, () => readFileSync(join(this.dir, file)));
+  }
+
+  run(op: DiskOp): void {
+    switch (op.op) {
+      case "create":
+        this.#create(op.file);
+        break;
+      case "write":
+        this.#try(op.op, op.file, () =>
+          writeFully(this.#descriptor(op.file), op.chunks, op.atBytes),
+        );
+        break;
+      case "datasync":
+        this.#try(op.op, op.file, () => fdatasyncSync(this.#descriptor(op.file)));
+        break;
+      case "rename":
+        this.#rename(op.from, op.to);
+        break;
+      case "unlink":
+        this.#close(op.file);
+        this.#try(op.op, op.file, () => unlinkSync(join(this.dir, op.file)));
+        break;
+      case "close":
+        this.#close(op.file);
+        break;
+      case "syncDirectory":
+        this.#try(op.op, "", () => syncDirectory(this.dir));
+        break;
+      default:
+        unreachable(op);
     }
-  }
-
-  datasync(): void {
-    fdatasyncSync(this.#fd);
   }
 
   close(): void {
-    closeSync(this.#fd);
-  }
-}
-
-export class RealDisk implements Disk {
-  makeDirectory(directory: string): void {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    for (const file of [...this.#open.keys()]) this.#close(file);
   }
 
-  list(directory: string): string[] {
-    return readdirSync(directory).sort();
+  #create(file: string): void {
+    this.#close(file);
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC;
+    const open = () => openSync(join(this.dir, file), flags, 0o600);
+    this.#open.set(file, this.#try("create", file, open));
   }
 
-  read(directory: string, file: string): Buffer {
-    return readFileSync(join(directory, file));
+  #rename(source: string, target: string): void {
+    const rename = () => renameSync(join(this.dir, source), join(this.dir, target));
+    this.#try("rename", source, rename);
+    const descriptor = this.#open.get(source);
+    if (descriptor === undefined) return;
+    this.#close(target); // What the new name replaced, if anything.
+    this.#open.delete(source);
+    this.#open.set(target, descriptor);
   }
 
-  create(directory: string, file: string): DiskFile {
-    return new RealFile(join(directory, file), "w+");
+  #descriptor(file: string): number {
+    const known = this.#open.get(file);
+    if (known !== undefined) return known;
+    const descriptor = openSync(join(this.dir, file), constants.O_RDWR);
+    this.#open.set(file, descriptor);
+    return descriptor;
   }
 
-  open(directory: string, file: string): DiskFile {
-    return new RealFile(join(directory, file), "r+");
+  #close(file: string): void {
+    const descriptor = this.#open.get(file);
+    if (descriptor === undefined) return;
+    this.#open.delete(file);
+    closeSync(descriptor);
   }
 
-  rename(directory: string, from: string, to: string): void {
-    renameSync(join(directory, from), join(directory, to));
-  }
-
-  remove(directory: string, file: string): void {
-    unlinkSync(join(directory, file));
-  }
-
-  syncDirectory(directory: string): void {
-    const fd = openSync(directory, "r");
+  #try<T>(call: string, file: string, action: () => T): T {
     try {
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
+      return action();
+    } catch (error) {
+      const errno = (error as NodeJS.ErrnoException).code ?? "EUNKNOWN";
+      throw new DiskError(call, join(this.dir, file), errno, error);
     }
   }
 }
 
-/** --unsafe-no-fsync: everything but waiting for the disk. */
-export class UnsyncedDisk extends RealDisk {
-  override create(directory: string, file: string): DiskFile {
-    return withoutSync(super.create(directory, file));
+/** One call to the system unless it takes less than all, as it does when the disk fills up. */
+function writeFully(descriptor: number, chunks: readonly Uint8Array[], atBytes: number): void {
+  let written =
+    chunks.length === 1
+      ? writeSync(descriptor, chunks[0] as Uint8Array, 0, undefined, atBytes)
+      : writevSync(descriptor, chunks, atBytes);
+  let skip = written;
+  for (const chunk of chunks) {
+    let from = Math.min(skip, chunk.length);
+    skip -= from;
+    while (from < chunk.length) {
+      const wrote = writeSync(descriptor, chunk, from, chunk.length - from, atBytes + written);
+      from += wrote;
+      written += wrote;
+    }
   }
-
-  override open(directory: string, file: string): DiskFile {
-    return withoutSync(super.open(directory, file));
-  }
-
-  override syncDirectory(): void {}
 }
 
-function withoutSync(file: DiskFile): DiskFile {
-  return {
-    write: (bytes, atBytes) => file.write(bytes, atBytes),
-    datasync: () => undefined,
-    close: () => file.close(),
-  };
+/** Makes new names, renames and removals in a directory durable. */
+export function syncDirectory(dir: string): void {
+  const descriptor = openSync(dir, constants.O_RDONLY);
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }

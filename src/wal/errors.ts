@@ -1,46 +1,133 @@
 import { RingdError } from "../lib/errors.js";
 
-/** Bytes on the disk that were once synced are not what was written. The member must not start. */
+/** What can go wrong with the files of a data directory. Everything here is the world's fault. */
+
+/** Damage that is not a torn tail (rules 2 and 4 of record.ts). The member must not start. */
 export class CorruptRecordError extends RingdError {
   override readonly name = "CorruptRecordError";
-  readonly code = "LOG_CORRUPT";
-  readonly why: string;
+  readonly code = "ERR_WAL_CORRUPT";
+  readonly file: string;
+  readonly atBytes: number;
 
   constructor(file: string, atBytes: number, why: string) {
     super(
-      `Cannot read ${file} at byte ${atBytes}: ${why}. The disk lost or changed data. ` +
-        "Remove this member from its cluster and add it again with an empty data directory, or restore a backup.",
+      `Cannot read WAL record at byte ${atBytes} of ${file}: ${why}. ` +
+        "Nothing was changed. Restore the data directory from a backup, or remove this member from " +
+        "the cluster and add it again with an empty data directory",
     );
-    this.why = why;
+    this.file = file;
+    this.atBytes = atBytes;
   }
 }
 
-/** A segment or entry between others is not there. */
+/** A segment is missing, or the log does not reach back to the snapshot. */
 export class LogGapError extends RingdError {
   override readonly name = "LogGapError";
-  readonly code = "LOG_GAP";
+  readonly code = "ERR_WAL_GAP";
+
+  constructor(what: string) {
+    super(
+      `Cannot use the log: ${what}. Nothing was changed. Put the missing file back, restore the data ` +
+        "directory from a backup, or remove this member and add it again with an empty data directory",
+    );
+  }
 }
 
-/** No space: nothing was acknowledged, nothing is lost, and the same call may succeed later. */
+/**
+ * No space left for the log. Everything acknowledged is on disk; what was appended since the last sync
+ * is still queued, and `sync()` may be called again when there is space.
+ */
 export class LogFullError extends RingdError {
   override readonly name = "LogFullError";
-  readonly code = "LOG_FULL";
+  readonly code = "ERR_WAL_FULL";
+
+  constructor(cause: DiskError) {
+    super(`Cannot extend the log: ${cause.message}`, { cause });
+  }
 }
 
-/** The disk failed: what it holds is unknown until it is read again, so this log takes no more. */
+/**
+ * A write or a flush of the log failed, so that what the disk holds is unknown. The log takes nothing
+ * more until the process has restarted and read it back.
+ */
 export class LogFailedError extends RingdError {
   override readonly name = "LogFailedError";
-  readonly code = "LOG_FAILED";
+  readonly code = "ERR_WAL_FAILED";
+
+  constructor(cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(`Cannot write the log: ${why}. Restart the member once the disk is sound`, { cause });
+  }
 }
 
-/** The directory is not ours, not of this version, or cannot be used. */
-export class DataDirError extends RingdError {
-  override readonly name = "DataDirError";
-  readonly code = "DATA_DIR_UNUSABLE";
+/** One call on a file that the operating system refused. */
+export class DiskError extends RingdError {
+  override readonly name = "DiskError";
+  readonly code = "ERR_DISK";
+  /** The system's name for it: "ENOSPC", "EIO". */
+  readonly errno: string;
+  /** Which call: "write", "datasync". */
+  readonly call: string;
+
+  constructor(call: string, file: string, errno: string, cause?: unknown) {
+    super(`${errno} on ${call} of ${file}`, { cause });
+    this.call = call;
+    this.errno = errno;
+  }
+
+  /** True if the call failed for want of space: a full disk, a quota, or the limit of a file's size. */
+  get isForSpace(): boolean {
+    return this.errno === "ENOSPC" || this.errno === "EDQUOT" || this.errno === "EFBIG";
+  }
 }
 
-/** Another process has it. */
+/** Another process uses the directory. */
 export class DataDirLockedError extends RingdError {
   override readonly name = "DataDirLockedError";
-  readonly code = "DATA_DIR_LOCKED";
+  readonly code = "ERR_DATA_DIR_LOCKED";
+
+  /** @param holder process id as its owner wrote it down; undefined if it has not (yet) */
+  constructor(dir: string, holder: number | undefined) {
+    const who = holder === undefined ? "another process" : `process ${holder}`;
+    super(`cannot lock data dir ${dir}: ${who} is using it`);
+  }
+}
+
+/** The directory belongs to something else: etcd, a newer ringd, both a member and a proxy. */
+export class ForeignDataDirError extends RingdError {
+  override readonly name = "ForeignDataDirError";
+  readonly code = "ERR_DATA_DIR_FOREIGN";
+
+  constructor(dir: string, why: string) {
+    super(`cannot use data dir ${dir}: ${why}`);
+  }
+}
+
+/** The directory cannot be made, listed or written. */
+export class DataDirAccessError extends RingdError {
+  override readonly name = "DataDirAccessError";
+  readonly code = "ERR_DATA_DIR_ACCESS";
+
+  constructor(dir: string, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(`cannot use data dir ${dir}: ${why}`, { cause });
+  }
+}
+
+/** A snapshot file that does not read back as it was written. */
+export class CorruptSnapshotError extends RingdError {
+  override readonly name = "CorruptSnapshotError";
+  readonly code = "ERR_SNAPSHOT_CORRUPT";
+  readonly file: string;
+  readonly atBytes: number;
+
+  constructor(file: string, atBytes: number, why: string) {
+    super(
+      `Cannot read snapshot block at byte ${atBytes} of ${file}: ${why}. Nothing was changed. ` +
+        "Move the file away to start from the snapshot before it, which works if the log still " +
+        "reaches back that far and is refused otherwise; or restore the data directory from a backup",
+    );
+    this.file = file;
+    this.atBytes = atBytes;
+  }
 }

@@ -1,112 +1,199 @@
-import { closeSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
-import { DataDirError, DataDirLockedError } from "./errors.js";
+import { DataDirAccessError, DataDirLockedError } from "./errors.js";
 
 /**
- * Keeps two processes out of one data directory.
+ * Keeps two processes out of one directory.
  *
- * Node has no flock(2), so the lock is a file that names its holder: process id, when that process
- * started, and the boot it started in. A holder that was killed leaves the file behind; it no longer
- * counts when no such process runs now. (A process id alone could meanwhile belong to another program.)
- * Where there is no /proc, the process id has to do.
+ * The kernel's own lock, flock(2), is the one that is freed the moment its holder dies, however it dies,
+ * and that holds between containers that share a volume whatever their pid and network namespaces are.
+ * Node cannot call it, but the `flock` program (util-linux, busybox) can, on a descriptor it inherits:
+ * the lock belongs to the open file, which we share with it, so it stays when the program has ended and
+ * goes when our descriptor is closed. It takes 3 ms, once.
+ *
+ * Considered and left: a listening socket in the abstract namespace (not seen from another network
+ * namespace, asynchronous), a socket file (must be removed when stale, and two that remove it race), a
+ * native add-on (a binary to build for one system call).
+ *
+ * Where there is no `flock` program the lock is a second file that names its holder: process id, when
+ * that process started, boot, pid namespace. It is stale if the holder can be seen not to run. A holder
+ * in another pid namespace of the same boot cannot be seen, so there the file must be removed by hand.
+ * It is weaker than the kernel's lock: if three processes find one stale file within the same
+ * millisecond, two of them may come to hold it.
+ *
+ * The file `lock` stays when the lock is released: removing it would let two processes lock two files
+ * of one name.
  */
-const LOCK_FILE = "ringd.lock";
-
-export class DataDirLock {
-  readonly #path: string;
-
-  private constructor(path: string) {
-    this.#path = path;
-  }
-
-  /** @throws DataDirLockedError, DataDirError */
-  static acquire(dataDir: string): DataDirLock {
-    const path = join(dataDir, LOCK_FILE);
-    // Twice: the holder of a stale lock is removed in the first round.
-    for (let round = 0; round < 2; round++) {
-      if (tryCreate(path)) return new DataDirLock(path);
-      const holder = readHolder(path);
-      if (holder !== undefined && isRunning(holder)) {
-        throw new DataDirLockedError(
-          `Cannot lock the data directory ${dataDir}: process ${holder.pid} is using it.`,
-        );
-      }
-      removeStale(path);
-    }
-    throw new DataDirLockedError(
-      `Cannot lock the data directory ${dataDir}: another process is taking it at this moment.`,
-    );
-  }
-
-  release(): void {
-    unlinkSync(this.#path);
-  }
+export interface DirLock {
+  /** How it is held: by the kernel, or by a file that names the holder. */
+  readonly kind: "flock" | "file";
+  release(): void;
 }
 
+const LOCK_FILE = "lock";
+const HOLDER_FILE = "lock.holder";
+
+/** Whoever holds a lock, as it writes itself down. */
 interface Holder {
   readonly pid: number;
-  /** In clock ticks since the boot; "" where unknown. */
-  readonly startTicks: string;
+  /** In clock ticks since boot; "" where /proc is missing. */
+  readonly startTime: string;
   readonly bootId: string;
+  readonly pidNamespace: string;
 }
 
-function tryCreate(path: string): boolean {
+/**
+ * Locks a directory until `release`, or the end of the process. Blocks for some milliseconds. If called
+ * in a worker, the lock ends with the worker.
+ *
+ * @param dir exists
+ * @param flockProgram for tests
+ * @throws DataDirLockedError, DataDirAccessError
+ */
+export function lockDir(dir: string, flockProgram = "flock"): DirLock {
+  const descriptor = openLockFile(dir);
+  const run = spawnSync(flockProgram, ["-n", "3"], {
+    stdio: ["ignore", "ignore", "ignore", descriptor],
+  });
+  if (run.error === undefined && run.status === 0) {
+    const text = Buffer.from(`${JSON.stringify(self())}\n`);
+    writeSync(descriptor, text, 0, text.length, 0);
+    ftruncateSync(descriptor, text.length);
+    return { kind: "flock", release: () => closeSync(descriptor) };
+  }
+  // Status 1 is "someone has it". Others (busybox without -n, a file system without locks) are not.
+  const isHeld = run.error === undefined && run.status === 1;
+  closeSync(descriptor);
+  if (isHeld) throw new DataDirLockedError(dir, readHolder(join(dir, LOCK_FILE))?.pid);
+  return lockByFile(dir);
+}
+
+function openLockFile(dir: string): number {
   try {
-    const fd = openSync(path, "wx", 0o600);
-    writeSync(fd, JSON.stringify(describe(process.pid)));
-    closeSync(fd);
+    return openSync(join(dir, LOCK_FILE), constants.O_RDWR | constants.O_CREAT, 0o600);
+  } catch (error) {
+    throw new DataDirAccessError(dir, error);
+  }
+}
+
+function lockByFile(dir: string): DirLock {
+  const path = join(dir, HOLDER_FILE);
+  const own = join(dir, `${HOLDER_FILE}.${process.pid}.${process.hrtime.bigint()}`);
+  try {
+    writeFileSync(own, JSON.stringify(self()), { mode: 0o600, flag: "wx" });
+  } catch (error) {
+    throw new DataDirAccessError(dir, error);
+  }
+  try {
+    // Linking a finished file shows others the whole text or nothing, and fails if the name is taken.
+    if (!tryLink(own, path)) {
+      const holder = readHolder(path);
+      if (holder === undefined || !isGone(holder)) throw new DataDirLockedError(dir, holder?.pid);
+      takeAway(dir, path, holder);
+      if (!tryLink(own, path)) throw new DataDirLockedError(dir, readHolder(path)?.pid);
+    }
+  } finally {
+    unlinkSync(own);
+  }
+  const mine = statSync(path).ino;
+  return {
+    kind: "file",
+    release: () => {
+      if (statSync(path, { throwIfNoEntry: false })?.ino === mine) unlinkSync(path);
+    },
+  };
+}
+
+/** Removes a stale holder's file, unless another process has just done so and put its own there. */
+function takeAway(dir: string, path: string, stale: Holder): void {
+  const aside = `${path}.stale.${process.pid}`;
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw new DataDirAccessError(dir, error);
+  }
+  const moved = readHolder(aside);
+  const isStale = moved?.pid === stale.pid && moved.startTime === stale.startTime;
+  if (!isStale) tryLink(aside, path);
+  unlinkSync(aside);
+  if (!isStale) throw new DataDirLockedError(dir, moved?.pid);
+}
+
+function tryLink(source: string, target: string): boolean {
+  try {
+    linkSync(source, target);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw new DataDirError(`Cannot write to the data directory: ${(error as Error).message}`);
+    throw new DataDirAccessError(target, error);
   }
 }
 
-/** Renamed first: of two processes that both found the lock stale, only one gets to remove it. */
-function removeStale(path: string): void {
-  const aside = `${path}.${process.pid}`;
+/** True only if the holder certainly does not run. */
+function isGone(holder: Holder): boolean {
+  const { bootId, pidNamespace } = self();
+  if (bootId !== "" && holder.bootId !== "" && bootId !== holder.bootId) return true;
+  if (pidNamespace !== holder.pidNamespace) return false;
+  if (holder.startTime !== "") return startTimeOf(holder.pid) !== holder.startTime;
   try {
-    renameSync(path, aside);
-    unlinkSync(aside);
+    process.kill(holder.pid, 0);
+    return false;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return (error as NodeJS.ErrnoException).code === "ESRCH";
   }
 }
 
 function readHolder(path: string): Holder | undefined {
   try {
-    return JSON.parse(readFileSync(path, "utf8")) as Holder;
+    const { pid, startTime, bootId, pidNamespace } = JSON.parse(readFileSync(path, "utf8"));
+    if (!Number.isSafeInteger(pid)) return undefined;
+    return {
+      pid,
+      startTime: String(startTime),
+      bootId: String(bootId),
+      pidNamespace: String(pidNamespace),
+    };
   } catch {
-    return undefined; // Removed meanwhile, or cut off by a crash before it was complete.
+    return undefined; // Gone, or not yet written: then it names no one.
   }
 }
 
-function isRunning(holder: Holder): boolean {
-  if (holder.pid === process.pid) return holder.startTicks === describe(holder.pid).startTicks;
-  try {
-    process.kill(holder.pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
-  }
-  const now = describe(holder.pid);
-  return now.bootId === holder.bootId && now.startTicks === holder.startTicks;
-}
-
-function describe(pid: number): Holder {
-  const stat = readText(`/proc/${pid}/stat`);
-  // The second field, the program's name, is in parentheses and may contain anything.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+function self(): Holder {
   return {
-    pid,
-    startTicks: fields[19] ?? "",
-    bootId: readText("/proc/sys/kernel/random/boot_id").trim(),
+    pid: process.pid,
+    startTime: startTimeOf(process.pid),
+    bootId: readOr("", () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()),
+    pidNamespace: readOr("", () => readlinkSync("/proc/self/ns/pid")),
   };
 }
 
-function readText(path: string): string {
+/** Field 22 of /proc/<pid>/stat; fields are counted from the last ")" as the program's name may hold any. */
+function startTimeOf(pid: number): string {
+  return readOr("", () => {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  });
+}
+
+function readOr(otherwise: string, read: () => string): string {
   try {
-    return readFileSync(path, "utf8");
+    return read();
   } catch {
-    return "";
+    return otherwise; // No /proc here, or no such process.
   }
 }

@@ -1,127 +1,218 @@
-import { assert } from "../lib/assert.js";
-import { crc32c } from "./crc.js";
+import { AssertionError, assert } from "../lib/assert.js";
+import { crc32c } from "./crc32c.js";
 
 /**
- * WAL record. Integers are little-endian; a record starts on a multiple of 16 bytes.
+ * WAL record. Integers are little-endian; a record starts on a multiple of 16 bytes of its file.
  *
  *   offset  bytes  field
  *   0       4      length    of the payload, 1 .. PAYLOAD_BYTES_MAX
- *   4       4      type      RecordType
- *   8       4      crc       CRC-32C of the payload, seeded with the crc of the record before
+ *   4       2      type      RECORD_BATCH or RECORD_SNAPSHOT
+ *   6       2      mask      0, or a word that is XORed over the payload (see below)
+ *   8       4      crc       CRC-32C of the payload as it lies on disk, seeded with the crc of the
+ *                            record before, or of the segment header
  *   12      4      headCrc   CRC-32C of bytes 0 .. 11
  *   16      n      payload, then zeros up to a multiple of 16
  *
- * Where the log ends. A segment reads as zeros where it was not written: zeros are written ahead of the
- * records, and what lies behind those zeros is a hole or beyond the end of the file, which is as good as
- * zeros. Between two fsyncs the disk may write the 512-byte sectors in any order, or not:
- *   1. header all zero: end. What follows was never synced.
- *   2. header damaged: corrupt, as no header crosses a sector.
- *   3. payload damaged, a sector of it blank: torn, never acknowledged; the log ends here.
- *   4. payload damaged otherwise: corrupt; the member must not start.
- * 1 and 3 hold in the last segment only: a next one is made when this one is synced.
+ * Where the log ends, if every byte past the last synced record reads as zero or lies past the end of
+ * the file, and the disk may write the 512-byte sectors between two fsyncs in any order:
+ *   1. Header all zero, or cut off by the end of the file: end.
+ *   2. Header damaged: corrupt, as no header crosses a sector.
+ *   3. Payload damaged, and a sector of it blank or past the end of the file: torn, never acknowledged;
+ *      cut here, zero what follows.
+ *   4. Payload damaged otherwise: corrupt; the member must not start.
+ *
+ * Rule 3 needs records of which no sector is blank when they are whole, or one flipped bit in a record
+ * that carries a long run of zeros would pass for a torn write and acknowledged entries would be cut.
+ * So: the part of a payload in each sector, but for the sector that holds its header, has two bits set
+ * at least (two, for one may be flipped away). A payload that lacks them is XORed with a mask word that
+ * gives them; almost none needs it, and the check reads a byte or two of each sector.
+ *
+ * What no such rule can tell from a torn tail is a whole sector of synced records that reads back as
+ * zeros in the last segment. In earlier segments that is refused too, by the chain of crcs.
  */
-export const RECORD_HEAD_BYTES = 16;
+export const RECORD_HEADER_BYTES = 16;
 export const RECORD_ALIGN_BYTES = 16;
 export const SECTOR_BYTES = 512;
-export const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
+/** An entry of 16 MiB and the batch around it. See `chooseMask` for why it must stay below 30 MiB. */
+export const PAYLOAD_BYTES_MAX = 17 * 2 ** 20;
 
-export const RecordType = {
-  /** Entries, one behind the other: f64 index, f64 term, u32 type, u32 data bytes, data. */
-  entries: 1,
-  /** f64 term, f64 commit, u64 vote. */
-  hardState: 2,
-} as const;
-export type RecordType = (typeof RecordType)[keyof typeof RecordType];
+/** Entries and a hard state: batch.ts. */
+export const RECORD_BATCH = 1;
+/** The log before this is replaced by a snapshot: batch.ts. */
+export const RECORD_SNAPSHOT = 2;
+export type RecordType = typeof RECORD_BATCH | typeof RECORD_SNAPSHOT;
 
+assert(SECTOR_BYTES % RECORD_ALIGN_BYTES === 0, "no record header crosses a sector");
+assert(RECORD_HEADER_BYTES === RECORD_ALIGN_BYTES, "no record header crosses a sector");
+
+/** What lies at an offset of a segment. */
 export type Scan =
   | { readonly kind: "end" }
   | { readonly kind: "torn" }
-  | { readonly kind: "corrupt"; readonly why: string }
+  | { readonly kind: "damaged"; readonly why: string }
   | {
       readonly kind: "record";
-      readonly type: number;
-      readonly payload: Buffer;
+      readonly type: RecordType;
+      /** A view into the segment, or a copy if it was masked. */
+      readonly payload: Uint8Array;
       readonly crc: number;
-      /** Where the next record starts. */
+      /** Offset of the next record. */
       readonly next: number;
     };
 
-/** Bytes a record with this payload takes. */
-export function recordBytes(payloadBytes: number): number {
-  const bytes = RECORD_HEAD_BYTES + payloadBytes;
+/** The next multiple of 16. */
+export function alignRecord(bytes: number): number {
   return Math.ceil(bytes / RECORD_ALIGN_BYTES) * RECORD_ALIGN_BYTES;
 }
 
 /**
- * Completes a record whose payload already stands in `bytes` behind room for the header.
+ * Turns a payload that already lies in `buffer` at `at + 16` into a record at `at`: mask, checksums,
+ * header, padding.
  *
- * @returns the record's crc, which seeds the next one's
+ * @param buffer has room up to `alignRecord(at + 16 + payloadBytes)`; what is there is overwritten
+ * @param fileAtBytes offset of the record in its file, which decides where its sectors begin
+ * @returns crc of the record, the seed of the next one
  */
 export function sealRecord(
-  bytes: Buffer,
+  buffer: Uint8Array,
   at: number,
-  payloadBytes: number,
   type: RecordType,
+  payloadBytes: number,
+  fileAtBytes: number,
   crcBefore: number,
 ): number {
-  assert(payloadBytes > 0 && payloadBytes <= PAYLOAD_BYTES_MAX, "the payload is in its limits");
-  const start = at + RECORD_HEAD_BYTES;
-  const crc = crc32c(bytes.subarray(start, start + payloadBytes), crcBefore);
-  bytes.writeUInt32LE(payloadBytes, at);
-  bytes.writeUInt32LE(type, at + 4);
-  bytes.writeUInt32LE(crc, at + 8);
-  bytes.writeUInt32LE(crc32c(bytes.subarray(at, at + 12), 0), at + 12);
-  bytes.fill(0, start + payloadBytes, at + recordBytes(payloadBytes));
+  assert(fileAtBytes % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
+  assert(payloadBytes > 0 && payloadBytes <= PAYLOAD_BYTES_MAX, "payload length is within limits");
+  const payloadAt = at + RECORD_HEADER_BYTES;
+  const end = payloadAt + payloadBytes;
+  const payload = buffer.subarray(payloadAt, end);
+  buffer.fill(0, end, alignRecord(payloadBytes) + payloadAt);
+  const sectorAt = firstWholeSector(fileAtBytes);
+  const mask = needsMask(payload, sectorAt) ? chooseMask(payload, sectorAt) : 0;
+  if (mask !== 0) applyMask(payload, mask);
+  const crc = crc32c(payload, crcBefore);
+  const header = new DataView(buffer.buffer, buffer.byteOffset + at, RECORD_HEADER_BYTES);
+  header.setUint32(0, payloadBytes, true);
+  header.setUint16(4, type, true);
+  header.setUint16(6, mask, true);
+  header.setUint32(8, crc, true);
+  header.setUint32(12, crc32c(buffer.subarray(at, at + 12), 0), true);
   return crc;
 }
 
 /**
  * Reads the record at `at`.
  *
- * @param segment the whole file; the result's payload is a view into it
- * @param crcBefore crc of the record before it, or what the segment's header says
+ * @param segment whole file
+ * @param at byte offset, a multiple of 16
+ * @param crcBefore crc of the record before it, or of the segment header
  */
-export function scanRecord(segment: Buffer, at: number, crcBefore: number): Scan {
+export function scanRecord(segment: Uint8Array, at: number, crcBefore: number): Scan {
   assert(at % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
-  const head = segment.subarray(at, at + RECORD_HEAD_BYTES);
-  if (isBlank(head)) return { kind: "end" };
-  if (head.length < RECORD_HEAD_BYTES) return { kind: "corrupt", why: "the file ends in a header" };
-  if (crc32c(head.subarray(0, 12), 0) !== head.readUInt32LE(12)) {
-    return { kind: "corrupt", why: "header checksum differs" };
+  if (at + RECORD_HEADER_BYTES > segment.length) return { kind: "end" };
+  if (isBlank(segment, at, at + RECORD_HEADER_BYTES)) return { kind: "end" };
+  const header = new DataView(segment.buffer, segment.byteOffset + at, RECORD_HEADER_BYTES);
+  if (crc32c(segment.subarray(at, at + 12), 0) !== header.getUint32(12, true)) {
+    return { kind: "damaged", why: "header checksum differs" };
   }
-  const length = head.readUInt32LE(0);
+  const length = header.getUint32(0, true);
+  const type = header.getUint16(4, true);
+  const mask = header.getUint16(6, true);
+  const crc = header.getUint32(8, true);
   if (length === 0 || length > PAYLOAD_BYTES_MAX) {
-    return { kind: "corrupt", why: `a payload of ${length} bytes is impossible` };
+    return { kind: "damaged", why: `length ${length} is out of range` };
   }
-  const start = at + RECORD_HEAD_BYTES;
-  const payload = segment.subarray(start, start + length);
-  const crc = head.readUInt32LE(8);
-  if (payload.length === length && crc32c(payload, crcBefore) === crc) {
-    const next = at + recordBytes(length);
-    if (!isBlank(segment.subarray(start + length, next))) {
-      return { kind: "corrupt", why: "the bytes behind the payload are not zero" };
-    }
-    return { kind: "record", type: head.readUInt32LE(4), payload, crc, next };
+  if (type !== RECORD_BATCH && type !== RECORD_SNAPSHOT) {
+    return { kind: "damaged", why: `record type ${type} is unknown` };
   }
-  if (payload.length < length || hasBlankSector(segment, start, start + length)) {
-    return { kind: "torn" };
+  const payloadAt = at + RECORD_HEADER_BYTES;
+  const end = payloadAt + length;
+  if (end > segment.length) return { kind: "torn" };
+  const payload = segment.subarray(payloadAt, end);
+  if (crc32c(payload, crcBefore) !== crc) {
+    return hasBlankSector(segment, at, end)
+      ? { kind: "torn" }
+      : { kind: "damaged", why: "payload checksum differs" };
   }
-  return { kind: "corrupt", why: "payload checksum differs" };
+  const next = alignRecord(end);
+  if (mask === 0) return { kind: "record", type, payload, crc, next };
+  const unmasked = payload.slice();
+  applyMask(unmasked, mask);
+  return { kind: "record", type, payload: unmasked, crc, next };
 }
 
-/** Whether the part of some sector that lies in start .. end - 1 is all zero. */
-function hasBlankSector(segment: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; ) {
-    const sectorEnd = Math.min(end, (Math.floor(at / SECTOR_BYTES) + 1) * SECTOR_BYTES);
-    // The header stands in the first sector, which therefore was written.
-    const isFirst = Math.floor(at / SECTOR_BYTES) === Math.floor((start - 1) / SECTOR_BYTES);
-    if (!isFirst && isBlank(segment.subarray(at, sectorEnd))) return true;
-    at = sectorEnd;
+/** True if `bytes[from .. to)` is all zeros. */
+export function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
+/** Payload offset of the first sector that holds nothing of the record's header. */
+function firstWholeSector(fileAtBytes: number): number {
+  const nextSector = (Math.floor(fileAtBytes / SECTOR_BYTES) + 1) * SECTOR_BYTES;
+  return nextSector - (fileAtBytes + RECORD_HEADER_BYTES);
+}
+
+/**
+ * A sector that never reached the disk is blank to its end, not only as far as the record goes: what
+ * comes after was not on disk before it either.
+ */
+function hasBlankSector(segment: Uint8Array, at: number, end: number): boolean {
+  let sector = at + RECORD_HEADER_BYTES + firstWholeSector(at);
+  for (; sector < end; sector += SECTOR_BYTES) {
+    if (isBlank(segment, sector, Math.min(sector + SECTOR_BYTES, segment.length))) return true;
   }
   return false;
 }
 
-export function isBlank(bytes: Uint8Array): boolean {
-  for (const byte of bytes) if (byte !== 0) return false;
-  return true;
+function needsMask(payload: Uint8Array, sectorAt: number): boolean {
+  for (let at = sectorAt; at < payload.length; at += SECTOR_BYTES) {
+    if (!hasTwoBits(payload, at, Math.min(at + SECTOR_BYTES, payload.length), 0)) return true;
+  }
+  return false;
+}
+
+/** True if the part of the payload, once masked, has at least two bits set. Stops at the second. */
+function hasTwoBits(payload: Uint8Array, from: number, to: number, mask: number): boolean {
+  let bits = 0;
+  for (let i = from; i < to; i++) {
+    let byte = (payload[i] as number) ^ (((i & 1) === 0 ? mask : mask >>> 8) & 0xff);
+    for (; byte !== 0; byte &= byte - 1) if (++bits === 2) return true;
+  }
+  return false;
+}
+
+/**
+ * Finds a mask that leaves two bits in every sector. There always is one: a whole sector forbids one of
+ * the 65,535 masks at most (255 of its 256 words must equal it, nearly), the part in the last sector
+ * forbids 2,304 (if it is one byte), and a payload of 17 MiB has 34,817 sectors. Found by noting what is
+ * forbidden rather than by trying, so that no value a client makes up costs more than one pass.
+ */
+function chooseMask(payload: Uint8Array, sectorAt: number): number {
+  const forbidden = new Uint8Array(2 ** 16);
+  const tailAt = sectorAt + Math.floor((payload.length - sectorAt) / SECTOR_BYTES) * SECTOR_BYTES;
+  for (let at = sectorAt; at < tailAt; at += SECTOR_BYTES) {
+    // The forbidden word differs from one word of the sector at most, so it is one of the first two.
+    for (const wordAt of [at, at + 2]) {
+      const word = (payload[wordAt] as number) | ((payload[wordAt + 1] as number) << 8);
+      if (!hasTwoBits(payload, at, at + SECTOR_BYTES, word)) forbidden[word] = 1;
+    }
+  }
+  for (let tried = 0, mask = 0xa5c3; tried < 2 ** 16; tried++, mask = (mask + 0x6b2d) & 0xffff) {
+    if (mask === 0 || forbidden[mask] === 1) continue;
+    if (tailAt === payload.length || hasTwoBits(payload, tailAt, payload.length, mask)) return mask;
+  }
+  throw new AssertionError("Broken invariant: some mask leaves no sector blank");
+}
+
+assert(
+  PAYLOAD_BYTES_MAX / SECTOR_BYTES + 1 + 2304 < 2 ** 16 - 1,
+  "there is a mask for every payload",
+);
+
+function applyMask(payload: Uint8Array, mask: number): void {
+  const low = mask & 0xff;
+  const high = mask >>> 8;
+  for (let i = 0; i < payload.length; i += 2) payload[i] = (payload[i] as number) ^ low;
+  for (let i = 1; i < payload.length; i += 2) payload[i] = (payload[i] as number) ^ high;
 }

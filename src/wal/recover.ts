@@ -1,180 +1,273 @@
-import type { Entry, EntryType, HardState } from "../raft/entry.js";
-import { CorruptRecordError, DataDirError, LogGapError } from "./errors.js";
-import { RecordType, scanRecord } from "./record.js";
+import { assert, unreachable } from "../lib/assert.js";
+import { decodeBatch, decodeSnapshotMark, type LogPosition } from "./batch.js";
+import { type HardState, NO_HARD_STATE, type WalEntry } from "./entry.js";
+import { CorruptRecordError, ForeignDataDirError, LogGapError } from "./errors.js";
+import { RECORD_BATCH, RECORD_SNAPSHOT, scanRecord } from "./record.js";
 import {
-  readSegmentHead,
-  SEGMENT_HEAD_BYTES,
-  type SegmentHead,
-  type SegmentName,
+  decodeSegmentHeader,
+  FORMAT_VERSION,
+  parseSegmentName,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+  segmentName,
+  type WalMetadata,
 } from "./segment.js";
 
-const ENTRY_HEAD_BYTES = 24;
-
-/** What the log says, and where it goes on. */
-export interface LogContent {
-  readonly head: SegmentHead;
-  /** Behind the asked index, without a gap. Their data are views into the segments read. */
-  readonly entries: Entry[];
+/** A log, read back. */
+export interface Replay {
+  readonly metadata: WalMetadata;
   readonly hardState: HardState;
-  /** Of the last segment: where the next record goes, and the crc that seeds it. */
-  readonly end: { readonly name: SegmentName; readonly atBytes: number; readonly crc: number };
-  /** Bytes behind the end that are not zero: the rest of writes that were never acknowledged. */
-  readonly hasTornTail: boolean;
+  /** What comes just before `entries`: the log reaches back to here, or to where it was asked to. */
+  readonly base: LogPosition;
+  /** From `base.index + 1`, without gaps. Their data are views into the segments' bytes. */
+  readonly entries: readonly WalEntry[];
+  readonly last: LogPosition;
+  readonly segments: readonly {
+    readonly file: string;
+    readonly firstIndex: number;
+  }[];
+  /** Where to go on: the next record's place in the last segment, and the crc that seeds it. */
+  readonly tail: {
+    readonly file: string;
+    readonly sequence: number;
+    readonly atBytes: number;
+    readonly crc: number;
+    readonly fileBytes: number;
+  };
+  /** What a crash left behind the last record, to be zeroed before anything is appended. */
+  readonly repair: { readonly fromBytes: number; readonly toBytes: number } | undefined;
+  /** A record that was being written when the machine stopped; nothing in it was acknowledged. */
+  readonly isTorn: boolean;
 }
 
 /**
- * Reads the segments that hold anything behind `afterIndex`.
+ * Reads a log back, segment by segment, oldest first.
  *
- * @param names all segments, ascending
- * @param read gives the whole file
- * @throws CorruptRecordError, LogGapError, DataDirError
+ * Entries may be dropped on the way (`keepFromIndex`) but every record is checked. Asking for an index
+ * the log does not reach back to is refused: see `finish`.
  */
-export function readLog(
-  names: readonly SegmentName[],
-  read: (file: string) => Buffer,
-  afterIndex: number,
-): LogContent {
-  const needed = neededSegments(names, afterIndex);
-  const state = new LogState(afterIndex);
-  let crc: number | undefined;
-  let result: LogContent | undefined;
-  for (const [i, name] of needed.entries()) {
-    const isLast = i === needed.length - 1;
-    const bytes = read(name.file);
-    const head = checkHead(bytes, name, crc);
-    const end = readRecords(bytes, name, head.crcBefore, isLast, state);
-    crc = end.crc;
-    if (!isLast) continue;
-    result = {
-      head,
-      entries: state.entries,
-      hardState: state.hardState,
-      end: { name, atBytes: end.atBytes, crc: end.crc },
-      hasTornTail: bytes.subarray(end.atBytes).some((byte) => byte !== 0),
+export class LogReplay {
+  readonly #dir: string;
+  readonly #keepFromIndex: number;
+  #entries: WalEntry[] = [];
+  /** What the log itself begins after; `#base` moves on as entries are dropped. */
+  #floor: LogPosition = { index: 0, term: 0 };
+  #isFloorSnapshot = false;
+  #base: LogPosition = { index: 0, term: 0 };
+  #last: LogPosition = { index: 0, term: 0 };
+  #hardState = NO_HARD_STATE;
+  #metadata: WalMetadata | undefined;
+  #crc = 0;
+  #sequence = 0;
+  readonly #segments: { file: string; firstIndex: number }[] = [];
+  #tail: Replay["tail"] | undefined;
+  #repair: Replay["repair"];
+  #isTorn = false;
+
+  /**
+   * @param dir for messages
+   * @param keepFromIndex entries before it are checked and forgotten
+   */
+  constructor(dir: string, keepFromIndex: number) {
+    this.#dir = dir;
+    this.#keepFromIndex = keepFromIndex;
+  }
+
+  /**
+   * @param bytes the whole file; entries keep views into it
+   * @param isLast a torn record is looked for in the last segment only: each one before it was synced
+   *   to its end before its successor was made
+   * @throws CorruptRecordError, LogGapError, ForeignDataDirError
+   */
+  segment(file: string, bytes: Uint8Array, isLast: boolean): void {
+    assert(this.#tail === undefined, "the last segment comes last");
+    const { header, crc } = this.#header(file, bytes);
+    this.#crc = crc;
+    this.#sequence = header.sequence;
+    this.#segments.push({ file, firstIndex: header.firstIndex });
+    let at = SEGMENT_HEADER_BYTES;
+    for (;;) {
+      const scan = scanRecord(bytes, at, this.#crc);
+      switch (scan.kind) {
+        case "record":
+          this.#record(file, at, scan.type, scan.payload);
+          this.#crc = scan.crc;
+          at = scan.next;
+          continue;
+        case "damaged":
+          throw new CorruptRecordError(this.#path(file), at, scan.why);
+        case "torn":
+          if (!isLast) {
+            throw new CorruptRecordError(this.#path(file), at, "the record is cut off mid-log");
+          }
+          this.#isTorn = true;
+          break;
+        case "end":
+          break;
+        default:
+          unreachable(scan);
+      }
+      break;
+    }
+    if (!isLast) return;
+    const { sequence } = header;
+    this.#tail = {
+      file,
+      sequence,
+      atBytes: at,
+      crc: this.#crc,
+      fileBytes: bytes.length,
+    };
+    const toBytes = lastNonZero(bytes, at);
+    if (toBytes > at) this.#repair = { fromBytes: at, toBytes };
+  }
+
+  /**
+   * @param snapshotIndex of the snapshot the member starts from; 0 if there is none
+   * @throws LogGapError if there are entries missing between the snapshot and the log
+   */
+  finish(snapshotIndex: number): Replay {
+    assert(this.#tail !== undefined && this.#metadata !== undefined, "a log has a last segment");
+    assert(this.#keepFromIndex <= snapshotIndex + 1, "no entry behind the snapshot is dropped");
+    if (this.#floor.index > snapshotIndex) {
+      const snapshot =
+        snapshotIndex === 0 ? "no snapshot" : `the newest snapshot at ${snapshotIndex}`;
+      throw new LogGapError(
+        `${this.#dir} begins after index ${this.#floor.index}, and there is ${snapshot}`,
+      );
+    }
+    return {
+      metadata: this.#metadata,
+      hardState: this.#settledHardState(),
+      base: this.#base,
+      entries: this.#entries,
+      last: this.#last,
+      segments: this.#segments,
+      tail: this.#tail,
+      repair: this.#repair,
+      isTorn: this.#isTorn,
     };
   }
-  if (result === undefined) throw new LogGapError("The log has no segments.");
-  return result;
-}
 
-function neededSegments(names: readonly SegmentName[], afterIndex: number): SegmentName[] {
-  let from = 0;
-  for (const [i, name] of names.entries()) if (name.firstIndex <= afterIndex + 1) from = i;
-  const needed = names.slice(from);
-  const first = needed[0];
-  if (first !== undefined && first.firstIndex > afterIndex + 1) {
-    throw new LogGapError(
-      `The log begins at index ${first.firstIndex}, but the newest usable snapshot ends at ${afterIndex}: segments are missing.`,
-    );
-  }
-  for (const [i, name] of needed.entries()) {
-    if (first !== undefined && name.sequence !== first.sequence + i) {
-      throw new LogGapError(
-        `Segment ${first.sequence + i} of the log is missing before ${name.file}.`,
-      );
-    }
-  }
-  return needed;
-}
-
-function checkHead(bytes: Buffer, name: SegmentName, crcBefore: number | undefined): SegmentHead {
-  const scan = readSegmentHead(bytes);
-  if (scan.kind === "foreign") {
-    throw new DataDirError(`Cannot use the log segment ${name.file}: ${scan.why}`);
-  }
-  if (scan.kind === "corrupt") throw new CorruptRecordError(name.file, 0, scan.why);
-  const { head } = scan;
-  if (head.sequence !== name.sequence || head.firstIndex !== name.firstIndex) {
-    throw new CorruptRecordError(name.file, 0, "its header belongs to another segment");
-  }
-  if (crcBefore !== undefined && crcBefore !== head.crcBefore) {
-    throw new CorruptRecordError(name.file, 0, "the end of the segment before it is missing");
-  }
-  return head;
-}
-
-function readRecords(
-  bytes: Buffer,
-  name: SegmentName,
-  crcBefore: number,
-  isLast: boolean,
-  state: LogState,
-): { atBytes: number; crc: number } {
-  let atBytes = SEGMENT_HEAD_BYTES;
-  let crc = crcBefore;
-  for (;;) {
-    const scan = scanRecord(bytes, atBytes, crc);
+  #header(file: string, bytes: Uint8Array): { header: SegmentHeader; crc: number } {
+    const name = parseSegmentName(file);
+    assert(name !== undefined, "only segments are read");
+    const scan = decodeSegmentHeader(bytes);
     switch (scan.kind) {
-      case "record":
-        state.take(scan.type, scan.payload, name.file, atBytes);
-        crc = scan.crc;
-        atBytes = scan.next;
-        continue;
-      case "end":
-        return { atBytes, crc };
-      case "torn":
-        if (isLast) return { atBytes, crc };
-        throw new CorruptRecordError(
-          name.file,
-          atBytes,
-          "a record in the middle of the log is torn",
+      case "etcd":
+        throw new ForeignDataDirError(this.#dir, `${file} was written by etcd`);
+      case "newer":
+        throw new ForeignDataDirError(
+          this.#dir,
+          `${file} has format version ${scan.version}; this ringd reads ${FORMAT_VERSION}`,
         );
-      case "corrupt":
-        throw new CorruptRecordError(name.file, atBytes, scan.why);
+      case "damaged":
+        throw new CorruptRecordError(this.#path(file), scan.atBytes, scan.why);
+      case "header":
+        break;
+      default:
+        unreachable(scan);
     }
+    const { header } = scan;
+    if (segmentName(header.sequence, header.firstIndex) !== file) {
+      throw new CorruptRecordError(this.#path(file), 16, "the file's name and header differ");
+    }
+    const before = this.#segments.at(-1);
+    if (before === undefined) {
+      this.#metadata = header.metadata;
+      this.#hardState = header.hardState;
+      this.#restart({ index: header.firstIndex - 1, term: header.prevTerm }, false);
+      return scan;
+    }
+    if (header.sequence !== this.#sequence + 1) {
+      throw new LogGapError(
+        `a segment is missing in ${this.#dir} between ${before.file} and ${file}`,
+      );
+    }
+    if (header.prevCrc !== this.#crc || header.firstIndex !== this.#last.index + 1) {
+      throw new CorruptRecordError(
+        this.#path(file),
+        24,
+        `it does not continue ${before.file}, which ends with index ${this.#last.index}`,
+      );
+    }
+    return scan;
+  }
+
+  #record(file: string, at: number, type: number, payload: Uint8Array): void {
+    if (type === RECORD_SNAPSHOT) {
+      const mark = decodeSnapshotMark(payload);
+      if (typeof mark === "string") throw new CorruptRecordError(this.#path(file), at, mark);
+      this.#restart(mark, true);
+      return;
+    }
+    assert(type === RECORD_BATCH, "every type of record is read");
+    const batch = decodeBatch(payload);
+    if (typeof batch === "string") throw new CorruptRecordError(this.#path(file), at, batch);
+    const first = batch.entries[0];
+    if (first !== undefined) this.#add(file, at, first.index, batch.entries);
+    if (batch.hardState !== undefined) this.#hardState = batch.hardState;
+  }
+
+  #restart(base: LogPosition, isSnapshot: boolean): void {
+    this.#isFloorSnapshot = isSnapshot;
+    this.#entries = [];
+    this.#floor = base;
+    this.#base = base;
+    this.#last = base;
+  }
+
+  /** A later record replaces the entries from its first index on. */
+  #add(file: string, at: number, firstIndex: number, entries: readonly WalEntry[]): void {
+    const first = entries[0];
+    assert(first !== undefined, "there are entries to add");
+    if (firstIndex <= this.#floor.index && !this.#isFloorSnapshot) {
+      // It replaced entries of a segment dropped since, so it is itself no newer than the snapshot that
+      // let that segment go. Its own term is known and that of the entry before it is not: begin after it.
+      this.#restart({ index: first.index, term: first.term }, false);
+      const rest = entries.slice(1);
+      if (rest.length > 0) this.#add(file, at, firstIndex + 1, rest);
+      return;
+    }
+    if (firstIndex > this.#last.index + 1 || firstIndex <= this.#floor.index) {
+      const has = `the log holds ${this.#floor.index + 1} to ${this.#last.index}`;
+      throw new CorruptRecordError(
+        this.#path(file),
+        at,
+        `entry ${firstIndex} does not fit, ${has}`,
+      );
+    }
+    // If dropped entries are replaced, so is the first of these dropped, which sets the base right.
+    this.#entries.length = Math.max(0, firstIndex - this.#base.index - 1);
+    for (const entry of entries) {
+      const { index, term } = entry;
+      if (index < this.#keepFromIndex) this.#base = { index, term };
+      else this.#entries.push(entry);
+    }
+    const last = entries.at(-1) ?? first;
+    this.#last = { index: last.index, term: last.term };
+  }
+
+  /**
+   * The hard state of a batch that was split over several records lies in the last of them. If the disk
+   * has only the first ones, nothing of the batch was acknowledged: neither a vote in its term nor an
+   * entry. So to have voted for no one in that term is true.
+   */
+  #settledHardState(): HardState {
+    const { term, vote, commit } = this.#hardState;
+    const known = Math.min(Math.max(commit, this.#base.index), this.#last.index);
+    if (term >= this.#last.term) return { term, vote, commit: known };
+    return { term: this.#last.term, vote: 0n, commit: known };
+  }
+
+  #path(file: string): string {
+    return `${this.#dir}/${file}`;
   }
 }
 
-/** Entries and hard state as the records build them up. */
-class LogState {
-  readonly entries: Entry[] = [];
-  hardState: HardState = { term: 0, vote: 0n, commit: 0 };
-  readonly #afterIndex: number;
-
-  constructor(afterIndex: number) {
-    this.#afterIndex = afterIndex;
-  }
-
-  take(type: number, payload: Buffer, file: string, atBytes: number): void {
-    if (type === RecordType.hardState && payload.length === 24) {
-      this.hardState = {
-        term: payload.readDoubleLE(0),
-        commit: payload.readDoubleLE(8),
-        vote: payload.readBigUInt64LE(16),
-      };
-    } else if (type === RecordType.entries) {
-      this.#takeEntries(payload, file, atBytes);
-    } else {
-      throw new CorruptRecordError(file, atBytes, `record type ${type} is unknown`);
-    }
-  }
-
-  #takeEntries(payload: Buffer, file: string, atBytes: number): void {
-    for (let at = 0; at < payload.length; ) {
-      const dataBytes = payload.readUInt32LE(at + 20);
-      const dataAt = at + ENTRY_HEAD_BYTES;
-      this.#takeEntry(
-        {
-          index: payload.readDoubleLE(at),
-          term: payload.readDoubleLE(at + 8),
-          type: payload.readUInt32LE(at + 16) as EntryType,
-          data: payload.subarray(dataAt, dataAt + dataBytes),
-        },
-        file,
-        atBytes,
-      );
-      at = dataAt + dataBytes;
-    }
-  }
-
-  #takeEntry(entry: Entry, file: string, atBytes: number): void {
-    if (entry.index <= this.#afterIndex) return;
-    const offset = entry.index - this.#afterIndex - 1;
-    if (offset > this.entries.length) {
-      const last = this.#afterIndex + this.entries.length;
-      throw new CorruptRecordError(file, atBytes, `entry ${entry.index} follows entry ${last}`);
-    }
-    this.entries.length = offset; // A later entry voids those from its index on.
-    this.entries.push(entry);
-  }
+/** Offset behind the last byte from `from` on that is not zero; `from` if all are. */
+function lastNonZero(bytes: Uint8Array, from: number): number {
+  let end = bytes.length;
+  while (end > from && bytes[end - 1] === 0) end--;
+  return end;
 }

@@ -1,97 +1,171 @@
-import { crc32c } from "./crc.js";
-import { SECTOR_BYTES } from "./record.js";
+import { assert } from "../lib/assert.js";
+import { readU64, writeU64 } from "./batch.js";
+import { crc32c } from "./crc32c.js";
+import type { HardState } from "./entry.js";
 
 /**
- * Head of a segment file: one sector, then records (record.ts). Integers are little-endian.
+ * WAL segment: a header of one sector, then records (record.ts), then zeros.
  *
  *   offset  bytes  field
- *   0       8      "RINGDWAL"
- *   8       4      format version
- *   12      4      crc of the last record of the segment before; 0 in the first
- *   16      8      sequence number, f64, from 0
- *   24      8      index of the first entry that may be in it, f64
- *   32      8      member id
- *   40      8      cluster id
- *   508     4      CRC-32C of bytes 0 .. 507
+ *   0       8      magic      "ringdWAL"
+ *   8       4      version    of the format of this file, FORMAT_VERSION
+ *   12      4      zero
+ *   16      8      sequence   one more than the segment before
+ *   24      8      firstIndex index of the entry that comes next when the segment begins
+ *   32      8      prevTerm   term of the entry (or snapshot) at firstIndex - 1; 0 if there is none
+ *   40      24     hard state as it was then: term, vote, commit. So older segments can be dropped
+ *   64      8      member id
+ *   72      8      cluster id
+ *   80      4      prevCrc    crc of the last record of the segment before; 0 in the first
+ *   84      424    zero
+ *   508     4      crc        CRC-32C of bytes 0 .. 507: in the same place in every version; seeds the
+ *                             crc of the first record
  *
- * The file's name is `<sequence, 16 hex digits>-<first index, 16 hex digits>.wal`.
+ * A segment gets its name only when its header is on disk (plan.ts), so a named segment without a whole
+ * header is damaged, never torn.
  */
-export const SEGMENT_HEAD_BYTES = SECTOR_BYTES;
-export const SEGMENT_VERSION = 1;
-const MAGIC = "RINGDWAL";
+export const SEGMENT_HEADER_BYTES = 512;
+export const FORMAT_VERSION = 1;
+const MAGIC = "ringdWAL";
+const CRC_AT = 508;
 
-export interface SegmentHead {
-  readonly sequence: number;
-  readonly firstIndex: number;
-  readonly crcBefore: number;
+/** Ids are u64. They are the log's own from its first segment on, whatever the flags say later. */
+export interface WalMetadata {
   readonly memberId: bigint;
   readonly clusterId: bigint;
 }
 
-export interface SegmentName {
-  readonly file: string;
+export interface SegmentHeader {
   readonly sequence: number;
   readonly firstIndex: number;
+  readonly prevTerm: number;
+  readonly hardState: HardState;
+  readonly metadata: WalMetadata;
+  readonly prevCrc: number;
 }
 
-export function segmentFile(sequence: number, firstIndex: number): string {
+export type SegmentHeaderScan =
+  | {
+      readonly kind: "header";
+      readonly header: SegmentHeader;
+      readonly crc: number;
+    }
+  | { readonly kind: "newer"; readonly version: number }
+  | { readonly kind: "etcd" }
+  | {
+      readonly kind: "damaged";
+      readonly atBytes: number;
+      readonly why: string;
+    };
+
+/** `<sequence>-<first index>.wal`, both 16 hexadecimal digits: sorts in the order of the log. */
+export function segmentName(sequence: number, firstIndex: number): string {
   return `${hex16(sequence)}-${hex16(firstIndex)}.wal`;
 }
 
-/** undefined for a name that is no segment's. */
-export function parseSegmentFile(file: string): SegmentName | undefined {
-  const match = /^([0-9a-f]{16})-([0-9a-f]{16})\.wal$/.exec(file);
+/** @returns undefined for a name that is not a segment's */
+export function parseSegmentName(
+  name: string,
+): { sequence: number; firstIndex: number } | undefined {
+  const match = /^([0-9a-f]{16})-([0-9a-f]{16})\.wal$/.exec(name);
   if (match === null) return undefined;
   return {
-    file,
     sequence: Number.parseInt(match[1] as string, 16),
     firstIndex: Number.parseInt(match[2] as string, 16),
   };
 }
 
-export function writeSegmentHead(into: Buffer, head: SegmentHead): void {
-  into.fill(0, 0, SEGMENT_HEAD_BYTES);
-  into.write(MAGIC, 0, "latin1");
-  into.writeUInt32LE(SEGMENT_VERSION, 8);
-  into.writeUInt32LE(head.crcBefore, 12);
-  into.writeDoubleLE(head.sequence, 16);
-  into.writeDoubleLE(head.firstIndex, 24);
-  into.writeBigUInt64LE(head.memberId, 32);
-  into.writeBigUInt64LE(head.clusterId, 40);
-  into.writeUInt32LE(crc32c(into.subarray(0, 508), 0), 508);
+/** @returns the whole first sector, and the crc that seeds its first record */
+export function encodeSegmentHeader(header: SegmentHeader): {
+  bytes: Uint8Array;
+  crc: number;
+} {
+  const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
+  view.setUint32(8, FORMAT_VERSION, true);
+  writeU64(view, 16, header.sequence);
+  writeU64(view, 24, header.firstIndex);
+  writeU64(view, 32, header.prevTerm);
+  writeU64(view, 40, header.hardState.term);
+  view.setBigUint64(48, header.hardState.vote, true);
+  writeU64(view, 56, header.hardState.commit);
+  view.setBigUint64(64, header.metadata.memberId, true);
+  view.setBigUint64(72, header.metadata.clusterId, true);
+  view.setUint32(80, header.prevCrc, true);
+  const crc = crc32c(bytes.subarray(0, CRC_AT), 0);
+  view.setUint32(CRC_AT, crc, true);
+  assert(decodeSegmentHeader(bytes).kind === "header", "a segment header reads back");
+  return { bytes, crc };
 }
 
-export type SegmentHeadScan =
-  | { readonly kind: "head"; readonly head: SegmentHead }
-  | { readonly kind: "corrupt"; readonly why: string }
-  | { readonly kind: "foreign"; readonly why: string };
-
-export function readSegmentHead(bytes: Buffer): SegmentHeadScan {
-  if (bytes.length < SEGMENT_HEAD_BYTES) {
-    return { kind: "corrupt", why: "the file is shorter than its header" };
+/** @param segment the file, or its beginning */
+export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
+  if (looksLikeEtcd(segment)) return { kind: "etcd" };
+  if (segment.length < SEGMENT_HEADER_BYTES) {
+    return {
+      kind: "damaged",
+      atBytes: segment.length,
+      why: "the segment header is cut off",
+    };
   }
-  if (crc32c(bytes.subarray(0, 508), 0) !== bytes.readUInt32LE(508)) {
-    const isOurs = bytes.subarray(0, 8).toString("latin1") === MAGIC;
-    return isOurs
-      ? { kind: "corrupt", why: "header checksum differs" }
-      : { kind: "foreign", why: "it is not a log of ringd" };
+  for (let i = 0; i < MAGIC.length; i++) {
+    if (segment[i] !== MAGIC.charCodeAt(i)) {
+      return {
+        kind: "damaged",
+        atBytes: i,
+        why: "this is not a ringd log segment",
+      };
+    }
   }
-  const version = bytes.readUInt32LE(8);
-  if (version !== SEGMENT_VERSION) {
-    return { kind: "foreign", why: `its format version is ${version}, not ${SEGMENT_VERSION}` };
+  const view = new DataView(segment.buffer, segment.byteOffset, SEGMENT_HEADER_BYTES);
+  const crc = view.getUint32(CRC_AT, true);
+  if (crc32c(segment.subarray(0, CRC_AT), 0) !== crc) {
+    return {
+      kind: "damaged",
+      atBytes: 0,
+      why: "the segment header's checksum differs",
+    };
   }
+  const version = view.getUint32(8, true);
+  if (version !== FORMAT_VERSION) return { kind: "newer", version };
+  const sequence = readU64(view, 16);
+  const firstIndex = readU64(view, 24);
+  const prevTerm = readU64(view, 32);
+  const term = readU64(view, 40);
+  const commit = readU64(view, 56);
+  if (
+    sequence === undefined ||
+    firstIndex === undefined ||
+    prevTerm === undefined ||
+    term === undefined ||
+    commit === undefined
+  ) {
+    return {
+      kind: "damaged",
+      atBytes: 16,
+      why: "a number in the segment header is out of range",
+    };
+  }
+  const hardState = { term, vote: view.getBigUint64(48, true), commit };
+  const metadata = {
+    memberId: view.getBigUint64(64, true),
+    clusterId: view.getBigUint64(72, true),
+  };
+  const prevCrc = view.getUint32(80, true);
   return {
-    kind: "head",
-    head: {
-      crcBefore: bytes.readUInt32LE(12),
-      sequence: bytes.readDoubleLE(16),
-      firstIndex: bytes.readDoubleLE(24),
-      memberId: bytes.readBigUInt64LE(32),
-      clusterId: bytes.readBigUInt64LE(40),
-    },
+    kind: "header",
+    header: { sequence, firstIndex, prevTerm, hardState, metadata, prevCrc },
+    crc,
   };
 }
 
-export function hex16(value: number): string {
+/** etcd's log begins with a frame of type crc: a length below 2^24, and a protobuf field 1 that is 4. */
+function looksLikeEtcd(segment: Uint8Array): boolean {
+  return segment.length >= 11 && segment[3] === 0 && segment[8] === 8 && segment[9] === 4;
+}
+
+function hex16(value: number): string {
+  assert(Number.isSafeInteger(value) && value >= 0, "a sequence or an index is a safe integer");
   return value.toString(16).padStart(16, "0");
 }

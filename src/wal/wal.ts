@@ -1,367 +1,479 @@
 import { assert } from "../lib/assert.js";
-import type { Entry, HardState } from "../raft/entry.js";
-import type { Disk, DiskFile } from "./disk.js";
-import { DataDirError, LogFailedError, LogFullError } from "./errors.js";
+import type { LogPosition } from "./batch.js";
+import type { Disk } from "./disk.js";
+import { type HardState, NO_HARD_STATE, type WalEntry } from "./entry.js";
+import { DiskError, LogFailedError, LogFullError, LogGapError } from "./errors.js";
 import {
-  PAYLOAD_BYTES_MAX,
-  RECORD_HEAD_BYTES,
-  RecordType,
-  recordBytes,
-  sealRecord,
-} from "./record.js";
-import { readLog } from "./recover.js";
-import {
-  parseSegmentFile,
-  SEGMENT_HEAD_BYTES,
-  type SegmentName,
-  segmentFile,
-  writeSegmentHead,
-} from "./segment.js";
+  type DiskOp,
+  planBatch,
+  planPurge,
+  planRepair,
+  planSegment,
+  TEMPORARY_SUFFIX,
+} from "./plan.js";
+import { LogReplay, type Replay } from "./recover.js";
+import { parseSegmentName, SEGMENT_HEADER_BYTES, type WalMetadata } from "./segment.js";
+import { WriteBuffer } from "./write-buffer.js";
 
-export const SEGMENT_BYTES = 64 * 1024 * 1024;
 /**
- * Zeros kept ahead of the records, so that most batches overwrite allocated blocks and an fdatasync has
- * no metadata to write. They are written as part of a batch, in small steps: at once they would hold
- * up the batches behind them.
+ * The log of one member: appends are gathered in a buffer, in the form they have on disk, and `sync`
+ * makes all of them durable with one write and one fdatasync.
+ *
+ *   append, reserve, setHardState ...  ->  write buffer  ->  sync: write + fdatasync  ->  durable
+ *
+ * A segment that has reached its size is followed by a new one at the next append to an empty buffer,
+ * that is, when everything before is durable. So only the last segment can have a torn tail.
+ *
+ * Invariants:
+ *   1. `#atBytes`, `#crc` and `#durable` move only when fdatasync has returned: a batch is counted
+ *      wholly or not at all.
+ *   2. A sealed record is never changed, nor is one taken back: a batch that had no space is written
+ *      again with the same bytes in the same place, however much has been appended behind it.
+ *   3. After a failure that leaves the disk's content unknown nothing is written any more.
+ *
+ * Which failures may be tried again, and why:
+ *   - No space while a new segment is made, even at its datasync: yes. No record is in it; it is removed,
+ *     and made anew through a new descriptor.
+ *   - No space while records are written (`write`, not `datasync`): yes. The call refused the bytes before
+ *     they were in the page cache. It may have taken the first part of them, which looks like a torn
+ *     tail after a crash, and writing the same bytes over them changes nothing. No flush has been asked
+ *     for, so no flush has failed; if the kernel flushes the first part by itself and fails, the next
+ *     fdatasync reports it.
+ *   - fdatasync, for whatever reason: no. The kernel reports a failed flush once and may mark the pages
+ *     clean; the next fdatasync would succeed with the data lost ("fsyncgate", PostgreSQL 2018).
+ *   - Any other failed write: no, for the same doubt.
  */
-const ZEROS_AHEAD_BYTES = 512 * 1024;
-/** A record is closed at this size; a larger entry has one of its own. */
-const RECORD_BYTES = 4 * 1024 * 1024;
-const BUFFER_BYTES_MIN = 1024 * 1024;
-const ENTRY_HEAD_BYTES = 24;
-const HARD_STATE_BYTES = 24;
+export class Wal {
+  readonly #disk: Disk;
+  readonly #segmentBytes: number;
+  readonly #zeroAheadBytes: number;
+  readonly #metadata: WalMetadata;
+  #segments: { readonly file: string; readonly firstIndex: number }[];
+  #sequence: number;
 
-export interface WalMetadata {
-  readonly memberId: bigint;
-  readonly clusterId: bigint;
+  // Where the next record goes, once what is buffered is durable.
+  #file: string;
+  #atBytes: number;
+  #zeroedToBytes: number;
+  #crc: number;
+  #durable: LogPosition;
+
+  // What is appended and not yet durable.
+  readonly #queue = new WriteBuffer();
+  #last: LogPosition;
+  #hardState: HardState;
+  #hasNewHardState = false;
+  /** The segment to make before the buffer is written. */
+  #cut: ReturnType<typeof planSegment> | undefined;
+  #failure: LogFailedError | undefined;
+
+  /**
+   * Opens the log, or makes a new one.
+   *
+   * A torn tail is cut off here, leftovers are removed, and all that was read is made durable before it
+   * is returned: after a crash of the process alone it may be in the page cache only.
+   *
+   * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk; LogFullError,
+   *   LogFailedError if the log cannot be repaired or made
+   */
+  static open(options: WalOptions): { wal: Wal; recovery: Recovery } {
+    const { disk, snapshot = NO_POSITION } = options;
+    const names = disk.list();
+    const files = names.filter((name) => parseSegmentName(name) !== undefined).sort();
+    const leftovers = names.filter(isLeftover);
+    if (files.length === 0) {
+      // Without its log a member has forgotten its votes, so it must not go on from a snapshot alone.
+      if (snapshot.index > 0) {
+        throw new LogGapError(
+          `${disk.dir} has no log, but there is a snapshot at ${snapshot.index}`,
+        );
+      }
+      return Wal.create(options);
+    }
+    const keepFromIndex = Math.max(1, snapshot.index + 1 - (options.keepBeforeSnapshot ?? 0));
+    const replay = new LogReplay(disk.dir, keepFromIndex);
+    for (const [i, file] of files.entries()) {
+      replay.segment(file, disk.read(file), i === files.length - 1);
+    }
+    const found = replay.finish(snapshot.index);
+    const { file, atBytes, fileBytes } = found.tail;
+    const repair = found.repair ?? { fromBytes: atBytes, toBytes: atBytes };
+    runOrFail(disk, [
+      ...planPurge(leftovers),
+      ...planRepair(file, repair.fromBytes, repair.toBytes),
+      { op: "syncDirectory" },
+    ]);
+    const wal = new Wal(options, found, Math.max(atBytes, fileBytes));
+    return { wal, recovery: wal.#recovery(found, snapshot) };
+  }
+
+  /**
+   * Makes a new log where there is none, behind a snapshot if one is given (a restored backup).
+   *
+   * @throws LogFullError, LogFailedError
+   */
+  static create(options: WalOptions): { wal: Wal; recovery: Recovery } {
+    const { disk, metadataIfNew: metadata, snapshot = NO_POSITION } = options;
+    assert(!hasLog(disk), "no log is written over");
+    const leftovers = disk.list().filter(isLeftover);
+    const header = {
+      sequence: 0,
+      firstIndex: snapshot.index + 1,
+      prevTerm: snapshot.term,
+      hardState: {
+        ...NO_HARD_STATE,
+        term: snapshot.term,
+        commit: snapshot.index,
+      },
+      metadata,
+      prevCrc: 0,
+    };
+    const plan = planSegment(header, options.zeroAheadBytes ?? ZERO_AHEAD_BYTES);
+    runOrFail(disk, [...planPurge(leftovers), ...plan.ops]);
+    const found: Replay = {
+      metadata,
+      hardState: header.hardState,
+      base: snapshot,
+      entries: [],
+      last: snapshot,
+      segments: [{ file: plan.file, firstIndex: header.firstIndex }],
+      tail: {
+        file: plan.file,
+        sequence: 0,
+        atBytes: SEGMENT_HEADER_BYTES,
+        crc: plan.crc,
+        fileBytes: plan.zeroedToBytes,
+      },
+      repair: undefined,
+      isTorn: false,
+    };
+    const wal = new Wal(options, found, plan.zeroedToBytes);
+    return {
+      wal,
+      recovery: { ...wal.#recovery(found, snapshot), isNew: true },
+    };
+  }
+
+  private constructor(options: WalOptions, found: Replay, zeroedToBytes: number) {
+    this.#disk = options.disk;
+    this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
+    this.#zeroAheadBytes = options.zeroAheadBytes ?? ZERO_AHEAD_BYTES;
+    this.#metadata = found.metadata;
+    this.#segments = [...found.segments];
+    this.#sequence = found.tail.sequence;
+    this.#file = found.tail.file;
+    this.#atBytes = found.tail.atBytes;
+    this.#zeroedToBytes = zeroedToBytes;
+    this.#crc = found.tail.crc;
+    this.#durable = found.last;
+    this.#last = found.last;
+    this.#hardState = found.hardState;
+  }
+
+  get metadata(): WalMetadata {
+    return this.#metadata;
+  }
+
+  /** Last entry that `sync` has made durable (or the snapshot, if it is newer). */
+  get durable(): LogPosition {
+    return this.#durable;
+  }
+
+  /** Last entry appended. */
+  get last(): LogPosition {
+    return this.#last;
+  }
+
+  /** What the next `sync` has to write, at least. A caller syncs before it exceeds
+   * BUFFER_BYTES_MAX (write-buffer.ts). */
+  get queuedBytes(): number {
+    return this.#queue.queuedBytes;
+  }
+
+  get hasUnsynced(): boolean {
+    return !this.#queue.isEmpty || this.#hasNewHardState;
+  }
+
+  /** Names of the segments, oldest first. */
+  get segments(): readonly string[] {
+    return this.#segments.map(({ file }) => file);
+  }
+
+  /** Where `reserve` has made room. Another one after each `reserve`: do not keep it. */
+  get buffer(): Uint8Array {
+    return this.#queue.bytes;
+  }
+
+  /** Copies a batch into the write buffer. @throws LogFailedError */
+  append(batch: { readonly entries: readonly WalEntry[]; readonly hardState?: HardState }): void {
+    for (const { index, term, type, data } of batch.entries) {
+      const at = this.reserve(index, term, type, data.length);
+      this.#queue.bytes.set(data, at);
+    }
+    if (batch.hardState !== undefined) this.setHardState(batch.hardState);
+  }
+
+  /**
+   * Appends an entry whose data the caller copies in itself, once: `dataBytes` bytes of `wal.buffer` from
+   * the returned offset on. They must be there before the next call to the log.
+   *
+   * @param index follows the last one, or replaces it and all behind it
+   * @throws LogFailedError
+   */
+  reserve(index: number, term: number, type: number, dataBytes: number): number {
+    this.#assertUsable();
+    assert(index >= 1 && index <= this.#last.index + 1, "an entry leaves no gap");
+    this.#prepare();
+    const at = this.#queue.reserve(index, term, type, dataBytes);
+    this.#last = { index, term };
+    return at;
+  }
+
+  /** Only the newest of those set between two syncs is written. @throws LogFailedError */
+  setHardState(hardState: HardState): void {
+    this.#assertUsable();
+    this.#hardState = hardState;
+    this.#hasNewHardState = true;
+  }
+
+  /**
+   * Starts the log afresh behind a snapshot from another member, which must be durable already.
+   *
+   * @throws LogFailedError
+   */
+  installSnapshot(snapshot: LogPosition): void {
+    this.#assertUsable();
+    this.#prepare();
+    this.#queue.putSnapshotMark(snapshot);
+    this.#last = snapshot;
+  }
+
+  /**
+   * Makes all that was appended durable. One write and one fdatasync, except where a segment begins.
+   *
+   * @returns the last durable entry
+   * @throws LogFullError if there is no space: call again when there may be; LogFailedError: give up
+   */
+  sync(): LogPosition {
+    this.#assertUsable();
+    if (this.#hasNewHardState) this.#prepare();
+    this.#queue.seal(this.#hasNewHardState ? this.#hardState : undefined);
+    this.#hasNewHardState = false;
+    if (this.#queue.isEmpty) return this.#durable;
+    if (this.#cut !== undefined) this.#makeSegment(this.#cut);
+    const records = this.#queue.sealed;
+    const ahead = this.#zeroAheadBytes;
+    const plan = planBatch(this.#file, this.#atBytes, records, this.#zeroedToBytes, ahead);
+    this.#run(plan.write, true);
+    this.#run(plan.datasync, false);
+    this.#zeroedToBytes = plan.zeroedToBytes;
+    this.#atBytes += records.length;
+    this.#crc = this.#queue.crc;
+    this.#queue.clear();
+    this.#durable = this.#last;
+    return this.#durable;
+  }
+
+  /**
+   * Drops the oldest segments that no one needs: those whose entries all lie at or before `index`.
+   *
+   * @param index of the oldest snapshot that is kept
+   * @param maxWals segments to keep at least; 0 keeps all
+   * @returns the files dropped
+   * @throws LogFailedError
+   */
+  releaseBefore(index: number, maxWals: number): string[] {
+    this.#assertUsable();
+    if (maxWals === 0) return [];
+    let count = 0;
+    while (this.#segments.length - count > maxWals) {
+      const next = this.#segments[count + 1];
+      if (next === undefined || next.firstIndex > index + 1) break;
+      count++;
+    }
+    const dropped = this.#segments.slice(0, count).map(({ file }) => file);
+    for (const op of planPurge(dropped)) this.#run(op, false);
+    this.#segments = this.#segments.slice(count);
+    return dropped;
+  }
+
+  /** Closes the files. What is not synced is lost. */
+  close(): void {
+    this.#failure ??= new LogFailedError("it is closed");
+    this.#disk.close();
+  }
+
+  #recovery(found: Replay, snapshot: LogPosition): Recovery {
+    const { metadata, isTorn, repair } = found;
+    const reaches = this.#matches(found, snapshot);
+    if (!reaches) {
+      const { term, vote } = found.hardState;
+      const isOlder = term < snapshot.term;
+      this.installSnapshot(snapshot);
+      this.setHardState({
+        term: isOlder ? snapshot.term : term,
+        vote: isOlder ? 0n : vote,
+        commit: snapshot.index,
+      });
+      this.sync();
+    }
+    return {
+      metadata,
+      hardState: this.#hardState,
+      base: reaches ? found.base : snapshot,
+      entries: reaches ? found.entries : [],
+      isNew: false,
+      cutTail:
+        repair === undefined && !isTorn
+          ? undefined
+          : {
+              file: `${this.#disk.dir}/${found.tail.file}`,
+              atBytes: found.tail.atBytes,
+            },
+    };
+  }
+
+  /**
+   * False if the log ends before the snapshot or disagrees with it: the snapshot was made or received,
+   * and the machine stopped before the log had caught up. What a snapshot holds is committed, so it wins.
+   */
+  #matches(found: Replay, snapshot: LogPosition): boolean {
+    if (snapshot.index > found.last.index) return false;
+    if (snapshot.index === found.base.index) return snapshot.term === found.base.term;
+    const entry = found.entries[snapshot.index - found.base.index - 1];
+    assert(entry !== undefined && entry.index === snapshot.index, "the log reaches the snapshot");
+    return entry.term === snapshot.term;
+  }
+
+  /** Before the first record of a batch: decides which file it goes to. */
+  #prepare(): void {
+    if (!this.#queue.isEmpty) return;
+    if (this.#cut === undefined && this.#atBytes >= this.#segmentBytes) {
+      this.#cut = planSegment(
+        {
+          sequence: this.#sequence + 1,
+          firstIndex: this.#last.index + 1,
+          prevTerm: this.#last.term,
+          hardState: this.#hardState,
+          metadata: this.#metadata,
+          prevCrc: this.#crc,
+        },
+        this.#zeroAheadBytes,
+      );
+    }
+    if (this.#cut === undefined) this.#queue.begin(this.#atBytes, this.#crc);
+    else this.#queue.begin(SEGMENT_HEADER_BYTES, this.#cut.crc);
+  }
+
+  #makeSegment(cut: ReturnType<typeof planSegment>): void {
+    try {
+      for (const op of cut.ops) this.#disk.run(op);
+    } catch (error) {
+      if (!(error instanceof DiskError) || !error.isForSpace) throw this.#fail(error);
+      this.#discard(cut.temporary);
+      throw new LogFullError(error);
+    }
+    this.#disk.run({ op: "close", file: this.#file });
+    this.#file = cut.file;
+    this.#sequence++;
+    this.#segments.push({
+      file: cut.file,
+      firstIndex: parseFirstIndex(cut.file),
+    });
+    this.#atBytes = SEGMENT_HEADER_BYTES;
+    this.#crc = cut.crc;
+    this.#zeroedToBytes = cut.zeroedToBytes;
+    this.#cut = undefined;
+  }
+
+  /** Gives the space of a half-made segment back. A leftover does no harm, so failing to is no failure. */
+  #discard(temporary: string): void {
+    try {
+      this.#disk.run({ op: "unlink", file: temporary });
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+    }
+  }
+
+  #run(op: DiskOp, mayBeRetried: boolean): void {
+    try {
+      this.#disk.run(op);
+    } catch (error) {
+      if (mayBeRetried && error instanceof DiskError && error.isForSpace) {
+        throw new LogFullError(error);
+      }
+      throw this.#fail(error);
+    }
+  }
+
+  #fail(cause: unknown): LogFailedError {
+    this.#failure = new LogFailedError(cause);
+    return this.#failure;
+  }
+
+  #assertUsable(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
 }
 
 export interface WalOptions {
   readonly disk: Disk;
-  readonly directory: string;
-  /** A segment that reached this size is the last one's predecessor. */
+  /** For a log that is made now; one that exists keeps its own. */
+  readonly metadataIfNew: WalMetadata;
+  /** The snapshot the member starts from; none by default. */
+  readonly snapshot?: LogPosition;
+  /** Entries before the snapshot to return as well, for slow peers; 0 by default. */
+  readonly keepBeforeSnapshot?: number;
   readonly segmentBytes?: number;
+  readonly zeroAheadBytes?: number;
 }
 
-export interface Recovered {
-  readonly wal: Wal;
+/** What a member starts from. */
+export interface Recovery {
   readonly metadata: WalMetadata;
   readonly hardState: HardState;
-  /** Behind the index asked for, without a gap. */
-  readonly entries: Entry[];
-  readonly warnings: readonly string[];
+  /** What comes before `entries`: index and term. */
+  readonly base: LogPosition;
+  /** From `base.index + 1` on. */
+  readonly entries: readonly WalEntry[];
+  /** The log has just been made. */
+  readonly isNew: boolean;
+  /** Worth a warning: a write was under way when the machine stopped. It was never acknowledged. */
+  readonly cutTail: { readonly file: string; readonly atBytes: number } | undefined;
 }
 
+/** A segment is ended by the first batch that reaches it, so it may be larger by one buffer. */
+export const SEGMENT_BYTES = 64 * 2 ** 20;
 /**
- * The write-ahead log of one member: what it promised to remember. Appends collect in memory; `sync`
- * makes all of them durable with one write and one fdatasync.
- *
- * Failures. No space: the records of this batch are written again, the same bytes at the same place,
- * once there is some; that is safe because no fdatasync was asked for in between. Any other failure of
- * a write, and every failure of an fdatasync, ends this log: the kernel may have dropped what it could
- * not write and report the next fdatasync as a success.
+ * Zeros written in front of the records at a time. Measured on ext4 and NVMe, medians of four runs, with
+ * batches of 1 and of 16 entries: 6,700 and 5,400 batches a second without any, 9,300 and 8,800 with 256
+ * KiB, and 64 KiB to 4 MiB within the noise of that. The batch that carries them waits for them: p99 at
+ * 256 entries is 1.3 ms with 256 KiB, 3 ms with 1 MiB, 9 ms with 4 MiB.
  */
-export class Wal {
-  readonly #disk: Disk;
-  readonly #directory: string;
-  readonly #segmentBytes: number;
-  readonly #metadata: WalMetadata;
-  #file: DiskFile;
-  #segments: SegmentName[];
-  #atBytes: number;
-  #zeroedBytes: number;
-  #crc: number;
-  #lastIndex: number;
-  #hardState: HardState;
-  #buffer = Buffer.alloc(BUFFER_BYTES_MIN);
-  /** Sealed records, from 0. */
-  #sealedBytes = 0;
-  /** The crc that seeds the record behind the sealed ones. */
-  #sealedCrc: number;
-  /** Payload of the open record of entries, which begins at #sealedBytes. */
-  #openBytes = 0;
-  #isFailed = false;
+export const ZERO_AHEAD_BYTES = 256 * 1024;
+const NO_POSITION: LogPosition = { index: 0, term: 0 };
 
-  private constructor(
-    options: WalOptions,
-    metadata: WalMetadata,
-    place: {
-      file: DiskFile;
-      segments: SegmentName[];
-      atBytes: number;
-      zeroedBytes: number;
-      crc: number;
-      lastIndex: number;
-      hardState: HardState;
-    },
-  ) {
-    this.#disk = options.disk;
-    this.#directory = options.directory;
-    this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
-    this.#metadata = metadata;
-    this.#file = place.file;
-    this.#segments = place.segments;
-    this.#atBytes = place.atBytes;
-    this.#zeroedBytes = place.zeroedBytes;
-    this.#crc = place.crc;
-    this.#sealedCrc = place.crc;
-    this.#lastIndex = place.lastIndex;
-    this.#hardState = place.hardState;
-  }
-
-  /** Whether the directory holds a log, whole or not. */
-  static exists({ disk, directory }: WalOptions): boolean {
-    return disk.list(directory).some((file) => parseSegmentFile(file) !== undefined);
-  }
-
-  /** Starts a log behind `lastIndex`, which a snapshot covers, or 0. */
-  static create(options: WalOptions, metadata: WalMetadata, lastIndex: number): Wal {
-    const { disk, directory } = options;
-    const name = { file: segmentFile(0, lastIndex + 1), sequence: 0, firstIndex: lastIndex + 1 };
-    const file = makeSegment(disk, directory, name, 0, metadata);
-    return new Wal(options, metadata, {
-      file,
-      segments: [name],
-      atBytes: SEGMENT_HEAD_BYTES,
-      zeroedBytes: SEGMENT_HEAD_BYTES + ZEROS_AHEAD_BYTES,
-      crc: 0,
-      lastIndex,
-      hardState: { term: 0, vote: 0n, commit: 0 },
-    });
-  }
-
-  /**
-   * Reads the log behind `afterIndex` and makes ready to go on.
-   *
-   * @throws CorruptRecordError, LogGapError, DataDirError
-   */
-  static open(options: WalOptions, afterIndex: number): Recovered {
-    const { disk, directory } = options;
-    const warnings: string[] = [];
-    for (const file of disk.list(directory)) {
-      if (file.endsWith(".wal.tmp")) disk.remove(directory, file);
-      else if (file.endsWith(".wal") && parseSegmentFile(file) === undefined) {
-        throw new DataDirError(`Cannot use ${directory}: ${file} is no segment of a log of ringd`);
-      }
-    }
-    const segments = disk
-      .list(directory)
-      .map(parseSegmentFile)
-      .filter((name) => name !== undefined);
-    const content = readLog(segments, (file) => disk.read(directory, file), afterIndex);
-    const { end, head } = content;
-    const file = disk.open(directory, end.name.file);
-    if (content.hasTornTail) {
-      warnings.push(
-        `cut off the end of ${end.name.file} at byte ${end.atBytes}: writes that were never acknowledged`,
-      );
-    }
-    // Zeros behind the end, whether it was torn or not: there must be nothing a later end could meet.
-    const size = disk.read(directory, end.name.file).length;
-    const zeroedBytes = Math.max(size, end.atBytes + ZEROS_AHEAD_BYTES);
-    file.write(Buffer.alloc(zeroedBytes - end.atBytes), end.atBytes);
-    file.datasync();
-    const metadata = { memberId: head.memberId, clusterId: head.clusterId };
-    const wal = new Wal(options, metadata, {
-      file,
-      segments,
-      atBytes: end.atBytes,
-      zeroedBytes,
-      crc: end.crc,
-      lastIndex: afterIndex + content.entries.length,
-      hardState: content.hardState,
-    });
-    return { wal, metadata, hardState: content.hardState, entries: content.entries, warnings };
-  }
-
-  /** Index of the last entry appended, durable or not. */
-  get lastIndex(): number {
-    return this.#lastIndex;
-  }
-
-  get hasUnsynced(): boolean {
-    return this.#sealedBytes > 0 || this.#openBytes > 0;
-  }
-
-  /** Adds an entry, copying its data once. An index that was there voids that entry and all behind. */
-  appendEntry(
-    index: number,
-    term: number,
-    type: number,
-    data: Uint8Array,
-    dataAt: number,
-    dataBytes: number,
-  ): void {
-    assert(index <= this.#lastIndex + 1, "entries leave no gap");
-    assert(dataBytes <= PAYLOAD_BYTES_MAX - ENTRY_HEAD_BYTES, "an entry fits a record");
-    if (this.#openBytes > 0 && this.#openBytes + dataBytes > RECORD_BYTES) this.#sealEntries();
-    const at = this.#sealedBytes + RECORD_HEAD_BYTES + this.#openBytes;
-    this.#grow(at + recordBytes(ENTRY_HEAD_BYTES + dataBytes));
-    const buffer = this.#buffer;
-    buffer.writeDoubleLE(index, at);
-    buffer.writeDoubleLE(term, at + 8);
-    buffer.writeUInt32LE(type, at + 16);
-    buffer.writeUInt32LE(dataBytes, at + 20);
-    buffer.set(data.subarray(dataAt, dataAt + dataBytes), at + ENTRY_HEAD_BYTES);
-    this.#openBytes += ENTRY_HEAD_BYTES + dataBytes;
-    this.#lastIndex = index;
-  }
-
-  saveHardState(hardState: HardState): void {
-    if (this.#openBytes > 0) this.#sealEntries();
-    this.#hardState = hardState;
-    this.#writeHardState();
-  }
-
-  /**
-   * Makes everything appended durable.
-   *
-   * @throws LogFullError: call again when there is space
-   * @throws LogFailedError: this log takes no more
-   */
-  sync(): void {
-    if (this.#isFailed) throw new LogFailedError("The log failed before; restart the member.");
-    if (this.#openBytes > 0) this.#sealEntries();
-    if (this.#sealedBytes === 0) return;
-    this.#attempt("write to", () => {
-      const end = this.#atBytes + this.#sealedBytes;
-      let bytes = this.#sealedBytes;
-      if (end > this.#zeroedBytes) {
-        this.#grow(bytes + ZEROS_AHEAD_BYTES);
-        this.#buffer.fill(0, bytes, bytes + ZEROS_AHEAD_BYTES);
-        bytes += ZEROS_AHEAD_BYTES;
-      }
-      this.#file.write(this.#buffer.subarray(0, bytes), this.#atBytes);
-      this.#zeroedBytes = Math.max(this.#zeroedBytes, this.#atBytes + bytes);
-    });
-    this.#mustSucceed(() => this.#file.datasync());
-    this.#atBytes += this.#sealedBytes;
-    this.#sealedBytes = 0;
-    this.#crc = this.#sealedCrc;
-    if (this.#buffer.length > 2 * RECORD_BYTES) this.#buffer = Buffer.alloc(BUFFER_BYTES_MIN);
-  }
-
-  /** Whether the segment is full: `cut` before more is appended. */
-  get isSegmentFull(): boolean {
-    return this.#atBytes >= this.#segmentBytes;
-  }
-
-  /** Starts the next segment. @throws as sync does */
-  cut(): void {
-    assert(!this.hasUnsynced, "a segment is complete before the next one starts");
-    const last = this.#segments[this.#segments.length - 1];
-    assert(last !== undefined, "a log has a segment");
-    const sequence = last.sequence + 1;
-    const firstIndex = this.#lastIndex + 1;
-    const name = { file: segmentFile(sequence, firstIndex), sequence, firstIndex };
-    this.#attempt("add a segment to", () => {
-      const file = makeSegment(this.#disk, this.#directory, name, this.#crc, this.#metadata);
-      this.#file.close();
-      this.#file = file;
-    });
-    this.#segments.push(name);
-    this.#atBytes = SEGMENT_HEAD_BYTES;
-    this.#zeroedBytes = SEGMENT_HEAD_BYTES + ZEROS_AHEAD_BYTES;
-    this.#writeHardState(); // Recovery may begin with this segment.
-    this.sync();
-  }
-
-  /**
-   * Removes segments that hold nothing behind `index`, oldest first.
-   *
-   * @param segmentsMax how many to keep even so; 0 removes none
-   */
-  releaseBefore(index: number, segmentsMax: number): void {
-    if (segmentsMax === 0) return;
-    while (this.#segments.length > segmentsMax) {
-      const [first, second] = this.#segments;
-      if (first === undefined || second === undefined || second.firstIndex > index + 1) return;
-      this.#disk.remove(this.#directory, first.file);
-      this.#segments.shift();
-    }
-  }
-
-  close(): void {
-    this.#file.close();
-  }
-
-  #sealEntries(): void {
-    this.#sealedCrc = sealRecord(
-      this.#buffer,
-      this.#sealedBytes,
-      this.#openBytes,
-      RecordType.entries,
-      this.#sealedCrc,
-    );
-    this.#sealedBytes += recordBytes(this.#openBytes);
-    this.#openBytes = 0;
-  }
-
-  #writeHardState(): void {
-    const at = this.#sealedBytes;
-    this.#grow(at + recordBytes(HARD_STATE_BYTES));
-    const { term, commit, vote } = this.#hardState;
-    this.#buffer.writeDoubleLE(term, at + RECORD_HEAD_BYTES);
-    this.#buffer.writeDoubleLE(commit, at + RECORD_HEAD_BYTES + 8);
-    this.#buffer.writeBigUInt64LE(vote, at + RECORD_HEAD_BYTES + 16);
-    const { hardState } = RecordType;
-    this.#sealedCrc = sealRecord(this.#buffer, at, HARD_STATE_BYTES, hardState, this.#sealedCrc);
-    this.#sealedBytes += recordBytes(HARD_STATE_BYTES);
-  }
-
-  #grow(bytes: number): void {
-    if (bytes <= this.#buffer.length) return;
-    const grown = Buffer.alloc(2 * bytes);
-    this.#buffer.copy(grown);
-    this.#buffer = grown;
-  }
-
-  #attempt(what: string, action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") {
-        throw new LogFullError(`Cannot ${what} the log in ${this.#directory}: ${message}`);
-      }
-      this.#fail(message);
-    }
-  }
-
-  #mustSucceed(action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      this.#fail((error as Error).message);
-    }
-  }
-
-  #fail(message: string): never {
-    this.#isFailed = true;
-    throw new LogFailedError(`Cannot write to the log in ${this.#directory}: ${message}`);
-  }
+/** True if the directory holds a log: then its metadata count, not the flags. */
+export function hasLog(disk: Disk): boolean {
+  return disk.list().some((name) => parseSegmentName(name) !== undefined);
 }
 
-/** A segment appears under its name only when its head is durable. */
-function makeSegment(
-  disk: Disk,
-  directory: string,
-  name: SegmentName,
-  crcBefore: number,
-  metadata: WalMetadata,
-): DiskFile {
-  const temporary = `${name.file}.tmp`;
-  const file = disk.create(directory, temporary);
+/** A segment that was being made when the process ended. */
+function isLeftover(name: string): boolean {
+  return name.endsWith(`.wal${TEMPORARY_SUFFIX}`);
+}
+
+function parseFirstIndex(file: string): number {
+  const name = parseSegmentName(file);
+  assert(name !== undefined, "a segment has a segment's name");
+  return name.firstIndex;
+}
+
+function runOrFail(disk: Disk, ops: readonly DiskOp[]): void {
   try {
-    const bytes = Buffer.alloc(SEGMENT_HEAD_BYTES + ZEROS_AHEAD_BYTES);
-    writeSegmentHead(bytes, { ...name, ...metadata, crcBefore });
-    file.write(bytes, 0);
-    file.datasync();
-    disk.rename(directory, temporary, name.file);
-    disk.syncDirectory(directory);
-    return file;
+    for (const op of ops) disk.run(op);
   } catch (error) {
-    file.close();
-    throw error;
+    if (error instanceof DiskError && error.isForSpace) throw new LogFullError(error);
+    throw new LogFailedError(error);
   }
 }

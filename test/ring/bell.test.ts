@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Bell } from "#ringd/ring/bell.js";
 
 /**
  * The park and ring protocol as atomic steps of two threads. Each step of the model is one Atomics
@@ -74,4 +75,22 @@ test("no interleaving of publish, park and ring loses a wake-up", () => {
 
 test("the model finds the lost wake-up of a consumer that looks first and parks second", () => {
   assert.ok(lostWakeUps(consumerSteps(false)).lost > 0);
+});
+
+test("a promise that was pending through disarm() and rearm() resolves when rung", async () => {
+  const memory = Bell.create();
+  const owner = new Bell(memory);
+  const producer = new Bell(memory);
+  let work = 0;
+  const hasWork = () => work > 0;
+  const rung = owner.parkAsync(hasWork);
+  assert.ok(rung !== undefined);
+  owner.disarm();
+  assert.equal(producer.ring(), false, "an owner that is awake needs no ring");
+  work = 1;
+  assert.equal(owner.rearm(hasWork), false, "work that came meanwhile is seen");
+  work = 0;
+  assert.equal(owner.rearm(hasWork), true);
+  assert.equal(producer.ring(), true);
+  await rung;
 });

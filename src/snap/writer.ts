@@ -1,0 +1,169 @@
+import {
+  closeSync,
+  fdatasyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  unlinkSync,
+  writevSync,
+} from "node:fs";
+import { join } from "node:path";
+import { assert } from "../lib/assert.js";
+import { syncDirectory } from "../wal/disk.js";
+import { DiskError } from "../wal/errors.js";
+import {
+  BLOCK_DATA,
+  BLOCK_END,
+  BLOCK_METADATA,
+  type BlockKind,
+  encodeBlockHeader,
+  encodeEnd,
+  encodeSnapshotHeader,
+  parseSnapshotName,
+  type SnapshotId,
+  snapshotName,
+} from "./format.js";
+
+/** A snapshot that is being written; removed at the next start. */
+export const TEMPORARY_SUFFIX = ".snap.tmp";
+/**
+ * Flushed each time so much has been written. One flush of everything at the end would keep the disk, and
+ * with it the log's fdatasync, busy for as long as it takes.
+ */
+const FLUSH_BYTES = 4 * 2 ** 20;
+
+/**
+ * Writes one snapshot file. Blocks, so it belongs to a pool's thread.
+ *
+ *   new SnapshotWriter -> writeBlock ... -> finish | abort
+ *
+ * The file has its name only once all of it is durable. Any error leaves no more than a temporary file.
+ */
+export class SnapshotWriter {
+  readonly #dir: string;
+  readonly #name: string;
+  readonly #temporary: string;
+  #descriptor: number | undefined;
+  #crc: number;
+  #blockCount = 0;
+  #dataBytes = 0;
+  #fileBytes = 0;
+  #flushedBytes = 0;
+
+  /**
+   * @param dir exists
+   * @param options `metadata`: opaque, comes back from the reader; up to BLOCK_BYTES_MAX bytes
+   * @throws DiskError
+   */
+  constructor(dir: string, options: SnapshotId & { readonly metadata: Uint8Array }) {
+    this.#dir = dir;
+    this.#name = snapshotName(options);
+    this.#temporary = join(dir, this.#name.replace(/\.snap$/, TEMPORARY_SUFFIX));
+    const header = encodeSnapshotHeader(options);
+    this.#crc = header.crc;
+    this.#descriptor = this.#try("create", () => openSync(this.#temporary, "w", 0o600));
+    this.#write([header.bytes]);
+    this.#writeBlock(BLOCK_METADATA, options.metadata);
+  }
+
+  /** Size of the file so far. */
+  get fileBytes(): number {
+    return this.#fileBytes;
+  }
+
+  /** @param payload up to BLOCK_BYTES_MAX bytes; not kept. @throws DiskError */
+  writeBlock(payload: Uint8Array): void {
+    this.#writeBlock(BLOCK_DATA, payload);
+    this.#blockCount++;
+    this.#dataBytes += payload.length;
+  }
+
+  /** Makes the snapshot durable and gives it its name. @returns its path. @throws DiskError */
+  finish(): string {
+    this.#writeBlock(BLOCK_END, encodeEnd(this.#blockCount, this.#dataBytes));
+    this.#try("datasync", () => fdatasyncSync(this.#openDescriptor()));
+    this.#close();
+    const path = join(this.#dir, this.#name);
+    this.#try("rename", () => renameSync(this.#temporary, path));
+    this.#try("syncDirectory", () => syncDirectory(this.#dir));
+    return path;
+  }
+
+  /** Gives up, after an error too. Does nothing once finished. */
+  abort(): void {
+    if (this.#descriptor === undefined) return;
+    this.#close();
+    this.#try("unlink", () => unlinkSync(this.#temporary));
+  }
+
+  #writeBlock(kind: BlockKind, payload: Uint8Array): void {
+    const header = encodeBlockHeader(kind, payload, this.#crc);
+    this.#write([header.bytes, payload]);
+    this.#crc = header.crc;
+    if (this.#fileBytes - this.#flushedBytes < FLUSH_BYTES) return;
+    this.#try("datasync", () => fdatasyncSync(this.#openDescriptor()));
+    this.#flushedBytes = this.#fileBytes;
+  }
+
+  #write(chunks: readonly Uint8Array[]): void {
+    let rest = chunks.filter((chunk) => chunk.length > 0);
+    while (rest.length > 0) {
+      let wrote = this.#try("write", () => writevSync(this.#openDescriptor(), rest));
+      this.#fileBytes += wrote;
+      const left: Uint8Array[] = [];
+      for (const chunk of rest) {
+        const taken = Math.min(wrote, chunk.length);
+        wrote -= taken;
+        if (taken < chunk.length) left.push(chunk.subarray(taken));
+      }
+      rest = left;
+    }
+  }
+
+  #openDescriptor(): number {
+    assert(this.#descriptor !== undefined, "a snapshot is written before it is finished");
+    return this.#descriptor;
+  }
+
+  #close(): void {
+    if (this.#descriptor === undefined) return;
+    const descriptor = this.#descriptor;
+    this.#descriptor = undefined;
+    closeSync(descriptor);
+  }
+
+  #try<T>(call: string, action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      const errno = (error as NodeJS.ErrnoException).code;
+      if (errno === undefined) throw error;
+      throw new DiskError(call, this.#temporary, errno, error);
+    }
+  }
+}
+
+/** The snapshots of a directory, oldest first: by index, then term. */
+export function listSnapshots(dir: string): (SnapshotId & { readonly file: string })[] {
+  return readdirSync(dir)
+    .flatMap((file) => {
+      const id = parseSnapshotName(file);
+      return id === undefined ? [] : [{ ...id, file }];
+    })
+    .sort((a, b) => a.index - b.index || a.term - b.term);
+}
+
+/**
+ * Removes all but the newest snapshots.
+ *
+ * @param maxSnapshots how many to keep; 0 keeps all
+ * @returns the oldest that is kept: the log must reach back to it. undefined if there is none
+ */
+export function purge(dir: string, maxSnapshots: number): SnapshotId | undefined {
+  const found = listSnapshots(dir);
+  const surplus = maxSnapshots === 0 ? 0 : Math.max(0, found.length - maxSnapshots);
+  for (const { file } of found.slice(0, surplus)) unlinkSync(join(dir, file));
+  if (surplus > 0) syncDirectory(dir);
+  const oldest = found[surplus];
+  return oldest === undefined ? undefined : { term: oldest.term, index: oldest.index };
+}

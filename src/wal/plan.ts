@@ -1,0 +1,139 @@
+import { assert } from "../lib/assert.js";
+import { encodeSegmentHeader, type SegmentHeader, segmentName } from "./segment.js";
+
+/**
+ * What to do to the files, described first and carried out later, by disk.ts or by a simulated disk.
+ * The order of each list is where durability lives.
+ *
+ * Zeros are written ahead of the records rather than a whole segment of them at once. A file that grows
+ * needs its new size in the file system's journal at every datasync, a second write for each batch; a
+ * file with zeros ahead needs it once every `zeroAheadBytes`. The zeros go out in the same write as the
+ * batch that comes closest to their end.
+ *
+ * Why the torn-tail rule (record.ts) still holds at the end of the zeros: the rule asks that whatever
+ * has not been synced reads as zeros or is missing. Up to the last synced zeros that is so because zeros
+ * were written. Past them lies what the file system adds to a file: the size and the blocks of an
+ * extension become durable with the datasync of the batch that extends, and until then a crash leaves
+ * the old size, or the new one with blocks that read as zeros (no file system shows what was on the disk
+ * before), or some of the sectors that were written. All of that is "blank, missing or as written", and
+ * a record that reaches past the end of the file is torn by rule 3.
+ */
+export type DiskOp =
+  /** A new empty file, to be read and written; a leftover of that name is emptied. */
+  | { readonly op: "create"; readonly file: string }
+  | {
+      readonly op: "write";
+      readonly file: string;
+      readonly atBytes: number;
+      /** Written one behind the other in one call. */
+      readonly chunks: readonly Uint8Array[];
+    }
+  /** Everything above for this file is durable before anything below is done. */
+  | { readonly op: "datasync"; readonly file: string }
+  | { readonly op: "rename"; readonly from: string; readonly to: string }
+  | { readonly op: "unlink"; readonly file: string }
+  | { readonly op: "close"; readonly file: string }
+  | { readonly op: "syncDirectory" };
+
+/** A segment that is not yet one: removed at the next start. */
+export const TEMPORARY_SUFFIX = ".tmp";
+/** One zero page, larger than any step; never written to. */
+const ZERO_BYTES_MAX = 8 * 2 ** 20;
+let zeroPage = new Uint8Array(0);
+
+/** @returns a view of shared zeros: do not write to it */
+export function zeros(bytes: number): Uint8Array {
+  assert(bytes >= 0 && bytes <= ZERO_BYTES_MAX, "zeros are written in steps of 8 MiB at most");
+  if (zeroPage.length < bytes) zeroPage = new Uint8Array(bytes);
+  return zeroPage.subarray(0, bytes);
+}
+
+/**
+ * A new segment: whole and durable under a temporary name, then named, then its name durable. Only then
+ * may a record go into it. Any of it may fail and be tried again from the start: no record is involved.
+ */
+export function planSegment(
+  header: SegmentHeader,
+  zeroAheadBytes: number,
+): {
+  ops: DiskOp[];
+  file: string;
+  crc: number;
+  zeroedToBytes: number;
+  temporary: string;
+} {
+  const file = segmentName(header.sequence, header.firstIndex);
+  const temporary = file + TEMPORARY_SUFFIX;
+  const { bytes, crc } = encodeSegmentHeader(header);
+  const ops: DiskOp[] = [
+    { op: "create", file: temporary },
+    {
+      op: "write",
+      file: temporary,
+      atBytes: 0,
+      chunks: [bytes, zeros(zeroAheadBytes)],
+    },
+    { op: "datasync", file: temporary },
+    { op: "rename", from: temporary, to: file },
+    { op: "syncDirectory" },
+  ];
+  return {
+    ops,
+    file,
+    crc,
+    zeroedToBytes: bytes.length + zeroAheadBytes,
+    temporary,
+  };
+}
+
+/**
+ * The records of a batch, in one write.
+ *
+ * @param zeroedToBytes how far the file is known to hold durable zeros behind `atBytes`
+ * @returns also how far it holds them once `write` and `datasync` are done
+ */
+export function planBatch(
+  file: string,
+  atBytes: number,
+  records: Uint8Array,
+  zeroedToBytes: number,
+  zeroAheadBytes: number,
+): { write: DiskOp; datasync: DiskOp; zeroedToBytes: number } {
+  const end = atBytes + records.length;
+  const chunks = [records];
+  let zeroedTo = zeroedToBytes;
+  if (end > zeroedToBytes) {
+    chunks.push(zeros(zeroAheadBytes));
+    zeroedTo = end + zeroAheadBytes;
+  }
+  return {
+    write: { op: "write", file, atBytes, chunks },
+    datasync: { op: "datasync", file },
+    zeroedToBytes: zeroedTo,
+  };
+}
+
+/**
+ * Drops segments, oldest first. The directory is synced after each, for a crash may undo or keep unsynced
+ * removals in any combination, and a gap in the middle of the log is refused as a lost file.
+ */
+export function planPurge(filesOldestFirst: readonly string[]): DiskOp[] {
+  return filesOldestFirst.flatMap((file): DiskOp[] => [
+    { op: "unlink", file },
+    { op: "syncDirectory" },
+  ]);
+}
+
+/**
+ * Zeros what a crash left behind the last record, so that no later record can join up with it. A crash
+ * in the middle of this leaves less of it, and the next start does it again.
+ */
+export function planRepair(file: string, fromBytes: number, toBytes: number): DiskOp[] {
+  const ops: DiskOp[] = [];
+  for (let at = fromBytes; at < toBytes; at += ZERO_BYTES_MAX) {
+    const bytes = Math.min(ZERO_BYTES_MAX, toBytes - at);
+    ops.push({ op: "write", file, atBytes: at, chunks: [zeros(bytes)] });
+  }
+  ops.push({ op: "datasync", file });
+  return ops;
+}

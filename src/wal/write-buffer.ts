@@ -1,0 +1,162 @@
+import { assert } from "../lib/assert.js";
+import {
+  BATCH_HEADER_BYTES,
+  ENTRY_HEADER_BYTES,
+  HARD_STATE_BYTES,
+  type LogPosition,
+  SNAPSHOT_MARK_BYTES,
+  writeBatchHeader,
+  writeEntryHeader,
+  writeHardState,
+  writeSnapshotMark,
+} from "./batch.js";
+import { ENTRY_BYTES_MAX, type HardState } from "./entry.js";
+import {
+  alignRecord,
+  RECORD_ALIGN_BYTES,
+  RECORD_BATCH,
+  RECORD_HEADER_BYTES,
+  RECORD_SNAPSHOT,
+  type RecordType,
+  sealRecord,
+} from "./record.js";
+
+/**
+ * Records in the making, in the form they will have on disk: sealed ones, then perhaps one that is open
+ * and takes the entries that follow one another.
+ *
+ *   | sealed record | sealed record | open: header to come, entry, entry ... |  room  |
+ *   0                               ^ sealedBytes
+ *
+ * A sealed record is never changed. Entries are copied once: into here.
+ */
+export class WriteBuffer {
+  #bytes = new Uint8Array(BYTES_MIN);
+  #view = new DataView(this.#bytes.buffer);
+  #sealedBytes = 0;
+  #crc = 0;
+  /** Where the buffer's first byte goes in its file: decides where the records' sectors begin. */
+  #fileAtBytes = 0;
+  /** Length of the open record's payload so far; 0 if none is open. */
+  #openBytes = 0;
+  #openFirstIndex = 0;
+  #openCount = 0;
+
+  /** All of the buffer. Another one after each `reserve`: do not keep it. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  get isEmpty(): boolean {
+    return this.queuedBytes === 0;
+  }
+
+  /** Sealed or not. */
+  get queuedBytes(): number {
+    return this.#sealedBytes + this.#openBytes;
+  }
+
+  /** What is to be written; ends on a record's end. Valid until the next change. */
+  get sealed(): Uint8Array {
+    assert(this.#openBytes === 0, "records are sealed before they are written");
+    return this.#bytes.subarray(0, this.#sealedBytes);
+  }
+
+  /** Of the last sealed record: the seed of what comes after this buffer. */
+  get crc(): number {
+    return this.#crc;
+  }
+
+  /** Before anything is put into an empty buffer: where it will go, and the crc of what is before it. */
+  begin(fileAtBytes: number, crcBefore: number): void {
+    assert(this.isEmpty, "a buffer begins empty");
+    this.#fileAtBytes = fileAtBytes;
+    this.#crc = crcBefore;
+  }
+
+  /** Makes room for an entry. @returns offset in `bytes` where its data go */
+  reserve(index: number, term: number, type: number, dataBytes: number): number {
+    assert(type >= 0 && type <= 0xff, "an entry's type is a u8");
+    assert(dataBytes >= 0 && dataBytes <= ENTRY_BYTES_MAX, "an entry's data is within limits");
+    const need = ENTRY_HEADER_BYTES + dataBytes;
+    if (this.#openBytes > 0) {
+      const follows = index === this.#openFirstIndex + this.#openCount;
+      if (!follows || this.#openBytes + need > RECORD_BYTES_TARGET) this.seal(undefined);
+    }
+    if (this.#openBytes === 0) this.#open(index);
+    const at = this.#sealedBytes + RECORD_HEADER_BYTES + this.#openBytes;
+    this.#makeRoom(at + need);
+    writeEntryHeader(this.#view, at, term, type, dataBytes);
+    this.#openBytes += need;
+    this.#openCount++;
+    return at + ENTRY_HEADER_BYTES;
+  }
+
+  /** Seals what is open, with the hard state if one is given, in a record of its own if need be. */
+  seal(hardState: HardState | undefined): void {
+    if (this.#openBytes === 0) {
+      if (hardState === undefined) return;
+      this.#open(0);
+    }
+    const payloadAt = this.#sealedBytes + RECORD_HEADER_BYTES;
+    const has = hardState !== undefined;
+    writeBatchHeader(this.#view, payloadAt, this.#openFirstIndex, this.#openCount, has);
+    if (hardState !== undefined) {
+      writeHardState(this.#view, payloadAt + this.#openBytes, hardState);
+      this.#openBytes += HARD_STATE_BYTES;
+    }
+    this.#sealPayload(RECORD_BATCH, this.#openBytes);
+    this.#openBytes = 0;
+  }
+
+  putSnapshotMark(mark: LogPosition): void {
+    this.seal(undefined);
+    this.#makeRoom(this.#sealedBytes + RECORD_HEADER_BYTES + SNAPSHOT_MARK_BYTES);
+    writeSnapshotMark(this.#view, this.#sealedBytes + RECORD_HEADER_BYTES, mark);
+    this.#sealPayload(RECORD_SNAPSHOT, SNAPSHOT_MARK_BYTES);
+  }
+
+  /** What was sealed is durable. */
+  clear(): void {
+    assert(this.#openBytes === 0, "what is cleared has been written");
+    this.#sealedBytes = 0;
+    if (this.#bytes.length > BYTES_KEPT) this.#replace(BYTES_MIN);
+  }
+
+  #open(firstIndex: number): void {
+    this.#makeRoom(this.#sealedBytes + RECORD_HEADER_BYTES + BATCH_HEADER_BYTES);
+    this.#openBytes = BATCH_HEADER_BYTES;
+    this.#openFirstIndex = firstIndex;
+    this.#openCount = 0;
+  }
+
+  #sealPayload(type: RecordType, payloadBytes: number): void {
+    const at = this.#sealedBytes;
+    const fileAt = this.#fileAtBytes + at;
+    this.#crc = sealRecord(this.#bytes, at, type, payloadBytes, fileAt, this.#crc);
+    this.#sealedBytes = alignRecord(at + RECORD_HEADER_BYTES + payloadBytes);
+  }
+
+  /** @param end of what is to be put in; there is room behind it for the record to be sealed */
+  #makeRoom(end: number): void {
+    const bytes = end + HARD_STATE_BYTES + RECORD_ALIGN_BYTES;
+    if (bytes <= this.#bytes.length) return;
+    assert(bytes <= BUFFER_BYTES_MAX, "the caller syncs before the write buffer is full");
+    const old = this.#bytes;
+    this.#replace(Math.min(BUFFER_BYTES_MAX, 2 ** Math.ceil(Math.log2(bytes))));
+    this.#bytes.set(old);
+  }
+
+  #replace(bytes: number): void {
+    this.#bytes = new Uint8Array(bytes);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+}
+
+/** Appends beyond this are a mistake of the caller, who must sync first. */
+export const BUFFER_BYTES_MAX = 64 * 2 ** 20;
+/** A batch is split over records from here on: what one checksum covers stays in the cache. */
+const RECORD_BYTES_TARGET = 2 ** 20;
+const BYTES_MIN = 2 ** 20;
+/** A larger buffer is given back after use. */
+const BYTES_KEPT = 8 * 2 ** 20;

@@ -1,0 +1,159 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { Prng } from "#ringd/lib/prng.js";
+import { BLOCK_BYTES_MAX, snapshotName } from "#ringd/snap/format.js";
+import { openNewestSnapshot } from "#ringd/snap/reader.js";
+import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
+import { crc32c } from "#ringd/wal/crc32c.js";
+import { CorruptSnapshotError, DiskError, ForeignDataDirError } from "#ringd/wal/errors.js";
+
+const METADATA = new TextEncoder().encode('{"clusterId":"7e27652122e8b2ae"}');
+
+function tempDir(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-snap-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  return dir;
+}
+
+function write(dir: string, index: number, blocks: readonly Uint8Array[], term = 1): string {
+  const writer = new SnapshotWriter(dir, { term, index, metadata: METADATA });
+  for (const block of blocks) writer.writeBlock(block);
+  return writer.finish();
+}
+
+/** All of the newest snapshot. */
+function readAll(dir: string) {
+  const reader = openNewestSnapshot(dir);
+  assert(reader !== undefined);
+  try {
+    const blocks: Uint8Array[] = [];
+    for (let block = reader.next(); block !== undefined; block = reader.next()) blocks.push(block);
+    return { term: reader.term, index: reader.index, metadata: reader.metadata, blocks };
+  } finally {
+    reader.close();
+  }
+}
+
+test("blocks and metadata come back from the newest snapshot", (t) => {
+  const dir = tempDir(t);
+  assert.equal(openNewestSnapshot(dir), undefined);
+  const prng = new Prng(3);
+  const blocks = [0, 1, 5000, 3_000_000].map((size) =>
+    Uint8Array.from({ length: size }, () => prng.uint32()),
+  );
+  write(dir, 90, [new Uint8Array(9)], 3);
+  const path = write(dir, 100, blocks, 2);
+  assert.equal(path, join(dir, "0000000000000002-0000000000000064.snap"));
+  assert.deepEqual(readAll(dir), { term: 2, index: 100, metadata: METADATA, blocks });
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.equal(readdirSync(dir).length, 2);
+});
+
+test("a snapshot of many blocks is flushed on the way and comes back", (t) => {
+  const dir = tempDir(t);
+  const blocks = Array.from({ length: 40 }, (_, i) => new Uint8Array(300_000).fill(i));
+  write(dir, 1, blocks);
+  assert.deepEqual(readAll(dir).blocks, blocks);
+});
+
+test("every flipped bit is refused, with file and offset", (t) => {
+  const dir = tempDir(t);
+  const path = write(dir, 7, [new Uint8Array(40), new Uint8Array(0), new Uint8Array(30).fill(1)]);
+  const bytes = readFileSync(path);
+  for (let bit = 0; bit < 8 * bytes.length; bit++) {
+    const at = bit >>> 3;
+    const broken = Buffer.from(bytes);
+    broken[at] = (broken[at] as number) ^ (1 << (bit & 7));
+    writeFileSync(path, broken);
+    assert.throws(
+      () => readAll(dir),
+      (error: Error) => {
+        assert(error instanceof CorruptSnapshotError, `bit ${bit}: ${error}`);
+        assert(error.file === path && error.atBytes <= at, error.message);
+        return true;
+      },
+    );
+  }
+});
+
+test("a truncated snapshot, or one with bytes behind its end, is refused", (t) => {
+  const dir = tempDir(t);
+  const path = write(dir, 7, [new Uint8Array(40), new Uint8Array(30).fill(1)]);
+  const bytes = readFileSync(path);
+  for (let length = 0; length < bytes.length; length++) {
+    writeFileSync(path, bytes.subarray(0, length));
+    assert.throws(() => readAll(dir), CorruptSnapshotError, `${length} bytes`);
+  }
+  writeFileSync(path, Buffer.concat([bytes, Buffer.alloc(1)]));
+  assert.throws(() => readAll(dir), CorruptSnapshotError);
+});
+
+test("a damaged newest snapshot is refused though an older one is sound, until it is moved away", (t) => {
+  const dir = tempDir(t);
+  write(dir, 5, [new Uint8Array(5)]);
+  const path = write(dir, 7, [new Uint8Array(7)]);
+  writeFileSync(path, readFileSync(path).subarray(0, 60));
+  assert.throws(() => readAll(dir), CorruptSnapshotError);
+  rmSync(path);
+  assert.equal(readAll(dir).index, 5);
+});
+
+test("a snapshot under another's name, and one of a newer format, are refused", (t) => {
+  const dir = tempDir(t);
+  const path = write(dir, 7, []);
+  const bytes = readFileSync(path);
+  writeFileSync(join(dir, snapshotName({ term: 1, index: 8 })), bytes);
+  assert.throws(() => readAll(dir), /name and header differ/);
+  rmSync(join(dir, snapshotName({ term: 1, index: 8 })));
+  bytes[8] = 2;
+  bytes.writeUInt32LE(crc32c(bytes.subarray(0, 44), 0), 44);
+  writeFileSync(path, bytes);
+  assert.throws(() => readAll(dir), ForeignDataDirError);
+});
+
+test("an unfinished snapshot is never seen, and removed at the next start", (t) => {
+  const dir = tempDir(t);
+  write(dir, 5, []);
+  const writer = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
+  writer.writeBlock(new Uint8Array(100));
+  assert.equal(readdirSync(dir).length, 2);
+  assert.equal(readAll(dir).index, 5);
+  assert.equal(readdirSync(dir).length, 1);
+});
+
+test("abort() leaves nothing behind, and does nothing to a finished snapshot", (t) => {
+  const dir = tempDir(t);
+  const writer = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
+  writer.abort();
+  writer.abort();
+  assert.deepEqual(readdirSync(dir), []);
+  const other = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
+  other.finish();
+  other.abort();
+  assert.equal(readAll(dir).index, 9);
+});
+
+test("a block beyond the limit is our mistake, a missing directory the world's", (t) => {
+  const dir = tempDir(t);
+  const writer = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
+  assert.throws(() => writer.writeBlock(new Uint8Array(BLOCK_BYTES_MAX + 1)), /Broken invariant/);
+  writer.abort();
+  assert.throws(() => write(join(dir, "missing"), 1, []), DiskError);
+});
+
+test("purge() keeps the newest and tells the oldest of those", (t) => {
+  const dir = tempDir(t);
+  assert.equal(purge(dir, 5), undefined);
+  // Terms grow with indexes but for a name made up here; the index decides.
+  for (const index of [10, 300, 20, 4000]) write(dir, index, [], index === 20 ? 9 : 1);
+  assert.deepEqual(purge(dir, 0), { term: 1, index: 10 });
+  assert.deepEqual(purge(dir, 3), { term: 9, index: 20 });
+  assert.deepEqual(purge(dir, 2), { term: 1, index: 300 });
+  assert.deepEqual(
+    listSnapshots(dir).map(({ index }) => index),
+    [300, 4000],
+  );
+});

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { crc32c } from "#ringd/wal/crc32c.js";
+import { dataDirKind, openDataDir } from "#ringd/wal/data-dir.js";
+import { FileDisk } from "#ringd/wal/disk.js";
+import { DataDirAccessError, ForeignDataDirError } from "#ringd/wal/errors.js";
+import { hasLog, Wal } from "#ringd/wal/wal.js";
+
+function tempDir(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-data-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  return join(dir, "data");
+}
+
+test("a new directory gets member/wal and member/snap, for its owner only", (t) => {
+  const dir = tempDir(t);
+  assert.equal(dataDirKind(dir), "empty");
+  const { walDir, snapDir } = openDataDir(dir);
+  assert.equal(walDir, join(dir, "member", "wal"));
+  assert.equal(snapDir, join(dir, "member", "snap"));
+  for (const path of [dir, walDir, snapDir]) assert.equal(statSync(path).mode & 0o777, 0o700);
+  assert.deepEqual(openDataDir(dir), { dir, walDir, snapDir });
+  assert.equal(dataDirKind(dir), "member");
+});
+
+test("the log may live elsewhere", (t) => {
+  const dir = tempDir(t);
+  const walDir = join(dir, "..", "log", "here");
+  assert.equal(openDataDir(dir, walDir).walDir, walDir);
+  assert(existsSync(walDir) && !existsSync(join(dir, "member", "wal")));
+});
+
+test("a directory of etcd is refused and left as it is", (t) => {
+  const dir = tempDir(t);
+  const walDir = join(dir, "member", "wal");
+  mkdirSync(walDir, { recursive: true });
+  // The beginning of a log that etcd 3.4 wrote.
+  const start = Buffer.from("0400000000000084080410000000000014000000000000848", "hex");
+  writeFileSync(join(walDir, `${"0".repeat(16)}-${"0".repeat(16)}.wal`), start);
+  assert.throws(() => openDataDir(dir), ForeignDataDirError);
+  assert.throws(() => openDataDir(dir), /written by etcd/);
+  assert.deepEqual(readdirSync(join(dir, "member")), ["wal"]);
+});
+
+test("a directory of etcd 3 is known by its database too", (t) => {
+  const dir = tempDir(t);
+  mkdirSync(join(dir, "member", "snap"), { recursive: true });
+  writeFileSync(join(dir, "member", "snap", "db"), "");
+  assert.throws(() => openDataDir(dir), /written by etcd/);
+  assert(!existsSync(join(dir, "member", "wal")));
+});
+
+test("a newer format is refused and left as it is", (t) => {
+  const dir = tempDir(t);
+  const { walDir } = openDataDir(dir);
+  const disk = new FileDisk(walDir);
+  assert.equal(hasLog(disk), false);
+  const { wal } = Wal.open({ disk, metadataIfNew: { memberId: 1n, clusterId: 2n } });
+  wal.close();
+  assert.equal(hasLog(disk), true);
+  const [file] = wal.segments;
+  const bytes = disk.read(file as string);
+  bytes[8] = 9;
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(
+    508,
+    crc32c(bytes.subarray(0, 508), 0),
+    true,
+  );
+  writeFileSync(join(walDir, file as string), bytes);
+  assert.throws(() => openDataDir(dir), /newer ringd \(format version 9\)/);
+  assert.deepEqual(disk.read(file as string), bytes);
+});
+
+test("a directory that is both a member's and a proxy's is refused, a proxy's is no member's", (t) => {
+  const dir = tempDir(t);
+  mkdirSync(join(dir, "proxy"), { recursive: true });
+  assert.equal(dataDirKind(dir), "proxy");
+  assert.throws(() => openDataDir(dir), ForeignDataDirError);
+  mkdirSync(join(dir, "member"));
+  assert.throws(() => dataDirKind(dir), /both member\/ and proxy\//);
+});
+
+test("a path that is not a directory is one clear error", (t) => {
+  const dir = tempDir(t);
+  writeFileSync(dir, "a file");
+  assert.throws(() => openDataDir(dir), DataDirAccessError);
+});

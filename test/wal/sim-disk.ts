@@ -1,0 +1,207 @@
+import { unreachable } from "#ringd/lib/assert.js";
+import type { Prng } from "#ringd/lib/prng.js";
+import type { Disk } from "#ringd/wal/disk.js";
+import { DiskError } from "#ringd/wal/errors.js";
+import type { DiskOp } from "#ringd/wal/plan.js";
+
+const SECTOR_BYTES = 512;
+const PAGE_BYTES = 4096;
+
+/** The power went: thrown out of the middle of whatever the log was doing. */
+export class PowerLost extends Error {}
+
+/** A file: what a reader sees now, and what of it is durable. */
+class SimFile {
+  bytes = new Uint8Array(0);
+  size = 0;
+  durableSize = 0;
+  /** Sectors written since the last sync, as they were before. */
+  readonly before = new Map<number, Uint8Array>();
+
+  write(chunk: Uint8Array, at: number): void {
+    const end = at + chunk.length;
+    if (end > this.bytes.length) {
+      const grown = new Uint8Array(Math.max(2 * this.bytes.length, end + SECTOR_BYTES));
+      grown.set(this.bytes);
+      this.bytes = grown;
+    }
+    for (let s = Math.floor(at / SECTOR_BYTES); s * SECTOR_BYTES < end; s++) {
+      if (this.before.has(s)) continue;
+      this.before.set(s, this.bytes.slice(s * SECTOR_BYTES, (s + 1) * SECTOR_BYTES));
+    }
+    this.bytes.set(chunk, at);
+    this.size = Math.max(this.size, end);
+  }
+
+  datasync(): void {
+    this.before.clear();
+    this.durableSize = this.size;
+  }
+
+  /** @param keepOneIn one unsynced sector in so many survives; 0: none */
+  powerCut(prng: Prng, keepOneIn: number): void {
+    for (const [s, old] of this.before) {
+      if (keepOneIn > 0 && prng.oneIn(keepOneIn)) continue;
+      this.bytes.fill(0, s * SECTOR_BYTES, (s + 1) * SECTOR_BYTES);
+      this.bytes.set(old, s * SECTOR_BYTES);
+    }
+    if (prng.oneIn(2)) {
+      this.size = this.durableSize;
+      this.bytes.fill(0, this.size);
+    }
+    this.datasync();
+  }
+}
+
+type Pending =
+  | { kind: "set"; name: string; file: SimFile }
+  | { kind: "rename"; from: string; to: string; file: SimFile }
+  | { kind: "delete"; name: string };
+
+/**
+ * A disk that keeps apart what was written and what is durable, by sectors of 512 bytes, and fails when
+ * told to. Everything random is drawn from the caller's generator.
+ */
+export class SimDisk implements Disk {
+  readonly dir = "/sim";
+  /** Bytes of all files together; a write past it takes whole pages until it is full, then ENOSPC. */
+  capacityBytes = Number.POSITIVE_INFINITY;
+  /** Called before each step; throw (a DiskError, PowerLost) to make it fail. */
+  before: (op: DiskOp) => void = () => {};
+  /** Steps done, for asserting what costs what. */
+  readonly steps: DiskOp["op"][] = [];
+  #names = new Map<string, SimFile>();
+  #durableNames = new Map<string, SimFile>();
+  #pending: Pending[] = [];
+
+  get usedBytes(): number {
+    let used = 0;
+    for (const { size } of this.#names.values()) used += size;
+    return used;
+  }
+
+  list(): string[] {
+    return [...this.#names.keys()];
+  }
+
+  read(file: string): Uint8Array {
+    const { bytes, size } = this.#file(file);
+    return bytes.slice(0, size);
+  }
+
+  run(op: DiskOp): void {
+    this.before(op);
+    this.steps.push(op.op);
+    switch (op.op) {
+      case "create":
+        this.#change({ kind: "set", name: op.file, file: new SimFile() });
+        break;
+      case "write":
+        this.#write(this.#file(op.file), op.chunks, op.atBytes, op.file);
+        break;
+      case "datasync":
+        this.#file(op.file).datasync();
+        break;
+      case "rename":
+        this.#change({
+          kind: "rename",
+          from: op.from,
+          to: op.to,
+          file: this.#file(op.from),
+        });
+        break;
+      case "unlink":
+        this.#file(op.file);
+        this.#change({ kind: "delete", name: op.file });
+        break;
+      case "close":
+        break;
+      case "syncDirectory":
+        this.#durableNames = new Map(this.#names);
+        this.#pending = [];
+        break;
+      default:
+        unreachable(op);
+    }
+  }
+
+  close(): void {}
+
+  /** Unsynced sectors survive or not, in any order; unsynced names, renames and removals too. */
+  powerCut(prng: Prng): void {
+    const keepOneIn = prng.pick([0, 1, 2, 2, 5]);
+    const files = new Set([...this.#names.values(), ...this.#durableNames.values()]);
+    for (const file of files) file.powerCut(prng, keepOneIn);
+    this.#names = new Map(this.#durableNames);
+    for (const change of this.#pending) if (prng.oneIn(2)) apply(this.#names, change);
+    this.#durableNames = new Map(this.#names);
+    this.#pending = [];
+    this.before = () => {};
+  }
+
+  /** Puts a file there as it is, durable. */
+  plant(name: string, bytes: Uint8Array): void {
+    const file = new SimFile();
+    file.write(bytes, 0);
+    file.datasync();
+    this.#names.set(name, file);
+    this.#durableNames.set(name, file);
+  }
+
+  remove(name: string): void {
+    this.#names.delete(name);
+    this.#durableNames.delete(name);
+  }
+
+  truncate(name: string, bytes: number): void {
+    this.plant(name, this.read(name).slice(0, bytes));
+  }
+
+  flipBit(name: string, atBytes: number, bit: number): void {
+    const bytes = this.read(name);
+    bytes[atBytes] = (bytes[atBytes] as number) ^ (1 << bit);
+    this.plant(name, bytes);
+  }
+
+  #write(file: SimFile, chunks: readonly Uint8Array[], atBytes: number, name: string): void {
+    const room = this.capacityBytes - this.usedBytes + file.size - atBytes;
+    const all = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    let left = all <= room ? all : Math.max(0, Math.floor(room / PAGE_BYTES) * PAGE_BYTES);
+    let at = atBytes;
+    for (const chunk of chunks) {
+      const part = chunk.subarray(0, left);
+      file.write(part, at);
+      at += part.length;
+      left -= part.length;
+    }
+    if (all > room) throw new DiskError("write", name, "ENOSPC");
+  }
+
+  #change(change: Pending): void {
+    this.#pending.push(change);
+    apply(this.#names, change);
+  }
+
+  #file(name: string): SimFile {
+    const file = this.#names.get(name);
+    if (file === undefined) throw new DiskError("open", name, "ENOENT");
+    return file;
+  }
+}
+
+function apply(names: Map<string, SimFile>, change: Pending): void {
+  switch (change.kind) {
+    case "set":
+      names.set(change.name, change.file);
+      break;
+    case "rename":
+      names.delete(change.from);
+      names.set(change.to, change.file);
+      break;
+    case "delete":
+      names.delete(change.name);
+      break;
+    default:
+      unreachable(change);
+  }
+}

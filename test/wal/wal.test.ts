@@ -1,0 +1,445 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { LogPosition } from "#ringd/wal/batch.js";
+import { crc32c } from "#ringd/wal/crc32c.js";
+import { FileDisk } from "#ringd/wal/disk.js";
+import { ENTRY_BYTES_MAX, type WalEntry } from "#ringd/wal/entry.js";
+import {
+  CorruptRecordError,
+  DiskError,
+  ForeignDataDirError,
+  LogFailedError,
+  LogFullError,
+  LogGapError,
+} from "#ringd/wal/errors.js";
+import type { DiskOp } from "#ringd/wal/plan.js";
+import { type Recovery, Wal, type WalOptions } from "#ringd/wal/wal.js";
+import { SimDisk } from "./sim-disk.js";
+
+const METADATA = { memberId: 0x8e9e_05c5_2164_694dn, clusterId: 0xcdf8_181e_3227_8f57n };
+const SMALL = { metadataIfNew: METADATA, segmentBytes: 4096, zeroAheadBytes: 1024 };
+
+function entry(index: number, term = 1, data = new Uint8Array(100).fill(index)): WalEntry {
+  return { index, term, type: 0, data };
+}
+
+function fill(wal: Wal, from: number, to: number, term = 1): void {
+  for (let index = from; index <= to; index++) {
+    wal.append({ entries: [entry(index, term)] });
+    wal.sync();
+  }
+}
+
+function open(disk: SimDisk | FileDisk, more: Partial<WalOptions> = {}) {
+  return Wal.open({ disk, ...SMALL, ...more });
+}
+
+function indexes(recovery: Recovery): number[] {
+  return recovery.entries.map(({ index }) => index);
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}
+
+/** Fails every step of a kind, from now on. */
+function failOn(op: DiskOp["op"], errno: string): (step: DiskOp) => void {
+  return (step) => {
+    if (step.op === op) throw new DiskError(op, "file", errno);
+  };
+}
+
+test("entries, the hard state and the metadata come back from real files", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-wal-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const first = open(new FileDisk(dir));
+  assert.equal(first.recovery.isNew, true);
+  fill(first.wal, 1, 60);
+  first.wal.append({ entries: [], hardState: { term: 3, vote: 2n ** 64n - 1n, commit: 59 } });
+  assert.deepEqual(first.wal.sync(), { index: 60, term: 1 });
+  assert(first.wal.segments.length > 1, "it takes more than one segment");
+  first.wal.close();
+
+  const { wal, recovery } = open(new FileDisk(dir), {
+    metadataIfNew: { memberId: 1n, clusterId: 1n },
+  });
+  assert.equal(recovery.isNew, false);
+  assert.deepEqual(recovery.metadata, METADATA);
+  assert.deepEqual(recovery.hardState, { term: 3, vote: 2n ** 64n - 1n, commit: 59 });
+  assert.deepEqual(indexes(recovery), range(1, 60));
+  for (const { index, data } of recovery.entries) {
+    assert.deepEqual(new Uint8Array(data), entry(index).data);
+  }
+  fill(wal, 61, 62);
+  wal.close();
+  assert.deepEqual(indexes(open(new FileDisk(dir)).recovery), range(1, 62));
+  assert.equal(statSync(join(dir, wal.segments[0] as string)).mode & 0o777, 0o600);
+});
+
+test("a batch is one write and one fdatasync", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk, { segmentBytes: 1e6 });
+  disk.steps.length = 0;
+  wal.append({
+    entries: range(1, 200).map((i) => entry(i)),
+    hardState: { term: 1, vote: 1n, commit: 1 },
+  });
+  wal.sync();
+  assert.deepEqual(disk.steps, ["write", "datasync"]);
+  wal.sync();
+  assert.equal(disk.steps.length, 2, "nothing new, nothing done");
+});
+
+test("a caller may copy an entry's data into the write buffer itself", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  const shared = new Uint8Array(new SharedArrayBuffer(5000)).fill(0x41);
+  for (const index of [1, 2]) {
+    const at = wal.reserve(index, 7, 3, shared.length);
+    wal.buffer.set(shared, at);
+  }
+  wal.sync();
+  const { entries } = open(disk).recovery;
+  assert.deepEqual(entries[1], {
+    index: 2,
+    term: 7,
+    type: 3,
+    data: new Uint8Array(5000).fill(0x41),
+  });
+});
+
+test("an entry of the largest size, and a batch larger than a record, come back", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk, { segmentBytes: 2 ** 24 });
+  const large = new Uint8Array(ENTRY_BYTES_MAX);
+  large.fill(0x61, 1000, 5_000_000); // And zeros.
+  const entries = [
+    entry(1),
+    entry(2, 1, large),
+    ...range(3, 4000).map((i) => entry(i, 1, large.subarray(0, 2000))),
+  ];
+  wal.append({ entries });
+  wal.sync();
+  const { recovery } = open(disk);
+  assert.equal(recovery.entries.length, 4000);
+  assert.equal(Buffer.compare((recovery.entries[1] as WalEntry).data, large), 0);
+});
+
+test("a later entry replaces the one of its index and all behind it", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  wal.append({ entries: range(1, 10).map((i) => entry(i)) });
+  wal.append({ entries: [entry(4, 2), entry(5, 2)] });
+  assert.deepEqual(wal.sync(), { index: 5, term: 2 });
+  wal.append({ entries: [entry(5, 3)] });
+  wal.sync();
+  const { recovery } = open(disk);
+  assert.deepEqual(
+    recovery.entries.map(({ term }) => term),
+    [1, 1, 1, 2, 3],
+  );
+  assert.deepEqual(recovery.hardState, { term: 3, vote: 0n, commit: 0 });
+});
+
+test("open() refuses a flipped bit anywhere, with file and offset, or it was in unused bytes", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk, { segmentBytes: 3000 });
+  fill(wal, 1, 16);
+  // In the last segment, where damage could pass for a torn tail: values that are blank sectors.
+  const values = [new Uint8Array(1200), new Uint8Array(100), new Uint8Array(900)];
+  for (const [i, data] of values.entries()) {
+    wal.append({ entries: [entry(17 + i, 1, data)], hardState: { term: 1, vote: 5n, commit: 16 } });
+    wal.sync();
+  }
+  const whole = open(disk, { segmentBytes: 3000 }).recovery;
+  assert.deepEqual(indexes(whole), range(1, 19));
+  assert.equal(wal.segments.length, 2);
+  let refused = 0;
+  for (const file of wal.segments) {
+    const bytes = disk.read(file);
+    for (let at = 0; at < bytes.length; at++) {
+      const bit = at % 8;
+      for (const flip of [1 << bit, 1 << ((bit + 3) % 8)]) {
+        const broken = bytes.slice();
+        broken[at] = (broken[at] as number) ^ flip;
+        disk.plant(file, broken);
+        try {
+          const { recovery } = open(disk, { segmentBytes: 3000 });
+          assert.deepEqual(
+            recovery,
+            { ...whole, cutTail: recovery.cutTail },
+            `byte ${at} of ${file}`,
+          );
+        } catch (error) {
+          assert(error instanceof CorruptRecordError, String(error));
+          assert(error.file.endsWith(".wal") && error.atBytes <= at + 16, error.message);
+          assert.deepEqual(disk.read(file), broken, "a log that is refused is not touched");
+          refused++;
+        }
+      }
+    }
+    disk.plant(file, bytes);
+  }
+  assert(refused > 2 * 3000, "most bytes are in use");
+});
+
+test("open() cuts a truncated last segment to the records that are whole, and goes on", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk, { segmentBytes: 1e6 });
+  const ends = [512];
+  for (const index of range(1, 12)) {
+    fill(wal, index, index);
+    ends.push(512 + index * 160);
+  }
+  const file = wal.segments[0] as string;
+  const bytes = disk.read(file);
+  for (let length = 512; length <= bytes.length; length += 7) {
+    disk.plant(file, bytes.slice(0, length));
+    const { wal: cut, recovery } = open(disk);
+    // The last 12 bytes of a record are padding.
+    const whole = ends.filter((end) => end - 12 <= length || end === 512).length - 1;
+    assert.deepEqual(indexes(recovery), range(1, whole), `${length} bytes`);
+    cut.append({ entries: [entry(whole + 1, 9)] });
+    cut.sync();
+    assert.equal(open(disk).recovery.entries.at(-1)?.term, 9);
+  }
+});
+
+test("open() refuses a segment cut off within its header, or before its successor", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  fill(wal, 1, 60);
+  const [first, last] = [wal.segments[0] as string, wal.segments.at(-1) as string];
+  const bytes = disk.read(last);
+  disk.truncate(last, 511);
+  assert.throws(() => open(disk), CorruptRecordError);
+  disk.plant(last, bytes);
+  disk.truncate(first, 3000);
+  assert.throws(() => open(disk), CorruptRecordError);
+  disk.truncate(first, 512);
+  assert.throws(() => open(disk), CorruptRecordError, "also where it looks like a clean end");
+});
+
+test("open() refuses a gap between segments, and a log that begins behind the snapshot", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  fill(wal, 1, 120);
+  const [first, second, third] = wal.segments as [string, string, string];
+  const [bytes, header] = [disk.read(second), disk.read(third)];
+  disk.remove(second);
+  assert.throws(() => open(disk), LogGapError);
+  disk.plant(second, bytes);
+  disk.remove(first);
+  assert.throws(() => open(disk), LogGapError);
+  const begins = Number.parseInt(second.slice(17, 33), 16);
+  const snapshot = { index: begins - 1, term: 1 };
+  assert.deepEqual(indexes(open(disk, { snapshot }).recovery), range(begins, 120));
+  disk.plant(`${"0".repeat(16)}-${"0".repeat(15)}1.wal`, header);
+  assert.throws(() => open(disk, { snapshot }), CorruptRecordError, "a file under another's name");
+});
+
+test("open() refuses the files of etcd and of a newer format, and leaves them alone", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  const file = wal.segments[0] as string;
+  const newer = disk.read(file);
+  newer[8] = 2;
+  new DataView(newer.buffer).setUint32(508, crc32c(newer.subarray(0, 508), 0), true);
+  const etcd = new Uint8Array(1024);
+  etcd.set([4, 0, 0, 0, 0, 0, 0, 0x84, 8, 4, 0x10, 0]);
+  disk.plant(file, etcd);
+  disk.plant(`${file}.tmp`, etcd);
+  assert.throws(() => open(disk), /was written by etcd/);
+  assert.throws(() => open(disk), ForeignDataDirError);
+  assert.deepEqual(disk.read(`${file}.tmp`), etcd);
+  disk.plant(file, newer);
+  assert.throws(() => open(disk), /format version 2/);
+  assert.throws(() => open(disk), ForeignDataDirError);
+  assert.deepEqual(disk.read(file), newer);
+});
+
+test("no space for records: nothing is lost, and sync() succeeds once there is space", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk, { segmentBytes: 1e6 });
+  disk.capacityBytes = 40_000;
+  let index = 0;
+  for (;;) {
+    wal.append({ entries: [entry(++index, 1, new Uint8Array(2000).fill(index))] });
+    try {
+      wal.sync();
+    } catch (error) {
+      assert(error instanceof LogFullError);
+      break;
+    }
+  }
+  assert.deepEqual(wal.durable, { index: index - 1, term: 1 });
+  assert.throws(() => wal.sync(), LogFullError, "still full");
+  // A member that stops here finds all that was acknowledged; so does one that goes on.
+  const copy = new SimDisk();
+  for (const file of disk.list()) copy.plant(file, disk.read(file));
+  assert.deepEqual(indexes(open(copy).recovery), range(1, index - 1));
+  wal.append({ entries: [entry(index + 1, 2)] });
+  disk.capacityBytes = 1e9;
+  assert.deepEqual(wal.sync(), { index: index + 1, term: 2 });
+  fill(wal, index + 2, index + 4, 2);
+  assert.deepEqual(indexes(open(disk).recovery), range(1, index + 4));
+});
+
+test("no space for a segment, at any step of making it: sync() succeeds once there is space", () => {
+  for (const step of ["create", "write", "datasync", "rename", "syncDirectory"] as const) {
+    const disk = new SimDisk();
+    const { wal } = open(disk);
+    let index = 0;
+    let failures = 0;
+    while (wal.segments.length === 1) {
+      index++;
+      wal.append({ entries: [entry(index)], hardState: { term: 1, vote: 1n, commit: index - 1 } });
+      disk.before = (op) => {
+        // Only while a segment is made, whose name is temporary until its rename.
+        const file = op.op === "rename" ? op.from : op.op === "syncDirectory" ? ".tmp" : op.file;
+        if (op.op === step && file.endsWith(".tmp")) throw new DiskError(step, file, "ENOSPC");
+      };
+      try {
+        wal.sync();
+      } catch (error) {
+        assert(error instanceof LogFullError, step);
+        failures++;
+        assert.equal(wal.durable.index, index - 1);
+        assert.deepEqual(
+          disk.list().filter((name) => name.endsWith(".tmp")),
+          [],
+        );
+        disk.before = () => {};
+        assert.equal(wal.sync().index, index);
+      }
+    }
+    fill(wal, index + 1, index + 3);
+    assert.equal(failures, 1, step);
+    assert.deepEqual(indexes(open(disk).recovery), range(1, index + 3));
+  }
+});
+
+test("a failed write or flush of records ends the log: nothing is written after it", () => {
+  const failures: [DiskOp["op"], string][] = [
+    ["write", "EIO"],
+    ["datasync", "EIO"],
+    ["datasync", "ENOSPC"],
+  ];
+  for (const [op, errno] of failures) {
+    const disk = new SimDisk();
+    const { wal } = open(disk);
+    fill(wal, 1, 3);
+    wal.append({ entries: [entry(4)] });
+    disk.before = failOn(op, errno);
+    assert.throws(() => wal.sync(), LogFailedError);
+    disk.before = () => {};
+    disk.steps.length = 0;
+    assert.throws(() => wal.sync(), LogFailedError);
+    assert.throws(() => wal.append({ entries: [entry(5)] }), LogFailedError);
+    assert.throws(() => wal.setHardState({ term: 1, vote: 0n, commit: 0 }), LogFailedError);
+    assert.throws(() => wal.releaseBefore(3, 1), LogFailedError);
+    assert.deepEqual(disk.steps, []);
+    assert.deepEqual(indexes(open(disk).recovery).slice(0, 3), [1, 2, 3]);
+  }
+});
+
+test("releaseBefore() drops the oldest segments, never one that is still needed", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  fill(wal, 1, 200);
+  const all = wal.segments;
+  assert(all.length >= 5);
+  assert.deepEqual(wal.releaseBefore(200, 0), [], "0 keeps all");
+  assert.deepEqual(wal.releaseBefore(0, 1), [], "without a snapshot all are needed");
+  const third = Number.parseInt((all[2] as string).slice(17, 33), 16);
+  assert.deepEqual(wal.releaseBefore(third - 2, 1), all.slice(0, 1), "its last entry is needed");
+  const snapshot = { index: third - 1, term: 1 };
+  assert.deepEqual(wal.releaseBefore(snapshot.index, 1), all.slice(1, 2));
+  assert.deepEqual(indexes(open(disk, { snapshot }).recovery), range(third, 200));
+  assert.equal(wal.releaseBefore(200, 3).length, all.length - 2 - 3, "max-wals are kept");
+  assert.deepEqual(wal.segments, disk.list().sort());
+  assert.equal(wal.releaseBefore(200, 1).length, 2, "and the last one always");
+});
+
+test("the hard state survives the segments it was written in", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  const hardState = { term: 5, vote: 9n, commit: 0 };
+  wal.append({ entries: [], hardState });
+  fill(wal, 1, 100, 5);
+  wal.releaseBefore(100, 1);
+  const { recovery } = open(disk, { snapshot: { index: 100, term: 5 } });
+  assert.deepEqual(recovery.hardState, { term: 5, vote: 9n, commit: recovery.base.index });
+});
+
+test("a log that a snapshot has overtaken begins afresh behind it", () => {
+  const cases: [LogPosition, string][] = [
+    [{ index: 50, term: 4 }, "the snapshot is ahead"],
+    [{ index: 15, term: 4 }, "the log disagrees with the snapshot"],
+  ];
+  for (const [snapshot, why] of cases) {
+    const disk = new SimDisk();
+    fill(open(disk).wal, 1, 20);
+    for (let start = 0; start < 2; start++) {
+      const { recovery } = open(disk, { snapshot });
+      assert.deepEqual(recovery.base, snapshot, why);
+      assert.deepEqual(indexes(recovery), []);
+      assert.deepEqual(recovery.hardState, { term: 4, vote: 0n, commit: snapshot.index });
+    }
+    const { wal } = open(disk, { snapshot });
+    fill(wal, snapshot.index + 1, snapshot.index + 3, 4);
+    const { recovery } = open(disk, { snapshot });
+    assert.deepEqual(indexes(recovery), range(snapshot.index + 1, snapshot.index + 3));
+  }
+});
+
+test("installSnapshot() drops what the log holds, and open() then wants that snapshot", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  fill(wal, 1, 20);
+  const snapshot = { index: 40, term: 2 };
+  wal.installSnapshot(snapshot);
+  wal.append({ entries: [entry(41, 2)] });
+  wal.sync();
+  assert.deepEqual(indexes(open(disk, { snapshot }).recovery), [41]);
+  assert.throws(() => open(disk), LogGapError);
+  assert.throws(() => open(disk, { snapshot: { index: 20, term: 1 } }), LogGapError);
+});
+
+test("open() refuses a snapshot without a log, create() makes a log behind it", () => {
+  const disk = new SimDisk();
+  const snapshot = { index: 40, term: 2 };
+  assert.throws(() => open(disk, { snapshot }), LogGapError);
+  assert.deepEqual(disk.list(), []);
+  fill(Wal.create({ disk, ...SMALL, snapshot }).wal, 41, 43, 2);
+  assert.deepEqual(indexes(open(disk, { snapshot }).recovery), [41, 42, 43]);
+});
+
+test("entries before the snapshot are given back as far as asked for", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  fill(wal, 1, 100);
+  const snapshot = { index: 90, term: 1 };
+  const recover = (keepBeforeSnapshot: number) =>
+    open(disk, { snapshot, keepBeforeSnapshot }).recovery;
+  assert.deepEqual(indexes(recover(0)), range(91, 100));
+  assert.deepEqual(indexes(recover(10)), range(81, 100));
+  assert.deepEqual(recover(10).base, { index: 80, term: 1 });
+  assert.deepEqual(indexes(recover(5000)), range(1, 100));
+});
+
+test("what was read is durable before open() returns", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  fill(wal, 1, 3);
+  wal.append({ entries: [entry(4)] });
+  disk.before = failOn("datasync", "EIO");
+  assert.throws(() => wal.sync(), LogFailedError);
+  disk.before = () => {};
+  disk.steps.length = 0;
+  assert.deepEqual(indexes(open(disk).recovery), [1, 2, 3, 4]);
+  assert(disk.steps.includes("datasync") && disk.steps.includes("syncDirectory"));
+});
