@@ -1,10 +1,11 @@
-import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Piscina } from "piscina";
-import { formatId, memberId } from "../cluster/ids.js";
+import { nodeStartIo } from "../bootstrap/io.js";
+import { planStart } from "../bootstrap/plan-start.js";
+import { formatId } from "../cluster/ids.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
@@ -20,6 +21,7 @@ import { notifySupervisor } from "../log/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
+import { hasBegun } from "../wal/data-dir.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
 import { createTopology, type Topology, type WorkerInput, type WorkerMessage } from "./topology.js";
@@ -55,7 +57,7 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
-  const input: WorkerInput = { config, topology, plan: foundingPlan(config) };
+  const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const wal = startWorker("wal", input);
   const core = startWorker("core", input);
   const { clusterId, memberId } = await whenReady(wal, core);
@@ -70,19 +72,13 @@ export async function start(config: Config): Promise<void> {
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
 }
 
-function foundingPlan({
-  memberId: id,
-  clusterId,
-  initialCluster,
-  initialClusterToken,
-}: Config): StartPlan {
-  const sha1 = (bytes: Uint8Array) => createHash("sha1").update(bytes).digest();
-  const members = initialCluster.map(({ name, peerUrls }) => ({
-    id: memberId(peerUrls, initialClusterToken, sha1),
-    name,
-    peerUrls,
-  }));
-  return { kind: "found", memberId: id, clusterId, members };
+/** How a member without a log begins. @throws StartPlanError, DataDirAccessError */
+async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
+  if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
+  return await planStart(
+    config,
+    nodeStartIo((message) => log.warn(message)),
+  );
 }
 
 function startWorker(name: "wal" | "core", input: WorkerInput): Worker {

@@ -86,7 +86,8 @@ export function createTopology(config: Config): Topology {
 export interface WorkerInput {
   readonly config: Config;
   readonly topology: Topology;
-  readonly plan: StartPlan;
+  /** Undefined where there is a log: it says all that a plan could. */
+  readonly plan: StartPlan | undefined;
   /** Of a frontend. */
   readonly frontend?: number;
 }
