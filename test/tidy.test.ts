@@ -13,8 +13,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "api bootstrap cluster config frontend lib log metrics peer raft ring snap store wal".split(
       " ",
     ),
-  peer: ["cluster", "config", "lib", "log", "raft", "ring", "snap", "wal"],
   frontend: ["api", "lib", "ring"],
+  peer: ["api", "cluster", "config", "lib", "log", "raft", "ring", "snap", "wal"],
   snap: ["lib", "ring", "wal"],
   wal: ["lib"],
   api: ["cluster", "lib", "store"],

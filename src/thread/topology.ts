@@ -90,6 +90,8 @@ export interface WorkerInput {
   readonly plan: StartPlan | undefined;
   /** Of a frontend. */
   readonly frontend?: number;
+  /** For peer: as the log says, which may not be what the configuration would give. */
+  readonly identity?: { readonly memberId: bigint; readonly clusterId: bigint };
 }
 
 /** What a worker tells the main thread, at start and stop only. */
