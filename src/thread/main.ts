@@ -5,7 +5,7 @@ import { Worker } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { formatId } from "../cluster/ids.js";
 import type { Config } from "../config/config.js";
-import type { Frontend } from "../frontend/frontend.js";
+import type { Frontend, FrontendOptions } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
 import { NodeFrontend } from "../frontend/node-http.js";
 import { RequestType } from "../frontend/records.js";
@@ -18,6 +18,7 @@ import { notifySupervisor } from "../log/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
+import { checkFileDescriptorLimit, connectionsMax } from "./descriptors.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
 import { createTopology, type Topology, type WorkerInput, type WorkerMessage } from "./topology.js";
@@ -53,6 +54,7 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
+  checkFileDescriptorLimit();
   const wal = startWorker("wal", config, topology);
   const core = startWorker("core", config, topology);
   const { clusterId, memberId } = await whenReady(wal, core);
@@ -159,8 +161,13 @@ async function openFrontend(
   clusterId: bigint,
   log: Logger,
 ): Promise<Frontend> {
-  const heads = new HeadText(clusterId, config.corsOrigins);
-  const frontend = makeFrontend(config, gateway, heads, log);
+  const frontend = await makeFrontend(config, gateway, log, {
+    heads: new HeadText(clusterId, config.corsOrigins),
+    connectionsMax: connectionsMax(config.frontendThreads),
+    onSlowClient: (backlogBytes) => {
+      log.warn({ backlogBytes }, "cut off a client that does not read its watch stream");
+    },
+  });
   for (const url of config.listenClientUrls) {
     if (url.scheme === "unix") {
       const path = `${url.host}:${url.port}`;
@@ -175,15 +182,15 @@ async function openFrontend(
   return frontend;
 }
 
-function makeFrontend(
+async function makeFrontend(
   config: Config,
   gateway: RingGateway,
-  heads: HeadText,
   log: Logger,
-): Frontend {
+  options: FrontendOptions,
+): Promise<Frontend> {
   if (config.frontendKind === "uws") {
     try {
-      return new UwsFrontend(loadUws(), gateway, heads);
+      return await UwsFrontend.create(loadUws(), gateway, options);
     } catch (error) {
       log.warn(
         { err: error },
@@ -191,7 +198,7 @@ function makeFrontend(
       );
     }
   }
-  return new NodeFrontend(gateway, heads);
+  return new NodeFrontend(gateway, options);
 }
 
 /** SIGTERM and SIGINT: stop accepting, finish what was accepted, close the log, exit 0. */
