@@ -11,7 +11,7 @@ const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 
 /** More than any socket buffer takes at once. */
 const CALIBRATION_BYTES = 32 * 1024 * 1024;
-const CALIBRATION_MS = 5000;
+const CALIBRATION_MS = 15_000;
 
 /**
  * Tells whether the client of an open stream reads it.
@@ -114,6 +114,7 @@ export class StreamBacklog {
  */
 export async function calibrate(uws: Uws): Promise<void> {
   const app = uws.App();
+  const bytes = Buffer.alloc(CALIBRATION_BYTES);
   const sockets: ReturnType<typeof connect>[] = [];
   let timer: NodeJS.Timeout | undefined;
   try {
@@ -139,12 +140,12 @@ export async function calibrate(uws: Uws): Promise<void> {
           });
           return true;
         });
-        res.write(Buffer.alloc(CALIBRATION_BYTES));
+        res.write(bytes);
       });
       app.get("/none", (res) => {
         res.onAborted(() => undefined);
         // What did not fit is not kept, and the socket is polled for room.
-        const [isAll] = res.tryEnd(Buffer.alloc(CALIBRATION_BYTES), CALIBRATION_BYTES);
+        const [isAll] = res.tryEnd(bytes, CALIBRATION_BYTES);
         if (isAll) fail("a socket took everything");
         res.pause();
         open("/probe");
