@@ -11,6 +11,8 @@ const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 
 /** More than any socket buffer takes at once. */
 const CALIBRATION_BYTES = 32 * 1024 * 1024;
+/** Written bytes that do not fit are copied, so this one is small: fresh memory is slow. */
+const PIECE_BYTES = 256 * 1024;
 const CALIBRATION_MS = 15_000;
 
 /**
@@ -140,7 +142,8 @@ export async function calibrate(uws: Uws): Promise<void> {
           });
           return true;
         });
-        res.write(bytes);
+        const piece = bytes.subarray(0, PIECE_BYTES);
+        for (let left = CALIBRATION_BYTES; left > 0 && res.write(piece); ) left -= PIECE_BYTES;
       });
       app.get("/none", (res) => {
         res.onAborted(() => undefined);
