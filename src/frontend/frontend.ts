@@ -52,10 +52,16 @@ export interface FrontendOptions {
   readonly onSlowClient: (backlogBytes: number) => void;
 }
 
+/**
+ * How a port is bound: by one frontend alone, by the first of several threads (nobody else may have it),
+ * or by the next ones.
+ */
+export type PortSharing = "alone" | "first" | "joins";
+
 /** A server on the client URLs. */
 export interface Frontend {
-  /** Host and port it listens on. @throws ListenError */
-  listen(host: string, port: number, isShared: boolean): Promise<number>;
+  /** @returns the port, which the system chooses for 0 @throws ListenError */
+  listen(host: string, port: number, sharing: PortSharing): Promise<number>;
   listenUnix(path: string): Promise<void>;
   /** Stops accepting; open exchanges go on. */
   stopListening(): void;

@@ -8,6 +8,7 @@ import {
   type Frontend,
   type FrontendOptions,
   type Gateway,
+  type PortSharing,
   STREAM_BACKLOG_BYTES_MAX,
 } from "./frontend.js";
 import { ListenError } from "./listen-error.js";
@@ -39,7 +40,7 @@ export class NodeFrontend implements Frontend {
     this.#onRequest = (request, response) => serve(gateway, options, request, response);
   }
 
-  listen(host: string, port: number, _isShared: boolean): Promise<number> {
+  listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
     return this.#listen({ host, port }, `${host}:${port}`);
   }
 

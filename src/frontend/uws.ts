@@ -2,7 +2,13 @@ import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "
 import { createRequire } from "node:module";
 import { ContentKind } from "../api/answer.js";
 import { Method } from "../api/request.js";
-import { BODY_BYTES_MAX, type Frontend, type FrontendOptions, type Gateway } from "./frontend.js";
+import {
+  BODY_BYTES_MAX,
+  type Frontend,
+  type FrontendOptions,
+  type Gateway,
+  type PortSharing,
+} from "./frontend.js";
 import { ListenError } from "./listen-error.js";
 import { AnswerRecord } from "./records.js";
 import { calibrate } from "./uws-backlog.js";
@@ -69,19 +75,31 @@ export class UwsFrontend implements Frontend {
     this.#app.any("/*", (res, req) => serve(gateway, options, res, req));
   }
 
-  listen(host: string, port: number, isShared: boolean): Promise<number> {
+  async listen(host: string, port: number, sharing: PortSharing): Promise<number> {
+    if (sharing === "joins") return this.#keep(await this.#bind(host, port, LISTEN_SHARED));
+    // Shared at once, a process that has the port already would go on with half of the connections.
+    const alone = await this.#bind(host, port, LISTEN_EXCLUSIVE);
+    if (sharing === "alone") return this.#keep(alone);
+    const given = this.#uws.us_socket_local_port(alone);
+    this.#uws.us_listen_socket_close(alone);
+    return this.#keep(await this.#bind(host, given, LISTEN_SHARED));
+  }
+
+  #bind(host: string, port: number, option: number): Promise<us_listen_socket> {
     return new Promise((resolve, reject) => {
-      // Not exclusive, a second process could bind the same port and take half of the connections.
       const app = this.#app as unknown as ListenWithOptions;
-      app.listen(host, port, isShared ? LISTEN_SHARED : LISTEN_EXCLUSIVE, (socket) => {
-        if (!socket) {
+      app.listen(host, port, option, (socket) => {
+        if (socket) resolve(socket);
+        else {
           reject(new ListenError(`${host}:${port}`, "address already in use or not available"));
-          return;
         }
-        this.#listening.push(socket);
-        resolve(this.#uws.us_socket_local_port(socket));
       });
     });
+  }
+
+  #keep(socket: us_listen_socket): number {
+    this.#listening.push(socket);
+    return this.#uws.us_socket_local_port(socket);
   }
 
   listenUnix(path: string): Promise<void> {

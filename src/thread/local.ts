@@ -24,7 +24,12 @@ const HAS_LEADER = cellOf("hasLeader");
 const COMMITTED = cellOf("proposalsCommitted");
 const APPLIED = cellOf("proposalsApplied");
 
-/** What a frontend's thread answers by itself: figures and log level, which need no store. */
+/** Whether the main thread answers this path by itself. */
+export function isLocalPath(path: string): boolean {
+  return path === "/metrics" || path === "/config/local/log" || path.startsWith("/debug/");
+}
+
+/** What the main thread answers by itself: figures and log level, which need no store. */
 export function debugVarsHandler(config: Config, topology: Topology, id: string): LocalHandler {
   const registry = new MetricsRegistry(topology.metrics, () => ({
     memberId: id,

@@ -124,7 +124,7 @@ export async function serve(
     kind === "uws"
       ? await UwsFrontend.create(loadUws(), gateway, options)
       : new NodeFrontend(gateway, options);
-  return { frontend, gateway, port: await frontend.listen("127.0.0.1", 0, false), slow };
+  return { frontend, gateway, port: await frontend.listen("127.0.0.1", 0, "alone"), slow };
 }
 
 export function answerHead(status = 200): AnswerRecord {
