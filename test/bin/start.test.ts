@@ -29,7 +29,7 @@ const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
   [["--proxy", "on"], 1, /proxy mode .* is not available/],
   [["--auto-tls"], 1, /TLS .* is not available/],
   [["--discovery", "http://d"], 1, /discovery .* is not available/],
-  [["--frontend-threads", "2"], 1, /--frontend-threads is not available/],
+  [["--frontend-threads", "2", "--frontend", "node"], 1, /--frontend-threads needs --frontend=uws/],
   [["--peers", "x"], 1, /flag "-peers" is no longer supported/],
 ];
 
