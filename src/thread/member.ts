@@ -1,5 +1,5 @@
 import { createHash, randomInt } from "node:crypto";
-import { handleMachines, handleMembers, internalError } from "../api/members.js";
+import { handleMachines, handleMembers, internalError, writesMembers } from "../api/members.js";
 import { routePath } from "../api/path.js";
 import { NOT_FOUND } from "../api/plain.js";
 import type { ApiRequest } from "../api/request.js";
@@ -18,6 +18,7 @@ import {
 import { decodeConfChange, encodeConfChange } from "../cluster/conf-change.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
+import { MEMBERS_PATH, REMOVED_MEMBERS_PATH } from "../cluster/paths.js";
 import { judgeConfChange } from "../cluster/rules.js";
 import type { Config } from "../config/config.js";
 import { AnswerType, writeNumbers } from "../frontend/records.js";
@@ -40,7 +41,7 @@ import { type Command, CommandOp } from "../store/command.js";
 import { Event } from "../store/event.js";
 import { PERMANENT } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
-import { STAT_NAMES } from "../store/stats.js";
+import { STAT_NAMES, Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import type { Client, ClientPort } from "./client-port.js";
 import { type Consensus, KeysService } from "./keys-service.js";
@@ -408,12 +409,19 @@ export class Member implements Consensus {
   #applyConfChange(entry: Entry): void {
     const change = decodeRaftChange(entry.data);
     const content = decodeConfChange(change.context);
+    this.#countMembershipReads();
     if (judgeConfChange(content, this.#membership) !== "ok") return;
     this.#raft.applyConfChange(change);
     for (const command of confChangeCommands(content, 0)) {
       this.#followMembership(this.#store.apply(command));
     }
     this.#keys.deliver(this.#ports.frontends);
+  }
+
+  /** etcd reads the membership back from the store to judge a change, and counts that as reads. */
+  #countMembershipReads(): void {
+    if (this.#store.read(MEMBERS_PATH) instanceof Refusal) return;
+    this.#store.read(REMOVED_MEMBERS_PATH);
   }
 
   #onSoftState(): void {
@@ -521,6 +529,7 @@ export class Member implements Consensus {
     }
     const { metrics } = this.#ports;
     const then = () => {
+      if (this.#blockedBy === "") this.#store.stats.add(Stat.getsSuccess); // etcd reads the root.
       metrics.add(this.#blockedBy === "" ? HEALTH_SUCCESS : HEALTH_FAILURES, 1);
       this.#port.answerWhole(client, healthAnswer(this.#blockedBy === ""));
     };
@@ -558,6 +567,8 @@ export class Member implements Consensus {
   }
 
   #members(request: ApiRequest) {
+    // As under /v2/keys: the switch of the auth system is looked up, and not found.
+    if (writesMembers(request.method)) this.#store.stats.add(Stat.getsFail);
     const outcome = handleMembers(request, {
       membership: this.#membership,
       leaderId: this.#raft.lead,
