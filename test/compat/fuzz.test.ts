@@ -7,8 +7,8 @@ import { describeStep, type Step } from "./fuzz/step.js";
 
 /** SEED=n replays one sequence; ROUNDS=n runs that many, from SEED on; STEPS=n makes them longer. */
 const first = Number(process.env.SEED ?? 1);
-const rounds = Number(process.env.ROUNDS ?? (process.env.SEED === undefined ? 5 : 1));
-const count = Number(process.env.STEPS ?? 150);
+const rounds = Number(process.env.ROUNDS ?? (process.env.SEED === undefined ? 4 : 1));
+const count = Number(process.env.STEPS ?? 100);
 
 /** Every sequence begins with fresh servers. */
 async function firstMismatch(steps: readonly Step[]): Promise<Mismatch | undefined> {

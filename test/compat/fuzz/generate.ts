@@ -60,7 +60,7 @@ const OTHER_PATHS = [
  */
 const MEMBER_IDS = [
   ...["abx", "10000000000000000", "xyz", "-1", "a/b", "", "0x1", "%ff", utf8Of("é"), "+1", "1_0"],
-  ...["leader", "%c3", "/", "1%2F", "<id>0", "%", "%zz"],
+  ...["leader", "%c3", "/", "1%2F", "<id>x", "%", "%zz"],
 ];
 
 function utf8Of(text: string): string {
@@ -123,7 +123,7 @@ class Generator {
 
   /** Nodes that go by themselves, each at a path of its own so that how many is known. */
   #expiring(): Step {
-    const isAtOnce = this.#prng.oneIn(2);
+    const isAtOnce = this.#often(5);
     const count = isAtOnce ? 1 : 1 + this.#prng.below(3);
     const requests = Array.from({ length: count }, (_, i) => {
       const ttl = isAtOnce ? this.#prng.pick(["0", "00", "18446744073", "18446744072"]) : "1";

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AnswerStream } from "../../support/http.js";
 import { type MemberKind, TestMember } from "../../support/member.js";
+import { untilOwnWritesDone } from "../own-writes.js";
 import { exchange, untilEnded } from "./exchange.js";
 import { type Facts, type HttpRequest, toBytes } from "./step.js";
 
@@ -30,10 +31,6 @@ interface Members {
   readonly members: readonly { readonly id: string; readonly peerURLs: readonly string[] }[];
 }
 
-async function readVersion(answer: Response): Promise<string> {
-  return ((await answer.json()) as { etcdcluster: string }).etcdcluster;
-}
-
 export interface Reply {
   /** Status line and compared headers, a line each; what was wrong if there was no answer. */
   readonly head: string;
@@ -56,10 +53,9 @@ export class Side {
 
   static async create(kind: MemberKind): Promise<Side> {
     const member = await TestMember.create(kind);
-    const ask = (path: string) => fetch(`${member.clientUrl}${path}`);
-    // The last of a server's own writes is that of the cluster's version, soon after it serves clients.
-    while ((await ask("/version").then(readVersion)) === "not_decided") await sleep(POLL_MS);
-    const { members } = (await (await ask("/v2/members")).json()) as Members;
+    await untilOwnWritesDone(member.clientUrl);
+    const answer = await fetch(`${member.clientUrl}/v2/members`);
+    const { members } = (await answer.json()) as Members;
     const [self] = members;
     return new Side(member, {
       index: FIRST_INDEX,
