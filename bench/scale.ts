@@ -26,8 +26,11 @@ import { VALUE } from "./lib/workload.js";
 /**
  * What do many keys and many watchers cost, and what do other clients feel of it?
  *
- * One server after the other goes through the same steps: start, load keys, open watchers and close
- * them, read everything at once beside a steady pulse of PUTs, restart.
+ * One server after the other goes through the same steps: start, write as often as there will be keys but
+ * to a single directory, load the keys, read everything at once beside a steady pulse of PUTs, restart.
+ * The first load pays for what any load brings about (buffers, rings, generated code, the log in memory),
+ * so that the growth by the second one is the keys'. Watchers are opened on a fresh server, whose heap
+ * has no free room that would hide them.
  */
 const USAGE = `Usage: node dist/bench/scale.js [options]
 
@@ -139,7 +142,15 @@ async function settledRss(server: BenchServer): Promise<number> {
 }
 
 async function measureKeys(server: BenchServer, options: Options, figures: Figures): Promise<void> {
-  const emptyBytes = await settledRss(server);
+  figures["empty, RSS MiB"] = (await settledRss(server)) / 2 ** 20;
+  await fill({
+    url: server.url,
+    count: options.keys,
+    connections: FILL_CONNECTIONS,
+    pathOf: (key) => keyPath(key % KEYS_PER_DIRECTORY),
+    value: VALUE,
+  });
+  const warmBytes = await settledRss(server);
   const seconds = await fill({
     url: server.url,
     count: options.keys,
@@ -148,10 +159,10 @@ async function measureKeys(server: BenchServer, options: Options, figures: Figur
     value: VALUE,
   });
   const filledBytes = await settledRss(server);
-  figures["empty, RSS MiB"] = emptyBytes / 2 ** 20;
+  figures["warm, RSS MiB"] = warmBytes / 2 ** 20;
   figures["load of the keys, PUT/s"] = options.keys / seconds;
   figures["with keys, RSS MiB"] = filledBytes / 2 ** 20;
-  figures["per key, RSS bytes"] = (filledBytes - emptyBytes) / options.keys;
+  figures["per key, RSS bytes"] = (filledBytes - warmBytes) / options.keys;
   progress(server, `${options.keys} keys in ${seconds.toFixed(1)} s`);
 }
 
@@ -160,27 +171,22 @@ async function measureWatchers(
   options: Options,
   figures: Figures,
 ): Promise<void> {
-  const { watchers: count, keys } = options;
-  if (count === 0) return;
-  // Keys far apart, one each.
-  const pathOf = (watcher: number) => keyPath(Math.floor((watcher * keys) / count));
+  const { watchers: count } = options;
+  const keys = count + WATCHERS_CHECKED; // The last ones are not watched.
+  await fill({ url: server.url, count: keys, connections: 1, pathOf: keyPath, value: VALUE });
   const beforeBytes = await settledRss(server);
   const watchers = new Watchers();
   const startedMs = performance.now();
-  await watchers.open(server.url, count, pathOf);
+  await watchers.open(server.url, count, keyPath);
   const openedMs = performance.now() - startedMs;
   const afterBytes = await settledRss(server);
   figures["per watcher, RSS bytes"] = (afterBytes - beforeBytes) / count;
   figures["opening a watcher, us"] = (openedMs * 1000) / count;
   // They are real: the first ones deliver, and only they.
   const checked = Math.min(count, WATCHERS_CHECKED);
-  await fill({
-    url: server.url,
-    count: checked,
-    connections: 1,
-    pathOf,
-    value: VALUE,
-  });
+  const load = { url: server.url, count: checked, connections: 1, value: VALUE };
+  await fill({ ...load, pathOf: keyPath });
+  await fill({ ...load, pathOf: (key) => keyPath(keys - 1 - key) });
   await watchers.waitFired(checked);
   await watchers.close();
   if (watchers.fired !== checked || watchers.broken > 0) {
@@ -274,14 +280,20 @@ async function measureRestarts(
 
 async function measure(kind: ServerKind, options: Options): Promise<Figures> {
   const ringd = kind === "ringd";
-  const server = await startServer({
-    kind,
-    flags: ringd ? options.ringdFlags : [],
-    nodeFlags: ringd ? options.nodeFlags : [],
-  });
+  const start = () =>
+    startServer({
+      kind,
+      flags: ringd ? options.ringdFlags : [],
+      nodeFlags: ringd ? options.nodeFlags : [],
+    });
   const figures: Figures = {};
+  if (options.watchers > 0) {
+    const watched = await start();
+    await measureWatchers(watched, options, figures);
+    await watched.stop();
+  }
+  const server = await start();
   await measureKeys(server, options, figures);
-  await measureWatchers(server, options, figures);
   await measureReads(server, options, figures);
   await measureRestarts(server, options, figures);
   await server.stop();
