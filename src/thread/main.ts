@@ -18,6 +18,7 @@ import { notifySupervisor } from "../log/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
+import { limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
 import { createTopology, type Topology, type WorkerInput, type WorkerMessage } from "./topology.js";
@@ -32,6 +33,8 @@ const HEAP_SHARE = 0.8;
  * microseconds more per write than 16 (the processor's caches no longer hold it), 4 costs as much.
  */
 const CORE_YOUNG_MB = 16;
+/** Once the log is read, this thread makes next to no objects. */
+const WAL_YOUNG_MB = 3;
 
 /** A start that cannot be: the reason a worker gave. */
 export class StartError extends RingdError {
@@ -53,6 +56,7 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
+  limitHeapGrowth();
   const wal = startWorker("wal", config, topology);
   const core = startWorker("core", config, topology);
   const { clusterId, memberId } = await whenReady(wal, core);
@@ -78,7 +82,7 @@ function startWorker(name: "wal" | "core", config: Config, topology: Topology): 
             maxOldGenerationSizeMb: Math.floor((totalmem() * HEAP_SHARE) / 2 ** 20),
             maxYoungGenerationSizeMb: CORE_YOUNG_MB,
           }
-        : {},
+        : { maxYoungGenerationSizeMb: WAL_YOUNG_MB },
   });
 }
 

@@ -16,6 +16,7 @@ import { LogFailedError, LogFullError } from "../wal/errors.js";
 import { lockDir } from "../wal/lock.js";
 import type { DiskOp } from "../wal/plan.js";
 import { Wal } from "../wal/wal.js";
+import { collectGarbage } from "./heap.js";
 import {
   AppendType,
   DurableType,
@@ -218,6 +219,7 @@ function main(): void {
     const { walDir, snapDir } = openDataDir(config.dataDir, config.walDir || undefined);
     lock = lockDir(config.dataDir);
     const wal = recover(walDir, snapDir);
+    collectGarbage(); // All segments and entries that were read.
     try {
       serve(wal);
       wal.close();
