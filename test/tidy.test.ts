@@ -9,7 +9,8 @@ const SRC = join(ROOT, "src");
 /** Who may import whom; everything may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["api", "config", "lib", "thread"],
-  thread: "api cluster config frontend lib log metrics raft ring snap store wal".split(" "),
+  thread: "api cluster config frontend lib log metrics peer raft ring snap store wal".split(" "),
+  peer: ["cluster", "config", "lib", "log", "raft", "ring", "snap", "wal"],
   frontend: ["api", "lib", "ring"],
   snap: ["lib", "ring", "wal"],
   wal: ["lib"],

@@ -1,9 +1,11 @@
+import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Piscina } from "piscina";
-import { formatId } from "../cluster/ids.js";
+import { formatId, memberId } from "../cluster/ids.js";
+import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
@@ -57,8 +59,9 @@ export async function start(config: Config): Promise<void> {
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
   limitHeapGrowth();
-  const wal = startWorker("wal", config, topology);
-  const core = startWorker("core", config, topology);
+  const input: WorkerInput = { config, topology, plan: foundingPlan(config) };
+  const wal = startWorker("wal", input);
+  const core = startWorker("core", input);
   const { clusterId, memberId } = await whenReady(wal, core);
   failFast(log, wal, core);
 
@@ -71,8 +74,22 @@ export async function start(config: Config): Promise<void> {
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
 }
 
-function startWorker(name: "wal" | "core", config: Config, topology: Topology): Worker {
-  const input: WorkerInput = { config, topology };
+function foundingPlan({
+  memberId: id,
+  clusterId,
+  initialCluster,
+  initialClusterToken,
+}: Config): StartPlan {
+  const sha1 = (bytes: Uint8Array) => createHash("sha1").update(bytes).digest();
+  const members = initialCluster.map(({ name, peerUrls }) => ({
+    id: memberId(peerUrls, initialClusterToken, sha1),
+    name,
+    peerUrls,
+  }));
+  return { kind: "found", memberId: id, clusterId, members };
+}
+
+function startWorker(name: "wal" | "core", input: WorkerInput): Worker {
   return new Worker(new URL(`./${name}.js`, import.meta.url), {
     name,
     workerData: input,
@@ -86,15 +103,17 @@ function startWorker(name: "wal" | "core", config: Config, topology: Topology): 
   });
 }
 
-type Ready = Extract<WorkerMessage, { kind: "ready" }>;
+type Recovered = Extract<WorkerMessage, { kind: "recovered" }>;
 
 /** @throws StartError with the reason of the worker that gave up */
-function whenReady(wal: Worker, core: Worker): Promise<Ready> {
+function whenReady(wal: Worker, core: Worker): Promise<Recovered> {
+  let recovered: Recovered;
   return new Promise((resolve, reject) => {
     for (const worker of [wal, core]) {
       worker.on("message", (message: WorkerMessage) => {
         if (message.kind === "failed") reject(new StartError(message.code, message.message));
-        if (message.kind === "ready") resolve(message);
+        if (message.kind === "recovered") recovered = message;
+        if (message.kind === "ready") resolve(recovered);
       });
       worker.once("error", reject);
     }

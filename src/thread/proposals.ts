@@ -57,6 +57,10 @@ export class Proposals {
     return { data: new Uint8Array(buffer, byteOffset + at, bytes), number };
   }
 
+  get(number: number): Proposal | undefined {
+    return this.#open.get(number);
+  }
+
   drop(number: number): void {
     this.#open.delete(number);
   }

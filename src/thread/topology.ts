@@ -1,3 +1,4 @@
+import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
@@ -85,12 +86,14 @@ export function createTopology(config: Config): Topology {
 export interface WorkerInput {
   readonly config: Config;
   readonly topology: Topology;
+  readonly plan: StartPlan;
   /** Of a frontend. */
   readonly frontend?: number;
 }
 
 /** What a worker tells the main thread, at start and stop only. */
 export type WorkerMessage =
-  | { readonly kind: "ready"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "recovered"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stopped" };
