@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import { Bell } from "#ringd/ring/bell.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { run } from "./lib/lifetime.js";
-import { PeerMessage, type RingPeerInput } from "./lib/ring-peer.js";
+import { PeerMessage, type RingPeerInput } from "./lib/ring-peer-input.js";
 import { Histogram } from "./lib/stats.js";
 import { figure, table } from "./lib/table.js";
 
@@ -13,14 +13,17 @@ import { figure, table } from "./lib/table.js";
  *
  *   node dist/bench/ring.js [seconds per figure, default 1]
  *
- * `wake-ups` is the share of messages for which a sleeping thread had to be woken by a system call:
- * what batches save. CPU is of both threads. A round trip "asleep" waits in Atomics.wait at both ends,
- * as core and wal do; "event loop" is answered into an event loop by Atomics.waitAsync, as in a frontend.
+ * The sender copies the whole payload in; the receiver looks at its first word, and copies it to the
+ * other ring if it is to come back. `wake-ups` is the share of messages for which a sleeping thread had
+ * to be woken by a system call: what batches save. CPU is of both threads. A round trip "asleep" waits in
+ * Atomics.wait at both ends, as core and wal do; "event loop" is answered into an event loop by
+ * Atomics.waitAsync, as in a frontend.
  */
 const RING_BYTES = 8 * 2 ** 20;
 const WARMUP_SHARE = 0.2;
 /** A full ring: how long the producer sleeps at most before it looks again. */
 const FULL_MS = 1;
+const PAYLOAD = Buffer.alloc(4096, "v");
 
 const secondsPerFigure = Number(process.argv[2] ?? 1);
 
@@ -61,10 +64,11 @@ class Ends {
     return this.#peerBell.wakeUps;
   }
 
-  /** Writes one message of `bytes`, whose first word is `n`; false if the ring is full. */
+  /** Writes one message of `bytes`, all copied in, whose first word is `n`; false if the ring is full. */
   send(type: number, bytes: number, n: number): boolean {
     const at = this.writer.reserve(bytes);
     if (at < 0) return false;
+    PAYLOAD.copy(this.writer.bytes, at, 0, bytes);
     this.writer.view.setUint32(at, n, true);
     this.writer.commit(type, bytes);
     return true;

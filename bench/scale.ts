@@ -26,11 +26,12 @@ import { VALUE } from "./lib/workload.js";
 /**
  * What do many keys and many watchers cost, and what do other clients feel of it?
  *
- * One server after the other goes through the same steps: start, write as often as there will be keys but
- * to a single directory, load the keys, read everything at once beside a steady pulse of PUTs, restart.
- * The first load pays for what any load brings about (buffers, rings, generated code, the log in memory),
- * so that the growth by the second one is the keys'. Watchers are opened on a fresh server, whose heap
- * has no free room that would hide them.
+ * Each kind of server goes through the same steps twice, the second time with many keys. The first one,
+ * fresh, opens the watchers, when no free heap hides what they take; then it is written to as often as
+ * there will be keys, all in a single directory, and restarted. The second one has as many writes, but
+ * each to a key of its own, then is read as a whole beside a steady pulse of PUTs, then restarted. What
+ * it needs more than the first one is the keys' share: buffers, rings, generated code and the log in
+ * memory are the same in both.
  */
 const USAGE = `Usage: node dist/bench/scale.js [options]
 
@@ -141,8 +142,17 @@ async function settledRss(server: BenchServer): Promise<number> {
   return Math.min(...samples.slice(-SETTLE_SAMPLES));
 }
 
-async function measureKeys(server: BenchServer, options: Options, figures: Figures): Promise<void> {
-  figures["empty, RSS MiB"] = (await settledRss(server)) / 2 ** 20;
+/** Resident bytes of a server with few keys, after as many writes as the keys will take. */
+interface Baseline {
+  readonly warmBytes: number;
+  readonly restartedBytes: number;
+}
+
+async function measureBaseline(
+  server: BenchServer,
+  options: Options,
+  figures: Figures,
+): Promise<Baseline> {
   await fill({
     url: server.url,
     count: options.keys,
@@ -151,6 +161,21 @@ async function measureKeys(server: BenchServer, options: Options, figures: Figur
     value: VALUE,
   });
   const warmBytes = await settledRss(server);
+  await server.end("SIGKILL");
+  await server.start();
+  const restartedBytes = await settledRss(server);
+  figures["few keys, RSS MiB"] = warmBytes / 2 ** 20;
+  figures["few keys, restarted, RSS MiB"] = restartedBytes / 2 ** 20;
+  progress(server, `${options.keys} writes to few keys`);
+  return { warmBytes, restartedBytes };
+}
+
+async function measureKeys(
+  server: BenchServer,
+  options: Options,
+  baseline: Baseline,
+  figures: Figures,
+): Promise<void> {
   const seconds = await fill({
     url: server.url,
     count: options.keys,
@@ -159,10 +184,9 @@ async function measureKeys(server: BenchServer, options: Options, figures: Figur
     value: VALUE,
   });
   const filledBytes = await settledRss(server);
-  figures["warm, RSS MiB"] = warmBytes / 2 ** 20;
   figures["load of the keys, PUT/s"] = options.keys / seconds;
   figures["with keys, RSS MiB"] = filledBytes / 2 ** 20;
-  figures["per key, RSS bytes"] = (filledBytes - warmBytes) / options.keys;
+  figures["per key, RSS bytes"] = (filledBytes - baseline.warmBytes) / options.keys;
   progress(server, `${options.keys} keys in ${seconds.toFixed(1)} s`);
 }
 
@@ -172,9 +196,11 @@ async function measureWatchers(
   figures: Figures,
 ): Promise<void> {
   const { watchers: count } = options;
+  if (count === 0) return;
   const keys = count + WATCHERS_CHECKED; // The last ones are not watched.
   await fill({ url: server.url, count: keys, connections: 1, pathOf: keyPath, value: VALUE });
   const beforeBytes = await settledRss(server);
+  figures["nearly empty, RSS MiB"] = beforeBytes / 2 ** 20;
   const watchers = new Watchers();
   const startedMs = performance.now();
   await watchers.open(server.url, count, keyPath);
@@ -258,6 +284,7 @@ async function startAgain(server: BenchServer, lastKey: string): Promise<number>
 async function measureRestarts(
   server: BenchServer,
   options: Options,
+  baseline: Baseline,
   figures: Figures,
 ): Promise<void> {
   const lastKey = keyPath(options.keys - 1);
@@ -273,9 +300,9 @@ async function measureRestarts(
     progress(server, `${options.restarts} restarts by ${signal}`);
   }
   const restartedBytes = await settledRss(server);
-  const emptyBytes = (figures["empty, RSS MiB"] ?? 0) * 2 ** 20;
+  const keysBytes = restartedBytes - baseline.restartedBytes;
   figures["restarted, RSS MiB"] = restartedBytes / 2 ** 20;
-  figures["restarted, per key, RSS bytes"] = (restartedBytes - emptyBytes) / options.keys;
+  figures["restarted, per key, RSS bytes"] = keysBytes / options.keys;
 }
 
 async function measure(kind: ServerKind, options: Options): Promise<Figures> {
@@ -287,16 +314,15 @@ async function measure(kind: ServerKind, options: Options): Promise<Figures> {
       nodeFlags: ringd ? options.nodeFlags : [],
     });
   const figures: Figures = {};
-  if (options.watchers > 0) {
-    const watched = await start();
-    await measureWatchers(watched, options, figures);
-    await watched.stop();
-  }
-  const server = await start();
-  await measureKeys(server, options, figures);
-  await measureReads(server, options, figures);
-  await measureRestarts(server, options, figures);
-  await server.stop();
+  const first = await start();
+  await measureWatchers(first, options, figures);
+  const baseline = await measureBaseline(first, options, figures);
+  await first.stop();
+  const second = await start();
+  await measureKeys(second, options, baseline, figures);
+  await measureReads(second, options, figures);
+  await measureRestarts(second, options, baseline, figures);
+  await second.stop();
   return figures;
 }
 

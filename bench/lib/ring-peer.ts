@@ -1,24 +1,9 @@
 import { workerData } from "node:worker_threads";
 import { Bell } from "#ringd/ring/bell.js";
 import { RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { PeerMessage, type RingPeerInput } from "./ring-peer-input.js";
 
 /** The second thread of the ring benchmark: sends back what is to be sent back, sleeps when idle. */
-export interface RingPeerInput {
-  readonly there: SharedArrayBuffer;
-  readonly back: SharedArrayBuffer;
-  readonly ownBell: SharedArrayBuffer;
-  readonly otherBell: SharedArrayBuffer;
-}
-
-export const PeerMessage = {
-  /** Read, and nothing else. */
-  drop: 1,
-  /** Sent back as it is. */
-  echo: 2,
-  /** The thread ends. */
-  end: 3,
-} as const;
-
 const BATCH_RECORDS = 1024;
 
 const { there, back, ownBell, otherBell } = workerData as RingPeerInput;
