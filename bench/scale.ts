@@ -155,7 +155,8 @@ async function measureBaseline(
 ): Promise<Baseline> {
   await fill({
     url: server.url,
-    count: options.keys,
+    // With what the watchers took as many writes as there will be keys: the log is as long.
+    count: Math.max(0, options.keys - writesFor(options.watchers)),
     connections: FILL_CONNECTIONS,
     pathOf: (key) => keyPath(key % KEYS_PER_DIRECTORY),
     value: VALUE,
@@ -188,6 +189,13 @@ async function measureKeys(
   figures["with keys, RSS MiB"] = filledBytes / 2 ** 20;
   figures["per key, RSS bytes"] = (filledBytes - baseline.warmBytes) / options.keys;
   progress(server, `${options.keys} keys in ${seconds.toFixed(1)} s`);
+}
+
+/** Keys to watch and those without a watcher, and a write to some of each. */
+function writesFor(watchers: number): number {
+  return watchers === 0
+    ? 0
+    : watchers + WATCHERS_CHECKED + 2 * Math.min(watchers, WATCHERS_CHECKED);
 }
 
 async function measureWatchers(
