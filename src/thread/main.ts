@@ -1,6 +1,6 @@
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
+import { type ResourceLimits, Worker } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { nodeStartIo } from "../bootstrap/io.js";
 import { planStart } from "../bootstrap/plan-start.js";
@@ -9,8 +9,20 @@ import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
 import { RequestType } from "../frontend/records.js";
+
+<<<<<<< HEAD
+
+import { RingGateway } from "../frontend/ring-gateway.js";
+import { loadUws, UwsFrontend } from "../frontend/uws.js";
+import { assert, unreachable } from "../lib/assert.js";
+
+=======
+
 import { type LocalHandler, RingGateway } from "../frontend/ring-gateway.js";
 import { assert } from "../lib/assert.js";
+
+>>>>>>> main
+
 import { RingdError } from "../lib/errors.js";
 import { createLogger, type Logger } from "../log/logger.js";
 import { notifySupervisor } from "../log/notify.js";
@@ -18,9 +30,19 @@ import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
 import { hasBegun } from "../wal/data-dir.js";
+
+<<<<<<< HEAD
+
+import { limitHeapGrowth } from "./heap.js";
+
+=======
+
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { openFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
+
+>>>>>>> main
+
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
 import {
@@ -43,6 +65,8 @@ const HEAP_SHARE = 0.8;
  * microseconds more per write than 16 (the processor's caches no longer hold it), 4 costs as much.
  */
 const CORE_YOUNG_MB = 16;
+/** Once the log is read, this thread makes next to no objects. */
+const WAL_YOUNG_MB = 3;
 
 /** A start that cannot be: the reason a worker gave. */
 export class StartError extends RingdError {
@@ -64,7 +88,11 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
+<<<<<<< HEAD
+  limitHeapGrowth();
+=======
   checkFileDescriptorLimit();
+>>>>>>> main
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const wal = startWorker("wal", input);
   const core = startWorker("core", input);
@@ -106,16 +134,26 @@ function startWorker(name: "wal" | "core" | "peer", input: WorkerInput): Worker 
   return new Worker(new URL(`./${name}.js`, import.meta.url), {
     name,
     workerData: input,
-    resourceLimits:
-      name === "core"
-        ? {
-            maxOldGenerationSizeMb: Math.floor((totalmem() * HEAP_SHARE) / 2 ** 20),
-            maxYoungGenerationSizeMb: CORE_YOUNG_MB,
-          }
-        : {},
+    resourceLimits: resourceLimitsOf(name),
   });
 }
 
+<<<<<<< HEAD
+function resourceLimitsOf(name: "wal" | "core" | "peer"): ResourceLimits {
+  switch (name) {
+    case "core":
+      return {
+        maxOldGenerationSizeMb: Math.floor((totalmem() * HEAP_SHARE) / 2 ** 20),
+        maxYoungGenerationSizeMb: CORE_YOUNG_MB,
+      };
+    case "wal":
+      return { maxYoungGenerationSizeMb: WAL_YOUNG_MB };
+    case "peer":
+      return {};
+    default:
+      return unreachable(name);
+  }
+=======
 function startFrontends(input: Omit<FrontendInput, "frontend">): Worker[] {
   return Array.from({ length: input.config.frontendThreads - 1 }, (_, i) => {
     const workerData: FrontendInput = { ...input, frontend: i + 1 };
@@ -124,6 +162,7 @@ function startFrontends(input: Omit<FrontendInput, "frontend">): Worker[] {
       workerData,
     });
   });
+>>>>>>> main
 }
 
 type Said<K extends WorkerMessage["kind"]> = Extract<WorkerMessage, { kind: K }>;
