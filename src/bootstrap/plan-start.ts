@@ -15,7 +15,7 @@ import {
   StartPlanError,
 } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
-import type { StartIo } from "./io.js";
+import type { StartIdentity, StartIo } from "./io.js";
 
 /** What a start goes by. */
 export type StartConfig = Pick<
@@ -25,6 +25,8 @@ export type StartConfig = Pick<
   | "initialClusterState"
   | "initialClusterToken"
   | "initialAdvertisePeerUrls"
+  | "dataDir"
+  | "walDir"
 >;
 
 /** How long each founder is asked whether it knows this member already. */
@@ -43,6 +45,8 @@ const RESOLVE_AGAIN_MS = 1000;
  * @throws StartPlanError in etcd's words
  */
 export async function planStart(config: StartConfig, io: StartIo): Promise<StartPlan> {
+  const left = io.identityLeft(config.dataDir, config.walDir);
+  if (left !== undefined) return planAgain(config, left, io);
   const parsed = parseInitialCluster(config.initialCluster);
   if (parsed.kind === "invalid") {
     throw new StartPlanError(`error setting up initial cluster: ${parsed.message}`);
@@ -51,6 +55,26 @@ export async function planStart(config: StartConfig, io: StartIo): Promise<Start
   return config.initialClusterState === "existing"
     ? await planToJoin(config, members, io)
     : await planToFound(config, members, io);
+}
+
+/**
+ * A start that was cut short goes on as who it was, whatever the flags say by now: a founder if they
+ * still make it the same one, or else a member that waits for the leader to bring it the log. To found
+ * another cluster here would write another history under an id that a running cluster counts on.
+ */
+function planAgain(config: StartConfig, left: StartIdentity, io: StartIo): StartPlan {
+  const { name, initialCluster, initialClusterToken, initialAdvertisePeerUrls: peerUrls } = config;
+  try {
+    const parsed = parseInitialCluster(initialCluster);
+    if (parsed.kind === "members") {
+      const plan = foundingPlan(parsed.members, name, initialClusterToken, io.sha1);
+      if (plan.memberId === left.memberId && plan.clusterId === left.clusterId) return plan;
+    }
+  } catch (error) {
+    if (!(error instanceof StartPlanError)) throw error;
+    io.warn(`the flags are those of no founder: ${error.message}`);
+  }
+  return { kind: "join", ...left, members: [{ id: left.memberId, name, peerUrls }] };
 }
 
 async function planToFound(
