@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { formatId } from "../cluster/ids.js";
 import { type InitialMember, parseInitialCluster } from "../cluster/initial-cluster.js";
 import { compareBytes } from "../cluster/peer-urls.js";
 import { isCompatible, type RemoteCluster, readRemoteMembers } from "../cluster/remote-members.js";
@@ -117,7 +116,6 @@ async function planToJoin(
     try {
       const plan = joiningPlan(members, config.name, remote, await resolveFor(members, remote, io));
       await checkVersions(remote, plan.memberId, io);
-      warnIfKnown(remote, plan.memberId, io);
       return plan;
     } catch (error) {
       if (!(error instanceof StartPlanError)) throw error;
@@ -179,15 +177,6 @@ async function clusterVersionOf(peerUrls: readonly string[], io: StartIo): Promi
     }
   }
   return "";
-}
-
-/** A member that ran before and comes back without its data has forgotten what it promised. */
-function warnIfKnown(remote: RemoteCluster, ownId: bigint, io: StartIo): void {
-  const own = remote.members.find(({ id }) => id === ownId);
-  if (own === undefined || own.name === "") return;
-  io.warn(
-    `member ${formatId(ownId)} (${own.name}) has run before and its data is gone; to be safe, remove it from the cluster and add it again`,
-  );
 }
 
 async function resolveFor(
