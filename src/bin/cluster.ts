@@ -72,6 +72,8 @@ function wholeNumber(flag: string, text: string, min: number, max: number): numb
 }
 
 function planMembers({ members, basePort, dataDir, flags }: Options): LocalMember[] {
+  // A member sees a pipe, but what it says goes to a terminal.
+  const format = process.stdout.isTTY ? ["--log-format", "pretty"] : [];
   const plans = Array.from({ length: members }, (_, i) => {
     const port =
       basePort === undefined ? 2379 + (i === 0 ? 0 : 10_000 * (i + 1)) : basePort + 10 * i;
@@ -89,6 +91,7 @@ function planMembers({ members, basePort, dataDir, flags }: Options): LocalMembe
       ...["--listen-client-urls", clientUrl, "--advertise-client-urls", clientUrl],
       ...["--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl],
       ...["--initial-cluster-token", "etcd-cluster-1", "--initial-cluster", cluster],
+      ...format,
       ...flags,
     ],
   }));
