@@ -1,10 +1,11 @@
+import "../lib/latin1.js";
 import { type Command, CommandOp } from "../store/command.js";
 import { KEYS_PREFIX, PERMANENT } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import { type Form, parseForm } from "./form.js";
 import { type MediaType, parseMediaType } from "./media-type.js";
 import { type Answer, methodNotAllowed } from "./plain.js";
-import { type ApiRequest, Method } from "./request.js";
+import { type ApiRequest, FORM_TYPE, Method } from "./request.js";
 
 /** What a request under /v2/keys asks for. */
 export type KeysRequest =
@@ -30,7 +31,6 @@ export type KeysRequest =
 
 export const KEYS_PATH = "/v2/keys";
 const METHOD_NOT_ALLOWED = methodNotAllowed("HEAD,GET,PUT,POST,DELETE");
-const FORM_TYPE = "application/x-www-form-urlencoded";
 const PLAIN_FORM: MediaType = { type: FORM_TYPE, error: "" };
 const NO_TYPE: MediaType = { type: "", error: "" };
 const UINT64_END = 2n ** 64n;
@@ -53,6 +53,8 @@ export function parseKeysRequest(request: ApiRequest, path: string, nowMs: numbe
   if (method === Method.other || method === Method.options) {
     return { kind: "answer", answer: METHOD_NOT_ALLOWED };
   }
+  const value = plainValue(request);
+  if (value !== undefined) return toPlainWrite(method, internalPath(path), value, nowMs);
   const parsed = readForm(request);
   if (parsed.kind === "invalid") return refuse(ErrorCode.invalidForm, parsed.cause);
   const parameters = readParameters(parsed.form, method);
@@ -64,6 +66,39 @@ export function parseKeysRequest(request: ApiRequest, path: string, nowMs: numbe
     command: toCommand(parameters, method, internal, nowMs),
     noValueOnSuccess: parameters.noValueOnSuccess,
   };
+}
+
+const VALUE_FIELD = "value=";
+/** What in a form's only field asks for the form to be read as one. */
+const NOT_PLAIN = /[&%+;]/;
+
+/** The value of a PUT or POST that says nothing else: most writes are such, and need no form. */
+function plainValue({ method, query, contentType, body }: ApiRequest): string | undefined {
+  if (method !== Method.put && method !== Method.post) return undefined;
+  if (query !== "" || contentType !== FORM_TYPE || body.length < VALUE_FIELD.length) {
+    return undefined;
+  }
+  for (let i = 0; i < VALUE_FIELD.length; i++) {
+    if (body[i] !== VALUE_FIELD.charCodeAt(i)) return undefined;
+  }
+  const value = body.latin1Slice(VALUE_FIELD.length, body.length);
+  return NOT_PLAIN.test(value) ? undefined : value;
+}
+
+function toPlainWrite(method: Method, path: string, value: string, nowMs: number): KeysRequest {
+  const command = {
+    op: method === Method.put ? CommandOp.set : CommandOp.createInOrder,
+    path,
+    value,
+    isDirectory: false,
+    isRecursive: false,
+    isRefresh: false,
+    expirationMs: PERMANENT,
+    prevValue: "",
+    prevIndex: 0,
+    timeMs: nowMs,
+  };
+  return { kind: "write", command, noValueOnSuccess: false };
 }
 
 function readForm(request: ApiRequest): ReturnType<typeof parseForm> {
@@ -125,7 +160,6 @@ const NO_PARAMETERS: Parameters = {
 function readParameters(form: Form, method: Method): Parameters | Refusal {
   const value = form.get("value");
   if (form.size === 0) return NO_PARAMETERS;
-  if (form.size === 1 && value !== undefined) return { ...NO_PARAMETERS, value };
   const reader = new ParameterReader(form);
   const prevIndex = reader.index("prevIndex");
   const waitIndex = reader.index("waitIndex");
