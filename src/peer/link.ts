@@ -48,7 +48,7 @@ export class PeerLink {
   #addresses: readonly PeerAddress[] = [];
   #next = 0;
   #socket: Socket | undefined;
-  /** Of the open stream. */
+  /** Of the open stream, or the one before. */
   #url = "";
   #dialling: AbortController | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -64,12 +64,16 @@ export class PeerLink {
     this.setUrls(urls);
   }
 
-  get isUp(): boolean {
-    return this.#socket !== undefined;
-  }
-
   get urls(): readonly string[] {
     return this.#addresses.map(({ text }) => text);
+  }
+
+  /** Where the member may be reached, beginning with where it is reached now or was last. */
+  get likelyUrls(): readonly string[] {
+    const { urls } = this;
+    return urls.includes(this.#url)
+      ? [this.#url, ...urls.filter((url) => url !== this.#url)]
+      : urls;
   }
 
   /** Where the member is now. A stream to where it no longer is ends. */
