@@ -201,7 +201,7 @@ async function main(): Promise<void> {
     tellMain({ kind: "failed", code: error.code, message: error.message });
     return;
   }
-  tellMain({ kind: "ready", ...identity });
+  tellMain({ kind: "ready" });
   port.start();
 }
 

@@ -1,3 +1,4 @@
+import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
@@ -85,6 +86,8 @@ export function createTopology(config: Config): Topology {
 export interface WorkerInput {
   readonly config: Config;
   readonly topology: Topology;
+  /** Undefined where there is a log: it says all that a plan could. */
+  readonly plan: StartPlan | undefined;
   /** Of a frontend. */
   readonly frontend?: number;
   /** For peer: as the log says, which may not be what the configuration would give. */
@@ -93,6 +96,7 @@ export interface WorkerInput {
 
 /** What a worker tells the main thread, at start and stop only. */
 export type WorkerMessage =
-  | { readonly kind: "ready"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "recovered"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stopped" };

@@ -47,6 +47,7 @@ class PeerThread {
     );
     const input: WorkerInput = {
       config,
+      plan: undefined,
       topology,
       identity: { memberId: id, clusterId: CLUSTER },
     };
