@@ -41,8 +41,6 @@ const PING_HEARTBEATS = 5;
 const DEAD_MS_MIN = 5000;
 const DEAD_ELECTIONS = 5;
 const DIAL_MS_MIN = 1000;
-/** What is queued for the others may take so long to leave when the member stops. */
-const STOP_MS = 1000;
 /** Members this one has not heard of yet, at a time. */
 const STRANGERS_MAX = 16;
 
@@ -150,7 +148,7 @@ export class PeerNetwork {
       if (!this.#roster.isRemoved(id) && this.#arrivals.has(id)) continue; // Not heard of yet.
       this.#links.delete(id);
       this.#sender.cancel(id);
-      void link.close(true);
+      void link.close();
       this.#arrivals.get(id)?.close("it is no member any more");
     }
   }
@@ -188,15 +186,7 @@ export class PeerNetwork {
     const received = this.#receiver.stop();
     this.#listener.close();
     for (const arrival of this.#arrivals.values()) arrival.close("this member stops");
-    const links = [...this.#links.values()];
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, STOP_MS);
-    });
-    const gentle = [received, ...links.map((link) => link.close(true))];
-    await Promise.race([Promise.all(gentle), patience]);
-    clearTimeout(timer);
-    await Promise.all(links.map((link) => link.close(false)));
+    await Promise.all([received, ...[...this.#links.values()].map((link) => link.close())]);
   }
 
   #makeLinkOwner(): LinkOwner {
@@ -371,7 +361,7 @@ export class PeerNetwork {
   #dropLink(id: bigint): void {
     const link = this.#links.get(id);
     this.#links.delete(id);
-    void link?.close(false);
+    void link?.close();
   }
 
   #pause(): void {

@@ -3,9 +3,9 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { decodeConf } from "../cluster/conf-state.js";
 import { formatId } from "../cluster/ids.js";
 import { RingdError } from "../lib/errors.js";
-import { decodeConf } from "../raft/conf-codec.js";
 import type { ConfState, SnapshotMeta } from "../raft/entry.js";
 import { snapshotName } from "../snap/format.js";
 import { SnapshotReader } from "../snap/reader.js";
@@ -205,11 +205,14 @@ export class SnapshotReceiver {
 
 /** @throws TransferError */
 function readConf(metadata: Uint8Array): ConfState {
+  let why = "it names none";
   try {
-    return decodeConf(metadata);
+    const conf = decodeConf(Buffer.from(metadata));
+    if (conf.voters.length > 0) return conf;
   } catch (error) {
-    throw new TransferError(422, `the file does not say who the members are: ${error}`);
+    why = (error as Error).message;
   }
+  throw new TransferError(422, `the file does not say who the members are: ${why}`);
 }
 
 async function writeFully(handle: FileHandle, piece: Buffer): Promise<void> {

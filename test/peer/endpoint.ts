@@ -2,6 +2,7 @@ import { EventEmitter, on } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after } from "node:test";
 import { formatId } from "#ringd/cluster/ids.js";
 import { parseUrls } from "#ringd/config/urls.js";
 import { PeerNetwork, type PeerNetworkOptions } from "#ringd/peer/network.js";
@@ -28,6 +29,10 @@ export function temporaryDirectory(): string {
   return mkdtempSync(join(TEMPORARY, "dir-"));
 }
 
+/** Those of a test that failed before it came to stop them would keep the process alive. */
+const running = new Set<Endpoint>();
+after(() => stopAll([...running]));
+
 /** A peer network with a core that only writes down what it is told. */
 export class Endpoint {
   readonly id: bigint;
@@ -42,6 +47,7 @@ export class Endpoint {
 
   constructor(id: bigint, options: Partial<PeerNetworkOptions> = {}) {
     this.id = id;
+    running.add(this);
     const log = (fields: unknown, text?: unknown) => {
       const shown = typeof fields === "string" ? fields : `${text} ${JSON.stringify(fields)}`;
       this.logged.push(shown);
@@ -79,6 +85,11 @@ export class Endpoint {
       },
       ...options,
     });
+  }
+
+  async stop(): Promise<void> {
+    running.delete(this);
+    await this.network.stop();
   }
 
   /** Listens on a port that the system picks. */
@@ -170,7 +181,7 @@ export async function connected(count: number): Promise<Endpoint[]> {
 }
 
 export async function stopAll(endpoints: readonly Endpoint[]): Promise<void> {
-  await Promise.all(endpoints.map(({ network }) => network.stop()));
+  await Promise.all(endpoints.map((endpoint) => endpoint.stop()));
 }
 
 export function reply(from: bigint, to: bigint, index: number): Message {

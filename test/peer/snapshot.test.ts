@@ -5,9 +5,9 @@ import { type ClientRequest, request } from "node:http";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { encodeConf } from "#ringd/cluster/conf-state.js";
 import { helloHeaders } from "#ringd/peer/hello.js";
 import { readSnapshotHead, snapshotHeaders } from "#ringd/peer/snapshot-head.js";
-import { encodeConf } from "#ringd/raft/conf-codec.js";
 import type { ConfState } from "#ringd/raft/entry.js";
 import type { Message } from "#ringd/raft/message.js";
 import { SnapshotWriter } from "#ringd/snap/writer.js";
@@ -70,7 +70,7 @@ async function receiver(snapshotStallMs = 10_000): Promise<Endpoint> {
   await one.listen();
   await two.listen();
   one.network.setMembers(membersOf([one, two]));
-  await two.network.stop();
+  await two.stop();
   return one;
 }
 
@@ -260,7 +260,7 @@ test("a stop ends transfers at once", async () => {
   const call = transfer(one, file.length);
   call.write(file.subarray(0, 1000));
   await one.untilLogged(/receiving snapshot/);
-  await one.network.stop();
+  await one.stop();
   assert.deepEqual(readdirSync(one.snapDir), []);
   call.destroy();
 });
