@@ -29,6 +29,7 @@ const USAGE = `Usage: node dist/bench/cluster.js [options]
   --connections LIST   in all (default 64,256)
   --seconds N          a measurement lasts (default 5)
   --rounds N           (default 1, with several servers 3)
+  --warmup N           seconds before the first measurement of a cell (default 1)
   --kills N            of the leader (default 5)
   --load NAME          autocannon or wrk (default autocannon)
   --ringd-flags TEXT   more flags of ringd, separated by blanks
@@ -47,6 +48,7 @@ interface Options {
   readonly connections: readonly number[];
   readonly seconds: number;
   readonly rounds: number;
+  readonly warmup: number;
   readonly kills: number;
   readonly load: Load;
   readonly ringdFlags: readonly string[];
@@ -100,6 +102,7 @@ function readOptions(): Options {
       connections: { type: "string", default: "64,256" },
       seconds: { type: "string", default: "5" },
       rounds: { type: "string" },
+      warmup: { type: "string", default: "1" },
       kills: { type: "string", default: "5" },
       load: { type: "string", default: "autocannon" },
       "ringd-flags": { type: "string" },
@@ -122,6 +125,7 @@ function readOptions(): Options {
     connections: list("connections", values.connections).map((n) => number("connections", n)),
     seconds: number("seconds", values.seconds),
     rounds: number("rounds", values.rounds ?? (servers.size > 1 ? "3" : "1")),
+    warmup: number("warmup", values.warmup),
     kills: number("kills", values.kills),
     load: oneOf("load", values.load, LOADS),
     ringdFlags: words(values["ringd-flags"]),
@@ -146,18 +150,23 @@ function cpuMicrosOf(members: readonly BenchServer[]): number {
   return members.reduce((sum, { pid }) => sum + usageOf(pid).cpuMicros, 0);
 }
 
-async function measure(cluster: Cluster, cell: Cell, options: Options): Promise<Sample> {
+async function measure(
+  cluster: Cluster,
+  cell: Cell,
+  options: Options,
+  isFirst: boolean,
+): Promise<Sample> {
   const { members } = cluster;
   const loaded = cell.target === "all" ? members : [await leaderOf(members)];
   const connections = Math.max(1, Math.round(cell.connections / loaded.length));
-  const { load, seconds } = options;
+  const { load } = options;
+  const { workload } = cell;
+  const apply = (seconds: number) =>
+    Promise.all(loaded.map(({ url }) => applyLoad({ load, url, workload, connections, seconds })));
+  if (isFirst && options.warmup > 0) await apply(options.warmup);
   await delay(SETTLE_MS);
   const before = cpuMicrosOf(members);
-  const parts = await Promise.all(
-    loaded.map(({ url }) =>
-      applyLoad({ load, url, workload: cell.workload, connections, seconds }),
-    ),
-  );
+  const parts = await apply(options.seconds);
   const cpuMicros = cpuMicrosOf(members) - before;
   const sum = (figureOf: (part: LoadResult) => number) =>
     parts.reduce((total, part) => total + figureOf(part), 0);
@@ -338,7 +347,7 @@ async function main(): Promise<void> {
   for (let round = 0; round < options.rounds; round++) {
     for (const cell of round % 2 === 0 ? cells : [...cells].reverse()) {
       const cluster = clusters.find(({ kind }) => kind === cell.server) as Cluster;
-      const sample = await measure(cluster, cell, options);
+      const sample = await measure(cluster, cell, options, round === 0);
       samples.push(sample);
       tell(
         `round ${round + 1}/${options.rounds}  ${cell.server} ${cell.workload} to ${cell.target}, ` +
