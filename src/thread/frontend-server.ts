@@ -67,7 +67,7 @@ export async function makeFrontend(
     heads: new HeadText(clusterId, config.corsOrigins),
     connectionsMax: connectionsMax(config.frontendThreads),
     onSlowClient: (backlogBytes) => {
-      log.warn({ backlogBytes }, "cut off a client that does not read its watch stream");
+      log.warn({ backlogBytes }, "cut off a client that does not read its answer");
     },
   };
   if (config.frontendKind === "uws") {

@@ -83,9 +83,8 @@ export async function start(config: Config): Promise<void> {
   frontends.push(frontend);
   if (canShare && config.frontendThreads > 1) {
     const others = startFrontends({ config, topology, identity, endpoints });
-    frontends.push(new FrontendWorkers(others, local));
+    frontends.push(new FrontendWorkers(others, local, () => fail(frontends)));
     await whenSaid("ready", others, others);
-    failFast(log, others, frontends);
   }
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
@@ -159,10 +158,14 @@ function failFast(
   for (const worker of workers) {
     worker.on("error", (error) => {
       log.fatal({ err: error }, "a thread died");
-      setTimeout(() => process.exit(1), FAIL_MS);
-      void closeAll(frontends).then(() => process.exit(1));
+      fail(frontends);
     });
   }
+}
+
+function fail(frontends: readonly (Frontend | FrontendWorkers)[]): void {
+  setTimeout(() => process.exit(1), FAIL_MS);
+  void closeAll(frontends).then(() => process.exit(1));
 }
 
 async function closeAll(frontends: readonly (Frontend | FrontendWorkers)[]): Promise<void> {
