@@ -34,6 +34,8 @@ const METHOD_NOT_ALLOWED = methodNotAllowed("HEAD,GET,PUT,POST,DELETE");
 const PLAIN_FORM: MediaType = { type: FORM_TYPE, error: "" };
 const NO_TYPE: MediaType = { type: "", error: "" };
 const UINT64_END = 2n ** 64n;
+const UINT64_ROUNDED_MAX = 2 ** 64;
+const UINT64_DIGITS_MAX = 20;
 /** From here on ttl * 1e9 nanoseconds may leave the 64 bits etcd keeps them in. */
 const TTL_SECONDS_PLAIN_MAX = 1_000_000_000;
 
@@ -127,7 +129,7 @@ function internalPath(path: string): string {
 interface Parameters {
   readonly value: string;
   readonly prevValue: string;
-  readonly prevIndex: number;
+  readonly prevIndex: number | bigint;
   readonly waitIndex: number;
   /** Undefined: none. */
   readonly ttl: bigint | number | undefined;
@@ -162,7 +164,8 @@ function readParameters(form: Form, method: Method): Parameters | Refusal {
   if (form.size === 0) return NO_PARAMETERS;
   const reader = new ParameterReader(form);
   const prevIndex = reader.index("prevIndex");
-  const waitIndex = reader.index("waitIndex");
+  // Rounded or not: nobody lives to see an index that large.
+  const waitIndex = Number(reader.index("waitIndex"));
   const recursive = reader.bool("recursive");
   reader.bool("sorted"); // Listings are sorted anyway.
   const wait = reader.bool("wait");
@@ -225,12 +228,12 @@ class ParameterReader {
     return false;
   }
 
-  index(name: string): number {
+  index(name: string): bigint | number {
     const text = this.#form.get(name);
     if (text === undefined) return 0;
     const value = parseUint64(text);
     if (value === undefined) this.fail(ErrorCode.indexNotNumber, `invalid value for "${name}"`);
-    return Number(value ?? 0);
+    return value ?? 0;
   }
 
   ttl(): bigint | number | undefined {
@@ -242,12 +245,14 @@ class ParameterReader {
   }
 }
 
-/** Go's strconv.ParseUint(text, 10, 64). */
+/** Go's strconv.ParseUint(text, 10, 64); a bigint only where a number would round. */
 function parseUint64(text: string): bigint | number | undefined {
   if (!/^[0-9]+$/.test(text)) return undefined;
-  if (text.length <= 15) return Number(text);
-  const value = BigInt(text);
-  return value < UINT64_END ? value : undefined;
+  const value = Number(text);
+  if (value <= Number.MAX_SAFE_INTEGER) return value;
+  if (value > UINT64_ROUNDED_MAX) return undefined;
+  const exact = BigInt(text.slice(-UINT64_DIGITS_MAX)); // What was cut off is zeros.
+  return exact < UINT64_END ? exact : undefined;
 }
 
 function toRead(parameters: Parameters, method: Method, path: string): KeysRequest {

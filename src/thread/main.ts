@@ -1,4 +1,3 @@
-import { totalmem } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Piscina } from "piscina";
@@ -21,6 +20,7 @@ import { hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { openFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
+import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
 import {
@@ -35,14 +35,6 @@ import {
 const STOP_MS = 10_000;
 /** How long other frontends may take to close when a thread has died. */
 const FAIL_MS = 1000;
-/** Share of the machine's memory that the store's heap may take. */
-const HEAP_SHARE = 0.8;
-
-/**
- * Room for short-lived objects on the core. Measured with 256 connections writing: 64 costs 3
- * microseconds more per write than 16 (the processor's caches no longer hold it), 4 costs as much.
- */
-const CORE_YOUNG_MB = 16;
 
 /** A start that cannot be: the reason a worker gave. */
 export class StartError extends RingdError {
@@ -64,6 +56,7 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
+  limitHeapGrowth();
   checkFileDescriptorLimit();
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const wal = startWorker("wal", input);
@@ -106,13 +99,7 @@ function startWorker(name: "wal" | "core" | "peer", input: WorkerInput): Worker 
   return new Worker(new URL(`./${name}.js`, import.meta.url), {
     name,
     workerData: input,
-    resourceLimits:
-      name === "core"
-        ? {
-            maxOldGenerationSizeMb: Math.floor((totalmem() * HEAP_SHARE) / 2 ** 20),
-            maxYoungGenerationSizeMb: CORE_YOUNG_MB,
-          }
-        : {},
+    resourceLimits: heapLimitsOf(name),
   });
 }
 
