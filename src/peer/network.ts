@@ -346,7 +346,9 @@ export class PeerNetwork {
       ended: (ended, why) => {
         if (this.#arrivals.get(from) !== ended) return;
         this.#arrivals.delete(from);
-        log.info({ peer: formatId(from), reason: why }, "stream from peer ended");
+        if (ended.hasSpoken) {
+          log.info({ peer: formatId(from), reason: why }, "stream from peer ended");
+        }
         if (!this.#roster.has(from)) this.#dropLink(from);
       },
     });
