@@ -250,6 +250,7 @@ export class Member implements Consensus {
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
     if (this.#raft.lead === NONE) return;
+    this.#writes.onLeader();
     this.#publication.step(this.#raft.isLeader, nowMs, monoMs);
     this.#sync();
   }
