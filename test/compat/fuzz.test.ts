@@ -5,14 +5,18 @@ import { type Mismatch, Pair } from "./fuzz/pair.js";
 import { shrink } from "./fuzz/shrink.js";
 import { describeStep, type Step } from "./fuzz/step.js";
 
-/** SEED=n replays one sequence; ROUNDS=n runs that many, from SEED on; STEPS=n makes them longer. */
+/**
+ * SEED=n replays one sequence; ROUNDS=n runs that many, from SEED on; STEPS=n makes them longer.
+ * FRONTEND=node has ringd serve through node:http.
+ */
 const first = Number(process.env.SEED ?? 1);
 const rounds = Number(process.env.ROUNDS ?? (process.env.SEED === undefined ? 4 : 1));
+const args = process.env.FRONTEND === undefined ? [] : ["--frontend", process.env.FRONTEND];
 const count = Number(process.env.STEPS ?? 100);
 
 /** Every sequence begins with fresh servers. */
 async function firstMismatch(steps: readonly Step[]): Promise<Mismatch | undefined> {
-  const pair = await Pair.create();
+  const pair = await Pair.create(args);
   try {
     return await pair.run(steps);
   } finally {

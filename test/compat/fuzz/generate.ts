@@ -126,6 +126,7 @@ class Generator {
     const isAtOnce = this.#often(5);
     const count = isAtOnce ? 1 : 1 + this.#prng.below(3);
     const requests = Array.from({ length: count }, (_, i) => {
+      const isAlone = count === 1;
       const ttl = isAtOnce ? this.#prng.pick(["0", "00", "18446744073", "18446744072"]) : "1";
       const fields: Field[] = [["ttl", ttl]];
       fields.push(
@@ -136,10 +137,15 @@ class Generator {
         ]),
       );
       if (this.#prng.oneIn(4)) fields.push(["prevExist", this.#prng.pick(["true", "false"])]);
-      const path = count === 1 ? this.#path() : `/v2/keys/${NAMES[i]}${this.#tail(1)}`;
-      return form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
+      const path = isAlone ? this.#path() : `/v2/keys/${NAMES[i]}${this.#tail(1)}`;
+      const request = form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
+      // A node that goes at once may be gone before anything is put into it.
+      const hasChild = !isAtOnce && this.#prng.oneIn(2);
+      return hasChild
+        ? [request, form("PUT", `${path}${this.#tail(2)}`, "value=child")]
+        : [request];
     });
-    return { kind: "requests", requests };
+    return { kind: "requests", requests: requests.flat() };
   }
 
   #keys(): HttpRequest {
@@ -161,7 +167,7 @@ class Generator {
       const isQuery = where === 0 || (where === 1 && this.#prng.oneIn(2));
       (isQuery ? inQuery : inBody).push(field);
     }
-    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields(method));
+    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields("DELETE")); // Some of them twice.
     const query = this.#encode(inQuery);
     const target = query === "" && !this.#prng.oneIn(30) ? path : `${path}?${query}`;
     if (inBody.length === 0 && this.#prng.oneIn(2)) {
@@ -203,7 +209,8 @@ class Generator {
     for (let n = this.#prng.below(4); n > 0; n--) fields.push(this.#field(method));
     // What succeeds without a word about the node cannot be seen to expire.
     const isSilent = fields.some(([name]) => name === "noValueOnSuccess");
-    return this.#shuffle(isSilent ? fields.filter(([name]) => name !== "ttl") : fields);
+    const mayExpire = isWrite && !isSilent;
+    return this.#shuffle(mayExpire ? fields : fields.map(withoutTime));
   }
 
   #field(method: string): Field {
@@ -405,6 +412,11 @@ const ODD_PAIRS = [
     "ttl=",
   ],
 ];
+
+/** Still a parameter that is read, and refused when it is wrong. */
+function withoutTime(field: Field): Field {
+  return field[0] === "ttl" && /^\d+$/.test(field[1]) ? ["ttl", "3600"] : field;
+}
 
 function plain(method: string, target: string): HttpRequest {
   return {

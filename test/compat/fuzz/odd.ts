@@ -2,9 +2,9 @@
  * What clients do not send and fuzzers do. Texts are bytes, one per character.
  *
  * Left out, as it is the HTTP parsers' own: blanks and control characters in request targets, malformed
- * lines and headers, HTTP versions other than 1.1. And raw bytes that are no UTF-8 in targets and
- * headers: uWebSockets.js hands both over as text, with U+FFFD in their place. Percent-encoded and in
- * bodies any byte is fine.
+ * lines and headers, targets that are no path, HTTP versions other than 1.1. And raw bytes that are no
+ * UTF-8 in targets and headers: uWebSockets.js hands both over as text, so that a target with such bytes
+ * is refused, which etcd takes. Percent-encoded and in bodies any byte is fine.
  */
 
 const utf8 = (text: string) => Buffer.from(text).toString("latin1");
