@@ -1,4 +1,3 @@
-import { isUtf8 } from "node:buffer";
 import { Prng } from "#ringd/lib/prng.js";
 import {
   CONTENT_TYPES,
@@ -13,16 +12,13 @@ import {
   ODD_SEGMENTS,
   ODD_VALUES,
 } from "./odd.js";
-import type { HttpRequest, Step } from "./step.js";
+import { FORM_TYPE, form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
 
-const FORM_TYPE = "application/x-www-form-urlencoded";
 const WATCHES_MAX = 6;
-/** etcd tells HTTP from gRPC by the first 4096 bytes, and cuts connections whose first line is longer. */
-const TARGET_BYTES_MAX = 4000;
 /** Few names, so that requests meet the same nodes again and again. */
 const NAMES = ["a", "b", "c", "_h", "k"];
 const VALUES = ["", "1", "2", "x", "hello world"];
-const OTHER_PATHS = [
+export const OTHER_PATHS = [
   ...[
     "/version",
     "/health",
@@ -367,7 +363,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   POST: ["ttl", "dir", "noValueOnSuccess", "prevExist"],
   DELETE: ["dir", "recursive", "recursive", "prevValue", "prevIndex"],
 };
-const ODD_PAIRS = [
+export const ODD_PAIRS = [
   ...[
     "=",
     "=x",
@@ -416,29 +412,4 @@ const ODD_PAIRS = [
 /** Still a parameter that is read, and refused when it is wrong. */
 function withoutTime(field: Field): Field {
   return field[0] === "ttl" && /^\d+$/.test(field[1]) ? ["ttl", "3600"] : field;
-}
-
-function plain(method: string, target: string): HttpRequest {
-  return {
-    method,
-    target: asUtf8(target).slice(0, TARGET_BYTES_MAX),
-    headers: [],
-    body: undefined,
-    isChunked: false,
-  };
-}
-
-function form(method: string, target: string, body: string): HttpRequest {
-  return { ...plain(method, target), headers: [["Content-Type", FORM_TYPE]], body };
-}
-
-/** Raw bytes that are no UTF-8 do not get through to the API, see `ODD_SEGMENTS`. */
-function asUtf8(target: string): string {
-  const bytes = Buffer.from(target, "latin1");
-  if (isUtf8(bytes)) return target;
-  return target.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
-}
-
-function requestsOf(...requests: HttpRequest[]): Step {
-  return { kind: "requests", requests };
 }
