@@ -161,6 +161,7 @@ export class Member implements Consensus {
     this.#raft = this.#startRaft(recovery);
     this.#writes = new Writes(this.#raft, firstNumberOf(times.nowMs), {
       metrics,
+      isConnected: (id) => peers.isConnected(id),
       refuse: ({ client }, why) => {
         if (client !== undefined) this.#refuse(client, why);
       },
@@ -251,7 +252,7 @@ export class Member implements Consensus {
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
     if (this.#raft.lead === NONE) return;
-    this.#writes.onLeader();
+    this.#writes.retry();
     this.#publication.step(this.#raft.isLeader, nowMs, monoMs);
     this.#sync();
   }
@@ -281,6 +282,8 @@ export class Member implements Consensus {
     const message = decodeMessage(bytes);
     const { type, from } = message;
     if (type === "append") {
+      // Refusing it would make the leader send once more the snapshot that is being read.
+      if (this.#arrival.isLoading) return;
       this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
     } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
     else if (type === "appendReject") this.#stats.onAppendFailed(from);
@@ -290,6 +293,7 @@ export class Member implements Consensus {
   /** The stream to a member opened, or ended: what was sent may be lost. */
   peerUp(id: bigint): void {
     this.#ports.peers.up(id, this.monoMs);
+    if (id === this.#raft.lead) this.#writes.retry();
   }
 
   peerDown(id: bigint): void {
@@ -599,7 +603,7 @@ export class Member implements Consensus {
     this.#electedMs = this.monoMs;
     metrics.add(LEADER_CHANGES, 1);
     log.info({ leader: formatId(lead), term }, `elected leader ${formatId(lead)} at term ${term}`);
-    this.#writes.onLeader();
+    this.#writes.retry();
     this.#publication.step(isLeader, this.nowMs, this.monoMs);
   }
 
