@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
-import { checkLinearizable, describeViolation, type Operation, type Value } from "./linearizable.js";
+import {
+  checkLinearizable,
+  describeViolation,
+  type Operation,
+  type Value,
+} from "./linearizable.js";
 
 const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
 
@@ -52,7 +57,10 @@ const LINEARIZABLE: Record<string, Operation[]> = {
     ["    (---) ", swap("b", "c")],
     ["          (-)", read("c")],
   ),
-  "an unknown write that happened": draw(["(-)(", write("a"), write("b")], ["      (-)", read("b")]),
+  "an unknown write that happened": draw(
+    ["(-)(", write("a"), write("b")],
+    ["      (-)", read("b")],
+  ),
   "an unknown write that never happened": draw(
     ["(-)(", write("a"), write("b")],
     ["      (-)(-)", read("a"), read("a")],
@@ -67,7 +75,10 @@ const LINEARIZABLE: Record<string, Operation[]> = {
     ["      (", swap("c", "d")],
     ["         (-)", read("d")],
   ),
-  "an unknown delete that happened": draw(["(-)(", write("a"), swap("a", null)], ["     (-)", read(null)]),
+  "an unknown delete that happened": draw(
+    ["(-)(", write("a"), swap("a", null)],
+    ["     (-)", read(null)],
+  ),
   "an unknown delete that did not": draw(
     ["(-)(", write("a"), swap("a", null)],
     ["     (-)(-)", read("a"), write("b")],
@@ -166,7 +177,9 @@ test(`20,000 operations with time-outs are accepted, and refused with one answer
   assert.ok(history.filter(({ returned }) => returned === Infinity).length > 100);
   assert.deepEqual(checkLinearizable(history).map(describeViolation), []);
 
-  const reads = history.filter(({ leaves, returned }) => leaves === undefined && returned < Infinity);
+  const reads = history.filter(
+    ({ leaves, returned }) => leaves === undefined && returned < Infinity,
+  );
   for (let run = 0; run < 20; run++) {
     const victim = prng.pick(reads);
     // A value that had certainly been overwritten when the read began.
