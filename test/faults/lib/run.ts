@@ -3,7 +3,6 @@ import {
   type ClusterMember,
   type ClusterOptions,
   TestCluster,
-  tail,
   until,
 } from "../../support/cluster.js";
 import { checkAppends, checkEqual, checkHistory, checkWatches } from "./checks.js";
@@ -40,7 +39,10 @@ export interface RunFigures {
   /** Changes of leader that a fault brought about. */
   failovers: number;
   watched: number;
+  /** Times a member told a watcher that it no longer had what comes next. */
   gaps: number;
+  /** Changes that watchers of etcd missed without a word. */
+  missed: number;
   readonly faults: Map<string, number>;
 }
 
@@ -60,7 +62,7 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
   const prng = new Prng(seed);
   const figures: RunFigures = {
     ...{ rounds: 0, answered: 0, refused: 0, unknown: 0, unsent: 0, failovers: 0 },
-    ...{ watched: 0, gaps: 0, faults: new Map() },
+    ...{ watched: 0, gaps: 0, missed: 0, faults: new Map() },
   };
   const { kind, size, flags = [] } = options;
   const all = [...FLAGS, ...(kind === "ringd" ? RINGD_FLAGS : []), ...flags];
@@ -210,7 +212,7 @@ class Round {
     await late;
   }
 
-  async #check(prefix: string, workload: Workload, logs: readonly WatchLog[]): Promise<void> {
+  async #check(prefix: string, logs: readonly WatchLog[]): Promise<void> {
     const history = this.#history;
     for (const key of ["answered", "refused", "unknown", "unsent"] as const) {
       this.#figures[key] += history.figures[key];
@@ -221,14 +223,15 @@ class Round {
     }
     const trees = await this.#equalTrees();
     const watched = history.changes.filter(({ key }) => key.startsWith(`${prefix}/w/`));
+    const watches = checkWatches(watched, logs, this.#options.kind === "etcd");
+    this.#figures.missed += watches.missed;
     const findings = [
       ...this.#cluster.crashes,
       ...checkHistory(history),
       ...checkAppends(history.appends, appendsIn(await this.#listing(prefix), prefix)),
-      ...checkWatches(watched, logs),
+      ...watches.findings,
       ...checkEqual(trees),
     ];
-    void workload;
     if (findings.length > 0) {
       throw new FaultRunError(
         `SEED=${this.#options.seed} round ${this.#number} (${this.#faults.join(" + ")}):\n${findings.join("\n")}`,
@@ -289,10 +292,4 @@ function appendsIn(listing: string, prefix: string): Map<string, { value: string
       { value, index: modifiedIndex },
     ]),
   );
-}
-
-export function logTails(cluster: TestCluster, lines: number): string {
-  return cluster.members
-    .map(({ name, logFile }) => `--- ${name}\n${tail(logFile, lines)}`)
-    .join("\n");
 }
