@@ -1,6 +1,15 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +19,7 @@ import { PeerNetwork } from "./proxy.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const TOKEN = "ringd-faults";
+const BALLAST = "ballast";
 const ASK_MS = 1000;
 const POLL_MS = 20;
 
@@ -18,6 +28,8 @@ export interface ClusterOptions {
   readonly size: number;
   /** For every member, both kinds. */
   readonly flags?: readonly string[];
+  /** The first member gets a disk of its own of that size, if this user may mount one. */
+  readonly smallDiskMb?: number;
 }
 
 /**
@@ -53,6 +65,7 @@ export class TestCluster {
     const cluster = new TestCluster(options);
     try {
       for (let n = 1; n <= options.size; n++) await cluster.#addMember(`n${n}`);
+      if (options.smallDiskMb !== undefined) cluster.members[0]?.mountDisk(options.smallDiskMb);
       for (const member of cluster.members) member.start("new", cluster.initialCluster);
       await cluster.untilHealthy();
     } catch (error) {
@@ -73,6 +86,10 @@ export class TestCluster {
 
   get quorum(): number {
     return Math.floor(this.members.length / 2) + 1;
+  }
+
+  get hasSmallDisk(): boolean {
+    return this.members.some(({ isOnSmallDisk }) => isOnSmallDisk);
   }
 
   /** How members ended that nobody ended. */
@@ -135,6 +152,7 @@ export class TestCluster {
   heal(isReset = false): void {
     this.network.heal(isReset);
     for (const member of this.members) {
+      if (member.isDiskFull) member.emptyDisk();
       if (member.state === "stopped") member.resume();
       if (member.state === "down") member.start();
     }
@@ -144,7 +162,7 @@ export class TestCluster {
   async destroy(isKept = false): Promise<void> {
     process.removeListener("exit", this.#killAll);
     await Promise.all(this.members.map((member) => member.end("SIGKILL")));
-    for (const member of this.members) member.close();
+    for (const member of this.members) member.close(isKept);
     await this.network.close();
     if (!isKept) rmSync(this.folder, { recursive: true, force: true });
   }
@@ -231,6 +249,9 @@ export class ClusterMember {
   readonly crashes: string[] = [];
   /** Removed from the cluster, so it may end by itself. */
   isDismissed = false;
+  isOnSmallDisk = false;
+  /** Then it may end by itself, too. */
+  isDiskFull = false;
   readonly #cluster: TestCluster;
   readonly #urls: MemberUrls;
   readonly #control: Client;
@@ -287,7 +308,7 @@ export class ClusterMember {
     child.once("exit", (code, signal) => {
       this.#child = undefined;
       this.#isStopped = false;
-      if (this.#isEnding || this.isDismissed) return;
+      if (this.#isEnding || this.isDismissed || this.isDiskFull) return;
       this.crashes.push(
         `${this.name} ended by itself with ${signal ?? code}:\n${tail(this.logFile, 30)}`,
       );
@@ -329,8 +350,42 @@ export class ClusterMember {
     this.#id = "";
   }
 
-  close(): void {
+  /** @param isKept what is on a disk of its own is copied to a lasting one */
+  close(isKept: boolean): void {
     this.#control.close();
+    if (!this.isOnSmallDisk) return;
+    if (isKept) cpSync(this.folder, `${this.folder}-disk`, { recursive: true });
+    spawnSync("umount", [this.folder]);
+  }
+
+  /** Before the first start. Afterwards `isOnSmallDisk` says whether it could be done. */
+  mountDisk(mb: number): void {
+    const mount = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${mb}m`, "tmpfs", this.folder]);
+    this.isOnSmallDisk = mount.status === 0;
+  }
+
+  /** Leaves not one byte on its disk. */
+  fillDisk(): void {
+    this.isDiskFull = true;
+    const file = openSync(join(this.folder, BALLAST), "w");
+    const bytes = Buffer.alloc(2 ** 20, 1);
+    try {
+      for (let size = bytes.length; size > 0; ) {
+        try {
+          writeSync(file, bytes, 0, size);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+          size >>= 1;
+        }
+      }
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  emptyDisk(): void {
+    rmSync(join(this.folder, BALLAST), { force: true });
+    this.isDiskFull = false;
   }
 
   /** @returns undefined if there was no answer */

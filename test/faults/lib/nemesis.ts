@@ -4,7 +4,9 @@ import { type ClusterMember, type TestCluster, until } from "../../support/clust
 
 /** Entries by which a member is left behind: more than a leader keeps for catching up by log (5,000). */
 const FAR_BEHIND_ENTRIES = 6000;
-const BURST_WRITERS = 32;
+const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 32, value: "x" };
+/** Together more than one file of the log, which is 64 MiB with both kinds. */
+const BIG_BURST = { writes: 160, writers: 4, value: "x".repeat(1_000_000) };
 /** How long a fault waits for the cluster to notice, if it can. */
 const NOTICE_MS = 8000;
 
@@ -139,14 +141,37 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await restore(stage);
     await stage.cluster.replace(await leaderOf(stage));
   },
+  "disk-full": async (stage) => {
+    // Small snapshots soon want a file.
+    await fillDisk(stage, SMALL_BURST);
+  },
   "far-behind": async (stage) => {
     await restore(stage);
     const one = await followerOf(stage);
     if (stage.prng.oneIn(2)) await one.end("SIGKILL");
     else part(stage, [one], others(stage, one));
-    await burst(stage, others(stage, one));
+    await burst(stage, others(stage, one), SMALL_BURST);
   },
 };
+
+/**
+ * Only by name: the log of a full disk wants a new file. Meant for a cluster that takes no snapshots
+ * meanwhile, as they would hold every one of the big values in their history of events.
+ */
+export const EXTRA_FAULTS: Readonly<Record<string, Fault>> = {
+  "disk-full-log": (stage) => fillDisk(stage, BIG_BURST),
+};
+
+async function fillDisk(stage: Stage, size: typeof SMALL_BURST): Promise<void> {
+  await restore(stage);
+  const small = stage.cluster.members.find(({ isOnSmallDisk }) => isOnSmallDisk);
+  if (small === undefined) return;
+  small.fillDisk();
+  await burst(stage, others(stage, small), size);
+  await hold(stage);
+  // Once a write has failed, only a start from what is on the disk is sure to be right.
+  await small.end("SIGKILL");
+}
 
 /** The leader; after a while without one, anybody. */
 async function leaderOf({ cluster, prng }: Stage): Promise<ClusterMember> {
@@ -191,14 +216,18 @@ function part({ cluster, prng }: Stage, a: ClusterMember[], b: ClusterMember[]):
 }
 
 /** Writes as fast as it goes, until enough are acknowledged. */
-async function burst({ scratch }: Stage, members: readonly ClusterMember[]): Promise<void> {
-  let left = FAR_BEHIND_ENTRIES;
+async function burst(
+  { scratch }: Stage,
+  members: readonly ClusterMember[],
+  { writes, writers, value }: typeof SMALL_BURST,
+): Promise<void> {
+  let left = writes;
   const write = async (n: number) => {
     const client = new Client((members[n % members.length] as ClusterMember).clientUrl);
     while (left > 0) {
       try {
         const path = `/v2/keys${scratch}/${n}`;
-        const answer = await client.call("PUT", path, { form: "value=x", timeoutMs: 5000 });
+        const answer = await client.call("PUT", path, { form: `value=${value}`, timeoutMs: 5000 });
         if (answer.status < 300) left--;
       } catch (error) {
         if (!(error instanceof NoAnswerError)) throw error;
@@ -207,7 +236,7 @@ async function burst({ scratch }: Stage, members: readonly ClusterMember[]): Pro
     }
     client.close();
   };
-  await Promise.all(Array.from({ length: BURST_WRITERS }, (_, n) => write(n)));
+  await Promise.all(Array.from({ length: writers }, (_, n) => write(n)));
 }
 
 function shuffled<T>(list: readonly T[], prng: Prng): T[] {

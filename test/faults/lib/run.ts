@@ -7,7 +7,7 @@ import {
 } from "../../support/cluster.js";
 import { checkAppends, checkEqual, checkHistory, checkWatches } from "./checks.js";
 import { History } from "./history.js";
-import { FAULTS } from "./nemesis.js";
+import { EXTRA_FAULTS, FAULTS } from "./nemesis.js";
 import { Watcher, type WatchLog } from "./watchers.js";
 import { Workload } from "./workload.js";
 
@@ -29,6 +29,9 @@ export interface RunOptions extends ClusterOptions {
   readonly only: readonly string[];
   readonly say: (line: string) => void;
 }
+
+/** The first member's disk, if it may be mounted: small enough to be filled, enough for what members keep. */
+const SMALL_DISK_MB = 400;
 
 export interface RunFigures {
   rounds: number;
@@ -66,14 +69,15 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
   };
   const { kind, size, flags = [] } = options;
   const all = [...FLAGS, ...(kind === "ringd" ? RINGD_FLAGS : []), ...flags];
-  const cluster = await TestCluster.create({ kind, size, flags: all });
+  const cluster = await TestCluster.create({ kind, size, flags: all, smallDiskMb: SMALL_DISK_MB });
   const deadlineMs = performance.now() + seconds * 1000;
   let isFine = false;
   try {
+    if (!cluster.hasSmallDisk) say("no disk-full: this user may not mount a small disk");
     let deck: string[] = [];
     do {
       const wanted = 1 + prng.below(3);
-      if (deck.length < wanted) deck = [...deck, ...newDeck(options, prng)];
+      if (deck.length < wanted) deck = [...deck, ...newDeck(options, cluster, prng)];
       const faults = deck.splice(0, wanted);
       // Its own sequence, so that how long clients ran does not change which faults come next.
       await new Round(cluster, figures, faults, new Prng(prng.uint32()), options).run();
@@ -88,8 +92,10 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
   return figures;
 }
 
-function newDeck({ only }: RunOptions, prng: Prng): string[] {
-  const names = Object.keys(FAULTS).filter((name) => only.length === 0 || only.includes(name));
+function newDeck({ only }: RunOptions, cluster: TestCluster, prng: Prng): string[] {
+  const names = (only.length > 0 ? [...only] : Object.keys(FAULTS)).filter(
+    (name) => !name.startsWith("disk-full") || cluster.hasSmallDisk,
+  );
   const deck: string[] = [];
   while (names.length > 0) deck.push(...names.splice(prng.below(names.length), 1));
   return deck;
@@ -141,7 +147,6 @@ class Round {
       await this.#finish(lastKey, watchers, watching);
       await this.#check(
         prefix,
-        workload,
         watchers.map(({ log }) => log),
       );
     } finally {
@@ -171,7 +176,7 @@ class Round {
     for (const name of this.#faults) {
       await this.#untilBusy();
       const before = await cluster.leader(1).catch(() => undefined);
-      await FAULTS[name]?.({ cluster, prng, holdMs, scratch });
+      await (FAULTS[name] ?? EXTRA_FAULTS[name])?.({ cluster, prng, holdMs, scratch });
       const after = await cluster.leader(1).catch(() => undefined);
       if (before !== undefined && before !== after) this.#figures.failovers++;
       this.#figures.faults.set(name, (this.#figures.faults.get(name) ?? 0) + 1);
