@@ -93,7 +93,20 @@ test("etcd's known misses are counted only", () => {
 });
 
 test("trees are equal or the difference is shown", () => {
-  assert.deepEqual(checkEqual(new Map([["n1", "7 {a}"], ["n2", "7 {a}"]])), []);
-  const findings = checkEqual(new Map([["n1", "7 {a}"], ["n2", "7 {b}"]]));
+  assert.deepEqual(
+    checkEqual(
+      new Map([
+        ["n1", "7 {a}"],
+        ["n2", "7 {a}"],
+      ]),
+    ),
+    [],
+  );
+  const findings = checkEqual(
+    new Map([
+      ["n1", "7 {a}"],
+      ["n2", "7 {b}"],
+    ]),
+  );
   assert.deepEqual(findings, ['n2 differs from n1: "7 {a}" and "7 {b}"']);
 });

@@ -6,6 +6,12 @@ export interface Answer {
   readonly body: string;
 }
 
+/** Where a client finds a member. */
+export interface Served {
+  readonly name: string;
+  readonly clientUrl: string;
+}
+
 /** No answer came. The request may have been carried out all the same, unless it was never sent. */
 export class NoAnswerError extends Error {
   override readonly name = "NoAnswerError";

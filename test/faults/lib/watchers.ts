@@ -1,5 +1,4 @@
-import { Client, NoAnswerError } from "../../support/client.js";
-import type { ClusterMember } from "../../support/cluster.js";
+import { Client, NoAnswerError, type Served } from "../../support/client.js";
 import type { Change } from "./history.js";
 
 /** A long poll waits for as long as the round goes on. */
@@ -39,7 +38,7 @@ export class Watcher {
   #endsWith: string | undefined;
 
   /** @param from the first index of interest */
-  constructor(member: ClusterMember, path: string, from: number) {
+  constructor(member: Served, path: string, from: number) {
     this.log = { name: `watcher of ${member.name}`, changes: [], gaps: [] };
     this.#client = new Client(member.clientUrl);
     this.#path = `/v2/keys${path}?wait=true&recursive=true`;

@@ -1,6 +1,5 @@
 import type { Prng } from "#ringd/lib/prng.js";
-import { type Answer, Client, NoAnswerError } from "../../support/client.js";
-import type { ClusterMember } from "../../support/cluster.js";
+import { type Answer, Client, NoAnswerError, type Served } from "../../support/client.js";
 import type { Operation, Value } from "../../support/linearizable.js";
 import type { History } from "./history.js";
 
@@ -48,7 +47,8 @@ export class Workload {
   /** Keys of this round live below it: `/f7`. */
   readonly prefix: string;
   readonly #prng: Prng;
-  readonly #members: () => readonly ClusterMember[];
+  readonly #members: () => readonly Served[];
+  readonly #onAnswer: (answered: number) => void;
   /** By key: what some client saw last; what a swap is tried with. */
   readonly #seen = new Map<string, { value: string; index: number }>();
   #isOver = false;
@@ -58,12 +58,14 @@ export class Workload {
     history: History,
     prefix: string,
     prng: Prng,
-    members: () => readonly ClusterMember[],
+    members: () => readonly Served[],
+    onAnswer: (answered: number) => void = () => undefined,
   ) {
     this.history = history;
     this.prefix = prefix;
     this.#prng = prng;
     this.#members = members;
+    this.#onAnswer = onAnswer;
   }
 
   /** Runs until `stop`; resolves when the last answer is in. */
@@ -76,7 +78,7 @@ export class Workload {
   }
 
   /** Reads every register by a quorum, through one member. */
-  async readAll(member: ClusterMember): Promise<void> {
+  async readAll(member: Served): Promise<void> {
     const client = new Client(member.clientUrl);
     for (const key of REGISTERS) {
       await this.#attempt(client, `final ${member.name}`, {
@@ -141,6 +143,7 @@ export class Workload {
       }
       this.#record(intent, call, returned, who, body, Number(answer.headers["x-etcd-index"]));
       history.figures[body.errorCode === undefined ? "answered" : "refused"]++;
+      this.#onAnswer(history.figures.answered);
       return true;
     } catch (error) {
       if (!(error instanceof NoAnswerError)) throw error;
