@@ -33,17 +33,24 @@ export function parseForm(query: string, body: Buffer | undefined): ParsedForm {
  */
 function readBody(body: Buffer, form: Map<string, string>): string {
   let error = "";
+  let equals = -1;
   for (let at = 0; at <= body.length; ) {
-    const found = body.indexOf(AMPERSAND, at);
-    const end = found < 0 ? body.length : found;
-    const equals = body.indexOf(EQUALS, at);
-    const hasValue = equals >= 0 && equals < end;
+    const end = find(body, AMPERSAND, at);
+    // Only once it is behind us: looked up for each pair, 10 MiB of "a&" would take minutes.
+    if (equals < at) equals = find(body, EQUALS, at);
+    const hasValue = equals < end;
     const name = body.latin1Slice(at, hasValue ? equals : end);
     const value = hasValue ? body.latin1Slice(equals + 1, end) : "";
     if (end > at) error = take(form, name, value, error);
     at = end + 1;
   }
   return error;
+}
+
+/** @returns where `byte` is next; the body's end if nowhere */
+function find(body: Buffer, byte: number, at: number): number {
+  const found = body.indexOf(byte, at);
+  return found < 0 ? body.length : found;
 }
 
 function readQuery(query: string, form: Map<string, string>): string {
@@ -76,10 +83,15 @@ function take(form: Map<string, string>, name: string, value: string, error: str
   const plainValue = unescapePercent(value, true);
   const bad = typeof plainName !== "string" ? plainName : plainValue;
   if (typeof bad !== "string") {
-    return error || `invalid URL escape ${goQuoteBytes(Buffer.from(bad.bad, "latin1"))}`;
+    return error || `invalid URL escape ${quoted(bad.bad)}`;
   }
   if (typeof plainName === "string" && !form.has(plainName)) form.set(plainName, bad);
   return error;
+}
+
+/** Bytes to bytes: what is valid UTF-8 stays as it is. */
+function quoted(bytes: string): string {
+  return Buffer.from(goQuoteBytes(Buffer.from(bytes, "latin1"))).toString("latin1");
 }
 
 /** Undoes percent encoding; @returns the bad escape if there is one, at most three bytes long */

@@ -2,7 +2,21 @@ import type { ByteWriter } from "./byte-writer.js";
 
 /** Bytes that Go's encoding/json does not write as they are, or that begin something it may not. */
 const NEEDS_CARE = /[^\x20\x21\x23-\x25\x27-\x3b\x3d\x3f-\x5b\x5d-\x7f]/;
+/** "\\u003c" */
+const ESCAPE_BYTES_MAX = 6;
+const PIECE_CHARACTERS = 2048;
 const HEX = "0123456789abcdef";
+/** "u" */
+const UNICODE = 0x75;
+const LETTERS: Readonly<Record<string, string>> = {
+  '"': '"',
+  "\\": "\\",
+  "\n": "n",
+  "\r": "r",
+  "\t": "t",
+};
+/** What follows the backslash for each ASCII character: UNICODE (four digits follow) or a letter; 0: no escape. */
+const ESCAPES = asciiEscapes();
 const MS_PER_DAY = 86_400_000;
 
 /**
@@ -26,36 +40,64 @@ export function jsonString(writer: ByteWriter, bytes: string): void {
   writer.length = at;
 }
 
+/** Whether quotes around the bytes are all that JSON asks for. */
+export function isPlain(bytes: string): boolean {
+  return !NEEDS_CARE.test(bytes);
+}
+
 function escapeString(writer: ByteWriter, bytes: string): void {
   for (let i = 0; i < bytes.length; ) {
-    const byte = bytes.charCodeAt(i);
-    if (byte < 0x80) {
-      escapeAscii(writer, byte);
-      i++;
-      continue;
+    // A piece at a time: room for the worst case of 10 MiB at once would be 120 MiB.
+    const end = Math.min(i + PIECE_CHARACTERS, bytes.length);
+    writer.room(PIECE_CHARACTERS * ESCAPE_BYTES_MAX);
+    const { bytes: out } = writer;
+    let at = writer.length;
+    while (i < end) {
+      const byte = bytes.charCodeAt(i);
+      if (byte < 0x80) {
+        const escaped = ESCAPES[byte] as number;
+        if (escaped === 0) out[at++] = byte;
+        else at = escapeAscii(out, at, byte, escaped);
+        i++;
+      } else {
+        const length = utf8Length(bytes, i);
+        const escaped = length === 0 ? "\\ufffd" : separatorEscape(bytes, i);
+        if (escaped === "") for (let k = 0; k < length; k++) out[at++] = bytes.charCodeAt(i + k);
+        else at += out.latin1Write(escaped, at);
+        i += Math.max(length, 1);
+      }
     }
-    const length = utf8Length(bytes, i);
-    if (length === 0) {
-      writer.latin1("\\ufffd");
-      i++;
-      continue;
-    }
-    const character = bytes.slice(i, i + length);
-    if (character === "\xe2\x80\xa8") writer.latin1("\\u2028");
-    else if (character === "\xe2\x80\xa9") writer.latin1("\\u2029");
-    else writer.latin1(character);
-    i += length;
+    writer.length = at;
   }
 }
 
-function escapeAscii(writer: ByteWriter, byte: number): void {
-  if (byte === 0x22 || byte === 0x5c) writer.latin1(`\\${String.fromCharCode(byte)}`);
-  else if (byte === 0x0a) writer.latin1("\\n");
-  else if (byte === 0x0d) writer.latin1("\\r");
-  else if (byte === 0x09) writer.latin1("\\t");
-  else if (byte < 0x20 || byte === 0x3c || byte === 0x3e || byte === 0x26) {
-    writer.latin1(`\\u00${HEX[byte >>> 4]}${HEX[byte & 15]}`);
-  } else writer.byte(byte);
+/** @returns where the next byte goes */
+function escapeAscii(out: Buffer, from: number, byte: number, escaped: number): number {
+  let at = from;
+  out[at++] = 0x5c;
+  out[at++] = escaped;
+  if (escaped !== UNICODE) return at;
+  out[at++] = 0x30;
+  out[at++] = 0x30;
+  out[at++] = HEX.charCodeAt(byte >>> 4);
+  out[at++] = HEX.charCodeAt(byte & 15);
+  return at;
+}
+
+/** JavaScript once took U+2028 and U+2029 for line ends: Go escapes them. "" for all else. */
+function separatorEscape(bytes: string, i: number): string {
+  if (bytes.charCodeAt(i) !== 0xe2 || bytes.charCodeAt(i + 1) !== 0x80) return "";
+  const last = bytes.charCodeAt(i + 2);
+  return last === 0xa8 ? "\\u2028" : last === 0xa9 ? "\\u2029" : "";
+}
+
+function asciiEscapes(): Uint8Array {
+  const escapes = new Uint8Array(0x80).fill(UNICODE, 0, 0x20);
+  for (const character of "<>&") escapes[character.charCodeAt(0)] = UNICODE;
+  for (const [character, letter] of Object.entries(LETTERS)) {
+    escapes[character.charCodeAt(0)] = letter.charCodeAt(0);
+  }
+  return escapes;
 }
 
 /** Bytes of the well-formed UTF-8 sequence at `i` (RFC 3629, 4), or 0. */

@@ -4,24 +4,23 @@ import type { Refusal } from "../store/refusal.js";
 import { type AnswerHead, ContentKind } from "./answer.js";
 import type { ByteWriter } from "./byte-writer.js";
 import { V2_ERRORS } from "./errors.js";
-import { jsonString, rfc3339 } from "./json.js";
+import { isPlain, jsonString, rfc3339 } from "./json.js";
 
 const MS_PER_SECOND = 1000;
 
 /** The body of a change: an answer to its writer, or a line for a watch. Ends in a newline. */
 export function writeEvent(writer: ByteWriter, event: Event, noValueOnSuccess: boolean): void {
-  writer.latin1('{"action":"');
-  writer.latin1(ACTION_NAMES[event.action]);
-  writer.byte(0x22);
-  if (!noValueOnSuccess || isRemoval(event.action)) {
-    writer.latin1(',"node":');
-    writeNode(writer, event.node, event.timeMs, !isRemoval(event.action));
-    if (event.prevNode !== undefined) {
-      writer.latin1(',"prevNode":');
-      writeNode(writer, event.prevNode, event.timeMs, true);
-    }
+  const { action, node, prevNode, timeMs } = event;
+  const opening = `{"action":"${ACTION_NAMES[action]}"`;
+  if (noValueOnSuccess && !isRemoval(action)) {
+    writer.latin1(`${opening}}\n`);
+    return;
   }
-  writer.latin1("}\n");
+  openNode(writer, node, timeMs, !isRemoval(action), `${opening},"node":`);
+  closeNode(writer, node, false, prevNode === undefined ? "}\n" : ',"prevNode":');
+  if (prevNode === undefined) return;
+  openNode(writer, prevNode, timeMs, true);
+  closeNode(writer, prevNode, false, "}\n");
 }
 
 /** Status of the answer to a change that succeeded. */
@@ -32,9 +31,8 @@ export function eventStatus(event: Event): number {
 
 /** The answer to a GET of a file. */
 export function writeFile(writer: ByteWriter, node: Node, nowMs: number): void {
-  writer.latin1('{"action":"get","node":');
-  writeNode(writer, node, nowMs, true);
-  writer.latin1("}\n");
+  openNode(writer, node, nowMs, true, '{"action":"get","node":');
+  closeNode(writer, node, false, "}\n");
 }
 
 export function writeRefusal(writer: ByteWriter, refusal: Refusal): AnswerHead {
@@ -61,15 +59,34 @@ export function keysHead(status: number, etcdIndex: number): AnswerHead {
   };
 }
 
-/** A node without children. */
-export function writeNode(writer: ByteWriter, node: Node, nowMs: number, withValue: boolean): void {
-  openNode(writer, node, nowMs, withValue);
-  closeNode(writer, node, false);
+/**
+ * `{` and all fields before `nodes`; `closeNode` writes the rest.
+ *
+ * @param before ASCII, written first
+ */
+export function openNode(
+  writer: ByteWriter,
+  node: Node,
+  nowMs: number,
+  withValue: boolean,
+  before = "",
+): void {
+  const key = withoutPrefix(node.path);
+  if (withValue && !node.isDirectory && isPlain(key) && isPlain(node.value)) {
+    // Nearly all files. Each write is a call out of JavaScript: one instead of six halves the time.
+    writer.latin1(`${before}{"key":"${key}","value":"${node.value}"`);
+  } else {
+    writer.latin1(before);
+    openUnusual(writer, node, key, withValue);
+  }
+  if (node.expirationMs !== PERMANENT) {
+    writer.latin1(`,"expiration":"${rfc3339(node.expirationMs)}"`);
+    const ttl = Math.ceil((node.expirationMs - nowMs) / MS_PER_SECOND);
+    if (ttl !== 0) writer.latin1(`,"ttl":${ttl}`);
+  }
 }
 
-/** `{` and all fields before `nodes`; `closeNode` writes the rest. */
-export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValue: boolean): void {
-  const key = withoutPrefix(node.path);
+function openUnusual(writer: ByteWriter, node: Node, key: string, withValue: boolean): void {
   writer.byte(0x7b);
   if (key !== "") {
     writer.latin1('"key":');
@@ -81,19 +98,18 @@ export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValu
     writer.latin1(',"value":');
     jsonString(writer, node.value);
   }
-  if (node.expirationMs !== PERMANENT) {
-    writer.latin1(`,"expiration":"${rfc3339(node.expirationMs)}"`);
-    const ttl = Math.ceil((node.expirationMs - nowMs) / MS_PER_SECOND);
-    if (ttl !== 0) writer.latin1(`,"ttl":${ttl}`);
-  }
 }
 
-/** @param hasNodes the `nodes` array is open */
-export function closeNode(writer: ByteWriter, node: Node, hasNodes: boolean): void {
+/**
+ * @param hasNodes the `nodes` array is open
+ * @param behind ASCII, written last
+ */
+export function closeNode(writer: ByteWriter, node: Node, hasNodes: boolean, behind = ""): void {
   if (hasNodes) writer.byte(0x5d);
-  if (node.modifiedIndex !== 0) writer.latin1(`,"modifiedIndex":${node.modifiedIndex}`);
-  if (node.createdIndex !== 0) writer.latin1(`,"createdIndex":${node.createdIndex}`);
-  writer.byte(0x7d);
+  const { modifiedIndex, createdIndex } = node;
+  const modified = modifiedIndex === 0 ? "" : `,"modifiedIndex":${modifiedIndex}`;
+  const created = createdIndex === 0 ? "" : `,"createdIndex":${createdIndex}`;
+  writer.latin1(`${modified}${created}}${behind}`);
 }
 
 function withoutPrefix(path: string): string {

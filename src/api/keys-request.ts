@@ -2,6 +2,7 @@ import { type Command, CommandOp } from "../store/command.js";
 import { KEYS_PREFIX, PERMANENT } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import { type Form, parseForm } from "./form.js";
+import { type MediaType, parseMediaType } from "./media-type.js";
 import { type Answer, methodNotAllowed } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
 
@@ -30,6 +31,8 @@ export type KeysRequest =
 export const KEYS_PATH = "/v2/keys";
 const METHOD_NOT_ALLOWED = methodNotAllowed("HEAD,GET,PUT,POST,DELETE");
 const FORM_TYPE = "application/x-www-form-urlencoded";
+const PLAIN_FORM: MediaType = { type: FORM_TYPE, error: "" };
+const NO_TYPE: MediaType = { type: "", error: "" };
 const UINT64_END = 2n ** 64n;
 /** From here on ttl * 1e9 nanoseconds may leave the 64 bits etcd keeps them in. */
 const TTL_SECONDS_PLAIN_MAX = 1_000_000_000;
@@ -64,18 +67,20 @@ export function parseKeysRequest(request: ApiRequest, path: string, nowMs: numbe
 }
 
 function readForm(request: ApiRequest): ReturnType<typeof parseForm> {
-  const { method, query, contentType } = request;
-  const hasForm =
-    (method === Method.put || method === Method.post) && mediaType(contentType) === FORM_TYPE;
+  const { method, query } = request;
+  if (method !== Method.put && method !== Method.post) return parseForm(query, undefined);
+  const { type, error } = mediaTypeOf(request.contentType);
+  const hasForm = type === FORM_TYPE;
   if (hasForm && request.isBodyTooLarge) {
     return { kind: "invalid", cause: "http: POST too large" };
   }
+  if (error !== "") return { kind: "invalid", cause: error };
   return parseForm(query, hasForm ? request.body : undefined);
 }
 
-function mediaType(contentType: string): string {
-  if (contentType === FORM_TYPE) return FORM_TYPE;
-  return (contentType.split(";")[0] ?? "").trim().toLowerCase();
+function mediaTypeOf(contentType: string): MediaType {
+  if (contentType === FORM_TYPE) return PLAIN_FORM;
+  return contentType === "" ? NO_TYPE : parseMediaType(contentType);
 }
 
 /** "/v2/keys/a/" is "/1/a". */

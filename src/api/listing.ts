@@ -3,6 +3,9 @@ import { afterSubtree, type Cursor } from "../store/tree.js";
 import type { ByteWriter } from "./byte-writer.js";
 import { closeNode, openNode } from "./keys-render.js";
 
+/** Nodes looked at in one slice: hidden ones take time and write nothing. */
+const NODES_PER_SLICE_MAX = 4096;
+
 /** A directory whose `{` is written and whose `}` is not. */
 interface OpenDirectory {
   readonly node: Node;
@@ -33,17 +36,18 @@ export class Listing {
   }
 
   /**
-   * Writes on until the listing is complete or the writer holds `bytesMax`.
+   * Writes on until the listing is complete, the writer holds `bytesMax`, or enough nodes were seen for
+   * one turn: a slice may be short, and empty where many hidden nodes follow each other.
    *
    * @returns whether it is complete
    */
   next(writer: ByteWriter, bytesMax: number): boolean {
     if (!this.#isStarted) {
       this.#isStarted = true;
-      writer.latin1('{"action":"get","node":');
-      openNode(writer, (this.#open[0] as OpenDirectory).node, this.#nowMs, false);
+      const { node } = this.#open[0] as OpenDirectory;
+      openNode(writer, node, this.#nowMs, false, '{"action":"get","node":');
     }
-    while (writer.length < bytesMax) {
+    for (let seen = 0; seen < NODES_PER_SLICE_MAX && writer.length < bytesMax; seen++) {
       const node = this.#cursor.peek();
       while (node === undefined || !this.#isInInnermost(node)) {
         const done = this.#open.pop() as OpenDirectory;
@@ -68,9 +72,8 @@ export class Listing {
       this.#cursor.seek(afterSubtree(node.path));
       return;
     }
-    writer.latin1(parent.hasNodes ? "," : ',"nodes":[');
+    openNode(writer, node, this.#nowMs, true, parent.hasNodes ? "," : ',"nodes":[');
     parent.hasNodes = true;
-    openNode(writer, node, this.#nowMs, true);
     if (node.isDirectory && this.#isRecursive) {
       this.#cursor.next();
       this.#open.push({ node, prefix: `${node.path}/`, hasNodes: false });

@@ -24,16 +24,17 @@ export function routePath(rawPath: string, rawQuery: string, method: Method): Ro
   if (typeof path !== "string") return { kind: "answer", answer: BAD_REQUEST };
   const clean = cleanPath(path);
   if (clean === path) return { kind: "path", path };
-  const location = escapePath(clean) + (rawQuery === "" ? "" : `?${rawQuery}`);
+  return { kind: "answer", answer: redirect(clean, rawQuery, method) };
+}
+
+function redirect(path: string, rawQuery: string, method: Method): Answer {
+  const target = escapePath(path) + (rawQuery === "" ? "" : `?${rawQuery}`);
   const hasType = method === Method.get || method === Method.head;
-  const body = `<a href="${escapeHtml(location)}">Moved Permanently</a>.\n\n`;
-  const answer = plainAnswer(
-    301,
-    hasType ? ContentKind.html : ContentKind.none,
-    method === Method.get ? body : "",
-    { location },
-  );
-  return { kind: "answer", answer };
+  const kind = hasType ? ContentKind.html : ContentKind.none;
+  const { head, body } = plainAnswer(301, kind, "", { location: escapeNonAscii(target) });
+  if (method !== Method.get) return { head, body };
+  const text = `<a href="${escapeHtml(target)}">Moved Permanently</a>.\n\n`;
+  return { head, body: Buffer.from(text, "latin1") };
 }
 
 /** Go's path.Clean, but for a trailing slash, which stays. */
@@ -53,6 +54,11 @@ function escapePath(path: string): string {
     const hex = character.charCodeAt(0).toString(16).toUpperCase();
     return `%${hex.padStart(2, "0")}`;
   });
+}
+
+/** A header is ASCII; only a raw query still has other bytes here. Lower case, as Go's http.Redirect. */
+function escapeNonAscii(bytes: string): string {
+  return bytes.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
 }
 
 function escapeHtml(text: string): string {

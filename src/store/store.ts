@@ -37,11 +37,11 @@ export interface StoreState {
  */
 export class Store {
   readonly hub: WatchHub;
-  readonly stats: StoreStats;
-  readonly #history: History;
-  readonly #tree: Tree;
+  stats: StoreStats;
+  #history: History;
+  #tree: Tree;
   #index: number;
-  readonly #expiry: Expiry;
+  #expiry: Expiry;
 
   constructor(options: StoreOptions = {}, state?: StoreState) {
     this.#history = new History(options.historyEventsMax ?? HISTORY_EVENTS_DEFAULT);
@@ -60,6 +60,30 @@ export class Store {
       for (let node = all.next(); node !== undefined; node = all.next()) this.#expiry.add(node);
     }
     this.hub = new WatchHub(this.#history);
+  }
+
+  /**
+   * Becomes the state of another store, as a snapshot brought it; that one must not be used any more.
+   * Watches stay open: they are told what happened in between, as far as the other's history reaches.
+   *
+   * @returns false if it does not reach far enough for that: the watches have missed something
+   */
+  become(other: Store): boolean {
+    assert(other.#index >= this.#index, "the state only moves on");
+    const missed = other.events.filter((event) => event.index > this.#index);
+    const isComplete =
+      missed.length === other.#index - this.#index && !missed.some(removesMoreThanItShows);
+    this.stats = other.stats;
+    this.#history = other.#history;
+    this.#tree = other.#tree;
+    this.#index = other.#index;
+    this.#expiry = other.#expiry;
+    this.hub.readFrom(this.#history);
+    if (!isComplete) return false;
+    for (const event of missed) {
+      if (!event.isRefresh) this.hub.notify(event);
+    }
+    return true;
   }
 
   /** The etcd index: changes applied so far. */
@@ -413,4 +437,13 @@ export class Store {
 
 function cleanExpiration(expirationMs: number): number {
   return expirationMs < EXPIRATION_MS_MIN ? PERMANENT : expirationMs;
+}
+
+/** Watches of what was below a removed directory are told by its nodes, which the event does not name. */
+function removesMoreThanItShows(event: Event): boolean {
+  return event.node.isDirectory && event.prevNode !== undefined && isRemoval(event.action);
+}
+
+function isRemoval(action: Action): boolean {
+  return action === Action.delete || action === Action.compareAndDelete || action === Action.expire;
 }

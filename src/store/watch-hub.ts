@@ -29,7 +29,7 @@ export interface Delivery {
  * path and each of its parents, so watches on other keys cost nothing.
  */
 export class WatchHub {
-  readonly #history: History;
+  #history: History;
   readonly #byId = new Map<number, Watch>();
   /** Most paths have one watch: no set for those. */
   readonly #byPath = new Map<string, Watch | Set<Watch>>();
@@ -37,6 +37,11 @@ export class WatchHub {
   #open: Delivery | undefined;
 
   constructor(history: History) {
+    this.#history = history;
+  }
+
+  /** New watches look into this history from now on. */
+  readFrom(history: History): void {
     this.#history = history;
   }
 

@@ -12,9 +12,16 @@ export const AppendType = {
   release: 4,
   /** Sync, close, release the lock, end. */
   stop: 5,
+  /** f64 term, f64 index: part of a job; the log starts anew behind a snapshot that is durable. */
+  install: 6,
+  /** f64 term, f64 index: read this snapshot, which came from another member, to the core. */
+  loadSnapshot: 7,
 } as const;
 
-/** Wal to core. The first five at start, in this order, the third and fourth many times. */
+/**
+ * Wal to core. The first five at start, in this order, the third and fourth many times. A snapshot that
+ * is asked for later comes as head, blocks, and one of the last two.
+ */
 export const DurableType = {
   /** u64 member id, u64 cluster id. */
   identity: 1,
@@ -30,6 +37,9 @@ export const DurableType = {
   blocked: 7,
   /** Why the log takes nothing until the member is restarted. */
   failed: 8,
+  snapshotEnd: 9,
+  /** Why the snapshot cannot be read. */
+  snapshotFailed: 10,
 } as const;
 
 export const SnapshotType = { block: 1, end: 2, abort: 3 } as const;

@@ -1,53 +1,47 @@
-import { createHash, randomInt } from "node:crypto";
-import { handleMachines, handleMembers, internalError } from "../api/members.js";
 import { routePath } from "../api/path.js";
-import { NOT_FOUND } from "../api/plain.js";
+import { RaftStats } from "../api/raft-stats.js";
 import type { ApiRequest } from "../api/request.js";
-import { handleLeaderStats, handleSelfStats, handleStoreStats } from "../api/stats.js";
-import {
-  COMPAT_CLUSTER_VERSION,
-  handleVersion,
-  healthAnswer,
-  refuseHealthMethod,
-} from "../api/status.js";
-import {
-  confChangeCommands,
-  publishAttributesCommand,
-  setClusterVersionCommand,
-} from "../cluster/commands.js";
+import { healthAnswer } from "../api/status.js";
+import { confChangeCommands } from "../cluster/commands.js";
 import { decodeConfChange, encodeConfChange } from "../cluster/conf-change.js";
+import { encodeConf } from "../cluster/conf-state.js";
+import { forceNewCluster } from "../cluster/force-new-cluster.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import { judgeConfChange } from "../cluster/rules.js";
+import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import { AnswerType, writeNumbers } from "../frontend/records.js";
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
-import { bootstrap } from "../raft/bootstrap.js";
+import { blank, bootstrap } from "../raft/bootstrap.js";
 import { decodeConfChange as decodeRaftChange } from "../raft/conf-change.js";
-import {
-  type ConfState,
-  type Entry,
-  EntryType,
-  type HardState,
-  NONE,
-  type SnapshotMeta,
-} from "../raft/entry.js";
+import type { AppendJob } from "../raft/disk-jobs.js";
+import { type Entry, EntryType, type HardState, NONE, type SnapshotMeta } from "../raft/entry.js";
+import type { Message } from "../raft/message.js";
+import { decodeMessage } from "../raft/message-codec.js";
+import type { Restored } from "../raft/options.js";
 import { Raft, type Ready } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
-import { type Command, CommandOp } from "../store/command.js";
+import { type Command, syncCommand } from "../store/command.js";
 import { Event } from "../store/event.js";
-import { PERMANENT } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
-import { STAT_NAMES } from "../store/stats.js";
 import type { Store } from "../store/store.js";
+import { Arrival } from "./arrival.js";
 import type { Client, ClientPort } from "./client-port.js";
 import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
 import { AppendType, writeEntry, writeHardState } from "./log-records.js";
-import { type Proposal, Proposals } from "./proposals.js";
+import { MembershipChanges } from "./membership-changes.js";
+import type { Peers } from "./peers.js";
+import type { Proposal } from "./proposals.js";
+import { Publication } from "./publication.js";
+import { Reads, type WaitingRead } from "./reads.js";
 import { Snapshots } from "./snapshots.js";
+import { StatusService } from "./status-service.js";
+import { Writes } from "./writes.js";
 
 /** Log entries kept in memory behind a snapshot, for peers that are a little late (as etcd's 5000). */
 const CATCH_UP_ENTRIES = 5000;
@@ -56,6 +50,8 @@ const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
 const REQUEST_MS = 5000;
 const HEALTH_MS = 1000;
+/** A removed member goes on for so long, to tell the others how far it got (as etcd does). */
+const REMOVED_MS = 1000;
 /** Answers after which their frontend is told, so that it works on them beside the core. */
 const PUBLISH_ANSWERS = 64;
 
@@ -69,7 +65,6 @@ const LEADER_CHANGES = cellOf("leaderChanges");
 const COMMITTED = cellOf("proposalsCommitted");
 const APPLIED = cellOf("proposalsApplied");
 const PENDING = cellOf("proposalsPending");
-const FAILED = cellOf("proposalsFailed");
 const PROPOSAL_SECONDS = cellOf("proposalDuration");
 const APPLY_SECONDS = cellOf("applyDuration");
 const APPLY_ENTRIES = cellOf("applyBatchEntries");
@@ -92,85 +87,108 @@ export interface MemberPorts {
   readonly snapshot: Outlet;
   /** To the main thread's frontend, for what is not an answer. */
   readonly main: Outlet;
+  readonly peers: Peers;
+  readonly clients: ClientPort;
+  /** Of the client port. */
+  readonly frontends: number;
   readonly metrics: MetricCells;
   readonly log: Logger;
-  /** Of the answer ports; the port itself is made by the member's caller. */
-  readonly frontends: number;
-}
-
-interface WaitingRead {
-  readonly client: Client;
-  readonly then: () => void;
-  readonly startMs: number;
-  readonly isHealth: boolean;
+  /** Uniform in 0 .. below - 1. */
+  readonly random: (below: number) => number;
+  /** Once: this member serves clients from now on. */
+  readonly onReady: () => void;
 }
 
 /**
- * The core of a member: raft, the store on top of it, and the answers. The core thread's loop calls in;
+ * The core of a member: raft, the store on top of it, and the answers. The core's loop calls in;
  * everything leaves through rings. Times: `nowMs` is the wall clock in Unix milliseconds, for TTLs;
  * `monoMs` a clock that never jumps, for time-outs.
  */
 export class Member implements Consensus {
   readonly #config: Config;
+  readonly #plan: StartPlan | undefined;
   readonly #ports: MemberPorts;
-  readonly #port: ClientPort;
   readonly #id: bigint;
-  readonly #clusterId: bigint;
   readonly #store: Store;
   readonly #raft: Raft;
   readonly #membership = new Membership();
-  readonly #proposals: Proposals;
+  readonly #writes: Writes;
+  readonly #reads: Reads;
+  readonly #changes: MembershipChanges;
   readonly #listings: Listings;
   readonly #keys: KeysService;
+  readonly #status: StatusService;
+  readonly #publication: Publication;
+  readonly #stats: RaftStats;
   readonly #snapshots: Snapshots;
-  readonly #onReady: () => void;
-  readonly #reads = new Map<number, WaitingRead>();
+  readonly #arrival: Arrival;
   readonly #timeoutMs: number;
-  readonly #startTimeNs: bigint;
-  #readContext = 0;
   #applied: number;
   #appliedTerm: number;
-  #leaderSinceNs = 0n;
   #lastLeader = NONE;
+  #electedMs = 0;
   #nextSyncMs = 0;
-  /** Why writes are refused, or "". */
-  #blockedBy = "";
-  /** The member's own command that could not be proposed, or got lost; tried again. */
-  #unproposed: Command | undefined;
-  #isPublished = false;
-  #isReady = false;
-  monoMs = 0;
-  nowMs = 0;
+  /** The log takes nothing until the member is started again: it no longer takes part. */
+  #isFailed = false;
+  #isStopping = false;
+  #leaveMs = Number.POSITIVE_INFINITY;
+  monoMs: number;
+  nowMs: number;
 
   constructor(
     config: Config,
+    plan: StartPlan | undefined,
     recovery: Recovery,
     ports: MemberPorts,
-    port: ClientPort,
     times: { nowMs: number; monoMs: number },
-    onReady: () => void,
   ) {
+    const { clients, metrics, peers, log } = ports;
+    const { memberId, clusterId, snapshot, store } = recovery;
     this.#config = config;
+    this.#plan = plan;
     this.#ports = ports;
-    this.#port = port;
-    this.#id = recovery.memberId;
-    this.#clusterId = recovery.clusterId;
-    this.#store = recovery.store;
-    this.#onReady = onReady;
+    this.#id = memberId;
+    this.#store = store;
     this.#timeoutMs = REQUEST_MS + 2 * config.electionMs;
     this.nowMs = times.nowMs;
     this.monoMs = times.monoMs;
-    this.#startTimeNs = BigInt(Math.floor(times.nowMs)) * 1_000_000n;
-    this.#applied = recovery.snapshot.index;
-    this.#appliedTerm = recovery.snapshot.term;
-    // Above the numbers of any earlier life, as 2^10 proposals a millisecond are out of reach.
-    this.#proposals = new Proposals(this.#id, Math.floor(times.nowMs) * 1024);
-    this.#listings = new Listings(port);
-    this.#keys = new KeysService(this.#store, port, this, this.#listings, ports.metrics);
-    const { snapshotCount } = config;
-    this.#snapshots = new Snapshots(ports.snapshot, snapshotCount, recovery.snapshot.index);
+    this.#applied = snapshot.index;
+    this.#appliedTerm = snapshot.term;
     this.#restoreMembership();
     this.#raft = this.#startRaft(recovery);
+    this.#writes = new Writes(this.#raft, firstNumberOf(times.nowMs), {
+      metrics,
+      refuse: ({ client }, why) => {
+        if (client !== undefined) this.#refuse(client, why);
+      },
+    });
+    this.#reads = new Reads(this.#raft);
+    this.#changes = new MembershipChanges(
+      this.#raft,
+      this.#membership,
+      firstNumberOf(times.nowMs),
+      (client, answer) => clients.answerWhole(client, answer),
+    );
+    this.#stats = new RaftStats(memberId, config.name, times.nowMs);
+    this.#listings = new Listings(clients);
+    this.#keys = new KeysService(store, clients, this, this.#listings, metrics);
+    this.#status = new StatusService({
+      config,
+      id: memberId,
+      raft: this.#raft,
+      store,
+      membership: this.#membership,
+      peers,
+      stats: this.#stats,
+    });
+    this.#publication = new Publication(config, { memberId, clusterId }, this.#membership, {
+      log,
+      propose: (command) => this.#proposeOwn(command),
+      onReady: ports.onReady,
+    });
+    this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
+    this.#arrival = new Arrival({ historyEventsMax: config.eventHistoryMax });
+    this.#onMembership();
     this.#carryOutAll();
     if (this.#raft.conf.voters.length === 1) this.#raft.campaign();
   }
@@ -180,14 +198,19 @@ export class Member implements Consensus {
     return { index: this.#raft.commit, term: this.#raft.term };
   }
 
-  get openProposals(): number {
-    return this.#proposals.size;
+  get openWrites(): number {
+    return this.#writes.open;
+  }
+
+  /** This member was removed from its cluster, and has had the time to say good-bye. */
+  get isOut(): boolean {
+    return this.monoMs >= this.#leaveMs;
   }
 
   request(client: Client, request: ApiRequest): void {
     const routed = routePath(request.path, request.query, request.method);
     if (routed.kind === "answer") {
-      this.#port.answerWhole(client, routed.answer);
+      this.#ports.clients.answerWhole(client, routed.answer);
       return;
     }
     const { path } = routed;
@@ -208,15 +231,7 @@ export class Member implements Consensus {
   }
 
   propose(proposal: Proposal): void {
-    if (this.#blockedBy !== "") {
-      this.#failProposal(proposal, this.#blockedBy);
-      return;
-    }
-    const { data, number } = this.#proposals.add(proposal);
-    const result = this.#raft.propose(data);
-    if (result.kind !== "refused") return;
-    this.#proposals.drop(number);
-    this.#failProposal(proposal, result.reason === "tooMany" ? TOO_MANY : TIMED_OUT);
+    this.#writes.propose(proposal);
   }
 
   readIndex(client: Client, then: () => void): void {
@@ -225,21 +240,16 @@ export class Member implements Consensus {
 
   /** One turn of the clock. */
   tick(): void {
-    this.#raft.tick();
-    for (const proposal of this.#proposals.takeOlderThan(this.monoMs - this.#timeoutMs)) {
-      this.#failProposal(proposal, TIMED_OUT);
+    if (!this.#isFailed) this.#raft.tick();
+    const { monoMs, nowMs } = this;
+    this.#writes.giveUp(monoMs - this.#timeoutMs, (startMs) => this.#timeoutCause(startMs));
+    for (const read of this.#reads.takeExpired(monoMs, this.#timeoutMs, HEALTH_MS)) {
+      this.#failRead(read, this.#timeoutCause(read.startMs));
     }
-    for (const [context, read] of this.#reads) {
-      const patienceMs = read.isHealth ? HEALTH_MS : this.#timeoutMs;
-      if (read.startMs > this.monoMs - patienceMs) continue;
-      this.#reads.delete(context);
-      this.#failRead(read);
-    }
+    this.#changes.tick(monoMs, this.#timeoutMs);
+    if (this.#raft.lead === NONE) return;
+    this.#publication.step(this.#raft.isLeader, nowMs, monoMs);
     this.#sync();
-    const unproposed = this.#unproposed;
-    if (unproposed === undefined || this.#raft.lead === NONE || this.#blockedBy !== "") return;
-    this.#unproposed = undefined;
-    this.#proposeOwn(unproposed);
   }
 
   /** Jobs up to this one are on the disk. */
@@ -249,15 +259,82 @@ export class Member implements Consensus {
 
   /** @param why the log takes nothing; "" when it does again */
   block(why: string): void {
-    this.#blockedBy = why;
+    this.#writes.block(why);
+    // A leader whose disk is full can commit nothing by itself: better another one leads.
+    if (why !== "") this.#handOver();
   }
 
-  /** The log takes nothing until the member is started again. */
+  /** The log takes nothing until the member is started again. What it cannot keep, it must not promise. */
   fail(why: string): void {
-    this.#blockedBy = why;
-    for (const proposal of this.#proposals.takeOlderThan(Number.POSITIVE_INFINITY)) {
-      this.#failProposal(proposal, why);
-    }
+    this.block(why);
+    this.#isFailed = true;
+    this.#writes.giveUp(Number.POSITIVE_INFINITY, () => why);
+  }
+
+  /** An encoded message from another member. */
+  receive(bytes: Uint8Array): void {
+    if (this.#isFailed) return;
+    const message = decodeMessage(bytes);
+    const { type, from } = message;
+    if (type === "append") {
+      this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+    } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
+    else if (type === "appendReject") this.#stats.onAppendFailed(from);
+    this.#raft.step(message);
+  }
+
+  /** The stream to a member opened, or ended: what was sent may be lost. */
+  peerUp(id: bigint): void {
+    this.#ports.peers.up(id, this.monoMs);
+  }
+
+  peerDown(id: bigint): void {
+    this.#ports.peers.down(id);
+    this.#stats.onAppendFailed(id);
+    this.#raft.reportUnreachable(id);
+  }
+
+  /** Some of what was sent to a member last is lost. */
+  peerOverflow(id: bigint): void {
+    this.#raft.reportUnreachable(id);
+  }
+
+  /** The snapshot a message stood for has reached the member and was taken in, or never will be. */
+  snapshotSent(id: bigint, hasArrived: boolean): void {
+    this.#raft.reportSnapshot(id, hasArrived);
+  }
+
+  /** The file of a snapshot from the leader is on this member's disk. */
+  snapshotReceived(bytes: Uint8Array): void {
+    const message = decodeMessage(bytes);
+    assert(message.type === "snapshot", "the peer thread gives only whole snapshots");
+    const { index, term } = message.meta;
+    if (this.#isFailed || this.#arrival.isLoading || index <= this.#applied) return;
+    this.#arrival.begin(message);
+    writeNumbers(this.#ports.append, AppendType.loadSnapshot, term, index);
+  }
+
+  snapshotBlock(bytes: Uint8Array): void {
+    this.#arrival.block(bytes);
+  }
+
+  /** The last block came: raft decides whether the snapshot is still wanted. */
+  snapshotLoaded(): void {
+    const message = this.#arrival.finish();
+    if (message === undefined) return;
+    this.#raft.step(message);
+    this.#carryOutAll();
+    this.#arrival.drop();
+  }
+
+  snapshotUnreadable(): void {
+    this.#arrival.drop();
+  }
+
+  /** The other members say so; the log cannot, as they no longer send it. */
+  removed(): void {
+    this.#ports.log.error("the other members say that this member was removed from the cluster");
+    this.#leave();
   }
 
   /** Does what can be done without new input, in pieces of about a millisecond. */
@@ -287,14 +364,23 @@ export class Member implements Consensus {
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
   }
 
+  /** Before a stop: a leader hands over, so that the others need not wait for an election time-out. */
+  beginStop(): void {
+    this.#isStopping = true;
+    this.#handOver();
+  }
+
+  get isHandingOver(): boolean {
+    return this.#isStopping && this.#raft.isLeader && this.#raft.status().transferee !== NONE;
+  }
+
   /** Ends everything that waits: watches in the middle, writes and reads with an error. */
   stop(): void {
     this.#keys.cutWatches();
-    for (const proposal of this.#proposals.takeOlderThan(Number.POSITIVE_INFINITY)) {
-      this.#failProposal(proposal, STOPPED);
-    }
-    for (const read of this.#reads.values()) this.#failRead(read);
-    this.#reads.clear();
+    this.#writes.giveUp(Number.POSITIVE_INFINITY, () => STOPPED);
+    for (const read of this.#reads.takeAll()) this.#failRead(read, STOPPED);
+    this.#changes.endAll();
+    this.#ports.peers.stop();
   }
 
   #restoreMembership(): void {
@@ -308,11 +394,6 @@ export class Member implements Consensus {
   }
 
   #startRaft(recovery: Recovery): Raft {
-    const { snapshot, hardState, entries } = recovery;
-    const isNew = snapshot.index === 0 && hardState.term === 0 && entries.length === 0;
-    const restored = isNew
-      ? this.#bootstrap()
-      : { snapshot, hardState, entries, applied: snapshot.index };
     const { heartbeatMs, electionMs, preVote } = this.#config;
     return new Raft({
       id: this.#id,
@@ -320,23 +401,55 @@ export class Member implements Consensus {
       heartbeatTicks: 1,
       preVote,
       checkQuorum: true,
-      random: (below) => randomInt(below),
-      restored,
+      random: this.#ports.random,
+      restored: this.#restored(recovery),
     });
   }
 
-  /** A founder's first start: the membership is the beginning of its log. */
-  #bootstrap(): ReturnType<typeof bootstrap> {
+  #restored({ snapshot, hardState, entries, clusterId }: Recovery): Restored {
+    const isNew = snapshot.index === 0 && hardState.term === 0 && entries.length === 0;
+    const restored = { snapshot, hardState, entries, applied: snapshot.index };
+    if (!isNew) return this.#config.forceNewCluster ? this.#goOnAlone(restored) : restored;
+    const plan = this.#plan;
+    assert(plan !== undefined, "a start without a log is planned");
+    const ids = { memberId: formatId(this.#id), clusterId: formatId(clusterId) };
+    const { log } = this.#ports;
+    if (plan.kind === "join") {
+      log.info(ids, "joining a cluster");
+      return blank();
+    }
+    log.info(ids, "starting a new member");
+    return this.#found(plan);
+  }
+
+  /** --force-new-cluster. @throws ForceNewClusterError */
+  #goOnAlone(restored: Restored): Restored {
     const { initialAdvertisePeerUrls: peerUrls } = this.#config;
-    const context = encodeConfChange({ kind: "add", id: this.#id, peerUrls });
-    const restored = bootstrap([{ id: this.#id, context }]);
-    for (const entry of restored.entries) writeEntry(this.#ports.append, AppendType.entry, entry);
-    writeHardState(this.#ports.append, AppendType.hardState, restored.hardState);
-    this.#ports.log.info(
-      { memberId: formatId(this.#id), clusterId: formatId(this.#clusterId) },
-      "starting a new member",
+    const inputs = { memberId: this.#id, peerUrls, membership: this.#membership, restored };
+    const forced = forceNewCluster(inputs);
+    this.#writeFirst(forced.added, forced.restored.hardState);
+    const removed = forced.removed.map(formatId);
+    this.#ports.log.warn({ removed }, "going on as the only member of the cluster");
+    return forced.restored;
+  }
+
+  /** A founder's first start: the first membership is the beginning of everyone's log. */
+  #found(plan: StartPlan): Restored {
+    const restored = bootstrap(
+      plan.members.map(({ id, peerUrls }) => ({
+        id,
+        context: encodeConfChange({ kind: "add", id, peerUrls }),
+      })),
     );
+    this.#writeFirst(restored.entries, restored.hardState);
     return restored;
+  }
+
+  /** What raft takes for granted to be in the log; the jobs that follow make it durable with them. */
+  #writeFirst(entries: readonly Entry[], hardState: HardState): void {
+    const { append } = this.#ports;
+    for (const entry of entries) writeEntry(append, AppendType.entry, entry);
+    writeHardState(append, AppendType.hardState, hardState);
   }
 
   #carryOutAll(): void {
@@ -345,24 +458,46 @@ export class Member implements Consensus {
     }
   }
 
-  #carryOut(ready: Ready): void {
-    const { append, committed, readStates, softState } = ready;
-    if (append !== undefined) {
-      for (const entry of append.entries) writeEntry(this.#ports.append, AppendType.entry, entry);
-      const { hardState } = append;
-      if (hardState !== undefined) {
-        writeHardState(this.#ports.append, AppendType.hardState, hardState);
-      }
-      writeNumbers(this.#ports.append, AppendType.endJob, append.job);
-    }
+  #carryOut({ messages, append, committed, readStates, softState }: Ready): void {
+    for (const message of messages) this.#send(message);
+    if (append !== undefined) this.#append(append);
     if (committed.length > 0) this.#applyAll(committed);
-    for (const { ctx } of readStates) {
-      // Every index a read may be given is committed, and committed entries are applied above.
-      const read = this.#reads.get(ctx);
-      this.#reads.delete(ctx);
-      read?.then();
-    }
+    // Every index a read may be given is committed, and committed entries are applied above.
+    for (const { ctx } of readStates) this.#reads.answer(ctx);
     if (softState !== undefined) this.#onSoftState();
+  }
+
+  #send(message: Message): void {
+    const bytes = this.#ports.peers.send(message);
+    if (bytes > 0) {
+      if (message.type !== "append") return;
+      const lastIndex = message.prevIndex + message.entries.length;
+      this.#stats.onAppendSent(message.to, lastIndex, bytes, this.monoMs);
+    } else if (message.type === "snapshot") this.#raft.reportSnapshot(message.to, false);
+    else this.#raft.reportUnreachable(message.to);
+  }
+
+  #append({ job, snapshot, entries, hardState }: AppendJob): void {
+    const { append } = this.#ports;
+    if (snapshot !== undefined) this.#install(snapshot);
+    for (const entry of entries) writeEntry(append, AppendType.entry, entry);
+    if (hardState !== undefined) writeHardState(append, AppendType.hardState, hardState);
+    writeNumbers(append, AppendType.endJob, job);
+  }
+
+  /** The leader's snapshot replaces log and store. */
+  #install({ index, term }: SnapshotMeta): void {
+    writeNumbers(this.#ports.append, AppendType.install, term, index);
+    const store = this.#arrival.take();
+    assert(store !== undefined, "raft installs the snapshot it has just been given");
+    if (!this.#store.become(store)) this.#keys.cutWatches();
+    this.#applied = index;
+    this.#appliedTerm = term;
+    this.#snapshots.installed(index);
+    this.#restoreMembership();
+    this.#keys.deliver(this.#ports.frontends);
+    this.#onMembership();
+    this.#ports.log.info({ index, term }, "went on from the leader's snapshot");
   }
 
   #applyAll(entries: readonly Entry[]): void {
@@ -372,7 +507,7 @@ export class Member implements Consensus {
       else if (entry.data.length > 0) this.#applyCommand(entry);
       this.#applied = entry.index;
       this.#appliedTerm = entry.term;
-      if (entry.index % PUBLISH_ANSWERS === 0) this.#port.publish();
+      if (entry.index % PUBLISH_ANSWERS === 0) this.#ports.clients.publish();
     }
     this.#raft.applied(this.#applied);
     const { metrics } = this.#ports;
@@ -380,40 +515,61 @@ export class Member implements Consensus {
     metrics.observe(APPLY_ENTRIES, entries.length);
     metrics.set(COMMITTED, this.#raft.commit);
     metrics.set(APPLIED, this.#applied);
-    metrics.set(PENDING, this.#proposals.size);
+    metrics.set(PENDING, this.#writes.open);
   }
 
   #applyCommand(entry: Entry): void {
-    const { command, proposal } = this.#proposals.take(entry.data);
+    const { command, proposal } = this.#writes.take(entry.data);
     if (!this.#membership.mayApply(command)) return;
     const result = this.#store.apply(command);
-    this.#followMembership(result);
-    if (proposal !== undefined) {
-      const seconds = Math.max(0, this.monoMs - proposal.startMs) / 1000;
-      this.#ports.metrics.observe(PROPOSAL_SECONDS, seconds);
-      if (proposal.client !== undefined && result !== undefined) {
-        this.#keys.answerWrite(proposal.client, result, proposal.noValueOnSuccess, seconds);
-      }
-    }
-    this.#keys.deliver(this.#ports.frontends);
-    if (proposal !== undefined && proposal.client === undefined) this.#onOwnCommand(command);
-  }
-
-  #followMembership(result: Event | Refusal | undefined): void {
     if (result instanceof Event && Membership.concerns(result.node.path)) {
       this.#membership.apply(result);
+      this.#onMembership();
+    }
+    if (proposal?.client !== undefined && result !== undefined) {
+      const seconds = Math.max(0, this.monoMs - proposal.startMs) / 1000;
+      this.#ports.metrics.observe(PROPOSAL_SECONDS, seconds);
+      this.#keys.answerWrite(proposal.client, result, proposal.noValueOnSuccess, seconds);
+    }
+    this.#keys.deliver(this.#ports.frontends);
+    if (proposal !== undefined && proposal.client === undefined) {
+      this.#publication.onOwnCommand(command);
+      this.#publication.check();
     }
   }
 
   #applyConfChange(entry: Entry): void {
     const change = decodeRaftChange(entry.data);
     const content = decodeConfChange(change.context);
-    if (judgeConfChange(content, this.#membership) !== "ok") return;
-    this.#raft.applyConfChange(change);
-    for (const command of confChangeCommands(content, 0)) {
-      this.#followMembership(this.#store.apply(command));
+    const verdict = judgeConfChange(content, this.#membership);
+    if (verdict === "ok") {
+      this.#raft.applyConfChange(change);
+      for (const command of confChangeCommands(content, 0)) {
+        const result = this.#store.apply(command);
+        if (result instanceof Event) this.#membership.apply(result);
+      }
+      this.#keys.deliver(this.#ports.frontends);
+      this.#onMembership();
     }
-    this.#keys.deliver(this.#ports.frontends);
+    this.#changes.applied(content, verdict);
+    if (verdict === "ok" && content.kind === "promote") {
+      this.#ports.log.info({ member: formatId(content.id) }, "a new member votes from now on");
+    }
+    if (verdict === "ok" && content.kind === "remove" && content.id === this.#id) {
+      this.#ports.log.error("this member was removed from the cluster; it stops");
+      this.#leave();
+    }
+  }
+
+  #leave(): void {
+    this.#leaveMs = Math.min(this.#leaveMs, this.monoMs + REMOVED_MS);
+  }
+
+  #onMembership(): void {
+    this.#ports.peers.tellMembers(this.#membership, this.#plan?.members ?? []);
+    const ids = this.#membership.members().map(({ id }) => id);
+    this.#stats.setPeers(ids.filter((id) => id !== this.#id));
+    this.#publication.check();
   }
 
   #onSoftState(): void {
@@ -422,53 +578,40 @@ export class Member implements Consensus {
     metrics.set(HAS_LEADER, lead === NONE ? 0 : 1);
     metrics.set(IS_LEADER, isLeader ? 1 : 0);
     if (lead === this.#lastLeader) return;
+    const before = this.#lastLeader;
     this.#lastLeader = lead;
-    this.#leaderSinceNs = BigInt(Math.floor(this.nowMs)) * 1_000_000n;
-    if (lead === NONE) return;
+    if (isLeader) this.#stats.onBecomeLeader(this.nowMs);
+    if (lead === NONE) {
+      log.warn(`lost leader ${formatId(before)} at term ${term}`);
+      return;
+    }
+    this.#electedMs = this.monoMs;
     metrics.add(LEADER_CHANGES, 1);
     log.info({ leader: formatId(lead), term }, `elected leader ${formatId(lead)} at term ${term}`);
-    if (!this.#isPublished) this.#publish();
+    this.#writes.onLeader();
+    this.#publication.step(isLeader, this.nowMs, this.monoMs);
   }
 
-  /** Tells the cluster this member's name and client URLs. */
-  #publish(): void {
-    const { name, advertiseClientUrls } = this.#config;
-    this.#proposeOwn(publishAttributesCommand(this.#id, name, advertiseClientUrls, this.nowMs));
-  }
-
-  #proposeOwn(command: Command): void {
+  /** @returns false if it cannot even be tried now */
+  #proposeOwn(command: Command): boolean {
+    if (this.#raft.lead === NONE || this.#writes.blockedBy !== "") return false;
     const startMs = this.monoMs;
-    this.propose({ command, client: undefined, noValueOnSuccess: false, startMs });
-  }
-
-  /** The steps of a start follow one another: attributes, cluster version, ready. */
-  #onOwnCommand(command: Command): void {
-    if (command.op === CommandOp.sync) return;
-    const { name, advertiseClientUrls } = this.#config;
-    const { log } = this.#ports;
-    if (!this.#isPublished) {
-      this.#isPublished = true;
-      log.info(
-        `published {Name:${name} ClientURLs:[${advertiseClientUrls.join(" ")}]} to cluster ${formatId(this.#clusterId)}`,
-      );
-      if (this.#membership.version === "" && this.#raft.isLeader) {
-        this.#proposeOwn(setClusterVersionCommand(COMPAT_CLUSTER_VERSION, this.nowMs));
-        return;
-      }
-    }
-    if (this.#isReady || this.#membership.version === "") return;
-    this.#isReady = true;
-    const minor = this.#membership.version.split(".").slice(0, 2).join(".");
-    log.info(`enabled capabilities for version ${minor}`);
-    this.#onReady();
+    this.#writes.propose({ command, client: undefined, noValueOnSuccess: false, startMs });
+    return true;
   }
 
   /** Only the leader's clock lets nodes expire. */
   #sync(): void {
     if (this.monoMs < this.#nextSyncMs) return;
     this.#nextSyncMs = this.monoMs + SYNC_MS;
-    const isDue = this.#store.expiringNodes > 0 && this.#raft.isLeader && this.#blockedBy === "";
-    if (isDue) this.#proposeOwn(syncCommand(this.nowMs));
+    if (this.#store.expiringNodes > 0 && this.#raft.isLeader) {
+      this.#proposeOwn(syncCommand(this.nowMs));
+    }
+  }
+
+  #handOver(): void {
+    const successor = this.#raft.successor();
+    if (successor !== NONE) this.#raft.transferLeadership(successor);
   }
 
   #startSnapshot(): void {
@@ -485,28 +628,28 @@ export class Member implements Consensus {
   }
 
   #addRead(read: WaitingRead): void {
-    const context = ++this.#readContext;
-    if (!this.#raft.readIndex(context)) {
-      if (read.isHealth) this.#failRead(read);
-      else this.#refuse(read.client, TOO_MANY);
-      return;
-    }
-    this.#reads.set(context, read);
+    if (!this.#reads.add(read)) this.#failRead(read, TOO_MANY);
   }
 
-  #failRead(read: WaitingRead): void {
-    if (!read.isHealth) {
-      this.#refuse(read.client, TIMED_OUT);
-      return;
-    }
-    this.#ports.metrics.add(HEALTH_FAILURES, 1);
-    this.#port.answerWhole(read.client, healthAnswer(false));
+  #failRead({ client, isHealth }: WaitingRead, why: string): void {
+    if (isHealth) this.#answerHealth(client, false);
+    else this.#refuse(client, why);
   }
 
-  #failProposal(proposal: Proposal, why: string): void {
-    this.#ports.metrics.add(FAILED, 1);
-    if (proposal.client !== undefined) this.#refuse(proposal.client, why);
-    else if (proposal.command.op !== CommandOp.sync) this.#unproposed = proposal.command;
+  #answerHealth(client: Client, isHealthy: boolean): void {
+    this.#ports.metrics.add(isHealthy ? HEALTH_SUCCESS : HEALTH_FAILURES, 1);
+    this.#ports.clients.answerWhole(client, healthAnswer(isHealthy));
+  }
+
+  /** Why a request that came at `startMs` is not answered by now, in etcd's words (parseProposeCtxErr). */
+  #timeoutCause(startMs: number): string {
+    const { lead } = this.#raft;
+    const lostMs = this.#electedMs - 2 * this.#config.electionMs;
+    if (startMs > lostMs && startMs < this.#electedMs) {
+      return `${TIMED_OUT}, possibly due to previous leader failure`;
+    }
+    const isReachable = lead === NONE || this.#ports.peers.isUpSince(lead, startMs);
+    return isReachable ? TIMED_OUT : `${TIMED_OUT}, possibly due to connection lost`;
   }
 
   #refuse(client: Client, why: string): void {
@@ -514,105 +657,25 @@ export class Member implements Consensus {
   }
 
   #handleOther(client: Client, request: ApiRequest, path: string): void {
-    const answer = this.#otherAnswer(request, path);
-    if (answer !== undefined) {
-      this.#port.answerWhole(client, answer);
-      return;
-    }
-    const { metrics } = this.#ports;
-    const then = () => {
-      metrics.add(this.#blockedBy === "" ? HEALTH_SUCCESS : HEALTH_FAILURES, 1);
-      this.#port.answerWhole(client, healthAnswer(this.#blockedBy === ""));
-    };
-    this.#addRead({ client, then, startMs: this.monoMs, isHealth: true });
-  }
-
-  /** @returns undefined for a health check, which reads first */
-  #otherAnswer(request: ApiRequest, path: string) {
-    if (path === "/v2/members" || path.startsWith("/v2/members/")) return this.#members(request);
-    switch (path) {
-      case "/health":
-        return refuseHealthMethod(request);
-      case "/version":
-        return handleVersion(request, this.#membership.version);
-      case "/v2/machines":
-        return handleMachines(request, this.#membership);
-      case "/v2/stats/self":
-        return this.#selfStats(request);
-      case "/v2/stats/leader":
-        return handleLeaderStats(
-          request,
-          this.#raft.lead,
-          this.#raft.isLeader ? new Map() : undefined,
-        );
-      case "/v2/stats/store":
-        return handleStoreStats(request, {
-          ...(Object.fromEntries(
-            STAT_NAMES.map((name) => [name, this.#store.stats.get(name)]),
-          ) as Record<(typeof STAT_NAMES)[number], number>),
-          watchers: this.#store.hub.count,
-        });
-      default:
-        return NOT_FOUND;
+    const outcome = this.#status.handle(request, path, this.nowMs, this.monoMs);
+    switch (outcome.kind) {
+      case "answer":
+        this.#ports.clients.answerWhole(client, outcome.answer);
+        return;
+      case "propose":
+        // Someone else's change of a moment ago must be known here before this one is judged.
+        this.readIndex(client, () => this.#changes.add(client, outcome.change, this.monoMs));
+        return;
+      case "health": {
+        const then = () => this.#answerHealth(client, this.#writes.blockedBy === "");
+        this.#addRead({ client, then, startMs: this.monoMs, isHealth: true });
+        return;
+      }
     }
   }
-
-  #members(request: ApiRequest) {
-    const outcome = handleMembers(request, {
-      membership: this.#membership,
-      leaderId: this.#raft.lead,
-      unixSeconds: Math.floor(this.nowMs / 1000),
-      sha1: (bytes) => createHash("sha1").update(bytes).digest(),
-      connectivity: this.#config.strictReconfigCheck
-        ? { activeMembers: 1, isConnected: (id) => id === this.#id }
-        : undefined,
-    });
-    // Members other than this one cannot be reached yet: a change would cost the cluster its quorum.
-    return outcome.kind === "answer" ? outcome.answer : internalError();
-  }
-
-  #selfStats(request: ApiRequest) {
-    const noRate = { perSecond: 0, bytesPerSecond: 0 };
-    return handleSelfStats(request, {
-      name: this.#config.name,
-      id: this.#id,
-      state: this.#raft.isLeader ? "StateLeader" : "StateFollower",
-      startTimeNs: this.#startTimeNs,
-      leaderId: this.#raft.lead,
-      leaderStartTimeNs: this.#leaderSinceNs,
-      nowNs: BigInt(Math.floor(this.nowMs)) * 1_000_000n,
-      recvAppendRequests: 0,
-      recvRate: noRate,
-      sendAppendRequests: 0,
-      sendRate: noRate,
-    });
-  }
 }
 
-/** The membership as a snapshot's metadata; ids as text, as JSON has no 64-bit numbers. */
-function encodeConf({ voters, learners }: ConfState): Buffer {
-  const content = { voters: voters.map(formatId), learners: learners.map(formatId) };
-  return Buffer.from(JSON.stringify(content));
-}
-
-/** @throws SyntaxError for bytes that encodeConf did not make */
-export function decodeConf(bytes: Buffer): ConfState {
-  const { voters, learners } = JSON.parse(bytes.toString()) as Record<string, string[]>;
-  const ids = (texts: readonly string[] = []) => texts.map((id) => BigInt(`0x${id}`));
-  return { voters: ids(voters), learners: ids(learners) };
-}
-
-function syncCommand(timeMs: number): Command {
-  return {
-    op: CommandOp.sync,
-    path: "",
-    value: "",
-    isDirectory: false,
-    isRecursive: false,
-    isRefresh: false,
-    expirationMs: PERMANENT,
-    prevValue: "",
-    prevIndex: 0,
-    timeMs,
-  };
+/** Above the numbers of any earlier life, as 2^10 proposals a millisecond are out of reach. */
+function firstNumberOf(startMs: number): number {
+  return Math.floor(startMs) * 1024;
 }

@@ -30,6 +30,11 @@ export class Snapshots {
     return this.#meta === undefined && appliedIndex - this.#lastIndex >= this.#everyEntries;
   }
 
+  /** The leader's snapshot took the place of the log up to `index`. */
+  installed(index: number): void {
+    this.#lastIndex = index;
+  }
+
   start(store: Store, meta: SnapshotMeta): void {
     this.#encoder = new SnapshotEncoder(store);
     this.#meta = meta;

@@ -1,3 +1,4 @@
+import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
@@ -14,9 +15,10 @@ import { createRing } from "../ring/ring.js";
  *   append    core      wal       AppendType        log entries, hard states, ends of jobs
  *   durable   wal       core      DurableType       what the disk held at start; jobs that are durable
  *   snapshot  core      pool      SnapshotType      blocks of a snapshot on its way to a file
+ *   outbox    core      peer      OutboxType        raft messages to other members, the membership
+ *   inbox     peer      core      InboxType         raft messages from them, the state of the streams
  *
- * There is a pair of requests and answers for each frontend; the first frontend is the main thread. A
- * place for the peer thread (inbox, outbox) is between core and wal in start and stop order.
+ * There is a pair of requests and answers for each frontend; the first frontend is the main thread.
  *
  * Start: main makes this; wal locks the data directory and reads the disk; core takes what it read,
  * restores the store, starts raft, publishes the member; then main listens, and other frontends do.
@@ -28,10 +30,13 @@ export interface Topology {
   readonly append: SharedArrayBuffer;
   readonly durable: SharedArrayBuffer;
   readonly snapshot: SharedArrayBuffer;
+  readonly outbox: SharedArrayBuffer;
+  readonly inbox: SharedArrayBuffer;
+  readonly peerBell: SharedArrayBuffer;
   readonly coreBell: SharedArrayBuffer;
   readonly walBell: SharedArrayBuffer;
   readonly poolBell: SharedArrayBuffer;
-  /** Parts: core, wal, then one for each frontend. */
+  /** Parts: core, wal, peer, then one for each frontend. */
   readonly metrics: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
 }
@@ -48,10 +53,12 @@ export const ANSWERS_RING_BYTES = 8 * MIB;
 export const APPEND_RING_BYTES = 8 * MIB;
 export const DURABLE_RING_BYTES = 4 * MIB;
 export const SNAPSHOT_RING_BYTES = 4 * MIB;
+export const PEER_RING_BYTES = 8 * MIB;
 
 export const CORE_PART = 0;
 export const WAL_PART = 1;
-export const FIRST_FRONTEND_PART = 2;
+export const PEER_PART = 2;
+export const FIRST_FRONTEND_PART = 3;
 
 export function createTopology(config: Config): Topology {
   const { frontendThreads } = config;
@@ -64,6 +71,9 @@ export function createTopology(config: Config): Topology {
     append: createRing(APPEND_RING_BYTES),
     durable: createRing(DURABLE_RING_BYTES),
     snapshot: createRing(SNAPSHOT_RING_BYTES),
+    outbox: createRing(PEER_RING_BYTES),
+    inbox: createRing(PEER_RING_BYTES),
+    peerBell: Bell.create(),
     coreBell: Bell.create(),
     walBell: Bell.create(),
     poolBell: Bell.create(),
@@ -76,12 +86,17 @@ export function createTopology(config: Config): Topology {
 export interface WorkerInput {
   readonly config: Config;
   readonly topology: Topology;
+  /** Undefined where there is a log: it says all that a plan could. */
+  readonly plan: StartPlan | undefined;
   /** Of a frontend. */
   readonly frontend?: number;
+  /** For peer: as the log says, which may not be what the configuration would give. */
+  readonly identity?: { readonly memberId: bigint; readonly clusterId: bigint };
 }
 
 /** What a worker tells the main thread, at start and stop only. */
 export type WorkerMessage =
-  | { readonly kind: "ready"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "recovered"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stopped" };

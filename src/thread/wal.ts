@@ -8,7 +8,8 @@ import type { EntryType } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { openNewestSnapshot } from "../snap/reader.js";
+import { snapshotName } from "../snap/format.js";
+import { openNewestSnapshot, SnapshotReader } from "../snap/reader.js";
 import type { LogPosition } from "../wal/batch.js";
 import { openDataDir } from "../wal/data-dir.js";
 import { FileDisk } from "../wal/disk.js";
@@ -43,7 +44,7 @@ const FINE_FSYNC_SECONDS = cellOf("ringdFsyncDuration");
 const BATCH_SIZE = cellOf("walBatchRecords");
 const LAST_INDEX = cellOf("walLastIndexSaved");
 
-const { config, topology } = workerData as WorkerInput;
+const { config, topology, plan } = workerData as WorkerInput;
 const log = createLogger(config.log, "wal", topology.logLevel);
 const metrics = new MetricCells(topology.metrics, WAL_PART);
 const bell = new Bell(topology.walBell);
@@ -65,7 +66,7 @@ class UnsyncedDisk extends FileDisk {
 function recover(walDir: string, snapDir: string): Wal {
   const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
   const snapshot = sendSnapshot(snapDir);
-  const { memberId, clusterId } = config;
+  const { memberId, clusterId } = plan ?? { memberId: 0n, clusterId: 0n };
   const { wal, recovery } = Wal.open({
     disk,
     metadataIfNew: { memberId, clusterId },
@@ -93,6 +94,12 @@ function recover(walDir: string, snapDir: string): Wal {
 function sendSnapshot(dir: string): LogPosition | undefined {
   const reader = openNewestSnapshot(dir);
   if (reader === undefined) return undefined;
+  sendBlocks(reader);
+  return { term: reader.term, index: reader.index };
+}
+
+/** @throws CorruptSnapshotError, DiskError */
+function sendBlocks(reader: SnapshotReader): void {
   const { term, index, metadata, path } = reader;
   durable.open(16 + metadata.length);
   durable.view.setFloat64(durable.at, term, true);
@@ -105,7 +112,22 @@ function sendSnapshot(dir: string): LogPosition | undefined {
   }
   reader.close();
   log.info({ file: path }, "read the snapshot");
-  return { term, index };
+}
+
+/** A snapshot from another member, checked when it came, for the core to continue from. */
+function loadSnapshot(dir: string, position: LogPosition): void {
+  try {
+    sendBlocks(new SnapshotReader(dir, snapshotName(position)));
+    writeBytes(durable, DurableType.snapshotEnd, new Uint8Array(0));
+  } catch (error) {
+    if (!(error instanceof RingdError)) throw error;
+    log.error({ err: error }, "cannot read the snapshot that was received");
+    writeBytes(durable, DurableType.snapshotFailed, Buffer.from(error.message));
+  }
+}
+
+function readPosition(view: DataView, at: number): LogPosition {
+  return { term: readNumber(view, at, 0), index: readNumber(view, at, 1) };
 }
 
 function waitForCore(): void {
@@ -118,7 +140,7 @@ function waitForCore(): void {
 }
 
 /** Takes appends until the core says stop. */
-function serve(wal: Wal): void {
+function serve(wal: Wal, snapDir: string): void {
   let job = 0;
   let reported = 0;
   let batch = 0;
@@ -141,7 +163,9 @@ function serve(wal: Wal): void {
       else if (type === AppendType.endJob) job = readNumber(view, at, 0);
       else if (type === AppendType.release) {
         wal.releaseBefore(readNumber(view, at, 0), config.maxWals);
-      } else if (type === AppendType.stop) isStopping = true;
+      } else if (type === AppendType.install) wal.installSnapshot(readPosition(view, at));
+      else if (type === AppendType.loadSnapshot) loadSnapshot(snapDir, readPosition(view, at));
+      else if (type === AppendType.stop) isStopping = true;
     },
   );
   const hasWork = () => append.hasWork() || durable.canMove();
@@ -219,7 +243,7 @@ function main(): void {
     lock = lockDir(config.dataDir);
     const wal = recover(walDir, snapDir);
     try {
-      serve(wal);
+      serve(wal, snapDir);
       wal.close();
     } catch (error) {
       if (error instanceof LogFailedError) reportFailure(error);

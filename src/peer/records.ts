@@ -1,0 +1,63 @@
+/** The messages between core and peer thread. Numbers are little-endian. */
+import type { Outlet } from "../ring/fragments.js";
+
+/** Core to peer. */
+export const OutboxType = {
+  /** An encoded raft message (raft/message-codec). A `snapshot` stands for the newest snapshot file. */
+  message: 1,
+  /** JSON of `PeerMembers`: whom to talk to, and what to tell on /members and /version. */
+  members: 2,
+  /** Send what is queued, then close everything and end. */
+  stop: 3,
+} as const;
+
+/** Peer to core. */
+export const InboxType = {
+  /** An encoded raft message: its frame was whole, and it is from the member it says, to us. */
+  message: 1,
+  /** u64 id: a stream to this member is open. */
+  up: 2,
+  /** u64 id: the stream to this member ended; what was sent on it may be lost. */
+  down: 3,
+  /** u64 id, f64 1 or 0: the snapshot message to this member did its work, or never will. */
+  snapshotSent: 4,
+  /** An encoded raft `snapshot` message, once the whole file is checked and durable in the snap directory. */
+  snapshotReceived: 5,
+  /** The others say that this member was removed from the cluster: it stops. */
+  removed: 6,
+  /** u64 id: more is queued for this member than may be; what was sent last is lost. */
+  overflow: 7,
+} as const;
+
+export interface PeerMember {
+  /** Hexadecimal. */
+  readonly id: string;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly clientUrls: readonly string[];
+}
+
+export interface PeerMembers {
+  /** This member included, ascending by id. */
+  readonly members: readonly PeerMember[];
+  /** Ids that were removed and never return. */
+  readonly removed: readonly string[];
+  /** "3.4.0", or "" before there is one. */
+  readonly clusterVersion: string;
+}
+
+/** An id and, for `snapshotSent`, whether it arrived. */
+export function writePeerEvent(outlet: Outlet, type: number, id: bigint, value = 0): void {
+  outlet.open(16);
+  outlet.view.setBigUint64(outlet.at, id, true);
+  outlet.view.setFloat64(outlet.at + 8, value, true);
+  outlet.close(type, 16);
+}
+
+export function readPeerId(view: DataView, at: number): bigint {
+  return view.getBigUint64(at, true);
+}
+
+export function readPeerValue(view: DataView, at: number): number {
+  return view.getFloat64(at + 8, true);
+}
