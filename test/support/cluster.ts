@@ -47,7 +47,7 @@ export class TestCluster {
   readonly members: ClusterMember[] = [];
   readonly #address: string;
   readonly #killAll = () => {
-    for (const member of this.members) member.kill();
+    for (const { pid } of this.members) if (pid !== undefined) process.kill(pid, "SIGKILL");
   };
 
   private constructor({ kind, flags = [] }: ClusterOptions) {
@@ -313,12 +313,6 @@ export class ClusterMember {
         `${this.name} ended by itself with ${signal ?? code}:\n${tail(this.logFile, 30)}`,
       );
     });
-  }
-
-  /** Ends it now, without waiting for the end. */
-  kill(): void {
-    this.#isEnding = true;
-    this.#child?.kill("SIGKILL");
   }
 
   /** Resolves when the process is gone; at once if there is none. */

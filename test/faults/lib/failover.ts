@@ -26,9 +26,10 @@ export async function measureFailover(options: FailoverOptions): Promise<number[
       // Connections are open before it counts.
       await Promise.all(clients.map((client) => write(client)));
       const killedMs = performance.now();
-      leader.kill();
+      const ended = leader.end("SIGKILL");
       await firstWrite(clients);
       const ms = performance.now() - killedMs;
+      await ended;
       results.push(ms);
       options.say(`failover ${round}: ${Math.round(ms)} ms without service`);
       for (const client of clients) client.close();

@@ -29,22 +29,22 @@ type Fault = (stage: Stage) => Promise<void>;
 export const FAULTS: Readonly<Record<string, Fault>> = {
   "kill-leader": async (stage) => {
     const leader = await leaderOf(stage);
-    leader.kill();
+    await leader.end("SIGKILL");
     await notice(stage, leader);
   },
   "kill-follower": async (stage) => {
-    (await followerOf(stage)).kill();
+    await (await followerOf(stage)).end("SIGKILL");
     await hold(stage);
   },
   "kill-all": async ({ cluster, prng }) => {
     const { members } = cluster;
-    for (const member of members) member.kill();
     await Promise.all(members.map((member) => member.end("SIGKILL")));
     for (const member of shuffled(members, prng)) member.start();
   },
   "kill-majority": async (stage) => {
     const { cluster, prng } = stage;
-    for (const member of shuffled(cluster.members, prng).slice(0, cluster.quorum)) member.kill();
+    const some = shuffled(cluster.members, prng).slice(0, cluster.quorum);
+    await Promise.all(some.map((member) => member.end("SIGKILL")));
     await hold(stage);
   },
   "terminate-leader": async (stage) => {
