@@ -46,8 +46,10 @@ export class TestCluster {
   readonly flags: readonly string[];
   readonly members: ClusterMember[] = [];
   readonly #address: string;
+  readonly #former: ClusterMember[] = [];
   readonly #killAll = () => {
-    for (const { pid } of this.members) if (pid !== undefined) process.kill(pid, "SIGKILL");
+    for (const { pid } of [...this.members, ...this.#former])
+      if (pid !== undefined) process.kill(pid, "SIGKILL");
   };
 
   private constructor({ kind, flags = [] }: ClusterOptions) {
@@ -134,10 +136,13 @@ export class TestCluster {
     return member;
   }
 
-  /** Takes a member out for good; its process ends by itself if it can know. */
+  /** Takes a member out for good; its process ends by itself, and again if it is started again. */
   async remove(member: ClusterMember): Promise<void> {
     await this.#dismiss(member);
     this.members.splice(this.members.indexOf(member), 1);
+    this.#former.push(member);
+    member.start();
+    await member.untilExit(30_000);
   }
 
   /** Removes a member and lets it join again as a new one: empty data directory, same address. */
@@ -161,8 +166,9 @@ export class TestCluster {
   /** @param isKept the logs stay, for people to read */
   async destroy(isKept = false): Promise<void> {
     process.removeListener("exit", this.#killAll);
-    await Promise.all(this.members.map((member) => member.end("SIGKILL")));
-    for (const member of this.members) member.close(isKept);
+    const all = [...this.members, ...this.#former];
+    await Promise.all(all.map((member) => member.end("SIGKILL")));
+    for (const member of all) member.close(isKept);
     await this.network.close();
     if (!isKept) rmSync(this.folder, { recursive: true, force: true });
   }

@@ -141,6 +141,10 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await restore(stage);
     await stage.cluster.replace(await leaderOf(stage));
   },
+  "grow-and-shrink": async (stage) => {
+    await restore(stage);
+    await growTo(stage, stage.cluster.members.length + 1);
+  },
   "disk-full": async (stage) => {
     // Small snapshots soon want a file.
     await fillDisk(stage, SMALL_BURST);
@@ -155,12 +159,30 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
 };
 
 /**
- * Only by name: the log of a full disk wants a new file. Meant for a cluster that takes no snapshots
- * meanwhile, as they would hold every one of the big values in their history of events.
+ * Only by name.
+ *
+ * - `disk-full-log`: the log of a full disk wants a new file. Meant for a cluster that takes no snapshots
+ *   meanwhile, as they would hold every one of the big values in their history of events.
+ * - `grow-to-N`: member by member, and back to the size it had.
  */
 export const EXTRA_FAULTS: Readonly<Record<string, Fault>> = {
   "disk-full-log": (stage) => fillDisk(stage, BIG_BURST),
+  "grow-to-3": (stage) => growTo(stage, 3),
+  "grow-to-5": (stage) => growTo(stage, 5),
 };
+
+/** The members it began with stay, so that whoever watches them can go on. */
+async function growTo({ cluster }: Stage, size: number): Promise<void> {
+  const added: ClusterMember[] = [];
+  while (cluster.members.length < size) {
+    added.push(await cluster.grow());
+    await cluster.untilHealthy();
+  }
+  for (const member of added) {
+    await cluster.remove(member);
+    await cluster.untilHealthy();
+  }
+}
 
 async function fillDisk(stage: Stage, size: typeof SMALL_BURST): Promise<void> {
   await restore(stage);
