@@ -17,6 +17,7 @@ import { LogFailedError, LogFullError } from "../wal/errors.js";
 import { lockDir } from "../wal/lock.js";
 import type { DiskOp } from "../wal/plan.js";
 import { Wal } from "../wal/wal.js";
+import { collectGarbage } from "./heap.js";
 import {
   AppendType,
   DurableType,
@@ -34,6 +35,8 @@ import { WAL_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 const BATCH_RECORDS = 4096;
 const STEP_RECORDS = 16;
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+/** While the disk is full: what may wait in memory. The rest waits in the ring and before it. */
+const FULL_BYTES_MAX = 32 * 1024 * 1024;
 /** How much of what was read at start may wait for the core. */
 const RECOVERY_BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 /** While the disk is full: how often space is looked for. */
@@ -169,15 +172,24 @@ function serve(wal: Wal, snapDir: string): void {
     },
   );
   const hasWork = () => append.hasWork() || durable.canMove();
-  while (!isStopping || wal.hasUnsynced) {
-    // In small steps, as a large value may come with each record and the buffer has an end.
+  // In small steps, as a large value may come with each record and the buffer has an end.
+  const take = (bytesMax: number) => {
     let taken = 0;
-    while (taken < BATCH_RECORDS && wal.queuedBytes < BATCH_BYTES_MAX) {
+    while (taken < BATCH_RECORDS && wal.queuedBytes < bytesMax) {
       const more = append.drain(STEP_RECORDS);
       taken += more;
       if (more < STEP_RECORDS) break;
     }
-    if (wal.hasUnsynced) syncWhenPossible(wal, batch, () => isStopping);
+    return taken;
+  };
+  // What lets go of old segments, which may make room, and the stop come behind what has no room.
+  const whileFull = () => {
+    take(FULL_BYTES_MAX);
+    return isStopping;
+  };
+  while (!isStopping || wal.hasUnsynced) {
+    const taken = take(BATCH_BYTES_MAX);
+    if (wal.hasUnsynced) syncWhenPossible(wal, batch, whileFull);
     batch = 0;
     if (job !== reported) {
       reported = job;
@@ -189,8 +201,13 @@ function serve(wal: Wal, snapDir: string): void {
   }
 }
 
-/** One group commit; waits while the disk is full. @throws LogFailedError */
-function syncWhenPossible(wal: Wal, entries: number, isStopping: () => boolean): void {
+/**
+ * One group commit; waits while the disk is full.
+ *
+ * @param whileFull takes what else comes; returns whether the member stops
+ * @throws LogFailedError; LogFullError if the member stops on a full disk
+ */
+function syncWhenPossible(wal: Wal, entries: number, whileFull: () => boolean): void {
   let isBlocked = false;
   for (;;) {
     try {
@@ -213,7 +230,7 @@ function syncWhenPossible(wal: Wal, entries: number, isStopping: () => boolean):
         durable.publish();
       }
       isBlocked = true;
-      if (isStopping()) throw error;
+      if (whileFull()) throw error;
       bell.park(() => false, RETRY_MS);
     }
   }
@@ -242,6 +259,7 @@ function main(): void {
     const { walDir, snapDir } = openDataDir(config.dataDir, config.walDir || undefined);
     lock = lockDir(config.dataDir);
     const wal = recover(walDir, snapDir);
+    collectGarbage(); // All segments and entries that were read.
     try {
       serve(wal, snapDir);
       wal.close();
