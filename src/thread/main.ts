@@ -1,6 +1,5 @@
-import { totalmem } from "node:os";
 import { join } from "node:path";
-import { type ResourceLimits, Worker } from "node:worker_threads";
+import { Worker } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { nodeStartIo } from "../bootstrap/io.js";
 import { planStart } from "../bootstrap/plan-start.js";
@@ -9,20 +8,8 @@ import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
 import { RequestType } from "../frontend/records.js";
-
-<<<<<<< HEAD
-
-import { RingGateway } from "../frontend/ring-gateway.js";
-import { loadUws, UwsFrontend } from "../frontend/uws.js";
-import { assert, unreachable } from "../lib/assert.js";
-
-=======
-
 import { type LocalHandler, RingGateway } from "../frontend/ring-gateway.js";
 import { assert } from "../lib/assert.js";
-
->>>>>>> main
-
 import { RingdError } from "../lib/errors.js";
 import { createLogger, type Logger } from "../log/logger.js";
 import { notifySupervisor } from "../log/notify.js";
@@ -30,19 +17,10 @@ import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
 import { hasBegun } from "../wal/data-dir.js";
-
-<<<<<<< HEAD
-
-import { limitHeapGrowth } from "./heap.js";
-
-=======
-
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { openFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
-
->>>>>>> main
-
+import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
 import {
@@ -57,16 +35,6 @@ import {
 const STOP_MS = 10_000;
 /** How long other frontends may take to close when a thread has died. */
 const FAIL_MS = 1000;
-/** Share of the machine's memory that the store's heap may take. */
-const HEAP_SHARE = 0.8;
-
-/**
- * Room for short-lived objects on the core. Measured with 256 connections writing: 64 costs 3
- * microseconds more per write than 16 (the processor's caches no longer hold it), 4 costs as much.
- */
-const CORE_YOUNG_MB = 16;
-/** Once the log is read, this thread makes next to no objects. */
-const WAL_YOUNG_MB = 3;
 
 /** A start that cannot be: the reason a worker gave. */
 export class StartError extends RingdError {
@@ -88,11 +56,8 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
-<<<<<<< HEAD
   limitHeapGrowth();
-=======
   checkFileDescriptorLimit();
->>>>>>> main
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const wal = startWorker("wal", input);
   const core = startWorker("core", input);
@@ -134,26 +99,10 @@ function startWorker(name: "wal" | "core" | "peer", input: WorkerInput): Worker 
   return new Worker(new URL(`./${name}.js`, import.meta.url), {
     name,
     workerData: input,
-    resourceLimits: resourceLimitsOf(name),
+    resourceLimits: heapLimitsOf(name),
   });
 }
 
-<<<<<<< HEAD
-function resourceLimitsOf(name: "wal" | "core" | "peer"): ResourceLimits {
-  switch (name) {
-    case "core":
-      return {
-        maxOldGenerationSizeMb: Math.floor((totalmem() * HEAP_SHARE) / 2 ** 20),
-        maxYoungGenerationSizeMb: CORE_YOUNG_MB,
-      };
-    case "wal":
-      return { maxYoungGenerationSizeMb: WAL_YOUNG_MB };
-    case "peer":
-      return {};
-    default:
-      return unreachable(name);
-  }
-=======
 function startFrontends(input: Omit<FrontendInput, "frontend">): Worker[] {
   return Array.from({ length: input.config.frontendThreads - 1 }, (_, i) => {
     const workerData: FrontendInput = { ...input, frontend: i + 1 };
@@ -162,7 +111,6 @@ function startFrontends(input: Omit<FrontendInput, "frontend">): Worker[] {
       workerData,
     });
   });
->>>>>>> main
 }
 
 type Said<K extends WorkerMessage["kind"]> = Extract<WorkerMessage, { kind: K }>;

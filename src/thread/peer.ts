@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
@@ -20,6 +21,9 @@ import { PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 const BATCH_RECORDS = 1024;
 /** Messages after which the core is told before the turn of the event loop is over. */
 const PUBLISH_MESSAGES = 32;
+
+/** A transfer of a snapshot that does not move for so long is given up. */
+const SNAPSHOT_STALL_MS = 10_000;
 
 const WAKEUPS = cellOf("wakeups", "peer");
 const RING_FULL = cellOf("ringFull", "peer");
@@ -81,6 +85,17 @@ class CorePort implements PeerInbox {
 
   overflow(id: bigint): void {
     this.#event(InboxType.overflow, id);
+  }
+
+  snapshotSent(id: bigint, hasArrived: boolean): void {
+    this.#event(InboxType.snapshotSent, id, hasArrived ? 1 : 0);
+  }
+
+  snapshotReceived(payload: Uint8Array): void {
+    this.#inbox.open(payload.length);
+    this.#inbox.bytes.set(payload, this.#inbox.at);
+    this.#inbox.close(InboxType.snapshotReceived, payload.length);
+    this.#schedule();
   }
 
   removed(): void {
@@ -163,6 +178,9 @@ async function main(): Promise<void> {
     heartbeatMs: config.heartbeatMs,
     electionMs: config.electionMs,
     advertisedUrls: config.initialAdvertisePeerUrls,
+    snapDir: join(config.dataDir, "member", "snap"),
+    maxSnapshots: config.maxSnapshots,
+    snapshotStallMs: SNAPSHOT_STALL_MS,
     log,
     inbox: port,
   });

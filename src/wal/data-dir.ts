@@ -11,7 +11,12 @@ import { dirname, join, resolve } from "node:path";
 import { syncDirectory } from "./disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "./errors.js";
 import { RECORD_HEADER_BYTES } from "./record.js";
-import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES } from "./segment.js";
+import {
+  decodeSegmentHeader,
+  parseSegmentName,
+  SEGMENT_HEADER_BYTES,
+  type WalMetadata,
+} from "./segment.js";
 
 /**
  * A data directory:
@@ -76,6 +81,21 @@ export function hasBegun(dir: string, walDir = join(dir, "member", "wal")): bool
   if (first === undefined || segments.length > 1) return first !== undefined;
   const start = readStart(join(walDir, first), SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES);
   return start.subarray(SEGMENT_HEADER_BYTES).some((byte) => byte !== 0);
+}
+
+/**
+ * Who was to begin here, where the start was cut short before the log got a record.
+ *
+ * @throws DataDirAccessError
+ */
+export function identityLeft(
+  dir: string,
+  walDir = join(dir, "member", "wal"),
+): WalMetadata | undefined {
+  const [first] = segmentsIn(walDir);
+  if (first === undefined || hasBegun(dir, walDir)) return undefined;
+  const scan = decodeSegmentHeader(readStart(join(walDir, first), SEGMENT_HEADER_BYTES));
+  return scan.kind === "header" ? scan.header.metadata : undefined;
 }
 
 /** Names in order. */
