@@ -3,6 +3,7 @@ import {
   type ClusterMember,
   type ClusterOptions,
   TestCluster,
+  tail,
   until,
 } from "../../support/cluster.js";
 import { checkAppends, checkEqual, checkHistory, checkWatches } from "./checks.js";
@@ -16,6 +17,8 @@ const WORKERS = 8;
 const FLAGS = "--heartbeat-interval 50 --election-timeout 500 --snapshot-count 100".split(" ");
 /** ringd's history then holds whatever a watcher may miss; etcd's 1000 events it has to do with. */
 const RINGD_FLAGS = ["--event-history", "50000"];
+/** Of each member's log, where something is wrong. */
+const LOG_LINES = 15;
 const BUSY_ANSWERS = 200;
 const BUSY_MS = 3000;
 const EQUAL_MS = 30_000;
@@ -84,6 +87,9 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
     } while (performance.now() < deadlineMs);
     isFine = true;
   } catch (error) {
+    for (const { name, logFile } of cluster.members) {
+      for (const line of tail(logFile, LOG_LINES).split("\n")) say(`${name}: ${line}`);
+    }
     say(`SEED=${seed}: logs and data are kept in ${cluster.folder}`);
     throw error;
   } finally {
