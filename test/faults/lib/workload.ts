@@ -4,6 +4,7 @@ import type { Operation, Value } from "../../support/linearizable.js";
 import type { History } from "./history.js";
 
 const CALL_MS = 2500;
+const LEASE_SECONDS = 1;
 /** So long a client waits before it knocks again where nobody listens. */
 const REFUSED_MS = 20;
 /** Registers under `w` are watched, those under `u` are not. */
@@ -24,12 +25,20 @@ interface Body {
   readonly index?: number;
 }
 
-type Kind = "set" | "swap-value" | "swap-index" | "delete-value" | "create" | "read" | "append";
+type Kind =
+  | "set"
+  | "swap-value"
+  | "swap-index"
+  | "delete-value"
+  | "create"
+  | "read"
+  | "append" // Creates a key of its own, which must be there in the end.
+  | "lease"; // Sets a key of its own that expires: the watchers must agree on when.
 /** Drawn from, so written as often as wanted. */
 const KINDS: readonly Kind[] = [
   ...(["set", "set", "set", "set", "swap-value", "swap-value", "swap-value"] as const),
   ...(["swap-index", "swap-index", "delete-value", "create"] as const),
-  ...(["read", "read", "read", "read", "append", "append"] as const),
+  ...(["read", "read", "read", "read", "append", "append", "lease"] as const),
 ];
 
 /** One operation, before it is sent. */
@@ -112,6 +121,10 @@ export class Workload {
       const name = `w/log/${worker}-${serial}`;
       return { kind, key: name, value: `a${serial}`, known: undefined };
     }
+    if (kind === "lease") {
+      const key = `w/ttl/${worker}-${serial}`;
+      return { kind, key, value: `t${serial}`, known: undefined };
+    }
     const key = this.#prng.pick(REGISTERS);
     const known = this.#seen.get(key);
     const isComparing = kind === "swap-value" || kind === "swap-index" || kind === "delete-value";
@@ -193,8 +206,9 @@ export class Workload {
         ...{ index: node.modifiedIndex, action, key: node.key, value: node.value ?? null },
       });
     }
-    if (kind === "append") {
+    if (kind === "append" || kind === "lease") {
       if (isKnown && !isDone) history.complaints.push(`refused for no reason: ${text}`);
+      if (kind === "lease") return;
       history.appends.push({ name: key, value, index: isDone ? (node?.modifiedIndex ?? 0) : 0 });
       return;
     }
@@ -229,6 +243,8 @@ function requestOf({ kind, key, value, known }: Intent): [string, string, string
     case "create":
     case "append":
       return ["PUT", `${key}?prevExist=false`, `value=${value}`];
+    case "lease":
+      return ["PUT", key, `value=${value}&ttl=${LEASE_SECONDS}`];
     case "read":
       return ["GET", `${key}?quorum=true`];
   }
@@ -258,6 +274,7 @@ function effectOf(intent: Intent, body: Body, isKnown: boolean): Effect | undefi
     case "read":
       return { requires: body.node?.value ?? null };
     case "append":
+    case "lease":
       return undefined;
   }
 }
