@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import type { MemberKind } from "../support/member.js";
-import { runFaults } from "./lib/run.js";
+import { describeFigures, runFaults } from "./lib/run.js";
 
 /** KIND=etcd: the harness against etcd. SECONDS=1200 for long; SEED=n for the same faults again. */
 const kind: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
@@ -15,9 +15,8 @@ const SIZES: readonly [size: number, share: number][] = [
 for (const [size, share] of SIZES) {
   test(`${size} members of ${kind} under faults, SEED=${seed}`, async (context) => {
     const say = (line: string) => context.diagnostic(line);
-    const options = { kind, size, seed, only: [], say };
-    const { faults, ...counts } = await runFaults({ ...options, seconds: seconds * share });
-    say(JSON.stringify({ ...counts, ...Object.fromEntries(faults) }));
+    const options = { kind, size, seed: seed + size, only: [], say };
+    say(describeFigures(await runFaults({ ...options, seconds: seconds * share })));
   });
 }
 

@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import type { MemberKind } from "../support/member.js";
 import { measureFailover, median } from "./lib/failover.js";
 import { FAULTS } from "./lib/nemesis.js";
-import { FaultRunError, runFaults } from "./lib/run.js";
+import { describeFigures, FaultRunError, runFaults } from "./lib/run.js";
 
 const USAGE = `Faults on clusters of real processes.
 
@@ -47,9 +47,7 @@ async function main(): Promise<void> {
     const seed = Number(values.seed);
     const seconds = Number(values.seconds);
     say(`SEED=${seed}, ${size} members of ${kind}, ${seconds} s`);
-    const figures = await runFaults({ kind, size, flags, seed, seconds, only, say });
-    const { faults, ...counts } = figures;
-    say(JSON.stringify({ ...counts, ...Object.fromEntries(faults) }));
+    say(describeFigures(await runFaults({ kind, size, flags, seed, seconds, only, say })));
   }
 }
 

@@ -7,6 +7,7 @@ import {
   until,
 } from "../../support/cluster.js";
 import { checkAppends, checkEqual, checkHistory, checkWatches } from "./checks.js";
+import { median } from "./failover.js";
 import { History } from "./history.js";
 import { EXTRA_FAULTS, FAULTS } from "./nemesis.js";
 import { Watcher, type WatchLog } from "./watchers.js";
@@ -50,6 +51,8 @@ export interface RunFigures {
   /** Changes that watchers of etcd missed without a word. */
   missed: number;
   readonly faults: Map<string, number>;
+  /** From the end of faults until all members answer linearizable reads again. */
+  readonly healMs: number[];
 }
 
 /** Something is wrong with the cluster; `findings` says what, and the logs are kept. */
@@ -68,7 +71,7 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
   const prng = new Prng(seed);
   const figures: RunFigures = {
     ...{ rounds: 0, answered: 0, refused: 0, unknown: 0, unsent: 0, failovers: 0 },
-    ...{ watched: 0, gaps: 0, missed: 0, faults: new Map() },
+    ...{ watched: 0, gaps: 0, missed: 0, faults: new Map(), healMs: [] },
   };
   const { kind, size, flags = [] } = options;
   const all = [...FLAGS, ...(kind === "ringd" ? RINGD_FLAGS : []), ...flags];
@@ -115,6 +118,8 @@ class Round {
   readonly #options: RunOptions;
   readonly #number: number;
   readonly #history = new History();
+  /** What happened, for people. */
+  readonly #course: string[] = [];
 
   constructor(
     cluster: TestCluster,
@@ -161,8 +166,8 @@ class Round {
     }
     const { answered, refused, unknown, unsent } = this.#history.figures;
     this.#options.say(
-      `round ${this.#number}: ${this.#faults.join(" + ")}: ${answered} answered, ${refused} refused, ` +
-        `${unknown} unknown, ${unsent} unsent, ${Math.round(performance.now() - startMs)} ms`,
+      `round ${this.#number}: ${this.#course.join(", ")}; ${answered} answered, ${refused} refused, ` +
+        `${unknown} unknown, ${unsent} unsent in ${Math.round(performance.now() - startMs)} ms`,
     );
   }
 
@@ -174,6 +179,16 @@ class Round {
     return Number(made.headers["x-etcd-index"]) + 1;
   }
 
+  /** Heals the cluster and waits for it. */
+  async #heal(isReset: boolean): Promise<void> {
+    const startMs = performance.now();
+    this.#cluster.heal(isReset);
+    await this.#cluster.untilHealthy();
+    const ms = performance.now() - startMs;
+    this.#course.push(`healed in ${Math.round(ms)} ms`);
+    this.#figures.healMs.push(ms);
+  }
+
   async #disturb(): Promise<void> {
     const cluster = this.#cluster;
     const prng = this.#prng;
@@ -182,18 +197,16 @@ class Round {
     for (const name of this.#faults) {
       await this.#untilBusy();
       const before = await cluster.leader(1).catch(() => undefined);
+      const startMs = performance.now();
       await (FAULTS[name] ?? EXTRA_FAULTS[name])?.({ cluster, prng, holdMs, scratch });
+      this.#course.push(`${name} ${Math.round(performance.now() - startMs)} ms`);
       const after = await cluster.leader(1).catch(() => undefined);
       if (before !== undefined && before !== after) this.#figures.failovers++;
       this.#figures.faults.set(name, (this.#figures.faults.get(name) ?? 0) + 1);
       // Else the next fault comes on top.
-      if (!prng.oneIn(3)) {
-        cluster.heal(prng.oneIn(2));
-        await cluster.untilHealthy();
-      }
+      if (!prng.oneIn(3)) await this.#heal(prng.oneIn(2));
     }
-    cluster.heal(prng.oneIn(2));
-    await cluster.untilHealthy();
+    await this.#heal(prng.oneIn(2));
   }
 
   /** A fault hits a cluster at work, unless the one before does not let it work. */
@@ -245,7 +258,7 @@ class Round {
     ];
     if (findings.length > 0) {
       throw new FaultRunError(
-        `SEED=${this.#options.seed} round ${this.#number} (${this.#faults.join(" + ")}):\n${findings.join("\n")}`,
+        `SEED=${this.#options.seed} round ${this.#number} (${this.#course.join(", ")}):\n${findings.join("\n")}`,
       );
     }
   }
@@ -305,4 +318,13 @@ function appendsIn(listing: string, prefix: string): Map<string, { value: string
       { value, index: modifiedIndex },
     ]),
   );
+}
+
+/** One line with all figures of a run. */
+export function describeFigures({ faults, healMs, ...counts }: RunFigures): string {
+  const heal = {
+    healMsMedian: Math.round(median(healMs)),
+    healMsMax: Math.round(Math.max(...healMs)),
+  };
+  return JSON.stringify({ ...counts, ...heal, ...Object.fromEntries(faults) });
 }
