@@ -48,7 +48,7 @@ export interface FrontendOptions {
   readonly heads: HeadText;
   /** Connections open at a time; more are closed as they come. */
   readonly connectionsMax: number;
-  /** A client that does not read its stream was cut off, about this many bytes behind. */
+  /** A client that does not read its answer was cut off, about this many bytes behind. */
   readonly onSlowClient: (backlogBytes: number) => void;
 }
 
@@ -73,3 +73,5 @@ export interface Frontend {
 export const BODY_BYTES_MAX = 10 * 1024 * 1024;
 /** What a stream's client may leave unread, beyond what the kernel keeps, before it is cut off. */
 export const STREAM_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
+/** What all of a frontend's streams may leave unread together: above it, those behind are cut off. */
+export const ALL_BACKLOGS_BYTES_MAX = 256 * 1024 * 1024;

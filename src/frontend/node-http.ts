@@ -18,6 +18,11 @@ const HEAD_BYTES_MAX = 1024 * 1024;
 /** How long a client may take to send the head of a request, and how often that is looked at. */
 const HEAD_MS_MAX = 10_000;
 const HEAD_CHECK_MS = 2000;
+/**
+ * A client that takes nothing of what waits for it is cut off after once or twice this time: Node looks
+ * each time whether there was any progress since it looked last.
+ */
+const STALL_MS = 6000;
 /** Peers that vanished without a word are noticed after some multiple of this. */
 const KEEP_ALIVE_MS = 30_000;
 
@@ -129,6 +134,7 @@ class NodeExchange implements Exchange {
   readonly #response: ServerResponse;
   readonly #origin: string;
   #isHeld = false;
+  #isTimed = false;
 
   constructor(
     gateway: Gateway,
@@ -145,6 +151,7 @@ class NodeExchange implements Exchange {
     });
     response.on("drain", () => {
       this.#isHeld = false;
+      response.setTimeout(0);
       gateway.resume(this.requestId);
     });
   }
@@ -154,7 +161,7 @@ class NodeExchange implements Exchange {
     if (head.status !== 204) headers.push("Content-Length", String(body.length));
     this.#response.writeHead(head.status, headers);
     // The bytes are in the ring only until this returns.
-    this.#response.end(Buffer.from(body));
+    this.#end(Buffer.from(body));
   }
 
   open(head: AnswerRecord, body: Uint8Array): void {
@@ -165,7 +172,7 @@ class NodeExchange implements Exchange {
 
   chunk(body: ChunkBody, isEnd: boolean): void {
     body.framed ??= Buffer.from(body.bytes);
-    if (isEnd) this.#response.end(body.framed);
+    if (isEnd) this.#end(body.framed);
     else this.#write(body.framed);
   }
 
@@ -177,12 +184,29 @@ class NodeExchange implements Exchange {
     if (this.#response.destroyed || this.#response.write(bytes)) return;
     if (!this.#isHeld) {
       this.#isHeld = true;
+      this.#expectProgress();
       this.#gateway.hold(this.requestId);
     }
-    if (this.#response.writableLength > STREAM_BACKLOG_BYTES_MAX) {
-      this.#options.onSlowClient(this.#response.writableLength);
-      this.cut();
-    }
+    if (this.#response.writableLength > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow();
+  }
+
+  #end(bytes: Buffer): void {
+    this.#response.end(bytes);
+    if (this.#response.writableFinished || this.#response.destroyed) return;
+    this.#expectProgress();
+    this.#response.once("finish", () => this.#response.setTimeout(0)); // The connection lives on.
+  }
+
+  #expectProgress(): void {
+    this.#response.setTimeout(STALL_MS);
+    if (this.#isTimed) return;
+    this.#isTimed = true;
+    this.#response.on("timeout", () => this.#cutSlow());
+  }
+
+  #cutSlow(): void {
+    this.#options.onSlowClient(this.#response.writableLength);
+    this.cut();
   }
 
   #headers(head: AnswerRecord): string[] {

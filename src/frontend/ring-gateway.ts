@@ -182,8 +182,9 @@ export class RingGateway implements Gateway {
     this.#schedule();
   }
 
-  /** Ends every open exchange and stops listening to the core. */
+  /** Sends what the core has answered, ends every other exchange and stops listening to the core. */
   close(): void {
+    while (this.#answers.drain(BATCH_RECORDS) > 0);
     this.#isClosed = true;
     for (const exchange of this.#exchanges.values()) exchange.cut();
     this.#exchanges.clear();

@@ -3,7 +3,7 @@ import { Method } from "../api/request.js";
 import type { ChunkBody, Exchange, FrontendOptions, Gateway } from "./frontend.js";
 import { statusText } from "./head-text.js";
 import type { AnswerRecord } from "./records.js";
-import { StreamBacklog } from "./uws-backlog.js";
+import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
 
 /**
  * One request. uWebSockets.js ends the head of a chunked answer only with its first chunk, but a watch
@@ -18,6 +18,7 @@ export class UwsExchange implements Exchange {
   requestId = -1;
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
+  readonly #backlogs: Backlogs;
   readonly #origin: string;
   #isGone = false;
   #isHeld = false;
@@ -27,12 +28,14 @@ export class UwsExchange implements Exchange {
   constructor(
     gateway: Gateway,
     options: FrontendOptions,
+    backlogs: Backlogs,
     res: HttpResponse,
     method: Method,
     origin: string,
   ) {
     this.#gateway = gateway;
     this.#options = options;
+    this.#backlogs = backlogs;
     this.res = res;
     this.method = method;
     this.#origin = origin;
@@ -66,7 +69,7 @@ export class UwsExchange implements Exchange {
       this.#writeHead(head, isFramedHere ? "Transfer-Encoding: chunked\r\n\r\n" : "");
       if (!isFramedHere) this.#write(body);
     });
-    if (isFramedHere) this.#backlog = new StreamBacklog(this.res);
+    if (isFramedHere) this.#backlog = new StreamBacklog(this.res, this.#backlogs);
   }
 
   chunk(body: ChunkBody, isEnd: boolean): void {

@@ -11,7 +11,7 @@ import {
 } from "./frontend.js";
 import { ListenError } from "./listen-error.js";
 import { AnswerRecord } from "./records.js";
-import { calibrate } from "./uws-backlog.js";
+import { Backlogs, calibrate } from "./uws-backlog.js";
 import { UwsExchange } from "./uws-exchange.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
@@ -72,7 +72,8 @@ export class UwsFrontend implements Frontend {
     this.#connectionsMax = options.connectionsMax;
     this.#app = uws.App();
     this.#app.filter((res, change) => this.#onConnection(res, Number(change)));
-    this.#app.any("/*", (res, req) => serve(gateway, options, res, req));
+    const backlogs = new Backlogs();
+    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, res, req));
   }
 
   async listen(host: string, port: number, sharing: PortSharing): Promise<number> {
@@ -145,12 +146,13 @@ const BAD_REQUEST_BODY = Buffer.from("400 Bad Request");
 function serve(
   gateway: Gateway,
   options: FrontendOptions,
+  backlogs: Backlogs,
   res: HttpResponse,
   req: HttpRequest,
 ): void {
   const method = METHOD_OF[req.getCaseSensitiveMethod()] ?? Method.other;
   const origin = options.heads.needsOrigin ? req.getHeader("origin") : "";
-  const exchange = new UwsExchange(gateway, options, res, method, origin);
+  const exchange = new UwsExchange(gateway, options, backlogs, res, method, origin);
   const path = req.getUrl();
   const query = req.getQuery() ?? "";
   if (UNTRUE_TARGET.test(path) || UNTRUE_TARGET.test(query)) {

@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, test } from "node:test";
 import { Method } from "#ringd/api/request.js";
 import { BODY_BYTES_MAX } from "#ringd/frontend/frontend.js";
@@ -351,6 +356,24 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
       assert.match(await connection.untilClosed(), /^HTTP\/1\.1 200 OK\r\n[\s\S]*\{\}$/);
     },
   );
+
+  test(`${kind}: a unix socket serves as a port does`, async () => {
+    const { frontend, gateway } = await serve(kind);
+    const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+    const path = join(dir, "client.sock");
+    await frontend.listenUnix(path);
+    const socket = connect(path);
+    socket.write(head("GET", "/v2/keys/unix"));
+    const request = await gateway.next();
+    assert.equal(request.path, "/v2/keys/unix");
+    answer(request, "{}");
+    const [bytes] = (await once(socket, "data")) as [Buffer];
+    assert.match(bytes.toString(), /^HTTP\/1\.1 200 OK\r\n/);
+    socket.destroy();
+    frontend.stopListening();
+    frontend.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
 
   test(`${kind}: connections above the limit are closed, and places become free`, async () => {
     const { frontend, gateway, port } = await serve(kind, 3);
