@@ -19,6 +19,8 @@ import { PeerNetwork } from "./proxy.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const TOKEN = "ringd-faults";
+/** Of this process: no member outlives it. */
+const ENDING = ["SIGINT", "SIGTERM"] as const;
 const BALLAST = "ballast";
 const ASK_MS = 1000;
 const POLL_MS = 20;
@@ -47,9 +49,11 @@ export class TestCluster {
   readonly members: ClusterMember[] = [];
   readonly #address: string;
   readonly #former: ClusterMember[] = [];
-  readonly #killAll = () => {
-    for (const { pid } of [...this.members, ...this.#former])
+  readonly #killAll = (reason: number | string) => {
+    for (const { pid } of [...this.members, ...this.#former]) {
       if (pid !== undefined) process.kill(pid, "SIGKILL");
+    }
+    if (typeof reason === "string") process.exit(1);
   };
 
   private constructor({ kind, flags = [] }: ClusterOptions) {
@@ -60,6 +64,7 @@ export class TestCluster {
     this.network = new PeerNetwork(this.#address);
     this.folder = mkdtempSync(join(tmpdir(), "ringd-cluster-"));
     process.once("exit", this.#killAll);
+    for (const signal of ENDING) process.once(signal, this.#killAll);
   }
 
   /** Starts all members; resolves when all are healthy. */
@@ -166,6 +171,7 @@ export class TestCluster {
   /** @param isKept the logs stay, for people to read */
   async destroy(isKept = false): Promise<void> {
     process.removeListener("exit", this.#killAll);
+    for (const signal of ENDING) process.removeListener(signal, this.#killAll);
     const all = [...this.members, ...this.#former];
     await Promise.all(all.map((member) => member.end("SIGKILL")));
     for (const member of all) member.close(isKept);
