@@ -48,8 +48,6 @@ import { Snapshots } from "./snapshots.js";
 import { nanoseconds, StatusService } from "./status-service.js";
 import { Writes } from "./writes.js";
 
-/** Log entries kept in memory behind a snapshot, for peers that are a little late (as etcd's 5000). */
-const CATCH_UP_ENTRIES = 5000;
 /** How often the leader lets nodes expire. */
 const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
@@ -351,7 +349,7 @@ export class Member implements Consensus {
     const meta = this.#snapshots.done(index > 0, this.#applied);
     if (meta === undefined) return;
     this.#raft.offerSnapshot(meta);
-    this.#raft.compact(meta.index - CATCH_UP_ENTRIES);
+    this.#raft.compact(meta.index - this.#config.catchUpEntries);
     writeNumbers(this.#ports.append, AppendType.release, oldestIndex);
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
   }
