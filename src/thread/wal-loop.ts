@@ -84,6 +84,11 @@ export class WalLoop {
     return this.#isStopped;
   }
 
+  /** Nothing is written any more, until the member is started again. */
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** The last whole job that was taken in. */
   get job(): number {
     return this.#job;
