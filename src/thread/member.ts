@@ -433,8 +433,8 @@ export class Member implements Consensus {
     for (const message of messages) this.#send(message);
     if (append !== undefined) this.#append(append);
     if (committed.length > 0) this.#applyAll(committed);
-    // Every index a read may be given is committed, and committed entries are applied above.
-    for (const { ctx } of readStates) this.#reads.answer(ctx);
+    this.#reads.confirm(readStates);
+    this.#reads.answerUpTo(this.#applied);
     if (softState !== undefined) this.#onSoftState();
   }
 
