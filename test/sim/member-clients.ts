@@ -215,6 +215,7 @@ export class SimClient {
       operation.leaves = undefined;
       if (errorCode === KEY_NOT_FOUND) this.#saw(key, null, 0);
     }
+    operation.text += `: ${status} ${JSON.stringify(JSON.parse(body))}`;
     operation.returned = this.#world.position();
     this.#end(call);
   }
