@@ -9,13 +9,17 @@ const SRC = join(ROOT, "src");
 /** Who may import whom; everything may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["api", "config", "lib", "thread"],
-  thread: "api cluster config frontend lib log metrics peer raft ring snap store wal".split(" "),
-  peer: ["cluster", "config", "lib", "log", "raft", "ring", "snap", "wal"],
+  thread:
+    "api bootstrap cluster config frontend lib log metrics peer raft ring snap store wal".split(
+      " ",
+    ),
   frontend: ["api", "lib", "ring"],
+  peer: ["api", "cluster", "config", "lib", "log", "raft", "ring", "snap", "wal"],
   snap: ["lib", "ring", "wal"],
   wal: ["lib"],
   api: ["cluster", "lib", "store"],
-  cluster: ["lib", "store"],
+  bootstrap: ["cluster", "config", "lib"],
+  cluster: ["lib", "raft", "store"],
   config: ["cluster", "lib"],
   log: ["config"],
   metrics: ["lib"],

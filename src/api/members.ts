@@ -39,7 +39,17 @@ export interface MembersInputs {
   readonly connectivity: Connectivity | undefined;
 }
 
-/** An answer, or a change to carry out first; `confChangeAnswer` then tells its outcome. */
+/**
+ * An answer; or a change, whose way to its answer is:
+ *
+ *   1. The caller waits for a read index: what this member has applied may be behind, and a member that
+ *      was added elsewhere a moment ago must be found. Then `refuseConfChange` answers what cannot be.
+ *   2. It proposes the change, with itself as the origin.
+ *   3. When the entry is applied, all members judge it once more (another change may have come first),
+ *      and the origin answers with `confChangeAnswer`.
+ *
+ * If any of it does not happen in time, the answer is `internalError`.
+ */
 export type MembersOutcome =
   | { readonly kind: "answer"; readonly answer: Answer }
   | { readonly kind: "propose"; readonly change: ConfChange };
@@ -62,12 +72,19 @@ export function handleMembers(request: ApiRequest, inputs: MembersInputs): Membe
       if (rest === "") return answered(methodNotAllowed("", HEADERS));
       const id = parseId(rest);
       if (id === undefined) return answered(noSuchMember(rest));
+      if (id === 0n) return answered(noSuchMember("0"));
       if (request.method === Method.delete) return decide({ kind: "remove", id }, inputs);
       const urls = readPeerUrls(request);
       if (urls.kind === "refused") return answered(urls.answer);
       return decide({ kind: "update", id, peerUrls: urls.urls }, inputs);
     }
   }
+}
+
+/** The answer to a change that does not fit the membership as it is; undefined if it does. */
+export function refuseConfChange(change: ConfChange, membership: Membership): Answer | undefined {
+  const verdict = judgeConfChange(change, membership);
+  return verdict === "ok" ? undefined : confChangeAnswer(change, verdict);
 }
 
 /** What a client is told once its change was applied, or why it was not. */
@@ -135,10 +152,7 @@ function decide(change: ConfChange, inputs: MembersInputs): MembersOutcome {
     const strict = judgeStrictly(change, inputs.membership.members(), inputs.connectivity);
     if (strict !== "ok") return answered(internalError());
   }
-  const verdict = judgeConfChange(change, inputs.membership);
-  return verdict === "ok"
-    ? { kind: "propose", change }
-    : answered(confChangeAnswer(change, verdict));
+  return { kind: "propose", change };
 }
 
 type PeerUrls =

@@ -5,6 +5,12 @@ import { ContentKind } from "./answer.js";
 import { type Answer, messageAnswer, plainAnswer, refuseMethod } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
 
+/** Messages and bytes per second; both 0 when nothing is known. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly bytesPerSecond: number;
+}
+
 /** What a member says of itself. Times are Unix nanoseconds. */
 export interface SelfStats {
   readonly name: string;
@@ -117,52 +123,4 @@ function followerJson(stats: FollowerStats): string {
     `,"minimum":${stats.minimum},"maximum":${stats.maximum}}` +
     `,"counts":{"fail":${stats.fail},"success":${stats.success}}}`
   );
-}
-
-/** Messages and bytes per second; both 0 when nothing is known. */
-export interface Rate {
-  readonly perSecond: number;
-  readonly bytesPerSecond: number;
-}
-
-const WINDOW_MESSAGES_MAX = 200;
-const WINDOW_SILENCE_NS_MAX = 1_000_000_000n;
-const NO_RATE: Rate = { perSecond: 0, bytesPerSecond: 0 };
-
-/** The rate of the last 200 messages; nothing once there was silence for more than a second. */
-export class RateWindow {
-  /** Rings: slot `#count % WINDOW_MESSAGES_MAX` is written next. */
-  readonly #timesNs = new BigInt64Array(WINDOW_MESSAGES_MAX);
-  readonly #bytes = new Float64Array(WINDOW_MESSAGES_MAX);
-  #count = 0;
-  #bytesTotal = 0;
-
-  /** Times do not run backwards. */
-  add(timeNs: bigint, bytes: number): void {
-    const slot = this.#count % WINDOW_MESSAGES_MAX;
-    if (this.#count >= WINDOW_MESSAGES_MAX) this.#bytesTotal -= this.#bytes[slot] ?? 0;
-    this.#timesNs[slot] = timeNs;
-    this.#bytes[slot] = bytes;
-    this.#bytesTotal += bytes;
-    this.#count++;
-  }
-
-  rate(nowNs: bigint): Rate {
-    if (this.#count === 0) return NO_RATE;
-    const newestNs = this.#timesNs[(this.#count - 1) % WINDOW_MESSAGES_MAX] ?? 0n;
-    if (nowNs - newestNs > WINDOW_SILENCE_NS_MAX) {
-      this.#count = 0;
-      this.#bytesTotal = 0;
-      return NO_RATE;
-    }
-    const oldest = this.#count < WINDOW_MESSAGES_MAX ? 0 : this.#count % WINDOW_MESSAGES_MAX;
-    const seconds = Number(newestNs - (this.#timesNs[oldest] ?? 0n)) / 1e9;
-    // One message alone, or several within the clock's grain, have no rate.
-    if (seconds <= 0) return NO_RATE;
-    const messages = Math.min(this.#count, WINDOW_MESSAGES_MAX);
-    return {
-      perSecond: messages / seconds,
-      bytesPerSecond: this.#bytesTotal / seconds,
-    };
-  }
 }

@@ -22,7 +22,7 @@ import {
  * so with one member the first write of a user gets modifiedIndex 4.
  *
  * What the store does for a conf change; apply them in order, at the entry's place in the log. A
- * removal writes twice and so takes two indexes.
+ * removal writes twice and so takes two indexes, a promotion none.
  */
 export function confChangeCommands(change: ConfChange, timeMs: number): readonly Command[] {
   switch (change.kind) {
@@ -36,6 +36,8 @@ export function confChangeCommands(change: ConfChange, timeMs: number): readonly
           timeMs,
         ),
       ];
+    case "promote":
+      return [];
     case "remove": {
       const wholeDirectory = { isDirectory: true, isRecursive: true };
       return [

@@ -1,6 +1,9 @@
 import { RingdError } from "../lib/errors.js";
 
-/** A change of the membership, as it travels in a raft log entry. */
+/**
+ * A change of the membership, as it travels in a raft log entry. A member is added without a vote and
+ * promoted once it has caught up; clients never see the difference.
+ */
 export type ConfChange =
   | {
       readonly kind: "add";
@@ -8,19 +11,33 @@ export type ConfChange =
       readonly peerUrls: readonly string[];
     }
   | { readonly kind: "remove"; readonly id: bigint }
+  | { readonly kind: "promote"; readonly id: bigint }
   | {
       readonly kind: "update";
       readonly id: bigint;
       readonly peerUrls: readonly string[];
     };
 
+/** Who proposed a change, and its number for it: so that one member answers the client that asked. */
+export interface ChangeOrigin {
+  /** 0 if no client waits. */
+  readonly memberId: bigint;
+  /** A safe integer; 0 exactly if `memberId` is. */
+  readonly number: number;
+}
+
+export const NO_ORIGIN: ChangeOrigin = { memberId: 0n, number: 0 };
+
+/** A change as it was read from a log entry. */
+export type CarriedConfChange = ConfChange & { readonly origin: ChangeOrigin };
+
 /** Limit of one change, so that a decoder knows what to refuse. */
 export const PEER_URLS_MAX = 1024;
 export const PEER_URL_BYTES_MAX = 65_535;
 
 const VERSION = 1;
-const HEADER_BYTES = 12;
-const KIND_NUMBERS = { add: 1, remove: 2, update: 3 } as const;
+const HEADER_BYTES = 28;
+const KIND_NUMBERS = { add: 1, remove: 2, update: 3, promote: 4 } as const;
 
 /** Bytes that are no conf change. */
 export class ConfChangeError extends RingdError {
@@ -37,21 +54,26 @@ export class ConfChangeError extends RingdError {
  *
  *   offset  bytes  field
  *   0       1      version   1
- *   1       1      kind      1 add, 2 remove, 3 update
- *   2       2      count     of peer URLs; 0 for remove
+ *   1       1      kind      1 add, 2 remove, 3 update, 4 promote
+ *   2       2      count     of peer URLs; 0 for remove and promote
  *   4       8      id        of the member
- *   12      -      count times: u16 length, then that many bytes of UTF-8
+ *   12      8      origin    id of the member that proposed it, or 0
+ *   20      8      number    that member's number for the proposal, f64; 0 without an origin
+ *   28      -      count times: u16 length, then that many bytes of UTF-8
  *
  * The caller has checked `PEER_URLS_MAX` and `PEER_URL_BYTES_MAX`.
  */
-export function encodeConfChange(change: ConfChange): Buffer {
-  const urls = (change.kind === "remove" ? [] : change.peerUrls).map((url) => Buffer.from(url));
+export function encodeConfChange(change: ConfChange, origin: ChangeOrigin = NO_ORIGIN): Buffer {
+  const peerUrls = "peerUrls" in change ? change.peerUrls : [];
+  const urls = peerUrls.map((url) => Buffer.from(url));
   const bytes = urls.reduce((sum, url) => sum + 2 + url.length, HEADER_BYTES);
   const out = Buffer.alloc(bytes);
   out.writeUInt8(VERSION, 0);
   out.writeUInt8(KIND_NUMBERS[change.kind], 1);
   out.writeUInt16LE(urls.length, 2);
   out.writeBigUInt64LE(change.id, 4);
+  out.writeBigUInt64LE(origin.memberId, 12);
+  out.writeDoubleLE(origin.number, 20);
   let at = HEADER_BYTES;
   for (const url of urls) {
     out.writeUInt16LE(url.length, at);
@@ -61,13 +83,42 @@ export function encodeConfChange(change: ConfChange): Buffer {
 }
 
 /** @throws ConfChangeError for anything `encodeConfChange` does not write */
-export function decodeConfChange(data: Uint8Array): ConfChange {
+export function decodeConfChange(data: Uint8Array): CarriedConfChange {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   if (bytes.length < HEADER_BYTES) throw new ConfChangeError("too short for its header");
   if (bytes.readUInt8(0) !== VERSION) throw new ConfChangeError("unknown version");
   const kind = bytes.readUInt8(1);
-  const count = bytes.readUInt16LE(2);
   const id = bytes.readBigUInt64LE(4);
+  const origin = readOrigin(bytes);
+  const peerUrls = readPeerUrls(bytes);
+  switch (kind) {
+    case KIND_NUMBERS.add:
+      return { kind: "add", id, peerUrls, origin };
+    case KIND_NUMBERS.update:
+      return { kind: "update", id, peerUrls, origin };
+    case KIND_NUMBERS.remove:
+      if (peerUrls.length > 0) throw new ConfChangeError("a removal with peer URLs");
+      return { kind: "remove", id, origin };
+    case KIND_NUMBERS.promote:
+      if (peerUrls.length > 0) throw new ConfChangeError("a promotion with peer URLs");
+      return { kind: "promote", id, origin };
+    default:
+      throw new ConfChangeError("unknown kind");
+  }
+}
+
+function readOrigin(bytes: Buffer): ChangeOrigin {
+  const memberId = bytes.readBigUInt64LE(12);
+  const number = bytes.readDoubleLE(20);
+  if (!Number.isSafeInteger(number) || number < 0 || Object.is(number, -0)) {
+    throw new ConfChangeError("the number of its proposal is none");
+  }
+  if ((memberId === 0n) !== (number === 0)) throw new ConfChangeError("half an origin");
+  return { memberId, number };
+}
+
+function readPeerUrls(bytes: Buffer): string[] {
+  const count = bytes.readUInt16LE(2);
   if (count > PEER_URLS_MAX) throw new ConfChangeError("too many peer URLs");
   const peerUrls: string[] = [];
   let at = HEADER_BYTES;
@@ -75,19 +126,12 @@ export function decodeConfChange(data: Uint8Array): ConfChange {
     if (at + 2 > bytes.length) throw new ConfChangeError("a peer URL is cut off");
     const end = at + 2 + bytes.readUInt16LE(at);
     if (end > bytes.length) throw new ConfChangeError("a peer URL is cut off");
-    peerUrls.push(bytes.toString("utf8", at + 2, end));
+    const sent = bytes.subarray(at + 2, end);
+    const url = sent.toString("utf8");
+    if (!Buffer.from(url).equals(sent)) throw new ConfChangeError("a peer URL is not UTF-8");
+    peerUrls.push(url);
     at = end;
   }
   if (at !== bytes.length) throw new ConfChangeError("bytes behind the last peer URL");
-  switch (kind) {
-    case KIND_NUMBERS.add:
-      return { kind: "add", id, peerUrls };
-    case KIND_NUMBERS.update:
-      return { kind: "update", id, peerUrls };
-    case KIND_NUMBERS.remove:
-      if (count !== 0) throw new ConfChangeError("a removal with peer URLs");
-      return { kind: "remove", id };
-    default:
-      throw new ConfChangeError("unknown kind");
-  }
+  return peerUrls;
 }

@@ -1,20 +1,27 @@
 import type { ConfChange } from "./conf-change.js";
-import type { Member, Membership } from "./membership.js";
+import type { Member } from "./membership.js";
 
 /** Whether a conf change fits the membership. Every member decides it alike when it applies the entry. */
 export type ConfChangeVerdict = "ok" | "idRemoved" | "idExists" | "idNotFound" | "peerUrlExists";
+
+/** What the rules look at; a `Membership` is one. */
+export interface MemberList {
+  members(): readonly { readonly id: bigint; readonly peerUrls: readonly string[] }[];
+  isRemoved(id: bigint): boolean;
+}
 
 /**
  * Removed ids never return, no peer URL belongs to two members, only members change or leave
  * (etcdserver/api/membership/cluster.go, ValidateConfigurationChange).
  */
-export function judgeConfChange(change: ConfChange, membership: Membership): ConfChangeVerdict {
-  if (membership.isRemoved(change.id)) return "idRemoved";
-  const isMember = membership.member(change.id) !== undefined;
+export function judgeConfChange(change: ConfChange, list: MemberList): ConfChangeVerdict {
+  if (list.isRemoved(change.id)) return "idRemoved";
+  const members = list.members();
+  const isMember = members.some((member) => member.id === change.id);
   if (change.kind === "add" && isMember) return "idExists";
   if (change.kind !== "add" && !isMember) return "idNotFound";
-  if (change.kind === "remove") return "ok";
-  const others = membership.members().filter((member) => member.id !== change.id);
+  if (change.kind === "remove" || change.kind === "promote") return "ok";
+  const others = members.filter((member) => member.id !== change.id);
   const taken = new Set(others.flatMap((member) => member.peerUrls));
   return change.peerUrls.some((url) => taken.has(url)) ? "peerUrlExists" : "ok";
 }
@@ -24,7 +31,7 @@ export type StrictVerdict = "ok" | "notEnoughStarted" | "unhealthy";
 
 /** What the strict rules know about connections. */
 export interface Connectivity {
-  /** Members connected for at least 5 seconds, this one included. */
+  /** Of the members, those connected for at least 5 seconds; this one included. */
   readonly activeMembers: number;
   /** The member is this one, or is connected. */
   isConnected(id: bigint): boolean;
@@ -32,8 +39,8 @@ export interface Connectivity {
 
 /**
  * `--strict-reconfig-check`: an addition must leave a quorum of started members (one may always become
- * two), a removal a quorum of started and of connected ones; a member that is down may always go.
- * A changed URL is not checked (etcdserver/server.go, mayAddMember and mayRemoveMember).
+ * two) and find all connected, a removal must leave a quorum of started and of connected ones; a member
+ * that is down may always go. A changed URL is not checked (etcdserver/server.go, mayAddMember and mayRemoveMember).
  */
 export function judgeStrictly(
   change: ConfChange,
@@ -42,11 +49,13 @@ export function judgeStrictly(
 ): StrictVerdict {
   switch (change.kind) {
     case "update":
+    case "promote":
       return "ok";
     case "add": {
       const started = members.filter(isStarted).length;
-      if (started === 1 && members.length === 1) return "ok";
-      return started < quorumOf(members.length + 1) ? "notEnoughStarted" : "ok";
+      const isSecond = started === 1 && members.length === 1;
+      if (!isSecond && started < quorumOf(members.length + 1)) return "notEnoughStarted";
+      return connectivity.activeMembers < members.length ? "unhealthy" : "ok";
     }
     case "remove": {
       const rest = members.filter((member) => member.id !== change.id);

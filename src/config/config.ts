@@ -1,16 +1,9 @@
-import { createHash } from "node:crypto";
-import { clusterId, memberId } from "../cluster/ids.js";
+import { initialClusterText } from "../cluster/initial-cluster.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS } from "./flags.js";
 import { type Environment, parseBool, readSources } from "./sources.js";
 import { refuseUnsupported } from "./unsupported.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
-
-/** A founding member, from --initial-cluster. */
-export interface InitialMember {
-  readonly name: string;
-  readonly peerUrls: readonly string[];
-}
 
 export interface LogConfig {
   readonly level: LogLevel;
@@ -35,11 +28,10 @@ export interface Config {
   readonly listenClientUrls: readonly ListenUrl[];
   readonly advertiseClientUrls: readonly string[];
   readonly initialAdvertisePeerUrls: readonly string[];
-  readonly initialCluster: readonly InitialMember[];
+  /** As given: it counts only where there is no log yet, so a mistake in it is no reason not to start. */
+  readonly initialCluster: string;
   readonly initialClusterState: "new" | "existing";
   readonly initialClusterToken: string;
-  readonly memberId: bigint;
-  readonly clusterId: bigint;
   /** 0 keeps all. */
   readonly maxSnapshots: number;
   readonly maxWals: number;
@@ -92,6 +84,7 @@ export function readConfig(argv: readonly string[], environment: Environment): R
   const read = new FlagReader(texts);
   if (read.bool("help")) return { kind: "help" };
   if (read.bool("version")) return { kind: "version" };
+  checkBootstrapFlags(read);
   refuseUnsupported(read);
   return { kind: "run", config: buildConfig(read, warnings, argv) };
 }
@@ -156,9 +149,8 @@ function buildConfig(
   const electionMs = read.uint("election-timeout");
   checkTimes(heartbeatMs, electionMs);
   const initialClusterToken = read.string("initial-cluster-token");
-  const initialCluster = readInitialCluster(read, name, addresses.initialAdvertisePeerUrls);
-  const ids = initialCluster.map(({ peerUrls }) => memberId(peerUrls, initialClusterToken, sha1));
-  const own = initialCluster.findIndex((member) => member.name === name);
+  const { initialAdvertisePeerUrls: peerUrls } = addresses;
+  const initialCluster = read.string("initial-cluster") || initialClusterText([{ name, peerUrls }]);
   return {
     name,
     dataDir: read.string("data-dir") || `${name}.etcd`,
@@ -171,8 +163,6 @@ function buildConfig(
     initialCluster,
     initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
     initialClusterToken,
-    memberId: ids[own] as bigint,
-    clusterId: clusterId(ids, sha1),
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),
     corsOrigins: items(read.string("cors")),
@@ -192,6 +182,15 @@ function buildConfig(
     warnings,
     argv,
   };
+}
+
+/** There is one source of the first members. */
+function checkBootstrapFlags(read: FlagReader): void {
+  const sources = ["initial-cluster", "discovery", "discovery-srv"];
+  if (sources.filter((flag) => read.string(flag) !== "").length <= 1) return;
+  throw cannotVerify(
+    'multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery" or "discovery-srv"',
+  );
 }
 
 function checkTimes(heartbeatMs: number, electionMs: number): void {
@@ -227,12 +226,24 @@ function readAddresses(read: FlagReader): Addresses {
       "--advertise-client-urls is required when --listen-client-urls is set explicitly",
     );
   }
+  checkHosts("initial-advertise-peer-urls", peer.advertised);
+  checkHosts("advertise-client-urls", client.advertised);
   return {
     listenClientUrls: client.listen,
     advertiseClientUrls: client.advertised.map((url) => url.text),
     listenPeerUrls: peer.listen,
     initialAdvertisePeerUrls: peer.advertised.map((url) => url.text),
   };
+}
+
+/** What others are told must say where. */
+function checkHosts(flag: string, urls: readonly ListenUrl[]): void {
+  const wrong = urls.find((url) => url.host === "");
+  if (wrong === undefined) return;
+  const all = urls.map(({ text }) => text).join(",");
+  throw cannotVerify(
+    `--${flag} "${all}" must be "host:port" (unexpected empty host (${wrong.text}))`,
+  );
 }
 
 function readPair(
@@ -257,44 +268,6 @@ function readPair(
   if (addr === "" || read.isGiven(listenFlag)) return { listen: read.urls(listenFlag), advertised };
   const port = advertised[0]?.port ?? 0;
   return { listen: parseUrls(`${legacyPrefix}addr`, `http://[::]:${port}`), advertised };
-}
-
-/** name=url,name=url; without the flag just this member. */
-function readInitialCluster(
-  read: FlagReader,
-  name: string,
-  advertised: readonly string[],
-): InitialMember[] {
-  const text = read.string("initial-cluster");
-  const members = new Map<string, string[]>();
-  const seen = new Set<string>();
-  const pairs = text === "" ? advertised.map((url) => `${name}=${url}`) : items(text);
-  for (const pair of pairs) {
-    const equals = pair.indexOf("=");
-    if (equals <= 0) {
-      throw cannotVerify(`"${pair}" in --initial-cluster does not have the form name=url`);
-    }
-    const memberName = pair.slice(0, equals).trim();
-    const url = parseUrls("initial-cluster", pair.slice(equals + 1))[0]?.text ?? "";
-    if (seen.has(url)) throw cannotVerify(`initial cluster "${text}" has duplicate url ${url}`);
-    seen.add(url);
-    members.set(memberName, [...(members.get(memberName) ?? []), url].sort());
-  }
-  const own = members.get(name);
-  if (own === undefined) {
-    throw new ConfigError(
-      `couldn't find local name "${name}" in the initial cluster configuration`,
-      1,
-    );
-  }
-  const differs = own.join() !== [...advertised].sort().join();
-  if (differs) {
-    throw new ConfigError(
-      `--initial-cluster has ${name}=${own.join(",")} but missing from --initial-advertise-peer-urls=${advertised.join(",")}`,
-      1,
-    );
-  }
-  return [...members].map(([memberName, peerUrls]) => ({ name: memberName, peerUrls }));
 }
 
 function between(read: FlagReader, flag: string, min: number, max: number): number {
@@ -326,8 +299,4 @@ function items(text: string): string[] {
     .split(",")
     .map((item) => item.trim())
     .filter((item) => item !== "");
-}
-
-function sha1(bytes: Uint8Array): Uint8Array {
-  return createHash("sha1").update(bytes).digest();
 }

@@ -19,14 +19,5 @@ export function refuseUnsupported(read: FlagReader): void {
   for (const flag of ["discovery", "discovery-srv"]) {
     if (read.string(flag) !== "") refuse(`discovery (--${flag})`);
   }
-  const names = read
-    .string("initial-cluster")
-    .split(",")
-    .map((pair) => pair.split("=")[0]?.trim());
-  if (new Set(names).size > 1) refuse("a cluster of several members (--initial-cluster)");
-  if (read.string("initial-cluster-state") === "existing") {
-    refuse("joining a cluster (--initial-cluster-state=existing)");
-  }
   if (read.uint("frontend-threads") > 1) refuse("more than one of --frontend-threads");
-  if (read.bool("force-new-cluster")) refuse("--force-new-cluster");
 }

@@ -213,6 +213,29 @@ export function decodeMessage(bytes: Uint8Array): Message {
   return message;
 }
 
+/** Who sends what to whom, for a carrier that does not look further. */
+export interface MessageAddress {
+  readonly type: Message["type"];
+  readonly to: bigint;
+  readonly from: bigint;
+}
+
+/**
+ * Reads the beginning of an encoded message.
+ *
+ * @returns undefined for what cannot be a message
+ */
+export function readMessageAddress(
+  view: DataView,
+  at: number,
+  bytes: number,
+): MessageAddress | undefined {
+  if (bytes < ENVELOPE_BYTES) return undefined;
+  const type = TYPES[view.getUint8(at)];
+  if (type === undefined) return undefined;
+  return { type, to: view.getBigUint64(at + 1, true), from: view.getBigUint64(at + 9, true) };
+}
+
 interface Envelope {
   readonly to: bigint;
   readonly from: bigint;

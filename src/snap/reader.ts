@@ -39,14 +39,17 @@ export class SnapshotReader implements SnapshotId {
   #dataBytes = 0;
   #isOpen = true;
 
-  /** @throws CorruptSnapshotError, ForeignDataDirError, DiskError */
-  constructor(dir: string, file: string) {
+  /**
+   * @param name the header must say: that of the file, unless it has a temporary one
+   * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
+   */
+  constructor(dir: string, file: string, name = file) {
     this.path = join(dir, file);
     this.#descriptor = this.#try("open", () => openSync(this.path, "r"));
     try {
       this.fileBytes = this.#try("stat", () => fstatSync(this.#descriptor).size);
       const header = decodeSnapshotHeader(this.#read(SNAPSHOT_HEADER_BYTES), this.path);
-      if (snapshotName(header) !== file) {
+      if (snapshotName(header) !== name) {
         throw new CorruptSnapshotError(this.path, 16, "the file's name and header differ");
       }
       this.term = header.term;

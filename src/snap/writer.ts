@@ -4,6 +4,7 @@ import {
   openSync,
   readdirSync,
   renameSync,
+  rmSync,
   unlinkSync,
   writevSync,
 } from "node:fs";
@@ -162,7 +163,8 @@ export function listSnapshots(dir: string): (SnapshotId & { readonly file: strin
 export function purge(dir: string, maxSnapshots: number): SnapshotId | undefined {
   const found = listSnapshots(dir);
   const surplus = maxSnapshots === 0 ? 0 : Math.max(0, found.length - maxSnapshots);
-  for (const { file } of found.slice(0, surplus)) unlinkSync(join(dir, file));
+  // Two threads may purge at once: after a snapshot of our own, and after one from another member.
+  for (const { file } of found.slice(0, surplus)) rmSync(join(dir, file), { force: true });
   if (surplus > 0) syncDirectory(dir);
   const oldest = found[surplus];
   return oldest === undefined ? undefined : { term: oldest.term, index: oldest.index };

@@ -1,3 +1,5 @@
+import { PERMANENT } from "./node.js";
+
 /** What a log entry asks of the store. Numbers are on disk and on the wire: never reuse one. */
 export const CommandOp = {
   set: 1,
@@ -31,4 +33,20 @@ export interface Command {
   readonly prevIndex: number;
   /** When the member that took the request took it, Unix milliseconds. The store knows no other clock. */
   readonly timeMs: number;
+}
+
+/** Lets expire what is due at a time, Unix milliseconds. */
+export function syncCommand(timeMs: number): Command {
+  return {
+    op: CommandOp.sync,
+    path: "",
+    value: "",
+    isDirectory: false,
+    isRecursive: false,
+    isRefresh: false,
+    expirationMs: PERMANENT,
+    prevValue: "",
+    prevIndex: 0,
+    timeMs,
+  };
 }

@@ -64,7 +64,7 @@ export class CoreLoop {
   constructor(
     config: Config,
     topology: Topology,
-    plan: StartPlan,
+    plan: StartPlan | undefined,
     recovery: Recovery,
     world: CoreWorld,
   ) {

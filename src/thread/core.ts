@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
+import { decodeConf } from "../cluster/conf-state.js";
 import { readNumber } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
@@ -12,7 +13,7 @@ import { SnapshotDecoder } from "../store/snapshot.js";
 import { Store } from "../store/store.js";
 import { CoreLoop } from "./core-loop.js";
 import { DurableType, readEntry, readHardState } from "./log-records.js";
-import { decodeConf, type Recovery } from "./member.js";
+import type { Recovery } from "./member.js";
 import type { WorkerInput, WorkerMessage } from "./topology.js";
 
 /** The thread of raft and the store. It has no event loop work: it drains rings and parks. */

@@ -1,10 +1,11 @@
-import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Piscina } from "piscina";
-import { formatId, memberId } from "../cluster/ids.js";
+import { nodeStartIo } from "../bootstrap/io.js";
+import { planStart } from "../bootstrap/plan-start.js";
+import { formatId } from "../cluster/ids.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
@@ -20,6 +21,7 @@ import { notifySupervisor } from "../log/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
+import { hasBegun } from "../wal/data-dir.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
 import { createTopology, type Topology, type WorkerInput, type WorkerMessage } from "./topology.js";
@@ -55,37 +57,36 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
-  const input: WorkerInput = { config, topology, plan: foundingPlan(config) };
+  const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const wal = startWorker("wal", input);
   const core = startWorker("core", input);
-  const { clusterId, memberId } = await whenReady(wal, core);
-  failFast(log, wal, core);
+  const identity = await whenSaid("recovered", [core], [wal, core]);
+  const { clusterId, memberId } = identity;
+  const peer = startWorker("peer", { ...input, identity });
+  const workers = [wal, core, peer];
+  failFast(log, workers);
 
   const frontends: Frontend[] = [];
   const gateway = mainGateway(config, topology, log, memberId);
   gateway.start();
+  stopOnSignals(log, gateway, frontends, workers);
+  // With others this takes as long as it takes them to be a quorum.
+  await whenSaid("ready", [core, peer], workers);
   frontends.push(await openFrontend(config, gateway, clusterId, log));
-  stopOnSignals(log, gateway, frontends, wal, core);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
 }
 
-function foundingPlan({
-  memberId: id,
-  clusterId,
-  initialCluster,
-  initialClusterToken,
-}: Config): StartPlan {
-  const sha1 = (bytes: Uint8Array) => createHash("sha1").update(bytes).digest();
-  const members = initialCluster.map(({ name, peerUrls }) => ({
-    id: memberId(peerUrls, initialClusterToken, sha1),
-    name,
-    peerUrls,
-  }));
-  return { kind: "found", memberId: id, clusterId, members };
+/** How a member without a log begins. @throws StartPlanError, DataDirAccessError */
+async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
+  if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
+  return await planStart(
+    config,
+    nodeStartIo((message) => log.warn(message)),
+  );
 }
 
-function startWorker(name: "wal" | "core", input: WorkerInput): Worker {
+function startWorker(name: "wal" | "core" | "peer", input: WorkerInput): Worker {
   return new Worker(new URL(`./${name}.js`, import.meta.url), {
     name,
     workerData: input,
@@ -99,25 +100,40 @@ function startWorker(name: "wal" | "core", input: WorkerInput): Worker {
   });
 }
 
-type Recovered = Extract<WorkerMessage, { kind: "recovered" }>;
+type Said<K extends WorkerMessage["kind"]> = Extract<WorkerMessage, { kind: K }>;
 
-/** @throws StartError with the reason of the worker that gave up */
-function whenReady(wal: Worker, core: Worker): Promise<Recovered> {
-  let recovered: Recovered;
-  return new Promise((resolve, reject) => {
-    for (const worker of [wal, core]) {
-      worker.on("message", (message: WorkerMessage) => {
-        if (message.kind === "failed") reject(new StartError(message.code, message.message));
-        if (message.kind === "recovered") recovered = message;
-        if (message.kind === "ready") resolve(recovered);
-      });
-      worker.once("error", reject);
-    }
-  });
+/**
+ * Resolves with the first worker's message when all of `speakers` have sent one of that kind.
+ *
+ * @throws StartError with the reason of the worker that gave up
+ */
+function whenSaid<K extends WorkerMessage["kind"]>(
+  kind: K,
+  speakers: readonly Worker[],
+  workers: readonly Worker[],
+): Promise<Said<K>> {
+  const failed = workers.map(
+    (worker) =>
+      new Promise<never>((_, reject) => {
+        worker.once("error", reject);
+        worker.on("message", (message: WorkerMessage) => {
+          if (message.kind === "failed") reject(new StartError(message.code, message.message));
+        });
+      }),
+  );
+  const said = speakers.map(
+    (worker) =>
+      new Promise<Said<K>>((resolve) => {
+        worker.on("message", (message: WorkerMessage) => {
+          if (message.kind === kind) resolve(message as Said<K>);
+        });
+      }),
+  );
+  return Promise.race([...failed, Promise.all(said).then(([first]) => first as Said<K>)]);
 }
 
 /** Half a member is worse than none: a worker that dies takes the process with it. */
-function failFast(log: Logger, ...workers: Worker[]): void {
+function failFast(log: Logger, workers: readonly Worker[]): void {
   for (const worker of workers) {
     worker.on("error", (error) => {
       log.fatal({ err: error }, "a thread died");
@@ -213,46 +229,51 @@ function makeFrontend(
   return new NodeFrontend(gateway, heads);
 }
 
-/** SIGTERM and SIGINT: stop accepting, finish what was accepted, close the log, exit 0. */
+/**
+ * SIGTERM and SIGINT: stop accepting, finish what was accepted, close the log, exit 0. The core also
+ * stops by itself, when the member was removed from its cluster.
+ */
 function stopOnSignals(
   log: Logger,
   gateway: RingGateway,
   frontends: readonly Frontend[],
-  wal: Worker,
-  core: Worker,
+  workers: readonly Worker[],
 ): void {
   let isStopping = false;
-  const stopped = Promise.all(
-    [wal, core].map(
-      (worker) =>
-        new Promise<void>((resolve) => {
-          worker.on("message", (message: WorkerMessage) => {
-            if (message.kind === "stopped") resolve();
-          });
-        }),
-    ),
-  );
-  const stop = (signal: NodeJS.Signals) => {
-    if (isStopping) return;
+  const beginStop = () => {
     isStopping = true;
-    log.info(`received signal ${signal}; shutting down`);
-    notifySupervisor("STOPPING=1", () => undefined);
     for (const frontend of frontends) frontend.stopListening();
-    gateway.control(RequestType.stop);
     setTimeout(() => {
       log.error("the stop took too long");
       process.exit(1);
     }, STOP_MS).unref();
-    void stopped.then(() => {
-      // One more turn, for the last answers to leave.
-      setImmediate(() => {
-        gateway.close();
-        for (const frontend of frontends) frontend.close();
-        log.info("stopped");
-        process.exit(0);
-      });
-    });
   };
-  process.on("SIGTERM", stop);
-  process.on("SIGINT", stop);
+  const stopped = workers.map(
+    (worker) =>
+      new Promise<void>((resolve) => {
+        worker.on("message", (message: WorkerMessage) => {
+          if (message.kind !== "stopped") return;
+          if (!isStopping) beginStop();
+          resolve();
+        });
+      }),
+  );
+  void Promise.all(stopped).then(() => {
+    // One more turn, for the last answers to leave.
+    setImmediate(() => {
+      gateway.close();
+      for (const frontend of frontends) frontend.close();
+      log.info("stopped");
+      process.exit(0);
+    });
+  });
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (isStopping) return;
+    log.info(`received signal ${signal}; shutting down`);
+    notifySupervisor("STOPPING=1", () => undefined);
+    beginStop();
+    gateway.control(RequestType.stop);
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
 }

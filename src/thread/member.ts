@@ -1,8 +1,11 @@
 import { routePath } from "../api/path.js";
+import { RaftStats } from "../api/raft-stats.js";
 import type { ApiRequest } from "../api/request.js";
 import { healthAnswer } from "../api/status.js";
 import { confChangeCommands } from "../cluster/commands.js";
 import { decodeConfChange, encodeConfChange } from "../cluster/conf-change.js";
+import { encodeConf } from "../cluster/conf-state.js";
+import { forceNewCluster } from "../cluster/force-new-cluster.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import { judgeConfChange } from "../cluster/rules.js";
@@ -16,22 +19,14 @@ import { cellOf } from "../metrics/families.js";
 import { blank, bootstrap } from "../raft/bootstrap.js";
 import { decodeConfChange as decodeRaftChange } from "../raft/conf-change.js";
 import type { AppendJob } from "../raft/disk-jobs.js";
-import {
-  type ConfState,
-  type Entry,
-  EntryType,
-  type HardState,
-  NONE,
-  type SnapshotMeta,
-} from "../raft/entry.js";
+import { type Entry, EntryType, type HardState, NONE, type SnapshotMeta } from "../raft/entry.js";
 import type { Message } from "../raft/message.js";
 import { decodeMessage } from "../raft/message-codec.js";
 import type { Restored } from "../raft/options.js";
 import { Raft, type Ready } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
-import { type Command, CommandOp } from "../store/command.js";
+import { type Command, syncCommand } from "../store/command.js";
 import { Event } from "../store/event.js";
-import { PERMANENT } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import type { Store } from "../store/store.js";
 import { Arrival } from "./arrival.js";
@@ -45,7 +40,7 @@ import type { Proposal } from "./proposals.js";
 import { Publication } from "./publication.js";
 import { Reads, type WaitingRead } from "./reads.js";
 import { Snapshots } from "./snapshots.js";
-import { nanoseconds, StatusService } from "./status-service.js";
+import { StatusService } from "./status-service.js";
 import { Writes } from "./writes.js";
 
 /** How often the leader lets nodes expire. */
@@ -109,7 +104,7 @@ export interface MemberPorts {
  */
 export class Member implements Consensus {
   readonly #config: Config;
-  readonly #plan: StartPlan;
+  readonly #plan: StartPlan | undefined;
   readonly #ports: MemberPorts;
   readonly #id: bigint;
   readonly #store: Store;
@@ -122,6 +117,7 @@ export class Member implements Consensus {
   readonly #keys: KeysService;
   readonly #status: StatusService;
   readonly #publication: Publication;
+  readonly #stats: RaftStats;
   readonly #snapshots: Snapshots;
   readonly #arrival: Arrival;
   readonly #timeoutMs: number;
@@ -139,7 +135,7 @@ export class Member implements Consensus {
 
   constructor(
     config: Config,
-    plan: StartPlan,
+    plan: StartPlan | undefined,
     recovery: Recovery,
     ports: MemberPorts,
     times: { nowMs: number; monoMs: number },
@@ -158,16 +154,20 @@ export class Member implements Consensus {
     this.#appliedTerm = snapshot.term;
     this.#restoreMembership();
     this.#raft = this.#startRaft(recovery);
-    this.#writes = new Writes(this.#raft, times.nowMs, {
+    this.#writes = new Writes(this.#raft, firstNumberOf(times.nowMs), {
       metrics,
       refuse: ({ client }, why) => {
         if (client !== undefined) this.#refuse(client, why);
       },
     });
     this.#reads = new Reads(this.#raft);
-    this.#changes = new MembershipChanges(this.#raft, this.#membership, {
-      answer: (client, answer) => clients.answerWhole(client, answer),
-    });
+    this.#changes = new MembershipChanges(
+      this.#raft,
+      this.#membership,
+      firstNumberOf(times.nowMs),
+      (client, answer) => clients.answerWhole(client, answer),
+    );
+    this.#stats = new RaftStats(memberId, config.name, times.nowMs);
     this.#listings = new Listings(clients);
     this.#keys = new KeysService(store, clients, this, this.#listings, metrics);
     this.#status = new StatusService({
@@ -177,7 +177,7 @@ export class Member implements Consensus {
       store,
       membership: this.#membership,
       peers,
-      startTimeNs: nanoseconds(times.nowMs),
+      stats: this.#stats,
     });
     this.#publication = new Publication(config, { memberId, clusterId }, this.#membership, {
       log,
@@ -186,7 +186,7 @@ export class Member implements Consensus {
     });
     this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
     this.#arrival = new Arrival({ historyEventsMax: config.eventHistoryMax });
-    this.#tellPeers();
+    this.#onMembership();
     this.#carryOutAll();
     if (this.#raft.conf.voters.length === 1) this.#raft.campaign();
   }
@@ -271,7 +271,14 @@ export class Member implements Consensus {
 
   /** An encoded message from another member. */
   receive(bytes: Uint8Array): void {
-    if (!this.#isFailed) this.#raft.step(decodeMessage(bytes));
+    if (this.#isFailed) return;
+    const message = decodeMessage(bytes);
+    const { type, from } = message;
+    if (type === "append") {
+      this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+    } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
+    else if (type === "appendReject") this.#stats.onAppendFailed(from);
+    this.#raft.step(message);
   }
 
   /** The stream to a member opened, or ended: what was sent may be lost. */
@@ -281,6 +288,7 @@ export class Member implements Consensus {
 
   peerDown(id: bigint): void {
     this.#ports.peers.down(id);
+    this.#stats.onAppendFailed(id);
     this.#raft.reportUnreachable(id);
   }
 
@@ -398,29 +406,48 @@ export class Member implements Consensus {
 
   #restored({ snapshot, hardState, entries, clusterId }: Recovery): Restored {
     const isNew = snapshot.index === 0 && hardState.term === 0 && entries.length === 0;
-    if (!isNew) return { snapshot, hardState, entries, applied: snapshot.index };
+    const restored = { snapshot, hardState, entries, applied: snapshot.index };
+    if (!isNew) return this.#config.forceNewCluster ? this.#goOnAlone(restored) : restored;
+    const plan = this.#plan;
+    assert(plan !== undefined, "a start without a log is planned");
     const ids = { memberId: formatId(this.#id), clusterId: formatId(clusterId) };
     const { log } = this.#ports;
-    if (this.#plan.kind === "join") {
+    if (plan.kind === "join") {
       log.info(ids, "joining a cluster");
       return blank();
     }
     log.info(ids, "starting a new member");
-    return this.#found();
+    return this.#found(plan);
+  }
+
+  /** --force-new-cluster. @throws ForceNewClusterError */
+  #goOnAlone(restored: Restored): Restored {
+    const { initialAdvertisePeerUrls: peerUrls } = this.#config;
+    const inputs = { memberId: this.#id, peerUrls, membership: this.#membership, restored };
+    const forced = forceNewCluster(inputs);
+    this.#writeFirst(forced.added, forced.restored.hardState);
+    const removed = forced.removed.map(formatId);
+    this.#ports.log.warn({ removed }, "going on as the only member of the cluster");
+    return forced.restored;
   }
 
   /** A founder's first start: the first membership is the beginning of everyone's log. */
-  #found(): Restored {
-    const { append } = this.#ports;
+  #found(plan: StartPlan): Restored {
     const restored = bootstrap(
-      this.#plan.members.map(({ id, peerUrls }) => ({
+      plan.members.map(({ id, peerUrls }) => ({
         id,
         context: encodeConfChange({ kind: "add", id, peerUrls }),
       })),
     );
-    for (const entry of restored.entries) writeEntry(append, AppendType.entry, entry);
-    writeHardState(append, AppendType.hardState, restored.hardState);
+    this.#writeFirst(restored.entries, restored.hardState);
     return restored;
+  }
+
+  /** What raft takes for granted to be in the log; the jobs that follow make it durable with them. */
+  #writeFirst(entries: readonly Entry[], hardState: HardState): void {
+    const { append } = this.#ports;
+    for (const entry of entries) writeEntry(append, AppendType.entry, entry);
+    writeHardState(append, AppendType.hardState, hardState);
   }
 
   #carryOutAll(): void {
@@ -439,8 +466,12 @@ export class Member implements Consensus {
   }
 
   #send(message: Message): void {
-    if (this.#ports.peers.send(message)) return;
-    if (message.type === "snapshot") this.#raft.reportSnapshot(message.to, false);
+    const bytes = this.#ports.peers.send(message);
+    if (bytes > 0) {
+      if (message.type !== "append") return;
+      const lastIndex = message.prevIndex + message.entries.length;
+      this.#stats.onAppendSent(message.to, lastIndex, bytes, this.monoMs);
+    } else if (message.type === "snapshot") this.#raft.reportSnapshot(message.to, false);
     else this.#raft.reportUnreachable(message.to);
   }
 
@@ -507,12 +538,6 @@ export class Member implements Consensus {
 
   #applyConfChange(entry: Entry): void {
     const change = decodeRaftChange(entry.data);
-    if (change.context.length === 0) {
-      // A learner has caught up: who is a member stays as it is.
-      this.#raft.applyConfChange(change);
-      this.#ports.log.info({ member: formatId(change.member) }, "a new member votes from now on");
-      return;
-    }
     const content = decodeConfChange(change.context);
     const verdict = judgeConfChange(content, this.#membership);
     if (verdict === "ok") {
@@ -525,6 +550,9 @@ export class Member implements Consensus {
       this.#onMembership();
     }
     this.#changes.applied(content, verdict);
+    if (verdict === "ok" && content.kind === "promote") {
+      this.#ports.log.info({ member: formatId(content.id) }, "a new member votes from now on");
+    }
     if (verdict === "ok" && content.kind === "remove" && content.id === this.#id) {
       this.#ports.log.error("this member was removed from the cluster; it stops");
       this.#leave();
@@ -536,12 +564,10 @@ export class Member implements Consensus {
   }
 
   #onMembership(): void {
-    this.#tellPeers();
+    this.#ports.peers.tellMembers(this.#membership, this.#plan?.members ?? []);
+    const ids = this.#membership.members().map(({ id }) => id);
+    this.#stats.setPeers(ids.filter((id) => id !== this.#id));
     this.#publication.check();
-  }
-
-  #tellPeers(): void {
-    this.#ports.peers.tellMembers(this.#membership, this.#plan.members);
   }
 
   #onSoftState(): void {
@@ -552,7 +578,7 @@ export class Member implements Consensus {
     if (lead === this.#lastLeader) return;
     const before = this.#lastLeader;
     this.#lastLeader = lead;
-    this.#status.leaderChanged(this.nowMs);
+    if (isLeader) this.#stats.onBecomeLeader(this.nowMs);
     if (lead === NONE) {
       log.warn(`lost leader ${formatId(before)} at term ${term}`);
       return;
@@ -635,7 +661,8 @@ export class Member implements Consensus {
         this.#ports.clients.answerWhole(client, outcome.answer);
         return;
       case "propose":
-        this.#changes.add(client, outcome.change, this.monoMs);
+        // Someone else's change of a moment ago must be known here before this one is judged.
+        this.readIndex(client, () => this.#changes.add(client, outcome.change, this.monoMs));
         return;
       case "health": {
         const then = () => this.#answerHealth(client, this.#writes.blockedBy === "");
@@ -646,30 +673,7 @@ export class Member implements Consensus {
   }
 }
 
-/** The membership as a snapshot's metadata; ids as text, as JSON has no 64-bit numbers. */
-export function encodeConf({ voters, learners }: ConfState): Buffer {
-  const content = { voters: voters.map(formatId), learners: learners.map(formatId) };
-  return Buffer.from(JSON.stringify(content));
-}
-
-/** @throws SyntaxError for bytes that encodeConf did not make */
-export function decodeConf(bytes: Buffer): ConfState {
-  const { voters, learners } = JSON.parse(bytes.toString()) as Record<string, string[]>;
-  const ids = (texts: readonly string[] = []) => texts.map((id) => BigInt(`0x${id}`));
-  return { voters: ids(voters), learners: ids(learners) };
-}
-
-function syncCommand(timeMs: number): Command {
-  return {
-    op: CommandOp.sync,
-    path: "",
-    value: "",
-    isDirectory: false,
-    isRecursive: false,
-    isRefresh: false,
-    expirationMs: PERMANENT,
-    prevValue: "",
-    prevIndex: 0,
-    timeMs,
-  };
+/** Above the numbers of any earlier life, as 2^10 proposals a millisecond are out of reach. */
+function firstNumberOf(startMs: number): number {
+  return Math.floor(startMs) * 1024;
 }

@@ -24,15 +24,15 @@ export class Peers {
     this.#selfId = selfId;
   }
 
-  /** @returns false if the message is lost, as far too many wait already */
-  send(message: Message): boolean {
-    if (this.#outbox.queuedBytes > QUEUED_BYTES_MAX) return false;
+  /** @returns the bytes it takes; 0 if it is lost, as far too much waits already */
+  send(message: Message): number {
+    if (this.#outbox.queuedBytes > QUEUED_BYTES_MAX) return 0;
     const bytes = messageBytes(message);
     this.#outbox.open(bytes);
     const { at } = this.#outbox;
     encodeMessageInto(message, this.#outbox.bytes.subarray(at, at + bytes));
     this.#outbox.close(OutboxType.message, bytes);
-    return true;
+    return bytes;
   }
 
   /**

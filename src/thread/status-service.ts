@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { handleMachines, handleMembers, type MembersOutcome } from "../api/members.js";
 import { type Answer, NOT_FOUND } from "../api/plain.js";
+import type { RaftStats } from "../api/raft-stats.js";
 import type { ApiRequest } from "../api/request.js";
 import { handleLeaderStats, handleSelfStats, handleStoreStats } from "../api/stats.js";
 import { handleVersion, refuseHealthMethod } from "../api/status.js";
@@ -19,8 +20,7 @@ export interface StatusSources {
   readonly store: Store;
   readonly membership: Membership;
   readonly peers: Peers;
-  /** Unix nanoseconds. */
-  readonly startTimeNs: bigint;
+  readonly stats: RaftStats;
 }
 
 /** What a request comes to: an answer, a change of the membership, or a health check, which reads first. */
@@ -29,15 +29,9 @@ export type StatusOutcome = MembersOutcome | { readonly kind: "health" };
 /** Everything but /v2/keys: members, machines, statistics, version, health. */
 export class StatusService {
   readonly #sources: StatusSources;
-  #leaderSinceNs = 0n;
 
   constructor(sources: StatusSources) {
     this.#sources = sources;
-  }
-
-  /** Another leader, or none. */
-  leaderChanged(nowMs: number): void {
-    this.#leaderSinceNs = nanoseconds(nowMs);
   }
 
   handle(request: ApiRequest, path: string, nowMs: number, monoMs: number): StatusOutcome {
@@ -48,20 +42,20 @@ export class StatusService {
       const refusal = refuseHealthMethod(request);
       return refusal === undefined ? { kind: "health" } : { kind: "answer", answer: refusal };
     }
-    return { kind: "answer", answer: this.#answer(request, path, nowMs) };
+    return { kind: "answer", answer: this.#answer(request, path, nowMs, monoMs) };
   }
 
-  #answer(request: ApiRequest, path: string, nowMs: number): Answer {
-    const { raft, store, membership } = this.#sources;
+  #answer(request: ApiRequest, path: string, nowMs: number, monoMs: number): Answer {
+    const { raft, store, membership, stats } = this.#sources;
     switch (path) {
       case "/version":
         return handleVersion(request, membership.version);
       case "/v2/machines":
         return handleMachines(request, membership);
       case "/v2/stats/self":
-        return this.#selfStats(request, nowMs);
+        return handleSelfStats(request, stats.self(monoMs, nowMs));
       case "/v2/stats/leader":
-        return handleLeaderStats(request, raft.lead, raft.isLeader ? new Map() : undefined);
+        return handleLeaderStats(request, raft.lead, raft.isLeader ? stats.followers : undefined);
       case "/v2/stats/store":
         return handleStoreStats(request, {
           ...(Object.fromEntries(STAT_NAMES.map((name) => [name, store.stats.get(name)])) as Record<
@@ -87,26 +81,4 @@ export class StatusService {
         : undefined,
     });
   }
-
-  #selfStats(request: ApiRequest, nowMs: number): Answer {
-    const { config, id, raft, startTimeNs } = this.#sources;
-    const noRate = { perSecond: 0, bytesPerSecond: 0 };
-    return handleSelfStats(request, {
-      name: config.name,
-      id,
-      state: raft.isLeader ? "StateLeader" : "StateFollower",
-      startTimeNs,
-      leaderId: raft.lead,
-      leaderStartTimeNs: this.#leaderSinceNs,
-      nowNs: nanoseconds(nowMs),
-      recvAppendRequests: 0,
-      recvRate: noRate,
-      sendAppendRequests: 0,
-      sendRate: noRate,
-    });
-  }
-}
-
-export function nanoseconds(ms: number): bigint {
-  return BigInt(Math.floor(ms)) * 1_000_000n;
 }

@@ -106,9 +106,12 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
 export interface WorkerInput {
   readonly config: Config;
   readonly topology: Topology;
-  readonly plan: StartPlan;
+  /** Undefined where there is a log: it says all that a plan could. */
+  readonly plan: StartPlan | undefined;
   /** Of a frontend. */
   readonly frontend?: number;
+  /** For peer: as the log says, which may not be what the configuration would give. */
+  readonly identity?: { readonly memberId: bigint; readonly clusterId: bigint };
 }
 
 /** What a worker tells the main thread, at start and stop only. */

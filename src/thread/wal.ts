@@ -45,7 +45,7 @@ class UnsyncedDisk extends FileDisk {
 function recover(walDir: string, snapDir: string): Wal {
   const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
   const snapshot = sendSnapshot(snapDir);
-  const { memberId, clusterId } = plan;
+  const { memberId, clusterId } = plan ?? { memberId: 0n, clusterId: 0n };
   const { wal, recovery } = Wal.open({
     disk,
     metadataIfNew: { memberId, clusterId },

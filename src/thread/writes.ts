@@ -37,11 +37,10 @@ export class Writes {
   /** Why the log takes nothing, or "". */
   #blockedBy = "";
 
-  /** @param nowMs start of the member, the wall clock */
-  constructor(raft: Raft, nowMs: number, ports: WritesPorts) {
+  /** @param firstNumber above every one used in an earlier life of this member */
+  constructor(raft: Raft, firstNumber: number, ports: WritesPorts) {
     this.#raft = raft;
-    // Above the numbers of any earlier life, as 2^10 proposals a millisecond are out of reach.
-    this.#proposals = new Proposals(raft.id, Math.floor(nowMs) * 1024);
+    this.#proposals = new Proposals(raft.id, firstNumber);
     this.#ports = ports;
   }
 

@@ -10,6 +10,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { syncDirectory } from "./disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "./errors.js";
+import { RECORD_HEADER_BYTES } from "./record.js";
 import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES } from "./segment.js";
 
 /**
@@ -63,21 +64,37 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
   return { dir, walDir, snapDir };
 }
 
-/** Looks at the beginning of the newest segment only: recovery reads them all. */
-function checkLog(walDir: string): void {
-  if (!existsSync(walDir)) return;
-  let names: string[];
+/**
+ * Whether a member has begun here: from then on its log says who the members are, and no flag does. A
+ * start that was cut short may leave a first segment without a record.
+ *
+ * @throws DataDirAccessError
+ */
+export function hasBegun(dir: string, walDir = join(dir, "member", "wal")): boolean {
+  const segments = segmentsIn(walDir);
+  const [first] = segments;
+  if (first === undefined || segments.length > 1) return first !== undefined;
+  const start = readStart(join(walDir, first), SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES);
+  return start.subarray(SEGMENT_HEADER_BYTES).some((byte) => byte !== 0);
+}
+
+/** Names in order. */
+function segmentsIn(walDir: string): string[] {
+  if (!existsSync(walDir)) return [];
   try {
-    names = readdirSync(walDir);
+    return readdirSync(walDir)
+      .filter((name) => parseSegmentName(name) !== undefined)
+      .sort();
   } catch (error) {
     throw new DataDirAccessError(walDir, error);
   }
-  const newest = names
-    .filter((name) => parseSegmentName(name) !== undefined)
-    .sort()
-    .at(-1);
+}
+
+/** Looks at the beginning of the newest segment only: recovery reads them all. */
+function checkLog(walDir: string): void {
+  const newest = segmentsIn(walDir).at(-1);
   if (newest === undefined) return;
-  const scan = decodeSegmentHeader(readStart(join(walDir, newest)));
+  const scan = decodeSegmentHeader(readStart(join(walDir, newest), SEGMENT_HEADER_BYTES));
   if (scan.kind === "etcd") {
     throw new ForeignDataDirError(walDir, `${newest} was written by etcd`);
   }
@@ -89,8 +106,8 @@ function checkLog(walDir: string): void {
   }
 }
 
-function readStart(path: string): Uint8Array {
-  const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
+function readStart(path: string, lengthMax: number): Uint8Array {
+  const bytes = new Uint8Array(lengthMax);
   try {
     const descriptor = openSync(path, "r");
     try {

@@ -7,12 +7,14 @@ import {
   handleMachines,
   handleMembers,
   type MembersInputs,
+  refuseConfChange,
 } from "#ringd/api/members.js";
 import type { Answer } from "#ringd/api/plain.js";
 import type { ApiRequest } from "#ringd/api/request.js";
+import { confChangeCommands } from "#ringd/cluster/commands.js";
 import { Membership } from "#ringd/cluster/membership.js";
 import { Prng } from "#ringd/lib/prng.js";
-import { MEMBER_ID, oneMember, PEER_URL, sha1 } from "../cluster/one-member.js";
+import { eventOf, MEMBER_ID, oneMember, PEER_URL, sha1 } from "../cluster/one-member.js";
 import { requestOf } from "./request-of.js";
 
 const alone = { activeMembers: 1, isConnected: (id: bigint) => id === MEMBER_ID };
@@ -24,10 +26,13 @@ const INPUTS: MembersInputs = {
   connectivity: alone,
 };
 
+/** The answer, given at once or when the read index is there. */
 function ask(request: ApiRequest, inputs: Partial<MembersInputs> = {}): Answer {
   const outcome = handleMembers(request, { ...INPUTS, ...inputs });
-  assert.equal(outcome.kind, "answer");
-  return (outcome as { answer: Answer }).answer;
+  if (outcome.kind === "answer") return outcome.answer;
+  const answer = refuseConfChange(outcome.change, INPUTS.membership);
+  assert.ok(answer !== undefined, "the change fits the membership");
+  return answer;
 }
 
 function expect(answer: Answer, status: number, kind: ContentKind, body: string): void {
@@ -102,6 +107,31 @@ test("ids that are none are shown as sent, others as numbers", () => {
   expect(ask(put), 404, ContentKind.json, none("abc"));
   const badIdFirst = requestOf("PUT", "/v2/members/zz", "{");
   expect(ask(badIdFirst), 404, ContentKind.json, none("zz"));
+});
+
+test("what does not fit the membership is refused in the order strict rules, ids, URLs", () => {
+  const twoMembers = oneMember();
+  for (const command of confChangeCommands({ kind: "add", id: 2n, peerUrls: ["http://b:1"] }, 1)) {
+    twoMembers.apply(eventOf(command, 4));
+  }
+  const post = (url: string) =>
+    requestOf("POST", "/v2/members", JSON.stringify({ peerURLs: [url] }));
+  const strictly = handleMembers(post(PEER_URL), { ...INPUTS, membership: twoMembers });
+  assert.equal(strictly.kind, "answer");
+  if (strictly.kind === "answer") {
+    expect(strictly.answer, 500, ContentKind.json, '{"message":"Internal Server Error"}');
+  }
+  const gone = oneMember();
+  for (const command of confChangeCommands({ kind: "remove", id: 0x1fn }, 1)) {
+    gone.apply(eventOf(command, 4));
+  }
+  const again = refuseConfChange({ kind: "remove", id: 0x1fn }, gone);
+  assert.equal(again?.head.status, 410);
+  assert.equal(again?.body.toString(), '{"message":"Member permanently removed: 1f"}');
+  const same = refuseConfChange({ kind: "add", id: MEMBER_ID, peerUrls: [PEER_URL] }, gone);
+  assert.equal(same?.head.status, 409);
+  assert.equal(same?.body.toString(), '{"message":"membership: ID exists"}');
+  assert.equal(refuseConfChange({ kind: "remove", id: MEMBER_ID }, gone), undefined);
 });
 
 test("the last member cannot be removed under the strict rules", () => {

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
 import {
+  type ChangeOrigin,
   type ConfChange,
   ConfChangeError,
   decodeConfChange,
   encodeConfChange,
+  NO_ORIGIN,
 } from "#ringd/cluster/conf-change.js";
 import { judgeConfChange, judgeStrictly } from "#ringd/cluster/rules.js";
 import { Prng } from "#ringd/lib/prng.js";
@@ -15,14 +17,26 @@ const CHANGES: readonly ConfChange[] = [
   { kind: "add", id: 2n ** 64n - 1n, peerUrls: ["http://a:1", "https://größe:2"] },
   { kind: "update", id: 1n, peerUrls: [] },
   { kind: "remove", id: MEMBER_ID },
+  { kind: "promote", id: 7n },
+];
+const ORIGINS: readonly ChangeOrigin[] = [
+  NO_ORIGIN,
+  { memberId: MEMBER_ID, number: 1 },
+  { memberId: 1n, number: Number.MAX_SAFE_INTEGER },
 ];
 
 test("a conf change survives its encoding, whose bytes are fixed", () => {
-  for (const change of CHANGES)
-    assert.deepEqual(decodeConfChange(encodeConfChange(change)), change);
+  for (const change of CHANGES) {
+    for (const origin of ORIGINS) {
+      const carried = decodeConfChange(encodeConfChange(change, origin));
+      assert.deepEqual(carried, { ...change, origin });
+    }
+    assert.deepEqual(decodeConfChange(encodeConfChange(change)).origin, NO_ORIGIN);
+  }
+  const change: ConfChange = { kind: "add", id: 0x1fn, peerUrls: ["u:1"] };
   assert.equal(
-    encodeConfChange({ kind: "add", id: 0x1fn, peerUrls: ["u:1"] }).toString("hex"),
-    "010101001f000000000000000300753a31",
+    encodeConfChange(change, { memberId: 0xabn, number: 2 }).toString("hex"),
+    "010101001f00000000000000ab0000000000000000000000000000400300753a31",
   );
 });
 
@@ -30,17 +44,23 @@ test("hostile bytes are refused with a typed error", () => {
   const seed = Number(process.env.SEED ?? 4711);
   const prng = new Prng(seed);
   for (let round = 0; round < 3000; round++) {
-    const bytes = encodeConfChange(prng.pick(CHANGES));
+    const bytes = encodeConfChange(prng.pick(CHANGES), prng.pick(ORIGINS));
     const cut = bytes.subarray(0, prng.below(bytes.length + 1));
     if (cut.length > 0) cut[prng.below(cut.length)] = prng.below(256);
     try {
       const change = decodeConfChange(cut);
-      assert.deepEqual(decodeConfChange(encodeConfChange(change)), change);
+      assert.deepEqual(encodeConfChange(change, change.origin), cut);
     } catch (error) {
       assert.ok(error instanceof ConfChangeError, `SEED=${seed} round ${round}: ${error}`);
     }
   }
-  assert.throws(() => decodeConfChange(Buffer.alloc(11)), ConfChangeError);
+  assert.throws(() => decodeConfChange(Buffer.alloc(27)), ConfChangeError);
+  for (const number of [0, -1, 0.5, Number.NaN, 2 ** 53]) {
+    const wrong = encodeConfChange({ kind: "remove", id: 1n }, { memberId: 1n, number });
+    assert.throws(() => decodeConfChange(wrong), ConfChangeError, `number ${number}`);
+  }
+  const nobody = encodeConfChange({ kind: "remove", id: 1n }, { memberId: 0n, number: 1 });
+  assert.throws(() => decodeConfChange(nobody), ConfChangeError);
   const longer = Buffer.concat([encodeConfChange({ kind: "remove", id: 1n }), Buffer.alloc(1)]);
   assert.throws(() => decodeConfChange(longer), ConfChangeError);
 });
@@ -54,6 +74,9 @@ test("a change is judged by ids first, then by URLs", () => {
   assert.equal(judgeConfChange({ kind: "remove", id: 5n }, membership), "idNotFound");
   const own: ConfChange = { kind: "update", id: MEMBER_ID, peerUrls: [PEER_URL] };
   assert.equal(judgeConfChange(own, membership), "ok", "its own URL is not taken");
+  assert.equal(judgeConfChange({ kind: "promote", id: MEMBER_ID }, membership), "ok");
+  assert.equal(judgeConfChange({ kind: "promote", id: 5n }, membership), "idNotFound");
+  assert.deepEqual(confChangeCommands({ kind: "promote", id: MEMBER_ID }, 1), []);
   for (const command of confChangeCommands({ kind: "remove", id: 5n }, 1)) {
     membership.apply(eventOf(command, 4));
   }
@@ -74,6 +97,7 @@ test("the strict rules keep a quorum of started and of connected members", () =>
   const halfStarted = [member(1n, "n1"), member(2n, "")];
   assert.equal(judgeStrictly(add, halfStarted, links(1)), "notEnoughStarted");
   assert.equal(judgeStrictly(add, started.slice(0, 2), links(2)), "ok");
+  assert.equal(judgeStrictly(add, started, links(3, 4n)), "unhealthy", "not all are connected");
   assert.equal(judgeStrictly(remove(1n), started.slice(0, 1), links(1)), "notEnoughStarted");
   assert.equal(judgeStrictly(remove(3n), started.slice(0, 3), links(3)), "ok");
   assert.equal(judgeStrictly(remove(2n), started.slice(0, 3), links(2)), "unhealthy");

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { crc32c } from "#ringd/wal/crc32c.js";
-import { dataDirKind, openDataDir } from "#ringd/wal/data-dir.js";
+import { dataDirKind, hasBegun, openDataDir } from "#ringd/wal/data-dir.js";
 import { FileDisk } from "#ringd/wal/disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "#ringd/wal/errors.js";
 import { hasLog, Wal } from "#ringd/wal/wal.js";
@@ -80,6 +80,24 @@ test("a newer format is refused and left as it is", (t) => {
   writeFileSync(join(walDir, file as string), bytes);
   assert.throws(() => openDataDir(dir), /newer ringd \(format version 9\)/);
   assert.deepEqual(disk.read(file as string), bytes);
+});
+
+test("a member has begun once its log holds a record", (t) => {
+  const dir = tempDir(t);
+  const elsewhere = join(dir, "..", "log");
+  for (const chosen of [undefined, elsewhere]) {
+    assert.equal(hasBegun(dir, chosen), false, "nothing is there");
+    const { walDir } = openDataDir(dir, chosen);
+    const disk = new FileDisk(walDir);
+    const { wal } = Wal.open({ disk, metadataIfNew: { memberId: 1n, clusterId: 2n } });
+    assert.equal(hasBegun(dir, chosen), false, "the start was cut short");
+    wal.setHardState({ term: 1, vote: 1n, commit: 0 });
+    wal.sync();
+    assert.equal(hasBegun(dir, chosen), true);
+    wal.close();
+  }
+  writeFileSync(join(dir, "file"), "");
+  assert.throws(() => hasBegun(dir, join(dir, "file")), DataDirAccessError);
 });
 
 test("a directory that is both a member's and a proxy's is refused, a proxy's is no member's", (t) => {

@@ -1,0 +1,158 @@
+import { RateWindow } from "./rate-window.js";
+import type { FollowerStats, SelfStats } from "./stats.js";
+
+/** Appends to one follower whose answers are awaited; older ones are no longer measured. */
+const UNANSWERED_MAX = 1024;
+/** What etcd shows as the minimum of a follower that has never answered. */
+const NO_MINIMUM = 2 ** 63;
+
+/** Latencies of one follower, in milliseconds, as etcd's v2stats/leader.go adds them up. */
+export class FollowerFigures implements FollowerStats {
+  current = 0;
+  average = 0;
+  minimum = NO_MINIMUM;
+  maximum = 0;
+  fail = 0;
+  success = 0;
+  #averageSquare = 0;
+  /** Oldest first: the last entry of an append, and when it was sent. */
+  #unanswered: { readonly index: number; readonly sentMs: number }[] = [];
+
+  get standardDeviation(): number {
+    // Rounding can make the difference of equal numbers negative.
+    return Math.sqrt(Math.max(0, this.#averageSquare - this.average * this.average));
+  }
+
+  sent(lastIndex: number, nowMs: number): void {
+    if (this.#unanswered.length === UNANSWERED_MAX) this.#unanswered.shift();
+    this.#unanswered.push({ index: lastIndex, sentMs: nowMs });
+  }
+
+  /** Everything up to `index` has arrived. */
+  answered(index: number, nowMs: number): void {
+    let count = 0;
+    for (const { index: lastIndex, sentMs } of this.#unanswered) {
+      if (lastIndex > index) break;
+      this.#succeed(Math.max(0, nowMs - sentMs));
+      count++;
+    }
+    if (count > 0) this.#unanswered.splice(0, count);
+  }
+
+  /** What was sent and is not answered will not be. */
+  failed(): void {
+    this.fail++;
+    this.forget();
+  }
+
+  /** Answers to what was sent are no longer awaited. */
+  forget(): void {
+    this.#unanswered = [];
+  }
+
+  #succeed(latencyMs: number): void {
+    const before = this.success++;
+    this.current = latencyMs;
+    this.maximum = Math.max(this.maximum, latencyMs);
+    this.minimum = Math.min(this.minimum, latencyMs);
+    this.average = (before * this.average + latencyMs) / this.success;
+    this.#averageSquare = (before * this.#averageSquare + latencyMs * latencyMs) / this.success;
+  }
+}
+
+/**
+ * The figures behind /v2/stats/self and /v2/stats/leader. Appends count, heartbeats do not. As in etcd a
+ * member takes itself for the leader until an append of another one comes: a leader that lost its
+ * quorum still says so.
+ *
+ * `nowMs` is a clock that never jumps, `wallMs` Unix milliseconds.
+ */
+export class RaftStats {
+  readonly #memberId: bigint;
+  readonly #name: string;
+  readonly #startWallMs: number;
+  readonly #followers = new Map<bigint, FollowerFigures>();
+  readonly #sendWindow = new RateWindow();
+  readonly #recvWindow = new RateWindow();
+  #isLeader = false;
+  #leaderId = 0n;
+  #leaderSinceWallMs: number;
+  #sentCount = 0;
+  #receivedCount = 0;
+
+  constructor(memberId: bigint, name: string, wallMs: number) {
+    this.#memberId = memberId;
+    this.#name = name;
+    this.#startWallMs = wallMs;
+    this.#leaderSinceWallMs = wallMs;
+  }
+
+  /** The other members; figures of those that stay go on. */
+  setPeers(ids: readonly bigint[]): void {
+    for (const id of this.#followers.keys()) if (!ids.includes(id)) this.#followers.delete(id);
+    for (const id of ids) {
+      if (!this.#followers.has(id)) this.#followers.set(id, new FollowerFigures());
+    }
+  }
+
+  onBecomeLeader(wallMs: number): void {
+    if (this.#isLeader) return;
+    this.#isLeader = true;
+    this.#leaderId = this.#memberId;
+    this.#leaderSinceWallMs = wallMs;
+  }
+
+  /** @param lastIndex of its entries, or the one before them if there are none */
+  onAppendSent(id: bigint, lastIndex: number, bytes: number, nowMs: number): void {
+    this.#sentCount++;
+    this.#sendWindow.add(nowMs, bytes);
+    this.#followers.get(id)?.sent(lastIndex, nowMs);
+  }
+
+  /** The follower's log holds ours up to `index`. */
+  onAppendReply(id: bigint, index: number, nowMs: number): void {
+    this.#followers.get(id)?.answered(index, nowMs);
+  }
+
+  /** The stream to the follower ended, or it refused an append. */
+  onAppendFailed(id: bigint): void {
+    this.#followers.get(id)?.failed();
+  }
+
+  onAppendReceived(leader: bigint, bytes: number, nowMs: number, wallMs: number): void {
+    this.#receivedCount++;
+    this.#recvWindow.add(nowMs, bytes);
+    if (this.#isLeader) for (const follower of this.#followers.values()) follower.forget();
+    this.#isLeader = false;
+    if (leader === this.#leaderId) return;
+    this.#leaderId = leader;
+    this.#leaderSinceWallMs = wallMs;
+  }
+
+  /** For `handleLeaderStats`, on the leader. */
+  get followers(): ReadonlyMap<bigint, FollowerStats> {
+    return this.#followers;
+  }
+
+  /** For `handleSelfStats`. */
+  self(nowMs: number, wallMs: number): SelfStats {
+    return {
+      name: this.#name,
+      id: this.#memberId,
+      state: this.#isLeader ? "StateLeader" : "StateFollower",
+      startTimeNs: nanoseconds(this.#startWallMs),
+      leaderId: this.#leaderId,
+      leaderStartTimeNs: nanoseconds(this.#leaderSinceWallMs),
+      nowNs: nanoseconds(wallMs),
+      recvAppendRequests: this.#receivedCount,
+      recvRate: this.#recvWindow.rate(nowMs),
+      sendAppendRequests: this.#sentCount,
+      sendRate: this.#sendWindow.rate(nowMs),
+    };
+  }
+}
+
+/** To the microsecond, which is all a double of today's Unix milliseconds has. */
+function nanoseconds(ms: number): bigint {
+  return BigInt(Math.round(ms * 1000)) * 1000n;
+}

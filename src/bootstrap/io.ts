@@ -1,0 +1,70 @@
+import { createHash } from "node:crypto";
+import { lookup } from "node:dns/promises";
+import { get as getHttp, type IncomingMessage } from "node:http";
+import { get as getHttps } from "node:https";
+
+/** What a start asks of the world. */
+export interface StartIo {
+  /**
+   * GET on a peer URL, which may be `unix://`.
+   *
+   * @throws Error that says why there is no answer
+   */
+  get(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer>;
+  /** Addresses of a host, the preferred one first. @throws Error if it is not known */
+  resolve(host: string): Promise<readonly string[]>;
+  sha1(bytes: Uint8Array): Uint8Array;
+  warn(message: string): void;
+  /** How long an unknown host is tried again; 30 seconds when left out. */
+  readonly resolveMs?: number;
+}
+
+export interface PeerAnswer {
+  readonly body: string;
+  /** The X-Etcd-Cluster-ID header; "" without one. */
+  readonly clusterId: string;
+}
+
+const BODY_BYTES_MAX = 4 * 1024 * 1024;
+
+export function nodeStartIo(warn: (message: string) => void): StartIo {
+  return {
+    get: getFromPeer,
+    resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
+    sha1: (bytes) => createHash("sha1").update(bytes).digest(),
+    warn,
+  };
+}
+
+/** One request on a connection of its own. */
+function getFromPeer(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  return new Promise((resolve, reject) => {
+    const onAnswer = (answer: IncomingMessage) => {
+      readBody(answer).then((body) => {
+        const clusterId = answer.headers["x-etcd-cluster-id"];
+        resolve({ body, clusterId: typeof clusterId === "string" ? clusterId : "" });
+      }, reject);
+    };
+    const [, scheme = "", socketPath = ""] = /^(unixs?|https?):\/\/(.*)$/.exec(peerUrl) ?? [];
+    const options = { agent: false, signal };
+    const request = scheme.startsWith("unix")
+      ? getHttp({ ...options, socketPath, path }, onAnswer)
+      : (scheme === "https" ? getHttps : getHttp)(`${peerUrl}${path}`, options, onAnswer);
+    request.on("error", (error) => {
+      reject(signal.aborted ? new Error(`no answer within ${timeoutMs} ms`) : error);
+    });
+  });
+}
+
+async function readBody(answer: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > BODY_BYTES_MAX)
+      throw new Error(`the answer is longer than ${BODY_BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}

@@ -1,0 +1,202 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { formatId } from "../cluster/ids.js";
+import { type InitialMember, parseInitialCluster } from "../cluster/initial-cluster.js";
+import { compareBytes } from "../cluster/peer-urls.js";
+import { isCompatible, type RemoteCluster, readRemoteMembers } from "../cluster/remote-members.js";
+import { hostsToResolve, type Resolution, type Resolutions } from "../cluster/same-urls.js";
+import {
+  checkAdvertised,
+  checkDuplicateUrls,
+  checkNotBootstrapped,
+  foundingPlan,
+  joiningPlan,
+  ownEntry,
+  type StartPlan,
+  StartPlanError,
+} from "../cluster/start-plan.js";
+import type { Config } from "../config/config.js";
+import type { StartIo } from "./io.js";
+
+/** What a start goes by. */
+export type StartConfig = Pick<
+  Config,
+  | "name"
+  | "initialCluster"
+  | "initialClusterState"
+  | "initialClusterToken"
+  | "initialAdvertisePeerUrls"
+>;
+
+/** How long each founder is asked whether it knows this member already. */
+const BOOTSTRAPPED_MS = 1000;
+/** How long a running member may take to list the members. */
+const MEMBERS_MS = 10_000;
+const VERSION_MS = 3000;
+/** Names that do not resolve are tried again: they often come up a little later than their hosts. */
+const RESOLVE_MS = 30_000;
+const RESOLVE_AGAIN_MS = 1000;
+
+/**
+ * Decides how a member without a log begins. For a new cluster everything follows from the
+ * configuration, and the other founders need not run; for a running one its members are asked.
+ *
+ * @throws StartPlanError in etcd's words
+ */
+export async function planStart(config: StartConfig, io: StartIo): Promise<StartPlan> {
+  const parsed = parseInitialCluster(config.initialCluster);
+  if (parsed.kind === "invalid") {
+    throw new StartPlanError(`error setting up initial cluster: ${parsed.message}`);
+  }
+  const { members } = parsed;
+  return config.initialClusterState === "existing"
+    ? await planToJoin(config, members, io)
+    : await planToFound(config, members, io);
+}
+
+async function planToFound(
+  config: StartConfig,
+  members: readonly InitialMember[],
+  io: StartIo,
+): Promise<StartPlan> {
+  const { name, initialAdvertisePeerUrls: advertised, initialClusterToken: token } = config;
+  const own = ownEntry(members, name);
+  checkAdvertised(own, advertised, await resolveAll(hostsToResolve(advertised, own.peerUrls), io));
+  checkDuplicateUrls(members);
+  const plan = foundingPlan(members, name, token, io.sha1);
+  const asked = urlsOfOthers(members, name).map((url) => fetchMembers(url, BOOTSTRAPPED_MS, io));
+  for (const remote of await Promise.all(asked)) {
+    if (typeof remote !== "string") checkNotBootstrapped(plan, remote);
+  }
+  return plan;
+}
+
+async function planToJoin(
+  config: StartConfig,
+  members: readonly InitialMember[],
+  io: StartIo,
+): Promise<StartPlan> {
+  ownEntry(members, config.name);
+  checkDuplicateUrls(members);
+  // All are asked at once and judged in order; the first that fits counts. One of them may lag behind.
+  const urls = urlsOfOthers(members, config.name);
+  const asked = urls.map((url) => fetchMembers(url, MEMBERS_MS, io));
+  let mismatch: StartPlanError | undefined;
+  let knowsNobody = false;
+  for (const [i, answer] of asked.entries()) {
+    const remote = await answer;
+    if (typeof remote === "string") {
+      io.warn(`could not get cluster response from ${urls[i]}: ${remote}`);
+      continue;
+    }
+    knowsNobody ||= remote.members.length === 0;
+    if (remote.members.length === 0) continue;
+    try {
+      const plan = joiningPlan(members, config.name, remote, await resolveFor(members, remote, io));
+      await checkVersions(remote, plan.memberId, io);
+      warnIfKnown(remote, plan.memberId, io);
+      return plan;
+    } catch (error) {
+      if (!(error instanceof StartPlanError)) throw error;
+      mismatch ??= error;
+    }
+  }
+  if (mismatch !== undefined) throw mismatch;
+  throw new StartPlanError(
+    `cannot fetch cluster info from peer urls: ${
+      knowsNobody
+        ? "failed to get raft cluster member(s) from the given URLs"
+        : "could not retrieve cluster information from the given URLs"
+    }`,
+  );
+}
+
+/** In byte order, as etcd asks them. */
+function urlsOfOthers(members: readonly InitialMember[], name: string): readonly string[] {
+  return members
+    .filter((member) => member.name !== name)
+    .flatMap((member) => member.peerUrls)
+    .sort(compareBytes);
+}
+
+/** @returns why not, as a text */
+async function fetchMembers(
+  url: string,
+  timeoutMs: number,
+  io: StartIo,
+): Promise<RemoteCluster | string> {
+  try {
+    const { body, clusterId } = await io.get(url, "/members", timeoutMs);
+    const answer = readRemoteMembers(body, clusterId);
+    return answer.kind === "cluster" ? answer.cluster : answer.why;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function checkVersions(remote: RemoteCluster, ownId: bigint, io: StartIo): Promise<void> {
+  const others = remote.members.filter((member) => member.id !== ownId);
+  const versions = await Promise.all(others.map(({ peerUrls }) => clusterVersionOf(peerUrls, io)));
+  if (!isCompatible(versions))
+    throw new StartPlanError("incompatible with current running cluster");
+}
+
+/** "" where no URL tells one. */
+async function clusterVersionOf(peerUrls: readonly string[], io: StartIo): Promise<string> {
+  for (const url of peerUrls) {
+    try {
+      const { body } = await io.get(url, "/version", VERSION_MS);
+      const content: unknown = JSON.parse(body);
+      if (typeof content !== "object" || content === null) continue;
+      const { etcdcluster } = content as Record<string, unknown>;
+      if (typeof etcdcluster === "string") return etcdcluster;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      io.warn(`could not get the version from ${url}: ${why}`);
+    }
+  }
+  return "";
+}
+
+/** A member that ran before and comes back without its data has forgotten what it promised. */
+function warnIfKnown(remote: RemoteCluster, ownId: bigint, io: StartIo): void {
+  const own = remote.members.find(({ id }) => id === ownId);
+  if (own === undefined || own.name === "") return;
+  io.warn(
+    `member ${formatId(ownId)} (${own.name}) has run before and its data is gone; to be safe, remove it from the cluster and add it again`,
+  );
+}
+
+async function resolveFor(
+  members: readonly InitialMember[],
+  remote: RemoteCluster,
+  io: StartIo,
+): Promise<Resolutions> {
+  // As a rule both sides wrote the same text, and no name needs to be looked up.
+  const key = (urls: readonly string[]) => [...urls].sort(compareBytes).join();
+  const known = new Set(remote.members.map(({ peerUrls }) => key(peerUrls)));
+  if (members.every(({ peerUrls }) => known.has(key(peerUrls)))) return new Map();
+  const hosts = members.flatMap((one) =>
+    remote.members.flatMap((other) => hostsToResolve(one.peerUrls, other.peerUrls)),
+  );
+  return await resolveAll([...new Set(hosts)], io);
+}
+
+async function resolveAll(hosts: readonly string[], io: StartIo): Promise<Resolutions> {
+  const resolved = await Promise.all(
+    hosts.map(async (host) => [host, await resolvePatiently(host, io)] as const),
+  );
+  return new Map(resolved);
+}
+
+async function resolvePatiently(host: string, io: StartIo): Promise<Resolution> {
+  for (let waitedMs = 0; ; waitedMs += RESOLVE_AGAIN_MS) {
+    try {
+      return { kind: "addresses", addresses: await io.resolve(host) };
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      if (waitedMs >= (io.resolveMs ?? RESOLVE_MS)) return { kind: "failed", why };
+      io.warn(`failed to resolve host ${host}, trying again: ${why}`);
+    }
+    await sleep(RESOLVE_AGAIN_MS);
+  }
+}

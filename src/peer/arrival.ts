@@ -1,0 +1,115 @@
+import type { Socket } from "node:net";
+import { formatId } from "../cluster/ids.js";
+import { RingdError } from "../lib/errors.js";
+import { type MessageAddress, readMessageAddress } from "../raft/message-codec.js";
+import { encodeFrameHead, FRAME_HEAD_BYTES, FrameKind, FrameReader } from "./frame.js";
+
+/** A whole frame with a message that does not belong on this stream. */
+export class StrayMessageError extends RingdError {
+  override readonly name = "StrayMessageError";
+  readonly code = "ERR_PEER_STRAY_MESSAGE";
+}
+
+const PING = Buffer.alloc(FRAME_HEAD_BYTES);
+encodeFrameHead(PING, 0, FrameKind.ping, Buffer.alloc(0));
+
+export interface ArrivalOwner {
+  readonly memberId: bigint;
+  /** @param payload an encoded raft message, the callee's until it returns */
+  message(payload: Buffer): void;
+  /** Once, when the stream is of no more use. */
+  ended(arrival: Arrival, why: string): void;
+}
+
+/** A stream that another member dialled: its messages to us. */
+export class Arrival {
+  readonly from: bigint;
+  readonly #socket: Socket;
+  readonly #owner: ArrivalOwner;
+  #heardMs = performance.now();
+  #isPaused = false;
+  #isEnded = false;
+
+  constructor(from: bigint, socket: Socket, owner: ArrivalOwner) {
+    this.from = from;
+    this.#socket = socket;
+    this.#owner = owner;
+  }
+
+  /** @param early what was sent right behind the request for the stream */
+  start(early: Buffer): void {
+    const socket = this.#socket;
+    const reader = new FrameReader((kind, payload) => this.#onFrame(kind, payload));
+    const take = (piece: Buffer) => {
+      this.#heardMs = performance.now();
+      try {
+        reader.push(piece);
+      } catch (error) {
+        if (!(error instanceof RingdError)) throw error;
+        this.close(error.message);
+      }
+    };
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true);
+    socket.setTimeout(0);
+    socket.on("error", (error) => this.close(error.message));
+    socket.on("end", () => this.close("the peer closed it"));
+    socket.on("close", () => this.close("it was closed"));
+    socket.write(PING);
+    if (early.length > 0) take(early);
+    socket.on("data", take);
+    if (this.#isPaused) socket.pause();
+  }
+
+  /** While our own core is behind: TCP then tells the sender. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#heardMs = performance.now();
+    this.#socket.resume();
+  }
+
+  /** Now and then: tells the sender that we are here, and sees whether it is. */
+  tick(nowMs: number, deadMs: number): void {
+    if (!this.#isPaused && nowMs - this.#heardMs > deadMs) {
+      this.close(`nothing was heard for ${Math.round(nowMs - this.#heardMs)} ms`);
+      return;
+    }
+    // Who does not even take pings need not be sent more of them.
+    if (this.#socket.writableLength === 0) this.#socket.write(PING);
+  }
+
+  forgiveSilence(nowMs: number): void {
+    this.#heardMs = nowMs;
+  }
+
+  close(why: string): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#socket.destroy();
+    this.#owner.ended(this, why);
+  }
+
+  #onFrame(kind: FrameKind, payload: Buffer): void {
+    if (kind === FrameKind.ping || this.#isEnded) return;
+    const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+    this.#check(readMessageAddress(view, 0, payload.length));
+    this.#owner.message(payload);
+  }
+
+  /** @throws StrayMessageError */
+  #check(address: MessageAddress | undefined): void {
+    if (address === undefined) throw new StrayMessageError("Cannot read a message's beginning");
+    const { type, from, to } = address;
+    if (from !== this.from || to !== this.#owner.memberId) {
+      const way = `from ${formatId(from)} to ${formatId(to)}`;
+      throw new StrayMessageError(`A message ${way} came on the stream of ${formatId(this.from)}`);
+    }
+    // It counts only with its file, which comes another way.
+    if (type === "snapshot") throw new StrayMessageError("A snapshot came without its file");
+  }
+}

@@ -1,0 +1,124 @@
+import { formatId, parseId } from "../cluster/ids.js";
+import { parseUrlList } from "../cluster/peer-urls.js";
+
+/**
+ * What two members make sure of before they talk. The one that dials sends, in the head of its request:
+ *
+ *   X-Ringd-Protocol    version of the streams and of the raft messages on them
+ *   X-Etcd-Cluster-ID   hexadecimal, as all ids here
+ *   X-Ringd-From        the member that dials
+ *   X-Ringd-To          the member it means to reach
+ *   X-Ringd-Peer-Urls   where it can be reached itself, separated by commas
+ *
+ * The other side answers with its cluster id and either goes on or says why not.
+ */
+export const PROTOCOL_VERSION = "1";
+export const PROTOCOL_HEADER = "x-ringd-protocol";
+export const CLUSTER_HEADER = "x-etcd-cluster-id";
+export const FROM_HEADER = "x-ringd-from";
+export const TO_HEADER = "x-ringd-to";
+export const PEER_URLS_HEADER = "x-ringd-peer-urls";
+
+export const STREAM_PATH = "/ringd/stream";
+export const STREAM_UPGRADE = `ringd-raft/${PROTOCOL_VERSION}`;
+export const SNAPSHOT_PATH = "/ringd/snapshot";
+
+/** This member, for good. */
+export interface Identity {
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
+}
+
+/** Whom this member knows, as of now. */
+export interface Roster {
+  /** False until the core has said who they are. */
+  readonly isKnown: boolean;
+  has(id: bigint): boolean;
+  isRemoved(id: bigint): boolean;
+}
+
+export type Verdict =
+  | {
+      readonly kind: "welcome";
+      readonly from: bigint;
+      /** False for a member this one has not heard of yet. */
+      readonly isMember: boolean;
+      readonly peerUrls: readonly string[];
+    }
+  | { readonly kind: "refused"; readonly status: number; readonly reason: string };
+
+/** Heads as node:http gives them: names in lower case. */
+export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+export function helloHeaders(
+  { memberId, clusterId }: Identity,
+  to: bigint,
+  peerUrls: readonly string[],
+): Record<string, string> {
+  return {
+    [PROTOCOL_HEADER]: PROTOCOL_VERSION,
+    [CLUSTER_HEADER]: formatId(clusterId),
+    [FROM_HEADER]: formatId(memberId),
+    [TO_HEADER]: formatId(to),
+    [PEER_URLS_HEADER]: peerUrls.join(","),
+  };
+}
+
+/**
+ * Judges who dials.
+ *
+ * A member of this cluster that is not known here is welcome if it says where it can be reached: it was
+ * added by entries that this member has yet to receive, perhaps from no one but the new one.
+ */
+export function judgeHello(headers: Headers, self: Identity, roster: Roster): Verdict {
+  const protocol = textOf(headers[PROTOCOL_HEADER]);
+  if (protocol !== PROTOCOL_VERSION) {
+    return refused(
+      426,
+      `this member speaks version ${PROTOCOL_VERSION} of ringd's peer protocol, not "${protocol}"`,
+    );
+  }
+  const cluster = parseId(textOf(headers[CLUSTER_HEADER]));
+  if (cluster !== self.clusterId) {
+    const theirs = cluster === undefined ? "none" : formatId(cluster);
+    return refused(
+      412,
+      `cluster ID mismatch: this member is of cluster ${formatId(self.clusterId)}, not ${theirs}; ` +
+        "compare --initial-cluster, --initial-cluster-token and the data directories",
+    );
+  }
+  const to = parseId(textOf(headers[TO_HEADER]));
+  if (to !== self.memberId) {
+    return refused(
+      412,
+      `this is member ${formatId(self.memberId)}, not ${to === undefined ? "none" : formatId(to)}`,
+    );
+  }
+  const from = parseId(textOf(headers[FROM_HEADER]));
+  if (from === undefined || from === 0n) return refused(400, "the sender's member id is missing");
+  return judgeSender(from, textOf(headers[PEER_URLS_HEADER]), self, roster);
+}
+
+function judgeSender(from: bigint, urls: string, self: Identity, roster: Roster): Verdict {
+  const id = formatId(from);
+  if (from === self.memberId) {
+    return refused(409, `member ${id} is this one; are two processes started as the same member?`);
+  }
+  if (!roster.isKnown) return refused(503, "this member is still starting");
+  if (roster.isRemoved(from)) {
+    return refused(410, `the member ${id} has been permanently removed from the cluster`);
+  }
+  const list = urls === "" ? undefined : parseUrlList(urls.split(","));
+  const peerUrls = list?.kind === "urls" ? list.urls : [];
+  const isMember = roster.has(from);
+  if (!isMember && peerUrls.length === 0) return refused(404, `member ${id} is not known here`);
+  return { kind: "welcome", from, isMember, peerUrls };
+}
+
+function refused(status: number, reason: string): Verdict {
+  return { kind: "refused", status, reason };
+}
+
+function textOf(value: string | readonly string[] | undefined): string {
+  return typeof value === "string" ? value : "";
+}

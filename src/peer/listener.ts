@@ -1,0 +1,130 @@
+import { rmSync } from "node:fs";
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from "node:http";
+import type { Socket } from "node:net";
+import type { ListenUrl } from "../config/urls.js";
+import { RingdError } from "../lib/errors.js";
+import { addressOf } from "./address.js";
+import type { PeerAnswer } from "./peer-api.js";
+
+/** Above this many at a time, a connection is closed as soon as it is accepted. */
+const CONNECTIONS_MAX = 512;
+const HEAD_BYTES_MAX = 16 * 1024;
+/** By then a request's head has to be there. */
+const HEAD_MS = 5000;
+const HEAD_CHECK_MS = 1000;
+const KEEP_ALIVE_MS = 5000;
+
+/** A peer URL that cannot be listened on. */
+export class PeerListenError extends RingdError {
+  override readonly name = "PeerListenError";
+  readonly code = "LISTEN_FAILED";
+
+  constructor(where: string, why: string) {
+    super(`Cannot listen for peers on ${where}: ${why}`);
+  }
+}
+
+export interface PeerRequests {
+  /** @param mayContinue sends "100 Continue", which the client waits for */
+  request(
+    request: IncomingMessage,
+    response: ServerResponse,
+    mayContinue: (() => void) | undefined,
+  ): void;
+  upgrade(request: IncomingMessage, socket: Socket, early: Buffer): void;
+}
+
+/** Listens on the peer URLs. Sees whole heads only: what is no HTTP is answered and cut off here. */
+export class PeerListener {
+  readonly #servers: Server[] = [];
+  readonly #requests: PeerRequests;
+
+  constructor(requests: PeerRequests) {
+    this.#requests = requests;
+  }
+
+  /** @returns the port, 0 for a unix socket. @throws PeerListenError */
+  listen(url: ListenUrl): Promise<number> {
+    const { target, isSecure, text } = addressOf(url);
+    if (isSecure) {
+      return Promise.reject(new PeerListenError(text, "TLS between members is not supported"));
+    }
+    if ("path" in target) rmSync(target.path, { force: true }); // Left by a process that was killed.
+    const server = makeServer(this.#requests);
+    this.#servers.push(server);
+    return new Promise((resolve, reject) => {
+      server.once("error", (error) => reject(new PeerListenError(text, error.message)));
+      server.listen(target, () => {
+        const address = server.address();
+        resolve(typeof address === "object" && address !== null ? address.port : 0);
+      });
+    });
+  }
+
+  /** Ends all but streams, which are their owners'. */
+  close(): void {
+    for (const server of this.#servers) {
+      server.close();
+      server.closeAllConnections();
+    }
+  }
+}
+
+function makeServer(requests: PeerRequests): Server {
+  const server = createServer({
+    maxHeaderSize: HEAD_BYTES_MAX,
+    headersTimeout: HEAD_MS,
+    // A snapshot may take long; who reads a body looks after its progress.
+    requestTimeout: 0,
+    connectionsCheckingInterval: HEAD_CHECK_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    noDelay: true,
+    keepAlive: true,
+  });
+  server.maxConnections = CONNECTIONS_MAX;
+  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+    requests.request(request, response, undefined);
+  });
+  server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
+    requests.request(request, response, () => response.writeContinue());
+  });
+  server.on("upgrade", (request: IncomingMessage, socket: Socket, early: Buffer) => {
+    socket.on("error", () => socket.destroy());
+    requests.upgrade(request, socket, early);
+  });
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
+    socket.on("error", () => socket.destroy());
+    if (!socket.writable || error.code === "ECONNRESET") {
+      socket.destroy();
+      return;
+    }
+    const status =
+      error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? 408
+        : error.code === "HPE_HEADER_OVERFLOW"
+          ? 431
+          : 400;
+    answerRaw(socket, { status, headers: {}, body: "" });
+  });
+  return server;
+}
+
+/** Answers on a bare connection, and closes it. */
+export function answerRaw(socket: Socket, { status, headers, body }: PeerAnswer): void {
+  const lines = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "Connection: close",
+    "",
+    body,
+  ];
+  // The other side may never close; nobody waits for it, nor reads what it still sends.
+  socket.end(lines.join("\r\n"), () => socket.destroySoon());
+}

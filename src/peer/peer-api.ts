@@ -1,0 +1,92 @@
+import { COMPAT_VERSION } from "../api/status.js";
+import { formatId, parseId } from "../cluster/ids.js";
+import { goJsonString, goJsonStrings, goTimestamp } from "../lib/go-text.js";
+import type { Identity } from "./hello.js";
+import type { PeerMember, PeerMembers } from "./records.js";
+
+/** What the peer port answers to plain HTTP requests. */
+export interface PeerAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** A member's own state, for answers. */
+export interface PeerFacts {
+  readonly identity: Identity;
+  /** Undefined until the core has told. */
+  readonly members: PeerMembers | undefined;
+  readonly unixMs: number;
+}
+
+const TEXT = "text/plain; charset=utf-8";
+const JSON_TYPE = "application/json";
+
+/** etcd's handlers of the peer port: etcdserver/api/etcdhttp/peer.go and rafthttp/probing. */
+export function answerPeerRequest(method: string, path: string, facts: PeerFacts): PeerAnswer {
+  switch (path) {
+    case "/members":
+      if (method !== "GET") return methodNotAllowed("GET");
+      return members(facts);
+    case "/version":
+      if (method !== "GET") return methodNotAllowed("GET");
+      return version(facts);
+    case "/raft/probing": {
+      const now = goTimestamp(BigInt(Math.floor(facts.unixMs)) * 1_000_000n);
+      return { status: 200, headers: { "Content-Type": TEXT }, body: `{"OK":true,"Now":"${now}"}` };
+    }
+    default:
+      if (path === "/raft" || path.startsWith("/raft/")) return notEtcd(facts);
+      return textAnswer(404, "404 page not found");
+  }
+}
+
+/** An error as Go's http.Error words it. */
+export function textAnswer(
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): PeerAnswer {
+  const plain = { "Content-Type": TEXT, "X-Content-Type-Options": "nosniff" };
+  return { status, headers: { ...plain, ...headers }, body: `${text}\n` };
+}
+
+export function methodNotAllowed(allow: string): PeerAnswer {
+  return textAnswer(405, "Method Not Allowed", { Allow: allow });
+}
+
+export function clusterHeader({ clusterId }: Identity): Record<string, string> {
+  return { "X-Etcd-Cluster-Id": formatId(clusterId) };
+}
+
+function members({ identity, members }: PeerFacts): PeerAnswer {
+  const cluster = clusterHeader(identity);
+  if (members === undefined) return textAnswer(503, "this member is still starting", cluster);
+  const list = members.members.map(memberJson).join(",");
+  return {
+    status: 200,
+    headers: { "Content-Type": JSON_TYPE, ...cluster },
+    body: `[${list}]\n`,
+  };
+}
+
+/** The id is a number, whatever its size; a member that has not started yet has neither name nor clients. */
+function memberJson({ id, name, peerUrls, clientUrls }: PeerMember): string {
+  const named = name === "" ? "" : `,"name":${goJsonString(name)}`;
+  const clients = clientUrls.length === 0 ? "" : `,"clientURLs":${goJsonStrings(clientUrls)}`;
+  return `{"id":${parseId(id) ?? 0n},"peerURLs":${goJsonStrings(peerUrls)}${named}${clients}}`;
+}
+
+function version({ members }: PeerFacts): PeerAnswer {
+  const cluster = members?.clusterVersion || "not_decided";
+  return {
+    status: 200,
+    headers: { "Content-Type": JSON_TYPE },
+    body: `{"etcdserver":"${COMPAT_VERSION}","etcdcluster":${goJsonString(cluster)}}`,
+  };
+}
+
+function notEtcd({ identity }: PeerFacts): PeerAnswer {
+  const why = "incompatible version: this is a ringd member, which does not speak etcd's protocol";
+  return textAnswer(412, why, clusterHeader(identity));
+}

@@ -1,0 +1,63 @@
+import { parseId } from "../cluster/ids.js";
+import { assert } from "../lib/assert.js";
+import type { Roster } from "./hello.js";
+import type { PeerMembers } from "./records.js";
+
+/** Another member that is to be talked to. */
+export interface RosterPeer {
+  readonly id: bigint;
+  readonly peerUrls: readonly string[];
+}
+
+/** The membership as the core last told it. */
+export class PeerRoster implements Roster {
+  readonly #self: bigint;
+  #members: PeerMembers | undefined;
+  #byId = new Map<bigint, readonly string[]>();
+  #removed = new Set<bigint>();
+
+  constructor(self: bigint) {
+    this.#self = self;
+  }
+
+  get isKnown(): boolean {
+    return this.#members !== undefined;
+  }
+
+  get members(): PeerMembers | undefined {
+    return this.#members;
+  }
+
+  /** Where this member itself can be reached; empty if it is no member. */
+  get ownUrls(): readonly string[] {
+    return this.#byId.get(this.#self) ?? [];
+  }
+
+  /** All but this member. */
+  get peers(): readonly RosterPeer[] {
+    return [...this.#byId]
+      .filter(([id]) => id !== this.#self)
+      .map(([id, peerUrls]) => ({ id, peerUrls }));
+  }
+
+  set(members: PeerMembers): void {
+    this.#members = members;
+    this.#byId = new Map(members.members.map(({ id, peerUrls }) => [idOf(id), peerUrls]));
+    this.#removed = new Set(members.removed.map(idOf));
+  }
+
+  has(id: bigint): boolean {
+    return this.#byId.has(id);
+  }
+
+  isRemoved(id: bigint): boolean {
+    return this.#removed.has(id);
+  }
+}
+
+/** The core's own words: bad ones are a bug. */
+function idOf(text: string): bigint {
+  const id = parseId(text);
+  assert(id !== undefined, "a member id is hexadecimal");
+  return id;
+}

@@ -1,0 +1,190 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { assert } from "../lib/assert.js";
+import { RingdError } from "../lib/errors.js";
+import { createLogger } from "../log/logger.js";
+import { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
+import { type PeerInbox, PeerNetwork } from "../peer/network.js";
+import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../peer/records.js";
+import { Bell } from "../ring/bell.js";
+import { Inlet, Outlet } from "../ring/fragments.js";
+import { RingReader, RingWriter } from "../ring/ring.js";
+import { PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
+
+/**
+ * The thread that talks to the other members. It sleeps in its event loop: sockets wake it, and so does
+ * its bell when the core has put something into the outbox or made room in the inbox.
+ */
+
+/** Records taken from the outbox before sockets get their turn again. */
+const BATCH_RECORDS = 1024;
+/** Messages after which the core is told before the turn of the event loop is over. */
+const PUBLISH_MESSAGES = 32;
+
+const WAKEUPS = cellOf("wakeups", "peer");
+const RING_FULL = cellOf("ringFull", "peer");
+
+const { config, topology, identity } = workerData as WorkerInput;
+const log = createLogger(config.log, "peer", topology.logLevel);
+const metrics = new MetricCells(topology.metrics, PEER_PART);
+const coreBell = new Bell(topology.coreBell);
+
+function tellMain(message: WorkerMessage): void {
+  parentPort?.postMessage(message);
+}
+
+/** Both rings between this thread and the core, and the bell. */
+class CorePort implements PeerInbox {
+  readonly #bell = new Bell(topology.peerBell);
+  readonly #inbox = new Outlet(new RingWriter(topology.inbox, coreBell));
+  readonly #outbox: Inlet;
+  readonly #onTurn: () => void;
+  readonly #runBound = () => this.#run();
+  readonly #hasWorkBound = () => this.#outbox.hasWork() || this.#inbox.canMove();
+  #isScheduled = false;
+  #isParked = false;
+  #isClosed = false;
+  #unpublished = 0;
+
+  /**
+   * @param outbox takes what the core sent
+   * @param onTurn after each batch of that
+   */
+  constructor(outbox: (reader: RingReader) => Inlet, onTurn: () => void) {
+    this.#outbox = outbox(new RingReader(topology.outbox, coreBell));
+    this.#onTurn = onTurn;
+  }
+
+  start(): void {
+    this.#run();
+  }
+
+  get queuedBytes(): number {
+    return this.#inbox.queuedBytes;
+  }
+
+  message(payload: Buffer): void {
+    this.#inbox.open(payload.length);
+    payload.copy(this.#inbox.bytes, this.#inbox.at);
+    this.#inbox.close(InboxType.message, payload.length);
+    if (++this.#unpublished >= PUBLISH_MESSAGES) this.#publish();
+    this.#schedule();
+  }
+
+  up(id: bigint): void {
+    this.#event(InboxType.up, id);
+  }
+
+  down(id: bigint): void {
+    this.#event(InboxType.down, id);
+  }
+
+  overflow(id: bigint): void {
+    this.#event(InboxType.overflow, id);
+  }
+
+  removed(): void {
+    this.#event(InboxType.removed, 0n);
+  }
+
+  /** The core is not listened to any more; what it was told before is published. */
+  close(): void {
+    this.#isClosed = true;
+    this.#publish();
+  }
+
+  #event(type: number, id: bigint, value = 0): void {
+    writePeerEvent(this.#inbox, type, id, value);
+    this.#schedule();
+  }
+
+  #publish(): void {
+    this.#unpublished = 0;
+    const hadQueued = this.#inbox.queuedBytes > 0;
+    this.#inbox.publish();
+    if (!hadQueued && this.#inbox.queuedBytes > 0) metrics.add(RING_FULL, 1);
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isClosed) return;
+    this.#isScheduled = true;
+    if (this.#isParked) this.#bell.disarm(); // The run looks at the outbox anyway.
+    setImmediate(this.#runBound); // After all sockets that became readable in this turn.
+  }
+
+  #run(): void {
+    this.#isScheduled = false;
+    this.#publish();
+    const taken = this.#outbox.drain(BATCH_RECORDS);
+    this.#onTurn();
+    if (taken === BATCH_RECORDS) this.#schedule();
+    this.#park();
+  }
+
+  #park(): void {
+    if (this.#isClosed || this.#isScheduled) return;
+    if (this.#isParked) {
+      if (!this.#bell.rearm(this.#hasWorkBound)) this.#schedule();
+      return;
+    }
+    const rung = this.#bell.parkAsync(this.#hasWorkBound);
+    if (rung === undefined) {
+      this.#schedule();
+      return;
+    }
+    this.#isParked = true;
+    void rung.then(() => {
+      this.#isParked = false;
+      metrics.add(WAKEUPS, 1);
+      if (!this.#isClosed && !this.#isScheduled) this.#run();
+    });
+  }
+}
+
+async function main(): Promise<void> {
+  assert(identity !== undefined, "the peer thread is told who it is");
+  let isStopping = false;
+  const port: CorePort = new CorePort(
+    (reader) =>
+      new Inlet(reader, (type, bytes, view, at, length) => {
+        if (type === OutboxType.message) network.send(bytes, view, at, length);
+        else if (type === OutboxType.members) {
+          network.setMembers(JSON.parse(bytes.toString("utf8", at, at + length)) as PeerMembers);
+        } else if (type === OutboxType.stop) isStopping = true;
+      }),
+    () => {
+      network.flush();
+      network.inboxMoved();
+      if (isStopping) void stop();
+    },
+  );
+  const network = new PeerNetwork({
+    identity,
+    heartbeatMs: config.heartbeatMs,
+    electionMs: config.electionMs,
+    advertisedUrls: config.initialAdvertisePeerUrls,
+    log,
+    inbox: port,
+  });
+  const stop = async () => {
+    port.close();
+    await network.stop();
+    port.close();
+    tellMain({ kind: "stopped" });
+  };
+  try {
+    for (const url of config.listenPeerUrls) {
+      await network.listen(url);
+      log.info(`serving peer requests on ${url.text}`);
+    }
+  } catch (error) {
+    if (!(error instanceof RingdError)) throw error;
+    await network.stop();
+    tellMain({ kind: "failed", code: error.code, message: error.message });
+    return;
+  }
+  tellMain({ kind: "ready" });
+  port.start();
+}
+
+await main();

@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ConfChange } from "#ringd/cluster/conf-change.js";
+import { OpenChanges } from "#ringd/cluster/open-changes.js";
+
+const ADD: ConfChange = { kind: "add", id: 7n, peerUrls: ["http://a:1"] };
+const UPDATE: ConfChange = { kind: "update", id: 7n, peerUrls: ["http://a:1"] };
+
+test("a change is proposed at once, found again by its origin, and answered once", () => {
+  const open = new OpenChanges<string>(5n, 100);
+  open.add(ADD, "alice", 10);
+  open.add(ADD, "bob", 10);
+  const due = open.due(10);
+  assert.deepEqual(
+    due.map(({ client, origin }) => [client, origin]),
+    [
+      ["alice", { memberId: 5n, number: 101 }],
+      ["bob", { memberId: 5n, number: 102 }],
+    ],
+  );
+  for (const one of due) open.proposed(one, true, 10);
+  assert.deepEqual(open.due(11), []);
+  assert.equal(open.take({ memberId: 6n, number: 101 }), undefined, "another member's");
+  assert.equal(open.take({ memberId: 5n, number: 101 })?.client, "alice");
+  assert.equal(open.take({ memberId: 5n, number: 101 }), undefined);
+  assert.equal(open.size, 1);
+});
+
+test("what raft refuses comes again soon; what got lost comes again later, unless it is an update", () => {
+  const open = new OpenChanges<string>(5n, 0);
+  open.add(ADD, "alice", 0);
+  open.add(UPDATE, "bob", 0);
+  for (const one of open.due(0)) open.proposed(one, false, 0);
+  assert.equal(open.due(49).length, 0);
+  const again = open.due(50);
+  assert.equal(again.length, 2);
+  for (const one of again) open.proposed(one, true, 50);
+  assert.equal(open.due(1049).length, 0);
+  assert.deepEqual(
+    open.due(100_000).map(({ client }) => client),
+    ["alice"],
+  );
+});
+
+test("what waited too long is taken out", () => {
+  const open = new OpenChanges<string>(5n, 0);
+  open.add(ADD, "alice", 1);
+  open.add(ADD, "bob", 2);
+  assert.deepEqual(
+    open.takeOlderThan(1).map(({ client }) => client),
+    ["alice"],
+  );
+  assert.equal(open.size, 1);
+  assert.equal(open.take({ memberId: 5n, number: 1 }), undefined);
+});

@@ -1,0 +1,170 @@
+import { EventEmitter, on } from "node:events";
+import { formatId } from "#ringd/cluster/ids.js";
+import { parseUrls } from "#ringd/config/urls.js";
+import { PeerNetwork, type PeerNetworkOptions } from "#ringd/peer/network.js";
+import type { PeerMember, PeerMembers } from "#ringd/peer/records.js";
+import type { Message } from "#ringd/raft/message.js";
+import { decodeMessage, encodeMessage } from "#ringd/raft/message-codec.js";
+
+export const CLUSTER = 0xc1a5n;
+const WAIT_MS = 20_000;
+
+/** What an endpoint's core was told, in order. */
+export type Told =
+  | { readonly kind: "message"; readonly message: Message }
+  | { readonly kind: "up" | "down" | "overflow"; readonly id: bigint }
+  | { readonly kind: "removed" };
+
+/** A peer network with a core that only writes down what it is told. */
+export class Endpoint {
+  readonly id: bigint;
+  readonly network: PeerNetwork;
+  readonly told: Told[] = [];
+  readonly logged: string[] = [];
+  readonly #changes = new EventEmitter();
+  url = "";
+  /** What the core pretends not to have taken yet. */
+  queuedBytes = 0;
+
+  constructor(id: bigint, options: Partial<PeerNetworkOptions> = {}) {
+    this.id = id;
+    const log = (fields: unknown, text?: unknown) => {
+      const shown = typeof fields === "string" ? fields : `${text} ${JSON.stringify(fields)}`;
+      this.logged.push(shown);
+      this.#changes.emit("change");
+    };
+    const tell = (told: Told) => {
+      this.told.push(told);
+      this.#changes.emit("change");
+    };
+    const endpoint = this;
+    this.network = new PeerNetwork({
+      identity: { memberId: id, clusterId: CLUSTER },
+      heartbeatMs: 20,
+      electionMs: 200,
+      advertisedUrls: [],
+      log: { info: log, warn: log, error: log } as unknown as PeerNetworkOptions["log"],
+      inbox: {
+        get queuedBytes() {
+          return endpoint.queuedBytes;
+        },
+        message: (payload) => {
+          tell({ kind: "message", message: decodeMessage(new Uint8Array(payload)) });
+        },
+        up: (id) => tell({ kind: "up", id }),
+        down: (id) => tell({ kind: "down", id }),
+        overflow: (id) => tell({ kind: "overflow", id }),
+        removed: () => tell({ kind: "removed" }),
+      },
+      ...options,
+    });
+  }
+
+  /** Listens on a port that the system picks. */
+  async listen(): Promise<void> {
+    const port = await this.network.listen(listenUrl("http://127.0.0.1:0"));
+    this.url = `http://127.0.0.1:${port}`;
+  }
+
+  get port(): number {
+    return Number(this.url.split(":").at(-1));
+  }
+
+  send(...messages: readonly Message[]): void {
+    for (const message of messages) {
+      const bytes = Buffer.from(encodeMessage(message));
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      this.network.send(bytes, view, 0, bytes.length);
+    }
+    this.network.flush();
+  }
+
+  get messages(): Message[] {
+    return this.told.flatMap((told) => (told.kind === "message" ? [told.message] : []));
+  }
+
+  count(kind: Told["kind"], id?: bigint): number {
+    return this.told.filter(
+      (told) => told.kind === kind && (id === undefined || ("id" in told && told.id === id)),
+    ).length;
+  }
+
+  /** Waits until something is true of what was told or logged. */
+  async until(what: string, isTrue: () => boolean): Promise<void> {
+    if (isTrue()) return;
+    const signal = AbortSignal.timeout(WAIT_MS);
+    try {
+      for await (const _ of on(this.#changes, "change", { signal })) if (isTrue()) return;
+    } catch (error) {
+      const seen = this.told.slice(-5).map((told) => told.kind);
+      const log = this.logged.slice(-10).join("\n");
+      throw new Error(`never: ${what}; told ${seen}\n${log}`, { cause: error });
+    }
+  }
+
+  untilUp(id: bigint, times = 1): Promise<void> {
+    return this.until(`up ${id}`, () => this.count("up", id) >= times);
+  }
+
+  untilLogged(part: string | RegExp): Promise<void> {
+    return this.until(`log of ${part}`, () => this.logged.some((line) => line.match(part)));
+  }
+
+  memberOf(): PeerMember {
+    return {
+      id: formatId(this.id),
+      name: `m${this.id}`,
+      peerUrls: [this.url],
+      clientUrls: [`http://client-${this.id}:1`],
+    };
+  }
+}
+
+export function listenUrl(text: string) {
+  const [url] = parseUrls("listen-peer-urls", text);
+  if (url === undefined) throw new Error(`no URL: ${text}`);
+  return url;
+}
+
+export function membersOf(
+  endpoints: readonly Endpoint[],
+  removed: readonly bigint[] = [],
+): PeerMembers {
+  return {
+    members: endpoints.map((endpoint) => endpoint.memberOf()),
+    removed: removed.map(formatId),
+    clusterVersion: "3.4.0",
+  };
+}
+
+/** Endpoints 1 .. count that know each other and have all their streams. */
+export async function connected(count: number): Promise<Endpoint[]> {
+  const endpoints = Array.from({ length: count }, (_, i) => new Endpoint(BigInt(i + 1)));
+  for (const endpoint of endpoints) await endpoint.listen();
+  for (const endpoint of endpoints) endpoint.network.setMembers(membersOf(endpoints));
+  for (const one of endpoints) {
+    for (const other of endpoints) if (one !== other) await one.untilUp(other.id);
+  }
+  return endpoints;
+}
+
+export async function stopAll(endpoints: readonly Endpoint[]): Promise<void> {
+  await Promise.all(endpoints.map(({ network }) => network.stop()));
+}
+
+export function reply(from: bigint, to: bigint, index: number): Message {
+  return { type: "appendReply", from, to, term: 1, index };
+}
+
+export function append(from: bigint, to: bigint, index: number, data: Uint8Array): Message {
+  return {
+    type: "append",
+    from,
+    to,
+    term: 1,
+    prevIndex: index - 1,
+    prevTerm: 1,
+    commit: 0,
+    entries: [{ index, term: 1, type: 0, data }],
+  };
+}

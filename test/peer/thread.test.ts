@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import type { Config } from "#ringd/config/config.js";
+import { readConfig } from "#ringd/config/config.js";
+import { InboxType, OutboxType, readPeerId } from "#ringd/peer/records.js";
+import type { Message } from "#ringd/raft/message.js";
+import { decodeMessage, encodeMessage } from "#ringd/raft/message-codec.js";
+import { Bell } from "#ringd/ring/bell.js";
+import { Inlet, Outlet } from "#ringd/ring/fragments.js";
+import { RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { createTopology, type WorkerInput, type WorkerMessage } from "#ringd/thread/topology.js";
+import { append, CLUSTER, reply } from "./endpoint.js";
+
+const PEER_THREAD = new URL("../../thread/peer.js", import.meta.url);
+
+/** A real peer thread, with the test as its core. */
+class PeerThread {
+  readonly id: bigint;
+  readonly url: string;
+  readonly worker: Worker;
+  readonly messages: Message[] = [];
+  readonly ups: bigint[] = [];
+  readonly #bell: Bell;
+  readonly #outbox: Outlet;
+  readonly #inbox: Inlet;
+
+  constructor(id: bigint, url: string) {
+    this.id = id;
+    this.url = url;
+    const config = configOf(url);
+    const topology = createTopology(config);
+    this.#bell = new Bell(topology.coreBell);
+    const peerBell = new Bell(topology.peerBell);
+    this.#outbox = new Outlet(new RingWriter(topology.outbox, peerBell));
+    this.#inbox = new Inlet(
+      new RingReader(topology.inbox, peerBell),
+      (type, bytes, view, at, length) => {
+        if (type === InboxType.message) {
+          this.messages.push(decodeMessage(new Uint8Array(bytes.subarray(at, at + length))));
+        } else if (type === InboxType.up) this.ups.push(readPeerId(view, at));
+      },
+    );
+    const input: WorkerInput = {
+      config,
+      plan: undefined,
+      topology,
+      identity: { memberId: id, clusterId: CLUSTER },
+    };
+    this.worker = new Worker(PEER_THREAD, { workerData: input });
+  }
+
+  async started(): Promise<void> {
+    const [message] = (await once(this.worker, "message")) as [WorkerMessage];
+    assert.equal(message.kind, "ready");
+  }
+
+  get unsentBytes(): number {
+    return this.#outbox.queuedBytes;
+  }
+
+  write(type: number, payload: Uint8Array): void {
+    this.#outbox.open(payload.length);
+    this.#outbox.bytes.set(payload, this.#outbox.at);
+    this.#outbox.close(type, payload.length);
+  }
+
+  send(message: Message): void {
+    this.write(OutboxType.message, encodeMessage(message));
+    this.#outbox.publish();
+  }
+
+  setMembers(threads: readonly PeerThread[]): void {
+    const members = threads.map(({ id, url }) => ({
+      ...{ id: id.toString(16), name: "", peerUrls: [url], clientUrls: [] },
+    }));
+    const record = { members, removed: [], clusterVersion: "" };
+    this.write(OutboxType.members, Buffer.from(JSON.stringify(record)));
+    this.#outbox.publish();
+  }
+
+  /** Drains the inbox until something is true. */
+  async until(isTrue: () => boolean): Promise<void> {
+    const hasWork = () => this.#inbox.hasWork() || this.#outbox.canMove();
+    for (;;) {
+      this.#inbox.drain(100);
+      this.#outbox.publish();
+      if (isTrue()) return;
+      await this.#bell.parkAsync(hasWork);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.write(OutboxType.stop, new Uint8Array(0));
+    this.#outbox.publish();
+    const [[message]] = await Promise.all([
+      once(this.worker, "message") as Promise<[WorkerMessage]>,
+      once(this.worker, "exit"),
+    ]);
+    assert.equal(message.kind, "stopped");
+  }
+}
+
+function configOf(peerUrl: string): Config {
+  const request = readConfig(
+    [
+      ...["--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl],
+      ...["--initial-cluster", `default=${peerUrl}`, "--log-level", "fatal"],
+    ],
+    {},
+  );
+  assert.ok(request.kind === "run");
+  return request.config;
+}
+
+async function freeUrl(): Promise<string> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  assert.ok(typeof address === "object" && address !== null);
+  server.close();
+  await once(server, "close");
+  return `http://127.0.0.1:${address.port}`;
+}
+
+test("two peer threads carry what their cores put into the rings", {
+  timeout: 60_000,
+}, async () => {
+  const one = new PeerThread(1n, await freeUrl());
+  const two = new PeerThread(2n, await freeUrl());
+  // A waitAsync alone does not keep the test's process alive; the workers do.
+  await Promise.all([one.started(), two.started()]);
+  for (const thread of [one, two]) thread.setMembers([one, two]);
+  await one.until(() => one.ups.includes(2n));
+  await two.until(() => two.ups.includes(1n));
+
+  // More than the inbox ring holds, so that messages wait for its room, too.
+  const data = new Uint8Array(3 * 1024 * 1024).fill(7);
+  const sent: Message[] = [];
+  for (let i = 1; i <= 8; i++) sent.push(append(1n, 2n, i, data), reply(1n, 2n, i));
+  for (const message of sent) one.send(message);
+  await Promise.all([
+    one.until(() => one.unsentBytes === 0),
+    two.until(() => two.messages.length === sent.length),
+  ]);
+  assert.deepEqual(two.messages, sent);
+  for (let i = 1; i <= 5000; i++) two.send(reply(2n, 1n, i));
+  await two.until(() => two.unsentBytes === 0);
+  await one.until(() => one.messages.length === 5000);
+  assert.deepEqual(one.messages.at(-1), reply(2n, 1n, 5000));
+  await Promise.all([one.stop(), two.stop()]);
+});
+
+test("a peer URL in use is refused with the reason", { timeout: 60_000 }, async () => {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  assert.ok(typeof address === "object" && address !== null);
+  const thread = new PeerThread(1n, `http://127.0.0.1:${address.port}`);
+  const [[message]] = await Promise.all([
+    once(thread.worker, "message") as Promise<[WorkerMessage]>,
+    once(thread.worker, "exit"), // Perhaps in the same turn as the message.
+  ]);
+  assert.ok(message.kind === "failed");
+  assert.match(
+    message.message,
+    /Cannot listen for peers on http:\/\/127\.0\.0\.1:\d+: .*EADDRINUSE/,
+  );
+  server.close();
+});
