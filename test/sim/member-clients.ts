@@ -7,7 +7,22 @@ import type { Exchange, SimMember } from "./member-node.js";
 
 /** Longer than a member takes to give up by itself. */
 const PATIENCE_MS = 12_000;
+/** Operations of unknown outcome before all go on with new registers. */
+const UNKNOWN_MAX = 4;
 const FORM = "application/x-www-form-urlencoded";
+
+/** Which registers are in use: each set only until the search over unknown outcomes would get too wide. */
+export class Registers {
+  generation = 0;
+  #unknown = 0;
+
+  onUnknown(): void {
+    this.#unknown++;
+    if (this.#unknown < UNKNOWN_MAX) return;
+    this.#unknown = 0;
+    this.generation++;
+  }
+}
 
 /** What a client knows of the cluster. */
 export interface ClientWorld {
@@ -18,6 +33,7 @@ export interface ClientWorld {
   readonly running: () => readonly SimMember[];
   /** The next position in the history of all calls and returns. */
   readonly position: () => number;
+  readonly registers: Registers;
 }
 
 export interface HttpRequest {
@@ -122,7 +138,7 @@ export class SimClient {
 
   #begin(): void {
     const { prng } = this.#world;
-    const key = `k${prng.below(this.#keys)}`;
+    const key = `k${prng.below(this.#keys)}.${this.#world.registers.generation}`;
     const kind = prng.pick(["put", "put", "create", "cas", "cas", "delete", "cad", "read", "read"]);
     const value = `${this.#name}.${++this.#made}`;
     const expected = this.#lastSeen.get(key) ?? "none";
@@ -243,7 +259,9 @@ export class SimClient {
     if (this.#call !== call) return;
     this.#call = undefined;
     // A read without an answer says nothing.
-    if (call.kind === "read" && call.operation.returned === Number.POSITIVE_INFINITY) return;
+    const isUnknown = call.operation.returned === Number.POSITIVE_INFINITY;
+    if (isUnknown) this.#world.registers.onUnknown();
+    if (isUnknown && call.kind === "read") return;
     this.history.push(call.operation);
   }
 }

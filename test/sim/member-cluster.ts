@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { pino } from "pino";
-import { clusterId, formatId, memberId } from "#ringd/cluster/ids.js";
-import type { StartMember, StartPlan } from "#ringd/cluster/start-plan.js";
+import { formatId } from "#ringd/cluster/ids.js";
+import { foundingPlan, type StartMember, type StartPlan } from "#ringd/cluster/start-plan.js";
 import { type Config, readConfig } from "#ringd/config/config.js";
 import { Prng } from "#ringd/lib/prng.js";
 import type { Logger } from "#ringd/log/logger.js";
@@ -13,7 +13,7 @@ import type { Store } from "#ringd/store/store.js";
 import type { Recovery } from "#ringd/thread/member.js";
 import { checkLinearizable, describeViolation } from "../support/linearizable.js";
 import { checkRecovery, MemberChecks } from "./member-checks.js";
-import { type ClientWorld, SimClient, SimStirrer } from "./member-clients.js";
+import { type ClientWorld, Registers, SimClient, SimStirrer } from "./member-clients.js";
 import { drawFaults, type MemberFaults } from "./member-faults.js";
 import { SimNetwork } from "./member-network.js";
 import { type MemberWorld, SimMember } from "./member-node.js";
@@ -89,24 +89,23 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       nowMs: () => this.#now,
       running: () => [...this.members.values()].filter(({ life }) => life?.isReady),
       position: () => ++this.#positions,
+      registers: new Registers(),
     };
     const { founders, clients, watchers, keys, thinkMsMax } = this.faults;
+    const first = Array.from({ length: founders }, (_, i) => ({
+      name: `n${i + 1}`,
+      peerUrls: [`http://127.0.0.1:${2001 + i}`],
+    }));
     const sha1 = (bytes: Uint8Array) => createHash("sha1").update(bytes).digest();
-    const first = Array.from({ length: founders }, (_, i): StartMember => {
-      const peerUrls = [`http://127.0.0.1:${2001 + i}`];
-      return { id: memberId(peerUrls, CLUSTER_TOKEN, sha1), name: `n${i + 1}`, peerUrls };
-    });
-    this.#clusterId = clusterId(
-      first.map(({ id }) => id),
-      sha1,
-    );
-    for (const { id, name } of first) this.#add(id, name, { kind: "found", members: first });
+    const plans = first.map(({ name }) => foundingPlan(first, name, CLUSTER_TOKEN, sha1));
+    this.#clusterId = (plans[0] as StartPlan).clusterId;
+    for (const [i, plan] of plans.entries()) this.#add(`n${i + 1}`, plan);
     this.#clients = Array.from(
       { length: clients },
       (_, i) => new SimClient(this.#clientWorld, `c${i}`, keys, thinkMsMax),
     );
     this.#watchers = Array.from({ length: watchers }, (_, i) => {
-      const key = this.prng.oneIn(3) ? "k0" : "";
+      const key = this.prng.oneIn(3) ? "s0" : "";
       return new SimWatcher(this.#clientWorld, `w${i}`, key, this.prng.oneIn(2));
     });
     this.#stirrer = new SimStirrer(this.#clientWorld);
@@ -321,11 +320,12 @@ export class MemberCluster implements ProbeListener, MemberWorld {
         peerUrls: [peerUrls.get(other) as string],
       }),
     );
-    this.#add(id, `n${this.members.size + 1}`, { kind: "join", members });
+    const clusterId = this.#clusterId;
+    this.#add(`n${this.members.size + 1}`, { kind: "join", memberId: id, clusterId, members });
   }
 
-  #add(id: bigint, name: string, { kind, members }: Pick<StartPlan, "kind" | "members">): void {
-    const plan = { kind, memberId: id, clusterId: this.#clusterId, members };
+  #add(name: string, plan: StartPlan): void {
+    const { memberId: id } = plan;
     this.log.info(`${name} is ${formatId(id)}`);
     this.members.set(id, new SimMember(id, name, this.#config(name), plan, this));
   }

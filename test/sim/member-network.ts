@@ -1,9 +1,9 @@
+import { decodeConf } from "#ringd/cluster/conf-state.js";
 import { formatId } from "#ringd/cluster/ids.js";
 import type { Prng } from "#ringd/lib/prng.js";
 import { InboxType } from "#ringd/peer/records.js";
 import type { Message } from "#ringd/raft/message.js";
 import { encodeMessage } from "#ringd/raft/message-codec.js";
-import { decodeConf } from "#ringd/thread/member.js";
 import type { MemberFaults } from "./member-faults.js";
 import type { Arrival, PeerPort, SimMember } from "./member-node.js";
 
@@ -79,13 +79,17 @@ export class SimNetwork implements PeerPort {
       this.trace = Math.imul(this.trace ^ (bytes[i] as number), 0x01000193);
     }
     const to = this.#members.get(message.to);
-    if (to === undefined) return this.#lose(from, message);
-    if (message.type === "snapshot") return this.#sendSnapshot(from, to, message);
-    if (this.#happens(this.#faults.loseOneIn)) return this.#lose(from, message);
-    this.#post(from, to, message.type, { type: "message", bytes });
-    // A stream never repeats itself, and what is passed on to the leader must not be: it is a write.
-    if (message.type === "forward" || !this.#happens(this.#faults.repeatOneIn)) return;
-    this.#post(from, to, message.type, { type: "message", bytes });
+    if (to === undefined) this.#lose(from, message);
+    else if (message.type === "snapshot") this.#sendSnapshot(from, to, message);
+    else if (this.#happens(this.#faults.loseOneIn)) this.#lose(from, message);
+    else {
+      // A stream never repeats itself, and what is passed on to the leader must not be: it is a write.
+      const mayRepeat = message.type !== "forward";
+      const copies = mayRepeat && this.#happens(this.#faults.repeatOneIn) ? 2 : 1;
+      for (let i = 0; i < copies; i++) {
+        this.#post(from, to, message.type, { type: "message", bytes });
+      }
+    }
   }
 
   /** The newest file goes over, with its own meta. */
@@ -190,7 +194,8 @@ export class SimNetwork implements PeerPort {
       if (isUp === life.upPeers.has(other.id) || this.#prng.below(NOTICE_MS) > passedMs) continue;
       if (isUp) life.upPeers.add(other.id);
       else life.upPeers.delete(other.id);
-      const event = isUp ? InboxType.up : InboxType.down;
+      const isRemoved = isUp && other.life?.peers?.removed.includes(formatId(member.id)) === true;
+      const event = isRemoved ? InboxType.removed : isUp ? InboxType.up : InboxType.down;
       life.arrivals.push({ type: "event", event, id: other.id, value: 0 });
     }
   }
