@@ -265,7 +265,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     }
     const running = [...this.members.values()].filter(({ life }) => life !== undefined);
     if (running.length > 0) {
-      const some = () => prng.pick(running);
+      const leader = running.find(({ life }) => life?.raft?.isLeader === true);
+      const isLeaderHit = () => faults.leaderOneIn > 0 && prng.oneIn(faults.leaderOneIn);
+      const some = () => (leader !== undefined && isLeaderHit() ? leader : prng.pick(running));
       if (happens(faults.crashMs)) this.#crashSome(some());
       if (happens(faults.stopMs)) some().life?.stop();
       if (happens(faults.pauseMs)) some().pausedUntilMs = this.#now + prng.below(faults.pauseMsMax);
@@ -343,10 +345,11 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     assert.equal(request.kind, "run");
     const { config } = request as { config: Config };
     const { snapshotCount, catchUpEntries, eventHistoryMax, isPreVote, frontends } = this.faults;
+    const { heartbeatMs, electionMs } = this.faults;
     return {
       ...config,
       ...{ snapshotCount, catchUpEntries, eventHistoryMax, frontendThreads: frontends },
-      ...{ preVote: isPreVote, maxWals: 1, maxSnapshots: 2 },
+      ...{ heartbeatMs, electionMs, preVote: isPreVote, maxWals: 1, maxSnapshots: 2 },
     };
   }
 

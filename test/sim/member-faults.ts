@@ -8,7 +8,8 @@ export interface MemberFaults {
   readonly founders: number;
   readonly durationMs: number;
 
-  // Members.
+  // Members. One victim in so many is the leader; 0: it is anybody.
+  readonly leaderOneIn: number;
   readonly crashMs: number;
   /** Of the crashes, one in so many takes unsynced sectors with it; 0: none does. */
   readonly powerCutOneIn: number;
@@ -44,6 +45,8 @@ export interface MemberFaults {
   readonly eventHistoryMax: number;
   readonly confChangeMs: number;
   readonly isPreVote: boolean;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
 
   // Clients.
   readonly clients: number;
@@ -55,14 +58,16 @@ export interface MemberFaults {
 export function drawFaults(prng: Prng): MemberFaults {
   const maybe = (least: number, most: number) =>
     prng.oneIn(2) ? 0 : least + prng.below(most - least);
+  const heartbeatMs = prng.pick([20, 50, 100]);
   return {
     founders: prng.pick([1, 2, 3, 3, 3, 4, 5]),
     durationMs: 6000 + prng.below(16_000),
-    crashMs: maybe(1500, 8000),
+    leaderOneIn: prng.pick([0, 2]),
+    crashMs: maybe(700, 6000),
     powerCutOneIn: prng.pick([0, 1, 2]),
-    downMsMax: prng.pick([200, 2000, 6000]),
+    downMsMax: prng.pick([100, 1000, 5000]),
     stopMs: maybe(3000, 10_000),
-    pauseMs: maybe(2000, 8000),
+    pauseMs: maybe(1000, 6000),
     pauseMsMax: prng.pick([300, 3000]),
     wallJumpMs: maybe(1000, 8000),
     skipTurnOneIn: prng.pick([0, 2, 4]),
@@ -77,13 +82,15 @@ export function drawFaults(prng: Prng): MemberFaults {
     repeatOneIn: maybe(3, 60),
     delayMsMax: prng.pick([1, 5, 50, 400]),
     isReordering: prng.oneIn(2),
-    partitionMs: maybe(1500, 8000),
+    partitionMs: maybe(1000, 6000),
     isOneWay: prng.oneIn(2),
     snapshotCount: prng.pick([5, 20, 60, 1_000_000]),
     catchUpEntries: prng.pick([0, 3, 20]),
     eventHistoryMax: prng.pick([20, 100, 1000]),
     confChangeMs: maybe(1000, 6000),
     isPreVote: !prng.oneIn(5),
+    heartbeatMs,
+    electionMs: heartbeatMs * prng.pick([5, 10]),
     clients: 1 + prng.below(4),
     watchers: prng.below(4),
     keys: 1 + prng.below(3),

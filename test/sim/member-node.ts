@@ -118,6 +118,7 @@ export class SimMember {
   start(): boolean {
     assert(this.life === undefined, "a member runs once");
     this.disk.before = (op) => {
+      if (op.op === "close") return; // It has nothing to write.
       if (this.stepsToPowerCut-- <= 0) {
         this.powerLost = true;
         throw new PowerLost();
@@ -129,8 +130,7 @@ export class SimMember {
     };
     this.starts++;
     try {
-      const { wal, found } = this.#recover();
-      this.world.onRecovered(this, found);
+      const { wal, found } = this.recover();
       this.store = found.store;
       this.applied = found.snapshot.index;
       this.life = new Life(this, wal, found);
@@ -151,7 +151,7 @@ export class SimMember {
   }
 
   /** As the wal thread and the core's start do it. */
-  #recover(): { wal: Wal; found: Recovery } {
+  recover(): { wal: Wal; found: Recovery } {
     const { segmentBytes, zeroAheadBytes } = this.world.faults;
     const file = this.snapshots.newest;
     const { wal, recovery } = Wal.open({
@@ -175,7 +175,9 @@ export class SimMember {
         ? BLANK.snapshot
         : { index: file.index, term: file.term, conf: decodeConf(Buffer.from(file.metadata)) };
     const store = this.#restoreStore(file);
-    return { wal, found: { ...metadata, snapshot, store, entries, hardState } };
+    const found = { ...metadata, snapshot, store, entries, hardState };
+    this.world.onRecovered(this, found);
+    return { wal, found };
   }
 
   #restoreStore(file: SnapshotFile | undefined): Store {

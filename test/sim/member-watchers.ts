@@ -101,6 +101,7 @@ export class SimWatcher {
       // From here on, and nothing of what was before.
       this.#isListening = true;
       this.#nextIndex = etcdIndex + 1;
+      this.#lastSeen = 0;
       return;
     }
     const { errorCode, index = 0 } = JSON.parse(body) as WatchBody;
