@@ -7,6 +7,7 @@ import { type Config, readConfig } from "#ringd/config/config.js";
 import { Prng } from "#ringd/lib/prng.js";
 import type { Logger } from "#ringd/log/logger.js";
 import type { SnapshotMeta } from "#ringd/raft/entry.js";
+import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { Raft, Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
 import type { Store } from "#ringd/store/store.js";
@@ -51,6 +52,7 @@ export interface SimFigures {
   installs: number;
   starts: number;
   changes: number;
+  refusedChanges: number;
   digests: number;
   messages: number;
   trace: number;
@@ -73,6 +75,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   /** Members that were removed and stopped, and those that were then started again for a while. */
   readonly #ghosts = new Set<SimMember>();
   #current: SimMember | undefined;
+  #leaderToCut: SimMember | undefined;
+  #cutLeaderMs = 0;
   #now = 1000;
   #positions = 0;
   #isHealed = false;
@@ -119,6 +123,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   /** Faults, then none, then all checks. @throws AssertionError */
   run(): SimFigures {
     const unlisten = listen(this);
+    const limits = { ...RAFT_LIMITS };
+    Object.assign(RAFT_LIMITS, this.faults.raftLimits);
     try {
       for (const member of this.members.values()) this.#start(member);
       const endMs = this.#now + this.faults.durationMs;
@@ -131,6 +137,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       throw error;
     } finally {
       unlisten();
+      Object.assign(RAFT_LIMITS, limits);
     }
     return this.#figures();
   }
@@ -148,7 +155,13 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     life.raft = raft;
     this.#atCheckpoint(member, store);
     this.checks.onReady(member, raft, ready);
-    if (ready !== undefined) this.checks.onCommitted(member, ready);
+    if (ready === undefined) return;
+    this.checks.onCommitted(member, ready);
+    const { cutLeaderOneIn } = this.faults;
+    if (ready.softState?.role !== "leader" || this.#isHealed || cutLeaderOneIn === 0) return;
+    if (!this.prng.oneIn(cutLeaderOneIn)) return;
+    this.#leaderToCut = member;
+    this.#cutLeaderMs = this.#now + this.prng.below(30);
   }
 
   /** Of all that was handed out before. */
@@ -259,9 +272,13 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #makeTrouble(passedMs: number): void {
     const { faults, prng } = this;
     const happens = (meanMs: number) => this.#happens(meanMs, passedMs);
-    if (this.peers.isCut ? happens(1500) : happens(faults.partitionMs)) {
+    if (this.peers.isCut ? happens(1200) : happens(faults.partitionMs)) {
       if (this.peers.isCut) this.peers.mend();
       else this.peers.partition();
+    }
+    if (this.#leaderToCut !== undefined && this.#now >= this.#cutLeaderMs) {
+      this.peers.isolate(this.#leaderToCut);
+      this.#leaderToCut = undefined;
     }
     const running = [...this.members.values()].filter(({ life }) => life !== undefined);
     if (running.length > 0) {
@@ -447,6 +464,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       installs: this.checks.installs,
       starts: sum([...this.members.values()].map((member) => member.starts)),
       changes: this.#operator.accepted,
+      refusedChanges: this.#operator.refused,
       digests: this.checks.digestsCompared,
       messages: this.peers.messages,
       trace: this.peers.trace >>> 0,

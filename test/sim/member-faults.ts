@@ -1,4 +1,5 @@
 import type { Prng } from "#ringd/lib/prng.js";
+import type { RaftLimits } from "#ringd/raft/options.js";
 
 /**
  * What may go wrong in one run, and how often. Each seed draws which faults exist at all. A `...Ms` of
@@ -10,6 +11,8 @@ export interface MemberFaults {
 
   // Members. One victim in so many is the leader; 0: it is anybody.
   readonly leaderOneIn: number;
+  /** One leader in so many is cut off from the others soon after it was elected; 0: none is. */
+  readonly cutLeaderOneIn: number;
   readonly crashMs: number;
   /** Of the crashes, one in so many takes unsynced sectors with it; 0: none does. */
   readonly powerCutOneIn: number;
@@ -48,6 +51,9 @@ export interface MemberFaults {
   readonly heartbeatMs: number;
   readonly electionMs: number;
 
+  /** Tight ones now and then, so that what is one message with a few clients becomes many. */
+  readonly raftLimits: Partial<RaftLimits>;
+
   // Clients.
   readonly clients: number;
   readonly watchers: number;
@@ -63,6 +69,7 @@ export function drawFaults(prng: Prng): MemberFaults {
     founders: prng.pick([1, 2, 3, 3, 3, 4, 5]),
     durationMs: 6000 + prng.below(16_000),
     leaderOneIn: prng.pick([0, 2]),
+    cutLeaderOneIn: prng.pick([0, 0, 2, 4]),
     crashMs: maybe(700, 6000),
     powerCutOneIn: prng.pick([0, 1, 2]),
     downMsMax: prng.pick([100, 1000, 5000]),
@@ -91,9 +98,24 @@ export function drawFaults(prng: Prng): MemberFaults {
     isPreVote: !prng.oneIn(5),
     heartbeatMs,
     electionMs: heartbeatMs * prng.pick([5, 10]),
+    raftLimits: prng.oneIn(2) ? {} : drawLimits(prng),
     clients: 1 + prng.below(4),
     watchers: prng.below(4),
     keys: 1 + prng.below(3),
     thinkMsMax: prng.pick([50, 200, 600]),
+  };
+}
+
+function drawLimits(prng: Prng): Partial<RaftLimits> {
+  return {
+    inflightMessagesMax: 1 + prng.below(4),
+    inflightBytesMax: prng.pick([64, 4096]),
+    appendEntriesMax: 1 + prng.below(4),
+    appendBytesMax: prng.pick([32, 4096]),
+    committedEntriesMax: 1 + prng.below(8),
+    committedBytesMax: prng.pick([64, 4096]),
+    uncommittedEntriesMax: 10 + prng.below(40),
+    forwardProposalsMax: 4 + prng.below(20),
+    promoteLagMax: prng.pick([0, 5, 4096]),
   };
 }

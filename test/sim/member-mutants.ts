@@ -21,6 +21,8 @@ import { SimMember } from "./member-node.js";
  */
 export interface Mutant {
   readonly name: string;
+  /** It takes a chain of events that comes up once in thousands of seeds. */
+  readonly isRare?: boolean;
   /** Plants it. @returns undo */
   readonly plant: () => () => void;
 }
@@ -68,6 +70,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an entry of an earlier term is committed by counting",
+    isRare: true,
     plant: plantOldTermCommit,
   },
   {

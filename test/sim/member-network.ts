@@ -73,6 +73,15 @@ export class SimNetwork implements PeerPort {
     }
   }
 
+  /** One member hears nobody and is not heard. */
+  isolate(member: SimMember): void {
+    this.#cut.clear();
+    for (const { name } of this.#members.values()) {
+      this.#cut.add(`${member.name}>${name}`);
+      this.#cut.add(`${name}>${member.name}`);
+    }
+  }
+
   send(from: SimMember, message: Message, bytes: Uint8Array): void {
     this.messages++;
     for (let i = 0; i < bytes.length; i++) {
