@@ -383,7 +383,11 @@ export class Life {
 
   log(): void {
     const { member, walLoop, wal } = this;
-    walLoop.turn();
+    try {
+      walLoop.turn();
+    } catch (error) {
+      if (!member.powerLost) throw error;
+    }
     if (member.powerLost || wal.hasUnsynced || !member.disk.isDurable) return;
     // The disk itself says that nothing can be lost, so all that came in is durable.
     const count = walLoop.job - this.#finishedJobs;
