@@ -26,8 +26,12 @@ import { VALUE } from "./lib/workload.js";
 /**
  * What do many keys and many watchers cost, and what do other clients feel of it?
  *
- * One server after the other goes through the same steps: start, load keys, open watchers and close
- * them, read everything at once beside a steady pulse of PUTs, restart.
+ * Each kind of server goes through the same steps twice, the second time with many keys. The first one,
+ * nearly empty, opens the watchers; then it is written to as often as there will be keys, all in a single
+ * directory, and restarted. The second one has as many writes, but each to a key of its own, and is
+ * restarted. What it needs more than the first one is the keys' share: buffers, rings, generated code and
+ * the log in memory are the same in both. Then it is read as a whole beside a steady pulse of PUTs, and
+ * restarted for the time that takes.
  */
 const USAGE = `Usage: node dist/bench/scale.js [options]
 
@@ -138,8 +142,41 @@ async function settledRss(server: BenchServer): Promise<number> {
   return Math.min(...samples.slice(-SETTLE_SAMPLES));
 }
 
-async function measureKeys(server: BenchServer, options: Options, figures: Figures): Promise<void> {
-  const emptyBytes = await settledRss(server);
+/** Resident bytes of a server with few keys, after as many writes as the keys will take. */
+interface Baseline {
+  readonly warmBytes: number;
+  readonly restartedBytes: number;
+}
+
+async function measureBaseline(
+  server: BenchServer,
+  options: Options,
+  figures: Figures,
+): Promise<Baseline> {
+  await fill({
+    url: server.url,
+    // With what the watchers took as many writes as there will be keys: the log is as long.
+    count: Math.max(0, options.keys - writesFor(options.watchers)),
+    connections: FILL_CONNECTIONS,
+    pathOf: (key) => keyPath(key % KEYS_PER_DIRECTORY),
+    value: VALUE,
+  });
+  const warmBytes = await settledRss(server);
+  await server.end("SIGKILL");
+  await server.start();
+  const restartedBytes = await settledRss(server);
+  figures["few keys, RSS MiB"] = warmBytes / 2 ** 20;
+  figures["few keys, restarted, RSS MiB"] = restartedBytes / 2 ** 20;
+  progress(server, `${options.keys} writes to few keys`);
+  return { warmBytes, restartedBytes };
+}
+
+async function measureKeys(
+  server: BenchServer,
+  options: Options,
+  baseline: Baseline,
+  figures: Figures,
+): Promise<void> {
   const seconds = await fill({
     url: server.url,
     count: options.keys,
@@ -148,11 +185,23 @@ async function measureKeys(server: BenchServer, options: Options, figures: Figur
     value: VALUE,
   });
   const filledBytes = await settledRss(server);
-  figures["empty, RSS MiB"] = emptyBytes / 2 ** 20;
   figures["load of the keys, PUT/s"] = options.keys / seconds;
   figures["with keys, RSS MiB"] = filledBytes / 2 ** 20;
-  figures["per key, RSS bytes"] = (filledBytes - emptyBytes) / options.keys;
+  figures["per key, RSS bytes"] = (filledBytes - baseline.warmBytes) / options.keys;
+  await server.end("SIGKILL");
+  await server.start();
+  const restartedBytes = await settledRss(server);
+  figures["restarted, RSS MiB"] = restartedBytes / 2 ** 20;
+  figures["restarted, per key, RSS bytes"] =
+    (restartedBytes - baseline.restartedBytes) / options.keys;
   progress(server, `${options.keys} keys in ${seconds.toFixed(1)} s`);
+}
+
+/** Keys to watch and those without a watcher, and a second write to some of each. */
+function writesFor(watchers: number): number {
+  return watchers === 0
+    ? 0
+    : watchers + WATCHERS_CHECKED + 2 * Math.min(watchers, WATCHERS_CHECKED);
 }
 
 async function measureWatchers(
@@ -160,27 +209,24 @@ async function measureWatchers(
   options: Options,
   figures: Figures,
 ): Promise<void> {
-  const { watchers: count, keys } = options;
+  const { watchers: count } = options;
   if (count === 0) return;
-  // Keys far apart, one each.
-  const pathOf = (watcher: number) => keyPath(Math.floor((watcher * keys) / count));
+  const keys = count + WATCHERS_CHECKED; // The last ones are not watched.
+  await fill({ url: server.url, count: keys, connections: 1, pathOf: keyPath, value: VALUE });
   const beforeBytes = await settledRss(server);
+  figures["nearly empty, RSS MiB"] = beforeBytes / 2 ** 20;
   const watchers = new Watchers();
   const startedMs = performance.now();
-  await watchers.open(server.url, count, pathOf);
+  await watchers.open(server.url, count, keyPath);
   const openedMs = performance.now() - startedMs;
   const afterBytes = await settledRss(server);
   figures["per watcher, RSS bytes"] = (afterBytes - beforeBytes) / count;
   figures["opening a watcher, us"] = (openedMs * 1000) / count;
   // They are real: the first ones deliver, and only they.
   const checked = Math.min(count, WATCHERS_CHECKED);
-  await fill({
-    url: server.url,
-    count: checked,
-    connections: 1,
-    pathOf,
-    value: VALUE,
-  });
+  const load = { url: server.url, count: checked, connections: 1, value: VALUE };
+  await fill({ ...load, pathOf: keyPath });
+  await fill({ ...load, pathOf: (key) => keyPath(keys - 1 - key) });
   await watchers.waitFired(checked);
   await watchers.close();
   if (watchers.fired !== checked || watchers.broken > 0) {
@@ -266,25 +312,26 @@ async function measureRestarts(
     figures[`start after ${signal}, ms`] = median(startsMs);
     progress(server, `${options.restarts} restarts by ${signal}`);
   }
-  const restartedBytes = await settledRss(server);
-  const emptyBytes = (figures["empty, RSS MiB"] ?? 0) * 2 ** 20;
-  figures["restarted, RSS MiB"] = restartedBytes / 2 ** 20;
-  figures["restarted, per key, RSS bytes"] = (restartedBytes - emptyBytes) / options.keys;
 }
 
 async function measure(kind: ServerKind, options: Options): Promise<Figures> {
   const ringd = kind === "ringd";
-  const server = await startServer({
-    kind,
-    flags: ringd ? options.ringdFlags : [],
-    nodeFlags: ringd ? options.nodeFlags : [],
-  });
+  const start = () =>
+    startServer({
+      kind,
+      flags: ringd ? options.ringdFlags : [],
+      nodeFlags: ringd ? options.nodeFlags : [],
+    });
   const figures: Figures = {};
-  await measureKeys(server, options, figures);
-  await measureWatchers(server, options, figures);
-  await measureReads(server, options, figures);
-  await measureRestarts(server, options, figures);
-  await server.stop();
+  const first = await start();
+  await measureWatchers(first, options, figures);
+  const baseline = await measureBaseline(first, options, figures);
+  await first.stop();
+  const second = await start();
+  await measureKeys(second, options, baseline, figures);
+  await measureReads(second, options, figures);
+  await measureRestarts(second, options, figures);
+  await second.stop();
   return figures;
 }
 

@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   snap: ["lib", "ring", "wal"],
   wal: ["lib"],
   api: ["cluster", "lib", "store"],
-  bootstrap: ["cluster", "config", "lib"],
+  bootstrap: ["cluster", "config", "lib", "wal"],
   cluster: ["lib", "raft", "store"],
   config: ["cluster", "lib"],
   log: ["config"],

@@ -4,6 +4,12 @@ const BYTES_MIN = 16 * 1024;
 /** A buffer that grew beyond this for one answer is given back. */
 const BYTES_KEPT_MAX = 1024 * 1024;
 
+/**
+ * A text of up to so many characters is copied in JavaScript: a call out of it, which longer ones are
+ * worth, takes as long as 50 characters.
+ */
+export const LOOP_CHARACTERS_MAX = 48;
+
 /** Bytes in the making; one is used for answer after answer. */
 export class ByteWriter {
   bytes: Buffer = Buffer.allocUnsafeSlow(BYTES_MIN);
@@ -24,8 +30,31 @@ export class ByteWriter {
 
   /** One byte per character. */
   latin1(text: string): void {
-    this.room(text.length);
-    this.length += this.bytes.latin1Write(text, this.length);
+    const { length } = text;
+    this.room(length);
+    if (length > LOOP_CHARACTERS_MAX) {
+      this.length += this.bytes.latin1Write(text, this.length);
+      return;
+    }
+    const { bytes } = this;
+    let at = this.length;
+    for (let i = 0; i < length; i++) bytes[at++] = text.charCodeAt(i);
+    this.length = at;
+  }
+
+  /** Digits of an integer, 0 .. 2^53 - 1. */
+  decimal(value: number): void {
+    let digits = 1;
+    for (let limit = 10; value >= limit; limit *= 10) digits++;
+    this.room(digits);
+    const { bytes } = this;
+    let rest = value;
+    for (let at = this.length + digits - 1; at >= this.length; at--) {
+      const tenth = Math.floor(rest / 10);
+      bytes[at] = 0x30 + (rest - tenth * 10);
+      rest = tenth;
+    }
+    this.length += digits;
   }
 
   byte(value: number): void {

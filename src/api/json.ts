@@ -1,4 +1,4 @@
-import type { ByteWriter } from "./byte-writer.js";
+import { type ByteWriter, LOOP_CHARACTERS_MAX } from "./byte-writer.js";
 
 /** Bytes that Go's encoding/json does not write as they are, or that begin something it may not. */
 const NEEDS_CARE = /[^\x20\x21\x23-\x25\x27-\x3b\x3d\x3f-\x5b\x5d-\x7f]/;
@@ -17,36 +17,48 @@ const LETTERS: Readonly<Record<string, string>> = {
 };
 /** What follows the backslash for each ASCII character: UNICODE (four digits follow) or a letter; 0: no escape. */
 const ESCAPES = asciiEscapes();
+/** By byte: 1 where NEEDS_CARE. */
+const CARE = Uint8Array.from({ length: 256 }, (_, byte) =>
+  NEEDS_CARE.test(String.fromCharCode(byte)) ? 1 : 0,
+);
 const MS_PER_DAY = 86_400_000;
 
 /**
  * A JSON string from bytes (one per character), as Go's encoding/json with HTML escaping writes it:
  * `<`, `>`, `&`, U+2028 and U+2029 escaped, control characters as \u00XX but for \n, \r and \t, and
  * every byte that is no UTF-8 as \ufffd.
+ *
+ * @param from where in `bytes` the string begins
  */
-export function jsonString(writer: ByteWriter, bytes: string): void {
-  if (NEEDS_CARE.test(bytes)) {
-    writer.byte(0x22);
-    escapeString(writer, bytes);
-    writer.byte(0x22);
-    return;
-  }
-  writer.room(bytes.length + 2);
+export function jsonString(writer: ByteWriter, bytes: string, from = 0): void {
+  writer.room(bytes.length - from + 2);
   const { bytes: out } = writer;
   let at = writer.length;
   out[at++] = 0x22;
-  at += out.latin1Write(bytes, at);
+  if (bytes.length - from <= LOOP_CHARACTERS_MAX) {
+    for (let i = from; i < bytes.length; i++) {
+      const byte = bytes.charCodeAt(i);
+      if (CARE[byte] !== 0) {
+        escapeString(writer, bytes, from);
+        return;
+      }
+      out[at++] = byte;
+    }
+  } else {
+    const text = from === 0 ? bytes : bytes.slice(from);
+    if (NEEDS_CARE.test(text)) {
+      escapeString(writer, bytes, from);
+      return;
+    }
+    at += out.latin1Write(text, at);
+  }
   out[at++] = 0x22;
   writer.length = at;
 }
 
-/** Whether quotes around the bytes are all that JSON asks for. */
-export function isPlain(bytes: string): boolean {
-  return !NEEDS_CARE.test(bytes);
-}
-
-function escapeString(writer: ByteWriter, bytes: string): void {
-  for (let i = 0; i < bytes.length; ) {
+function escapeString(writer: ByteWriter, bytes: string, from: number): void {
+  writer.byte(0x22);
+  for (let i = from; i < bytes.length; ) {
     // A piece at a time: room for the worst case of 10 MiB at once would be 120 MiB.
     const end = Math.min(i + PIECE_CHARACTERS, bytes.length);
     writer.room(PIECE_CHARACTERS * ESCAPE_BYTES_MAX);
@@ -69,6 +81,7 @@ function escapeString(writer: ByteWriter, bytes: string): void {
     }
     writer.length = at;
   }
+  writer.byte(0x22);
 }
 
 /** @returns where the next byte goes */

@@ -1,10 +1,11 @@
+import "../lib/latin1.js";
 import { type Command, CommandOp } from "../store/command.js";
 import { KEYS_PREFIX, PERMANENT } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import { type Form, parseForm } from "./form.js";
 import { type MediaType, parseMediaType } from "./media-type.js";
 import { type Answer, methodNotAllowed } from "./plain.js";
-import { type ApiRequest, Method } from "./request.js";
+import { type ApiRequest, FORM_TYPE, Method } from "./request.js";
 
 /** What a request under /v2/keys asks for. */
 export type KeysRequest =
@@ -30,10 +31,11 @@ export type KeysRequest =
 
 export const KEYS_PATH = "/v2/keys";
 const METHOD_NOT_ALLOWED = methodNotAllowed("HEAD,GET,PUT,POST,DELETE");
-const FORM_TYPE = "application/x-www-form-urlencoded";
 const PLAIN_FORM: MediaType = { type: FORM_TYPE, error: "" };
 const NO_TYPE: MediaType = { type: "", error: "" };
 const UINT64_END = 2n ** 64n;
+const UINT64_ROUNDED_MAX = 2 ** 64;
+const UINT64_DIGITS_MAX = 20;
 /** From here on ttl * 1e9 nanoseconds may leave the 64 bits etcd keeps them in. */
 const TTL_SECONDS_PLAIN_MAX = 1_000_000_000;
 
@@ -53,6 +55,8 @@ export function parseKeysRequest(request: ApiRequest, path: string, nowMs: numbe
   if (method === Method.other || method === Method.options) {
     return { kind: "answer", answer: METHOD_NOT_ALLOWED };
   }
+  const value = plainValue(request);
+  if (value !== undefined) return toPlainWrite(method, internalPath(path), value, nowMs);
   const parsed = readForm(request);
   if (parsed.kind === "invalid") return refuse(ErrorCode.invalidForm, parsed.cause);
   const parameters = readParameters(parsed.form, method);
@@ -64,6 +68,39 @@ export function parseKeysRequest(request: ApiRequest, path: string, nowMs: numbe
     command: toCommand(parameters, method, internal, nowMs),
     noValueOnSuccess: parameters.noValueOnSuccess,
   };
+}
+
+const VALUE_FIELD = "value=";
+/** What in a form's only field asks for the form to be read as one. */
+const NOT_PLAIN = /[&%+;]/;
+
+/** The value of a PUT or POST that says nothing else: most writes are such, and need no form. */
+function plainValue({ method, query, contentType, body }: ApiRequest): string | undefined {
+  if (method !== Method.put && method !== Method.post) return undefined;
+  if (query !== "" || contentType !== FORM_TYPE || body.length < VALUE_FIELD.length) {
+    return undefined;
+  }
+  for (let i = 0; i < VALUE_FIELD.length; i++) {
+    if (body[i] !== VALUE_FIELD.charCodeAt(i)) return undefined;
+  }
+  const value = body.latin1Slice(VALUE_FIELD.length, body.length);
+  return NOT_PLAIN.test(value) ? undefined : value;
+}
+
+function toPlainWrite(method: Method, path: string, value: string, nowMs: number): KeysRequest {
+  const command = {
+    op: method === Method.put ? CommandOp.set : CommandOp.createInOrder,
+    path,
+    value,
+    isDirectory: false,
+    isRecursive: false,
+    isRefresh: false,
+    expirationMs: PERMANENT,
+    prevValue: "",
+    prevIndex: 0,
+    timeMs: nowMs,
+  };
+  return { kind: "write", command, noValueOnSuccess: false };
 }
 
 function readForm(request: ApiRequest): ReturnType<typeof parseForm> {
@@ -92,7 +129,7 @@ function internalPath(path: string): string {
 interface Parameters {
   readonly value: string;
   readonly prevValue: string;
-  readonly prevIndex: number;
+  readonly prevIndex: number | bigint;
   readonly waitIndex: number;
   /** Undefined: none. */
   readonly ttl: bigint | number | undefined;
@@ -125,10 +162,10 @@ const NO_PARAMETERS: Parameters = {
 function readParameters(form: Form, method: Method): Parameters | Refusal {
   const value = form.get("value");
   if (form.size === 0) return NO_PARAMETERS;
-  if (form.size === 1 && value !== undefined) return { ...NO_PARAMETERS, value };
   const reader = new ParameterReader(form);
   const prevIndex = reader.index("prevIndex");
-  const waitIndex = reader.index("waitIndex");
+  // Rounded or not: nobody lives to see an index that large.
+  const waitIndex = Number(reader.index("waitIndex"));
   const recursive = reader.bool("recursive");
   reader.bool("sorted"); // Listings are sorted anyway.
   const wait = reader.bool("wait");
@@ -191,12 +228,12 @@ class ParameterReader {
     return false;
   }
 
-  index(name: string): number {
+  index(name: string): bigint | number {
     const text = this.#form.get(name);
     if (text === undefined) return 0;
     const value = parseUint64(text);
     if (value === undefined) this.fail(ErrorCode.indexNotNumber, `invalid value for "${name}"`);
-    return Number(value ?? 0);
+    return value ?? 0;
   }
 
   ttl(): bigint | number | undefined {
@@ -208,12 +245,14 @@ class ParameterReader {
   }
 }
 
-/** Go's strconv.ParseUint(text, 10, 64). */
+/** Go's strconv.ParseUint(text, 10, 64); a bigint only where a number would round. */
 function parseUint64(text: string): bigint | number | undefined {
   if (!/^[0-9]+$/.test(text)) return undefined;
-  if (text.length <= 15) return Number(text);
-  const value = BigInt(text);
-  return value < UINT64_END ? value : undefined;
+  const value = Number(text);
+  if (value <= Number.MAX_SAFE_INTEGER) return value;
+  if (value > UINT64_ROUNDED_MAX) return undefined;
+  const exact = BigInt(text.slice(-UINT64_DIGITS_MAX)); // What was cut off is zeros.
+  return exact < UINT64_END ? exact : undefined;
 }
 
 function toRead(parameters: Parameters, method: Method, path: string): KeysRequest {

@@ -45,7 +45,8 @@ export class Listing {
     if (!this.#isStarted) {
       this.#isStarted = true;
       const { node } = this.#open[0] as OpenDirectory;
-      openNode(writer, node, this.#nowMs, false, '{"action":"get","node":');
+      writer.latin1('{"action":"get","node":');
+      openNode(writer, node, this.#nowMs, false);
     }
     for (let seen = 0; seen < NODES_PER_SLICE_MAX && writer.length < bytesMax; seen++) {
       const node = this.#cursor.peek();
@@ -72,7 +73,8 @@ export class Listing {
       this.#cursor.seek(afterSubtree(node.path));
       return;
     }
-    openNode(writer, node, this.#nowMs, true, parent.hasNodes ? "," : ',"nodes":[');
+    writer.latin1(parent.hasNodes ? "," : ',"nodes":[');
+    openNode(writer, node, this.#nowMs, true);
     parent.hasNodes = true;
     if (node.isDirectory && this.#isRecursive) {
       this.#cursor.next();

@@ -15,6 +15,7 @@ import { goJsonString, goJsonStrings } from "../lib/go-text.js";
 import { ContentKind } from "./answer.js";
 import {
   type Answer,
+  bytesMessageAnswer,
   messageAnswer,
   methodNotAllowed,
   plainAnswer,
@@ -79,6 +80,11 @@ export function handleMembers(request: ApiRequest, inputs: MembersInputs): Membe
       return decide({ kind: "update", id, peerUrls: urls.urls }, inputs);
     }
   }
+}
+
+/** Whether a method changes members: only then etcd looks at who is asking. */
+export function writesMembers(method: Method): boolean {
+  return method !== Method.get && (ALLOWED as readonly Method[]).includes(method);
 }
 
 /** The answer to a change that does not fit the membership as it is; undefined if it does. */
@@ -221,17 +227,17 @@ function kindOf(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
 }
 
-/** What follows the prefix and one slash, percent-decoded, as text. */
+/** What follows the prefix and one slash, percent-decoded, as bytes. */
 function tailOf(path: string): string {
   const rest = path.slice(PREFIX.length).replace(/^\//, "");
-  const bytes = rest.replace(/%([0-9a-fA-F]{2})/g, (_, pair: string) =>
+  return rest.replace(/%([0-9a-fA-F]{2})/g, (_, pair: string) =>
     String.fromCharCode(Number.parseInt(pair, 16)),
   );
-  return Buffer.from(bytes, "latin1").toString("utf8");
 }
 
+/** @param shown bytes, one per character */
 function noSuchMember(shown: string): Answer {
-  return messageAnswer(404, `No such member: ${shown}`, HEADERS);
+  return bytesMessageAnswer(404, `No such member: ${shown}`, HEADERS);
 }
 
 function answered(answer: Answer): MembersOutcome {

@@ -1,6 +1,7 @@
 import { goJsonString } from "../lib/go-text.js";
-import type { AnswerHead } from "./answer.js";
-import { ContentKind } from "./answer.js";
+import { type AnswerHead, ContentKind } from "./answer.js";
+import { ByteWriter } from "./byte-writer.js";
+import { jsonString } from "./json.js";
 import { METHODS, type Method } from "./request.js";
 
 /** A whole answer. For a HEAD request the frontend sends the head and the body's length alone. */
@@ -48,6 +49,20 @@ export function messageAnswer(
   extra: Partial<AnswerHead> = {},
 ): Answer {
   return plainAnswer(status, ContentKind.json, `{"message":${goJsonString(message)}}`, extra);
+}
+
+/** The same for a message with bytes of the request in it, one per character: they may be no UTF-8. */
+export function bytesMessageAnswer(
+  status: number,
+  message: string,
+  extra: Partial<AnswerHead> = {},
+): Answer {
+  const writer = new ByteWriter();
+  writer.latin1('{"message":');
+  jsonString(writer, message);
+  writer.byte(0x7d);
+  const { head } = plainAnswer(status, ContentKind.json, "", extra);
+  return { head, body: Buffer.from(writer.bytes.subarray(0, writer.length)) };
 }
 
 /** 405 unless the method is one of `allowed`. */

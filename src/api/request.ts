@@ -11,6 +11,9 @@ export const Method = {
 } as const;
 export type Method = (typeof Method)[keyof typeof Method];
 
+/** The Content-Type of HTML forms, which nearly all writes have. */
+export const FORM_TYPE = "application/x-www-form-urlencoded";
+
 /**
  * One HTTP request as a frontend framed it. Strings are bytes, one per character (latin1), nothing
  * decoded: "/v2/keys/a%20b". `body` is valid during the call only.

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import { get as getHttp, type IncomingMessage } from "node:http";
 import { get as getHttps } from "node:https";
+import { identityLeft } from "../wal/data-dir.js";
 
 /** What a start asks of the world. */
 export interface StartIo {
@@ -13,10 +14,17 @@ export interface StartIo {
   get(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer>;
   /** Addresses of a host, the preferred one first. @throws Error if it is not known */
   resolve(host: string): Promise<readonly string[]>;
+  /** Who was to begin in a data directory, if the start was cut short. @throws DataDirAccessError */
+  identityLeft(dataDir: string, walDir: string): StartIdentity | undefined;
   sha1(bytes: Uint8Array): Uint8Array;
   warn(message: string): void;
   /** How long an unknown host is tried again; 30 seconds when left out. */
   readonly resolveMs?: number;
+}
+
+export interface StartIdentity {
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
 }
 
 export interface PeerAnswer {
@@ -31,6 +39,7 @@ export function nodeStartIo(warn: (message: string) => void): StartIo {
   return {
     get: getFromPeer,
     resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
+    identityLeft: (dataDir, walDir) => identityLeft(dataDir, walDir || undefined),
     sha1: (bytes) => createHash("sha1").update(bytes).digest(),
     warn,
   };

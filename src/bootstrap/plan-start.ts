@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { formatId } from "../cluster/ids.js";
 import { type InitialMember, parseInitialCluster } from "../cluster/initial-cluster.js";
 import { compareBytes } from "../cluster/peer-urls.js";
 import { isCompatible, type RemoteCluster, readRemoteMembers } from "../cluster/remote-members.js";
@@ -15,7 +14,7 @@ import {
   StartPlanError,
 } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
-import type { StartIo } from "./io.js";
+import type { StartIdentity, StartIo } from "./io.js";
 
 /** What a start goes by. */
 export type StartConfig = Pick<
@@ -25,6 +24,8 @@ export type StartConfig = Pick<
   | "initialClusterState"
   | "initialClusterToken"
   | "initialAdvertisePeerUrls"
+  | "dataDir"
+  | "walDir"
 >;
 
 /** How long each founder is asked whether it knows this member already. */
@@ -43,6 +44,8 @@ const RESOLVE_AGAIN_MS = 1000;
  * @throws StartPlanError in etcd's words
  */
 export async function planStart(config: StartConfig, io: StartIo): Promise<StartPlan> {
+  const left = io.identityLeft(config.dataDir, config.walDir);
+  if (left !== undefined) return planAgain(config, left, io);
   const parsed = parseInitialCluster(config.initialCluster);
   if (parsed.kind === "invalid") {
     throw new StartPlanError(`error setting up initial cluster: ${parsed.message}`);
@@ -51,6 +54,26 @@ export async function planStart(config: StartConfig, io: StartIo): Promise<Start
   return config.initialClusterState === "existing"
     ? await planToJoin(config, members, io)
     : await planToFound(config, members, io);
+}
+
+/**
+ * A start that was cut short goes on as who it was, whatever the flags say by now: a founder if they
+ * still make it the same one, or else a member that waits for the leader to bring it the log. To found
+ * another cluster here would write another history under an id that a running cluster counts on.
+ */
+function planAgain(config: StartConfig, left: StartIdentity, io: StartIo): StartPlan {
+  const { name, initialCluster, initialClusterToken, initialAdvertisePeerUrls: peerUrls } = config;
+  try {
+    const parsed = parseInitialCluster(initialCluster);
+    if (parsed.kind === "members") {
+      const plan = foundingPlan(parsed.members, name, initialClusterToken, io.sha1);
+      if (plan.memberId === left.memberId && plan.clusterId === left.clusterId) return plan;
+    }
+  } catch (error) {
+    if (!(error instanceof StartPlanError)) throw error;
+    io.warn(`the flags are those of no founder: ${error.message}`);
+  }
+  return { kind: "join", ...left, members: [{ id: left.memberId, name, peerUrls }] };
 }
 
 async function planToFound(
@@ -93,7 +116,6 @@ async function planToJoin(
     try {
       const plan = joiningPlan(members, config.name, remote, await resolveFor(members, remote, io));
       await checkVersions(remote, plan.memberId, io);
-      warnIfKnown(remote, plan.memberId, io);
       return plan;
     } catch (error) {
       if (!(error instanceof StartPlanError)) throw error;
@@ -155,15 +177,6 @@ async function clusterVersionOf(peerUrls: readonly string[], io: StartIo): Promi
     }
   }
   return "";
-}
-
-/** A member that ran before and comes back without its data has forgotten what it promised. */
-function warnIfKnown(remote: RemoteCluster, ownId: bigint, io: StartIo): void {
-  const own = remote.members.find(({ id }) => id === ownId);
-  if (own === undefined || own.name === "") return;
-  io.warn(
-    `member ${formatId(ownId)} (${own.name}) has run before and its data is gone; to be safe, remove it from the cluster and add it again`,
-  );
 }
 
 async function resolveFor(

@@ -16,7 +16,7 @@ interface Waiting<Client> extends OpenChange<Client> {
 /** Raft takes one change at a time, and refuses others meanwhile. */
 const AGAIN_WHEN_REFUSED_MS = 50;
 /** A proposal on its way to the leader may be lost, or refused there, without a word. */
-const AGAIN_WHEN_SILENT_MS = 1000;
+const AGAIN_WHEN_SILENT_MS = 250;
 
 /**
  * Conf changes on their way through the log. The core proposes those that are due, and finds one again

@@ -9,13 +9,13 @@ import { formatId, parseId } from "./ids.js";
  *   /0/removed_members/<id>          empty; ids that never return
  *   /0/version                       3.4.0
  */
-const MEMBERS = `${CLUSTER_PREFIX}/members`;
-const REMOVED_MEMBERS = `${CLUSTER_PREFIX}/removed_members`;
+export const MEMBERS_PATH = `${CLUSTER_PREFIX}/members`;
+export const REMOVED_MEMBERS_PATH = `${CLUSTER_PREFIX}/removed_members`;
 
 export const VERSION_PATH = `${CLUSTER_PREFIX}/version`;
 
 export function memberPath(id: bigint): string {
-  return `${MEMBERS}/${formatId(id)}`;
+  return `${MEMBERS_PATH}/${formatId(id)}`;
 }
 
 export function raftAttributesPath(id: bigint): string {
@@ -27,7 +27,7 @@ export function attributesPath(id: bigint): string {
 }
 
 export function removedMemberPath(id: bigint): string {
-  return `${REMOVED_MEMBERS}/${formatId(id)}`;
+  return `${REMOVED_MEMBERS_PATH}/${formatId(id)}`;
 }
 
 /** What a store path means to the membership; undefined for every other path. */

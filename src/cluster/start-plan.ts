@@ -2,6 +2,7 @@ import { RingdError } from "../lib/errors.js";
 import { goQuote } from "../lib/go-text.js";
 import { clusterId, formatId, memberId, type Sha1 } from "./ids.js";
 import { type InitialMember, initialClusterText } from "./initial-cluster.js";
+import type { Member } from "./membership.js";
 import type { RemoteCluster } from "./remote-members.js";
 import { goList, type Resolutions, sameUrls } from "./same-urls.js";
 
@@ -137,11 +138,12 @@ export function joiningPlan(
   const invalid = (why: string) =>
     new StartPlanError(`error validating peerURLs ${remoteText(remote)}: ${why}`);
   if (members.length !== remote.members.length) throw invalid("member count is unequal");
-  let ownId: bigint | undefined;
-  for (const { id, peerUrls } of remote.members) {
+  let own: Member | undefined;
+  for (const member of remote.members) {
+    const { id, peerUrls } = member;
     let why = "";
-    const local = members.find((member) => {
-      const match = sameUrls(peerUrls, member.peerUrls, resolutions);
+    const local = members.find((entry) => {
+      const match = sameUrls(peerUrls, entry.peerUrls, resolutions);
       if (!match.isSame) why = match.why;
       return match.isSame;
     });
@@ -150,16 +152,29 @@ export function joiningPlan(
         `PeerURLs: no match found for existing member (${formatId(id)}, ${goList(peerUrls)}), last resolver error (${why})`,
       );
     }
-    if (local.name === name) ownId = id;
+    if (local.name === name) own = member;
   }
   // Another entry of --initial-cluster resolves to the URLs of this member's.
-  if (ownId === undefined) throw invalid(`no member has the peer URLs of ${goQuote(name)}`);
+  if (own === undefined) throw invalid(`no member has the peer URLs of ${goQuote(name)}`);
+  checkNotStarted(own);
   return {
     kind: "join",
-    memberId: ownId,
+    memberId: own.id,
     clusterId: remote.clusterId,
     members: [...remote.members].sort((a, b) => (a.id < b.id ? -1 : 1)),
   };
+}
+
+/**
+ * A member that has published its name has run. Without its data it has forgotten votes it gave and
+ * entries that it helped to commit, and the others count on both: started like this, etcd panics or
+ * loses writes, depending on who leads.
+ */
+function checkNotStarted({ id, name }: Member): void {
+  if (name === "") return;
+  throw new StartPlanError(
+    `member ${formatId(id)} has already been bootstrapped and its data is gone; remove it from the cluster and add it again`,
+  );
 }
 
 /** As etcd prints a cluster: the operator sees what the others list. */

@@ -148,6 +148,9 @@ function buildConfig(
   const heartbeatMs = read.uint("heartbeat-interval");
   const electionMs = read.uint("election-timeout");
   checkTimes(heartbeatMs, electionMs);
+  if (read.uint("frontend-threads") > 1 && read.string("frontend") === "node") {
+    throw cannotVerify("--frontend-threads needs --frontend=uws: node:http cannot share a port");
+  }
   const initialClusterToken = read.string("initial-cluster-token");
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
   const initialCluster = read.string("initial-cluster") || initialClusterText([{ name, peerUrls }]);

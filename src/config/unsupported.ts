@@ -19,5 +19,4 @@ export function refuseUnsupported(read: FlagReader): void {
   for (const flag of ["discovery", "discovery-srv"]) {
     if (read.string(flag) !== "") refuse(`discovery (--${flag})`);
   }
-  if (read.uint("frontend-threads") > 1) refuse("more than one of --frontend-threads");
 }

@@ -1,4 +1,5 @@
 import type { Method } from "../api/request.js";
+import type { HeadText } from "./head-text.js";
 import type { AnswerRecord } from "./records.js";
 
 /**
@@ -42,10 +43,25 @@ export interface Gateway {
   resume(requestId: number): void;
 }
 
+/** What both implementations are told. */
+export interface FrontendOptions {
+  readonly heads: HeadText;
+  /** Connections open at a time; more are closed as they come. */
+  readonly connectionsMax: number;
+  /** A client that does not read its answer was cut off, about this many bytes behind. */
+  readonly onSlowClient: (backlogBytes: number) => void;
+}
+
+/**
+ * How a port is bound: by one frontend alone, by the first of several threads (nobody else may have it),
+ * or by the next ones.
+ */
+export type PortSharing = "alone" | "first" | "joins";
+
 /** A server on the client URLs. */
 export interface Frontend {
-  /** Host and port it listens on. @throws ListenError */
-  listen(host: string, port: number, isShared: boolean): Promise<number>;
+  /** @returns the port, which the system chooses for 0 @throws ListenError */
+  listen(host: string, port: number, sharing: PortSharing): Promise<number>;
   listenUnix(path: string): Promise<void>;
   /** Stops accepting; open exchanges go on. */
   stopListening(): void;
@@ -55,7 +71,7 @@ export interface Frontend {
 
 /** A form longer than this is refused, as Go's http.Request.ParseForm does. */
 export const BODY_BYTES_MAX = 10 * 1024 * 1024;
-/** Answers above this size of unsent bytes hold their producer back. */
-export const STREAM_BACKLOG_BYTES_MAX = 1024 * 1024;
-/** Undelivered events after which a slow watch is cut off, as in etcd (v2store/watcher_hub.go). */
-export const STREAM_BACKLOG_EVENTS_MAX = 100;
+/** What a stream's client may leave unread, beyond what the kernel keeps, before it is cut off. */
+export const STREAM_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
+/** What all of a frontend's streams may leave unread together: above it, those behind are cut off. */
+export const ALL_BACKLOGS_BYTES_MAX = 256 * 1024 * 1024;

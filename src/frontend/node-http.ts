@@ -1,30 +1,51 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
 import { METHODS, Method } from "../api/request.js";
 import {
   BODY_BYTES_MAX,
   type ChunkBody,
   type Exchange,
   type Frontend,
+  type FrontendOptions,
   type Gateway,
-  STREAM_BACKLOG_EVENTS_MAX,
+  type PortSharing,
+  STREAM_BACKLOG_BYTES_MAX,
 } from "./frontend.js";
-import type { HeadText } from "./head-text.js";
 import { ListenError } from "./listen-error.js";
 import type { AnswerRecord } from "./records.js";
 
 const HEAD_BYTES_MAX = 1024 * 1024;
+/** How long a client may take to send the head of a request, and how often that is looked at. */
+const HEAD_MS_MAX = 10_000;
+const HEAD_CHECK_MS = 2000;
+/**
+ * A client that takes nothing of what waits for it is cut off after once or twice this time: Node looks
+ * each time whether there was any progress since it looked last.
+ */
+const STALL_MS = 6000;
+/** Peers that vanished without a word are noticed after some multiple of this. */
 const KEEP_ALIVE_MS = 30_000;
+
+/** Of requests through a forward proxy (RFC 9112, 3.2.2); only the target's path counts here. */
+const ABSOLUTE_FORM = /^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i;
+
+/** node:http hands these out without an answer of its own; no path here is to be tunnelled to. */
+const NO_TUNNEL =
+  "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /** Serves HTTP through node:http: slower than uWebSockets.js, and runs wherever Node does. */
 export class NodeFrontend implements Frontend {
   readonly #servers: Server[] = [];
+  readonly #connectionsMax: number;
+  #connections = 0;
   readonly #onRequest: (request: IncomingMessage, response: ServerResponse) => void;
 
-  constructor(gateway: Gateway, heads: HeadText) {
-    this.#onRequest = (request, response) => serve(gateway, heads, request, response);
+  constructor(gateway: Gateway, options: FrontendOptions) {
+    this.#connectionsMax = options.connectionsMax;
+    this.#onRequest = (request, response) => serve(gateway, options, request, response);
   }
 
-  listen(host: string, port: number, _isShared: boolean): Promise<number> {
+  listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
     return this.#listen({ host, port }, `${host}:${port}`);
   }
 
@@ -34,10 +55,20 @@ export class NodeFrontend implements Frontend {
 
   #listen(where: { host: string; port: number } | { path: string }, name: string): Promise<number> {
     const server = createServer(
-      { maxHeaderSize: HEAD_BYTES_MAX, requestTimeout: 0, keepAliveInitialDelay: KEEP_ALIVE_MS },
+      {
+        maxHeaderSize: HEAD_BYTES_MAX,
+        headersTimeout: HEAD_MS_MAX,
+        connectionsCheckingInterval: HEAD_CHECK_MS,
+        requestTimeout: 0,
+        keepAlive: true,
+        keepAliveInitialDelay: KEEP_ALIVE_MS,
+        noDelay: true,
+      },
       this.#onRequest,
     );
     server.keepAliveTimeout = 0;
+    server.on("connection", (socket) => this.#onConnection(socket));
+    server.on("connect", (_request, socket: Duplex) => socket.end(NO_TUNNEL));
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(new ListenError(name, error.message)));
@@ -46,6 +77,12 @@ export class NodeFrontend implements Frontend {
         resolve(typeof address === "object" && address !== null ? address.port : 0);
       });
     });
+  }
+
+  #onConnection(socket: Duplex): void {
+    this.#connections++;
+    socket.once("close", () => this.#connections--);
+    if (this.#connections > this.#connectionsMax) socket.destroy();
   }
 
   stopListening(): void {
@@ -59,17 +96,17 @@ export class NodeFrontend implements Frontend {
 
 function serve(
   gateway: Gateway,
-  heads: HeadText,
+  options: FrontendOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  const url = request.url ?? "/";
-  const mark = url.indexOf("?");
-  const path = mark < 0 ? url : url.slice(0, mark);
-  const query = mark < 0 ? "" : url.slice(mark + 1);
+  const target = (request.url ?? "/").replace(ABSOLUTE_FORM, "") || "/";
+  const mark = target.indexOf("?");
+  const path = mark < 0 ? target : target.slice(0, mark) || "/";
+  const query = mark < 0 ? "" : target.slice(mark + 1);
   const known = METHODS.indexOf(request.method as (typeof METHODS)[number]);
   const method = (known < 0 ? Method.other : known) as Method;
-  const exchange = new NodeExchange(gateway, heads, response, request.headers.origin ?? "");
+  const exchange = new NodeExchange(gateway, options, response, request.headers.origin ?? "");
   const parts: Buffer[] = [];
   let bytes = 0;
   request.on("data", (part: Buffer) => {
@@ -93,15 +130,20 @@ function serve(
 class NodeExchange implements Exchange {
   requestId = -1;
   readonly #gateway: Gateway;
-  readonly #heads: HeadText;
+  readonly #options: FrontendOptions;
   readonly #response: ServerResponse;
   readonly #origin: string;
   #isHeld = false;
-  #heldChunks = 0;
+  #isTimed = false;
 
-  constructor(gateway: Gateway, heads: HeadText, response: ServerResponse, origin: string) {
+  constructor(
+    gateway: Gateway,
+    options: FrontendOptions,
+    response: ServerResponse,
+    origin: string,
+  ) {
     this.#gateway = gateway;
-    this.#heads = heads;
+    this.#options = options;
     this.#response = response;
     this.#origin = origin;
     response.on("close", () => {
@@ -109,7 +151,7 @@ class NodeExchange implements Exchange {
     });
     response.on("drain", () => {
       this.#isHeld = false;
-      this.#heldChunks = 0;
+      response.setTimeout(0);
       gateway.resume(this.requestId);
     });
   }
@@ -119,7 +161,7 @@ class NodeExchange implements Exchange {
     if (head.status !== 204) headers.push("Content-Length", String(body.length));
     this.#response.writeHead(head.status, headers);
     // The bytes are in the ring only until this returns.
-    this.#response.end(Buffer.from(body));
+    this.#end(Buffer.from(body));
   }
 
   open(head: AnswerRecord, body: Uint8Array): void {
@@ -130,7 +172,7 @@ class NodeExchange implements Exchange {
 
   chunk(body: ChunkBody, isEnd: boolean): void {
     body.framed ??= Buffer.from(body.bytes);
-    if (isEnd) this.#response.end(body.framed);
+    if (isEnd) this.#end(body.framed);
     else this.#write(body.framed);
   }
 
@@ -139,16 +181,36 @@ class NodeExchange implements Exchange {
   }
 
   #write(bytes: Buffer): void {
-    if (this.#response.write(bytes)) return;
+    if (this.#response.destroyed || this.#response.write(bytes)) return;
     if (!this.#isHeld) {
       this.#isHeld = true;
+      this.#expectProgress();
       this.#gateway.hold(this.requestId);
     }
-    if (++this.#heldChunks > STREAM_BACKLOG_EVENTS_MAX) this.cut();
+    if (this.#response.writableLength > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow();
+  }
+
+  #end(bytes: Buffer): void {
+    this.#response.end(bytes);
+    if (this.#response.writableFinished || this.#response.destroyed) return;
+    this.#expectProgress();
+    this.#response.once("finish", () => this.#response.setTimeout(0)); // The connection lives on.
+  }
+
+  #expectProgress(): void {
+    this.#response.setTimeout(STALL_MS);
+    if (this.#isTimed) return;
+    this.#isTimed = true;
+    this.#response.on("timeout", () => this.#cutSlow());
+  }
+
+  #cutSlow(): void {
+    this.#options.onSlowClient(this.#response.writableLength);
+    this.cut();
   }
 
   #headers(head: AnswerRecord): string[] {
-    return this.#heads
+    return this.#options.heads
       .lines(head, this.#origin)
       .split("\r\n")
       .filter((line) => line !== "")

@@ -4,7 +4,7 @@
  */
 import "../lib/latin1.js";
 import type { AnswerHead, ContentKind } from "../api/answer.js";
-import type { ApiRequest, Method } from "../api/request.js";
+import { type ApiRequest, FORM_TYPE, type Method } from "../api/request.js";
 import type { Outlet } from "../ring/fragments.js";
 
 /** Frontend to core. */
@@ -39,7 +39,8 @@ export const AnswerType = {
  *   offset  bytes  request
  *   0       4      request id, the frontend's
  *   4       1      Method
- *   5       1      flags: 1 the body was over the limit and is not here
+ *   5       1      flags: 1 the body was over the limit and is not here, 2 the Content-Type is FORM_TYPE
+ *                  and not here
  *   6       2      Content-Type bytes
  *   8       4      path bytes
  *   12      4      query bytes
@@ -49,9 +50,12 @@ export const AnswerType = {
  */
 const REQUEST_HEAD_BYTES = 24;
 const BODY_TOO_LARGE_FLAG = 1;
+const FORM_FLAG = 2;
 
 /** Bytes of UTF-8 that one UTF-16 code unit of a path or query may take. */
 const UTF8_BYTES_MAX = 3;
+
+const NO_BODY = Buffer.alloc(0);
 
 export const CONTENT_TYPE_BYTES_MAX = 1024;
 
@@ -70,7 +74,8 @@ export function writeRequest(
   isBodyTooLarge: boolean,
 ): void {
   const bodyBytes = body === undefined ? 0 : body.length;
-  const type = contentType.slice(0, CONTENT_TYPE_BYTES_MAX);
+  const isForm = contentType === FORM_TYPE;
+  const type = isForm ? "" : contentType.slice(0, CONTENT_TYPE_BYTES_MAX);
   outlet.open(
     REQUEST_HEAD_BYTES + (path.length + query.length + type.length) * UTF8_BYTES_MAX + bodyBytes,
   );
@@ -86,7 +91,7 @@ export function writeRequest(
   end += bodyBytes;
   view.setUint32(at, requestId, true);
   view.setUint8(at + 4, method);
-  view.setUint8(at + 5, isBodyTooLarge ? BODY_TOO_LARGE_FLAG : 0);
+  view.setUint8(at + 5, (isBodyTooLarge ? BODY_TOO_LARGE_FLAG : 0) | (isForm ? FORM_FLAG : 0));
   view.setUint16(at + 6, typeBytes, true);
   view.setUint32(at + 8, pathBytes, true);
   view.setUint32(at + 12, queryBytes, true);
@@ -100,17 +105,21 @@ export function readRequestId(view: DataView, at: number): number {
 
 /** The request's strings are copies; its body is a view that dies with the record. */
 export function readRequest(bytes: Buffer, view: DataView, at: number): ApiRequest {
+  const flags = view.getUint8(at + 5);
   const typeBytes = view.getUint16(at + 6, true);
   const pathEnd = at + REQUEST_HEAD_BYTES + view.getUint32(at + 8, true);
   const queryEnd = pathEnd + view.getUint32(at + 12, true);
   const typeEnd = queryEnd + typeBytes;
+  const bodyBytes = view.getUint32(at + 16, true);
+  const hasForm = (flags & FORM_FLAG) !== 0;
+  const sentType = typeBytes === 0 ? "" : bytes.latin1Slice(queryEnd, typeEnd);
   return {
     method: view.getUint8(at + 4) as Method,
     path: bytes.latin1Slice(at + REQUEST_HEAD_BYTES, pathEnd),
     query: queryEnd === pathEnd ? "" : bytes.latin1Slice(pathEnd, queryEnd),
-    contentType: typeBytes === 0 ? "" : bytes.latin1Slice(queryEnd, typeEnd),
-    body: bytes.subarray(typeEnd, typeEnd + view.getUint32(at + 16, true)),
-    isBodyTooLarge: (view.getUint8(at + 5) & BODY_TOO_LARGE_FLAG) !== 0,
+    contentType: hasForm ? FORM_TYPE : sentType,
+    body: bodyBytes === 0 ? NO_BODY : bytes.subarray(typeEnd, typeEnd + bodyBytes),
+    isBodyTooLarge: (flags & BODY_TOO_LARGE_FLAG) !== 0,
   };
 }
 

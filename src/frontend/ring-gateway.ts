@@ -1,4 +1,5 @@
 import { ContentKind } from "../api/answer.js";
+import { unescapePercent } from "../api/form.js";
 import { Method } from "../api/request.js";
 import type { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
@@ -51,6 +52,18 @@ export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) =>
 
 const TOO_MANY_REQUESTS =
   '{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: too many requests","index":0}\n';
+
+const NOTHING_TO_SAY: LocalAnswer = { status: 200, contentKind: ContentKind.none, body: "" };
+const BAD_REQUEST: LocalAnswer = {
+  status: 400,
+  contentKind: ContentKind.bare,
+  body: "400 Bad Request",
+};
+
+/** A "%" without two hexadecimal digits. */
+function isMalformed(path: string): boolean {
+  return path.includes("%") && typeof unescapePercent(path, false) !== "string";
+}
 
 /**
  * Carries requests of one frontend thread to the core and answers back.
@@ -113,7 +126,7 @@ export class RingGateway implements Gateway {
     isBodyTooLarge: boolean,
   ): number {
     if (method === Method.options) {
-      this.#answerLocally(exchange, { status: 200, contentKind: ContentKind.none, body: "" });
+      this.#answerLocally(exchange, isMalformed(path) ? BAD_REQUEST : NOTHING_TO_SAY);
       return -1;
     }
     // Nearly everything is below /v2/, and none of that is local.
@@ -169,8 +182,9 @@ export class RingGateway implements Gateway {
     this.#schedule();
   }
 
-  /** Ends every open exchange and stops listening to the core. */
+  /** Sends what the core has answered, ends every other exchange and stops listening to the core. */
   close(): void {
+    while (this.#answers.drain(BATCH_RECORDS) > 0);
     this.#isClosed = true;
     for (const exchange of this.#exchanges.values()) exchange.cut();
     this.#exchanges.clear();

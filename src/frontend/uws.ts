@@ -1,16 +1,18 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { createRequire } from "node:module";
+import { ContentKind } from "../api/answer.js";
 import { Method } from "../api/request.js";
 import {
   BODY_BYTES_MAX,
-  type ChunkBody,
-  type Exchange,
   type Frontend,
+  type FrontendOptions,
   type Gateway,
+  type PortSharing,
 } from "./frontend.js";
-import { type HeadText, statusText } from "./head-text.js";
 import { ListenError } from "./listen-error.js";
-import type { AnswerRecord } from "./records.js";
+import { AnswerRecord } from "./records.js";
+import { Backlogs, calibrate } from "./uws-backlog.js";
+import { UwsExchange } from "./uws-exchange.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
 const LISTEN_SHARED = 0;
@@ -29,12 +31,12 @@ interface ListenWithOptions {
 type Uws = typeof import("uWebSockets.js");
 
 const METHOD_OF: Readonly<Record<string, Method>> = {
-  get: Method.get,
-  head: Method.head,
-  put: Method.put,
-  post: Method.post,
-  delete: Method.delete,
-  options: Method.options,
+  GET: Method.get,
+  HEAD: Method.head,
+  PUT: Method.put,
+  POST: Method.post,
+  DELETE: Method.delete,
+  OPTIONS: Method.options,
 };
 
 /** Longest head of a request in bytes, as in etcd (Go's http.DefaultMaxHeaderBytes). */
@@ -56,26 +58,49 @@ export class UwsFrontend implements Frontend {
   readonly #uws: Uws;
   readonly #app: TemplatedApp;
   readonly #listening: us_listen_socket[] = [];
+  readonly #connectionsMax: number;
+  #connections = 0;
 
-  constructor(uws: Uws, gateway: Gateway, heads: HeadText) {
-    this.#uws = uws;
-    this.#app = uws.App();
-    this.#app.any("/*", (res, req) => serve(gateway, heads, res, req));
+  /** @throws Error where the library does not work as it should */
+  static async create(uws: Uws, gateway: Gateway, options: FrontendOptions): Promise<UwsFrontend> {
+    await calibrate(uws);
+    return new UwsFrontend(uws, gateway, options);
   }
 
-  listen(host: string, port: number, isShared: boolean): Promise<number> {
+  private constructor(uws: Uws, gateway: Gateway, options: FrontendOptions) {
+    this.#uws = uws;
+    this.#connectionsMax = options.connectionsMax;
+    this.#app = uws.App();
+    this.#app.filter((res, change) => this.#onConnection(res, Number(change)));
+    const backlogs = new Backlogs();
+    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, res, req));
+  }
+
+  async listen(host: string, port: number, sharing: PortSharing): Promise<number> {
+    if (sharing === "joins") return this.#keep(await this.#bind(host, port, LISTEN_SHARED));
+    // Shared at once, a process that has the port already would go on with half of the connections.
+    const alone = await this.#bind(host, port, LISTEN_EXCLUSIVE);
+    if (sharing === "alone") return this.#keep(alone);
+    const given = this.#uws.us_socket_local_port(alone);
+    this.#uws.us_listen_socket_close(alone);
+    return this.#keep(await this.#bind(host, given, LISTEN_SHARED));
+  }
+
+  #bind(host: string, port: number, option: number): Promise<us_listen_socket> {
     return new Promise((resolve, reject) => {
-      // Not exclusive, a second process could bind the same port and take half of the connections.
       const app = this.#app as unknown as ListenWithOptions;
-      app.listen(host, port, isShared ? LISTEN_SHARED : LISTEN_EXCLUSIVE, (socket) => {
-        if (!socket) {
+      app.listen(host, port, option, (socket) => {
+        if (socket) resolve(socket);
+        else {
           reject(new ListenError(`${host}:${port}`, "address already in use or not available"));
-          return;
         }
-        this.#listening.push(socket);
-        resolve(this.#uws.us_socket_local_port(socket));
       });
     });
+  }
+
+  #keep(socket: us_listen_socket): number {
+    this.#listening.push(socket);
+    return this.#uws.us_socket_local_port(socket);
   }
 
   listenUnix(path: string): Promise<void> {
@@ -91,6 +116,12 @@ export class UwsFrontend implements Frontend {
     });
   }
 
+  /** @param change 1 when it opens, -1 when it closes */
+  #onConnection(res: HttpResponse, change: number): void {
+    this.#connections += change;
+    if (change > 0 && this.#connections > this.#connectionsMax) res.close();
+  }
+
   stopListening(): void {
     for (const socket of this.#listening.splice(0)) this.#uws.us_listen_socket_close(socket);
   }
@@ -100,12 +131,34 @@ export class UwsFrontend implements Frontend {
   }
 }
 
-function serve(gateway: Gateway, heads: HeadText, res: HttpResponse, req: HttpRequest): void {
-  const method = METHOD_OF[req.getMethod()] ?? Method.other;
-  const origin = heads.needsOrigin ? req.getHeader("origin") : "";
-  const exchange = new UwsExchange(gateway, heads, res, method, origin);
+/**
+ * The library decodes request targets as UTF-8, so that bytes which are none can no longer be told from
+ * one another: such a request is refused, as one with a DEL is, instead of being served with another key.
+ * In percent encoding every byte gets through.
+ */
+const UNTRUE_TARGET = /[\ufffd\x7f]/;
+
+const BAD_REQUEST = new AnswerRecord();
+BAD_REQUEST.status = 400;
+BAD_REQUEST.contentKind = ContentKind.bare;
+const BAD_REQUEST_BODY = Buffer.from("400 Bad Request");
+
+function serve(
+  gateway: Gateway,
+  options: FrontendOptions,
+  backlogs: Backlogs,
+  res: HttpResponse,
+  req: HttpRequest,
+): void {
+  const method = METHOD_OF[req.getCaseSensitiveMethod()] ?? Method.other;
+  const origin = options.heads.needsOrigin ? req.getHeader("origin") : "";
+  const exchange = new UwsExchange(gateway, options, backlogs, res, method, origin);
   const path = req.getUrl();
   const query = req.getQuery() ?? "";
+  if (UNTRUE_TARGET.test(path) || UNTRUE_TARGET.test(query)) {
+    exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
+    return;
+  }
   if (method === Method.put || method === Method.post) {
     readBody(gateway, exchange, path, query, req.getHeader("content-type"));
   } else {
@@ -145,117 +198,3 @@ function readBody(
     );
   });
 }
-
-/**
- * One request. uWebSockets.js ends the head of a chunked answer only with its first chunk, but a watch
- * must show status and headers before the first event comes. So a watch is framed here: its head goes
- * out with the empty line that ends it, and each event as a chunk of its own. The one call that passes
- * bytes through at this point writes "name: value\r\n", so the ": " in the middle is wrapped into a
- * quoted chunk extension, which every HTTP/1.1 recipient has to skip (RFC 9112, 7.1.1).
- */
-class UwsExchange implements Exchange {
-  readonly res: HttpResponse;
-  readonly method: Method;
-  requestId = -1;
-  readonly #gateway: Gateway;
-  readonly #heads: HeadText;
-  readonly #origin: string;
-  #isGone = false;
-  #isHeld = false;
-  /** The head went out without a byte of body: chunks are framed here. */
-  #isFramedHere = false;
-
-  constructor(
-    gateway: Gateway,
-    heads: HeadText,
-    res: HttpResponse,
-    method: Method,
-    origin: string,
-  ) {
-    this.#gateway = gateway;
-    this.#heads = heads;
-    this.res = res;
-    this.method = method;
-    this.#origin = origin;
-    res.onAborted(() => {
-      this.#isGone = true;
-      if (this.requestId >= 0) this.#gateway.abort(this.requestId);
-    });
-  }
-
-  answer(head: AnswerRecord, body: Uint8Array): void {
-    if (this.#isGone) return;
-    this.#isGone = true;
-    this.res.cork(() => {
-      this.#writeHead(head, "");
-      if (this.method === Method.head) this.res.endWithoutBody(body.length);
-      else if (head.status === 204) this.res.endWithoutBody();
-      else this.res.end(body);
-    });
-  }
-
-  open(head: AnswerRecord, body: Uint8Array): void {
-    if (this.#isGone) return;
-    this.#isFramedHere = body.length === 0;
-    this.res.cork(() => {
-      this.#writeHead(head, this.#isFramedHere ? "Transfer-Encoding: chunked\r\n" : "");
-      if (!this.#isFramedHere) this.#write(body);
-    });
-  }
-
-  chunk(body: ChunkBody, isEnd: boolean): void {
-    if (this.#isGone) return;
-    if (isEnd) this.#isGone = true;
-    this.res.cork(() => {
-      if (this.#isFramedHere) this.#writeFramed(body, isEnd);
-      else if (isEnd) this.res.end(body.bytes);
-      else this.#write(body.bytes);
-    });
-  }
-
-  cut(): void {
-    if (this.#isGone) return;
-    this.#isGone = true;
-    this.res.close();
-  }
-
-  #writeHead(head: AnswerRecord, last: string): void {
-    const lines = this.#heads.lines(head, this.#origin) + last;
-    // One call for all headers: the first name goes in front, the rest is part of its "value".
-    this.res.writeStatus(statusText(head.status));
-    if (lines === "") return;
-    const colon = lines.indexOf(": ");
-    const end = last === "" ? lines.length - 2 : lines.length;
-    this.res.writeHeader(lines.slice(0, colon), lines.slice(colon + 2, end));
-  }
-
-  /** Large listings: tells the core to pause while the client is behind. */
-  #write(bytes: Uint8Array): void {
-    if (this.res.write(bytes) || this.#isHeld) return;
-    this.#isHeld = true;
-    this.#gateway.hold(this.requestId);
-    this.res.onWritable(() => {
-      if (this.#isHeld && !this.#isGone) {
-        this.#isHeld = false;
-        this.#gateway.resume(this.requestId);
-      }
-      return true;
-    });
-  }
-
-  #writeFramed(body: ChunkBody, isEnd: boolean): void {
-    const size = body.bytes.length;
-    if (isEnd) {
-      body.framedLast ??= Buffer.concat([OPEN_QUOTE, body.bytes, LAST_CHUNK]);
-      if (size === 0) this.res.writeHeader('0;x="', '"');
-      else this.res.writeHeader(`${size.toString(16)};x="`, body.framedLast);
-      this.res.endWithoutBody();
-    } else {
-      body.framed ??= Buffer.concat([OPEN_QUOTE, body.bytes]);
-      this.res.writeHeader(`${size.toString(16)};x="`, body.framed);
-    }
-  }
-}
-
-const OPEN_QUOTE = Buffer.from('"\r\n');
-const LAST_CHUNK = Buffer.from("\r\n0");

@@ -10,6 +10,8 @@ import type { PeerLog } from "./peer-log.js";
 /** Bytes waiting for one member's socket; a message longer than that goes if it is the only one. */
 export const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 const FIRST_WAIT_MS = 100;
+/** What is queued may take so long to leave when a link ends. */
+const LINGER_MS = 1000;
 const NOTHING = Buffer.alloc(0);
 
 /** What a link needs from those around it. */
@@ -48,7 +50,7 @@ export class PeerLink {
   #addresses: readonly PeerAddress[] = [];
   #next = 0;
   #socket: Socket | undefined;
-  /** Of the open stream. */
+  /** Of the open stream, or the one before. */
   #url = "";
   #dialling: AbortController | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -64,12 +66,16 @@ export class PeerLink {
     this.setUrls(urls);
   }
 
-  get isUp(): boolean {
-    return this.#socket !== undefined;
-  }
-
   get urls(): readonly string[] {
     return this.#addresses.map(({ text }) => text);
+  }
+
+  /** Where the member may be reached, beginning with where it is reached now or was last. */
+  get likelyUrls(): readonly string[] {
+    const { urls } = this;
+    return urls.includes(this.#url)
+      ? [this.#url, ...urls.filter((url) => url !== this.#url)]
+      : urls;
   }
 
   /** Where the member is now. A stream to where it no longer is ends. */
@@ -143,20 +149,22 @@ export class PeerLink {
     this.#heardMs = nowMs;
   }
 
-  /** Ends the link for good; what is queued still goes out if `gently`. */
-  close(gently: boolean): Promise<void> {
+  /** Ends the link for good, once the member has taken what is queued or LINGER_MS are over. */
+  async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#dialling?.abort();
     this.flush();
     const socket = this.#socket;
-    if (socket === undefined) return Promise.resolve();
-    return new Promise((resolve) => {
-      socket.once("close", () => resolve());
-      if (gently) socket.end(() => socket.destroySoon());
-      else socket.destroy();
-    });
+    if (socket === undefined) return;
+    const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+    const patience = setTimeout(() => socket.destroy(), LINGER_MS);
+    // The other side ends its half when it has read all. To close before that with one of its pings
+    // unread would reset the connection, and what is still under way would be lost.
+    socket.end();
+    await closed;
+    clearTimeout(patience);
   }
 
   #dialSoon(waitMs: number): void {

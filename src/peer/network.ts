@@ -2,16 +2,35 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import type { ListenUrl } from "../config/urls.js";
-import { readMessageAddress } from "../raft/message-codec.js";
+import { assert } from "../lib/assert.js";
+import { decodeMessage, encodeMessage, readMessageAddress } from "../raft/message-codec.js";
 import { Arrival } from "./arrival.js";
 import type { DialResult } from "./dial.js";
-import { helloHeaders, type Identity, judgeHello, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
+import {
+  helloHeaders,
+  type Identity,
+  judgeHello,
+  SNAPSHOT_PATH,
+  STREAM_PATH,
+  STREAM_UPGRADE,
+  type Verdict,
+} from "./hello.js";
 import { type LinkOwner, PeerLink } from "./link.js";
 import { answerRaw, PeerListener } from "./listener.js";
-import { answerPeerRequest, clusterHeader, type PeerAnswer, textAnswer } from "./peer-api.js";
+import {
+  answerPeerRequest,
+  clusterHeader,
+  methodNotAllowed,
+  type PeerAnswer,
+  textAnswer,
+} from "./peer-api.js";
 import type { PeerLog } from "./peer-log.js";
 import type { PeerMembers } from "./records.js";
 import { PeerRoster } from "./roster.js";
+import { SnapshotReceiver } from "./snapshot-receiver.js";
+import { SnapshotSender } from "./snapshot-sender.js";
+
+type Welcome = Extract<Verdict, { kind: "welcome" }>;
 
 /** Bytes on their way to the core above which nothing more is read from the other members. */
 const INBOX_BYTES_MAX = 32 * 1024 * 1024;
@@ -22,8 +41,6 @@ const PING_HEARTBEATS = 5;
 const DEAD_MS_MIN = 5000;
 const DEAD_ELECTIONS = 5;
 const DIAL_MS_MIN = 1000;
-/** What is queued for the others may take so long to leave when the member stops. */
-const STOP_MS = 1000;
 /** Members this one has not heard of yet, at a time. */
 const STRANGERS_MAX = 16;
 
@@ -36,6 +53,9 @@ export interface PeerInbox {
   up(id: bigint): void;
   down(id: bigint): void;
   overflow(id: bigint): void;
+  /** @param payload an encoded raft message whose file is whole, durable and in its place */
+  snapshotReceived(payload: Uint8Array): void;
+  snapshotSent(id: bigint, hasArrived: boolean): void;
   /** Once: a member of our cluster says that we were removed from it. */
   removed(): void;
 }
@@ -46,6 +66,12 @@ export interface PeerNetworkOptions {
   readonly electionMs: number;
   /** Where this member says it can be reached until the membership tells. */
   readonly advertisedUrls: readonly string[];
+  /** Exists. */
+  readonly snapDir: string;
+  /** Files that are kept there; 0 for all. */
+  readonly maxSnapshots: number;
+  /** A transfer of a snapshot that does not move for so long is given up. */
+  readonly snapshotStallMs: number;
   readonly log: PeerLog;
   readonly inbox: PeerInbox;
 }
@@ -62,6 +88,8 @@ export interface PeerNetworkOptions {
  *   frame.ts      the bytes of a stream
  *   link.ts       dialling, sending          arrival.ts  receiving
  *
+ * Snapshots go by POST on connections of their own (snapshot-sender.ts, snapshot-receiver.ts).
+ *
  * Bounds: for each member at most QUEUED_BYTES_MAX to send, then messages are dropped; INBOX_BYTES_MAX
  * towards the core, then sockets are not read. Neither holds up another member.
  */
@@ -72,6 +100,8 @@ export class PeerNetwork {
   readonly #links = new Map<bigint, PeerLink>();
   readonly #arrivals = new Map<bigint, Arrival>();
   readonly #linkOwner: LinkOwner;
+  readonly #sender: SnapshotSender;
+  readonly #receiver: SnapshotReceiver;
   readonly #pingMs: number;
   readonly #deadMs: number;
   readonly #timer: NodeJS.Timeout;
@@ -86,12 +116,16 @@ export class PeerNetwork {
     this.#options = options;
     this.#roster = new PeerRoster(identity.memberId);
     this.#listener = new PeerListener({
-      request: (request, response) => this.#onRequest(request, response),
+      request: (request, response, mayContinue) => {
+        this.#onRequest(request, response, mayContinue);
+      },
       upgrade: (request, socket, early) => this.#onUpgrade(request, socket, early),
     });
     this.#pingMs = Math.min(PING_MS_MAX, heartbeatMs * PING_HEARTBEATS);
     this.#deadMs = Math.max(DEAD_MS_MIN, electionMs * DEAD_ELECTIONS);
     this.#linkOwner = this.#makeLinkOwner();
+    this.#sender = this.#makeSender();
+    this.#receiver = this.#makeReceiver();
     this.#timer = setInterval(() => this.#tick(), this.#pingMs);
   }
 
@@ -113,7 +147,8 @@ export class PeerNetwork {
       if (this.#roster.has(id)) continue;
       if (!this.#roster.isRemoved(id) && this.#arrivals.has(id)) continue; // Not heard of yet.
       this.#links.delete(id);
-      void link.close(true);
+      this.#sender.cancel(id);
+      void link.close();
       this.#arrivals.get(id)?.close("it is no member any more");
     }
   }
@@ -121,8 +156,14 @@ export class PeerNetwork {
   /** Copies an encoded raft message for the member it is to; `flush` sends it. */
   send(bytes: Uint8Array, view: DataView, at: number, length: number): void {
     const address = readMessageAddress(view, at, length);
-    if (address === undefined) return;
-    this.#links.get(address.to)?.send(bytes, at, length);
+    assert(address !== undefined, "what the core sends is a message");
+    const link = this.#links.get(address.to);
+    if (address.type !== "snapshot") link?.send(bytes, at, length);
+    else if (link === undefined) this.#options.inbox.snapshotSent(address.to, false);
+    else {
+      const message = decodeMessage(bytes.subarray(at, at + length));
+      if (message.type === "snapshot") this.#sender.send(message, link.likelyUrls);
+    }
   }
 
   /** Once per batch. */
@@ -141,16 +182,11 @@ export class PeerNetwork {
   async stop(): Promise<void> {
     this.#isStopping = true;
     clearInterval(this.#timer);
+    this.#sender.cancelAll();
+    const received = this.#receiver.stop();
     this.#listener.close();
     for (const arrival of this.#arrivals.values()) arrival.close("this member stops");
-    const links = [...this.#links.values()];
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, STOP_MS);
-    });
-    await Promise.race([Promise.all(links.map((link) => link.close(true))), patience]);
-    clearTimeout(timer);
-    await Promise.all(links.map((link) => link.close(false)));
+    await Promise.all([received, ...[...this.#links.values()].map((link) => link.close())]);
   }
 
   #makeLinkOwner(): LinkOwner {
@@ -170,6 +206,26 @@ export class PeerNetwork {
         if (refusal.clusterId === formatId(identity.clusterId)) this.#onRemoved(refusal);
       },
     };
+  }
+
+  #makeSender(): SnapshotSender {
+    const { snapDir, snapshotStallMs: stallMs, log, inbox } = this.#options;
+    return new SnapshotSender({
+      ...{ snapDir, stallMs, log },
+      hello: (to) => this.#hello(to),
+      sent: (id, hasArrived) => inbox.snapshotSent(id, hasArrived),
+    });
+  }
+
+  #makeReceiver(): SnapshotReceiver {
+    const { identity, snapDir, maxSnapshots, snapshotStallMs: stallMs, log, inbox } = this.#options;
+    return new SnapshotReceiver({
+      ...{ snapDir, maxSnapshots, stallMs, log },
+      received: (from, term, meta) => {
+        const to = identity.memberId;
+        inbox.snapshotReceived(encodeMessage({ type: "snapshot", from, to, term, meta }));
+      },
+    });
   }
 
   #hello(to: bigint): Record<string, string> {
@@ -197,10 +253,18 @@ export class PeerNetwork {
     }
   }
 
-  #onRequest(request: IncomingMessage, response: ServerResponse): void {
+  #onRequest(
+    request: IncomingMessage,
+    response: ServerResponse,
+    mayContinue: (() => void) | undefined,
+  ): void {
+    const path = pathOf(request);
+    if (path === SNAPSHOT_PATH) {
+      this.#onSnapshot(request, response, mayContinue);
+      return;
+    }
     const { identity } = this.#options;
     const facts = { identity, members: this.#roster.members, unixMs: Date.now() };
-    const path = pathOf(request);
     const answer =
       path === STREAM_PATH
         ? textAnswer(426, `only ${STREAM_UPGRADE} is spoken here`, { Upgrade: STREAM_UPGRADE })
@@ -208,25 +272,45 @@ export class PeerNetwork {
     answerRequest(request, response, answer);
   }
 
-  #onUpgrade(request: IncomingMessage, socket: Socket, early: Buffer): void {
+  #onSnapshot(
+    request: IncomingMessage,
+    response: ServerResponse,
+    mayContinue: (() => void) | undefined,
+  ): void {
+    const answer = (answer: PeerAnswer) => answerRequest(request, response, answer);
+    if (request.method !== "POST") {
+      answer(methodNotAllowed("POST"));
+      return;
+    }
+    // From a leader that is not known here it is just as good: this member lags behind.
+    const verdict = this.#judge(request);
+    if (verdict.kind === "refused") answer(verdict.answer);
+    else this.#receiver.receive(verdict.from, request, response, mayContinue, answer);
+  }
+
+  #judge(request: IncomingMessage): Welcome | { kind: "refused"; answer: PeerAnswer } {
     const { identity, log } = this.#options;
-    const path = pathOf(request);
-    if (path !== STREAM_PATH || request.method !== "GET") {
+    const verdict = judgeHello(request.headers, identity, this.#roster);
+    if (verdict.kind === "welcome" && !this.#isStopping) return verdict;
+    const { status, reason } =
+      verdict.kind === "refused" ? verdict : { status: 503, reason: "this member stops" };
+    if (reason !== this.#lastRefusal) {
+      const remote = request.socket.remoteAddress ?? "";
+      log.warn({ remote, reason }, "refused a peer");
+    }
+    this.#lastRefusal = reason;
+    return { kind: "refused", answer: textAnswer(status, reason, clusterHeader(identity)) };
+  }
+
+  #onUpgrade(request: IncomingMessage, socket: Socket, early: Buffer): void {
+    const { identity } = this.#options;
+    if (pathOf(request) !== STREAM_PATH || request.method !== "GET") {
       answerRaw(socket, textAnswer(404, "404 page not found"));
       return;
     }
-    const verdict = judgeHello(request.headers, identity, this.#roster);
+    const verdict = this.#judge(request);
     if (verdict.kind === "refused") {
-      const { status, reason } = verdict;
-      if (reason !== this.#lastRefusal) {
-        log.warn({ remote: socket.remoteAddress ?? "", reason }, "refused a stream");
-      }
-      this.#lastRefusal = reason;
-      answerRaw(socket, textAnswer(status, reason, clusterHeader(identity)));
-      return;
-    }
-    if (this.#isStopping) {
-      answerRaw(socket, textAnswer(503, "this member stops", clusterHeader(identity)));
+      answerRaw(socket, verdict.answer);
       return;
     }
     if (!verdict.isMember && !this.#takeStranger(verdict.from, verdict.peerUrls)) {
@@ -277,7 +361,7 @@ export class PeerNetwork {
   #dropLink(id: bigint): void {
     const link = this.#links.get(id);
     this.#links.delete(id);
-    void link?.close(false);
+    void link?.close();
   }
 
   #pause(): void {
@@ -302,6 +386,7 @@ function answerRequest(
   const hasBody = request.headers["content-length"] !== undefined;
   const isChunked = request.headers["transfer-encoding"] !== undefined;
   if (hasBody || isChunked) response.setHeader("Connection", "close");
-  response.writeHead(status, { ...headers, "Content-Length": String(Buffer.byteLength(body)) });
+  const length = status === 204 ? {} : { "Content-Length": String(Buffer.byteLength(body)) };
+  response.writeHead(status, { ...headers, ...length });
   response.end(body);
 }

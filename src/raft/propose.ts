@@ -69,7 +69,8 @@ function refusalOf(core: RaftCore, change: ConfChange): ProposeRefusal | undefin
 /** Leader: whether `member` could count without holding up commits for long. */
 export function isCaughtUp(core: RaftCore, member: bigint): boolean {
   const progress = core.progressOf(member);
-  if (progress === undefined || !progress.recentlyActive) return false;
+  // A new learner counts as active for an election time-out, but only an answer says that it is there.
+  if (progress?.state !== "replicate" || !progress.recentlyActive) return false;
   return progress.match + core.limits.promoteLagMax >= core.log.commit;
 }
 

@@ -33,6 +33,8 @@ export class SnapshotReader implements SnapshotId {
   readonly metadata: Uint8Array;
   readonly fileBytes: number;
   readonly #descriptor: number;
+  /** What is read goes here, block after block: snapshots are large, and their garbage would stay. */
+  #buffer = new Uint8Array(SNAPSHOT_HEADER_BYTES);
   #atBytes = 0;
   #crc: number;
   #blockCount = 0;
@@ -59,7 +61,7 @@ export class SnapshotReader implements SnapshotId {
       if (kind !== BLOCK_METADATA) {
         throw new CorruptSnapshotError(this.path, SNAPSHOT_HEADER_BYTES, "metadata come first");
       }
-      this.metadata = payload;
+      this.metadata = payload.slice();
     } catch (error) {
       closeSync(this.#descriptor);
       throw error;
@@ -67,7 +69,8 @@ export class SnapshotReader implements SnapshotId {
   }
 
   /**
-   * @returns the next block, or undefined once the whole file has been found sound
+   * @returns the next block, good until the next call, or undefined once the whole file has been found
+   *   sound
    * @throws CorruptSnapshotError, DiskError
    */
   next(): Uint8Array | undefined {
@@ -108,9 +111,10 @@ export class SnapshotReader implements SnapshotId {
     return { kind: header.kind, payload };
   }
 
-  /** @returns `count` bytes, or as many as there are */
+  /** @returns `count` bytes, or as many as there are; good until the next call */
   #read(count: number): Uint8Array {
-    const bytes = new Uint8Array(count);
+    if (count > this.#buffer.length) this.#buffer = new Uint8Array(count);
+    const bytes = this.#buffer;
     let have = 0;
     while (have < count) {
       const at = this.#atBytes + have;

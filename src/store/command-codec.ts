@@ -12,7 +12,7 @@ import { type Command, CommandOp } from "./command.js";
  *   12      4      prevValue bytes
  *   16      8      expiration, Unix milliseconds, f64; 0: permanent
  *   24      8      time, Unix milliseconds, f64
- *   32      8      prevIndex, f64
+ *   32      8      prevIndex, u64
  *   40      -      path, value, prevValue
  */
 const HEAD_BYTES = 40;
@@ -51,12 +51,28 @@ export function encodeCommand(command: Command, into: Buffer, view: DataView, at
   view.setUint32(at + 12, command.prevValue.length, true);
   view.setFloat64(at + 16, command.expirationMs, true);
   view.setFloat64(at + 24, command.timeMs, true);
-  view.setFloat64(at + 32, command.prevIndex, true);
+  writeUint64(view, at + 32, command.prevIndex);
   let end = at + HEAD_BYTES;
   end += into.latin1Write(command.path, end);
   end += into.latin1Write(command.value, end);
   end += into.latin1Write(command.prevValue, end);
   return end - at;
+}
+
+function writeUint64(view: DataView, at: number, value: number | bigint): void {
+  if (typeof value === "bigint") {
+    view.setBigUint64(at, value, true);
+    return;
+  }
+  view.setUint32(at, value >>> 0, true);
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
+}
+
+/** A number unless it would round. */
+function readUint64(bytes: Buffer, at: number): number | bigint {
+  const high = bytes.readUInt32LE(at + 4);
+  if (high >= 2 ** 21) return bytes.readBigUInt64LE(at);
+  return high * 2 ** 32 + bytes.readUInt32LE(at);
 }
 
 /** @throws CommandDecodeError */
@@ -79,7 +95,7 @@ export function decodeCommand(data: Uint8Array, at = 0): Command {
     isRefresh: (flags & REFRESH_FLAG) !== 0,
     expirationMs: bytes.readDoubleLE(at + 16),
     prevValue: bytes.latin1Slice(valueEnd, end),
-    prevIndex: bytes.readDoubleLE(at + 32),
+    prevIndex: readUint64(bytes, at + 32),
     timeMs: bytes.readDoubleLE(at + 24),
   };
 }

@@ -29,8 +29,8 @@ export interface Command {
   readonly expirationMs: number;
   /** "" compares nothing. */
   readonly prevValue: string;
-  /** 0 compares nothing. */
-  readonly prevIndex: number;
+  /** Unsigned, 64 bits; a bigint only where a number would round, and no index ever is. 0 compares nothing. */
+  readonly prevIndex: number | bigint;
   /** When the member that took the request took it, Unix milliseconds. The store knows no other clock. */
   readonly timeMs: number;
 }

@@ -44,6 +44,8 @@ interface Branch {
 
 type Page = Leaf | Branch;
 
+const NO_LEAF: Leaf = { isLeaf: true, epoch: -1, nodes: [] };
+
 /** A page that overflowed into a second one, whose lowest key is `key`. */
 interface Split {
   readonly key: string;
@@ -64,13 +66,23 @@ export class Tree {
   #epoch = 0;
   #root: Page = { isLeaf: true, epoch: 0, nodes: [] };
   #size = 0;
+  /** Where `get` found a node last: a write of the same path needs no second descent. */
+  #lastLeaf: Leaf = NO_LEAF;
+  #lastAt = 0;
 
   get size(): number {
     return this.#size;
   }
 
   get(path: string): Node | undefined {
-    return getFrom(this.#root, path);
+    let page = this.#root;
+    while (!page.isLeaf) page = page.children[childIndex(page, path)] as Page;
+    const at = lowerBound(page.nodes, path);
+    const node = page.nodes[at];
+    if (node === undefined || node.path !== path) return undefined;
+    this.#lastLeaf = page;
+    this.#lastAt = at;
+    return node;
   }
 
   /** O(1). The view keeps today's nodes alive as long as somebody holds it. */
@@ -86,6 +98,13 @@ export class Tree {
 
   /** Adds the node or replaces the one at its path, which is returned. */
   set(node: Node): Node | undefined {
+    const last = this.#lastLeaf;
+    const found = last.nodes[this.#lastAt];
+    // A page of this epoch is no view's. Deletions, which may take a page out of the tree, forget it.
+    if (last.epoch === this.#epoch && found?.path === node.path) {
+      last.nodes[this.#lastAt] = node;
+      return found;
+    }
     this.#root = this.#own(this.#root);
     const { old, split } = this.#setIn(this.#root, node);
     if (split !== undefined) {
@@ -105,6 +124,7 @@ export class Tree {
   /** @returns the node that was there */
   delete(path: string): Node | undefined {
     if (this.get(path) === undefined) return undefined;
+    this.#lastLeaf = NO_LEAF;
     this.#root = this.#own(this.#root);
     const old = this.#deleteIn(this.#root, path);
     while (!this.#root.isLeaf && this.#root.children.length === 1) {
@@ -356,26 +376,64 @@ function getFrom(root: Page, path: string): Node | undefined {
   return node !== undefined && node.path === path ? node : undefined;
 }
 
-/** First index whose path is not below `path`. */
+/**
+ * First index whose path is not below `path`. What lies between two paths begins as both of them do, so
+ * a comparison starts behind what `path` is known to share with the bounds.
+ */
 function lowerBound(nodes: readonly Node[], path: string): number {
   let low = 0;
   let high = nodes.length;
+  let sharedLow = 0;
+  let sharedHigh = 0;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (comparePaths((nodes[middle] as Node).path, path) < 0) low = middle + 1;
-    else high = middle;
+    const other = (nodes[middle] as Node).path;
+    const shared = sharedFrom(other, path, Math.min(sharedLow, sharedHigh));
+    if (isBelowAt(other, path, shared)) {
+      low = middle + 1;
+      sharedLow = shared;
+    } else {
+      high = middle;
+      sharedHigh = shared;
+    }
   }
   return low;
+}
+
+/** How many bytes `a` and `b` have in common at their beginning: at least `from`, as is known. */
+function sharedFrom(a: string, b: string, from: number): number {
+  const end = Math.min(a.length, b.length);
+  let i = from;
+  while (i < end && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  return i;
+}
+
+/** comparePaths(a, b) < 0 for paths that share exactly their first `shared` bytes. */
+function isBelowAt(a: string, b: string, shared: number): boolean {
+  if (shared === a.length) return shared < b.length;
+  if (shared === b.length) return false;
+  const x = a.charCodeAt(shared);
+  const y = b.charCodeAt(shared);
+  return x === SLASH || (y !== SLASH && x < y);
 }
 
 /** The child that holds `path` or would: the last one whose key is not above it, or the first. */
 function childIndex(branch: Branch, path: string): number {
   let low = 1;
   let high = branch.keys.length;
+  let sharedLow = 0;
+  let sharedHigh = 0;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (comparePaths(branch.keys[middle] as string, path) <= 0) low = middle + 1;
-    else high = middle;
+    const key = branch.keys[middle] as string;
+    const shared = sharedFrom(path, key, Math.min(sharedLow, sharedHigh));
+    if (isBelowAt(path, key, shared)) {
+      high = middle;
+      sharedHigh = shared;
+    } else {
+      low = middle + 1;
+      sharedLow = shared;
+    }
   }
   return low - 1;
 }

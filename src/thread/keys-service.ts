@@ -56,9 +56,11 @@ export class KeysService {
 
   /** @param path decoded, "/v2/keys" or below */
   handle(client: Client, request: ApiRequest, path: string, nowMs: number, startMs: number): void {
-    // etcd looks up the switch of its auth system on every request; here there is none to be found.
-    this.#store.stats.add(Stat.getsFail);
     const parsed = parseKeysRequest(request, path, nowMs);
+    if (parsed.kind !== "refusal" && parsed.kind !== "answer") {
+      // etcd looks up the switch of its auth system on every valid request; here there is none to find.
+      this.#store.stats.add(Stat.getsFail);
+    }
     switch (parsed.kind) {
       case "write": {
         const { command, noValueOnSuccess } = parsed;

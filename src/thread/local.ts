@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync } from "node:fs";
 import { handleDebugVars, handleLogLevel, metricsAnswer } from "../api/local.js";
 import { type Answer, NOT_FOUND } from "../api/plain.js";
 import type { ApiRequest } from "../api/request.js";
@@ -10,6 +9,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { MetricsRegistry } from "../metrics/registry.js";
 import { ringDepthBytes } from "../ring/ring.js";
+import { fileDescriptorLimit } from "./descriptors.js";
 import {
   ANSWERS_RING_BYTES,
   APPEND_RING_BYTES,
@@ -24,7 +24,12 @@ const HAS_LEADER = cellOf("hasLeader");
 const COMMITTED = cellOf("proposalsCommitted");
 const APPLIED = cellOf("proposalsApplied");
 
-/** What a frontend's thread answers by itself: figures and log level, which need no store. */
+/** Whether the main thread answers this path by itself. */
+export function isLocalPath(path: string): boolean {
+  return path === "/metrics" || path === "/config/local/log" || path.startsWith("/debug/");
+}
+
+/** What the main thread answers by itself: figures and log level, which need no store. */
 export function debugVarsHandler(config: Config, topology: Topology, id: string): LocalHandler {
   const registry = new MetricsRegistry(topology.metrics, () => ({
     memberId: id,
@@ -73,25 +78,6 @@ function debugVars(config: Config, topology: Topology, id: string) {
       progress: new Map(),
     },
   };
-}
-
-/** Soft limit of open files; 0 where it is unknown. */
-export function fileDescriptorLimit(): number {
-  try {
-    const limits = readFileSync("/proc/self/limits", "utf8");
-    return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? 0);
-  } catch {
-    return 0;
-  }
-}
-
-/** Open files of this process; 0 where it is unknown. */
-export function openFileDescriptors(): number {
-  try {
-    return readdirSync("/proc/self/fd").length;
-  } catch {
-    return 0;
-  }
 }
 
 function ringSamples(topology: Topology) {

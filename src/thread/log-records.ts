@@ -68,13 +68,13 @@ export function entryDataBytes(payloadBytes: number): number {
   return payloadBytes - ENTRY_HEAD_BYTES;
 }
 
-/** The data are copied. */
+/** The data are copied, short ones into memory that entries share. */
 export function readEntry(bytes: Buffer, view: DataView, at: number, payloadBytes: number): Entry {
   return {
     index: view.getFloat64(at, true),
     term: view.getFloat64(at + 8, true),
     type: view.getUint32(at + 16, true) as EntryType,
-    data: Uint8Array.from(bytes.subarray(at + ENTRY_HEAD_BYTES, at + payloadBytes)),
+    data: Buffer.from(bytes.subarray(at + ENTRY_HEAD_BYTES, at + payloadBytes)),
   };
 }
 

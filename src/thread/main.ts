@@ -1,5 +1,3 @@
-import { rmSync } from "node:fs";
-import { totalmem } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Piscina } from "piscina";
@@ -9,11 +7,8 @@ import { formatId } from "../cluster/ids.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
-import { HeadText } from "../frontend/head-text.js";
-import { NodeFrontend } from "../frontend/node-http.js";
 import { RequestType } from "../frontend/records.js";
-import { RingGateway } from "../frontend/ring-gateway.js";
-import { loadUws, UwsFrontend } from "../frontend/uws.js";
+import { type LocalHandler, RingGateway } from "../frontend/ring-gateway.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger, type Logger } from "../log/logger.js";
@@ -22,20 +17,24 @@ import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
 import { hasBegun } from "../wal/data-dir.js";
+import { checkFileDescriptorLimit } from "./descriptors.js";
+import { listen, makeFrontend } from "./frontend-server.js";
+import { FrontendWorkers } from "./frontend-workers.js";
+import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
-import { createTopology, type Topology, type WorkerInput, type WorkerMessage } from "./topology.js";
+import {
+  createTopology,
+  type FrontendInput,
+  type Topology,
+  type WorkerInput,
+  type WorkerMessage,
+} from "./topology.js";
 
 /** How long a stop may take before the process ends anyway: nothing acknowledged is at stake. */
 const STOP_MS = 10_000;
-/** Share of the machine's memory that the store's heap may take. */
-const HEAP_SHARE = 0.8;
-
-/**
- * Room for short-lived objects on the core. Measured with 256 connections writing: 64 costs 3
- * microseconds more per write than 16 (the processor's caches no longer hold it), 4 costs as much.
- */
-const CORE_YOUNG_MB = 16;
+/** How long other frontends may take to close when a thread has died. */
+const FAIL_MS = 1000;
 
 /** A start that cannot be: the reason a worker gave. */
 export class StartError extends RingdError {
@@ -57,22 +56,36 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
+  limitHeapGrowth();
+  checkFileDescriptorLimit();
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const wal = startWorker("wal", input);
   const core = startWorker("core", input);
-  const identity = await whenSaid("recovered", [core], [wal, core]);
-  const { clusterId, memberId } = identity;
-  const peer = startWorker("peer", { ...input, identity });
+  const peer = startWorker("peer", input);
   const workers = [wal, core, peer];
-  failFast(log, workers);
+  const { identity } = await whenSaid("recovered", [core], workers);
+  const { clusterId, memberId } = identity;
+  peer.postMessage(identity);
+  const frontends: (Frontend | FrontendWorkers)[] = [];
+  failFast(log, workers, frontends);
 
-  const frontends: Frontend[] = [];
-  const gateway = mainGateway(config, topology, log, memberId);
+  const local = debugVarsHandler(config, topology, formatId(memberId));
+  const gateway = mainGateway(config, topology, log, local);
   gateway.start();
   stopOnSignals(log, gateway, frontends, workers);
-  // With others this takes as long as it takes them to be a quorum.
-  await whenSaid("ready", [core, peer], workers);
-  frontends.push(await openFrontend(config, gateway, clusterId, log));
+  // With others it takes as long as it takes them to be a quorum.
+  const [made] = await Promise.all([
+    makeFrontend(config, gateway, clusterId, log),
+    whenSaid("ready", [core, peer], workers),
+  ]);
+  const { frontend, canShare } = made;
+  const endpoints = await listen(frontend, config, log);
+  frontends.push(frontend);
+  if (canShare && config.frontendThreads > 1) {
+    const others = startFrontends({ config, topology, identity, endpoints });
+    frontends.push(new FrontendWorkers(others, local, () => fail(frontends)));
+    await whenSaid("ready", others, others);
+  }
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
 }
@@ -90,13 +103,17 @@ function startWorker(name: "wal" | "core" | "peer", input: WorkerInput): Worker 
   return new Worker(new URL(`./${name}.js`, import.meta.url), {
     name,
     workerData: input,
-    resourceLimits:
-      name === "core"
-        ? {
-            maxOldGenerationSizeMb: Math.floor((totalmem() * HEAP_SHARE) / 2 ** 20),
-            maxYoungGenerationSizeMb: CORE_YOUNG_MB,
-          }
-        : {},
+    resourceLimits: heapLimitsOf(name),
+  });
+}
+
+function startFrontends(input: Omit<FrontendInput, "frontend">): Worker[] {
+  return Array.from({ length: input.config.frontendThreads - 1 }, (_, i) => {
+    const workerData: FrontendInput = { ...input, frontend: i + 1 };
+    return new Worker(new URL("./frontend.js", import.meta.url), {
+      name: `frontend${i + 1}`,
+      workerData,
+    });
   });
 }
 
@@ -133,20 +150,33 @@ function whenSaid<K extends WorkerMessage["kind"]>(
 }
 
 /** Half a member is worse than none: a worker that dies takes the process with it. */
-function failFast(log: Logger, workers: readonly Worker[]): void {
+function failFast(
+  log: Logger,
+  workers: readonly Worker[],
+  frontends: readonly (Frontend | FrontendWorkers)[],
+): void {
   for (const worker of workers) {
     worker.on("error", (error) => {
       log.fatal({ err: error }, "a thread died");
-      process.exit(1);
+      fail(frontends);
     });
   }
+}
+
+function fail(frontends: readonly (Frontend | FrontendWorkers)[]): void {
+  setTimeout(() => process.exit(1), FAIL_MS);
+  void closeAll(frontends).then(() => process.exit(1));
+}
+
+async function closeAll(frontends: readonly (Frontend | FrontendWorkers)[]): Promise<void> {
+  await Promise.all(frontends.map((frontend) => frontend.close()));
 }
 
 function mainGateway(
   config: Config,
   topology: Topology,
   log: Logger,
-  memberId: bigint,
+  local: LocalHandler,
 ): RingGateway {
   const [memory] = topology.frontends;
   assert(memory !== undefined, "the main thread is a frontend");
@@ -162,7 +192,7 @@ function mainGateway(
     new RingWriter(memory.requests, coreBell),
     new RingReader(memory.answers, coreBell),
     bell,
-    debugVarsHandler(config, topology, formatId(memberId)),
+    local,
     (term, index, metadata) => {
       const task: SnapshotTask = {
         directory: join(config.dataDir, "member", "snap"),
@@ -187,48 +217,6 @@ function mainGateway(
   return gateway;
 }
 
-/** Starts listening on all client URLs. @throws ListenError */
-async function openFrontend(
-  config: Config,
-  gateway: RingGateway,
-  clusterId: bigint,
-  log: Logger,
-): Promise<Frontend> {
-  const heads = new HeadText(clusterId, config.corsOrigins);
-  const frontend = makeFrontend(config, gateway, heads, log);
-  for (const url of config.listenClientUrls) {
-    if (url.scheme === "unix") {
-      const path = `${url.host}:${url.port}`;
-      rmSync(path, { force: true });
-      await frontend.listenUnix(path);
-      log.info(`serving client requests on unix://${path}`);
-    } else {
-      const port = await frontend.listen(url.host, url.port, config.frontendThreads > 1);
-      log.info(`serving insecure client requests on ${url.host}:${port}`);
-    }
-  }
-  return frontend;
-}
-
-function makeFrontend(
-  config: Config,
-  gateway: RingGateway,
-  heads: HeadText,
-  log: Logger,
-): Frontend {
-  if (config.frontendKind === "uws") {
-    try {
-      return new UwsFrontend(loadUws(), gateway, heads);
-    } catch (error) {
-      log.warn(
-        { err: error },
-        "uWebSockets.js does not load on this platform; serving with node:http, which is slower",
-      );
-    }
-  }
-  return new NodeFrontend(gateway, heads);
-}
-
 /**
  * SIGTERM and SIGINT: stop accepting, finish what was accepted, close the log, exit 0. The core also
  * stops by itself, when the member was removed from its cluster.
@@ -236,7 +224,7 @@ function makeFrontend(
 function stopOnSignals(
   log: Logger,
   gateway: RingGateway,
-  frontends: readonly Frontend[],
+  frontends: readonly (Frontend | FrontendWorkers)[],
   workers: readonly Worker[],
 ): void {
   let isStopping = false;
@@ -262,9 +250,10 @@ function stopOnSignals(
     // One more turn, for the last answers to leave.
     setImmediate(() => {
       gateway.close();
-      for (const frontend of frontends) frontend.close();
-      log.info("stopped");
-      process.exit(0);
+      void closeAll(frontends).then(() => {
+        log.info("stopped");
+        process.exit(0);
+      });
     });
   });
   const onSignal = (signal: NodeJS.Signals) => {

@@ -8,6 +8,7 @@ import { encodeConf } from "../cluster/conf-state.js";
 import { forceNewCluster } from "../cluster/force-new-cluster.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
+import { MEMBERS_PATH, REMOVED_MEMBERS_PATH } from "../cluster/paths.js";
 import { judgeConfChange } from "../cluster/rules.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
@@ -28,6 +29,7 @@ import type { Outlet } from "../ring/fragments.js";
 import { type Command, syncCommand } from "../store/command.js";
 import { Event } from "../store/event.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
+import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import { Arrival } from "./arrival.js";
 import type { Client, ClientPort } from "./client-port.js";
@@ -246,6 +248,7 @@ export class Member implements Consensus {
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
     if (this.#raft.lead === NONE) return;
+    this.#writes.onLeader();
     this.#publication.step(this.#raft.isLeader, nowMs, monoMs);
     this.#sync();
   }
@@ -539,6 +542,7 @@ export class Member implements Consensus {
   #applyConfChange(entry: Entry): void {
     const change = decodeRaftChange(entry.data);
     const content = decodeConfChange(change.context);
+    this.#countMembershipReads();
     const verdict = judgeConfChange(content, this.#membership);
     if (verdict === "ok") {
       this.#raft.applyConfChange(change);
@@ -568,6 +572,12 @@ export class Member implements Consensus {
     const ids = this.#membership.members().map(({ id }) => id);
     this.#stats.setPeers(ids.filter((id) => id !== this.#id));
     this.#publication.check();
+  }
+
+  /** etcd reads the membership back from the store to judge a change, and counts that as reads. */
+  #countMembershipReads(): void {
+    if (this.#store.read(MEMBERS_PATH) instanceof Refusal) return;
+    this.#store.read(REMOVED_MEMBERS_PATH);
   }
 
   #onSoftState(): void {
@@ -635,6 +645,7 @@ export class Member implements Consensus {
   }
 
   #answerHealth(client: Client, isHealthy: boolean): void {
+    if (isHealthy) this.#store.stats.add(Stat.getsSuccess); // etcd reads the root for it.
     this.#ports.metrics.add(isHealthy ? HEALTH_SUCCESS : HEALTH_FAILURES, 1);
     this.#ports.clients.answerWhole(client, healthAnswer(isHealthy));
   }

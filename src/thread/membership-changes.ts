@@ -30,11 +30,6 @@ export class MembershipChanges {
 
   /** This member knows everything that was committed when the request came. */
   add(client: Client, change: ConfChange, nowMs: number): void {
-    const refusal = refuseConfChange(change, this.#membership);
-    if (refusal !== undefined) {
-      this.#answer(client, refusal);
-      return;
-    }
     this.#open.add(change, client, nowMs);
     this.#proposeDue(nowMs);
   }
@@ -65,6 +60,13 @@ export class MembershipChanges {
 
   #proposeDue(nowMs: number): void {
     for (const open of this.#open.due(nowMs)) {
+      const refusal = refuseConfChange(open.change, this.#membership);
+      if (refusal !== undefined) {
+        // Another change came first. A leader drops what changes nothing, so no entry would tell us.
+        this.#open.take(open.origin);
+        this.#answer(open.client, refusal);
+        continue;
+      }
       const result = this.#raft.proposeConfChange(raftChangeOf(open.change, open.origin));
       if (result.kind === "refused" && result.reason === "confChangeInvalid") {
         // The only voter cannot be removed: nobody could ever commit again.

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
@@ -9,7 +11,7 @@ import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../peer
 import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
+import { type Identity, PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /**
  * The thread that talks to the other members. It sleeps in its event loop: sockets wake it, and so does
@@ -21,10 +23,13 @@ const BATCH_RECORDS = 1024;
 /** Messages after which the core is told before the turn of the event loop is over. */
 const PUBLISH_MESSAGES = 32;
 
+/** A transfer of a snapshot that does not move for so long is given up. */
+const SNAPSHOT_STALL_MS = 10_000;
+
 const WAKEUPS = cellOf("wakeups", "peer");
 const RING_FULL = cellOf("ringFull", "peer");
 
-const { config, topology, identity } = workerData as WorkerInput;
+const { config, topology } = workerData as WorkerInput;
 const log = createLogger(config.log, "peer", topology.logLevel);
 const metrics = new MetricCells(topology.metrics, PEER_PART);
 const coreBell = new Bell(topology.coreBell);
@@ -81,6 +86,17 @@ class CorePort implements PeerInbox {
 
   overflow(id: bigint): void {
     this.#event(InboxType.overflow, id);
+  }
+
+  snapshotSent(id: bigint, hasArrived: boolean): void {
+    this.#event(InboxType.snapshotSent, id, hasArrived ? 1 : 0);
+  }
+
+  snapshotReceived(payload: Uint8Array): void {
+    this.#inbox.open(payload.length);
+    this.#inbox.bytes.set(payload, this.#inbox.at);
+    this.#inbox.close(InboxType.snapshotReceived, payload.length);
+    this.#schedule();
   }
 
   removed(): void {
@@ -142,7 +158,8 @@ class CorePort implements PeerInbox {
 }
 
 async function main(): Promise<void> {
-  assert(identity !== undefined, "the peer thread is told who it is");
+  assert(parentPort !== null, "this is a worker thread");
+  const [identity] = (await once(parentPort, "message")) as [Identity];
   let isStopping = false;
   const port: CorePort = new CorePort(
     (reader) =>
@@ -163,6 +180,9 @@ async function main(): Promise<void> {
     heartbeatMs: config.heartbeatMs,
     electionMs: config.electionMs,
     advertisedUrls: config.initialAdvertisePeerUrls,
+    snapDir: join(config.dataDir, "member", "snap"),
+    maxSnapshots: config.maxSnapshots,
+    snapshotStallMs: SNAPSHOT_STALL_MS,
     log,
     inbox: port,
   });

@@ -14,6 +14,9 @@ const ENVELOPE_BYTES = 16;
 /** Entry data are cut from blocks of this size: one allocation for hundreds of entries. */
 const BLOCK_BYTES = 256 * 1024;
 
+/** Places of done proposals that are kept before all others move up. */
+const HOLES_MAX = 1024;
+
 /** A write this member accepted and has not answered. */
 export interface Proposal {
   readonly command: Command;
@@ -23,11 +26,20 @@ export interface Proposal {
   readonly startMs: number;
 }
 
+/** A proposal with what it is found by. */
+interface Open {
+  readonly number: number;
+  readonly data: Uint8Array;
+  readonly proposal: Proposal;
+}
+
 /** Writes on their way through the log, found again when they are applied. */
 export class Proposals {
   readonly #origin: bigint;
-  /** Oldest first. */
-  readonly #open = new Map<number, Proposal>();
+  /** Ascending numbers, with holes; what is before #head is done, and at #head is the oldest, if any. */
+  readonly #open: (Open | undefined)[] = [];
+  #head = 0;
+  #size = 0;
   #lastNumber: number;
   #block = Buffer.alloc(0);
   #blockView = new DataView(this.#block.buffer);
@@ -40,10 +52,10 @@ export class Proposals {
   }
 
   get size(): number {
-    return this.#open.size;
+    return this.#size;
   }
 
-  /** @returns the entry's data, and the proposal's number for `drop` */
+  /** @returns the entry's data, and the proposal's number for `get` and `drop` */
   add(proposal: Proposal): { data: Uint8Array; number: number } {
     const number = ++this.#lastNumber;
     const bytes = ENVELOPE_BYTES + encodedBytes(proposal.command);
@@ -52,29 +64,35 @@ export class Proposals {
     view.setBigUint64(at, this.#origin, true);
     view.setFloat64(at + 8, number, true);
     encodeCommand(proposal.command, this.#block, view, at + ENVELOPE_BYTES);
-    this.#open.set(number, proposal);
     const { buffer, byteOffset } = this.#block;
-    return { data: new Uint8Array(buffer, byteOffset + at, bytes), number };
+    const open = { number, data: new Uint8Array(buffer, byteOffset + at, bytes), proposal };
+    this.#open.push(open);
+    this.#size++;
+    return open;
   }
 
   get(number: number): Proposal | undefined {
-    return this.#open.get(number);
+    return this.#open[this.#find(number)]?.proposal;
   }
 
   drop(number: number): void {
-    this.#open.delete(number);
+    this.#remove(this.#find(number));
   }
 
   /** The command of a committed entry, and the proposal if it was made here and still waits. */
   take(data: Uint8Array): { command: Command; proposal: Proposal | undefined } {
+    const oldest = this.#open[this.#head];
+    // Nearly always: this member leads, and entries come back in the order they went in.
+    if (oldest !== undefined && oldest.data === data) {
+      this.#remove(this.#head);
+      return { command: oldest.proposal.command, proposal: oldest.proposal };
+    }
     const view = new DataView(data.buffer, data.byteOffset, ENVELOPE_BYTES);
     if (view.getBigUint64(0, true) === this.#origin) {
-      const number = view.getFloat64(8, true);
-      const proposal = this.#open.get(number);
-      if (proposal !== undefined) {
-        this.#open.delete(number);
-        return { command: proposal.command, proposal };
-      }
+      const at = this.#find(view.getFloat64(8, true));
+      const proposal = this.#open[at]?.proposal;
+      this.#remove(at);
+      if (proposal !== undefined) return { command: proposal.command, proposal };
     }
     return { command: decodeCommand(data, ENVELOPE_BYTES), proposal: undefined };
   }
@@ -82,12 +100,30 @@ export class Proposals {
   /** Takes out those that have waited since before `startMs`. */
   takeOlderThan(startMs: number): Proposal[] {
     const taken: Proposal[] = [];
-    for (const [number, proposal] of this.#open) {
-      if (proposal.startMs > startMs) break;
-      this.#open.delete(number);
-      taken.push(proposal);
+    for (let oldest = this.#open[this.#head]; oldest !== undefined; ) {
+      if (oldest.proposal.startMs > startMs) break;
+      taken.push(oldest.proposal);
+      this.#remove(this.#head);
+      oldest = this.#open[this.#head];
     }
     return taken;
+  }
+
+  /** Where the open proposal with this number is; -1 if there is none. */
+  #find(number: number): number {
+    // Numbers are handed out one by one, so the distance to the newest is that of the places.
+    const at = this.#open.length - 1 - (this.#lastNumber - number);
+    return at >= this.#head && this.#open[at]?.number === number ? at : -1;
+  }
+
+  #remove(at: number): void {
+    if (this.#open[at] === undefined) return;
+    this.#open[at] = undefined;
+    this.#size--;
+    while (this.#head < this.#open.length && this.#open[this.#head] === undefined) this.#head++;
+    if (this.#head < HOLES_MAX || this.#head * 2 < this.#open.length) return;
+    this.#open.splice(0, this.#head);
+    this.#head = 0;
   }
 
   #take(bytes: number): number {

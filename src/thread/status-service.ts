@@ -1,5 +1,10 @@
 import { createHash } from "node:crypto";
-import { handleMachines, handleMembers, type MembersOutcome } from "../api/members.js";
+import {
+  handleMachines,
+  handleMembers,
+  type MembersOutcome,
+  writesMembers,
+} from "../api/members.js";
 import { type Answer, NOT_FOUND } from "../api/plain.js";
 import type { RaftStats } from "../api/raft-stats.js";
 import type { ApiRequest } from "../api/request.js";
@@ -8,7 +13,7 @@ import { handleVersion, refuseHealthMethod } from "../api/status.js";
 import type { Membership } from "../cluster/membership.js";
 import type { Config } from "../config/config.js";
 import type { Raft } from "../raft/raft.js";
-import { STAT_NAMES } from "../store/stats.js";
+import { STAT_NAMES, Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import type { Peers } from "./peers.js";
 
@@ -70,7 +75,9 @@ export class StatusService {
   }
 
   #members(request: ApiRequest, nowMs: number, monoMs: number): MembersOutcome {
-    const { config, raft, membership, peers } = this.#sources;
+    const { config, raft, store, membership, peers } = this.#sources;
+    // As under /v2/keys: the switch of the auth system is looked up, and not found.
+    if (writesMembers(request.method)) store.stats.add(Stat.getsFail);
     return handleMembers(request, {
       membership,
       leaderId: raft.lead,

@@ -1,5 +1,6 @@
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
+import type { LocalAnswer, LocalRequest } from "../frontend/ring-gateway.js";
 import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
 import { Bell } from "../ring/bell.js";
@@ -108,15 +109,38 @@ export interface WorkerInput {
   readonly topology: Topology;
   /** Undefined where there is a log: it says all that a plan could. */
   readonly plan: StartPlan | undefined;
-  /** Of a frontend. */
-  readonly frontend?: number;
-  /** For peer: as the log says, which may not be what the configuration would give. */
-  readonly identity?: { readonly memberId: bigint; readonly clusterId: bigint };
+}
+
+/** Who a member is, as its log says. The peer thread is told with the only message it gets. */
+export interface Identity {
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
 }
 
 /** What a worker tells the main thread, at start and stop only. */
 export type WorkerMessage =
-  | { readonly kind: "recovered"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "recovered"; readonly identity: Identity }
   | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stopped" };
+
+/** What a frontend's thread is given. */
+export interface FrontendInput {
+  readonly config: Config;
+  readonly topology: Topology;
+  readonly identity: Identity;
+  /** Its place in `Topology.frontends`; the main thread has 0. */
+  readonly frontend: number;
+  readonly endpoints: readonly { readonly host: string; readonly port: number }[];
+}
+
+/** What a frontend's thread tells the main thread. */
+export type FrontendMessage =
+  | Extract<WorkerMessage, { kind: "ready" | "failed" }>
+  | { readonly kind: "ask"; readonly id: number; readonly request: LocalRequest };
+
+/** What the main thread tells a frontend's. */
+export type FrontendOrder =
+  | { readonly kind: "stopListening" }
+  | { readonly kind: "close" }
+  | { readonly kind: "answer"; readonly id: number; readonly answer: LocalAnswer };

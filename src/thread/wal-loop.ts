@@ -20,6 +20,8 @@ import {
 const BATCH_RECORDS = 4096;
 const STEP_RECORDS = 16;
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+/** While the disk is full: what may wait in memory. The rest waits in the ring and before it. */
+const FULL_BYTES_MAX = 32 * 1024 * 1024;
 /** How much of what was read of a snapshot may wait for the core. */
 const BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 /** While the disk is full: how often space is looked for. */
@@ -119,7 +121,7 @@ export class WalLoop {
     const { durable, wal } = this.#ports;
     if (durable.canMove()) return true;
     if (this.#source !== undefined && durable.queuedBytes === 0) return true;
-    const hasRoom = this.#failure !== undefined || wal.queuedBytes < BATCH_BYTES_MAX;
+    const hasRoom = this.#failure !== undefined || wal.queuedBytes < this.#bytesMax();
     return hasRoom && this.#append.hasWork();
   }
 
@@ -133,12 +135,16 @@ export class WalLoop {
   #drain(): number {
     const { wal } = this.#ports;
     let taken = 0;
-    while (taken < BATCH_RECORDS && wal.queuedBytes < BATCH_BYTES_MAX) {
+    while (taken < BATCH_RECORDS && wal.queuedBytes < this.#bytesMax()) {
       const more = this.#append.drain(STEP_RECORDS);
       taken += more;
       if (more < STEP_RECORDS) break;
     }
     return taken;
+  }
+
+  #bytesMax(): number {
+    return this.#retryMs === undefined ? BATCH_BYTES_MAX : FULL_BYTES_MAX;
   }
 
   #take(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {

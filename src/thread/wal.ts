@@ -14,6 +14,7 @@ import { FileDisk } from "../wal/disk.js";
 import { lockDir } from "../wal/lock.js";
 import type { DiskOp } from "../wal/plan.js";
 import { Wal } from "../wal/wal.js";
+import { collectGarbage } from "./heap.js";
 import { DurableType, writeBytes, writeEntry, writeHardState } from "./log-records.js";
 import { WAL_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 import { WalLoop, writeSnapshotHead } from "./wal-loop.js";
@@ -121,6 +122,7 @@ function main(): void {
     const { walDir, snapDir } = openDataDir(config.dataDir, config.walDir || undefined);
     lock = lockDir(config.dataDir);
     const wal = recover(walDir, snapDir);
+    collectGarbage(); // All segments and entries that were read.
     serve(wal, snapDir);
     wal.close();
     lock.release();

@@ -11,7 +11,12 @@ import { dirname, join, resolve } from "node:path";
 import { syncDirectory } from "./disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "./errors.js";
 import { RECORD_HEADER_BYTES } from "./record.js";
-import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES } from "./segment.js";
+import {
+  decodeSegmentHeader,
+  parseSegmentName,
+  SEGMENT_HEADER_BYTES,
+  type WalMetadata,
+} from "./segment.js";
 
 /**
  * A data directory:
@@ -78,6 +83,21 @@ export function hasBegun(dir: string, walDir = join(dir, "member", "wal")): bool
   return start.subarray(SEGMENT_HEADER_BYTES).some((byte) => byte !== 0);
 }
 
+/**
+ * Who was to begin here, where the start was cut short before the log got a record.
+ *
+ * @throws DataDirAccessError
+ */
+export function identityLeft(
+  dir: string,
+  walDir = join(dir, "member", "wal"),
+): WalMetadata | undefined {
+  const [first] = segmentsIn(walDir);
+  if (first === undefined || hasBegun(dir, walDir)) return undefined;
+  const scan = decodeSegmentHeader(readStart(join(walDir, first), SEGMENT_HEADER_BYTES));
+  return scan.kind === "header" ? scan.header.metadata : undefined;
+}
+
 /** Names in order. */
 function segmentsIn(walDir: string): string[] {
   if (!existsSync(walDir)) return [];
@@ -120,18 +140,32 @@ function readStart(path: string, lengthMax: number): Uint8Array {
   }
 }
 
-/** Every new level is synced into the one above, or the log in it could vanish with its directory. */
+/**
+ * Every new level is synced into the one above, or the log in it could vanish with its directory. Level by
+ * level also because `mkdir` of Node with `recursive` never returns where a directory cannot be made
+ * although the one above is there, as in /proc.
+ */
 function makeDir(path: string): void {
+  const missing: string[] = [];
+  for (let level = resolve(path); !existsSync(level); level = dirname(level)) missing.push(level);
   try {
-    const first = mkdirSync(path, { recursive: true, mode: DIR_MODE });
-    if (first === undefined) return;
-    chmodSync(path, DIR_MODE); // Whatever the umask was.
-    const top = resolve(first);
-    for (let level = resolve(path); ; level = dirname(level)) {
+    for (const level of missing.reverse()) {
+      mkdirIfMissing(level);
       syncDirectory(dirname(level));
-      if (level === top) break;
     }
+    if (missing.length > 0)
+      chmodSync(path, DIR_MODE); // Whatever the umask was.
+    else readdirSync(path); // It may be a file, or another's.
   } catch (error) {
     throw new DataDirAccessError(path, error);
+  }
+}
+
+/** Another process may make it at the same time; who gets to use it the lock decides. */
+function mkdirIfMissing(path: string): void {
+  try {
+    mkdirSync(path, { mode: DIR_MODE });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }

@@ -76,6 +76,23 @@ test("a set carries all that the store needs", () => {
   });
 });
 
+test("an index keeps all of its 64 bits", () => {
+  const cases: readonly (readonly [string, number | bigint])[] = [
+    ["9007199254740991", 9007199254740991],
+    ["9007199254740992", 9007199254740992n],
+    ["9007199254740993", 9007199254740993n],
+    ["18446744073709551615", 18446744073709551615n],
+    ["0".repeat(1_000_000), 0],
+    [`${"0".repeat(1_000_000)}18446744073709551615`, 18446744073709551615n],
+  ];
+  for (const [text, index] of cases) {
+    assert.equal(command("PUT", `prevIndex=${text}`).prevIndex, index);
+  }
+  for (const text of ["18446744073709551616", "9".repeat(1_000_000)]) {
+    assert.equal(outcome(parse("PUT", `prevIndex=${text}`)), '203 invalid value for "prevIndex"');
+  }
+});
+
 test("paths become internal ones, a trailing slash dropped", () => {
   const cases: readonly (readonly [string, string])[] = [
     ["/v2/keys", "/1"],

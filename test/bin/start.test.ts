@@ -29,7 +29,7 @@ const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
   [["--proxy", "on"], 1, /proxy mode .* is not available/],
   [["--auto-tls"], 1, /TLS .* is not available/],
   [["--discovery", "http://d"], 1, /discovery .* is not available/],
-  [["--frontend-threads", "2"], 1, /--frontend-threads is not available/],
+  [["--frontend-threads", "2", "--frontend", "node"], 1, /--frontend-threads needs --frontend=uws/],
   [["--peers", "x"], 1, /flag "-peers" is no longer supported/],
 ];
 
@@ -81,6 +81,8 @@ test("a port in use and a data directory in use: one line each, exit 1", async (
   await once(server, "listening");
   try {
     const free = [
+      "--listen-peer-urls",
+      "http://127.0.0.1:0",
       "--listen-client-urls",
       "http://127.0.0.1:0",
       "--advertise-client-urls",
@@ -94,6 +96,7 @@ test("a port in use and a data directory in use: one line each, exit 1", async (
     const used = `http://127.0.0.1:${port}`;
     const dataDir = join(member.dataDir, "..", "other");
     const args = ["--listen-client-urls", used, "--advertise-client-urls", used];
+    args.push("--listen-peer-urls", "http://127.0.0.1:0");
     const busy = run("--data-dir", dataDir, ...args);
     assert.equal(busy.status, 1);
     assert.match(busy.stderr, new RegExp(`Cannot listen on 127.0.0.1:${port}`));

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { nodeStartIo, type StartIo } from "#ringd/bootstrap/io.js";
+import { nodeStartIo, type StartIdentity, type StartIo } from "#ringd/bootstrap/io.js";
 import { planStart, type StartConfig } from "#ringd/bootstrap/plan-start.js";
 import { formatId } from "#ringd/cluster/ids.js";
 
@@ -18,6 +18,8 @@ interface World {
   /** Answers by URL and path; a text is a failure. */
   readonly answers?: Readonly<Record<string, { body: string; clusterId: string } | string>>;
   readonly hosts?: Readonly<Record<string, readonly string[]>>;
+  /** Of a start that was cut short. */
+  readonly left?: StartIdentity;
 }
 
 class FakeIo implements StartIo {
@@ -43,6 +45,10 @@ class FakeIo implements StartIo {
     return addresses;
   }
 
+  identityLeft() {
+    return this.#world.left;
+  }
+
   sha1(bytes: Uint8Array) {
     return createHash("sha1").update(bytes).digest();
   }
@@ -58,6 +64,8 @@ function configOf(config: Partial<StartConfig> & { initialCluster: string }): St
     initialClusterState: "new",
     initialClusterToken: "etcd-cluster",
     initialAdvertisePeerUrls: [P2],
+    dataDir: "",
+    walDir: "",
     ...config,
   };
 }
@@ -300,14 +308,38 @@ test("a founder that the others know with client URLs has been bootstrapped befo
   assert.equal(unpublished.memberId, own.memberId);
 });
 
-test("a member that ran before and lost its data is warned about", async () => {
+test("a start that was cut short goes on as who it was", async () => {
+  const cluster = `n1=${P1},n2=${P2}`;
+  const founder = await planStart(configOf({ initialCluster: cluster }), new FakeIo({}));
+  const { memberId, clusterId } = founder;
+  const again = new FakeIo({ left: { memberId, clusterId } });
+  assert.deepEqual(await planStart(configOf({ initialCluster: cluster }), again), founder);
+  assert.deepEqual(again.asked, []);
+  const joiner = {
+    kind: "join",
+    memberId,
+    clusterId,
+    members: [{ id: memberId, name: "n2", peerUrls: [P2] }],
+  };
+  for (const initialCluster of [`n2=${P2}`, "nonsense", `n1=${P1}`, `n1=${P1},n2=${P1}`]) {
+    const changed = configOf({ initialCluster });
+    assert.deepEqual(await planStart(changed, again), joiner, initialCluster);
+  }
+  const added = new FakeIo({ left: { memberId: 7n, clusterId } });
+  const plan = await planStart(configOf({ ...JOIN }), added);
+  assert.deepEqual([plan.kind, plan.memberId, plan.clusterId], ["join", 7n, clusterId]);
+  assert.deepEqual(added.asked, [], "nobody needs to run");
+});
+
+test("a member that ran before and lost its data is refused", async () => {
   const body = ADDED.replace(
     '"peerURLs":["http://127.0.0.1:9"]',
     `"peerURLs":["${P2}"],"name":"n2"`,
   );
-  const io = new FakeIo({ answers: answersOf(body) });
-  await planStart(configOf(JOIN), io);
-  assert.match(io.warnings.join(), /26f288f05b0ef89c \(n2\) has run before and its data is gone/);
+  assert.equal(
+    await refusal(JOIN, { answers: answersOf(body) }),
+    "member 26f288f05b0ef89c has already been bootstrapped and its data is gone; remove it from the cluster and add it again",
+  );
 });
 
 async function listenOn(server: Server, where: { path: string } | undefined): Promise<string> {

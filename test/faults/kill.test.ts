@@ -7,17 +7,29 @@ import { TestMember } from "../support/member.js";
 /** ROUNDS=200 kills two hundred times; SEED=n replays the moments. */
 const rounds = Number(process.env.ROUNDS ?? 5);
 const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
+/** The first ones write what is watched, the others what makes load. */
 const WRITERS = 8;
+const WATCHED_WRITERS = 2;
 
-interface Acknowledged {
+/** A writer's key and the last write of it that was acknowledged. */
+interface Writer {
+  readonly key: string;
   value: number;
   index: number;
 }
 
+interface Change {
+  readonly key: string;
+  readonly value: number;
+  readonly index: number;
+}
+
 interface Reply {
   status: number;
+  /** X-Etcd-Index. */
+  storeIndex: number;
   body: {
-    node?: { value?: string; modifiedIndex: number };
+    node?: { key: string; value?: string; modifiedIndex: number };
     errorCode?: number;
     index?: number;
     cause?: string;
@@ -36,7 +48,11 @@ function call(agent: Agent, url: string, method: string, form?: string): Promise
       response.on("aborted", () => reject(new Error("cut off")));
       response.on("end", () => {
         try {
-          resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) as Reply["body"] });
+          resolve({
+            status: response.statusCode ?? 0,
+            storeIndex: Number(response.headers["x-etcd-index"]),
+            body: JSON.parse(text) as Reply["body"],
+          });
         } catch (error) {
           reject(error);
         }
@@ -47,20 +63,11 @@ function call(agent: Agent, url: string, method: string, form?: string): Promise
   });
 }
 
-/** Writes 1, 2, 3, ... to its key until the member dies; remembers what was acknowledged. */
-async function write(member: TestMember, writer: number, last: Acknowledged): Promise<void> {
+/** Takes turns until one returns true or the member dies. @throws AssertionError */
+async function untilKilled(turn: (agent: Agent) => Promise<boolean>): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   try {
-    for (;;) {
-      const value = last.value + 1;
-      const url = `${member.clientUrl}/v2/keys/w/${writer}`;
-      const { status, body } = await call(agent, url, "PUT", `value=${value}`);
-      assert.ok(status === 200 || status === 201, `status ${status}`);
-      const index = body.node?.modifiedIndex ?? 0;
-      assert.ok(index > last.index, "indexes go on");
-      last.value = value;
-      last.index = index;
-    }
+    while (!(await turn(agent)));
   } catch (error) {
     if (error instanceof assert.AssertionError) throw error;
   } finally {
@@ -68,68 +75,143 @@ async function write(member: TestMember, writer: number, last: Acknowledged): Pr
   }
 }
 
-/** Follows one key by waitIndex over all restarts; every value has to come, in order. */
-async function follow(member: TestMember, state: { next: number; seen: number[] }): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  try {
-    for (;;) {
-      const url = `${member.clientUrl}/v2/keys/w/0?wait=true&waitIndex=${state.next}`;
-      const { body } = await call(agent, url, "GET");
-      assert.equal(body.errorCode, undefined, `the watch fell out of the history: ${body.cause}`);
-      state.seen.push(Number(body.node?.value));
-      state.next = (body.node?.modifiedIndex ?? 0) + 1;
+/** Writes 1, 2, 3, ... to its key; remembers what was acknowledged, also in `acknowledged`, by index. */
+function write(
+  member: TestMember,
+  writer: Writer,
+  acknowledged: Map<number, Change>,
+): Promise<void> {
+  return untilKilled(async (agent) => {
+    const { key } = writer;
+    const value = writer.value + 1;
+    const url = `${member.clientUrl}/v2/keys${key}`;
+    const { status, body } = await call(agent, url, "PUT", `value=${value}`);
+    assert.ok(status === 200 || status === 201, `status ${status}`);
+    const index = body.node?.modifiedIndex ?? 0;
+    assert.ok(index > writer.index, `${key}: index ${index} comes after ${writer.index}`);
+    const other = acknowledged.get(index);
+    assert.equal(other, undefined, `index ${index} is given once, not to ${key} too`);
+    acknowledged.set(index, { key, value, index });
+    writer.value = value;
+    writer.index = index;
+    return false;
+  });
+}
+
+/** A watch that is taken up again by waitIndex after each event, and over all restarts. */
+interface Follower {
+  /** Path and query without the index. */
+  readonly target: string;
+  next: number;
+  readonly seen: Change[];
+}
+
+/** @param last index to wait for; without it, until the member dies */
+function follow(
+  member: TestMember,
+  follower: Follower,
+  last = Number.POSITIVE_INFINITY,
+): Promise<void> {
+  return untilKilled(async (agent) => {
+    const url = `${member.clientUrl}/v2/keys${follower.target}&waitIndex=${follower.next}`;
+    const { body } = await call(agent, url, "GET");
+    assert.equal(body.errorCode, undefined, `the watch fell out of the history: ${body.cause}`);
+    const { key = "", value, modifiedIndex: index = 0 } = body.node ?? {};
+    assert.ok(index >= follower.next, `event ${index} comes when ${follower.next} is waited for`);
+    follower.seen.push({ key, value: Number(value), index });
+    follower.next = index + 1;
+    return index >= last;
+  });
+}
+
+/**
+ * Holds what the member has after a restart against what it promised before.
+ *
+ * @param highest index that was acknowledged
+ */
+async function checkRestarted(
+  member: TestMember,
+  writers: readonly Writer[],
+  highest: number,
+): Promise<void> {
+  const agent = new Agent();
+  for (const writer of writers) {
+    const url = `${member.clientUrl}/v2/keys${writer.key}`;
+    const { body, storeIndex } = await call(agent, url, "GET");
+    assert.ok(storeIndex >= highest, `the store is at ${storeIndex}, ${highest} was acknowledged`);
+    const value = Number(body.node?.value ?? 0);
+    const index = body.node?.modifiedIndex ?? 0;
+    if (value === writer.value) {
+      assert.equal(index, writer.index, `${writer.key}: the write has the index it was told`);
+    } else {
+      // The write in flight may have happened; the next one continues from what is there.
+      assert.equal(value, writer.value + 1, `${writer.key}: told ${writer.value}, finds ${value}`);
     }
-  } catch (error) {
-    if (error instanceof assert.AssertionError) throw error;
-  } finally {
-    agent.destroy();
+    writer.value = value;
+    // Nothing is written yet, so all that comes has higher indexes than all that was.
+    writer.index = storeIndex;
+  }
+}
+
+/** Of each key every value came once and in order, and each change that was acknowledged as it was. */
+function checkSeen(
+  follower: Follower,
+  writers: readonly Writer[],
+  acknowledged: Map<number, Change>,
+): void {
+  for (const { key, value } of writers) {
+    const values = follower.seen.filter((change) => change.key === key).map((one) => one.value);
+    assert.deepEqual(
+      values,
+      Array.from({ length: value }, (_, i) => i + 1),
+      `${follower.target} saw every write of ${key}`,
+    );
+  }
+  for (const change of follower.seen) {
+    const told = acknowledged.get(change.index);
+    if (told !== undefined) assert.deepEqual(change, told);
   }
 }
 
 test(`kill -9 under load loses nothing acknowledged, ${rounds} rounds, SEED=${seed}`, async () => {
   const prng = new Prng(seed);
-  // Small enough for a snapshot every round or two; a history that covers what a round writes.
-  const flags = ["--snapshot-count", "3000", "--event-history", "200000"];
+  // Small enough for a snapshot every round or two; a history that covers what is watched late.
+  const flags = ["--snapshot-count", "3000", "--event-history", "1000000"];
   const member = await TestMember.create("ringd", flags);
-  const acknowledged = Array.from({ length: WRITERS }, () => ({ value: 0, index: 0 }));
-  const watch = { next: 4, seen: [] as number[] };
+  const writers = Array.from({ length: WRITERS }, (_, i) => ({
+    key: i < WATCHED_WRITERS ? `/watched/${i}` : `/load/${i}`,
+    value: 0,
+    index: 0,
+  }));
+  const watched = writers.slice(0, WATCHED_WRITERS);
+  const acknowledged = new Map<number, Change>();
+  const one: Follower = { target: "/watched/0?wait=true", next: 4, seen: [] };
+  const all: Follower = { target: "/watched?wait=true&recursive=true", next: 4, seen: [] };
   try {
     for (let round = 0; round < rounds; round++) {
-      const work = [
-        ...acknowledged.map((last, writer) => write(member, writer, last)),
-        follow(member, watch),
-      ];
-      const ended = Promise.all(work);
+      const ended = Promise.all([
+        ...writers.map((writer) => write(member, writer, acknowledged)),
+        follow(member, one),
+        follow(member, all),
+      ]);
       const killAfterMs = 100 + prng.below(500);
       await new Promise((resolve) => setTimeout(resolve, killAfterMs));
       await member.end("SIGKILL");
       await ended;
       await member.start();
-      const agent = new Agent();
-      for (const [writer, last] of acknowledged.entries()) {
-        const { body } = await call(agent, `${member.clientUrl}/v2/keys/w/${writer}`, "GET");
-        const value = Number(body.node?.value ?? 0);
-        assert.ok(
-          value === last.value || value === last.value + 1,
-          `round ${round}: writer ${writer} was told ${last.value}, finds ${value}`,
-        );
-        // The write in flight may have happened; the next one continues from what is there.
-        last.value = value;
-        last.index = body.node?.modifiedIndex ?? 0;
-      }
+      const highest = writers.reduce((most, { index }) => Math.max(most, index), 0);
+      await checkRestarted(member, writers, highest);
     }
-    const total = acknowledged[0]?.value ?? 0;
-    const ended = follow(member, watch);
     const agent = new Agent();
-    while (watch.seen.length < total) {
-      await call(agent, `${member.clientUrl}/v2/keys/nudge`, "PUT", "value=1");
-    }
-    await member.end("SIGKILL");
-    await ended;
-    assert.deepEqual(
-      watch.seen,
-      Array.from({ length: total }, (_, i) => i + 1),
-    );
+    const [first] = watched as [Writer];
+    first.value++;
+    const url = `${member.clientUrl}/v2/keys${first.key}`;
+    const { body } = await call(agent, url, "PUT", `value=${first.value}`);
+    const last = body.node?.modifiedIndex ?? 0;
+    await Promise.all([follow(member, one, last), follow(member, all, last)]);
+    const total = watched.reduce((sum, { value }) => sum + value, 0);
+    checkSeen(one, watched.slice(0, 1), acknowledged);
+    checkSeen(all, watched, acknowledged);
     assert.ok(total > rounds, `the load was real: ${total} writes`);
   } finally {
     await member.destroy();

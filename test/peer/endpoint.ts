@@ -1,4 +1,8 @@
 import { EventEmitter, on } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
 import { formatId } from "#ringd/cluster/ids.js";
 import { parseUrls } from "#ringd/config/urls.js";
 import { PeerNetwork, type PeerNetworkOptions } from "#ringd/peer/network.js";
@@ -13,12 +17,27 @@ const WAIT_MS = 20_000;
 export type Told =
   | { readonly kind: "message"; readonly message: Message }
   | { readonly kind: "up" | "down" | "overflow"; readonly id: bigint }
+  | { readonly kind: "snapshotSent"; readonly id: bigint; readonly hasArrived: boolean }
+  | { readonly kind: "snapshotReceived"; readonly message: Message }
   | { readonly kind: "removed" };
+
+const TEMPORARY = mkdtempSync(join(tmpdir(), "ringd-peer-"));
+process.on("exit", () => rmSync(TEMPORARY, { recursive: true, force: true }));
+
+/** An empty directory, gone when the tests are. */
+export function temporaryDirectory(): string {
+  return mkdtempSync(join(TEMPORARY, "dir-"));
+}
+
+/** Those of a test that failed before it came to stop them would keep the process alive. */
+const running = new Set<Endpoint>();
+after(() => stopAll([...running]));
 
 /** A peer network with a core that only writes down what it is told. */
 export class Endpoint {
   readonly id: bigint;
   readonly network: PeerNetwork;
+  readonly snapDir = temporaryDirectory();
   readonly told: Told[] = [];
   readonly logged: string[] = [];
   readonly #changes = new EventEmitter();
@@ -28,6 +47,7 @@ export class Endpoint {
 
   constructor(id: bigint, options: Partial<PeerNetworkOptions> = {}) {
     this.id = id;
+    running.add(this);
     const log = (fields: unknown, text?: unknown) => {
       const shown = typeof fields === "string" ? fields : `${text} ${JSON.stringify(fields)}`;
       this.logged.push(shown);
@@ -43,6 +63,9 @@ export class Endpoint {
       heartbeatMs: 20,
       electionMs: 200,
       advertisedUrls: [],
+      snapDir: this.snapDir,
+      maxSnapshots: 3,
+      snapshotStallMs: 10_000,
       log: { info: log, warn: log, error: log } as unknown as PeerNetworkOptions["log"],
       inbox: {
         get queuedBytes() {
@@ -54,10 +77,19 @@ export class Endpoint {
         up: (id) => tell({ kind: "up", id }),
         down: (id) => tell({ kind: "down", id }),
         overflow: (id) => tell({ kind: "overflow", id }),
+        snapshotSent: (id, hasArrived) => tell({ kind: "snapshotSent", id, hasArrived }),
+        snapshotReceived: (payload) => {
+          tell({ kind: "snapshotReceived", message: decodeMessage(new Uint8Array(payload)) });
+        },
         removed: () => tell({ kind: "removed" }),
       },
       ...options,
     });
+  }
+
+  async stop(): Promise<void> {
+    running.delete(this);
+    await this.network.stop();
   }
 
   /** Listens on a port that the system picks. */
@@ -149,7 +181,7 @@ export async function connected(count: number): Promise<Endpoint[]> {
 }
 
 export async function stopAll(endpoints: readonly Endpoint[]): Promise<void> {
-  await Promise.all(endpoints.map(({ network }) => network.stop()));
+  await Promise.all(endpoints.map((endpoint) => endpoint.stop()));
 }
 
 export function reply(from: bigint, to: bigint, index: number): Message {

@@ -49,7 +49,7 @@ async function victim(): Promise<Endpoint> {
   const two = new Endpoint(2n);
   await one.listen();
   await two.listen();
-  await two.network.stop();
+  await two.stop();
   one.network.setMembers(membersOf([one, two]));
   return one;
 }

@@ -42,7 +42,7 @@ test("a message of 20 MiB arrives as it was, among small ones", async () => {
 
 test("a member that is started again is found again at once", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
-  await two.network.stop();
+  await two.stop();
   await one.until("down", () => one.count("down", 2n) === 1);
   one.send(reply(1n, 2n, 1)); // Nobody is there: dropped.
   await one.untilLogged(/cannot reach the peer/);
@@ -71,7 +71,7 @@ test("the second URL is tried when the first does not answer", async () => {
   await two.listen();
   const closed = new Endpoint(3n);
   await closed.listen();
-  await closed.network.stop();
+  await closed.stop();
   const members = membersOf([one, two]);
   const [first, second] = members.members;
   assert.ok(first !== undefined && second !== undefined);
@@ -138,7 +138,7 @@ test("a member that was not told about another yet can answer it", async () => {
   await two.until("message", () => two.messages.length === 1);
 
   one.network.setMembers(membersOf([one, two]));
-  await two.network.stop();
+  await two.stop();
   await one.until("down", () => one.count("down", 2n) === 1);
   await stopAll([one]);
 });
@@ -183,7 +183,7 @@ test("members talk over unix sockets", async () => {
 test("what was sent before the stop still arrives", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   one.send(append(1n, 2n, 1, new Uint8Array(5 * MIB)), reply(1n, 2n, 1));
-  await one.network.stop();
+  await one.stop();
   await two.until("messages", () => two.messages.length === 2);
   await stopAll([two]);
 });

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import type { Config } from "#ringd/config/config.js";
@@ -12,7 +14,7 @@ import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { createTopology, type WorkerInput, type WorkerMessage } from "#ringd/thread/topology.js";
-import { append, CLUSTER, reply } from "./endpoint.js";
+import { append, CLUSTER, reply, temporaryDirectory } from "./endpoint.js";
 
 const PEER_THREAD = new URL("../../thread/peer.js", import.meta.url);
 
@@ -47,9 +49,9 @@ class PeerThread {
       config,
       plan: undefined,
       topology,
-      identity: { memberId: id, clusterId: CLUSTER },
     };
     this.worker = new Worker(PEER_THREAD, { workerData: input });
+    this.worker.postMessage({ memberId: id, clusterId: CLUSTER });
   }
 
   async started(): Promise<void> {
@@ -104,10 +106,13 @@ class PeerThread {
 }
 
 function configOf(peerUrl: string): Config {
+  const dataDir = temporaryDirectory();
+  mkdirSync(join(dataDir, "member", "snap"), { recursive: true });
   const request = readConfig(
     [
       ...["--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl],
       ...["--initial-cluster", `default=${peerUrl}`, "--log-level", "fatal"],
+      ...["--data-dir", dataDir],
     ],
     {},
   );

@@ -30,7 +30,9 @@ function readAll(dir: string) {
   assert(reader !== undefined);
   try {
     const blocks: Uint8Array[] = [];
-    for (let block = reader.next(); block !== undefined; block = reader.next()) blocks.push(block);
+    for (let block = reader.next(); block !== undefined; block = reader.next()) {
+      blocks.push(block.slice());
+    }
     return { term: reader.term, index: reader.index, metadata: reader.metadata, blocks };
   } finally {
     reader.close();

@@ -15,6 +15,20 @@ import { Store } from "#ringd/store/store.js";
 
 const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
 const START_MS = 1_700_000_000_000;
+/** What a client may compare with: numbers up to where they would round. */
+const INDEXES = [
+  1,
+  2,
+  3,
+  5,
+  8,
+  13,
+  2 ** 32,
+  2 ** 53 - 1,
+  2n ** 53n,
+  2n ** 53n + 1n,
+  2n ** 64n - 1n,
+];
 
 function command(op: CommandOp, path: string, extra: Partial<Command> = {}): Command {
   return {
@@ -42,9 +56,15 @@ function randomCommand(prng: Prng, timeMs: number): Command {
     isRefresh: prng.oneIn(10),
     expirationMs: prng.oneIn(3) ? timeMs + prng.below(5000) : 0,
     prevValue: prng.oneIn(5) ? "x" : "",
-    prevIndex: prng.oneIn(5) ? prng.below(50) : 0,
+    prevIndex: prng.oneIn(5) ? prng.pick(INDEXES) : 0,
     timeMs,
   });
+}
+
+function roundTrip(original: Command): Command {
+  const bytes = Buffer.alloc(encodedBytes(original));
+  encodeCommand(original, bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0);
+  return decodeCommand(bytes);
 }
 
 function snapshotOf(store: Store): Store {
@@ -171,6 +191,15 @@ test("one watch is told of its key, of what is below it, and of a parent that is
     { path: "/1/a", oneShots: [1], streams: [2] },
   ]);
   assert.equal(store.hub.count, 2);
+});
+
+test("a refused comparison shows the index as it was asked for", () => {
+  const store = new Store();
+  store.apply(command(CommandOp.set, "/1/a", { value: "x" }));
+  for (const prevIndex of INDEXES.slice(1)) {
+    const swap = roundTrip(command(CommandOp.compareAndSwap, "/1/a", { prevIndex }));
+    assert.equal((store.apply(swap) as Refusal).cause, `[${prevIndex} != 1]`);
+  }
 });
 
 test("the history begins where 1000 events ago was", () => {

@@ -16,22 +16,37 @@ export class TestMember {
   readonly kind: MemberKind;
   readonly dataDir: string;
   readonly clientUrl: string;
+  readonly peerUrl: string;
   readonly #args: readonly string[];
   #child: ChildProcess | undefined;
   log = "";
 
-  private constructor(kind: MemberKind, dataDir: string, port: number, args: readonly string[]) {
+  private constructor(
+    kind: MemberKind,
+    dataDir: string,
+    port: number,
+    peerUrl: string,
+    args: readonly string[],
+  ) {
     this.kind = kind;
     this.dataDir = dataDir;
     this.clientUrl = `http://127.0.0.1:${port}`;
+    this.peerUrl = peerUrl;
     this.#args = args;
   }
 
   static async create(kind: MemberKind, args: readonly string[] = []): Promise<TestMember> {
+    const member = await TestMember.make(kind, args);
+    await member.start();
+    return member;
+  }
+
+  /** Not started yet. */
+  static async make(kind: MemberKind, args: readonly string[] = []): Promise<TestMember> {
     const [clientPort, peerPort] = await freePorts(2);
     const dataDir = mkdtempSync(join(tmpdir(), "ringd-test-"));
     const peerUrl = `http://127.0.0.1:${peerPort}`;
-    const member = new TestMember(kind, join(dataDir, "data"), clientPort as number, [
+    return new TestMember(kind, join(dataDir, "data"), clientPort as number, peerUrl, [
       ...(kind === "etcd" ? ["--enable-v2=true"] : []),
       ...["--listen-client-urls", `http://127.0.0.1:${clientPort}`],
       ...["--advertise-client-urls", `http://127.0.0.1:${clientPort}`],
@@ -39,8 +54,6 @@ export class TestMember {
       ...["--initial-cluster", `default=${peerUrl}`],
       ...args,
     ]);
-    await member.start();
-    return member;
   }
 
   get port(): number {
@@ -52,8 +65,8 @@ export class TestMember {
   }
 
   /** Starts it on the data it has, and waits until it serves. */
-  async start(): Promise<void> {
-    const child = this.launch();
+  async start(args: readonly string[] = []): Promise<void> {
+    const child = this.launch(args);
     const ready = new Promise<void>((resolve, reject) => {
       const look = () => {
         if (this.log.includes(READY)) resolve();
@@ -70,9 +83,9 @@ export class TestMember {
     await ready;
   }
 
-  /** Starts it without waiting; `exited` tells how it ended. */
-  launch(): ChildProcess {
-    const args = [...this.#args, "--data-dir", this.dataDir];
+  /** Starts it without waiting. @param more arguments for this start */
+  launch(more: readonly string[] = []): ChildProcess {
+    const args = [...this.#args, "--data-dir", this.dataDir, ...more];
     this.log = "";
     const child =
       this.kind === "ringd" ? spawn(process.execPath, [RINGD, ...args]) : spawn("etcd", args);
@@ -96,6 +109,14 @@ export class TestMember {
     child.kill(signal);
     const [code] = (await exited) as [number | null];
     return code;
+  }
+
+  /** Resolves with its exit code when it ends by itself. */
+  async untilExit(): Promise<number | null> {
+    const child = this.#child;
+    if (child === undefined) return null;
+    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    return child.exitCode;
   }
 
   async restart(): Promise<void> {

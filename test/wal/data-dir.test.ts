@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { crc32c } from "#ringd/wal/crc32c.js";
-import { dataDirKind, hasBegun, openDataDir } from "#ringd/wal/data-dir.js";
+import { dataDirKind, hasBegun, identityLeft, openDataDir } from "#ringd/wal/data-dir.js";
 import { FileDisk } from "#ringd/wal/disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "#ringd/wal/errors.js";
 import { hasLog, Wal } from "#ringd/wal/wal.js";
@@ -91,9 +91,11 @@ test("a member has begun once its log holds a record", (t) => {
     const disk = new FileDisk(walDir);
     const { wal } = Wal.open({ disk, metadataIfNew: { memberId: 1n, clusterId: 2n } });
     assert.equal(hasBegun(dir, chosen), false, "the start was cut short");
+    assert.deepEqual(identityLeft(dir, chosen), { memberId: 1n, clusterId: 2n });
     wal.setHardState({ term: 1, vote: 1n, commit: 0 });
     wal.sync();
     assert.equal(hasBegun(dir, chosen), true);
+    assert.equal(identityLeft(dir, chosen), undefined);
     wal.close();
   }
   writeFileSync(join(dir, "file"), "");

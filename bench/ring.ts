@@ -1,0 +1,226 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { Bell } from "#ringd/ring/bell.js";
+import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { run } from "./lib/lifetime.js";
+import { PeerMessage, type RingPeerInput } from "./lib/ring-peer-input.js";
+import { Histogram } from "./lib/stats.js";
+import { figure, table } from "./lib/table.js";
+
+/**
+ * What does it cost to pass a message from one thread to another? Nanoseconds per message one way, and
+ * microseconds for a round trip, with two real threads.
+ *
+ *   node dist/bench/ring.js [seconds per figure, default 1]
+ *
+ * The sender copies the whole payload in; the receiver looks at its first word, and copies it to the
+ * other ring if it is to come back. `wake-ups` is the share of messages for which a sleeping thread had
+ * to be woken by a system call: what batches save. CPU is of both threads. A round trip "asleep" waits in
+ * Atomics.wait at both ends, as core and wal do; "event loop" is answered into an event loop by
+ * Atomics.waitAsync, as in a frontend.
+ */
+const RING_BYTES = 8 * 2 ** 20;
+const WARMUP_SHARE = 0.2;
+/** A full ring: how long the producer sleeps at most before it looks again. */
+const FULL_MS = 1;
+const PAYLOAD = Buffer.alloc(4096, "v");
+
+const secondsPerFigure = Number(process.argv[2] ?? 1);
+
+class CountedBell extends Bell {
+  /** Times the owner had to be woken. */
+  wakeUps = 0;
+
+  override ring(): boolean {
+    const hasWoken = super.ring();
+    if (hasWoken) this.wakeUps++;
+    return hasWoken;
+  }
+}
+
+/** Both rings and both bells, seen from this thread; the other end is lib/ring-peer.ts. */
+class Ends {
+  readonly writer: RingWriter;
+  readonly reader: RingReader;
+  readonly bell: Bell;
+  readonly #peerBell: CountedBell;
+  readonly #worker: Worker;
+
+  constructor() {
+    const input: RingPeerInput = {
+      there: createRing(RING_BYTES),
+      back: createRing(RING_BYTES),
+      ownBell: Bell.create(),
+      otherBell: Bell.create(),
+    };
+    this.bell = new Bell(input.otherBell);
+    this.#peerBell = new CountedBell(input.ownBell);
+    this.writer = new RingWriter(input.there, this.#peerBell);
+    this.reader = new RingReader(input.back, this.#peerBell);
+    this.#worker = new Worker(new URL("lib/ring-peer.js", import.meta.url), { workerData: input });
+  }
+
+  get wakeUps(): number {
+    return this.#peerBell.wakeUps;
+  }
+
+  /** Writes one message of `bytes`, all copied in, whose first word is `n`; false if the ring is full. */
+  send(type: number, bytes: number, n: number): boolean {
+    const at = this.writer.reserve(bytes);
+    if (at < 0) return false;
+    PAYLOAD.copy(this.writer.bytes, at, 0, bytes);
+    this.writer.view.setUint32(at, n, true);
+    this.writer.commit(type, bytes);
+    return true;
+  }
+
+  async end(): Promise<void> {
+    const ended = once(this.#worker, "exit");
+    this.send(PeerMessage.end, 8, 0);
+    this.writer.publish();
+    await ended;
+  }
+}
+
+interface Figures {
+  readonly messages: number;
+  readonly ns: number;
+  readonly cpuNs: number;
+  readonly wakeUps: number;
+}
+
+/** Calls `batch` for the time of a figure; it returns how many messages it moved. */
+async function measure(ends: Ends, batch: () => number | Promise<number>): Promise<Figures> {
+  const until = async (seconds: number) => {
+    const endMs = performance.now() + seconds * 1000;
+    let messages = 0;
+    while (performance.now() < endMs) {
+      const moved = batch();
+      messages += typeof moved === "number" ? moved : await moved;
+    }
+    return messages;
+  };
+  await until(secondsPerFigure * WARMUP_SHARE);
+  const cpu = process.cpuUsage();
+  const wakeUps = ends.wakeUps;
+  const startedMs = performance.now();
+  const messages = await until(secondsPerFigure);
+  const elapsedMs = performance.now() - startedMs;
+  const { user, system } = process.cpuUsage(cpu);
+  return {
+    messages,
+    ns: (elapsedMs * 1e6) / messages,
+    cpuNs: ((user + system) * 1000) / messages,
+    wakeUps: (ends.wakeUps - wakeUps) / messages,
+  };
+}
+
+/** One way: as fast as the other thread takes them, `perPublish` messages shown at once. */
+async function oneWay(bytes: number, perPublish: number): Promise<Figures> {
+  const ends = new Ends();
+  let n = 0;
+  const figures = await measure(ends, () => {
+    for (let i = 0; i < perPublish; i++) {
+      while (!ends.send(PeerMessage.drop, bytes, n)) {
+        ends.writer.publish();
+        ends.writer.wantSpace();
+        ends.bell.park(() => ends.writer.hasRoom(bytes), FULL_MS);
+      }
+      n++;
+    }
+    ends.writer.publish();
+    return perPublish;
+  });
+  await ends.end();
+  return figures;
+}
+
+interface RoundTrips extends Figures {
+  readonly latencies: Histogram;
+}
+
+/** `inFlight` messages there and back, then the next ones. */
+async function roundTrip(
+  bytes: number,
+  inFlight: number,
+  isEventLoop: boolean,
+): Promise<RoundTrips> {
+  const ends = new Ends();
+  const { reader, bell } = ends;
+  const latencies = new Histogram();
+  let answered = 0;
+  const onAnswer = () => {
+    answered++;
+  };
+  const hasWork = () => reader.hasWork();
+  const start = () => {
+    answered = 0;
+    for (let i = 0; i < inFlight; i++) ends.send(PeerMessage.echo, bytes, i);
+    ends.writer.publish();
+  };
+  const record = (startedMs: number) => {
+    latencies.record(performance.now() - startedMs);
+    return inFlight;
+  };
+  const asleep = () => {
+    const startedMs = performance.now();
+    start();
+    while (answered < inFlight) {
+      if (reader.drain(onAnswer, inFlight) === 0) bell.park(hasWork, Number.POSITIVE_INFINITY);
+    }
+    return record(startedMs);
+  };
+  const inEventLoop = async () => {
+    const startedMs = performance.now();
+    start();
+    while (answered < inFlight) {
+      if (reader.drain(onAnswer, inFlight) === 0) await bell.parkAsync(hasWork);
+    }
+    return record(startedMs);
+  };
+  const figures = await measure(ends, isEventLoop ? inEventLoop : asleep);
+  await ends.end();
+  return { ...figures, latencies };
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+async function main(): Promise<void> {
+  const oneWayRows: string[][] = [];
+  for (const bytes of [32, 320, 4096]) {
+    for (const perPublish of [1, 32, 256]) {
+      const { ns, cpuNs, wakeUps } = await oneWay(bytes, perPublish);
+      const gibPerSecond = (bytes * 1e9) / ns / 2 ** 30;
+      oneWayRows.push(
+        [`${bytes} bytes, published by ${perPublish}`].concat(
+          [ns, cpuNs, 1e3 / ns, gibPerSecond].map(figure),
+          `${(wakeUps * 100).toFixed(2)}%`,
+        ),
+      );
+    }
+  }
+  say(table(["one way", "ns/msg", "CPU ns", "M msg/s", "GiB/s", "wake-ups"], oneWayRows));
+  const roundTripRows: string[][] = [];
+  for (const isEventLoop of [false, true]) {
+    for (const inFlight of [1, 16, 256]) {
+      const { ns, cpuNs, wakeUps, latencies } = await roundTrip(320, inFlight, isEventLoop);
+      roundTripRows.push(
+        [`${isEventLoop ? "event loop" : "asleep"}, ${inFlight} at once`].concat(
+          [latencies.quantile(0.5) * 1e3, latencies.quantile(0.99) * 1e3, ns, cpuNs].map(figure),
+          `${(wakeUps * 100).toFixed(2)}%`,
+        ),
+      );
+    }
+  }
+  say("");
+  say(
+    table(
+      ["round trip, 320 bytes", "p50 us", "p99 us", "ns/msg", "CPU ns", "wake-ups"],
+      roundTripRows,
+    ),
+  );
+}
+
+await run(main);

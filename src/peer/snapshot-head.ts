@@ -1,0 +1,47 @@
+import type { SnapshotId } from "../snap/format.js";
+
+/** What the head of a transfer says beside the hello: raft's message without the file. */
+export interface SnapshotHead extends SnapshotId {
+  /** The sender's. */
+  readonly senderTerm: number;
+  /** Of the file that is the body. */
+  readonly fileBytes: number;
+}
+
+const SENDER_TERM_HEADER = "x-ringd-term";
+const TERM_HEADER = "x-ringd-snapshot-term";
+const INDEX_HEADER = "x-ringd-snapshot-index";
+const BYTES_HEADER = "content-length";
+
+export function snapshotHeaders(head: SnapshotHead): Record<string, string> {
+  return {
+    [SENDER_TERM_HEADER]: String(head.senderTerm),
+    [TERM_HEADER]: String(head.term),
+    [INDEX_HEADER]: String(head.index),
+    [BYTES_HEADER]: String(head.fileBytes),
+    "content-type": "application/octet-stream",
+  };
+}
+
+/** @param headers as node:http gives them. @returns undefined if they are not a transfer's */
+export function readSnapshotHead(
+  headers: Readonly<Record<string, string | readonly string[] | undefined>>,
+): SnapshotHead | undefined {
+  const [senderTerm, term, index, fileBytes] = [
+    SENDER_TERM_HEADER,
+    TERM_HEADER,
+    INDEX_HEADER,
+    BYTES_HEADER,
+  ].map((name) => numberOf(headers[name]));
+  if (senderTerm === undefined || term === undefined) return undefined;
+  if (index === undefined || fileBytes === undefined) return undefined;
+  // An entry's term is never above that of who tells of it; nothing has a term or an index of 0.
+  if (term < 1 || index < 1 || senderTerm < term) return undefined;
+  return { senderTerm, term, index, fileBytes };
+}
+
+function numberOf(text: string | readonly string[] | undefined): number | undefined {
+  if (typeof text !== "string" || !/^\d{1,16}$/.test(text)) return undefined;
+  const value = Number(text);
+  return Number.isSafeInteger(value) ? value : undefined;
+}

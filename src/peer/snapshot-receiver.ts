@@ -1,0 +1,242 @@
+import { readdirSync, rmSync } from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { decodeConf } from "../cluster/conf-state.js";
+import { formatId } from "../cluster/ids.js";
+import { RingdError } from "../lib/errors.js";
+import type { ConfState, SnapshotMeta } from "../raft/entry.js";
+import { snapshotName } from "../snap/format.js";
+import { SnapshotReader } from "../snap/reader.js";
+import { purge, TEMPORARY_SUFFIX } from "../snap/writer.js";
+import { CorruptSnapshotError } from "../wal/errors.js";
+import { type PeerAnswer, textAnswer } from "./peer-api.js";
+import type { PeerLog } from "./peer-log.js";
+import { readSnapshotHead, type SnapshotHead } from "./snapshot-head.js";
+
+/** Tells the sender that the file is being checked: it waits as long as something moves. */
+const PROCESSING_MS = 1000;
+/** Flushed each time so much has come: one flush at the end would keep the disk from the log. */
+const FLUSH_BYTES = 4 * 1024 * 1024;
+const PREFIX = "received-";
+
+const ARRIVED: PeerAnswer = { status: 204, headers: {}, body: "" };
+
+export interface ReceiverOptions {
+  readonly snapDir: string;
+  /** Files that are kept; 0 for all. */
+  readonly maxSnapshots: number;
+  readonly stallMs: number;
+  readonly log: PeerLog;
+  /** The file of `meta` is whole and durable. */
+  received(from: bigint, senderTerm: number, meta: SnapshotMeta): void;
+}
+
+/** Why a transfer cannot be used. */
+class TransferError extends RingdError {
+  override readonly name = "TransferError";
+  readonly code = "ERR_PEER_SNAPSHOT";
+  readonly status: number;
+
+  constructor(status: number, why: string) {
+    super(why);
+    this.status = status;
+  }
+}
+
+interface Transfer {
+  readonly from: bigint;
+  readonly head: SnapshotHead;
+  readonly temporary: string;
+  readonly request: IncomingMessage;
+  /** Why it must end, once it must. */
+  cancelled: string;
+  done: Promise<void>;
+}
+
+/**
+ * Takes snapshot files from a leader. A file gets its name only when all of it was read back as sound
+ * and is durable; then the core is told. There is one transfer at a time.
+ */
+export class SnapshotReceiver {
+  readonly #options: ReceiverOptions;
+  #current: Transfer | undefined;
+  #count = 0;
+
+  constructor(options: ReceiverOptions) {
+    this.#options = options;
+    const isLeftover = (name: string) => name.startsWith(PREFIX) && name.endsWith(TEMPORARY_SUFFIX);
+    for (const name of readdirSync(options.snapDir).filter(isLeftover)) {
+      rmSync(join(options.snapDir, name), { force: true });
+    }
+  }
+
+  /**
+   * @param mayContinue the sender waits for this before it sends the file
+   * @param answer must be called once; the connection is of no more use after an error
+   */
+  receive(
+    from: bigint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    mayContinue: (() => void) | undefined,
+    answer: (answer: PeerAnswer) => void,
+  ): void {
+    const head = readSnapshotHead(request.headers);
+    if (head === undefined) {
+      answer(textAnswer(400, "the head does not say which snapshot this is, or how long"));
+      return;
+    }
+    const before = this.#current;
+    if (before !== undefined && before.from !== from && before.head.senderTerm >= head.senderTerm) {
+      answer(textAnswer(503, "another member's snapshot is being received"));
+      return;
+    }
+    this.#cancel("a newer transfer has begun");
+    const file = `${PREFIX}${formatId(from)}-${++this.#count}${TEMPORARY_SUFFIX}`;
+    const transfer: Transfer = {
+      ...{ from, head, request, cancelled: "", done: Promise.resolve() },
+      temporary: file,
+    };
+    this.#current = transfer;
+    transfer.done = this.#run(transfer, response, mayContinue).then((result) => {
+      if (this.#current === transfer) this.#current = undefined;
+      answer(result);
+    });
+  }
+
+  /** Ends what is under way. */
+  async stop(): Promise<void> {
+    const { done } = this.#current ?? {};
+    this.#cancel("this member stops");
+    await done;
+  }
+
+  #cancel(why: string): void {
+    const transfer = this.#current;
+    if (transfer === undefined) return;
+    transfer.cancelled = why;
+    transfer.request.destroy();
+  }
+
+  async #run(
+    transfer: Transfer,
+    response: ServerResponse,
+    mayContinue: (() => void) | undefined,
+  ): Promise<PeerAnswer> {
+    const { from, head, request, temporary } = transfer;
+    const { log, stallMs, snapDir } = this.#options;
+    const what = { peer: formatId(from), index: head.index, term: head.term };
+    log.info({ ...what, bytes: head.fileBytes }, "receiving snapshot");
+    try {
+      request.setTimeout(stallMs, () => {
+        transfer.cancelled ||= `nothing came for ${stallMs} ms`;
+        request.destroy();
+      });
+      mayContinue?.();
+      await this.#save(transfer);
+      request.setTimeout(0);
+      const processing = setInterval(() => response.writeProcessing(), PROCESSING_MS);
+      const meta = await this.#check(transfer).finally(() => clearInterval(processing));
+      await rename(join(snapDir, temporary), join(snapDir, snapshotName(head)));
+      await syncDirectory(snapDir);
+      log.info(what, "received snapshot");
+      this.#options.received(from, head.senderTerm, meta);
+      this.#purge();
+      return ARRIVED;
+    } catch (error) {
+      await rm(join(snapDir, temporary), { force: true });
+      const { status, message } = failureOf(error, transfer);
+      log.warn({ ...what, reason: message }, "did not receive the snapshot");
+      return textAnswer(status, message);
+    }
+  }
+
+  #purge(): void {
+    try {
+      purge(this.#options.snapDir, this.#options.maxSnapshots);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+      this.#options.log.warn({ err: error }, "cannot remove old snapshots");
+    }
+  }
+
+  /** The whole body, durable under its temporary name. */
+  async #save({ request, head, temporary }: Transfer): Promise<void> {
+    const handle = await open(join(this.#options.snapDir, temporary), "wx", 0o600);
+    try {
+      let bytes = 0;
+      let flushedBytes = 0;
+      // A request that is destroyed can no longer be answered.
+      const pieces: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+      for await (const piece of pieces) {
+        await writeFully(handle, piece);
+        bytes += piece.length;
+        if (bytes - flushedBytes < FLUSH_BYTES) continue;
+        await handle.datasync();
+        flushedBytes = bytes;
+      }
+      if (bytes !== head.fileBytes) {
+        throw new TransferError(400, `it ended after ${bytes} of ${head.fileBytes} bytes`);
+      }
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Reads it back block by block, with the sockets served in between. @throws RingdError */
+  async #check(transfer: Transfer): Promise<SnapshotMeta> {
+    const { head, temporary } = transfer;
+    const reader = new SnapshotReader(this.#options.snapDir, temporary, snapshotName(head));
+    try {
+      while (reader.next() !== undefined) {
+        if (transfer.cancelled !== "") throw new TransferError(503, transfer.cancelled);
+        await nextTurn();
+      }
+      const { term, index, metadata } = reader;
+      return { term, index, conf: readConf(metadata) };
+    } finally {
+      reader.close();
+    }
+  }
+}
+
+/** @throws TransferError */
+function readConf(metadata: Uint8Array): ConfState {
+  let why = "it names none";
+  try {
+    const conf = decodeConf(Buffer.from(metadata));
+    if (conf.voters.length > 0) return conf;
+  } catch (error) {
+    why = (error as Error).message;
+  }
+  throw new TransferError(422, `the file does not say who the members are: ${why}`);
+}
+
+async function writeFully(handle: FileHandle, piece: Buffer): Promise<void> {
+  for (let at = 0; at < piece.length; ) at += (await handle.write(piece, at)).bytesWritten;
+}
+
+/** As wal/disk.ts does, without holding up the sockets. */
+async function syncDirectory(dir: string): Promise<void> {
+  const handle = await open(dir);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What the sender is told: raft will ask for the snapshot again. @throws what is a mistake of ours */
+function failureOf(error: unknown, transfer: Transfer): { status: number; message: string } {
+  if (transfer.cancelled !== "") return { status: 503, message: transfer.cancelled };
+  if (error instanceof TransferError) return { status: error.status, message: error.message };
+  if (error instanceof CorruptSnapshotError) {
+    return { status: 422, message: `the file is damaged at byte ${error.atBytes}` };
+  }
+  const isOfSystem = (error as NodeJS.ErrnoException).code !== undefined; // A RingdError has one, too.
+  if (!isOfSystem) throw error;
+  return { status: 507, message: `cannot save it: ${(error as Error).message}` };
+}

@@ -1,0 +1,164 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream";
+import { formatId } from "../cluster/ids.js";
+import type { Snapshot } from "../raft/message.js";
+import { listSnapshots } from "../snap/writer.js";
+import { type PeerAddress, parsePeerAddress } from "./address.js";
+import { peerRequest, readRefusal } from "./dial.js";
+import { SNAPSHOT_PATH } from "./hello.js";
+import type { PeerLog } from "./peer-log.js";
+import { snapshotHeaders } from "./snapshot-head.js";
+
+const LOOK_MS = 1000;
+const PIECE_BYTES = 256 * 1024;
+
+export interface SenderOptions {
+  readonly snapDir: string;
+  /** A transfer that does not move for so long is given up. */
+  readonly stallMs: number;
+  readonly log: PeerLog;
+  /** Heads that say who we are to `to`. */
+  hello(to: bigint): Record<string, string>;
+  /** A transfer ended; not called for one that was cancelled by `cancelAll`. */
+  sent(id: bigint, hasArrived: boolean): void;
+}
+
+type Outcome = { readonly kind: "arrived" } | { readonly kind: "failed"; readonly why: string };
+
+/**
+ * Sends snapshot files to members that need them, one at a time to each, on connections of their own:
+ * the streams, and with them heartbeats, go on meanwhile. Only a piece of the file is in memory.
+ */
+export class SnapshotSender {
+  readonly #options: SenderOptions;
+  readonly #running = new Map<bigint, AbortController>();
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Sends the newest file, which must reach at least as far as the message wants.
+   *
+   * @param urls where the member may be reached, the likeliest first
+   */
+  send(message: Snapshot, urls: readonly string[]): void {
+    const { to } = message;
+    if (this.#running.has(to)) return; // Its end is still to be told.
+    const abort = new AbortController();
+    this.#running.set(to, abort);
+    void this.#transfer(message, urls, abort.signal).then((outcome) => {
+      if (this.#running.get(to) !== abort) return;
+      this.#running.delete(to);
+      const peer = formatId(to);
+      if (outcome.kind === "failed") {
+        this.#options.log.warn({ peer, reason: outcome.why }, "cannot send the snapshot");
+      }
+      this.#options.sent(to, outcome.kind === "arrived");
+    });
+  }
+
+  /** The member is gone. */
+  cancel(id: bigint): void {
+    this.#running.get(id)?.abort();
+  }
+
+  cancelAll(): void {
+    for (const abort of this.#running.values()) abort.abort();
+    this.#running.clear();
+  }
+
+  async #transfer(
+    message: Snapshot,
+    urls: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const { snapDir, log } = this.#options;
+    let handle: FileHandle | undefined;
+    try {
+      const newest = listSnapshots(snapDir).at(-1);
+      if (newest === undefined || newest.index < message.meta.index) {
+        return failed(`there is no snapshot file up to index ${message.meta.index}`);
+      }
+      // Open, it stays readable even if it is purged meanwhile.
+      handle = await open(join(snapDir, newest.file));
+      const fileBytes = (await handle.stat()).size;
+      const peer = formatId(message.to);
+      log.info({ peer, file: newest.file, bytes: fileBytes }, "sending snapshot");
+      const head = { ...newest, senderTerm: message.term, fileBytes };
+      const headers = { ...this.#options.hello(message.to), ...snapshotHeaders(head) };
+      let outcome = failed("the member has no URL");
+      for (const url of urls) {
+        const address = parsePeerAddress(url);
+        if (address === undefined) continue;
+        outcome = await this.#post(address, headers, handle, fileBytes, signal);
+        if (outcome.kind === "arrived" || signal.aborted) break;
+      }
+      if (outcome.kind === "arrived") log.info({ peer, file: newest.file }, "sent snapshot");
+      return outcome;
+    } catch (error) {
+      return failed((error as Error).message);
+    } finally {
+      await handle?.close();
+    }
+  }
+
+  #post(
+    address: PeerAddress,
+    headers: Record<string, string>,
+    handle: FileHandle,
+    fileBytes: number,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    if (address.isSecure) return Promise.resolve(failed("TLS between members is not supported"));
+    const { stallMs } = this.#options;
+    return new Promise((resolve) => {
+      const expecting = { ...headers, Expect: "100-continue" };
+      const call = peerRequest(address, "POST", SNAPSHOT_PATH, expecting);
+      let movedMs = performance.now();
+      let movedBytes = 0;
+      const end = (outcome: Outcome) => {
+        clearInterval(timer);
+        signal.removeEventListener("abort", onAbort);
+        resolve(outcome);
+        call.destroy();
+      };
+      const timer = setInterval(
+        () => {
+          const sentBytes = call.socket?.bytesWritten ?? 0;
+          if (sentBytes !== movedBytes) movedMs = performance.now();
+          movedBytes = sentBytes;
+          if (performance.now() - movedMs > stallMs) end(failed(`stalled for ${stallMs} ms`));
+        },
+        Math.min(LOOK_MS, stallMs / 2),
+      );
+      const onAbort = () => end(failed("given up"));
+      signal.addEventListener("abort", onAbort);
+      call.on("error", (error) => end(failed(error.message)));
+      call.on("information", () => {
+        movedMs = performance.now(); // It checks what it got.
+      });
+      call.on("continue", () => {
+        const file = handle.createReadStream({
+          ...{ start: 0, end: fileBytes - 1, autoClose: false, highWaterMark: PIECE_BYTES },
+        });
+        pipeline(file, call, (error) => {
+          if (error !== undefined && error !== null) end(failed(error.message));
+        });
+      });
+      call.on("response", (response) => {
+        if (response.statusCode === 204) {
+          response.resume();
+          end({ kind: "arrived" });
+        } else void readRefusal(response).then(({ reason }) => end(failed(reason)));
+      });
+      call.flushHeaders();
+      if (signal.aborted) onAbort();
+    });
+  }
+}
+
+function failed(why: string): Outcome {
+  return { kind: "failed", why };
+}

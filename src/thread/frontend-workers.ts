@@ -1,0 +1,61 @@
+import type { Worker } from "node:worker_threads";
+import type { LocalAnswer, LocalHandler } from "../frontend/ring-gateway.js";
+import type { FrontendMessage, FrontendOrder } from "./topology.js";
+
+/** The main thread's end of the other frontends. */
+export class FrontendWorkers {
+  readonly #workers: readonly Worker[];
+  readonly #ended: Promise<unknown>;
+
+  #isClosing = false;
+
+  /**
+   * @param local answers what the workers ask
+   * @param onDeath a worker has ended that was not told to
+   */
+  constructor(workers: readonly Worker[], local: LocalHandler, onDeath: () => void) {
+    this.#workers = workers;
+    this.#ended = Promise.all(
+      workers.map(
+        (worker) =>
+          new Promise((resolve) => {
+            worker.once("exit", resolve);
+          }),
+      ),
+    );
+    for (const worker of workers) {
+      worker.once("exit", () => {
+        if (!this.#isClosing) onDeath();
+      });
+      worker.on("message", (message: FrontendMessage) => {
+        if (message.kind !== "ask") return;
+        const { id, request } = message;
+        void Promise.resolve(local(request)).then((answer) => {
+          if (answer !== undefined) tell(worker, { kind: "answer", id, answer: copied(answer) });
+        });
+      });
+    }
+  }
+
+  stopListening(): void {
+    for (const worker of this.#workers) tell(worker, { kind: "stopListening" });
+  }
+
+  /** Resolves when all have ended. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    for (const worker of this.#workers) tell(worker, { kind: "close" });
+    await this.#ended;
+  }
+}
+
+function tell(worker: Worker, order: FrontendOrder): void {
+  worker.postMessage(order);
+}
+
+/** A Buffer crosses as a Uint8Array over its whole pool; a copy has memory of its own. */
+function copied(answer: LocalAnswer): LocalAnswer {
+  return typeof answer.body === "string"
+    ? answer
+    : { ...answer, body: new Uint8Array(answer.body) };
+}

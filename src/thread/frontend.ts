@@ -1,0 +1,85 @@
+import { parentPort, workerData } from "node:worker_threads";
+import type { Frontend } from "../frontend/frontend.js";
+import { type LocalAnswer, RingGateway } from "../frontend/ring-gateway.js";
+import { assert, unreachable } from "../lib/assert.js";
+import { RingdError } from "../lib/errors.js";
+import { createLogger } from "../log/logger.js";
+import { Bell } from "../ring/bell.js";
+import { RingReader, RingWriter } from "../ring/ring.js";
+import { joinFrontend } from "./frontend-server.js";
+import { isLocalPath } from "./local.js";
+import type { FrontendInput, FrontendMessage, FrontendOrder } from "./topology.js";
+
+/**
+ * One more thread that serves clients, on the ports of the main thread. What the main thread answers
+ * from its own knowledge it is asked for, so that there is one set of figures for the process.
+ */
+
+const { config, topology, identity, frontend: number, endpoints } = workerData as FrontendInput;
+const log = createLogger(config.log, `frontend${number}`, topology.logLevel);
+const questions = new Map<number, (answer: LocalAnswer) => void>();
+let asked = 0;
+
+function tellMain(message: FrontendMessage): void {
+  parentPort?.postMessage(message);
+}
+
+function openGateway(): RingGateway {
+  const memory = topology.frontends[number];
+  assert(memory !== undefined, "the frontend has its rings");
+  const coreBell = new Bell(topology.coreBell);
+  return new RingGateway(
+    new RingWriter(memory.requests, coreBell),
+    new RingReader(memory.answers, coreBell),
+    new Bell(memory.bell),
+    (request) => {
+      if (!isLocalPath(request.path)) return undefined;
+      const id = asked++;
+      tellMain({ kind: "ask", id, request });
+      return new Promise((resolve) => questions.set(id, resolve));
+    },
+    () => assert(false, "the core asks the main thread for snapshots"),
+  );
+}
+
+/** Node aborts when a thread ends that still has handles of uWebSockets.js. */
+function close(gateway: RingGateway, frontend: Frontend): void {
+  gateway.close();
+  frontend.stopListening();
+  frontend.close();
+  parentPort?.close(); // The last that keeps this thread's event loop going.
+}
+
+async function main(): Promise<void> {
+  const gateway = openGateway();
+  gateway.start();
+  const frontend = await joinFrontend(config, gateway, identity.clusterId, log, endpoints);
+  // A thread that died with open handles would hang instead of ending.
+  process.on("uncaughtException", (error) => {
+    log.fatal({ err: error }, "a thread died");
+    close(gateway, frontend);
+  });
+  parentPort?.on("message", (order: FrontendOrder) => {
+    switch (order.kind) {
+      case "stopListening":
+        frontend.stopListening();
+        return;
+      case "close":
+        // One more turn, for the last answers to leave.
+        setImmediate(() => close(gateway, frontend));
+        return;
+      case "answer":
+        questions.get(order.id)?.(order.answer);
+        questions.delete(order.id);
+        return;
+      default:
+        unreachable(order);
+    }
+  });
+  tellMain({ kind: "ready" });
+}
+
+main().catch((error: unknown) => {
+  if (!(error instanceof RingdError)) throw error;
+  tellMain({ kind: "failed", code: error.code, message: error.message });
+});

@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { send } from "../support/http.js";
+import { freePorts } from "../support/member.js";
+
+const CLUSTER = new URL("../../bin/cluster.js", import.meta.url).pathname;
+
+test("mistakes on the command line: exit 2 and why; --help tells the usage", () => {
+  const run = (...args: string[]) =>
+    spawnSync(process.execPath, [CLUSTER, ...args], { encoding: "utf8", timeout: 20_000 });
+  for (const [args, says] of [
+    [["--members", "7"], /^--members is 7, and must be between 1 and 6\n\nUsage:/],
+    [["--members", "x"], /^--members is x, /],
+    [["--base-port", "65530"], /^--base-port is 65530, and must be between 1 and 65514\n/],
+    [["--nope"], /Unknown option '--nope'/],
+    [["stray"], /stray/],
+  ] as const) {
+    const { status, stderr } = run(...args);
+    assert.equal(status, 2);
+    assert.match(stderr, says);
+  }
+  const help = run("--help");
+  assert.equal(help.status, 0);
+  assert.match(help.stdout, /--members N/);
+});
+
+/** A base port: all that `members` need were free a moment ago. */
+async function freeBase(members: number): Promise<number> {
+  for (;;) {
+    const [base = 0] = await freePorts(1);
+    let isFree = base < 65_000;
+    for (let offset = 1; isFree && offset < 10 * members; offset++) {
+      if (offset % 10 > 1) continue;
+      const server = createServer().listen(base + offset, "127.0.0.1");
+      isFree = await once(server, "listening").then(
+        () => true,
+        () => false,
+      );
+      if (isFree) await once(server.close(), "close");
+    }
+    if (isFree) return base;
+  }
+}
+
+function start(port: number, dir: string, members: number, ...flags: string[]) {
+  const child = spawn(process.execPath, [
+    CLUSTER,
+    ...["--members", `${members}`, "--base-port", `${port}`, "--data-dir", dir, "--", ...flags],
+  ]);
+  let output = "";
+  child.stdout.on("data", (text) => {
+    output += text;
+  });
+  const ended = once(child, "close");
+  /** Resolves when all members say they are ready. */
+  const ready = async () => {
+    const isReady = (n: number) =>
+      output.split("\n").some((l) => l.startsWith(`infra${n} |`) && l.includes("ready to serve"));
+    while (!Array.from({ length: members }, (_, i) => i + 1).every(isReady)) {
+      assert.equal(child.exitCode, null, output);
+      await Promise.race([once(child.stdout, "data"), ended]);
+    }
+  };
+  return { child, output: () => output, ended, ready };
+}
+
+test("members run behind their names until SIGTERM; one that cannot start is told", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+  const port = await freeBase(1);
+  try {
+    const well = start(port, dir, 1);
+    await well.ready();
+    well.child.kill("SIGTERM");
+    assert.deepEqual(await well.ended, [0, null], well.output());
+    assert.match(well.output(), /^infra1 \| ringd --name infra1 --data-dir /);
+    assert.match(well.output(), /\ninfra1 \| ended with exit code 0\n$/);
+    assert.ok(existsSync(join(dir, "infra1.etcd", "member")));
+    const ill = start(port, dir, 1, "--nope");
+    assert.deepEqual(await ill.ended, [1, null]);
+    assert.match(ill.output(), /\ninfra1 \| flag provided but not defined: -nope\n/);
+    assert.match(ill.output(), /\ninfra1 \| ended with exit code 2\n$/);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test("three members are one cluster, without a flag from the user", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+  const port = await freeBase(3);
+  const cluster = start(port, dir, 3);
+  try {
+    await cluster.ready();
+    const put = await send(port, "PUT", "/v2/keys/a", "value=1");
+    assert.equal(put.status, 201, put.body.toString());
+    for (const other of [port + 10, port + 20]) {
+      const got = await send(other, "GET", "/v2/keys/a?quorum=true");
+      assert.equal(JSON.parse(got.body.toString()).node.value, "1");
+      const health = await send(other, "GET", "/health");
+      assert.equal(health.body.toString(), '{"health":"true"}');
+    }
+    cluster.child.kill("SIGTERM");
+    assert.deepEqual(await cluster.ended, [0, null], cluster.output());
+  } finally {
+    cluster.child.kill("SIGTERM");
+    await cluster.ended;
+    rmSync(dir, { recursive: true, force: true });
+  }
+});

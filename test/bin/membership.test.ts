@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { request, send } from "../support/http.js";
+import { TestMember } from "../support/member.js";
+
+/** The life of a second member, from joining to being removed and lost. The tests build on one another. */
+
+const UNTIL_MS = 30_000;
+
+let first: TestMember;
+let second: TestMember;
+/** Flags of the joining member, as etcdctl prints them after `member add`. */
+let joining: readonly string[];
+
+before(async () => {
+  first = await TestMember.create("ringd");
+  second = await TestMember.make("ringd", ["--name", "second"]);
+  const cluster = `default=${first.peerUrl},second=${second.peerUrl}`;
+  joining = ["--initial-cluster", cluster, "--initial-cluster-state", "existing"];
+});
+
+after(async () => {
+  await Promise.all([first, second].map((member) => member.destroy()));
+});
+
+/** Asks the first member until it agrees: it refuses while the others are not connected for long enough. */
+async function change(method: string, path: string, peerUrl?: string): Promise<string> {
+  const endMs = Date.now() + UNTIL_MS;
+  for (;;) {
+    const answer = await request(first.port, {
+      method,
+      path,
+      headers: { "Content-Type": "application/json" },
+      ...(peerUrl === undefined ? {} : { body: JSON.stringify({ peerURLs: [peerUrl] }) }),
+    });
+    if (answer.status < 300) return answer.body.toString();
+    const shown = `${method} ${path}: ${answer.status} ${answer.body}`;
+    assert.ok(answer.status === 500 && Date.now() < endMs, shown);
+    await sleep(100);
+  }
+}
+
+async function membersSeenBy(member: TestMember): Promise<{ id: string; name: string }[]> {
+  const { body } = await send(member.port, "GET", "/v2/members");
+  return JSON.parse(body.toString()).members;
+}
+
+async function valueAt(member: TestMember, path: string): Promise<string> {
+  const { body } = await send(member.port, "GET", `/v2/keys${path}?quorum=true`);
+  return JSON.parse(body.toString()).node?.value;
+}
+
+test("who was not added cannot join; one line says why", async () => {
+  const child = second.launch(joining);
+  const [code] = await once(child, "close");
+  assert.equal(code, 1);
+  assert.match(
+    second.log,
+    /^error validating peerURLs \{ClusterID:.*\}: member count is unequal$/m,
+  );
+  assert.ok(!existsSync(second.dataDir), "it has left nothing behind");
+});
+
+test("a member that was added and has not started yet stops nobody from writing", async () => {
+  await change("POST", "/v2/members", second.peerUrl);
+  const put = await send(first.port, "PUT", "/v2/keys/a", "value=1");
+  assert.equal(put.status, 201, put.body.toString());
+  const members = await membersSeenBy(first);
+  assert.deepEqual(members.map(({ name }) => name).sort(), ["", "default"]);
+});
+
+test("a start that is cut short goes on without the flags, and learns everything", async () => {
+  const child = second.launch(joining);
+  const walDir = join(second.dataDir, "member", "wal");
+  while (!existsSync(walDir) || !readdirSync(walDir).some((name) => name.endsWith(".wal"))) {
+    assert.equal(child.exitCode, null, second.log);
+    await sleep(1);
+  }
+  await second.end("SIGKILL");
+  await second.start();
+  assert.equal(await valueAt(second, "/a"), "1");
+  await send(second.port, "PUT", "/v2/keys/b", "value=2");
+  assert.equal(await valueAt(first, "/b"), "2");
+});
+
+test("a member that is removed stops by itself, and again when it is started again", async () => {
+  const id = (await membersSeenBy(first)).find(({ name }) => name === "second")?.id;
+  const ended = second.untilExit();
+  await change("DELETE", `/v2/members/${id}`);
+  assert.equal(await ended, 0, second.log);
+  const [code] = await once(second.launch(), "close");
+  assert.equal(code, 0, second.log);
+  assert.match(second.log, /this member was removed from the cluster/);
+});
+
+test("a member whose data is gone does not come back without being added anew", async () => {
+  rmSync(second.dataDir, { recursive: true });
+  await change("POST", "/v2/members", second.peerUrl);
+  await second.start(joining);
+  await second.end("SIGKILL");
+  rmSync(second.dataDir, { recursive: true });
+  const [code] = await once(second.launch(joining), "close");
+  assert.equal(code, 1);
+  assert.match(second.log, /has already been bootstrapped and its data is gone/);
+});
+
+test("--force-new-cluster: the survivor goes on alone with all its data, and grows again", async () => {
+  await first.end("SIGKILL");
+  await first.start(["--force-new-cluster"]);
+  assert.deepEqual(
+    (await membersSeenBy(first)).map(({ name }) => name),
+    ["default"],
+  );
+  assert.equal(await valueAt(first, "/a"), "1");
+  await send(first.port, "PUT", "/v2/keys/c", "value=3");
+  await first.restart();
+  assert.equal(await valueAt(first, "/c"), "3");
+  await change("POST", "/v2/members", second.peerUrl);
+  await second.start(joining);
+  assert.equal(await valueAt(second, "/c"), "3");
+});

@@ -1,0 +1,432 @@
+import { isUtf8 } from "node:buffer";
+import { Prng } from "#ringd/lib/prng.js";
+import {
+  CONTENT_TYPES,
+  HUGE_NUMBERS,
+  HUGE_TTLS,
+  MEMBER_BODIES,
+  MEMBER_TYPES,
+  ODD_BOOLS,
+  ODD_HEADERS,
+  ODD_METHODS,
+  ODD_NUMBERS,
+  ODD_SEGMENTS,
+  ODD_VALUES,
+} from "./odd.js";
+import type { HttpRequest, Step } from "./step.js";
+
+const FORM_TYPE = "application/x-www-form-urlencoded";
+const WATCHES_MAX = 6;
+/** etcd tells HTTP from gRPC by the first 4096 bytes, and cuts connections whose first line is longer. */
+const TARGET_BYTES_MAX = 4000;
+/** Few names, so that requests meet the same nodes again and again. */
+const NAMES = ["a", "b", "c", "_h", "k"];
+const VALUES = ["", "1", "2", "x", "hello world"];
+const OTHER_PATHS = [
+  ...[
+    "/version",
+    "/health",
+    "/v2/machines",
+    "/v2/stats/self",
+    "/v2/stats/leader",
+    "/v2/stats/store",
+  ],
+  ...["/v2/members", "/v2/members/", "/v2/members/leader", "/v2/members/<id>", "/v2/members/x"],
+  ...["/v2/members/%6ceader", "/v2/members/leader/", "/v2/members/a/b", "/version/", "/health/"],
+  ...[
+    "/",
+    "/v2",
+    "/v2/",
+    "/v2/keysx",
+    "/v2/key",
+    "/v2/keys%2f",
+    "/v2/stats",
+    "/v2/stats/",
+    "/v2/none",
+  ],
+  ...[
+    "/v2/stats/store/",
+    "/v2/machines/",
+    "/%76ersion",
+    "/V2/keys",
+    "/v2//keys/a",
+    "/./version",
+    "/v2/../version",
+  ],
+];
+/**
+ * No id at all: a well-formed one that nobody has is refused only when etcd has it in its log, which
+ * shows in the counters of `/v2/stats/store`.
+ */
+const MEMBER_IDS = [
+  ...["abx", "10000000000000000", "xyz", "-1", "a/b", "", "0x1", "%ff", utf8Of("é"), "+1", "1_0"],
+  ...["leader", "%c3", "/", "1%2F", "<id>x", "%", "%zz"],
+];
+
+function utf8Of(text: string): string {
+  return Buffer.from(text).toString("latin1");
+}
+
+/** One sequence of requests; the same for the same seed and count. */
+export function generate(seed: number, count: number): Step[] {
+  return new Generator(new Prng(seed)).steps(count);
+}
+
+type Field = readonly [name: string, value: string];
+
+class Generator {
+  readonly #prng: Prng;
+  #watches: string[] = [];
+  #watchCount = 0;
+
+  constructor(prng: Prng) {
+    this.#prng = prng;
+  }
+
+  steps(count: number): Step[] {
+    const steps: Step[] = [];
+    while (steps.length < count) steps.push(this.#step());
+    for (const name of this.#watches) steps.push({ kind: "collect", name });
+    steps.push(requestsOf(plain("GET", "/v2/keys/?recursive=true&sorted=true")));
+    steps.push(requestsOf(plain("GET", "/v2/stats/store")));
+    return steps;
+  }
+
+  #step(): Step {
+    const at = this.#prng.below(100);
+    if (at < 9 && this.#watches.length < WATCHES_MAX) return this.#watch();
+    if (at < 16 && this.#watches.length > 0) return this.#collect();
+    if (at < 18) return this.#expiring();
+    if (at < 26) return requestsOf(this.#other());
+    if (at < 30) return requestsOf(this.#members());
+    if (at < 34) return requestsOf(plain("GET", "/v2/stats/store"));
+    return requestsOf(this.#keys());
+  }
+
+  #watch(): Step {
+    const name = `watch${this.#watchCount++}`;
+    this.#watches.push(name);
+    const fields: Field[] = [["wait", this.#often(20) ? "true" : this.#prng.pick(ODD_BOOLS)]];
+    if (this.#prng.oneIn(2)) fields.push(["recursive", "true"]);
+    if (this.#prng.oneIn(3)) fields.push(["stream", "true"]);
+    if (this.#prng.oneIn(2)) fields.push(["waitIndex", this.#index(true)]);
+    if (this.#prng.oneIn(20)) fields.push(this.#field("GET"));
+    const target = `${this.#path()}?${this.#encode(this.#shuffle(fields))}`;
+    return { kind: "watch", name, request: plain("GET", target) };
+  }
+
+  #collect(): Step {
+    const name = this.#prng.pick(this.#watches);
+    this.#watches = this.#watches.filter((other) => other !== name);
+    return { kind: "collect", name };
+  }
+
+  /** Nodes that go by themselves, each at a path of its own so that how many is known. */
+  #expiring(): Step {
+    const isAtOnce = this.#often(5);
+    const count = isAtOnce ? 1 : 1 + this.#prng.below(3);
+    const requests = Array.from({ length: count }, (_, i) => {
+      const ttl = isAtOnce ? this.#prng.pick(["0", "00", "18446744073", "18446744072"]) : "1";
+      const fields: Field[] = [["ttl", ttl]];
+      fields.push(
+        this.#prng.pick<Field>([
+          ["dir", "true"],
+          ["refresh", "true"],
+          ["value", this.#value()],
+        ]),
+      );
+      if (this.#prng.oneIn(4)) fields.push(["prevExist", this.#prng.pick(["true", "false"])]);
+      const path = count === 1 ? this.#path() : `/v2/keys/${NAMES[i]}${this.#tail(1)}`;
+      return form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
+    });
+    return { kind: "requests", requests };
+  }
+
+  #keys(): HttpRequest {
+    const method = this.#prng.pick(METHODS);
+    const fields = this.#fields(method);
+    const path = this.#path();
+    if (method === "PUT" || method === "POST") return this.#write(method, path, fields);
+    const query = this.#encode(fields);
+    const target = query === "" ? path : `${path}?${query}`;
+    if (this.#prng.oneIn(50)) return { ...form(method, target, this.#encode(this.#fields("PUT"))) };
+    return { ...plain(this.#oddly(method), target), headers: this.#headers() };
+  }
+
+  #write(method: string, path: string, fields: readonly Field[]): HttpRequest {
+    const inQuery: Field[] = [];
+    const inBody: Field[] = [];
+    const where = this.#prng.below(4);
+    for (const field of fields) {
+      const isQuery = where === 0 || (where === 1 && this.#prng.oneIn(2));
+      (isQuery ? inQuery : inBody).push(field);
+    }
+    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields(method));
+    const query = this.#encode(inQuery);
+    const target = query === "" && !this.#prng.oneIn(30) ? path : `${path}?${query}`;
+    if (inBody.length === 0 && this.#prng.oneIn(2)) {
+      return { ...plain(this.#oddly(method), target), headers: this.#headers() };
+    }
+    const request = form(this.#oddly(method), target, this.#encode(inBody));
+    const type = this.#often(12) ? FORM_TYPE : this.#prng.pick(CONTENT_TYPES);
+    const headers = this.#prng.oneIn(40) ? [] : [["Content-Type", type] as const];
+    return {
+      ...request,
+      headers: [...headers, ...this.#headers()],
+      isChunked: this.#prng.oneIn(12),
+    };
+  }
+
+  #other(): HttpRequest {
+    const path = this.#prng.pick(OTHER_PATHS);
+    const method = this.#often(3) ? "GET" : this.#prng.pick(METHODS);
+    // A write to one of the members' paths could be a valid one.
+    const isSafe = method === "GET" || method === "HEAD" || !path.startsWith("/v2/members");
+    const target = this.#prng.oneIn(6) ? `${path}?a=%zz&wait=x` : path;
+    return { ...plain(this.#oddly(isSafe ? method : "GET"), target), headers: this.#headers() };
+  }
+
+  /** Writes that are refused: malformed, about a URL that is taken, or about a member nobody knows. */
+  #members(): HttpRequest {
+    const method = this.#prng.pick(["POST", "PUT", "DELETE"]);
+    const id = this.#prng.pick(MEMBER_IDS);
+    const path = method === "POST" && this.#prng.oneIn(2) ? "/v2/members" : `/v2/members/${id}`;
+    const body = this.#prng.pick(MEMBER_BODIES);
+    const type = this.#often(4) ? "application/json" : this.#prng.pick(MEMBER_TYPES);
+    return { ...form(method, path, body), headers: [["Content-Type", type]] };
+  }
+
+  #fields(method: string): Field[] {
+    const fields: Field[] = [];
+    const isWrite = method === "PUT" || method === "POST";
+    if (isWrite && !this.#prng.oneIn(4)) fields.push(["value", this.#value()]);
+    for (let n = this.#prng.below(4); n > 0; n--) fields.push(this.#field(method));
+    // What succeeds without a word about the node cannot be seen to expire.
+    const isSilent = fields.some(([name]) => name === "noValueOnSuccess");
+    return this.#shuffle(isSilent ? fields.filter(([name]) => name !== "ttl") : fields);
+  }
+
+  #field(method: string): Field {
+    const name = this.#often(15) ? this.#prng.pick(FIELDS[method] ?? ALL) : this.#prng.pick(ALL);
+    switch (name) {
+      case "value":
+      case "prevValue":
+        return [name, this.#value()];
+      case "prevIndex":
+        return [name, this.#index(false)];
+      case "waitIndex":
+        return [name, this.#index(true)];
+      case "ttl":
+        return [name, this.#ttl()];
+      case "wait":
+        // Open watches have steps of their own.
+        return [name, this.#prng.pick(method === "GET" ? ["false", "x", "0", ""] : ODD_BOOLS)];
+      case "unknown":
+        return [this.#prng.pick(["unknown", "", "Value", "value ", "\xff", "ttl[]", "é"]), "1"];
+      default:
+        return [
+          name,
+          this.#often(8) ? this.#prng.pick(["true", "false"]) : this.#prng.pick(ODD_BOOLS),
+        ];
+    }
+  }
+
+  #value(): string {
+    return this.#often(6) ? this.#prng.pick(VALUES) : this.#prng.pick(ODD_VALUES);
+  }
+
+  #index(mayWait: boolean): string {
+    if (this.#prng.oneIn(8)) return this.#prng.pick(HUGE_NUMBERS);
+    if (this.#prng.oneIn(12)) return this.#prng.pick(ODD_NUMBERS);
+    if (this.#prng.oneIn(10)) return this.#prng.pick(["0", "1", "2", "000"]);
+    const back = this.#prng.below(3) === 0 ? this.#prng.below(40) : this.#prng.below(4);
+    return mayWait && this.#prng.oneIn(3) ? `<i+${this.#prng.below(4)}>` : `<i-${back}>`;
+  }
+
+  #ttl(): string {
+    if (this.#prng.oneIn(6)) return this.#prng.pick(HUGE_TTLS);
+    if (this.#prng.oneIn(4)) return this.#prng.pick(ODD_NUMBERS);
+    return this.#prng.pick(["100", "1000", "99999", "00200", ""]);
+  }
+
+  /** Below /v2/keys. */
+  #path(): string {
+    if (this.#prng.oneIn(12)) return `/v2/keys${this.#oddTail()}`;
+    const depth = this.#prng.pick([0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3]);
+    return `/v2/keys${this.#tail(depth)}`;
+  }
+
+  #tail(depth: number): string {
+    let tail = "";
+    for (let n = depth; n > 0; n--) tail += `/${this.#prng.pick(NAMES)}`;
+    return this.#prng.oneIn(15) ? `${tail}/` : tail;
+  }
+
+  #oddTail(): string {
+    let tail = "";
+    for (let n = 1 + this.#prng.below(3); n > 0; n--) {
+      const segment = this.#prng.oneIn(3) ? this.#prng.pick(NAMES) : this.#prng.pick(ODD_SEGMENTS);
+      tail += (this.#prng.oneIn(25) ? "" : "/") + segment;
+      if (this.#prng.oneIn(10)) tail += this.#prng.pick(ODD_SEGMENTS);
+    }
+    return tail;
+  }
+
+  #encode(fields: readonly Field[]): string {
+    const pairs = fields.map(([name, value]) => {
+      if (this.#prng.oneIn(60)) return name;
+      return `${this.#escape(name)}=${this.#escape(value)}`;
+    });
+    if (this.#prng.oneIn(40)) pairs.splice(this.#prng.below(pairs.length + 1), 0, this.#oddPair());
+    return pairs.join(this.#prng.oneIn(60) ? "&&" : "&");
+  }
+
+  /** Mostly properly; an index stays a placeholder. */
+  #escape(text: string): string {
+    if (text.startsWith("<i")) return text;
+    const isRaw = this.#prng.oneIn(10);
+    const kept = isRaw
+      ? /[^\x21-\x24\x27-\x2a\x2c-\x3a\x3c\x3e-\x7e\x80-\xff]/g
+      : /[^A-Za-z0-9._~-]/g;
+    const isLower = this.#prng.oneIn(4);
+    return text.replace(kept, (character) => {
+      if (character === " " && this.#prng.oneIn(2)) return "+";
+      const hex = character.charCodeAt(0).toString(16).padStart(2, "0");
+      return `%${isLower ? hex : hex.toUpperCase()}`;
+    });
+  }
+
+  #oddPair(): string {
+    return this.#prng.pick(ODD_PAIRS);
+  }
+
+  #headers(): readonly (readonly [string, string])[] {
+    if (this.#often(12)) return [];
+    return [this.#prng.pick(ODD_HEADERS)];
+  }
+
+  #oddly(method: string): string {
+    return this.#often(40) ? method : this.#prng.pick(ODD_METHODS);
+  }
+
+  /** False once in `n` times. */
+  #often(n: number): boolean {
+    return !this.#prng.oneIn(n);
+  }
+
+  #shuffle<T>(list: readonly T[]): T[] {
+    const shuffled = [...list];
+    for (let i = shuffled.length - 1; i > 0; i--) {
+      const j = this.#prng.below(i + 1);
+      [shuffled[i], shuffled[j]] = [shuffled[j] as T, shuffled[i] as T];
+    }
+    return shuffled;
+  }
+}
+
+const METHODS = [
+  "GET",
+  "GET",
+  "GET",
+  "PUT",
+  "PUT",
+  "PUT",
+  "PUT",
+  "PUT",
+  "POST",
+  "DELETE",
+  "DELETE",
+  "HEAD",
+];
+const READ_FIELDS = ["recursive", "sorted", "quorum", "recursive", "sorted", "wait", "stream"];
+const ALL = [
+  ...[
+    "value",
+    "ttl",
+    "dir",
+    "prevValue",
+    "prevIndex",
+    "prevExist",
+    "refresh",
+    "recursive",
+    "sorted",
+  ],
+  ...["quorum", "wait", "waitIndex", "stream", "noValueOnSuccess", "unknown"],
+];
+const FIELDS: Readonly<Record<string, readonly string[]>> = {
+  GET: READ_FIELDS,
+  HEAD: READ_FIELDS,
+  PUT: ["ttl", "dir", "dir", "prevValue", "prevIndex", "prevExist", "refresh", "noValueOnSuccess"],
+  POST: ["ttl", "dir", "noValueOnSuccess", "prevExist"],
+  DELETE: ["dir", "recursive", "recursive", "prevValue", "prevIndex"],
+};
+const ODD_PAIRS = [
+  ...[
+    "=",
+    "=x",
+    "value",
+    "value=",
+    "value=a=b",
+    "%zz=1",
+    "value=%",
+    "value=%4",
+    "value=%zz",
+    "%",
+    "a;b",
+  ],
+  ...[
+    "value=a;ttl=5",
+    ";",
+    "&",
+    "value=\xff",
+    "%76alue=enc",
+    "value=%00",
+    "val%75e=u",
+    "ttl=%31%30%30",
+  ],
+  ...[
+    "value=%FF%e9",
+    "%e9=%zz",
+    "value=%\xe9\xe9",
+    "value=%\xc3\xa9",
+    'a=%"x',
+    "recursive=true=1",
+    "dir",
+  ],
+  ...[
+    "+value=1",
+    "value+=1",
+    "value=1+1",
+    "?value=1",
+    "#",
+    "value=#",
+    "prevExist=",
+    "refresh=",
+    "ttl=",
+  ],
+];
+
+function plain(method: string, target: string): HttpRequest {
+  return {
+    method,
+    target: asUtf8(target).slice(0, TARGET_BYTES_MAX),
+    headers: [],
+    body: undefined,
+    isChunked: false,
+  };
+}
+
+function form(method: string, target: string, body: string): HttpRequest {
+  return { ...plain(method, target), headers: [["Content-Type", FORM_TYPE]], body };
+}
+
+/** Raw bytes that are no UTF-8 do not get through to the API, see `ODD_SEGMENTS`. */
+function asUtf8(target: string): string {
+  const bytes = Buffer.from(target, "latin1");
+  if (isUtf8(bytes)) return target;
+  return target.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+}
+
+function requestsOf(...requests: HttpRequest[]): Step {
+  return { kind: "requests", requests };
+}

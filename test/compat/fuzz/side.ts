@@ -1,0 +1,163 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AnswerStream } from "../../support/http.js";
+import { type MemberKind, TestMember } from "../../support/member.js";
+import { untilOwnWritesDone } from "../own-writes.js";
+import { exchange, untilEnded } from "./exchange.js";
+import { type Facts, type HttpRequest, toBytes } from "./step.js";
+
+/** The head of an answer as far as it must not differ; what a server alone decides is left out. */
+const COMPARED_HEADERS = [
+  "content-type",
+  "x-content-type-options",
+  "allow",
+  "location",
+  "x-etcd-index",
+  "access-control-allow-origin",
+  "access-control-allow-methods",
+  "access-control-allow-headers",
+  "www-authenticate",
+];
+/** Of these only whether they are there. */
+const PRESENCE_HEADERS = ["x-etcd-cluster-id", "x-raft-index", "x-raft-term"];
+/** What expires within this time after a step is waited for, and nothing else may expire meanwhile. */
+const SOON_MS = 20_000;
+const POLL_MS = 10;
+const EXPIRED_MS_MAX = 15_000;
+
+/** What a fresh member of one has written for itself. */
+const FIRST_INDEX = 3;
+
+interface Members {
+  readonly members: readonly { readonly id: string; readonly peerURLs: readonly string[] }[];
+}
+
+export interface Reply {
+  /** Status line and compared headers, a line each; what was wrong if there was no answer. */
+  readonly head: string;
+  /** Bytes, one per character. */
+  readonly body: string;
+}
+
+/** One of the two servers, and what it told so far. */
+export class Side {
+  readonly member: TestMember;
+  readonly #watches = new Map<string, AnswerStream>();
+  #facts: Facts;
+  /** Events of action "expire" so far. */
+  #expired = 0;
+
+  private constructor(member: TestMember, facts: Facts) {
+    this.member = member;
+    this.#facts = facts;
+  }
+
+  static async create(kind: MemberKind): Promise<Side> {
+    const member = await TestMember.create(kind);
+    await untilOwnWritesDone(member.clientUrl);
+    const answer = await fetch(`${member.clientUrl}/v2/members`);
+    const { members } = (await answer.json()) as Members;
+    const [self] = members;
+    return new Side(member, {
+      index: FIRST_INDEX,
+      clientUrl: member.clientUrl,
+      peerUrl: self?.peerURLs[0] ?? "",
+      memberId: self?.id ?? "",
+    });
+  }
+
+  get facts(): Facts {
+    return this.#facts;
+  }
+
+  async destroy(): Promise<void> {
+    for (const watch of this.#watches.values()) watch.close();
+    await this.member.destroy();
+  }
+
+  /** A watch that is opened this way is never closed but by its answer's end. */
+  async send(request: HttpRequest): Promise<Reply> {
+    const stream = await this.#open(request);
+    if (stream === undefined) return NO_ANSWER;
+    await untilEnded(stream);
+    return this.#finish(stream);
+  }
+
+  /** @returns a reply whose body is still to come: see `watched` */
+  async watch(name: string, request: HttpRequest): Promise<Reply> {
+    const stream = await this.#open(request);
+    if (stream === undefined) return NO_ANSWER;
+    const isOpen = stream.status === 200 && !stream.headers.has("content-length");
+    if (isOpen) this.#watches.set(name, stream);
+    else await untilEnded(stream);
+    const reply = this.#finish(stream);
+    return isOpen ? { head: reply.head, body: "" } : reply;
+  }
+
+  /** What a watch has received so far; undefined if it was never open. */
+  watched(name: string): { body: string; isEnded: boolean } | undefined {
+    const stream = this.#watches.get(name);
+    if (stream === undefined) return undefined;
+    return { body: stream.body.toString("latin1"), isEnded: stream.isEnded };
+  }
+
+  closeWatch(name: string): void {
+    this.#watches.get(name)?.close();
+    this.#watches.delete(name);
+  }
+
+  async storeStats(): Promise<Record<string, number>> {
+    const answer = await fetch(`${this.member.clientUrl}/v2/stats/store`);
+    return (await answer.json()) as Record<string, number>;
+  }
+
+  /**
+   * Waits until what these answers say will expire soon has expired, so that it does not happen between
+   * other requests, at one server earlier than at the other.
+   */
+  async settle(replies: readonly Reply[]): Promise<void> {
+    const dueMs = new Map<string, number>();
+    for (const { body } of replies) {
+      const { node } = parseChange(body);
+      if (node?.key === undefined) continue;
+      dueMs.set(node.key, node.expiration === undefined ? Infinity : Date.parse(node.expiration));
+    }
+    const soon = [...dueMs.values()].filter((ms) => ms - Date.now() < SOON_MS).length;
+    if (soon === 0) return;
+    this.#expired += soon;
+    const giveUpMs = Date.now() + EXPIRED_MS_MAX;
+    while (Date.now() < giveUpMs) {
+      if (((await this.storeStats()).expireCount ?? 0) >= this.#expired) return;
+      await sleep(POLL_MS);
+    }
+  }
+
+  async #open(request: HttpRequest): Promise<AnswerStream | undefined> {
+    const bytes = toBytes(request, this.#facts);
+    return exchange(this.member.port, bytes, request.method === "HEAD");
+  }
+
+  #finish(stream: AnswerStream): Reply {
+    const { status, headers } = stream;
+    const index = Number(headers.get("x-etcd-index") ?? 0);
+    if (index > this.#facts.index) this.#facts = { ...this.#facts, index };
+    const lines = [`status ${status}`];
+    for (const name of COMPARED_HEADERS) {
+      const value = headers.get(name);
+      if (value !== undefined) lines.push(`${name}: ${value}`);
+    }
+    for (const name of PRESENCE_HEADERS) if (headers.has(name)) lines.push(`${name}: (any)`);
+    return { head: lines.join("\n"), body: stream.body.toString("latin1") };
+  }
+}
+
+const NO_ANSWER: Reply = { head: "no answer", body: "" };
+
+interface Change {
+  readonly node?: { readonly key?: string; readonly expiration?: string };
+}
+
+/** Answers to writes; a GET tells nothing new of what expires. */
+function parseChange(body: string): Change {
+  if (!body.startsWith('{"action":"') || body.startsWith('{"action":"get"')) return {};
+  return JSON.parse(body) as Change;
+}

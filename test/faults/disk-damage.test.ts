@@ -1,0 +1,277 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { after, before, test } from "node:test";
+import { Prng } from "#ringd/lib/prng.js";
+import { snapshotName } from "#ringd/snap/format.js";
+import { crc32c } from "#ringd/wal/crc32c.js";
+import { lastFile } from "../support/full-disk.js";
+import { send } from "../support/http.js";
+import { freePorts, TestMember } from "../support/member.js";
+
+/** Real starts on data directories that cannot be used, or not as they are. FLIPS=n flips more bits. */
+const flips = Number(process.env.FLIPS ?? 6);
+const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
+const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+const START_MS = 30_000;
+const KEYS = 150;
+
+let root: string;
+/** A directory with a log and a snapshot, as kill -9 left it, and all that is in it. */
+let sound: string;
+let content: string;
+let clientPort: number;
+let urls: string[];
+
+before(async () => {
+  root = mkdtempSync(join(tmpdir(), "ringd-damage-"));
+  const [client = 0, peer = 0] = await freePorts(2);
+  clientPort = client;
+  urls = [
+    ["--listen-client-urls", `http://127.0.0.1:${client}`],
+    ["--advertise-client-urls", `http://127.0.0.1:${client}`],
+    ["--listen-peer-urls", `http://127.0.0.1:${peer}`],
+    ["--initial-advertise-peer-urls", `http://127.0.0.1:${peer}`],
+    ["--initial-cluster", `default=http://127.0.0.1:${peer}`],
+  ].flat();
+  const member = await TestMember.create("ringd", ["--snapshot-count", "100"]);
+  for (let n = 0; n < KEYS; n++) {
+    await send(member.port, "PUT", `/v2/keys/k/${n}`, `value=${String(n).padEnd(300, "v")}`);
+  }
+  content = (await send(member.port, "GET", "/v2/keys/k?recursive=true")).body.toString();
+  await waitForSnapshot(join(member.dataDir, "member", "snap"));
+  await member.end("SIGKILL");
+  sound = join(root, "sound");
+  cpSync(member.dataDir, sound, { recursive: true });
+  await member.destroy();
+});
+
+after(() => rmSync(root, { recursive: true }));
+
+async function waitForSnapshot(dir: string): Promise<void> {
+  while (!readdirSync(dir).some((name) => name.endsWith(".snap"))) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+let copies = 0;
+
+function copyOfSound(): string {
+  const dir = join(root, `copy-${++copies}`);
+  cpSync(sound, dir, { recursive: true });
+  return dir;
+}
+
+const segmentOf = (dir: string) => lastFile(join(dir, "member", "wal"), ".wal");
+const snapshotOf = (dir: string) => lastFile(join(dir, "member", "snap"), ".snap");
+
+interface Outcome {
+  /** Undefined: it serves. */
+  readonly code: number | undefined;
+  /** What is for people: the lines that are not log records. */
+  readonly said: readonly string[];
+  readonly log: string;
+  /** What GET of all keys says, if it serves. */
+  readonly content: string;
+}
+
+/** Starts a member; ends it again once it serves. */
+async function start(dataDir: string): Promise<Outcome> {
+  const child = spawn(process.execPath, [RINGD, ...urls, "--data-dir", dataDir]);
+  let output = "";
+  const isReady = () => output.includes("ready to serve client requests");
+  const decided = new Promise<void>((resolve) => {
+    const take = (text: Buffer) => {
+      output += text;
+      if (isReady()) resolve();
+    };
+    child.stdout.on("data", take);
+    child.stderr.on("data", take);
+    child.once("close", () => resolve());
+  });
+  const timer = setTimeout(() => child.kill("SIGKILL"), START_MS);
+  await decided;
+  clearTimeout(timer);
+  const found = isReady() ? await read() : "";
+  await end(child);
+  return {
+    code: isReady() ? undefined : (child.exitCode ?? -1),
+    said: output.split("\n").filter((line) => line !== "" && !line.startsWith("{")),
+    log: output,
+    content: found,
+  };
+}
+
+async function read(): Promise<string> {
+  return (await send(clientPort, "GET", "/v2/keys/k?recursive=true")).body.toString();
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill("SIGTERM");
+  await exit;
+}
+
+/** All files below a directory with what is in them, but for the lock. */
+function filesOf(dir: string): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const entry of readdirSync(dir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || entry.name === "lock") continue;
+    const path = join(entry.path, entry.name);
+    files.set(path, readFileSync(path, "latin1"));
+  }
+  return files;
+}
+
+/** One line, exit 1, and nothing on the disk is changed. */
+async function assertRefused(dataDir: string, says: RegExp): Promise<string> {
+  const files = filesOf(dataDir);
+  const outcome = await start(dataDir);
+  assert.equal(outcome.code, 1, outcome.log);
+  assert.equal(outcome.said.length, 1, outcome.log);
+  const [line = ""] = outcome.said;
+  assert.match(line, says);
+  assert.deepEqual(filesOf(dataDir), files, "nothing was changed");
+  return line;
+}
+
+function flipBit(path: string, bit: number): void {
+  const bytes = readFileSync(path);
+  const at = bit >>> 3;
+  bytes[at] = (bytes[at] as number) ^ (1 << (bit & 7));
+  writeFileSync(path, bytes);
+}
+
+test("what the test starts from is sound", async () => {
+  const outcome = await start(copyOfSound());
+  assert.equal(outcome.code, undefined, outcome.log);
+  assert.equal(outcome.content, content);
+});
+
+test(`a flipped bit in what a snapshot holds is refused, SEED=${seed}`, async () => {
+  const prng = new Prng(seed);
+  const bytes = readFileSync(snapshotOf(sound)).length;
+  for (let i = 0; i < flips; i++) {
+    const dir = copyOfSound();
+    const bit = prng.below(8 * bytes);
+    flipBit(snapshotOf(dir), bit);
+    const line = await assertRefused(dir, new RegExp(basename(snapshotOf(dir))));
+    const at = Number(/ at byte (\d+) of /.exec(line)?.[1] ?? 0);
+    assert.ok(at <= bit >>> 3, `bit ${bit}: ${line}`);
+  }
+});
+
+/** Offset behind the last byte of a segment that is not zero. */
+function usedBytes(path: string): number {
+  const bytes = readFileSync(path);
+  return bytes.findLastIndex((byte) => byte !== 0) + 1;
+}
+
+test(`a flipped bit in what the log holds is refused, SEED=${seed}`, async () => {
+  const prng = new Prng(seed);
+  const used = usedBytes(segmentOf(sound));
+  for (let i = 0; i < flips; i++) {
+    const dir = copyOfSound();
+    const bit = prng.below(8 * used);
+    flipBit(segmentOf(dir), bit);
+    const line = await assertRefused(dir, new RegExp(basename(segmentOf(dir))));
+    const at = Number(/ at byte (\d+) of /.exec(line)?.[1] ?? 0);
+    assert.ok(at <= bit >>> 3, `bit ${bit}: ${line}`);
+  }
+});
+
+test(`a flipped bit behind the end of the log does no harm, SEED=${seed}`, async () => {
+  const prng = new Prng(seed);
+  const { length } = readFileSync(segmentOf(sound));
+  const used = usedBytes(segmentOf(sound));
+  assert.ok(length > used + 10_000, "space is taken ahead of the log's end");
+  const dir = copyOfSound();
+  // The next record's header would begin within 16 bytes, and is refused if it is damaged.
+  flipBit(segmentOf(dir), 8 * (used + 32 + prng.below(length - used - 32)));
+  const outcome = await start(dir);
+  assert.equal(outcome.code, undefined, outcome.log);
+  assert.equal(outcome.content, content);
+});
+
+test("a log that ends in the middle of a record starts without it, and says so", async () => {
+  const dir = copyOfSound();
+  const path = segmentOf(dir);
+  truncateSync(path, (usedBytes(path) - 100) | 1); // No record ends on an odd byte.
+  const outcome = await start(dir);
+  assert.equal(outcome.code, undefined, outcome.log);
+  assert.match(outcome.log, /cut off the end of the log/);
+  const last = KEYS - 1;
+  const expected = JSON.parse(content).node.nodes as { key: string }[];
+  const found = JSON.parse(outcome.content).node.nodes as { key: string }[];
+  // The last record may be one of the member itself: at most the last key is missing.
+  assert.deepEqual(
+    found.filter(({ key }) => key !== `/k/${last}`),
+    expected.filter(({ key }) => key !== `/k/${last}`),
+  );
+  const again = await start(dir);
+  assert.equal(again.content, outcome.content);
+  assert.doesNotMatch(again.log, /cut off the end of the log/);
+});
+
+test("a log of a later version of ringd is refused", async () => {
+  const dir = copyOfSound();
+  const bytes = readFileSync(segmentOf(dir));
+  bytes.writeUInt32LE(2, 8);
+  bytes.writeUInt32LE(crc32c(bytes.subarray(0, 508), 0), 508);
+  writeFileSync(segmentOf(dir), bytes);
+  await assertRefused(dir, /was written by a newer ringd \(format version 2\)/);
+});
+
+test("a snapshot of a later version of ringd is refused", async () => {
+  const dir = copyOfSound();
+  const bytes = readFileSync(snapshotOf(dir));
+  bytes.writeUInt32LE(2, 8);
+  bytes.writeUInt32LE(crc32c(bytes.subarray(0, 44), 0), 44);
+  writeFileSync(snapshotOf(dir), bytes);
+  await assertRefused(dir, /its format version is 2; this ringd reads 1/);
+});
+
+test("a snapshot under another's name is refused", async () => {
+  const dir = copyOfSound();
+  renameSync(snapshotOf(dir), join(dir, "member", "snap", snapshotName({ term: 9, index: 5000 })));
+  await assertRefused(dir, /file's name and header differ/);
+});
+
+test("a snapshot without the log is refused", async () => {
+  const dir = copyOfSound();
+  rmSync(segmentOf(dir));
+  await assertRefused(dir, /^Cannot use the log: .* has no log, but there is a snapshot at /);
+});
+
+test("etcd's data are refused", async () => {
+  const etcd = await TestMember.create("etcd");
+  await send(etcd.port, "PUT", "/v2/keys/a", "value=1");
+  await etcd.end("SIGTERM");
+  const dir = join(root, "etcd");
+  cpSync(etcd.dataDir, dir, { recursive: true });
+  await etcd.destroy();
+  await assertRefused(dir, /written by etcd/);
+});
+
+test("a directory that cannot be made or written is refused", async () => {
+  // Not even root can write there.
+  for (const dir of ["/proc/ringd", "/proc/version", "/dev/null/ringd"]) {
+    const outcome = await start(dir);
+    assert.equal(outcome.code, 1, outcome.log);
+    assert.equal(outcome.said.length, 1, outcome.log);
+    assert.match(outcome.said[0] ?? "", new RegExp(`^cannot use data dir ${dir}.*: E[A-Z]+: `));
+  }
+});

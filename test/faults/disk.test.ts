@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { bytesOf, lastFile, limitFileBytes, SmallDisk } from "../support/full-disk.js";
+import { type RawAnswer, send } from "../support/http.js";
+import { TestMember } from "../support/member.js";
+
+/** Real members on disks that are full or fail. */
+
+const VALUE_BYTES = 4000;
+const WRITERS = 4;
+/** Longer than a write waits for the disk before it is answered. */
+const PATIENCE_MS = 30_000;
+
+/** What was written, and what became of it: the word of the member, to be held against it. */
+class Ledger {
+  readonly #acknowledged = new Map<string, string>();
+  readonly #attempted = new Map<string, string>();
+  #count = 0;
+  #highest = 0;
+
+  /** Writes a key that was never written before. */
+  async write(member: TestMember): Promise<RawAnswer> {
+    const key = `/k/${++this.#count}`;
+    const value = `${this.#count}`.padEnd(VALUE_BYTES, "v");
+    this.#attempted.set(key, value);
+    const answer = await send(member.port, "PUT", `/v2/keys${key}`, `value=${value}`);
+    if (answer.status !== 201) return answer;
+    const { node } = JSON.parse(answer.body.toString());
+    this.#highest = Math.max(this.#highest, node.modifiedIndex);
+    this.#acknowledged.set(key, value);
+    return answer;
+  }
+
+  async writeMany(member: TestMember, count: number): Promise<void> {
+    for (let n = 0; n < count; n++) assert.equal((await this.write(member)).status, 201);
+  }
+
+  /** All that was acknowledged is there as it was written, and nothing that was never asked for. */
+  async check(member: TestMember): Promise<void> {
+    const answer = await send(member.port, "GET", "/v2/keys/k?recursive=true");
+    assert.equal(answer.status, 200);
+    assert.ok(Number(answer.headers.get("x-etcd-index")) >= this.#highest);
+    const { nodes } = JSON.parse(answer.body.toString()).node as {
+      nodes: { key: string; value: string }[];
+    };
+    const found = new Map(nodes.map(({ key, value }) => [key, value]));
+    for (const [key, value] of this.#acknowledged) assert.equal(found.get(key), value, key);
+    for (const [key, value] of found) assert.equal(value, this.#attempted.get(key), key);
+  }
+}
+
+async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  const deadlineMs = performance.now() + PATIENCE_MS;
+  while (!(await isTrue())) {
+    assert.ok(performance.now() < deadlineMs, `waited for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function refusalOf({ status, body }: RawAnswer): string {
+  assert.equal(status, 500, body.toString());
+  const { errorCode, message, cause } = JSON.parse(body.toString());
+  assert.equal(errorCode, 300);
+  assert.equal(message, "Raft Internal Error");
+  return cause;
+}
+
+/** Reads of every kind are answered; /health says whether writes are. */
+async function checkReads(member: TestMember, ledger: Ledger, isHealthy: boolean): Promise<void> {
+  await ledger.check(member);
+  for (const path of ["/v2/keys/k/1", "/v2/keys/k/1?quorum=true", "/metrics"]) {
+    assert.equal((await send(member.port, "GET", path)).status, 200, path);
+  }
+  const health = await send(member.port, "GET", "/health");
+  assert.equal(health.body.toString().trim(), `{"health":"${isHealthy}"}`);
+  assert.equal(health.status, isHealthy ? 200 : 503);
+}
+
+interface Disk {
+  /** No more room for the log than a few writes need. */
+  fill(member: TestMember): void;
+  free(member: TestMember): void;
+}
+
+/** Writes until the disk is full, looks what clients feel, makes room, looks again. */
+async function liveThroughFullDisk(member: TestMember, disk: Disk): Promise<void> {
+  const ledger = new Ledger();
+  await ledger.writeMany(member, 50);
+  disk.fill(member);
+  // A write that finds the disk full waits, as there may be space soon; those after it do not.
+  const isFull = () => member.log.includes("the disk is full");
+  const waiting = Promise.all(
+    Array.from({ length: WRITERS }, async () => {
+      for (;;) {
+        const answer = await ledger.write(member);
+        if (answer.status !== 201) return refusalOf(answer);
+      }
+    }),
+  );
+  waiting.catch(() => {}); // Looked at below.
+  await until("the disk to be full", isFull);
+  await until("a refusal", async () => (await ledger.write(member)).status !== 201);
+  assert.match(refusalOf(await ledger.write(member)), /^Cannot extend the log: (ENOSPC|EFBIG) on /);
+  await checkReads(member, ledger, false);
+  for (const why of await waiting) {
+    assert.match(why, /^etcdserver: request timed out$|^Cannot extend the log: /);
+  }
+  disk.free(member);
+  await until("writes", async () => (await ledger.write(member)).status === 201);
+  assert.ok(member.log.includes("there is space again"));
+  await ledger.writeMany(member, 10);
+  await checkReads(member, ledger, true);
+  await member.end("SIGKILL");
+  await member.start();
+  await ledger.check(member);
+  await ledger.writeMany(member, 1);
+}
+
+test("a log that may not grow: writes are refused with why, reads go on, then all is well", async () => {
+  const member = await TestMember.create("ringd");
+  try {
+    const log = () => lastFile(join(member.dataDir, "member", "wal"), ".wal");
+    await liveThroughFullDisk(member, {
+      fill: ({ pid }) => limitFileBytes(pid, bytesOf(log()) + 100_000),
+      free: ({ pid }) => limitFileBytes(pid, "unlimited"),
+    });
+  } finally {
+    await member.destroy();
+  }
+});
+
+/** On a disk of its own, where that is permitted: elsewhere the test above has to do. */
+async function onSmallDisk(
+  t: TestContext,
+  body: (member: TestMember, disk: SmallDisk) => Promise<void>,
+): Promise<void> {
+  const disk = SmallDisk.mount(4);
+  if (disk === undefined) {
+    t.diagnostic("mounting is not permitted");
+    return;
+  }
+  const member = await TestMember.create("ringd", ["--wal-dir", join(disk.dir, "wal")]);
+  try {
+    await body(member, disk);
+  } finally {
+    await member.destroy();
+    disk.unmount();
+  }
+}
+
+test("a full disk: writes are refused with why, reads go on, then all is well", (t) =>
+  onSmallDisk(t, (member, disk) =>
+    liveThroughFullDisk(member, {
+      fill: () => disk.fill(),
+      free: () => disk.free(),
+    }),
+  ));
+
+test("a member stops on a full disk, and starts on it as soon as there is space", (t) =>
+  onSmallDisk(t, async (member, disk) => {
+    const ledger = new Ledger();
+    await ledger.writeMany(member, 20);
+    disk.fill();
+    const waiting = (async () => {
+      while ((await ledger.write(member)).status === 201);
+    })();
+    await until("the disk to be full", () => member.log.includes("the disk is full"));
+    assert.equal(await member.end("SIGTERM"), 0);
+    await waiting.catch(() => {}); // The member has gone, perhaps without an answer.
+    const child = member.launch();
+    await until("the disk to be full", () => member.log.includes("the disk is full"));
+    assert.equal(child.exitCode, null, "it waits");
+    disk.free();
+    await until("the start", () => member.log.includes("ready to serve client requests"));
+    await ledger.check(member);
+    await ledger.writeMany(member, 5);
+  }));
+
+/** A member whose calls on files fail as ordered; see support/failing-calls.ts. */
+async function withFailingCalls(
+  flags: readonly string[],
+  body: (member: TestMember, order: (failing: string | undefined) => void) => Promise<void>,
+): Promise<void> {
+  const preload = new URL("../support/failing-calls.js", import.meta.url).pathname;
+  const orders = join(mkdtempSync(join(tmpdir(), "ringd-orders-")), "orders");
+  process.env.FAILING_CALLS = orders;
+  process.env.NODE_OPTIONS = `--import ${preload}`;
+  const member = await TestMember.create("ringd", flags);
+  try {
+    await body(member, (failing) => {
+      if (failing === undefined) rmSync(orders);
+      else writeFileSync(orders, failing);
+    });
+  } finally {
+    delete process.env.NODE_OPTIONS;
+    delete process.env.FAILING_CALLS;
+    await member.destroy();
+    rmSync(join(orders, ".."), { recursive: true });
+  }
+}
+
+for (const call of ["fdatasyncSync", "writeSync"]) {
+  test(`${call} of the log fails: no write is taken until a restart, reads go on`, () =>
+    withFailingCalls([], async (member, order) => {
+      const ledger = new Ledger();
+      await ledger.writeMany(member, 20);
+      order(`${call} .wal EIO`);
+      const why = /^Cannot write the log: EIO on .*\. Restart the member once the disk is sound$/;
+      assert.match(refusalOf(await ledger.write(member)), why);
+      order(undefined);
+      // The disk may be well again: what it has lost meanwhile nobody knows.
+      assert.match(refusalOf(await ledger.write(member)), why);
+      await checkReads(member, ledger, false);
+      assert.ok(member.log.includes("the log failed"));
+      assert.equal(await member.end("SIGTERM"), 0);
+      await member.start();
+      await ledger.check(member);
+      await ledger.writeMany(member, 5);
+    }));
+}
+
+test("a snapshot that cannot be written is given up; the member goes on and tries again", () =>
+  withFailingCalls(["--snapshot-count", "30"], async (member, order) => {
+    const ledger = new Ledger();
+    order("writeSync .snap ENOSPC");
+    await ledger.writeMany(member, 40);
+    await until("the failure", () => member.log.includes("cannot save snapshot"));
+    await checkReads(member, ledger, true);
+    order(undefined);
+    await ledger.writeMany(member, 40);
+    await until("a snapshot", () => member.log.includes("saved snapshot"));
+    await member.end("SIGKILL");
+    await member.start();
+    await ledger.check(member);
+  }));

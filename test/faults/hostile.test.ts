@@ -1,0 +1,229 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { Prng } from "#ringd/lib/prng.js";
+import { head, RawConnection } from "../frontend/raw.js";
+import { open, request, send } from "../support/http.js";
+import { TestMember } from "../support/member.js";
+
+/** A member among clients that mean harm or do not know better. `SEED=n` reruns one history. */
+
+const SEED = Number(process.env.SEED ?? 20_260);
+/** IDLE=20000 where the limit of open files allows it, for both ends. */
+const IDLE = Number(process.env.IDLE ?? 2000);
+const KINDS = ["uws", "node"] as const;
+const MIB = 1024 * 1024;
+
+/** uWebSockets.js gives a connection ten seconds for a request, in steps of four. */
+const CLOSED_MS = 25_000;
+const RSS_GROWTH_MAX = 150 * MIB;
+/** The backlog, the event history with all its values, and what has not been collected yet. */
+const STREAM_RSS_GROWTH_MAX = 250 * MIB;
+
+function descriptors(member: TestMember): number {
+  return readdirSync(`/proc/${member.pid}/fd`).length;
+}
+
+function rssBytes(member: TestMember): number {
+  const status = readFileSync(`/proc/${member.pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** It still does what it is for, on old and new connections. */
+async function checkServes(member: TestMember, value: string): Promise<void> {
+  const watch = await open(member.port, { method: "GET", path: "/v2/keys/alive?wait=true" });
+  assert.ok((await send(member.port, "PUT", "/v2/keys/alive", `value=${value}`)).status < 300);
+  await watch.ended;
+  watch.close();
+  assert.equal(JSON.parse(watch.body.toString()).node.value, value);
+  const got = await send(member.port, "GET", "/v2/keys/alive?quorum=true");
+  assert.equal(JSON.parse(got.body.toString()).node.value, value);
+  assert.equal((await send(member.port, "GET", "/health")).body.toString(), '{"health":"true"}');
+}
+
+/** Every connection is gone again. */
+async function untilDescriptors(member: TestMember, most: number): Promise<void> {
+  const signal = AbortSignal.timeout(CLOSED_MS);
+  while (descriptors(member) > most) {
+    assert.ok(!signal.aborted, `${descriptors(member)} open files, ${most} expected`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+for (const kind of KINDS) {
+  test(`${kind}: garbage, half requests, idle crowds and abort storms change nothing`, async (t) => {
+    const member = await TestMember.create("ringd", ["--frontend", kind]);
+    const prng = new Prng(SEED);
+    const { port } = member;
+    try {
+      await checkServes(member, "before");
+      await untilDescriptors(member, descriptors(member));
+      const before = { descriptors: descriptors(member), rss: rssBytes(member) };
+
+      await t.test("random bytes", async () => {
+        for (let round = 0; round < 20; round++) {
+          await Promise.all(Array.from({ length: 20 }, () => throwGarbage(port, prng)));
+        }
+        await checkServes(member, "after garbage");
+      });
+
+      await t.test("requests with one byte changed", async () => {
+        for (let round = 0; round < 20; round++) {
+          await Promise.all(Array.from({ length: 20 }, () => throwMutant(port, prng)));
+        }
+        await checkServes(member, "after mutants");
+      });
+
+      await t.test("aborts at every stage", async () => {
+        for (let round = 0; round < 30; round++) {
+          await Promise.all(Array.from({ length: 50 }, () => abortSomewhere(port, prng)));
+        }
+        await checkServes(member, "after aborts");
+      });
+
+      await t.test("slow heads and half bodies are closed in time", async () => {
+        const slow = await Promise.all(
+          Array.from({ length: 50 }, () =>
+            RawConnection.open(port, "GET /v2/keys/ HTTP/1.1\r\nHo"),
+          ),
+        );
+        const half = await Promise.all(
+          Array.from({ length: 50 }, () =>
+            RawConnection.open(port, `${head("PUT", "/v2/keys/half", "Content-Length: 9")}value=`),
+          ),
+        );
+        const drip = setInterval(() => {
+          for (const connection of slow) connection.send("s");
+        }, 500);
+        await checkServes(member, "meanwhile");
+        for (const connection of slow) await connection.untilClosed(CLOSED_MS);
+        clearInterval(drip);
+        for (const connection of half) {
+          // node:http gives a body all the time it wants, as etcd does.
+          if (kind === "uws") await connection.untilClosed(CLOSED_MS);
+          else connection.close();
+        }
+        assert.equal((await send(port, "GET", "/v2/keys/half")).status, 404);
+      });
+
+      await t.test(`${IDLE} idle connections`, async () => {
+        const idle: RawConnection[] = [];
+        const rss = rssBytes(member);
+        while (idle.length < IDLE) {
+          const more = Array.from({ length: 100 }, () => RawConnection.open(port));
+          idle.push(...(await Promise.all(more)));
+        }
+        const bytesEach = (rssBytes(member) - rss) / IDLE;
+        t.diagnostic(`${Math.round(bytesEach)} bytes of memory for each`);
+        await checkServes(member, "among idle ones");
+        for (const connection of idle) connection.close();
+      });
+
+      await untilDescriptors(member, before.descriptors);
+      await checkServes(member, "after all");
+      const growth = rssBytes(member) - before.rss;
+      t.diagnostic(`RSS grew by ${Math.round(growth / MIB)} MiB`);
+      assert.ok(growth < RSS_GROWTH_MAX, `RSS grew by ${growth} bytes`);
+      assert.equal(await member.end("SIGTERM"), 0, member.log);
+    } catch (error) {
+      t.diagnostic(`SEED=${SEED}`);
+      throw error;
+    } finally {
+      await member.destroy();
+    }
+  });
+
+  test(`${kind}: a stream that is never read is cut off; memory and others stay`, async (t) => {
+    const member = await TestMember.create("ringd", ["--frontend", kind]);
+    try {
+      const { port } = member;
+      const path = "/v2/keys/x?wait=true&stream=true&recursive=true";
+      const stuck = await RawConnection.open(port, head("GET", path));
+      await stuck.until("\r\n\r\n");
+      stuck.socket.pause();
+      const reader = await RawConnection.open(port, head("GET", path));
+      await reader.until("\r\n\r\n");
+      let events = 0;
+      reader.socket.removeAllListeners("data");
+      // The action's name: the only "set" in an event.
+      reader.socket.on("data", (bytes) => {
+        for (let at = bytes.indexOf(ACTION); at >= 0; at = bytes.indexOf(ACTION, at + 1)) events++;
+      });
+      const value = "v".repeat(10_000);
+      let sent = 0;
+      const rss = rssBytes(member);
+      const put = async () => {
+        while (!member.log.includes(CUT_OFF)) {
+          assert.ok(sent < 10_000, "the backlog has a limit");
+          await send(port, "PUT", `/v2/keys/x/${sent++ % 10}`, `value=${value}`);
+        }
+      };
+      await Promise.all([put(), put(), put(), put()]);
+      const growth = rssBytes(member) - rss;
+      t.diagnostic(`${sent} events; RSS grew by ${Math.round(growth / MIB)} MiB`);
+      assert.ok(growth < STREAM_RSS_GROWTH_MAX, `RSS grew by ${growth} bytes`);
+      await request(port, { method: "DELETE", path: "/v2/keys/x?recursive=true" });
+      const signal = AbortSignal.timeout(10_000);
+      while (events < sent) {
+        assert.ok(!signal.aborted, `${events} of ${sent} events came`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      assert.equal(events, sent);
+      assert.equal(member.log.split(CUT_OFF).length - 1, 1, "one line");
+      stuck.close();
+      reader.close();
+      await checkServes(member, "after all");
+    } finally {
+      await member.destroy();
+    }
+  });
+}
+
+const CUT_OFF = "cut off a client that does not read its answer";
+const ACTION = '{"action":"set"';
+
+/** Sends random bytes, in one piece or many, and leaves when that is done or the member closes. */
+async function throwGarbage(port: number, prng: Prng): Promise<void> {
+  const connection = await RawConnection.open(port);
+  const pieces = 1 + prng.below(4);
+  for (let i = 0; i < pieces && !connection.isClosed; i++) {
+    const length = 1 + prng.below(prng.below(10) === 0 ? 100_000 : 300);
+    connection.send(Buffer.from(Array.from({ length }, () => prng.below(256))));
+    await nextTurn();
+  }
+  connection.close();
+}
+
+const MODELS: readonly string[] = [
+  head("GET", "/v2/keys/?recursive=true&sorted=true"),
+  head("GET", "/v2/keys/mutant?wait=true&waitIndex=3&stream=true"),
+  head("HEAD", "/version", "Connection: close"),
+  `${head("PUT", "/v2/keys/mutant?prevExist=false", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 13")}value=a&ttl=5`,
+  `${head("POST", "/v2/keys/mutant", "Transfer-Encoding: chunked")}7\r\nvalue=a\r\n0\r\n\r\n`,
+  `${head("POST", "/v2/members", "Content-Type: application/json", "Content-Length: 2")}{}`,
+  `${head("PUT", "/v2/keys/mutant", "Content-Type: multipart/form-data; boundary=b", "Content-Length: 63")}--b\r\nContent-Disposition: form-data; name="value"\r\n\r\nx\r\n--b--\r\n`,
+];
+
+/** A request that is nearly right: one byte changed, left out or doubled. */
+async function throwMutant(port: number, prng: Prng): Promise<void> {
+  const model = MODELS[prng.below(MODELS.length)] as string;
+  const at = prng.below(model.length);
+  const other = [String.fromCharCode(prng.below(256)), "", model.charAt(at).repeat(2)];
+  const mutant = model.slice(0, at) + other[prng.below(3)] + model.slice(at + 1);
+  const connection = await RawConnection.open(port, mutant);
+  for (let turns = prng.below(10); turns >= 0 && connection.text === ""; turns--) await nextTurn();
+  connection.close();
+}
+
+/** Begins a request, a watch or a listing, and leaves at some point of it. */
+async function abortSomewhere(port: number, prng: Prng): Promise<void> {
+  const model = MODELS[prng.below(MODELS.length)] as string;
+  const connection = await RawConnection.open(port, model.slice(0, prng.below(model.length + 1)));
+  for (let turns = prng.below(5); turns > 0; turns--) await nextTurn();
+  if (prng.below(2) === 0) connection.close();
+  else connection.socket.resetAndDestroy();
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

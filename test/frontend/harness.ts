@@ -1,0 +1,143 @@
+import { ContentKind } from "#ringd/api/answer.js";
+import type { Method } from "#ringd/api/request.js";
+import type { ChunkBody, Exchange, Frontend, Gateway } from "#ringd/frontend/frontend.js";
+import { HeadText } from "#ringd/frontend/head-text.js";
+import { NodeFrontend } from "#ringd/frontend/node-http.js";
+import { AnswerRecord } from "#ringd/frontend/records.js";
+import { loadUws, UwsFrontend } from "#ringd/frontend/uws.js";
+
+export type FrontendKind = "uws" | "node";
+export const KINDS: readonly FrontendKind[] = ["uws", "node"];
+
+export interface SeenRequest {
+  readonly id: number;
+  readonly exchange: Exchange;
+  readonly method: Method;
+  readonly path: string;
+  readonly query: string;
+  readonly contentType: string;
+  readonly body: Buffer;
+  readonly isBodyTooLarge: boolean;
+}
+
+const WAIT_MS = 10_000;
+
+/** Stands in for the core: keeps what a frontend tells it, and answers when the test says so. */
+export class FakeGateway implements Gateway {
+  readonly requests: SeenRequest[] = [];
+  readonly aborted = new Set<number>();
+  readonly held = new Set<number>();
+  readonly resumed = new Set<number>();
+  /** Called for each request; by default it waits for the test. */
+  onRequest: (request: SeenRequest) => void = () => undefined;
+  #wakers: (() => void)[] = [];
+  #taken = 0;
+
+  request(
+    exchange: Exchange,
+    method: Method,
+    path: string,
+    query: string,
+    contentType: string,
+    body: Uint8Array | undefined,
+    isBodyTooLarge: boolean,
+  ): number {
+    const request: SeenRequest = {
+      id: this.requests.length + 1,
+      exchange,
+      method,
+      path,
+      query,
+      contentType,
+      body: Buffer.from(body ?? new Uint8Array(0)), // A copy: the frontend's view dies on return.
+      isBodyTooLarge,
+    };
+    this.requests.push(request);
+    // The core's answer never comes during the call either.
+    setImmediate(() => this.onRequest(request));
+    this.#changed();
+    return request.id;
+  }
+
+  abort(requestId: number): void {
+    this.aborted.add(requestId);
+    this.#changed();
+  }
+
+  hold(requestId: number): void {
+    this.held.add(requestId);
+    this.#changed();
+  }
+
+  resume(requestId: number): void {
+    this.resumed.add(requestId);
+    this.#changed();
+  }
+
+  /** The next request that no call has returned yet. */
+  async next(): Promise<SeenRequest> {
+    const i = this.#taken++;
+    await this.until(() => this.requests.length > i, "a request");
+    return this.requests[i] as SeenRequest;
+  }
+
+  async until(isTrue: () => boolean, what: string, ms = WAIT_MS): Promise<void> {
+    const signal = AbortSignal.timeout(ms);
+    while (!isTrue()) {
+      if (signal.aborted) throw new Error(`${what} did not come within ${ms} ms`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 100);
+        this.#wakers.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+  }
+
+  #changed(): void {
+    for (const wake of this.#wakers.splice(0)) wake();
+  }
+}
+
+/** A frontend on a port of its own, with a gateway that the test plays. */
+export interface Served {
+  readonly frontend: Frontend;
+  readonly gateway: FakeGateway;
+  readonly port: number;
+  /** Backlogs of clients that were cut off. */
+  readonly slow: number[];
+}
+
+export async function serve(
+  kind: FrontendKind,
+  connectionsMax = Number.POSITIVE_INFINITY,
+): Promise<Served> {
+  const gateway = new FakeGateway();
+  const slow: number[] = [];
+  const options = {
+    heads: new HeadText(0xabcn, ["*"]),
+    connectionsMax,
+    onSlowClient: (bytes: number) => slow.push(bytes),
+  };
+  const frontend =
+    kind === "uws"
+      ? await UwsFrontend.create(loadUws(), gateway, options)
+      : new NodeFrontend(gateway, options);
+  return { frontend, gateway, port: await frontend.listen("127.0.0.1", 0, "alone"), slow };
+}
+
+export function answerHead(status = 200): AnswerRecord {
+  const record = new AnswerRecord();
+  record.status = status;
+  record.contentKind = status === 204 ? ContentKind.none : ContentKind.json;
+  return record;
+}
+
+export function answer(request: SeenRequest, body: string, status = 200): void {
+  request.exchange.answer(answerHead(status), Buffer.from(body));
+}
+
+export function chunkOf(bytes: string | Buffer): ChunkBody {
+  return { bytes: Buffer.from(bytes as string), framed: undefined, framedLast: undefined };
+}

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { STREAM_BACKLOG_BYTES_MAX } from "#ringd/frontend/frontend.js";
+import { answerHead, chunkOf, KINDS, type SeenRequest, type Served, serve } from "./harness.js";
+import { head, RawConnection } from "./raw.js";
+
+const EVENT_BYTES = 16 * 1024;
+/** No other byte of an answer is a bar. */
+const BAR = 0x7c;
+const EVENT = `${"e".repeat(EVENT_BYTES - 2)}|\n`;
+/** What the kernel keeps for both ends of a loopback connection, generously. */
+const KERNEL_BYTES_MAX = 16 * 1024 * 1024;
+
+/** A client of a stream that counts events. */
+class StreamClient {
+  readonly connection: RawConnection;
+  readonly request: SeenRequest;
+  events = 0;
+  #wake: () => void = () => undefined;
+
+  static async open(served: Served): Promise<StreamClient> {
+    const connection = await RawConnection.open(
+      served.port,
+      head("GET", "/?wait=true&stream=true"),
+    );
+    const request = await served.gateway.next();
+    request.exchange.open(answerHead(), Buffer.alloc(0));
+    await connection.until("\r\n\r\n");
+    return new StreamClient(connection, request);
+  }
+
+  private constructor(connection: RawConnection, request: SeenRequest) {
+    this.connection = connection;
+    this.request = request;
+    connection.socket.removeAllListeners("data");
+    connection.socket.on("data", (bytes) => {
+      for (let at = bytes.indexOf(BAR); at >= 0; at = bytes.indexOf(BAR, at + 1)) this.events++;
+      this.#wake();
+    });
+  }
+
+  async untilEvents(count: number): Promise<void> {
+    const signal = AbortSignal.timeout(30_000);
+    while (this.events < count) {
+      assert.ok(!signal.aborted, `${this.events} of ${count} events came`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 1000);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+}
+
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+test("a client that takes nothing of a large answer is closed in time", async () => {
+  const bytes = 32 * 1024 * 1024;
+  await Promise.all(
+    KINDS.map(async (kind) => {
+      const { frontend, gateway, port } = await serve(kind);
+      const connection = await RawConnection.open(port, head("GET", "/large"));
+      connection.socket.pause();
+      (await gateway.next()).exchange.answer(answerHead(), Buffer.alloc(bytes));
+      // In steps of four seconds with uWebSockets.js.
+      await new Promise((resolve) => setTimeout(resolve, 16_000));
+      let received = 0;
+      connection.socket.removeAllListeners("data");
+      connection.socket.on("data", (part) => {
+        received += part.length;
+      });
+      connection.socket.resume();
+      await connection.untilClosed();
+      assert.ok(received < bytes, kind);
+      frontend.stopListening();
+      frontend.close();
+    }),
+  );
+});
+
+test("uws: many streams that nobody reads are bounded together", async () => {
+  const served = await serve("uws");
+  const streams = await Promise.all(Array.from({ length: 40 }, () => StreamClient.open(served)));
+  for (const { connection } of streams) connection.socket.pause();
+  // Twelve MiB unread each are below one stream's limit and above that of all.
+  const mib = chunkOf(Buffer.alloc(1024 * 1024, "e"));
+  for (let round = 0; round < 20 && served.slow.length === 0; round++) {
+    for (const { request } of streams) request.exchange.chunk(mib, false);
+    for (let turn = 0; turn < 4; turn++) await nextTurn();
+  }
+  assert.ok(served.slow.length > 0, "some were cut off");
+  assert.ok((served.slow[0] as number) < STREAM_BACKLOG_BYTES_MAX);
+  for (const { connection } of streams) connection.close();
+  served.frontend.stopListening();
+  served.frontend.close();
+});
+
+for (const kind of KINDS) {
+  test(`${kind}: a stream that nobody reads is cut off, others get every event`, async () => {
+    const served = await serve(kind);
+    const { gateway, slow } = served;
+    const stuck = await StreamClient.open(served);
+    stuck.connection.socket.pause();
+    const reader = await StreamClient.open(served);
+    let sent = 0;
+    for (; !gateway.aborted.has(stuck.request.id); sent++) {
+      const bytes = sent * EVENT_BYTES;
+      assert.ok(bytes < KERNEL_BYTES_MAX + 4 * STREAM_BACKLOG_BYTES_MAX, "the backlog has a limit");
+      const event = chunkOf(EVENT);
+      stuck.request.exchange.chunk(event, false);
+      reader.request.exchange.chunk(event, false);
+      await nextTurn();
+    }
+    assert.equal(slow.length, 1);
+    assert.ok((slow[0] as number) > STREAM_BACKLOG_BYTES_MAX / 2);
+    // A burst in one go is no reason, while the client reads.
+    for (let i = 0; i < 1000; i++, sent++) reader.request.exchange.chunk(chunkOf(EVENT), false);
+    await reader.untilEvents(sent);
+    assert.equal(reader.events, sent);
+    assert.equal(slow.length, 1);
+    assert.equal(gateway.aborted.has(reader.request.id), false);
+    reader.connection.close();
+    stuck.connection.close();
+    served.frontend.stopListening();
+    served.frontend.close();
+  });
+
+  test(`${kind}: a stream that was behind and caught up lives on`, async () => {
+    const served = await serve(kind);
+    const { gateway, slow } = served;
+    const client = await StreamClient.open(served);
+    let sent = 0;
+    for (let round = 0; round < 5; round++) {
+      client.connection.socket.pause();
+      for (let bytes = 0; bytes < 12 * 1024 * 1024; bytes += EVENT_BYTES, sent++) {
+        client.request.exchange.chunk(chunkOf(EVENT), false);
+        if (sent % 10 === 0) await nextTurn();
+      }
+      client.connection.socket.resume();
+      await client.untilEvents(sent);
+    }
+    // uWebSockets.js closes what it last saw behind after ten seconds, in steps of four.
+    if (kind === "uws") await new Promise((resolve) => setTimeout(resolve, 16_000));
+    client.request.exchange.chunk(chunkOf("alive|\n"), false);
+    await client.untilEvents(sent + 1);
+    client.connection.close();
+    await gateway.until(() => gateway.aborted.has(client.request.id), "the abort");
+    assert.deepEqual(slow, []);
+    served.frontend.stopListening();
+    served.frontend.close();
+  });
+}
