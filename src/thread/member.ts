@@ -46,8 +46,6 @@ import { Snapshots } from "./snapshots.js";
 import { StatusService } from "./status-service.js";
 import { Writes } from "./writes.js";
 
-/** Log entries kept in memory behind a snapshot, for peers that are a little late (as etcd's 5000). */
-const CATCH_UP_ENTRIES = 5000;
 /** How often the leader lets nodes expire. */
 const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
@@ -367,7 +365,7 @@ export class Member implements Consensus {
     const meta = this.#snapshots.done(index > 0, this.#applied);
     if (meta === undefined) return;
     this.#raft.offerSnapshot(meta);
-    this.#raft.compact(meta.index - CATCH_UP_ENTRIES);
+    this.#raft.compact(meta.index - this.#config.catchUpEntries);
     writeNumbers(this.#ports.append, AppendType.release, oldestIndex);
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
   }
@@ -470,8 +468,8 @@ export class Member implements Consensus {
     for (const message of messages) this.#send(message);
     if (append !== undefined) this.#append(append);
     if (committed.length > 0) this.#applyAll(committed);
-    // Every index a read may be given is committed, and committed entries are applied above.
-    for (const { ctx } of readStates) this.#reads.answer(ctx);
+    this.#reads.confirm(readStates);
+    this.#reads.answerUpTo(this.#applied);
     if (softState !== undefined) this.#onSoftState();
   }
 
