@@ -1,7 +1,4 @@
 import { once } from "node:events";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
@@ -11,6 +8,7 @@ import { run } from "./lib/lifetime.js";
 import { list, number, oneOf } from "./lib/options.js";
 import { memoryOf } from "./lib/proc.js";
 import { Pulse } from "./lib/pulse.js";
+import { MACHINE, say, tell, words, writeResult } from "./lib/report.js";
 import {
   type BenchServer,
   probe,
@@ -72,16 +70,8 @@ const SETTLE_SAMPLES = 5;
 const SETTLE_TOLERANCE = 0.005;
 const SETTLE_TIMEOUT_MS = 40_000;
 
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
 function progress(server: BenchServer, text: string): void {
-  process.stderr.write(`${server.kind}: ${text}\n`);
-}
-
-function words(text: string): string[] {
-  return text.split(" ").filter((word) => word !== "");
+  tell(`${server.kind}: ${text}`);
 }
 
 function readOptions(): Options {
@@ -352,19 +342,13 @@ async function main(): Promise<void> {
     if (compared) cells.push(ratio(values[0] ?? Number.NaN, values[1] ?? Number.NaN));
     return cells;
   });
-  const machine = `${cpus().length} x ${cpus()[0]?.model ?? "?"}, Node ${process.versions.node}`;
   say(
     `\n${options.keys} keys of ${VALUE.length} bytes in directories of ${KEYS_PER_DIRECTORY}, ` +
       `${options.watchers} watchers, ${PULSE_PER_SECOND} PUT/s beside ${options.reads} recursive ` +
-      `GETs, medians of ${options.restarts} restarts; ${machine}\n`,
+      `GETs, medians of ${options.restarts} restarts; ${MACHINE}\n`,
   );
   say(table(head, rows));
-  mkdirSync(options.out, { recursive: true });
-  const date = new Date().toISOString();
-  const name = join(options.out, `scale-${date.replace(/[:.]/g, "-")}.json`);
-  const json = { date, machine, options, results };
-  writeFileSync(name, `${JSON.stringify(json, undefined, 1)}\n`);
-  say(`\nWritten: ${name}`);
+  writeResult(options.out, "scale", { options, results });
 }
 
 await run(main);

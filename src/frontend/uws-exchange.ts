@@ -109,11 +109,8 @@ export class UwsExchange implements Exchange {
   /** @param last more lines; an empty one ends the head */
   #writeHead(head: AnswerRecord, last: string): void {
     const lines = this.#options.heads.lines(head, this.#origin) + last;
-    // One call for all headers: the first name goes in front, the rest is part of its "value".
-    this.res.writeStatus(statusText(head.status));
-    if (lines === "") return;
-    const colon = lines.indexOf(": ");
-    this.res.writeHeader(lines.slice(0, colon), lines.slice(colon + 2, -2));
+    // One call for the whole head: the library writes "HTTP/1.1 ", this text and a line end.
+    this.res.writeStatus(`${statusText(head.status)}\r\n${lines}`.slice(0, -2));
   }
 
   /** Large listings: tells the core to pause while the client is behind. */

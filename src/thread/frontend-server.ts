@@ -18,22 +18,19 @@ export interface Endpoint {
   readonly port: number;
 }
 
-export interface OpenFrontend {
+export interface MadeFrontend {
   readonly frontend: Frontend;
-  /** TCP endpoints it listens on, with the ports the system gave. */
-  readonly endpoints: readonly Endpoint[];
   /** Whether other threads can listen on the same ports. */
   readonly canShare: boolean;
 }
 
-/** Serves all client URLs on the main thread. @throws ListenError */
-export async function openFrontend(
-  config: Config,
-  gateway: RingGateway,
-  clusterId: bigint,
-  log: Logger,
-): Promise<OpenFrontend> {
-  const { frontend, canShare } = await makeFrontend(config, gateway, clusterId, log);
+/**
+ * Serves all client URLs on the main thread.
+ *
+ * @returns the TCP endpoints, with the ports the system gave
+ * @throws ListenError
+ */
+export async function listen(frontend: Frontend, config: Config, log: Logger): Promise<Endpoint[]> {
   const sharing: PortSharing = config.frontendThreads > 1 ? "first" : "alone";
   const endpoints: Endpoint[] = [];
   for (const url of config.listenClientUrls) {
@@ -48,7 +45,7 @@ export async function openFrontend(
       log.info(`serving insecure client requests on ${url.host}:${port}`);
     }
   }
-  return { frontend, endpoints, canShare };
+  return endpoints;
 }
 
 /** Serves the main thread's endpoints on one more thread. @throws ListenError */
@@ -64,12 +61,13 @@ export async function joinFrontend(
   return frontend;
 }
 
-async function makeFrontend(
+/** The frontend that the configuration and the platform allow; it does not listen yet. */
+export async function makeFrontend(
   config: Config,
   gateway: RingGateway,
   clusterId: bigint,
   log: Logger,
-): Promise<{ frontend: Frontend; canShare: boolean }> {
+): Promise<MadeFrontend> {
   const options: FrontendOptions = {
     heads: new HeadText(clusterId, config.corsOrigins),
     connectionsMax: connectionsMax(config.frontendThreads),

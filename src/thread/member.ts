@@ -1,3 +1,4 @@
+import { internalError } from "../api/members.js";
 import { routePath } from "../api/path.js";
 import { RaftStats } from "../api/raft-stats.js";
 import type { ApiRequest } from "../api/request.js";
@@ -237,7 +238,7 @@ export class Member implements Consensus {
   }
 
   readIndex(client: Client, then: () => void): void {
-    this.#addRead({ client, then, startMs: this.monoMs, isHealth: false });
+    this.#addRead({ client, then, startMs: this.monoMs, kind: "keys" });
   }
 
   /** One turn of the clock. */
@@ -250,6 +251,7 @@ export class Member implements Consensus {
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
     if (this.#raft.lead === NONE) return;
+    this.#writes.onLeader();
     this.#publication.step(this.#raft.isLeader, nowMs, monoMs);
     this.#sync();
   }
@@ -640,8 +642,9 @@ export class Member implements Consensus {
     if (!this.#reads.add(read)) this.#failRead(read, TOO_MANY);
   }
 
-  #failRead({ client, isHealth }: WaitingRead, why: string): void {
-    if (isHealth) this.#answerHealth(client, false);
+  #failRead({ client, kind }: WaitingRead, why: string): void {
+    if (kind === "health") this.#answerHealth(client, false);
+    else if (kind === "change") this.#ports.clients.answerWhole(client, internalError());
     else this.#refuse(client, why);
   }
 
@@ -672,13 +675,16 @@ export class Member implements Consensus {
       case "answer":
         this.#ports.clients.answerWhole(client, outcome.answer);
         return;
-      case "propose":
+      case "propose": {
         // Someone else's change of a moment ago must be known here before this one is judged.
-        this.readIndex(client, () => this.#changes.add(client, outcome.change, this.monoMs));
+        const then = () => this.#changes.add(client, outcome.change, this.monoMs);
+        this.#addRead({ client, then, startMs: this.monoMs, kind: "change" });
         return;
+      }
       case "health": {
         const then = () => this.#answerHealth(client, this.#writes.blockedBy === "");
-        this.#addRead({ client, then, startMs: this.monoMs, isHealth: true });
+        if (this.#raft.lead === NONE) this.#answerHealth(client, false);
+        else this.#addRead({ client, then, startMs: this.monoMs, kind: "health" });
         return;
       }
     }

@@ -89,13 +89,17 @@ export interface WorkerInput {
   readonly topology: Topology;
   /** Undefined where there is a log: it says all that a plan could. */
   readonly plan: StartPlan | undefined;
-  /** For peer: as the log says, which may not be what the configuration would give. */
-  readonly identity?: { readonly memberId: bigint; readonly clusterId: bigint };
+}
+
+/** Who a member is, as its log says. The peer thread is told with the only message it gets. */
+export interface Identity {
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
 }
 
 /** What a worker tells the main thread, at start and stop only. */
 export type WorkerMessage =
-  | { readonly kind: "recovered"; readonly memberId: bigint; readonly clusterId: bigint }
+  | { readonly kind: "recovered"; readonly identity: Identity }
   | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stopped" };
@@ -104,7 +108,7 @@ export type WorkerMessage =
 export interface FrontendInput {
   readonly config: Config;
   readonly topology: Topology;
-  readonly identity: { readonly memberId: bigint; readonly clusterId: bigint };
+  readonly identity: Identity;
   /** Its place in `Topology.frontends`; the main thread has 0. */
   readonly frontend: number;
   readonly endpoints: readonly { readonly host: string; readonly port: number }[];

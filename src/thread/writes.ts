@@ -74,8 +74,9 @@ export class Writes {
     return this.#proposals.take(data);
   }
 
-  /** There is a leader: what waited for one goes on. */
+  /** There is a leader, or one that tried to hand over leads on: what waited for that goes on. */
   onLeader(): void {
+    if (this.#parked.length === 0) return;
     const parked = this.#parked;
     this.#parked = [];
     this.#parkedBytes = 0;

@@ -1,4 +1,3 @@
-import { isUtf8 } from "node:buffer";
 import { Prng } from "#ringd/lib/prng.js";
 import {
   CONTENT_TYPES,
@@ -13,16 +12,13 @@ import {
   ODD_SEGMENTS,
   ODD_VALUES,
 } from "./odd.js";
-import type { HttpRequest, Step } from "./step.js";
+import { FORM_TYPE, form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
 
-const FORM_TYPE = "application/x-www-form-urlencoded";
 const WATCHES_MAX = 6;
-/** etcd tells HTTP from gRPC by the first 4096 bytes, and cuts connections whose first line is longer. */
-const TARGET_BYTES_MAX = 4000;
 /** Few names, so that requests meet the same nodes again and again. */
 const NAMES = ["a", "b", "c", "_h", "k"];
 const VALUES = ["", "1", "2", "x", "hello world"];
-const OTHER_PATHS = [
+export const OTHER_PATHS = [
   ...[
     "/version",
     "/health",
@@ -126,6 +122,7 @@ class Generator {
     const isAtOnce = this.#often(5);
     const count = isAtOnce ? 1 : 1 + this.#prng.below(3);
     const requests = Array.from({ length: count }, (_, i) => {
+      const isAlone = count === 1;
       const ttl = isAtOnce ? this.#prng.pick(["0", "00", "18446744073", "18446744072"]) : "1";
       const fields: Field[] = [["ttl", ttl]];
       fields.push(
@@ -136,10 +133,15 @@ class Generator {
         ]),
       );
       if (this.#prng.oneIn(4)) fields.push(["prevExist", this.#prng.pick(["true", "false"])]);
-      const path = count === 1 ? this.#path() : `/v2/keys/${NAMES[i]}${this.#tail(1)}`;
-      return form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
+      const path = isAlone ? this.#path() : `/v2/keys/${NAMES[i]}${this.#tail(1)}`;
+      const request = form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
+      // A node that goes at once may be gone before anything is put into it.
+      const hasChild = !isAtOnce && this.#prng.oneIn(2);
+      return hasChild
+        ? [request, form("PUT", `${path}${this.#tail(2)}`, "value=child")]
+        : [request];
     });
-    return { kind: "requests", requests };
+    return { kind: "requests", requests: requests.flat() };
   }
 
   #keys(): HttpRequest {
@@ -161,7 +163,7 @@ class Generator {
       const isQuery = where === 0 || (where === 1 && this.#prng.oneIn(2));
       (isQuery ? inQuery : inBody).push(field);
     }
-    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields(method));
+    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields("DELETE")); // Some of them twice.
     const query = this.#encode(inQuery);
     const target = query === "" && !this.#prng.oneIn(30) ? path : `${path}?${query}`;
     if (inBody.length === 0 && this.#prng.oneIn(2)) {
@@ -203,7 +205,8 @@ class Generator {
     for (let n = this.#prng.below(4); n > 0; n--) fields.push(this.#field(method));
     // What succeeds without a word about the node cannot be seen to expire.
     const isSilent = fields.some(([name]) => name === "noValueOnSuccess");
-    return this.#shuffle(isSilent ? fields.filter(([name]) => name !== "ttl") : fields);
+    const mayExpire = isWrite && !isSilent;
+    return this.#shuffle(mayExpire ? fields : fields.map(withoutTime));
   }
 
   #field(method: string): Field {
@@ -360,7 +363,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   POST: ["ttl", "dir", "noValueOnSuccess", "prevExist"],
   DELETE: ["dir", "recursive", "recursive", "prevValue", "prevIndex"],
 };
-const ODD_PAIRS = [
+export const ODD_PAIRS = [
   ...[
     "=",
     "=x",
@@ -406,27 +409,7 @@ const ODD_PAIRS = [
   ],
 ];
 
-function plain(method: string, target: string): HttpRequest {
-  return {
-    method,
-    target: asUtf8(target).slice(0, TARGET_BYTES_MAX),
-    headers: [],
-    body: undefined,
-    isChunked: false,
-  };
-}
-
-function form(method: string, target: string, body: string): HttpRequest {
-  return { ...plain(method, target), headers: [["Content-Type", FORM_TYPE]], body };
-}
-
-/** Raw bytes that are no UTF-8 do not get through to the API, see `ODD_SEGMENTS`. */
-function asUtf8(target: string): string {
-  const bytes = Buffer.from(target, "latin1");
-  if (isUtf8(bytes)) return target;
-  return target.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
-}
-
-function requestsOf(...requests: HttpRequest[]): Step {
-  return { kind: "requests", requests };
+/** Still a parameter that is read, and refused when it is wrong. */
+function withoutTime(field: Field): Field {
+  return field[0] === "ttl" && /^\d+$/.test(field[1]) ? ["ttl", "3600"] : field;
 }

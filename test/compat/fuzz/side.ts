@@ -51,8 +51,8 @@ export class Side {
     this.#facts = facts;
   }
 
-  static async create(kind: MemberKind): Promise<Side> {
-    const member = await TestMember.create(kind);
+  static async create(kind: MemberKind, args: readonly string[] = []): Promise<Side> {
+    const member = await TestMember.create(kind, args);
     await untilOwnWritesDone(member.clientUrl);
     const answer = await fetch(`${member.clientUrl}/v2/members`);
     const { members } = (await answer.json()) as Members;

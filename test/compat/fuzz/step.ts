@@ -1,3 +1,10 @@
+import { isUtf8 } from "node:buffer";
+import { METHODS } from "node:http";
+
+/** etcd tells HTTP from gRPC by the first 4096 bytes, and cuts connections whose first line is longer. */
+const TARGET_BYTES_MAX = 4000;
+export const FORM_TYPE = "application/x-www-form-urlencoded";
+
 /**
  * A sequence of requests, as data: so that it can be sent to two servers, cut down, and printed.
  *
@@ -23,6 +30,52 @@ export type Step =
   | { readonly kind: "watch"; readonly name: string; readonly request: HttpRequest }
   /** Compares what the watch has received, and closes it. */
   | { readonly kind: "collect"; readonly name: string };
+
+/** Without a body. */
+export function plain(method: string, target: string): HttpRequest {
+  return {
+    method,
+    target: asUtf8(target).slice(0, TARGET_BYTES_MAX),
+    headers: [],
+    body: undefined,
+    isChunked: false,
+  };
+}
+
+/** With a form as its body. */
+export function form(method: string, target: string, body: string): HttpRequest {
+  return { ...plain(method, target), headers: [["Content-Type", FORM_TYPE]], body };
+}
+
+/** Raw bytes that are no UTF-8 do not get through to the API, see `ODD_SEGMENTS`. */
+function asUtf8(target: string): string {
+  return isUtf8(Buffer.from(target, "latin1")) ? target : asAscii(target);
+}
+
+function asAscii(target: string): string {
+  return target.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+}
+
+/** The same as far as node:http takes it: targets in ASCII, and the methods it knows. */
+export function forNodeHttp(step: Step): Step {
+  const convert = (request: HttpRequest) => ({
+    ...request,
+    method: METHODS.includes(request.method) ? request.method : "PATCH",
+    target: asAscii(request.target),
+  });
+  switch (step.kind) {
+    case "requests":
+      return { ...step, requests: step.requests.map(convert) };
+    case "watch":
+      return { ...step, request: convert(step.request) };
+    case "collect":
+      return step;
+  }
+}
+
+export function requestsOf(...requests: HttpRequest[]): Step {
+  return { kind: "requests", requests };
+}
 
 /** What a server fills the placeholders with. */
 export interface Facts {
