@@ -43,7 +43,7 @@ export class UwsExchange implements Exchange {
     this.method = method;
     this.#origin = origin;
     res.onAborted(() => {
-      if (!this.#isGone && this.#backlog?.isBehind) this.#tellSlow(this.#backlog);
+      if (!this.#isGone && this.#backlog?.isStalled) this.#tellSlow(this.#backlog);
       this.#end();
       this.body?.drop();
       if (this.requestId >= 0) this.#gateway.abort(this.requestId);
