@@ -59,6 +59,7 @@ export class Side {
     const [self] = members;
     return new Side(member, {
       index: FIRST_INDEX,
+      modifiedIndexes: new Map(),
       clientUrl: member.clientUrl,
       peerUrl: self?.peerURLs[0] ?? "",
       memberId: self?.id ?? "",
@@ -79,7 +80,16 @@ export class Side {
     const stream = await this.#open(request);
     if (stream === undefined) return NO_ANSWER;
     await untilEnded(stream);
-    return this.#finish(stream);
+    const reply = this.#finish(stream);
+    const { node } = parseChange(reply.body);
+    if (node?.key !== undefined && node.modifiedIndex !== undefined) {
+      const modifiedIndexes = new Map(this.#facts.modifiedIndexes);
+      this.#facts = {
+        ...this.#facts,
+        modifiedIndexes: modifiedIndexes.set(node.key, node.modifiedIndex),
+      };
+    }
+    return reply;
   }
 
   /** @returns a reply whose body is still to come: see `watched` */
@@ -153,7 +163,11 @@ export class Side {
 const NO_ANSWER: Reply = { head: "no answer", body: "" };
 
 interface Change {
-  readonly node?: { readonly key?: string; readonly expiration?: string };
+  readonly node?: {
+    readonly key?: string;
+    readonly expiration?: string;
+    readonly modifiedIndex?: number;
+  };
 }
 
 /** Answers to writes; a GET tells nothing new of what expires. */
