@@ -75,7 +75,6 @@ export class Side {
     await this.member.destroy();
   }
 
-  /** A watch that is opened this way is never closed but by its answer's end. */
   async send(request: HttpRequest): Promise<Reply> {
     const stream = await this.#open(request);
     if (stream === undefined) return NO_ANSWER;
@@ -92,18 +91,15 @@ export class Side {
     return reply;
   }
 
-  /** @returns a reply whose body is still to come: see `watched` */
+  /** @returns the head alone: for the body, be it a watch's or that of an error, see `watched` */
   async watch(name: string, request: HttpRequest): Promise<Reply> {
     const stream = await this.#open(request);
     if (stream === undefined) return NO_ANSWER;
-    const isOpen = stream.status === 200 && !stream.headers.has("content-length");
-    if (isOpen) this.#watches.set(name, stream);
-    else await untilEnded(stream);
-    const reply = this.#finish(stream);
-    return isOpen ? { head: reply.head, body: "" } : reply;
+    this.#watches.set(name, stream);
+    return { head: this.#finish(stream).head, body: "" };
   }
 
-  /** What a watch has received so far; undefined if it was never open. */
+  /** What a watch has received so far; undefined if there was no answer. */
   watched(name: string): { body: string; isEnded: boolean } | undefined {
     const stream = this.#watches.get(name);
     if (stream === undefined) return undefined;
