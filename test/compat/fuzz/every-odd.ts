@@ -57,10 +57,11 @@ function values(): HttpRequest[] {
 
 function parameters(): HttpRequest[] {
   const bools = BOOLS.flatMap((name) =>
-    ODD_BOOLS.flatMap((text) => [
-      form("PUT", "/v2/keys/p", `value=1&${name}=${escaped(text)}`),
-      plain("GET", `/v2/keys/p?${name}=${escaped(text)}`),
-    ]),
+    ODD_BOOLS.map((text, i) =>
+      i % 2 === 0
+        ? form("PUT", "/v2/keys/p", `value=1&${name}=${escaped(text)}`)
+        : plain("GET", `/v2/keys/p?${name}=${escaped(text)}`),
+    ),
   );
   const numbers = [...ODD_NUMBERS, ...HUGE_NUMBERS].flatMap((text) => [
     form("PUT", "/v2/keys/p", `value=1&prevIndex=${escaped(text)}`),
@@ -98,7 +99,7 @@ function others(): HttpRequest[] {
   const methods = [...ODD_METHODS, "GET", "HEAD", "PUT", "POST", "DELETE"];
   return [
     ...OTHER_PATHS.flatMap((path) =>
-      methods
+      ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "FOO"]
         .filter((method) => method !== "DELETE" || !path.startsWith("/v2/members"))
         .map((method) => plain(method, path)),
     ),
