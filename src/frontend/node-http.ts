@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { METHODS, Method } from "../api/request.js";
+import { Body, BodyRoom } from "./body.js";
 import {
-  BODY_BYTES_MAX,
   type ChunkBody,
   type Exchange,
   type Frontend,
@@ -12,12 +12,18 @@ import {
   STREAM_BACKLOG_BYTES_MAX,
 } from "./frontend.js";
 import { ListenError } from "./listen-error.js";
+import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
 import type { AnswerRecord } from "./records.js";
 
 const HEAD_BYTES_MAX = 1024 * 1024;
 /** How long a client may take to send the head of a request, and how often that is looked at. */
 const HEAD_MS_MAX = 10_000;
 const HEAD_CHECK_MS = 2000;
+/**
+ * A client that takes nothing of what waits for it is cut off after once or twice this time: Node looks
+ * each time whether there was any progress since it looked last.
+ */
+const STALL_MS = 6000;
 /** Peers that vanished without a word are noticed after some multiple of this. */
 const KEEP_ALIVE_MS = 30_000;
 
@@ -37,7 +43,8 @@ export class NodeFrontend implements Frontend {
 
   constructor(gateway: Gateway, options: FrontendOptions) {
     this.#connectionsMax = options.connectionsMax;
-    this.#onRequest = (request, response) => serve(gateway, options, request, response);
+    const room = new BodyRoom(options.bodiesBytesMax);
+    this.#onRequest = (request, response) => serve(gateway, options, room, request, response);
   }
 
   listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
@@ -92,6 +99,7 @@ export class NodeFrontend implements Frontend {
 function serve(
   gateway: Gateway,
   options: FrontendOptions,
+  room: BodyRoom,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
@@ -102,25 +110,31 @@ function serve(
   const known = METHODS.indexOf(request.method as (typeof METHODS)[number]);
   const method = (known < 0 ? Method.other : known) as Method;
   const exchange = new NodeExchange(gateway, options, response, request.headers.origin ?? "");
-  const parts: Buffer[] = [];
-  let bytes = 0;
+  const body = new Body(room);
+  let isRefused = false;
   request.on("data", (part: Buffer) => {
-    bytes += part.length;
-    if (bytes > BODY_BYTES_MAX) parts.length = 0;
-    else parts.push(part);
+    if (isRefused || body.add(part)) return;
+    isRefused = true;
+    body.drop();
+    exchange.answer(NO_ROOM, NO_ROOM_BODY);
   });
+  request.on("close", () => body.drop());
   request.on("end", () => {
+    if (isRefused) return;
+    const whole = body.finish(NO_BYTES);
     exchange.requestId = gateway.request(
       exchange,
       method,
       path,
       query,
       request.headers["content-type"] ?? "",
-      Buffer.concat(parts),
-      bytes > BODY_BYTES_MAX,
+      whole,
+      body.isTooLarge,
     );
   });
 }
+
+const NO_BYTES = new Uint8Array(0);
 
 class NodeExchange implements Exchange {
   requestId = -1;
@@ -129,6 +143,7 @@ class NodeExchange implements Exchange {
   readonly #response: ServerResponse;
   readonly #origin: string;
   #isHeld = false;
+  #isTimed = false;
 
   constructor(
     gateway: Gateway,
@@ -145,6 +160,7 @@ class NodeExchange implements Exchange {
     });
     response.on("drain", () => {
       this.#isHeld = false;
+      response.setTimeout(0);
       gateway.resume(this.requestId);
     });
   }
@@ -154,7 +170,7 @@ class NodeExchange implements Exchange {
     if (head.status !== 204) headers.push("Content-Length", String(body.length));
     this.#response.writeHead(head.status, headers);
     // The bytes are in the ring only until this returns.
-    this.#response.end(Buffer.from(body));
+    this.#end(Buffer.from(body));
   }
 
   open(head: AnswerRecord, body: Uint8Array): void {
@@ -165,7 +181,7 @@ class NodeExchange implements Exchange {
 
   chunk(body: ChunkBody, isEnd: boolean): void {
     body.framed ??= Buffer.from(body.bytes);
-    if (isEnd) this.#response.end(body.framed);
+    if (isEnd) this.#end(body.framed);
     else this.#write(body.framed);
   }
 
@@ -177,12 +193,29 @@ class NodeExchange implements Exchange {
     if (this.#response.destroyed || this.#response.write(bytes)) return;
     if (!this.#isHeld) {
       this.#isHeld = true;
+      this.#expectProgress();
       this.#gateway.hold(this.requestId);
     }
-    if (this.#response.writableLength > STREAM_BACKLOG_BYTES_MAX) {
-      this.#options.onSlowClient(this.#response.writableLength);
-      this.cut();
-    }
+    if (this.#response.writableLength > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow();
+  }
+
+  #end(bytes: Buffer): void {
+    this.#response.end(bytes);
+    if (this.#response.writableFinished || this.#response.destroyed) return;
+    this.#expectProgress();
+    this.#response.once("finish", () => this.#response.setTimeout(0)); // The connection lives on.
+  }
+
+  #expectProgress(): void {
+    this.#response.setTimeout(STALL_MS);
+    if (this.#isTimed) return;
+    this.#isTimed = true;
+    this.#response.on("timeout", () => this.#cutSlow());
+  }
+
+  #cutSlow(): void {
+    this.#options.onSlowClient(this.#response.writableLength);
+    this.cut();
   }
 
   #headers(head: AnswerRecord): string[] {

@@ -1,19 +1,28 @@
 import type { HttpResponse } from "uWebSockets.js";
 import { connect } from "node:net";
-import { STREAM_BACKLOG_BYTES_MAX } from "./frontend.js";
+import { ALL_BACKLOGS_BYTES_MAX, STREAM_BACKLOG_BYTES_MAX } from "./frontend.js";
 
 type Uws = typeof import("uWebSockets.js");
 
 /** What a stream may send before it is looked whether the client takes it. */
-const PROBE_BYTES = 1024 * 1024;
+const PROBE_BYTES = 256 * 1024;
 /** A burst that no look at the socket interrupts may not exceed this either. */
 const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
+
+/** The library's time-out of ten seconds counts in steps of four and may begin in the middle of one. */
+const STALLED_MS = 7000;
 
 /** More than any socket buffer takes at once. */
 const CALIBRATION_BYTES = 32 * 1024 * 1024;
 /** Written bytes that do not fit are copied, so this one is small: fresh memory is slow. */
 const PIECE_BYTES = 256 * 1024;
 const CALIBRATION_MS = 15_000;
+
+/** What the streams of one frontend have left unread. */
+export class Backlogs {
+  /** Of streams that are behind: the sum of their unproven bytes. */
+  bytes = 0;
+}
 
 /**
  * Tells whether the client of an open stream reads it.
@@ -32,25 +41,32 @@ const CALIBRATION_MS = 15_000;
  * Invariants:
  *   1. Everything before the last proof has left; `#unprovenBytes` were written since.
  *   2. While a probe is under way, each write is followed by a `resume`.
+ *   3. `#countedBytes` of `Backlogs.bytes` are this stream's: its unproven bytes while it is behind, else 0.
  */
 export class StreamBacklog {
   readonly #res: HttpResponse;
+  readonly #all: Backlogs;
   #unprovenBytes = 0;
+  #countedBytes = 0;
   #isProbing = false;
+  /** Of the last write while behind. */
+  #writtenMs = 0;
   /** The last probe met with silence. */
   #isBehind = false;
   #isClosed = false;
 
-  constructor(res: HttpResponse) {
+  constructor(res: HttpResponse, all: Backlogs) {
     this.#res = res;
+    this.#all = all;
     res.onWritable(() => {
       this.#onWritable();
       return true;
     });
   }
 
-  get isBehind(): boolean {
-    return this.#isBehind;
+  /** Whether the library's time-out, rather than the client, is what ends the connection now. */
+  get isStalled(): boolean {
+    return this.#isBehind && performance.now() - this.#writtenMs > STALLED_MS;
   }
 
   /** Upper bound of what the client did not take. */
@@ -62,8 +78,12 @@ export class StreamBacklog {
   wrote(bytes: number): boolean {
     this.#unprovenBytes += bytes;
     if (this.#unprovenBytes < PROBE_BYTES) return true;
-    const limit = this.#isBehind ? STREAM_BACKLOG_BYTES_MAX : BURST_BYTES_MAX;
-    if (this.#unprovenBytes > limit) return false;
+    if (this.#isBehind) {
+      this.#writtenMs = performance.now();
+      this.#count(this.#unprovenBytes);
+      if (this.#unprovenBytes > STREAM_BACKLOG_BYTES_MAX) return false;
+      if (this.#all.bytes > ALL_BACKLOGS_BYTES_MAX) return false;
+    } else if (this.#unprovenBytes > BURST_BYTES_MAX) return false;
     this.#probe();
     return true;
   }
@@ -71,6 +91,12 @@ export class StreamBacklog {
   /** The response may not be used any more. */
   close(): void {
     this.#isClosed = true;
+    this.#count(0);
+  }
+
+  #count(bytes: number): void {
+    this.#all.bytes += bytes - this.#countedBytes;
+    this.#countedBytes = bytes;
   }
 
   #probe(): void {
@@ -86,6 +112,7 @@ export class StreamBacklog {
       this.#isProbing = false;
       this.#isBehind = false;
       this.#unprovenBytes = 0;
+      this.#count(0);
       return;
     }
     this.#drain();
@@ -99,6 +126,8 @@ export class StreamBacklog {
     if (this.#isClosed || !this.#isProbing) return;
     this.#isProbing = false;
     this.#isBehind = true;
+    this.#writtenMs = performance.now();
+    this.#count(this.#unprovenBytes);
     this.#drain(); // Also polls for room again, which the probe ended.
   }
 

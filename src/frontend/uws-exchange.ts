@@ -1,9 +1,10 @@
 import type { HttpResponse } from "uWebSockets.js";
 import { Method } from "../api/request.js";
+import type { Body } from "./body.js";
 import type { ChunkBody, Exchange, FrontendOptions, Gateway } from "./frontend.js";
 import { statusText } from "./head-text.js";
 import type { AnswerRecord } from "./records.js";
-import { StreamBacklog } from "./uws-backlog.js";
+import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
 
 /**
  * One request. uWebSockets.js ends the head of a chunked answer only with its first chunk, but a watch
@@ -16,8 +17,11 @@ export class UwsExchange implements Exchange {
   readonly res: HttpResponse;
   readonly method: Method;
   requestId = -1;
+  /** While it comes in. */
+  body: Body | undefined;
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
+  readonly #backlogs: Backlogs;
   readonly #origin: string;
   #isGone = false;
   #isHeld = false;
@@ -27,18 +31,21 @@ export class UwsExchange implements Exchange {
   constructor(
     gateway: Gateway,
     options: FrontendOptions,
+    backlogs: Backlogs,
     res: HttpResponse,
     method: Method,
     origin: string,
   ) {
     this.#gateway = gateway;
     this.#options = options;
+    this.#backlogs = backlogs;
     this.res = res;
     this.method = method;
     this.#origin = origin;
     res.onAborted(() => {
-      if (!this.#isGone && this.#backlog?.isBehind) this.#tellSlow(this.#backlog);
+      if (!this.#isGone && this.#backlog?.isStalled) this.#tellSlow(this.#backlog);
       this.#end();
+      this.body?.drop();
       if (this.requestId >= 0) this.#gateway.abort(this.requestId);
     });
   }
@@ -66,7 +73,7 @@ export class UwsExchange implements Exchange {
       this.#writeHead(head, isFramedHere ? "Transfer-Encoding: chunked\r\n\r\n" : "");
       if (!isFramedHere) this.#write(body);
     });
-    if (isFramedHere) this.#backlog = new StreamBacklog(this.res);
+    if (isFramedHere) this.#backlog = new StreamBacklog(this.res, this.#backlogs);
   }
 
   chunk(body: ChunkBody, isEnd: boolean): void {
@@ -102,11 +109,8 @@ export class UwsExchange implements Exchange {
   /** @param last more lines; an empty one ends the head */
   #writeHead(head: AnswerRecord, last: string): void {
     const lines = this.#options.heads.lines(head, this.#origin) + last;
-    // One call for all headers: the first name goes in front, the rest is part of its "value".
-    this.res.writeStatus(statusText(head.status));
-    if (lines === "") return;
-    const colon = lines.indexOf(": ");
-    this.res.writeHeader(lines.slice(0, colon), lines.slice(colon + 2, -2));
+    // One call for the whole head: the library writes "HTTP/1.1 ", this text and a line end.
+    this.res.writeStatus(`${statusText(head.status)}\r\n${lines}`.slice(0, -2));
   }
 
   /** Large listings: tells the core to pause while the client is behind. */

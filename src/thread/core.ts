@@ -69,7 +69,7 @@ function receiveRecovery(): Recovery {
 function run(): void {
   const recovery = receiveRecovery();
   const { memberId, clusterId } = recovery;
-  tellMain({ kind: "recovered", memberId, clusterId });
+  tellMain({ kind: "recovered", identity: { memberId, clusterId } });
   const loop = new CoreLoop(config, topology, plan, recovery, {
     nowMs: Date.now,
     monoMs: () => performance.now(),

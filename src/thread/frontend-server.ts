@@ -1,6 +1,11 @@
 import { rmSync } from "node:fs";
 import type { Config } from "../config/config.js";
-import type { Frontend, FrontendOptions, PortSharing } from "../frontend/frontend.js";
+import {
+  BODIES_BYTES_MAX,
+  type Frontend,
+  type FrontendOptions,
+  type PortSharing,
+} from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
 import { NodeFrontend } from "../frontend/node-http.js";
 import type { RingGateway } from "../frontend/ring-gateway.js";
@@ -13,22 +18,19 @@ export interface Endpoint {
   readonly port: number;
 }
 
-export interface OpenFrontend {
+export interface MadeFrontend {
   readonly frontend: Frontend;
-  /** TCP endpoints it listens on, with the ports the system gave. */
-  readonly endpoints: readonly Endpoint[];
   /** Whether other threads can listen on the same ports. */
   readonly canShare: boolean;
 }
 
-/** Serves all client URLs on the main thread. @throws ListenError */
-export async function openFrontend(
-  config: Config,
-  gateway: RingGateway,
-  clusterId: bigint,
-  log: Logger,
-): Promise<OpenFrontend> {
-  const { frontend, canShare } = await makeFrontend(config, gateway, clusterId, log);
+/**
+ * Serves all client URLs on the main thread.
+ *
+ * @returns the TCP endpoints, with the ports the system gave
+ * @throws ListenError
+ */
+export async function listen(frontend: Frontend, config: Config, log: Logger): Promise<Endpoint[]> {
   const sharing: PortSharing = config.frontendThreads > 1 ? "first" : "alone";
   const endpoints: Endpoint[] = [];
   for (const url of config.listenClientUrls) {
@@ -43,7 +45,7 @@ export async function openFrontend(
       log.info(`serving insecure client requests on ${url.host}:${port}`);
     }
   }
-  return { frontend, endpoints, canShare };
+  return endpoints;
 }
 
 /** Serves the main thread's endpoints on one more thread. @throws ListenError */
@@ -59,17 +61,19 @@ export async function joinFrontend(
   return frontend;
 }
 
-async function makeFrontend(
+/** The frontend that the configuration and the platform allow; it does not listen yet. */
+export async function makeFrontend(
   config: Config,
   gateway: RingGateway,
   clusterId: bigint,
   log: Logger,
-): Promise<{ frontend: Frontend; canShare: boolean }> {
+): Promise<MadeFrontend> {
   const options: FrontendOptions = {
     heads: new HeadText(clusterId, config.corsOrigins),
     connectionsMax: connectionsMax(config.frontendThreads),
+    bodiesBytesMax: BODIES_BYTES_MAX,
     onSlowClient: (backlogBytes) => {
-      log.warn({ backlogBytes }, "cut off a client that does not read its watch stream");
+      log.warn({ backlogBytes }, "cut off a client that does not read its answer");
     },
   };
   if (config.frontendKind === "uws") {

@@ -7,8 +7,13 @@ export class FrontendWorkers {
   readonly #workers: readonly Worker[];
   readonly #ended: Promise<unknown>;
 
-  /** @param local answers what the workers ask */
-  constructor(workers: readonly Worker[], local: LocalHandler) {
+  #isClosing = false;
+
+  /**
+   * @param local answers what the workers ask
+   * @param onDeath a worker has ended that was not told to
+   */
+  constructor(workers: readonly Worker[], local: LocalHandler, onDeath: () => void) {
     this.#workers = workers;
     this.#ended = Promise.all(
       workers.map(
@@ -19,6 +24,9 @@ export class FrontendWorkers {
       ),
     );
     for (const worker of workers) {
+      worker.once("exit", () => {
+        if (!this.#isClosing) onDeath();
+      });
       worker.on("message", (message: FrontendMessage) => {
         if (message.kind !== "ask") return;
         const { id, request } = message;
@@ -35,6 +43,7 @@ export class FrontendWorkers {
 
   /** Resolves when all have ended. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     for (const worker of this.#workers) tell(worker, { kind: "close" });
     await this.#ended;
   }

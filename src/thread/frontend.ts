@@ -54,7 +54,11 @@ async function main(): Promise<void> {
   const gateway = openGateway();
   gateway.start();
   const frontend = await joinFrontend(config, gateway, identity.clusterId, log, endpoints);
-  process.on("uncaughtExceptionMonitor", () => frontend.close());
+  // A thread that died with open handles would hang instead of ending.
+  process.on("uncaughtException", (error) => {
+    log.fatal({ err: error }, "a thread died");
+    close(gateway, frontend);
+  });
   parentPort?.on("message", (order: FrontendOrder) => {
     switch (order.kind) {
       case "stopListening":

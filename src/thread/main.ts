@@ -18,7 +18,7 @@ import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotTask } from "../snap/task.js";
 import { hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
-import { openFrontend } from "./frontend-server.js";
+import { listen, makeFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
 import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
@@ -61,10 +61,11 @@ export async function start(config: Config): Promise<void> {
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const wal = startWorker("wal", input);
   const core = startWorker("core", input);
-  const identity = await whenSaid("recovered", [core], [wal, core]);
-  const { clusterId, memberId } = identity;
-  const peer = startWorker("peer", { ...input, identity });
+  const peer = startWorker("peer", input);
   const workers = [wal, core, peer];
+  const { identity } = await whenSaid("recovered", [core], workers);
+  const { clusterId, memberId } = identity;
+  peer.postMessage(identity);
   const frontends: (Frontend | FrontendWorkers)[] = [];
   failFast(log, workers, frontends);
 
@@ -72,15 +73,18 @@ export async function start(config: Config): Promise<void> {
   const gateway = mainGateway(config, topology, log, local);
   gateway.start();
   stopOnSignals(log, gateway, frontends, workers);
-  // With others this takes as long as it takes them to be a quorum.
-  await whenSaid("ready", [core, peer], workers);
-  const { frontend, endpoints, canShare } = await openFrontend(config, gateway, clusterId, log);
+  // With others it takes as long as it takes them to be a quorum.
+  const [made] = await Promise.all([
+    makeFrontend(config, gateway, clusterId, log),
+    whenSaid("ready", [core, peer], workers),
+  ]);
+  const { frontend, canShare } = made;
+  const endpoints = await listen(frontend, config, log);
   frontends.push(frontend);
   if (canShare && config.frontendThreads > 1) {
     const others = startFrontends({ config, topology, identity, endpoints });
-    frontends.push(new FrontendWorkers(others, local));
+    frontends.push(new FrontendWorkers(others, local, () => fail(frontends)));
     await whenSaid("ready", others, others);
-    failFast(log, others, frontends);
   }
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
@@ -154,10 +158,14 @@ function failFast(
   for (const worker of workers) {
     worker.on("error", (error) => {
       log.fatal({ err: error }, "a thread died");
-      setTimeout(() => process.exit(1), FAIL_MS);
-      void closeAll(frontends).then(() => process.exit(1));
+      fail(frontends);
     });
   }
+}
+
+function fail(frontends: readonly (Frontend | FrontendWorkers)[]): void {
+  setTimeout(() => process.exit(1), FAIL_MS);
+  void closeAll(frontends).then(() => process.exit(1));
 }
 
 async function closeAll(frontends: readonly (Frontend | FrontendWorkers)[]): Promise<void> {

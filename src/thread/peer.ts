@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../lib/assert.js";
@@ -10,7 +11,7 @@ import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../peer
 import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
+import { type Identity, PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /**
  * The thread that talks to the other members. It sleeps in its event loop: sockets wake it, and so does
@@ -28,7 +29,7 @@ const SNAPSHOT_STALL_MS = 10_000;
 const WAKEUPS = cellOf("wakeups", "peer");
 const RING_FULL = cellOf("ringFull", "peer");
 
-const { config, topology, identity } = workerData as WorkerInput;
+const { config, topology } = workerData as WorkerInput;
 const log = createLogger(config.log, "peer", topology.logLevel);
 const metrics = new MetricCells(topology.metrics, PEER_PART);
 const coreBell = new Bell(topology.coreBell);
@@ -157,7 +158,8 @@ class CorePort implements PeerInbox {
 }
 
 async function main(): Promise<void> {
-  assert(identity !== undefined, "the peer thread is told who it is");
+  assert(parentPort !== null, "this is a worker thread");
+  const [identity] = (await once(parentPort, "message")) as [Identity];
   let isStopping = false;
   const port: CorePort = new CorePort(
     (reader) =>

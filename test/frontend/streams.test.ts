@@ -56,6 +56,71 @@ class StreamClient {
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
+test("a client that takes nothing of a large answer is closed in time", async () => {
+  const bytes = 32 * 1024 * 1024;
+  await Promise.all(
+    KINDS.map(async (kind) => {
+      const { frontend, gateway, port } = await serve(kind);
+      const connection = await RawConnection.open(port, head("GET", "/large"));
+      connection.socket.pause();
+      (await gateway.next()).exchange.answer(answerHead(), Buffer.alloc(bytes));
+      // In steps of four seconds with uWebSockets.js.
+      await new Promise((resolve) => setTimeout(resolve, 16_000));
+      let received = 0;
+      connection.socket.removeAllListeners("data");
+      connection.socket.on("data", (part) => {
+        received += part.length;
+      });
+      connection.socket.resume();
+      await connection.untilClosed();
+      assert.ok(received < bytes, kind);
+      frontend.stopListening();
+      frontend.close();
+    }),
+  );
+});
+
+test("a stream that stalls is cut off with a word, one that leaves without", async () => {
+  await Promise.all(
+    KINDS.map(async (kind) => {
+      const served = await serve(kind);
+      const [stalls, leaves] = [await StreamClient.open(served), await StreamClient.open(served)];
+      for (const { connection, request } of [stalls, leaves]) {
+        connection.socket.pause();
+        for (let sent = 0; sent < 12 * 1024 * 1024; sent += EVENT_BYTES) {
+          request.exchange.chunk(chunkOf(EVENT), false);
+        }
+      }
+      for (let turn = 0; turn < 10; turn++) await nextTurn();
+      leaves.connection.socket.resetAndDestroy();
+      const { aborted } = served.gateway;
+      await served.gateway.until(() => aborted.has(leaves.request.id), "the abort");
+      assert.deepEqual(served.slow, [], kind);
+      await served.gateway.until(() => aborted.has(stalls.request.id), "the cut", 30_000);
+      assert.equal(served.slow.length, 1, kind);
+      served.frontend.stopListening();
+      served.frontend.close();
+    }),
+  );
+});
+
+test("uws: many streams that nobody reads are bounded together", async () => {
+  const served = await serve("uws");
+  const streams = await Promise.all(Array.from({ length: 40 }, () => StreamClient.open(served)));
+  for (const { connection } of streams) connection.socket.pause();
+  // Twelve MiB unread each are below one stream's limit and above that of all.
+  const mib = chunkOf(Buffer.alloc(1024 * 1024, "e"));
+  for (let round = 0; round < 20 && served.slow.length === 0; round++) {
+    for (const { request } of streams) request.exchange.chunk(mib, false);
+    for (let turn = 0; turn < 4; turn++) await nextTurn();
+  }
+  assert.ok(served.slow.length > 0, "some were cut off");
+  assert.ok((served.slow[0] as number) < STREAM_BACKLOG_BYTES_MAX);
+  for (const { connection } of streams) connection.close();
+  served.frontend.stopListening();
+  served.frontend.close();
+});
+
 for (const kind of KINDS) {
   test(`${kind}: a stream that nobody reads is cut off, others get every event`, async () => {
     const served = await serve(kind);

@@ -49,9 +49,9 @@ class PeerThread {
       config,
       plan: undefined,
       topology,
-      identity: { memberId: id, clusterId: CLUSTER },
     };
     this.worker = new Worker(PEER_THREAD, { workerData: input });
+    this.worker.postMessage({ memberId: id, clusterId: CLUSTER });
   }
 
   async started(): Promise<void> {
