@@ -1,4 +1,3 @@
-import { ODD_PAIRS, OTHER_PATHS } from "./generate.js";
 import {
   CONTENT_TYPES,
   HUGE_NUMBERS,
@@ -9,10 +8,12 @@ import {
   ODD_HEADERS,
   ODD_METHODS,
   ODD_NUMBERS,
+  ODD_PAIRS,
   ODD_SEGMENTS,
   ODD_VALUES,
 } from "./odd.js";
 import { form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
+import { OTHER_PATHS } from "./usual.js";
 
 const BOOLS = [
   "recursive",
