@@ -4,7 +4,7 @@ import { type ClusterMember, type TestCluster, until } from "../../support/clust
 
 /** Entries by which a member is left behind: more than a leader keeps for catching up by log (5,000). */
 const FAR_BEHIND_ENTRIES = 6000;
-const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 32, value: "x" };
+const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 16, value: "x" };
 /** Together more than one file of the log, which is 64 MiB with both kinds. */
 const BIG_BURST = { writes: 160, writers: 4, value: "x".repeat(1_000_000) };
 /** How long a fault waits for the cluster to notice, if it can. */

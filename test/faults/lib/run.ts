@@ -14,10 +14,10 @@ import { Watcher, type WatchLog } from "./watchers.js";
 import { Workload } from "./workload.js";
 
 const WORKERS = 8;
-/** Short time-outs for many elections, small snapshots for many of them. */
-const FLAGS = "--heartbeat-interval 50 --election-timeout 500 --snapshot-count 100".split(" ");
+/** Small snapshots, and many of them. */
+const FLAGS = ["--snapshot-count", "500"];
 /** ringd's history then holds whatever a watcher may miss; etcd's 1000 events it has to do with. */
-const RINGD_FLAGS = ["--event-history", "50000"];
+const RINGD_FLAGS = ["--event-history", "20000"];
 /** Of each member's log, where something is wrong. */
 const LOG_LINES = 15;
 const BUSY_ANSWERS = 200;
