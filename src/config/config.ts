@@ -20,6 +20,8 @@ export interface Config {
   /** "" for the place inside the data directory. */
   readonly walDir: string;
   readonly snapshotCount: number;
+  /** Log entries kept in memory behind a snapshot, for peers that are a little late. No flag sets it. */
+  readonly catchUpEntries: number;
   readonly heartbeatMs: number;
   readonly electionMs: number;
   readonly listenPeerUrls: readonly ListenUrl[];
@@ -54,6 +56,7 @@ export type Request =
   | { readonly kind: "help" };
 
 const ELECTION_MS_MAX = 50_000;
+const CATCH_UP_ENTRIES = 5000; // As etcd's.
 const EVENT_HISTORY_MIN = 1000;
 const EVENT_HISTORY_MAX = 10_000_000;
 const FRONTEND_THREADS_MAX = 64;
@@ -156,6 +159,7 @@ function buildConfig(
     dataDir: read.string("data-dir") || `${name}.etcd`,
     walDir: read.string("wal-dir"),
     snapshotCount: read.uint("snapshot-count") || Number(FLAGS["snapshot-count"]?.value),
+    catchUpEntries: CATCH_UP_ENTRIES,
     heartbeatMs,
     electionMs,
     ...addresses,

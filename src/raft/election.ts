@@ -114,7 +114,11 @@ export function onVoteReply(core: RaftCore, message: VoteReply): void {
   if (count(core, message) === "won") core.becomeLeader();
 }
 
-function learnCommit(core: RaftCore, { commit, commitTerm }: PreVoteReply | VoteReply): void {
+/** Good for replies of any term, see `Committed` in message.ts. */
+export function learnCommit(
+  core: RaftCore,
+  { commit, commitTerm }: PreVoteReply | VoteReply,
+): void {
   if (core.log.has({ index: commit, term: commitTerm })) core.log.commitTo(commit);
 }
 

@@ -3,6 +3,7 @@ import type { RaftCore } from "./core.js";
 import {
   campaignIfAsked,
   isLeased,
+  learnCommit,
   onPreVote,
   onPreVoteReply,
   onVote,
@@ -73,6 +74,11 @@ function refuseEarlierTerm(core: RaftCore, message: Message): void {
       return;
     case "vote":
       core.send(voteReply(core, to, false));
+      return;
+    case "preVoteReply":
+    case "voteReply":
+      // What it says of the election is void; what it says is committed stays so.
+      learnCommit(core, message);
       return;
     default:
       return;

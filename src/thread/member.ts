@@ -46,8 +46,6 @@ import { Snapshots } from "./snapshots.js";
 import { StatusService } from "./status-service.js";
 import { Writes } from "./writes.js";
 
-/** Log entries kept in memory behind a snapshot, for peers that are a little late (as etcd's 5000). */
-const CATCH_UP_ENTRIES = 5000;
 /** How often the leader lets nodes expire. */
 const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
@@ -161,6 +159,7 @@ export class Member implements Consensus {
     this.#raft = this.#startRaft(recovery);
     this.#writes = new Writes(this.#raft, firstNumberOf(times.nowMs), {
       metrics,
+      isConnected: (id) => peers.isConnected(id),
       refuse: ({ client }, why) => {
         if (client !== undefined) this.#refuse(client, why);
       },
@@ -251,7 +250,7 @@ export class Member implements Consensus {
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
     if (this.#raft.lead === NONE) return;
-    this.#writes.onLeader();
+    this.#writes.retry();
     this.#publication.step(this.#raft.isLeader, nowMs, monoMs);
     this.#sync();
   }
@@ -281,6 +280,8 @@ export class Member implements Consensus {
     const message = decodeMessage(bytes);
     const { type, from } = message;
     if (type === "append") {
+      // Refusing it would make the leader send once more the snapshot that is being read.
+      if (this.#arrival.isLoading) return;
       this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
     } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
     else if (type === "appendReject") this.#stats.onAppendFailed(from);
@@ -290,6 +291,7 @@ export class Member implements Consensus {
   /** The stream to a member opened, or ended: what was sent may be lost. */
   peerUp(id: bigint): void {
     this.#ports.peers.up(id, this.monoMs);
+    if (id === this.#raft.lead) this.#writes.retry();
   }
 
   peerDown(id: bigint): void {
@@ -363,7 +365,7 @@ export class Member implements Consensus {
     const meta = this.#snapshots.done(index > 0, this.#applied);
     if (meta === undefined) return;
     this.#raft.offerSnapshot(meta);
-    this.#raft.compact(meta.index - CATCH_UP_ENTRIES);
+    this.#raft.compact(meta.index - this.#config.catchUpEntries);
     writeNumbers(this.#ports.append, AppendType.release, oldestIndex);
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
   }
@@ -466,8 +468,8 @@ export class Member implements Consensus {
     for (const message of messages) this.#send(message);
     if (append !== undefined) this.#append(append);
     if (committed.length > 0) this.#applyAll(committed);
-    // Every index a read may be given is committed, and committed entries are applied above.
-    for (const { ctx } of readStates) this.#reads.answer(ctx);
+    this.#reads.confirm(readStates);
+    this.#reads.answerUpTo(this.#applied);
     if (softState !== undefined) this.#onSoftState();
   }
 
@@ -599,7 +601,7 @@ export class Member implements Consensus {
     this.#electedMs = this.monoMs;
     metrics.add(LEADER_CHANGES, 1);
     log.info({ leader: formatId(lead), term }, `elected leader ${formatId(lead)} at term ${term}`);
-    this.#writes.onLeader();
+    this.#writes.retry();
     this.#publication.step(isLeader, this.nowMs, this.monoMs);
   }
 

@@ -1,4 +1,5 @@
 import type { Raft } from "../raft/raft.js";
+import type { ReadState } from "../raft/read-index.js";
 import type { Client } from "./client-port.js";
 
 /** A read that must not be answered from an outdated store. */
@@ -16,6 +17,8 @@ export class Reads {
   readonly #raft: Raft;
   /** Oldest first, by the context raft knows them by. */
   readonly #waiting = new Map<number, WaitingRead>();
+  /** Those that raft has given an index which the store has not reached yet. */
+  #confirmed: ReadState[] = [];
   #lastContext = 0;
 
   constructor(raft: Raft) {
@@ -30,10 +33,22 @@ export class Reads {
     return true;
   }
 
-  answer(context: number): void {
-    const read = this.#waiting.get(context);
-    this.#waiting.delete(context);
-    read?.then();
+  /** Raft's word on some of them. On a follower the index may be ahead of what it has applied. */
+  confirm(states: readonly ReadState[]): void {
+    for (const state of states) this.#confirmed.push(state);
+  }
+
+  /** The store contains everything up to `applied`. */
+  answerUpTo(applied: number): void {
+    if (this.#confirmed.length === 0) return;
+    const due = this.#confirmed.filter(({ index }) => index <= applied);
+    if (due.length === 0) return;
+    this.#confirmed = this.#confirmed.filter(({ index }) => index > applied);
+    for (const { ctx } of due) {
+      const read = this.#waiting.get(ctx);
+      this.#waiting.delete(ctx);
+      read?.then();
+    }
   }
 
   /** Takes out those for whose patience it is too late. */

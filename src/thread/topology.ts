@@ -56,24 +56,44 @@ export const DURABLE_RING_BYTES = 4 * MIB;
 export const SNAPSHOT_RING_BYTES = 4 * MIB;
 export const PEER_RING_BYTES = 8 * MIB;
 
+/** Sizes of the rings' data areas in bytes; powers of two. */
+export interface RingSizes {
+  readonly requests: number;
+  readonly answers: number;
+  readonly append: number;
+  readonly durable: number;
+  readonly snapshot: number;
+  readonly peer: number;
+}
+
+const RING_SIZES: RingSizes = {
+  requests: REQUESTS_RING_BYTES,
+  answers: ANSWERS_RING_BYTES,
+  append: APPEND_RING_BYTES,
+  durable: DURABLE_RING_BYTES,
+  snapshot: SNAPSHOT_RING_BYTES,
+  peer: PEER_RING_BYTES,
+};
+
 export const CORE_PART = 0;
 export const WAL_PART = 1;
 export const PEER_PART = 2;
 export const FIRST_FRONTEND_PART = 3;
 
-export function createTopology(config: Config): Topology {
+/** @param sizes a simulation, with hundreds of members in a minute, has smaller rings */
+export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): Topology {
   const { frontendThreads } = config;
   return {
     frontends: Array.from({ length: frontendThreads }, () => ({
-      requests: createRing(REQUESTS_RING_BYTES),
-      answers: createRing(ANSWERS_RING_BYTES),
+      requests: createRing(sizes.requests),
+      answers: createRing(sizes.answers),
       bell: Bell.create(),
     })),
-    append: createRing(APPEND_RING_BYTES),
-    durable: createRing(DURABLE_RING_BYTES),
-    snapshot: createRing(SNAPSHOT_RING_BYTES),
-    outbox: createRing(PEER_RING_BYTES),
-    inbox: createRing(PEER_RING_BYTES),
+    append: createRing(sizes.append),
+    durable: createRing(sizes.durable),
+    snapshot: createRing(sizes.snapshot),
+    outbox: createRing(sizes.peer),
+    inbox: createRing(sizes.peer),
     peerBell: Bell.create(),
     coreBell: Bell.create(),
     walBell: Bell.create(),

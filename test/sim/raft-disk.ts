@@ -27,6 +27,20 @@ export class SimDisk {
     return Math.max(this.snapshot.index, this.#base + this.entries.length);
   }
 
+  /** Entries from here on may be replaced by jobs that are not finished. */
+  get unfinishedFrom(): number {
+    let from = Number.POSITIVE_INFINITY;
+    for (const { snapshot, entries } of this.#jobs) {
+      if (snapshot !== undefined) return 0;
+      from = Math.min(from, entries[0]?.index ?? from);
+    }
+    return from;
+  }
+
+  get hasUnfinishedHardState(): boolean {
+    return this.#jobs.some(({ hardState }) => hardState !== undefined);
+  }
+
   add(job: AppendJob): void {
     this.#jobs.push(job);
   }

@@ -33,6 +33,10 @@ class SimFile {
     this.size = Math.max(this.size, end);
   }
 
+  get isDurable(): boolean {
+    return this.before.size === 0 && this.durableSize === this.size;
+  }
+
   datasync(): void {
     this.before.clear();
     this.durableSize = this.size;
@@ -78,6 +82,13 @@ export class SimDisk implements Disk {
     let used = 0;
     for (const { size } of this.#names.values()) used += size;
     return used;
+  }
+
+  /** A power cut now would change nothing. */
+  get isDurable(): boolean {
+    if (this.#pending.length > 0) return false;
+    for (const file of this.#names.values()) if (!file.isDurable) return false;
+    return true;
   }
 
   list(): string[] {

@@ -9,9 +9,10 @@ export const FORM_TYPE = "application/x-www-form-urlencoded";
  * A sequence of requests, as data: so that it can be sent to two servers, cut down, and printed.
  *
  * Texts are bytes, one per character (latin1). In targets and bodies these placeholders stand for what
- * a server alone knows: `<i+N>`, `<i-N>` for the last X-Etcd-Index it told plus or minus N, `<client>`
- * and `<peer>` for its URLs, `<id>` for its member id. Relative to the index, a condition keeps its
- * meaning when requests before it are dropped.
+ * a server alone knows: `<i+N>`, `<i-N>` for the last X-Etcd-Index it told plus or minus N, `<m+N>` for
+ * the last modifiedIndex it told of the request's own node, `<client>` and `<peer>` for its URLs, `<id>`
+ * for its member id. Relative to what there is, a condition keeps its meaning when requests before it
+ * are dropped.
  */
 export interface HttpRequest {
   readonly method: string;
@@ -47,9 +48,10 @@ export function form(method: string, target: string, body: string): HttpRequest 
   return { ...plain(method, target), headers: [["Content-Type", FORM_TYPE]], body };
 }
 
-/** Raw bytes that are no UTF-8 do not get through to the API, see `ODD_SEGMENTS`. */
+/** Raw bytes that are no UTF-8 do not get through to the API, see `ODD_SEGMENTS`; nor does U+FFFD. */
 function asUtf8(target: string): string {
-  return isUtf8(Buffer.from(target, "latin1")) ? target : asAscii(target);
+  const isText = isUtf8(Buffer.from(target, "latin1")) && !target.includes("\xef\xbf\xbd");
+  return isText ? target : asAscii(target);
 }
 
 function asAscii(target: string): string {
@@ -80,15 +82,19 @@ export function requestsOf(...requests: HttpRequest[]): Step {
 /** What a server fills the placeholders with. */
 export interface Facts {
   readonly index: number;
+  /** By key. */
+  readonly modifiedIndexes: ReadonlyMap<string, number>;
   readonly clientUrl: string;
   readonly peerUrl: string;
   readonly memberId: string;
 }
 
-export function fillIn(text: string, facts: Facts): string {
+function fillIn(text: string, facts: Facts, ownIndex: number): string {
   if (!text.includes("<")) return text;
   return text
-    .replace(/<i([+-]\d+)>/g, (_, offset) => String(Math.max(0, facts.index + Number(offset))))
+    .replace(/<([im])([+-]\d+)>/g, (_, letter, offset) => {
+      return String(Math.max(0, (letter === "i" ? facts.index : ownIndex) + Number(offset)));
+    })
     .replaceAll("<client>", facts.clientUrl)
     .replaceAll("<peer>", facts.peerUrl)
     .replaceAll("<id>", facts.memberId);
@@ -96,10 +102,13 @@ export function fillIn(text: string, facts: Facts): string {
 
 /** The bytes on the wire. */
 export function toBytes(request: HttpRequest, facts: Facts): Buffer {
-  const { method, target, headers, isChunked } = request;
-  const body = request.body === undefined ? undefined : fillIn(request.body, facts);
+  const { method, headers, isChunked } = request;
+  const [, key = ""] = /^\/v2\/keys([^?]*)/.exec(request.target) ?? [];
+  const ownIndex = facts.modifiedIndexes.get(key) ?? facts.index;
+  const target = fillIn(request.target, facts, ownIndex);
+  const body = request.body === undefined ? undefined : fillIn(request.body, facts, ownIndex);
   const host = new URL(facts.clientUrl).host;
-  const lines = [`${method} ${fillIn(target, facts)} HTTP/1.1`, `Host: ${host}`];
+  const lines = [`${method} ${target} HTTP/1.1`, `Host: ${host}`];
   for (const [name, value] of headers) lines.push(`${name}: ${value}`);
   if (body !== undefined) {
     lines.push(isChunked ? "Transfer-Encoding: chunked" : `Content-Length: ${body.length}`);

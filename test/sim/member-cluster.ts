@@ -1,0 +1,480 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { pino } from "pino";
+import { formatId } from "#ringd/cluster/ids.js";
+import { foundingPlan, type StartMember, type StartPlan } from "#ringd/cluster/start-plan.js";
+import { type Config, readConfig } from "#ringd/config/config.js";
+import { Prng } from "#ringd/lib/prng.js";
+import type { Logger } from "#ringd/log/logger.js";
+import type { SnapshotMeta } from "#ringd/raft/entry.js";
+import { RAFT_LIMITS } from "#ringd/raft/options.js";
+import type { Raft, Ready } from "#ringd/raft/raft.js";
+import type { Event } from "#ringd/store/event.js";
+import type { Store } from "#ringd/store/store.js";
+import type { Recovery } from "#ringd/thread/member.js";
+import { checkLinearizable, describeViolation } from "../support/linearizable.js";
+import { checkRecovery, MemberChecks } from "./member-checks.js";
+import { type ClientWorld, Registers, SimClient, SimStirrer } from "./member-clients.js";
+import { drawFaults, type MemberFaults } from "./member-faults.js";
+import { SimNetwork } from "./member-network.js";
+import { type MemberWorld, SimMember } from "./member-node.js";
+import { SimOperator } from "./member-operator.js";
+import { listen, type ProbeListener } from "./member-probe.js";
+import { SimWatcher } from "./member-watchers.js";
+import { SimDisk as DurableLog } from "./raft-disk.js";
+
+/** Time moves on by 1 to this between two rounds of turns. */
+const STEP_MS_MAX = 6;
+/** The mean time between two requests of the stirrer. */
+const STIR_MS = 150;
+/** After the last fault a cluster must be well within this. */
+const SETTLE_MS_MAX = 60_000;
+/** One applied index in so many has its store compared. */
+const DIGEST_EVERY = 5;
+/** A member that was removed may be started again by an operator who does not know. */
+const GHOST_ONE_IN = 3;
+const CLUSTER_TOKEN = "etcd-cluster";
+
+const silent: Logger = pino({ level: "silent" });
+
+export interface SimOptions {
+  readonly seed: number;
+  /** Prints what members log. */
+  readonly isVerbose?: boolean;
+}
+
+export interface SimFigures {
+  leaders: number;
+  entries: number;
+  acknowledged: number;
+  operations: number;
+  events: number;
+  installs: number;
+  starts: number;
+  changes: number;
+  refusedChanges: number;
+  digests: number;
+  messages: number;
+  trace: number;
+}
+
+/** A cluster of whole members in one thread, from one seed: `run()`. */
+export class MemberCluster implements ProbeListener, MemberWorld {
+  readonly prng: Prng;
+  readonly faults: MemberFaults;
+  readonly log: Logger;
+  readonly checks = new MemberChecks();
+  readonly members = new Map<bigint, SimMember>();
+  readonly peers: SimNetwork;
+  readonly #clients: SimClient[];
+  readonly #watchers: SimWatcher[];
+  readonly #stirrer: SimStirrer;
+  readonly #operator: SimOperator;
+  readonly #clientWorld: ClientWorld;
+  readonly #clusterId: bigint;
+  /** Members that were removed and stopped, and those that were then started again for a while. */
+  readonly #ghosts = new Set<SimMember>();
+  #current: SimMember | undefined;
+  #leaderToCut: SimMember | undefined;
+  #cutLeaderMs = 0;
+  #now = 1000;
+  #positions = 0;
+  #isHealed = false;
+
+  constructor({ seed, isVerbose }: SimOptions) {
+    this.prng = new Prng(seed);
+    this.faults = drawFaults(this.prng);
+    this.log = isVerbose === true ? this.#printer() : silent;
+    this.log.info({ faults: this.faults }, "faults");
+    this.peers = new SimNetwork(this.prng, this.faults, this.members, () => this.#now);
+    this.#clientWorld = {
+      prng: this.prng,
+      checks: this.checks,
+      nowMs: () => this.#now,
+      running: () => [...this.members.values()].filter(({ life }) => life?.isReady),
+      position: () => ++this.#positions,
+      registers: new Registers(),
+    };
+    const { founders, clients, watchers, keys, thinkMsMax } = this.faults;
+    const first = Array.from({ length: founders }, (_, i) => ({
+      name: `n${i + 1}`,
+      peerUrls: [`http://127.0.0.1:${2001 + i}`],
+    }));
+    const sha1 = (bytes: Uint8Array) => createHash("sha1").update(bytes).digest();
+    const plans = first.map(({ name }) => foundingPlan(first, name, CLUSTER_TOKEN, sha1));
+    this.#clusterId = (plans[0] as StartPlan).clusterId;
+    for (const [i, plan] of plans.entries()) this.#add(`n${i + 1}`, plan);
+    this.#clients = Array.from(
+      { length: clients },
+      (_, i) => new SimClient(this.#clientWorld, `c${i}`, keys, thinkMsMax),
+    );
+    this.#watchers = Array.from({ length: watchers }, (_, i) => {
+      const key = this.prng.oneIn(3) ? "s0" : "";
+      return new SimWatcher(this.#clientWorld, `w${i}`, key, this.prng.oneIn(2));
+    });
+    this.#stirrer = new SimStirrer(this.#clientWorld);
+    this.#operator = new SimOperator(this.#clientWorld);
+  }
+
+  get monoMs(): () => number {
+    return () => this.#now;
+  }
+
+  /** Faults, then none, then all checks. @throws AssertionError */
+  run(): SimFigures {
+    const unlisten = listen(this);
+    const limits = { ...RAFT_LIMITS };
+    Object.assign(RAFT_LIMITS, this.faults.raftLimits);
+    try {
+      for (const member of this.members.values()) this.#start(member);
+      const endMs = this.#now + this.faults.durationMs;
+      while (this.#now < endMs) this.#step();
+      this.#heal();
+      this.#settle();
+      this.#checkHistory();
+    } catch (error) {
+      if (error instanceof Error) error.message += ` (at ${this.#now} ms)`;
+      throw error;
+    } finally {
+      unlisten();
+      Object.assign(RAFT_LIMITS, limits);
+    }
+    return this.#figures();
+  }
+
+  // What the probe sees.
+
+  onReady(raft: Raft, ready: Ready | undefined): void {
+    const member = this.#currentMember();
+    const { life, store } = member;
+    assert.ok(life !== undefined, "who has the turn runs");
+    if (life.raft === undefined && member.durableLog.lastIndex === 0 && raft.commit > 0) {
+      member.found(raft);
+      this.checks.keep(member);
+    }
+    life.raft = raft;
+    this.#atCheckpoint(member, store);
+    this.checks.onReady(member, raft, ready);
+    if (ready === undefined) return;
+    this.checks.onCommitted(member, ready);
+    const { cutLeaderOneIn } = this.faults;
+    if (ready.softState?.role !== "leader" || this.#isHealed || cutLeaderOneIn === 0) return;
+    if (!this.prng.oneIn(cutLeaderOneIn)) return;
+    this.#leaderToCut = member;
+    this.#cutLeaderMs = this.#now + this.prng.below(30);
+  }
+
+  /** Of all that was handed out before. */
+  #atCheckpoint(member: SimMember, store: Store | undefined): void {
+    if (store === undefined || member.digestedAt === member.applied) return;
+    const isNew = member.digestedAt < 0;
+    member.digestedAt = member.applied;
+    if (!isNew && member.applied % DIGEST_EVERY !== 0) return;
+    this.checks.onStore(member.name, store, member.applied);
+  }
+
+  onEvent(event: Event): void {
+    this.checks.onEvent(event);
+  }
+
+  onSnapshot(store: Store, meta: SnapshotMeta): void {
+    this.checks.onStore(this.#currentMember().name, store, meta.index);
+  }
+
+  onRecovered(member: SimMember, { snapshot, entries, hardState, store }: Recovery): void {
+    checkRecovery(member.name, member.durableLog, {
+      snapshotIndex: snapshot.index,
+      hardState,
+      entries,
+    });
+    if (snapshot.index > 0) this.checks.onStore(member.name, store, snapshot.index);
+    const log = { hardState, snapshot, entries: [...entries], applied: snapshot.index };
+    member.durableLog = new DurableLog(log);
+    this.checks.keep(member);
+  }
+
+  #currentMember(): SimMember {
+    assert.ok(this.#current !== undefined, "somebody has the turn");
+    return this.#current;
+  }
+
+  // Time.
+
+  #step(): void {
+    const passedMs = 1 + this.prng.below(STEP_MS_MAX);
+    this.#now += passedMs;
+    if (!this.#isHealed) this.#makeTrouble(passedMs);
+    this.#startMembers(passedMs);
+    this.peers.step(passedMs);
+    const order = [...this.members.values()];
+    for (let i = order.length - 1; i >= 0; i--) {
+      const j = this.prng.below(i + 1);
+      const member = order[j] as SimMember;
+      order[j] = order[i] as SimMember;
+      if (member.life !== undefined && member.pausedUntilMs <= this.#now) this.#turn(member);
+    }
+    for (const client of this.#clients) client.step();
+    for (const watcher of this.#watchers) watcher.step();
+    if (!this.#isHealed && this.#happens(STIR_MS, passedMs)) this.#stirrer.stir();
+  }
+
+  /** Each part of a member that has something to do may have a turn, in any order. */
+  #turn(member: SimMember): void {
+    const { skipTurnOneIn, slowDiskOneIn } = this.faults;
+    const first = this.prng.below(5);
+    this.#current = member;
+    for (let i = 0; i < 5; i++) {
+      const { life } = member;
+      if (life === undefined) break;
+      if (skipTurnOneIn > 0 && this.prng.oneIn(skipTurnOneIn)) continue;
+      switch ((first + i) % 5) {
+        case 0:
+          if (life.coreHasWork()) life.core();
+          break;
+        case 1: {
+          const isSlow = slowDiskOneIn > 0 && !this.prng.oneIn(slowDiskOneIn);
+          if (life.walHasWork() && !isSlow) life.log();
+          break;
+        }
+        case 2:
+          if (life.peerHasWork()) life.peer();
+          break;
+        case 3:
+          if (life.frontendsHaveWork()) life.frontends();
+          break;
+        case 4:
+          if (life.poolHasWork()) life.pool();
+          break;
+      }
+      if (member.powerLost) this.#crash(member, true);
+      else if (life.isStopped) this.#onStopped(member);
+    }
+    this.#current = undefined;
+  }
+
+  #onStopped(member: SimMember): void {
+    member.life?.frontends(); // The last answers leave before the process ends.
+    member.life?.wal.close();
+    member.crash(false);
+    member.downUntilMs = this.#now + this.prng.below(this.faults.downMsMax);
+    this.log.info(`${member.name} stopped`);
+    if (!this.checks.removed.has(member.id)) return;
+    if (this.#isHealed || this.#ghosts.has(member) || !this.prng.oneIn(GHOST_ONE_IN)) {
+      member.downUntilMs = Number.POSITIVE_INFINITY;
+    }
+    this.#ghosts.add(member);
+  }
+
+  #happens(meanMs: number, passedMs: number): boolean {
+    return meanMs > 0 && this.prng.below(meanMs) < passedMs;
+  }
+
+  #makeTrouble(passedMs: number): void {
+    const { faults, prng } = this;
+    const happens = (meanMs: number) => this.#happens(meanMs, passedMs);
+    if (this.peers.isCut ? happens(1200) : happens(faults.partitionMs)) {
+      if (this.peers.isCut) this.peers.mend();
+      else this.peers.partition();
+    }
+    if (this.#leaderToCut !== undefined && this.#now >= this.#cutLeaderMs) {
+      this.peers.isolate(this.#leaderToCut);
+      this.#leaderToCut = undefined;
+    }
+    const running = [...this.members.values()].filter(({ life }) => life !== undefined);
+    if (running.length > 0) {
+      const leader = running.find(({ life }) => life?.raft?.isLeader === true);
+      const isLeaderHit = () => faults.leaderOneIn > 0 && prng.oneIn(faults.leaderOneIn);
+      const some = () => (leader !== undefined && isLeaderHit() ? leader : prng.pick(running));
+      if (happens(faults.crashMs)) this.#crashSome(some());
+      if (happens(faults.stopMs)) some().life?.stop();
+      if (happens(faults.pauseMs)) some().pausedUntilMs = this.#now + prng.below(faults.pauseMsMax);
+      if (happens(faults.wallJumpMs)) some().wallOffsetMs += prng.below(10_000) - 5000;
+      if (happens(faults.failedSyncMs)) some().syncFails = true;
+      if (happens(faults.fullDiskMs)) {
+        const { disk } = some();
+        disk.capacityBytes = disk.usedBytes + prng.below(6000);
+      }
+    }
+    if (happens(1500)) {
+      for (const { disk } of this.members.values()) {
+        disk.capacityBytes = Number.POSITIVE_INFINITY;
+      }
+    }
+    if (happens(faults.confChangeMs)) this.#operator.act();
+  }
+
+  /** Now, or in the middle of what the disk does next. */
+  #crashSome(member: SimMember): void {
+    const { powerCutOneIn } = this.faults;
+    const isPowerCut = powerCutOneIn > 0 && this.prng.oneIn(powerCutOneIn);
+    if (isPowerCut && this.prng.oneIn(2)) member.stepsToPowerCut = this.prng.below(6);
+    else this.#crash(member, isPowerCut);
+  }
+
+  #crash(member: SimMember, isPowerCut: boolean): void {
+    this.log.info(`${member.name} crashes${isPowerCut ? ", power lost" : ""}`);
+    member.crash(isPowerCut);
+    member.disk.capacityBytes = Number.POSITIVE_INFINITY;
+    member.pausedUntilMs = 0;
+    member.downUntilMs = this.#now + (this.#isHealed ? 0 : this.prng.below(this.faults.downMsMax));
+  }
+
+  /** Members that are down come back; those that joined, and those that the log names, begin. */
+  #startMembers(passedMs: number): void {
+    for (const id of this.checks.members) {
+      if (this.members.has(id) || !(this.#isHealed || this.#happens(400, passedMs))) continue;
+      this.#addJoining(id);
+    }
+    for (const member of this.members.values()) {
+      if (member.life === undefined && member.downUntilMs <= this.#now) this.#start(member);
+    }
+  }
+
+  #addJoining(id: bigint): void {
+    const { peerUrls, members: ids } = this.checks;
+    const members = [...ids].map(
+      (other): StartMember => ({
+        id: other,
+        name: this.members.get(other)?.name ?? "",
+        peerUrls: [peerUrls.get(other) as string],
+      }),
+    );
+    const clusterId = this.#clusterId;
+    this.#add(`n${this.members.size + 1}`, { kind: "join", memberId: id, clusterId, members });
+  }
+
+  #add(name: string, plan: StartPlan): void {
+    const { memberId: id } = plan;
+    this.log.info(`${name} is ${formatId(id)}`);
+    this.members.set(id, new SimMember(id, name, this.#config(name), plan, this));
+  }
+
+  #start(member: SimMember): void {
+    this.#current = member;
+    member.digestedAt = -1;
+    this.log.info(`${member.name} starts`);
+    if (!member.start()) member.downUntilMs = this.#now + 50;
+    this.#current = undefined;
+  }
+
+  #config(name: string): Config {
+    const request = readConfig(["--name", name, "--data-dir", "/sim"], {});
+    assert.equal(request.kind, "run");
+    const { config } = request as { config: Config };
+    const { snapshotCount, catchUpEntries, eventHistoryMax, isPreVote, frontends } = this.faults;
+    const { heartbeatMs, electionMs } = this.faults;
+    return {
+      ...config,
+      ...{ snapshotCount, catchUpEntries, eventHistoryMax, frontendThreads: frontends },
+      ...{ heartbeatMs, electionMs, preVote: isPreVote, maxWals: 1, maxSnapshots: 2 },
+    };
+  }
+
+  // The end.
+
+  #heal(): void {
+    this.log.info("no more faults");
+    this.#isHealed = true;
+    this.peers.heal();
+    for (const member of this.members.values()) {
+      member.pausedUntilMs = 0;
+      member.disk.capacityBytes = Number.POSITIVE_INFINITY;
+      member.stepsToPowerCut = Number.POSITIVE_INFINITY;
+      member.syncFails = false;
+      if (this.#ghosts.has(member)) continue;
+      // A log that failed is mended by a restart, and so is a stop that the operator takes back.
+      if (member.life !== undefined && this.prng.oneIn(2)) this.#crash(member, false);
+      member.downUntilMs = Math.min(member.downUntilMs, this.#now);
+    }
+    for (const client of this.#clients) client.isRetired = true;
+  }
+
+  /** A write commits, and everybody has and has seen everything, within SETTLE_MS_MAX. */
+  #settle(): void {
+    const byMs = this.#now + SETTLE_MS_MAX;
+    let why = "";
+    const writer = new SimClient(this.#clientWorld, "last", 1, 1);
+    this.#clients.push(writer);
+    while (this.#now < byMs) {
+      this.#step();
+      this.#restartFailed();
+      if (writer.acknowledged > 0) writer.isRetired = true;
+      why = writer.acknowledged === 0 ? "no write is acknowledged" : this.#whyUnsettled();
+      if (why === "") {
+        for (const member of this.members.values()) {
+          if (member.store !== undefined) {
+            member.store.checkInvariants();
+            this.checks.onStore(member.name, member.store, member.applied);
+          }
+        }
+        return;
+      }
+    }
+    assert.fail(`not well ${SETTLE_MS_MAX} ms after the faults stopped: ${why}`);
+  }
+
+  #restartFailed(): void {
+    for (const member of this.members.values()) {
+      if (member.life?.walLoop.hasFailed === true) this.#crash(member, false);
+      else if (member.life === undefined && !this.checks.removed.has(member.id)) {
+        member.downUntilMs = Math.min(member.downUntilMs, this.#now);
+      }
+    }
+  }
+
+  /** @returns "" if all is well */
+  #whyUnsettled(): string {
+    let applied = -1;
+    for (const member of this.members.values()) {
+      const { name, life } = member;
+      if (this.checks.removed.has(member.id)) {
+        if (life !== undefined) return `${name} was removed and goes on`;
+        continue;
+      }
+      if (!this.checks.members.has(member.id)) continue;
+      if (life === undefined || !life.isReady) return `${name} is not ready`;
+      if (member.store === undefined || life.raft === undefined) return `${name} has no store`;
+      if (applied < 0) applied = member.applied;
+      if (member.applied !== applied) return `${name} is at ${member.applied}, not ${applied}`;
+      if (life.raft.conf.learners.length > 0) return `${name} knows learners`;
+      if (life.raft.conf.voters.length !== this.checks.members.size) {
+        return `${name} counts ${life.raft.conf.voters.length} voters`;
+      }
+    }
+    if (applied !== this.checks.raft.commitIndex) return "not everything is applied";
+    if (this.#clients.some(({ isIdle }) => !isIdle)) return "a client waits";
+    const waiting = this.#watchers.findIndex((watcher) => !watcher.isComplete());
+    return waiting < 0 ? "" : `watcher ${waiting} has not seen everything`;
+  }
+
+  #checkHistory(): void {
+    const history = this.#clients.flatMap((client) => client.history);
+    const [violation] = checkLinearizable(history);
+    if (violation !== undefined) assert.fail(describeViolation(violation));
+  }
+
+  #figures(): SimFigures {
+    const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
+    return {
+      leaders: this.checks.leaders,
+      entries: this.checks.raft.commitIndex,
+      acknowledged: sum(this.#clients.map((client) => client.acknowledged)),
+      operations: sum(this.#clients.map((client) => client.history.length)),
+      events: sum(this.#watchers.map((watcher) => watcher.seen)),
+      installs: this.checks.installs,
+      starts: sum([...this.members.values()].map((member) => member.starts)),
+      changes: this.#operator.accepted,
+      refusedChanges: this.#operator.refused,
+      digests: this.checks.digestsCompared,
+      messages: this.peers.messages,
+      trace: this.peers.trace >>> 0,
+    };
+  }
+
+  #printer(): Logger {
+    return pino(
+      { level: "info", base: {}, timestamp: () => `,"ms":${this.#now}` },
+      { write: (line: string) => process.stdout.write(`${this.#current?.name ?? "--"} ${line}`) },
+    );
+  }
+}

@@ -1,0 +1,121 @@
+import type { Prng } from "#ringd/lib/prng.js";
+import type { RaftLimits } from "#ringd/raft/options.js";
+
+/**
+ * What may go wrong in one run, and how often. Each seed draws which faults exist at all. A `...Ms` of
+ * something that happens is the mean time between two of it, in simulated milliseconds; 0 is never.
+ */
+export interface MemberFaults {
+  readonly founders: number;
+  readonly durationMs: number;
+
+  // Members. One victim in so many is the leader; 0: it is anybody.
+  readonly leaderOneIn: number;
+  /** One leader in so many is cut off from the others soon after it was elected; 0: none is. */
+  readonly cutLeaderOneIn: number;
+  readonly crashMs: number;
+  /** Of the crashes, one in so many takes unsynced sectors with it; 0: none does. */
+  readonly powerCutOneIn: number;
+  readonly downMsMax: number;
+  readonly stopMs: number;
+  readonly pauseMs: number;
+  readonly pauseMsMax: number;
+  readonly wallJumpMs: number;
+
+  // Their threads: one turn in so many is left out; 0: none is.
+  readonly skipTurnOneIn: number;
+  readonly slowDiskOneIn: number;
+  readonly ringBytes: number;
+  readonly frontends: number;
+
+  // Disks.
+  readonly fullDiskMs: number;
+  readonly failedSyncMs: number;
+  readonly segmentBytes: number;
+  readonly zeroAheadBytes: number;
+
+  // The network: one message in so many is lost or repeated.
+  readonly loseOneIn: number;
+  readonly repeatOneIn: number;
+  readonly delayMsMax: number;
+  readonly isReordering: boolean;
+  readonly partitionMs: number;
+  readonly isOneWay: boolean;
+
+  // Logs and membership.
+  readonly snapshotCount: number;
+  readonly catchUpEntries: number;
+  readonly eventHistoryMax: number;
+  readonly confChangeMs: number;
+  readonly isPreVote: boolean;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+
+  /** Tight ones now and then, so that what is one message with a few clients becomes many. */
+  readonly raftLimits: Partial<RaftLimits>;
+
+  // Clients.
+  readonly clients: number;
+  readonly watchers: number;
+  readonly keys: number;
+  readonly thinkMsMax: number;
+}
+
+export function drawFaults(prng: Prng): MemberFaults {
+  const maybe = (least: number, most: number) =>
+    prng.oneIn(2) ? 0 : least + prng.below(most - least);
+  const heartbeatMs = prng.pick([20, 50, 100]);
+  return {
+    founders: prng.pick([1, 2, 3, 3, 3, 4, 5]),
+    durationMs: 6000 + prng.below(16_000),
+    leaderOneIn: prng.pick([0, 2]),
+    cutLeaderOneIn: prng.pick([0, 0, 2, 4]),
+    crashMs: maybe(700, 6000),
+    powerCutOneIn: prng.pick([0, 1, 2]),
+    downMsMax: prng.pick([100, 1000, 5000]),
+    stopMs: maybe(3000, 10_000),
+    pauseMs: maybe(1000, 6000),
+    pauseMsMax: prng.pick([300, 3000]),
+    wallJumpMs: maybe(1000, 8000),
+    skipTurnOneIn: prng.pick([0, 2, 4]),
+    slowDiskOneIn: prng.pick([0, 0, 2]),
+    ringBytes: prng.pick([4096, 16_384, 65_536, 65_536]),
+    frontends: prng.pick([1, 1, 2]),
+    fullDiskMs: prng.oneIn(2) ? 0 : maybe(2000, 10_000),
+    failedSyncMs: prng.oneIn(2) ? 0 : maybe(3000, 10_000),
+    segmentBytes: prng.pick([2048, 8192, 40_000]),
+    zeroAheadBytes: prng.pick([512, 4096, 16_384]),
+    loseOneIn: maybe(3, 60),
+    repeatOneIn: maybe(3, 60),
+    delayMsMax: prng.pick([1, 5, 50, 400]),
+    isReordering: prng.oneIn(2),
+    partitionMs: maybe(1000, 6000),
+    isOneWay: prng.oneIn(2),
+    snapshotCount: prng.pick([5, 20, 60, 1_000_000]),
+    catchUpEntries: prng.pick([0, 3, 20]),
+    eventHistoryMax: prng.pick([20, 100, 1000]),
+    confChangeMs: maybe(1000, 6000),
+    isPreVote: !prng.oneIn(5),
+    heartbeatMs,
+    electionMs: heartbeatMs * prng.pick([5, 10]),
+    raftLimits: prng.oneIn(2) ? {} : drawLimits(prng),
+    clients: 1 + prng.below(4),
+    watchers: prng.below(4),
+    keys: 1 + prng.below(3),
+    thinkMsMax: prng.pick([50, 200, 600]),
+  };
+}
+
+function drawLimits(prng: Prng): Partial<RaftLimits> {
+  return {
+    inflightMessagesMax: 1 + prng.below(4),
+    inflightBytesMax: prng.pick([64, 4096]),
+    appendEntriesMax: 1 + prng.below(4),
+    appendBytesMax: prng.pick([32, 4096]),
+    committedEntriesMax: 1 + prng.below(8),
+    committedBytesMax: prng.pick([64, 4096]),
+    uncommittedEntriesMax: 10 + prng.below(40),
+    forwardProposalsMax: 4 + prng.below(20),
+    promoteLagMax: prng.pick([0, 5, 4096]),
+  };
+}

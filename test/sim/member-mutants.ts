@@ -1,0 +1,332 @@
+import { RaftCore } from "#ringd/raft/core.js";
+import { type Entry, EntryType } from "#ringd/raft/entry.js";
+import { RaftLog } from "#ringd/raft/log.js";
+import { reachedByMajority } from "#ringd/raft/quorum.js";
+import { Raft, type Ready } from "#ringd/raft/raft.js";
+import type { ReadState } from "#ringd/raft/read-index.js";
+import { CommandOp } from "#ringd/store/command.js";
+import { decodeCommand } from "#ringd/store/command-codec.js";
+import { SnapshotDecoder } from "#ringd/store/snapshot.js";
+import { Store } from "#ringd/store/store.js";
+import { Member, type Recovery } from "#ringd/thread/member.js";
+import { Reads } from "#ringd/thread/reads.js";
+import type { DiskOp } from "#ringd/wal/plan.js";
+import { Wal } from "#ringd/wal/wal.js";
+import { SimDisk } from "../wal/sim-disk.js";
+import { SimMember } from "./member-node.js";
+
+/**
+ * Faults planted into members, to see that the simulation finds them. Each is a mistake that could be made
+ * in the code it wraps; none is in it.
+ */
+export interface Mutant {
+  readonly name: string;
+  /** It takes a chain of events that comes up once in thousands of seeds. */
+  readonly isRare?: boolean;
+  /** Plants it. @returns undo */
+  readonly plant: () => () => void;
+}
+
+/** Replaces a method for as long as the mutant lives. */
+function wrap<T extends object, K extends keyof T>(
+  target: T,
+  name: K,
+  make: (original: T[K]) => T[K],
+): () => void {
+  const before = Object.getOwnPropertyDescriptor(target, name) as PropertyDescriptor;
+  Object.defineProperty(target, name, { ...before, value: make(before.value as T[K]) });
+  return () => Object.defineProperty(target, name, before);
+}
+
+const ENVELOPE_BYTES = 16;
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "the leader counts its vote for an entry before its fsync",
+    plant: () =>
+      wrap(
+        RaftLog.prototype,
+        "takeUnwritten",
+        (take) =>
+          function (this: RaftLog) {
+            const taken = take.call(this);
+            this.durableTo({ index: this.lastIndex, term: this.lastTerm });
+            return taken;
+          },
+      ),
+  },
+  {
+    name: "an append is acknowledged, and a vote given, before the fsync",
+    plant: () =>
+      wrap(
+        RaftCore.prototype,
+        "sendWhenDurable",
+        (hold) =>
+          function (this: RaftCore, message) {
+            if (message.to === this.id) hold.call(this, message);
+            else this.outbox.push(message);
+          },
+      ),
+  },
+  {
+    name: "an entry of an earlier term is committed by counting",
+    isRare: true,
+    plant: plantOldTermCommit,
+  },
+  {
+    name: "a vote is forgotten at a restart",
+    plant: () =>
+      wrapRecovery((found) => ({ ...found, hardState: { ...found.hardState, vote: 0n } })),
+  },
+  {
+    name: "the term is forgotten at a restart",
+    plant: () =>
+      wrapRecovery((found) => ({
+        ...found,
+        hardState: { ...found.hardState, term: Math.min(1, found.hardState.term), vote: 0n },
+      })),
+  },
+  {
+    name: "directories are not synced",
+    plant: () => skipSteps(({ op }) => op === "syncDirectory"),
+  },
+  {
+    name: "the log is written and not synced",
+    plant: () => skipSteps(({ op }) => op === "datasync"),
+  },
+  {
+    name: "votes go to candidates whose log is behind",
+    plant: () => wrap(RaftLog.prototype, "isUpToDate", () => () => true),
+  },
+  {
+    name: "a quorum read asks nobody",
+    plant: plantLocalReads,
+  },
+  {
+    name: "a follower answers a read before it has applied the index",
+    plant: () =>
+      wrap(
+        Reads.prototype,
+        "answerUpTo",
+        (answer) =>
+          function (this: Reads) {
+            answer.call(this, Number.POSITIVE_INFINITY);
+          },
+      ),
+  },
+  {
+    name: "a snapshot loses the event history",
+    plant: () =>
+      wrapBlocks((block, view) => {
+        if (view.getUint8(0) === 3) return undefined;
+        if (view.getUint8(0) === 1) view.setUint32(13, 0, true);
+        return block;
+      }),
+  },
+  {
+    name: "a snapshot is restored without its index",
+    plant: () =>
+      wrapBlocks((block, view) => {
+        // The index of an earlier snapshot, more or less.
+        if (view.getUint8(0) === 1) view.setFloat64(1, view.getFloat64(1, true) - 1, true);
+        return block;
+      }),
+  },
+  {
+    name: "an entry behind the snapshot is applied twice after a restart",
+    plant: () =>
+      wrapRecovery((found) => {
+        const first = found.entries[0];
+        if (found.snapshot.index > 0 && first !== undefined && isCommand(first)) {
+          if (first.index <= found.hardState.commit) {
+            found.store.apply(decodeCommand(Buffer.from(first.data), ENVELOPE_BYTES));
+          }
+        }
+        return found;
+      }),
+  },
+  {
+    name: "nodes expire by each member's own clock",
+    plant: plantOwnClock,
+  },
+  {
+    name: "the log is dropped beyond the oldest snapshot",
+    plant: () =>
+      wrap(
+        Wal.prototype,
+        "releaseBefore",
+        (release) =>
+          function (this: Wal, index, maxWals) {
+            return release.call(this, index + 1000, maxWals);
+          },
+      ),
+  },
+  {
+    name: "word that a job is durable gets lost for good",
+    plant: () =>
+      wrap(
+        Member.prototype,
+        "durable",
+        (durable) =>
+          function (this: Member, job) {
+            if (job < 5) durable.call(this, job);
+          },
+      ),
+  },
+  {
+    name: "a follower takes entries that do not follow its log",
+    plant: () =>
+      wrap(
+        RaftLog.prototype,
+        "has",
+        (has) =>
+          function (this: RaftLog, position) {
+            return has.call(this, position) || this.term(position.index) !== undefined;
+          },
+      ),
+  },
+  {
+    name: "a restart takes the snapshot's log for the member's own and forgets the entries behind it",
+    plant: () =>
+      wrapRecovery((found) => (found.snapshot.index > 0 ? { ...found, entries: [] } : found)),
+  },
+];
+
+function isCommand({ type, data }: Entry): boolean {
+  return type === EntryType.normal && data.length > 0;
+}
+
+function skipSteps(isSkipped: (op: DiskOp) => boolean): () => void {
+  return wrap(
+    SimDisk.prototype,
+    "run",
+    (run) =>
+      function (this: SimDisk, op) {
+        if (!isSkipped(op)) run.call(this, op);
+      },
+  );
+}
+
+/** What a member makes of what the disk held, which has been checked. */
+function wrapRecovery(change: (found: Recovery) => Recovery): () => void {
+  return wrap(
+    SimMember.prototype,
+    "recover",
+    (recover) =>
+      function (this: SimMember) {
+        const { wal, found } = recover.call(this);
+        return { wal, found: change(found) };
+      },
+  );
+}
+
+/** Raft's logs, by their rafts: `ready` is where both are seen. */
+function plantOldTermCommit(): () => void {
+  const logs = new WeakMap<Raft, RaftLog>();
+  let current: RaftLog | undefined;
+  const undoTake = wrap(
+    RaftLog.prototype,
+    "takeCommitted",
+    (take) =>
+      function (this: RaftLog, countMax, bytesMax) {
+        current = this;
+        return take.call(this, countMax, bytesMax);
+      },
+  );
+  const undoReady = wrap(
+    Raft.prototype,
+    "ready",
+    (ready) =>
+      function (this: Raft) {
+        const log = logs.get(this);
+        if (log !== undefined && this.isLeader) {
+          const { conf, durable, peers, id } = this.status();
+          const reached = peers.filter(({ learner }) => !learner).map(({ match }) => match);
+          if (conf.voters.includes(id)) reached.push(durable);
+          log.commitTo(reachedByMajority(reached));
+        }
+        const result = ready.call(this);
+        if (result !== undefined && current !== undefined) logs.set(this, current);
+        return result;
+      },
+  );
+  return () => {
+    undoReady();
+    undoTake();
+  };
+}
+
+function plantLocalReads(): () => void {
+  const asked = new WeakMap<Raft, ReadState[]>();
+  const undoRead = wrap(
+    Raft.prototype,
+    "readIndex",
+    () =>
+      function (this: Raft, ctx) {
+        const list = asked.get(this) ?? [];
+        list.push({ ctx, index: this.commit });
+        asked.set(this, list);
+        return true;
+      },
+  );
+  const undoReady = wrap(
+    Raft.prototype,
+    "ready",
+    (ready) =>
+      function (this: Raft): Ready | undefined {
+        const result = ready.call(this);
+        const states = asked.get(this) ?? [];
+        if (states.length === 0) return result;
+        asked.set(this, []);
+        const none = { messages: [], append: undefined, committed: [], softState: undefined };
+        const rest = result ?? { ...none, readStates: [] };
+        return { ...rest, readStates: [...rest.readStates, ...states] };
+      },
+  );
+  return () => {
+    undoReady();
+    undoRead();
+  };
+}
+
+/** Blocks of snapshots as a decoder sees them, changed or left out. */
+function wrapBlocks(
+  change: (block: Uint8Array, view: DataView) => Uint8Array | undefined,
+): () => void {
+  return wrap(
+    SnapshotDecoder.prototype,
+    "push",
+    (push) =>
+      function (this: SnapshotDecoder, block) {
+        const copy = Uint8Array.from(block);
+        const changed = change(copy, new DataView(copy.buffer));
+        if (changed !== undefined) push.call(this, changed);
+      },
+  );
+}
+
+function plantOwnClock(): () => void {
+  let nowMs = 0;
+  const undoStep = wrap(
+    Member.prototype,
+    "step",
+    (step) =>
+      function (this: Member) {
+        nowMs = this.nowMs;
+        step.call(this);
+      },
+  );
+  const undoApply = wrap(
+    Store.prototype,
+    "apply",
+    (apply) =>
+      function (this: Store, command) {
+        const isSync = command.op === CommandOp.sync && nowMs > 0;
+        return apply.call(this, isSync ? { ...command, timeMs: nowMs } : command);
+      },
+  );
+  return () => {
+    undoApply();
+    undoStep();
+  };
+}

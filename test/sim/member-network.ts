@@ -1,0 +1,211 @@
+import { decodeConf } from "#ringd/cluster/conf-state.js";
+import { formatId } from "#ringd/cluster/ids.js";
+import type { Prng } from "#ringd/lib/prng.js";
+import { InboxType } from "#ringd/peer/records.js";
+import type { Message } from "#ringd/raft/message.js";
+import { encodeMessage } from "#ringd/raft/message-codec.js";
+import type { MemberFaults } from "./member-faults.js";
+import type { Arrival, PeerPort, SimMember } from "./member-node.js";
+
+/** How long a member may take to notice that a stream opened or ended. */
+const NOTICE_MS = 150;
+
+interface Flight {
+  readonly atMs: number;
+  readonly from: SimMember;
+  readonly to: SimMember;
+  readonly type: Message["type"];
+  readonly arrival: Arrival;
+}
+
+/** Everything between the peer threads: it loses, repeats, delays and reorders, and can be cut. */
+export class SimNetwork implements PeerPort {
+  readonly #prng: Prng;
+  readonly #faults: MemberFaults;
+  readonly #members: ReadonlyMap<bigint, SimMember>;
+  readonly #nowMs: () => number;
+  #flights: Flight[] = [];
+  #earliestMs = Number.POSITIVE_INFINITY;
+  /** "from>to" -> when the last message arrives, where order is kept. */
+  readonly #lastMs = new Map<string, number>();
+  readonly #cut = new Set<string>();
+  #isHealed = false;
+  /** Folded over everything sent: two runs of one seed agree on it. */
+  trace = 0;
+  messages = 0;
+
+  constructor(
+    prng: Prng,
+    faults: MemberFaults,
+    members: ReadonlyMap<bigint, SimMember>,
+    nowMs: () => number,
+  ) {
+    this.#prng = prng;
+    this.#faults = faults;
+    this.#members = members;
+    this.#nowMs = nowMs;
+  }
+
+  heal(): void {
+    this.#isHealed = true;
+    this.#cut.clear();
+  }
+
+  get isCut(): boolean {
+    return this.#cut.size > 0;
+  }
+
+  mend(): void {
+    this.#cut.clear();
+  }
+
+  /** Two sides; one-way: only what leaves the second one is lost. */
+  partition(): void {
+    const members = [...this.#members.values()];
+    const side = new Set(members.filter(() => this.#prng.oneIn(2)));
+    this.#cut.clear();
+    for (const from of members) {
+      for (const to of members) {
+        if (side.has(from) === side.has(to)) continue;
+        if (this.#faults.isOneWay && side.has(from)) continue;
+        this.#cut.add(`${from.name}>${to.name}`);
+      }
+    }
+  }
+
+  /** One member hears nobody and is not heard. */
+  isolate(member: SimMember): void {
+    this.#cut.clear();
+    for (const { name } of this.#members.values()) {
+      this.#cut.add(`${member.name}>${name}`);
+      this.#cut.add(`${name}>${member.name}`);
+    }
+  }
+
+  send(from: SimMember, message: Message, bytes: Uint8Array): void {
+    this.messages++;
+    for (let i = 0; i < bytes.length; i++) {
+      this.trace = Math.imul(this.trace ^ (bytes[i] as number), 0x01000193);
+    }
+    const to = this.#members.get(message.to);
+    if (to === undefined) this.#lose(from, message);
+    else if (message.type === "snapshot") this.#sendSnapshot(from, to, message);
+    else if (this.#happens(this.#faults.loseOneIn)) this.#lose(from, message);
+    else {
+      // A stream never repeats itself, and what is passed on to the leader must not be: it is a write.
+      const mayRepeat = message.type !== "forward";
+      const copies = mayRepeat && this.#happens(this.#faults.repeatOneIn) ? 2 : 1;
+      for (let i = 0; i < copies; i++) {
+        this.#post(from, to, message.type, { type: "message", bytes });
+      }
+    }
+  }
+
+  /** The newest file goes over, with its own meta. */
+  #sendSnapshot(
+    from: SimMember,
+    to: SimMember,
+    message: Extract<Message, { type: "snapshot" }>,
+  ): void {
+    const file = from.snapshots.newest;
+    if (
+      file === undefined ||
+      file.index < message.meta.index ||
+      this.#happens(this.#faults.loseOneIn)
+    ) {
+      this.#lose(from, message);
+      return;
+    }
+    const { term, index, metadata } = file;
+    const conf = decodeConf(Buffer.from(metadata));
+    const bytes = encodeMessage({ ...message, meta: { term, index, conf } });
+    this.#post(from, to, "snapshot", { type: "snapshot", bytes, file });
+  }
+
+  #happens(oneIn: number): boolean {
+    return oneIn > 0 && !this.#isHealed && this.#prng.oneIn(oneIn);
+  }
+
+  #lose(from: SimMember, { type, to }: Pick<Message, "type" | "to">): void {
+    const { life } = from;
+    if (life === undefined) return;
+    if (type === "snapshot") {
+      // A transfer that fails is always noticed: its connection breaks.
+      life.arrivals.push({ type: "event", event: InboxType.snapshotSent, id: to, value: 0 });
+    } else if (this.#prng.oneIn(3)) {
+      life.arrivals.push({ type: "event", event: InboxType.overflow, id: to, value: 0 });
+    }
+  }
+
+  #post(from: SimMember, to: SimMember, type: Message["type"], arrival: Arrival): void {
+    const { delayMsMax, isReordering } = this.#faults;
+    const delayMs = 1 + this.#prng.below(this.#isHealed ? 2 : delayMsMax);
+    let atMs = this.#nowMs() + delayMs + (type === "snapshot" ? this.#prng.below(100) : 0);
+    if (!isReordering && type !== "snapshot") {
+      const link = `${from.name}>${to.name}`;
+      atMs = Math.max(atMs, this.#lastMs.get(link) ?? 0);
+      this.#lastMs.set(link, atMs);
+    }
+    this.#earliestMs = Math.min(this.#earliestMs, atMs);
+    this.#flights.push({ atMs, from, to, type, arrival });
+  }
+
+  /** @param passedMs since the last call */
+  step(passedMs: number): void {
+    const nowMs = this.#nowMs();
+    if (this.#earliestMs <= nowMs) {
+      const due = this.#flights.filter(({ atMs }) => atMs <= nowMs);
+      this.#flights = this.#flights.filter(({ atMs }) => atMs > nowMs);
+      this.#earliestMs = this.#flights.reduce(
+        (least, { atMs }) => Math.min(least, atMs),
+        Number.POSITIVE_INFINITY,
+      );
+      // In order of time, and of sending for equal times.
+      due.sort((a, b) => a.atMs - b.atMs);
+      for (const flight of due) this.#arrive(flight);
+    }
+    for (const member of this.#members.values()) this.#noticeStreams(member, passedMs);
+  }
+
+  #arrive({ from, to, type, arrival }: Flight): void {
+    const isCut = this.#cut.has(`${from.name}>${to.name}`);
+    const { life } = to;
+    if (life === undefined || isCut) {
+      this.#lose(from, { type, to: to.id });
+      return;
+    }
+    if (life.peers?.removed.includes(formatId(from.id)) === true) {
+      from.life?.arrivals.push({ type: "event", event: InboxType.removed, id: 0n, value: 0 });
+      return;
+    }
+    if (type === "snapshot") {
+      const value = this.#happens(8) ? 0 : 1;
+      from.life?.arrivals.push({
+        type: "event",
+        event: InboxType.snapshotSent,
+        id: to.id,
+        value,
+      });
+      if (value === 0) return;
+    }
+    life.arrivals.push(arrival);
+  }
+
+  #noticeStreams(member: SimMember, passedMs: number): void {
+    const { life } = member;
+    if (life === undefined) return;
+    for (const other of this.#members.values()) {
+      if (other === member) continue;
+      const isUp =
+        other.life !== undefined &&
+        !this.#cut.has(`${member.name}>${other.name}`) &&
+        !this.#cut.has(`${other.name}>${member.name}`);
+      if (isUp === life.upPeers.has(other.id) || this.#prng.below(NOTICE_MS) > passedMs) continue;
+      if (isUp) life.upPeers.add(other.id);
+      else life.upPeers.delete(other.id);
+      const isRemoved = isUp && other.life?.peers?.removed.includes(formatId(member.id)) === true;
+      const event = isRemoved ? InboxType.removed : isUp ? InboxType.up : InboxType.down;
+      life.arrivals.push({ type: "event", event, id: other.id, value: 0 });
+    }
+  }
+}

@@ -1,0 +1,480 @@
+import { decodeConf } from "#ringd/cluster/conf-state.js";
+import type { StartPlan } from "#ringd/cluster/start-plan.js";
+import type { Config } from "#ringd/config/config.js";
+import {
+  AnswerRecord,
+  AnswerType,
+  RequestType,
+  readChunk,
+  readNumber,
+  writeNumbers,
+  writeRequest,
+  writeRequestId,
+} from "#ringd/frontend/records.js";
+import { assert } from "#ringd/lib/assert.js";
+import type { Prng } from "#ringd/lib/prng.js";
+import type { Logger } from "#ringd/log/logger.js";
+import { MetricCells } from "#ringd/metrics/cells.js";
+import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/peer/records.js";
+import type { Entry, EntryType, SnapshotMeta } from "#ringd/raft/entry.js";
+import type { Message } from "#ringd/raft/message.js";
+import { decodeMessage } from "#ringd/raft/message-codec.js";
+import type { Raft } from "#ringd/raft/raft.js";
+import { Bell } from "#ringd/ring/bell.js";
+import { Inlet, Outlet } from "#ringd/ring/fragments.js";
+import { RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { SnapshotDecoder } from "#ringd/store/snapshot.js";
+import { Store } from "#ringd/store/store.js";
+import { CoreLoop } from "#ringd/thread/core-loop.js";
+import { SnapshotType, writeBytes } from "#ringd/thread/log-records.js";
+import type { Recovery } from "#ringd/thread/member.js";
+import { createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
+import { WalLoop } from "#ringd/thread/wal-loop.js";
+import { DiskError } from "#ringd/wal/errors.js";
+import { Wal } from "#ringd/wal/wal.js";
+import { PowerLost, SimDisk } from "../wal/sim-disk.js";
+import type { MemberFaults } from "./member-faults.js";
+import { SimSnapshots, type SnapshotFile } from "./member-snapshots.js";
+import { SimDisk as DurableLog } from "./raft-disk.js";
+
+const BATCH_RECORDS = 64;
+const BLANK = {
+  hardState: { term: 0, vote: 0n, commit: 0 },
+  snapshot: { index: 0, term: 0, conf: { voters: [], learners: [] } },
+  entries: [],
+  applied: 0,
+};
+
+/** What a member's peer thread does with what the core sends; the network implements it. */
+export interface PeerPort {
+  send(from: SimMember, message: Message, bytes: Uint8Array): void;
+}
+
+/** The rest of the world, as one member sees it. */
+export interface MemberWorld {
+  readonly prng: Prng;
+  readonly faults: MemberFaults;
+  readonly peers: PeerPort;
+  readonly log: Logger;
+  /** The clock that never jumps, milliseconds. */
+  readonly monoMs: () => number;
+  /** The recovered log of a member that starts, before anything is made of it. */
+  readonly onRecovered: (member: SimMember, found: Recovery) => void;
+}
+
+/** Someone who asked a frontend. Calls come in the order of the ring. */
+export interface Exchange {
+  answer(status: number, etcdIndex: number, body: string, isOpen: boolean): void;
+  chunk(body: string, isEnd: boolean): void;
+  /** The connection ended in the middle. */
+  cut(): void;
+}
+
+/** For the core, from other members. */
+export type Arrival =
+  | { readonly type: "message"; readonly bytes: Uint8Array }
+  | { readonly type: "snapshot"; readonly bytes: Uint8Array; readonly file: SnapshotFile }
+  | { readonly type: "event"; readonly event: number; readonly id: bigint; readonly value: number };
+
+/** One member over all its lives: its disk, and the threads of the life it has, if it runs. */
+export class SimMember {
+  readonly id: bigint;
+  readonly name: string;
+  readonly config: Config;
+  readonly plan: StartPlan;
+  readonly world: MemberWorld;
+  readonly disk = new SimDisk();
+  readonly snapshots = new SimSnapshots();
+  durableLog = new DurableLog(BLANK);
+  life: Life | undefined;
+  store: Store | undefined;
+  applied = 0;
+  /** It begins with a log that is not on its disk yet. */
+  isFounding = false;
+  /** The applied index its store was last looked at; -1 before the first. */
+  digestedAt = -1;
+  wallOffsetMs = 0;
+  pausedUntilMs = 0;
+  downUntilMs = 0;
+  /** The power fails at the next step of the disk that counts this down to 0. */
+  stepsToPowerCut = Number.POSITIVE_INFINITY;
+  syncFails = false;
+  powerLost = false;
+  starts = 0;
+
+  constructor(id: bigint, name: string, config: Config, plan: StartPlan, world: MemberWorld) {
+    this.id = id;
+    this.name = name;
+    this.config = config;
+    this.plan = plan;
+    this.world = world;
+  }
+
+  get nowMs(): number {
+    return Math.floor(this.world.monoMs() + this.wallOffsetMs) + 1_700_000_000_000;
+  }
+
+  /** @returns false if the power failed again on the way */
+  start(): boolean {
+    assert(this.life === undefined, "a member runs once");
+    this.disk.before = (op) => {
+      if (op.op === "close") return; // It has nothing to write.
+      if (this.stepsToPowerCut-- <= 0) {
+        this.powerLost = true;
+        throw new PowerLost();
+      }
+      if (this.syncFails && op.op === "datasync") {
+        this.syncFails = false;
+        throw new DiskError("datasync", op.file, "EIO");
+      }
+    };
+    this.starts++;
+    try {
+      const { wal, found } = this.recover();
+      this.store = found.store;
+      this.applied = found.snapshot.index;
+      this.life = new Life(this, wal, found);
+    } catch (error) {
+      if (!this.powerLost) throw error;
+      this.crash(true);
+      return false;
+    }
+    return true;
+  }
+
+  /** The core made this log itself, from the plan. */
+  found(raft: Raft): void {
+    this.isFounding = true;
+    const { term, commit } = raft;
+    const entries = Array.from({ length: commit }, (_, i) => raft.entryOf(i + 1));
+    this.durableLog = new DurableLog({ ...BLANK, hardState: { term, vote: 0n, commit }, entries });
+  }
+
+  /** As the wal thread and the core's start do it. */
+  recover(): { wal: Wal; found: Recovery } {
+    const { segmentBytes, zeroAheadBytes } = this.world.faults;
+    const file = this.snapshots.newest;
+    const { wal, recovery } = Wal.open({
+      disk: this.disk,
+      metadataIfNew: { memberId: this.plan.memberId, clusterId: this.plan.clusterId },
+      ...(file === undefined ? {} : { snapshot: { index: file.index, term: file.term } }),
+      segmentBytes,
+      zeroAheadBytes,
+    });
+    const { metadata, hardState } = recovery;
+    const entries = recovery.entries.map(
+      ({ index, term, type, data }): Entry => ({
+        index,
+        term,
+        type: type as EntryType,
+        data: Uint8Array.from(data),
+      }),
+    );
+    const snapshot: SnapshotMeta =
+      file === undefined
+        ? BLANK.snapshot
+        : { index: file.index, term: file.term, conf: decodeConf(Buffer.from(file.metadata)) };
+    const store = this.#restoreStore(file);
+    const found = { ...metadata, snapshot, store, entries, hardState };
+    this.world.onRecovered(this, found);
+    return { wal, found };
+  }
+
+  #restoreStore(file: SnapshotFile | undefined): Store {
+    const options = { historyEventsMax: this.config.eventHistoryMax };
+    if (file === undefined) return new Store(options);
+    const decoder = new SnapshotDecoder(options);
+    for (const block of file.blocks) decoder.push(block);
+    return decoder.finish();
+  }
+
+  /** The process dies; with a power cut, what the disk had not synced may be lost or torn. */
+  crash(isPowerCut: boolean): void {
+    const { life } = this;
+    this.life = undefined;
+    this.store = undefined;
+    this.powerLost = false;
+    this.stepsToPowerCut = Number.POSITIVE_INFINITY;
+    this.syncFails = false;
+    life?.cutAll();
+    // What founders agree on beforehand is written with their first job.
+    if (this.isFounding) this.durableLog = new DurableLog(BLANK);
+    if (isPowerCut) this.disk.powerCut(this.world.prng);
+    this.disk.before = () => {};
+  }
+}
+
+interface Frontend {
+  readonly requests: Outlet;
+  readonly answers: Inlet;
+  readonly open: Map<number, Exchange>;
+  lastRequestId: number;
+}
+
+interface SnapshotTask {
+  readonly term: number;
+  readonly index: number;
+  readonly metadata: Uint8Array;
+  readonly blocks: Uint8Array[];
+}
+
+/** The threads of one life of a member, each a method that takes one turn. */
+export class Life {
+  readonly member: SimMember;
+  readonly loop: CoreLoop;
+  /** Set by the probe at the core's first ready. */
+  raft: Raft | undefined;
+  readonly wal: Wal;
+  readonly walLoop: WalLoop;
+  readonly arrivals: Arrival[] = [];
+  readonly upPeers = new Set<bigint>();
+  peers: PeerMembers | undefined;
+  readonly #topology: Topology;
+  readonly #outbox: Inlet;
+  readonly #inbox: Outlet;
+  readonly #frontends: readonly Frontend[];
+  readonly #blocks: Inlet;
+  #task: SnapshotTask | undefined;
+  #finishedJobs = 0;
+  #isFinishing = false;
+  #isFlushed = false;
+  isReady = false;
+
+  constructor(member: SimMember, wal: Wal, found: Recovery) {
+    const { world, config } = member;
+    const { faults, log, monoMs } = world;
+    const ringBytes = faults.ringBytes;
+    this.member = member;
+    member.life = this;
+    this.wal = wal;
+    this.#topology = createTopology(config, {
+      requests: ringBytes,
+      answers: ringBytes,
+      append: ringBytes,
+      durable: ringBytes,
+      snapshot: ringBytes,
+      peer: ringBytes,
+    });
+    const topology = this.#topology;
+    const coreBell = new Bell(topology.coreBell);
+    this.walLoop = new WalLoop({
+      wal,
+      append: new RingReader(topology.append, coreBell),
+      durable: new Outlet(new RingWriter(topology.durable, coreBell)),
+      openSnapshot: (position) => member.snapshots.open(position),
+      maxWals: config.maxWals,
+      metrics: new MetricCells(topology.metrics, WAL_PART),
+      monoMs,
+      log,
+    });
+    this.#inbox = new Outlet(new RingWriter(topology.inbox, coreBell));
+    this.#outbox = new Inlet(
+      new RingReader(topology.outbox, coreBell),
+      (type, bytes, _view, at, length) =>
+        this.#onOutbox(type, Uint8Array.from(bytes.subarray(at, at + length))),
+    );
+    this.#frontends = topology.frontends.map((memory) => this.#frontend(memory, coreBell));
+    this.#blocks = new Inlet(
+      new RingReader(topology.snapshot, coreBell),
+      (type, bytes, _view, at, length) =>
+        this.#onBlock(type, Uint8Array.from(bytes.subarray(at, at + length))),
+    );
+    this.loop = new CoreLoop(config, topology, member.plan, found, {
+      nowMs: () => member.nowMs,
+      monoMs,
+      random: (below) => world.prng.below(below),
+      log,
+      onReady: () => {
+        this.isReady = true;
+      },
+    });
+  }
+
+  #frontend(memory: Topology["frontends"][number], coreBell: Bell): Frontend {
+    const answer = new AnswerRecord();
+    const open = new Map<number, Exchange>();
+    const answers = new Inlet(
+      new RingReader(memory.answers, coreBell),
+      (type, bytes, view, at, length) => {
+        if (type === AnswerType.answer) {
+          answer.read(bytes, view, at);
+          const { requestId, bodyAt, bodyBytes, isOpen } = answer;
+          const exchange = open.get(requestId);
+          if (!isOpen) open.delete(requestId);
+          const body = bytes.latin1Slice(bodyAt, bodyAt + bodyBytes);
+          exchange?.answer(answer.status, answer.etcdIndex, body, isOpen);
+        } else if (type === AnswerType.startSnapshot) {
+          assert(this.#task === undefined, "one snapshot is written at a time");
+          this.#task = {
+            term: readNumber(view, at, 0),
+            index: readNumber(view, at, 1),
+            metadata: Uint8Array.from(bytes.subarray(at + 16, at + length)),
+            blocks: [],
+          };
+        } else {
+          const { requestIds, isEnd, bodyAt, bodyBytes } = readChunk(view, at, length);
+          const body = bytes.latin1Slice(bodyAt, bodyAt + bodyBytes);
+          for (const id of requestIds) {
+            const exchange = open.get(id);
+            if (isEnd) open.delete(id);
+            if (type === AnswerType.cut) exchange?.cut();
+            else exchange?.chunk(body, isEnd);
+          }
+        }
+      },
+    );
+    const requests = new Outlet(new RingWriter(memory.requests, coreBell));
+    return { requests, answers, open, lastRequestId: 0 };
+  }
+
+  get isStopped(): boolean {
+    return this.#isFlushed && this.walLoop.isStopped;
+  }
+
+  /** @returns a way to give the request up */
+  request(
+    frontend: number,
+    method: Parameters<typeof writeRequest>[2],
+    path: string,
+    query: string,
+    body: { readonly type: string; readonly text: string } | undefined,
+    exchange: Exchange,
+  ): () => void {
+    const port = this.#frontends[frontend % this.#frontends.length] as Frontend;
+    const id = ++port.lastRequestId;
+    const bytes = body === undefined ? undefined : Buffer.from(body.text, "latin1");
+    port.open.set(id, exchange);
+    writeRequest(port.requests, id, method, path, query, body?.type ?? "", bytes, false);
+    port.requests.publish();
+    return () => {
+      if (!port.open.delete(id) || this.member.life !== this) return;
+      writeRequestId(port.requests, RequestType.abort, id);
+      port.requests.publish();
+    };
+  }
+
+  /** SIGTERM. */
+  stop(): void {
+    const port = this.#frontends[0] as Frontend;
+    writeNumbers(port.requests, RequestType.stop);
+    port.requests.publish();
+  }
+
+  coreHasWork(): boolean {
+    if (this.#isFlushed) return false;
+    if (this.#isFinishing) return true;
+    return this.loop.hasWork() || this.loop.msToNextTick() <= 0;
+  }
+
+  core(): void {
+    if (!this.#isFinishing) {
+      this.loop.turn();
+      if (!this.loop.isStopped) return;
+      this.loop.finish();
+      this.#isFinishing = true;
+    }
+    this.#isFlushed = this.loop.flush();
+  }
+
+  walHasWork(): boolean {
+    if (this.walLoop.isStopped) return false;
+    return this.walLoop.hasWork() || this.walLoop.msToNext() <= 0;
+  }
+
+  log(): void {
+    const { member, walLoop, wal } = this;
+    try {
+      walLoop.turn();
+    } catch (error) {
+      if (!member.powerLost) throw error;
+    }
+    if (member.powerLost || wal.hasUnsynced || !member.disk.isDurable) return;
+    // The disk itself says that nothing can be lost, so all that came in is durable.
+    const count = walLoop.job - this.#finishedJobs;
+    if (count === 0) return;
+    member.durableLog.finish(count);
+    member.isFounding = false;
+    this.#finishedJobs = walLoop.job;
+  }
+
+  peerHasWork(): boolean {
+    return this.#outbox.hasWork() || this.arrivals.length > 0 || this.#inbox.canMove();
+  }
+
+  peer(): void {
+    this.#outbox.drain(BATCH_RECORDS);
+    for (const arrival of this.arrivals.splice(0)) this.#takeIn(arrival);
+    this.#inbox.publish();
+  }
+
+  #takeIn(arrival: Arrival): void {
+    switch (arrival.type) {
+      case "message":
+        writeBytes(this.#inbox, InboxType.message, arrival.bytes);
+        return;
+      case "snapshot":
+        this.member.snapshots.add(arrival.file);
+        writeBytes(this.#inbox, InboxType.snapshotReceived, arrival.bytes);
+        return;
+      case "event":
+        writePeerEvent(this.#inbox, arrival.event, arrival.id, arrival.value);
+        return;
+    }
+  }
+
+  #onOutbox(type: number, bytes: Uint8Array): void {
+    if (type === OutboxType.members) {
+      this.peers = JSON.parse(Buffer.from(bytes).toString()) as PeerMembers;
+    } else if (type === OutboxType.message) {
+      this.member.world.peers.send(this.member, decodeMessage(bytes), bytes);
+    }
+  }
+
+  frontendsHaveWork(): boolean {
+    return this.#frontends.some(({ answers, requests }) => answers.hasWork() || requests.canMove());
+  }
+
+  frontends(): void {
+    for (const { answers, requests } of this.#frontends) {
+      answers.drain(BATCH_RECORDS);
+      requests.publish();
+    }
+  }
+
+  poolHasWork(): boolean {
+    return this.#task !== undefined && this.#blocks.hasWork();
+  }
+
+  pool(): void {
+    this.#blocks.drain(4);
+  }
+
+  #onBlock(type: number, block: Uint8Array): void {
+    const task = this.#task;
+    assert(task !== undefined, "blocks are for a snapshot");
+    if (type === SnapshotType.block) {
+      task.blocks.push(block);
+      return;
+    }
+    this.#task = undefined;
+    const { disk, snapshots, config } = this.member;
+    const port = this.#frontends[0] as Frontend;
+    if (disk.usedBytes >= disk.capacityBytes) {
+      writeNumbers(port.requests, RequestType.snapshotDone, 0, 0);
+    } else {
+      snapshots.add(task);
+      const oldest = snapshots.purge(config.maxSnapshots);
+      writeNumbers(port.requests, RequestType.snapshotDone, task.index, oldest);
+    }
+    port.requests.publish();
+  }
+
+  /** The process ended: all connections with it. */
+  cutAll(): void {
+    for (const { open } of this.#frontends) {
+      const exchanges = [...open.values()];
+      open.clear();
+      for (const exchange of exchanges) exchange.cut();
+    }
+  }
+}

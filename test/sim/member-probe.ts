@@ -1,0 +1,47 @@
+import type { SnapshotMeta } from "#ringd/raft/entry.js";
+import { Raft, type Ready } from "#ringd/raft/raft.js";
+import type { Event } from "#ringd/store/event.js";
+import { History } from "#ringd/store/history.js";
+import type { Store } from "#ringd/store/store.js";
+import { Snapshots } from "#ringd/thread/snapshots.js";
+
+/** What the checks see of members that know nothing of it. */
+export interface ProbeListener {
+  /** A raft hands out work. Everything it handed out before has been carried out. */
+  onReady(raft: Raft, ready: Ready | undefined): void;
+  /** A store, or one that is restored from a snapshot, takes in a change. */
+  onEvent(event: Event): void;
+  /** A snapshot of `store` begins. */
+  onSnapshot(store: Store, meta: SnapshotMeta): void;
+}
+
+let listener: ProbeListener | undefined;
+
+/** @returns undo */
+export function listen(next: ProbeListener): () => void {
+  const before = listener;
+  listener = next;
+  return () => {
+    listener = before;
+  };
+}
+
+// Once per process: the members of a simulation are told apart by whose turn it is.
+const { ready } = Raft.prototype;
+Raft.prototype.ready = function (this: Raft) {
+  const result = ready.call(this);
+  listener?.onReady(this, result);
+  return result;
+};
+
+const { push } = History.prototype;
+History.prototype.push = function (this: History, event: Event) {
+  push.call(this, event);
+  listener?.onEvent(event);
+};
+
+const { start } = Snapshots.prototype;
+Snapshots.prototype.start = function (this: Snapshots, store: Store, meta: SnapshotMeta) {
+  start.call(this, store, meta);
+  listener?.onSnapshot(store, meta);
+};

@@ -1,0 +1,51 @@
+import { assert } from "#ringd/lib/assert.js";
+import type { SnapshotSource } from "#ringd/thread/wal-loop.js";
+import type { LogPosition } from "#ringd/wal/batch.js";
+import { DiskError } from "#ringd/wal/errors.js";
+
+export interface SnapshotFile extends LogPosition {
+  readonly metadata: Uint8Array;
+  readonly blocks: readonly Uint8Array[];
+}
+
+/** The snapshot directory of one member. A file has its name once it is whole and durable, as in snap/. */
+export class SimSnapshots {
+  /** Oldest first. */
+  #files: SnapshotFile[] = [];
+
+  get newest(): SnapshotFile | undefined {
+    return this.#files.at(-1);
+  }
+
+  add(file: SnapshotFile): void {
+    const isOther = ({ term, index }: SnapshotFile) => term !== file.term || index !== file.index;
+    this.#files = [...this.#files.filter(isOther), file].sort(
+      (a, b) => a.index - b.index || a.term - b.term,
+    );
+  }
+
+  /** @returns the index of the oldest that is kept */
+  purge(keep: number): number {
+    if (keep > 0) this.#files = this.#files.slice(-keep);
+    return this.#files[0]?.index ?? 0;
+  }
+
+  open({ term, index }: LogPosition): SnapshotSource {
+    const file = this.#files.find((other) => other.term === term && other.index === index);
+    if (file === undefined) throw new DiskError("open", `${term}-${index}.snap`, "ENOENT");
+    const blocks = file.blocks.values();
+    let isOpen = true;
+    return {
+      term,
+      index,
+      metadata: file.metadata,
+      next: () => {
+        assert(isOpen, "a snapshot is read before it is closed");
+        return blocks.next().value;
+      },
+      close: () => {
+        isOpen = false;
+      },
+    };
+  }
+}
