@@ -39,6 +39,8 @@ const silent: Logger = pino({ level: "silent" });
 
 export interface SimOptions {
   readonly seed: number;
+  /** Instead of what the seed draws. */
+  readonly faults?: Partial<MemberFaults>;
   /** Prints what members log. */
   readonly isVerbose?: boolean;
 }
@@ -81,9 +83,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #positions = 0;
   #isHealed = false;
 
-  constructor({ seed, isVerbose }: SimOptions) {
+  constructor({ seed, faults, isVerbose }: SimOptions) {
     this.prng = new Prng(seed);
-    this.faults = drawFaults(this.prng);
+    this.faults = { ...drawFaults(this.prng), ...faults };
     this.log = isVerbose === true ? this.#printer() : silent;
     this.log.info({ faults: this.faults }, "faults");
     this.peers = new SimNetwork(this.prng, this.faults, this.members, () => this.#now);

@@ -13,6 +13,7 @@ import { Reads } from "#ringd/thread/reads.js";
 import type { DiskOp } from "#ringd/wal/plan.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { SimDisk } from "../wal/sim-disk.js";
+import type { MemberFaults } from "./member-faults.js";
 import { SimMember } from "./member-node.js";
 
 /**
@@ -21,8 +22,8 @@ import { SimMember } from "./member-node.js";
  */
 export interface Mutant {
   readonly name: string;
-  /** It takes a chain of events that comes up once in thousands of seeds. */
-  readonly isRare?: boolean;
+  /** For one that takes a chain of events which the swarm brings up once in thousands of seeds. */
+  readonly faults?: Partial<MemberFaults>;
   /** Plants it. @returns undo */
   readonly plant: () => () => void;
 }
@@ -70,7 +71,25 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an entry of an earlier term is committed by counting",
-    isRare: true,
+    // Figure 8 of the paper: leaders cut off one after the other, each with an entry of its own.
+    faults: {
+      founders: 3,
+      durationMs: 30_000,
+      cutLeaderOneIn: 2,
+      crashMs: 0,
+      stopMs: 0,
+      pauseMs: 0,
+      loseOneIn: 0,
+      partitionMs: 0,
+      confChangeMs: 0,
+      delayMsMax: 5,
+      heartbeatMs: 20,
+      electionMs: 100,
+      snapshotCount: 1_000_000,
+      raftLimits: { appendEntriesMax: 1, inflightMessagesMax: 1 },
+      clients: 2,
+      watchers: 0,
+    },
     plant: plantOldTermCommit,
   },
   {
