@@ -4,6 +4,7 @@ import { RaftLog } from "#ringd/raft/log.js";
 import { reachedByMajority } from "#ringd/raft/quorum.js";
 import { Raft, type Ready } from "#ringd/raft/raft.js";
 import type { ReadState } from "#ringd/raft/read-index.js";
+import { Bell } from "#ringd/ring/bell.js";
 import { CommandOp } from "#ringd/store/command.js";
 import { decodeCommand } from "#ringd/store/command-codec.js";
 import { SnapshotDecoder } from "#ringd/store/snapshot.js";
@@ -179,6 +180,20 @@ export const MUTANTS: readonly Mutant[] = [
             return release.call(this, index + 1000, maxWals);
           },
       ),
+  },
+  {
+    name: "one wake-up in a thousand is dropped",
+    plant: () => {
+      let calls = 0;
+      return wrap(
+        Bell.prototype,
+        "ring",
+        (ring) =>
+          function (this: Bell) {
+            return ++calls % 1000 === 0 ? false : ring.call(this);
+          },
+      );
+    },
   },
   {
     name: "word that a job is durable gets lost for good",
