@@ -165,7 +165,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     if (ready.softState?.role !== "leader" || this.#isHealed || cutLeaderOneIn === 0) return;
     if (!this.prng.oneIn(cutLeaderOneIn)) return;
     this.#leaderToCut = member;
-    this.#cutLeaderMs = this.#now + this.prng.below(30);
+    // At once, before anybody hears of it, or in the middle of its first appends.
+    this.#cutLeaderMs = this.#now + (this.prng.oneIn(2) ? 0 : this.prng.below(30));
   }
 
   /** Of all that was handed out before. */

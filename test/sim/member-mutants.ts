@@ -25,6 +25,8 @@ export interface Mutant {
   readonly name: string;
   /** For one that takes a chain of events which the swarm brings up once in thousands of seeds. */
   readonly faults?: Partial<MemberFaults>;
+  /** Finding it takes dozens of seeds: not in every run of the suite. */
+  readonly isRare?: boolean;
   /** Plants it. @returns undo */
   readonly plant: () => () => void;
 }
@@ -72,6 +74,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an entry of an earlier term is committed by counting",
+    isRare: true,
     // Figure 8 of the paper: leaders cut off one after the other, each with an entry of its own.
     faults: {
       founders: 3,
@@ -95,6 +98,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a vote is forgotten at a restart",
+    isRare: true,
     plant: () =>
       wrapRecovery((found) => ({ ...found, hardState: { ...found.hardState, vote: 0n } })),
   },
