@@ -1,6 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { fill } from "./lib/client.js";
@@ -8,6 +6,7 @@ import { run } from "./lib/lifetime.js";
 import { applyLoad, LOADS, type Load, type LoadResult } from "./lib/load.js";
 import { list, number, oneOf } from "./lib/options.js";
 import { type Usage, usageBetween, usageOf } from "./lib/proc.js";
+import { MACHINE, say, tell, words, writeResult } from "./lib/report.js";
 import { SERVER_KINDS, type ServerKind, startServer } from "./lib/server.js";
 import { median } from "./lib/stats.js";
 import { barChart } from "./lib/svg.js";
@@ -99,14 +98,6 @@ interface Cell {
 
 /** Between two measurements: what the last one left in flight is answered or dropped. */
 const SETTLE_MS = 250;
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-function words(textOrNothing: string | undefined): string[] {
-  return (textOrNothing ?? "").split(" ").filter((word) => word !== "");
-}
 
 function readOptions(): Options {
   const { values } = parseArgs({
@@ -395,10 +386,10 @@ async function main(): Promise<void> {
         for (const target of order) {
           const sample = await measure(target, options, workload, connections, round);
           samples.push(sample);
-          process.stderr.write(
+          tell(
             `round ${round + 1}/${options.rounds}  ${target.name} ${workload} ${connections}: ` +
               `${sample.requestsPerSecond.toFixed(0)} req/s, p99 ${figure(sample.p99Ms)} ms, ` +
-              `${sample.errors} errors\n`,
+              `${sample.errors} errors`,
           );
         }
       }
@@ -410,10 +401,9 @@ async function main(): Promise<void> {
       servers.length +
     servers.indexOf(cell.server);
   const cells = summarize(samples).sort((a, b) => rank(a) - rank(b));
-  const machine = `${cpus().length} x ${cpus()[0]?.model ?? "?"}, Node ${process.versions.node}`;
   say(
     `\nMedians of ${options.rounds} rounds of ${options.seconds} s, ${KEYS} keys, ` +
-      `${VALUE.length}-byte values; load: ${options.load}; ${machine}\n` +
+      `${VALUE.length}-byte values; load: ${options.load}; ${MACHINE}\n` +
       "CPU us/req: user and system time of the whole server process per request. " +
       "load cores: what the load generator took of the same machine.\n",
   );
@@ -422,13 +412,8 @@ async function main(): Promise<void> {
   if (threads !== "") say(`\nCPU microseconds per request by thread\n${threads}`);
   const errors = cells.reduce((sum, cell) => sum + cell.errors, 0);
   if (errors > 0) say(`\nTHIS RUN HAD ${errors} ERRORS: rows marked ! are not comparable.`);
-  mkdirSync(options.out, { recursive: true });
-  const date = new Date().toISOString();
-  const name = join(options.out, `end-to-end-${options.load}-${date.replace(/[:.]/g, "-")}`);
-  const json = { date, machine, errors, options, cells, samples };
-  writeFileSync(`${name}.json`, `${JSON.stringify(json, undefined, 1)}\n`);
-  writeFileSync(`${name}.svg`, chart(cells, options, servers));
-  say(`\nWritten: ${name}.json, ${name}.svg`);
+  const svg = chart(cells, options, servers);
+  writeResult(options.out, `end-to-end-${options.load}`, { errors, options, cells, samples }, svg);
 }
 
 await run(main);

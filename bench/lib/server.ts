@@ -21,6 +21,15 @@ export interface ServerOptions {
   readonly nodeFlags?: readonly string[];
 }
 
+/** Where a member listens, and whom it knows. */
+interface Place {
+  readonly name: string;
+  readonly clientPort: number;
+  readonly peerPort: number;
+  /** name=peerUrl of every member, separated by commas. */
+  readonly cluster: string;
+}
+
 const TMPFS_MAGIC = 0x01021994;
 const READY_TIMEOUT_MS = 60_000;
 const READY_POLL_MS = 2;
@@ -76,7 +85,7 @@ export class BenchServer {
   #child: ChildProcess | undefined;
   #takeBack: () => void = () => {};
 
-  constructor(options: ServerOptions, clientPort: number, peerPort: number) {
+  constructor(options: ServerOptions, { name, clientPort, peerPort, cluster }: Place) {
     this.kind = options.kind;
     this.url = `http://127.0.0.1:${clientPort}`;
     this.#directory = mkdtempSync(join(dataRoot(), `bench-${options.kind}-`));
@@ -89,13 +98,13 @@ export class BenchServer {
     }
     const peerUrl = `http://127.0.0.1:${peerPort}`;
     const memberFlags = [
-      ["--name", "bench"],
+      ["--name", name],
       ["--data-dir", join(this.#directory, "data")],
       ["--listen-client-urls", this.url],
       ["--advertise-client-urls", this.url],
       ["--listen-peer-urls", peerUrl],
       ["--initial-advertise-peer-urls", peerUrl],
-      ["--initial-cluster", `bench=${peerUrl}`],
+      ["--initial-cluster", cluster],
     ].flat();
     if (options.kind === "ringd") {
       this.#command = process.execPath;
@@ -190,8 +199,24 @@ export class BenchServer {
 
 /** A fresh, healthy member on ports that the system picked. */
 export async function startServer(options: ServerOptions): Promise<BenchServer> {
-  const [clientPort = 0, peerPort = 0] = await freePorts(2);
-  const server = new BenchServer(options, clientPort, peerPort);
-  await server.start();
+  const [server] = await startCluster(options, 1);
+  if (server === undefined) throw new Error("a cluster has a member");
   return server;
+}
+
+/** Fresh, healthy members of one cluster, on ports that the system picked. */
+export async function startCluster(
+  options: ServerOptions,
+  members: number,
+): Promise<BenchServer[]> {
+  const ports = await freePorts(2 * members);
+  const places = Array.from({ length: members }, (_, i) => ({
+    name: `bench${i}`,
+    clientPort: ports[2 * i] ?? 0,
+    peerPort: ports[2 * i + 1] ?? 0,
+  }));
+  const cluster = places.map(({ name, peerPort }) => `${name}=http://127.0.0.1:${peerPort}`).join();
+  const servers = places.map((place) => new BenchServer(options, { ...place, cluster }));
+  await Promise.all(servers.map((server) => server.start()));
+  return servers;
 }

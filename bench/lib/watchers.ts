@@ -5,7 +5,7 @@ import { renderGet } from "./client.js";
 
 const OPENING_AT_ONCE = 100;
 /** A watch is known to stand when its answer's head has come; both servers send it at once. */
-const HEAD_TIMEOUT_MS = 20_000;
+const HEAD_TIMEOUT_MS = 60_000;
 const POLL_MS = 10;
 
 /** Long polls, one per connection, each for a key of its own. */
@@ -24,7 +24,11 @@ export class Watchers {
     return this.#broken;
   }
 
-  /** @throws if the heads of the answers do not come in time */
+  /**
+   * Adds watches to those that are open.
+   *
+   * @throws if the heads of the answers do not come in time
+   */
   async open(url: string, count: number, pathOf: (watcher: number) => string): Promise<void> {
     const { hostname, port } = new URL(url);
     for (let first = 0; first < count; first += OPENING_AT_ONCE) {
@@ -38,7 +42,7 @@ export class Watchers {
       });
       await Promise.all(batch);
     }
-    await this.#until(() => this.#heads === count, "heads of the answers");
+    await this.#until(() => this.#heads === this.#sockets.length, "heads of the answers");
   }
 
   /** @throws if fewer than `count` watches deliver in time */

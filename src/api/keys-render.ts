@@ -7,6 +7,8 @@ import { V2_ERRORS } from "./errors.js";
 import { jsonString, rfc3339 } from "./json.js";
 
 const MS_PER_SECOND = 1000;
+/** A time span in Go is 64 bits of nanoseconds, and does not wrap: this is where it ends. */
+const TTL_SECONDS_MIN = -9_223_372_036;
 
 const OPENINGS = ACTION_NAMES.map((name) => `{"action":"${name}"`);
 const NODE_OPENINGS = OPENINGS.map((opening) => `${opening},"node":`);
@@ -82,7 +84,8 @@ export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValu
   }
   if (node.expirationMs === PERMANENT) return;
   writer.latin1(`,"expiration":"${rfc3339(node.expirationMs)}"`);
-  const ttl = Math.ceil((node.expirationMs - nowMs) / MS_PER_SECOND);
+  const seconds = Math.ceil((node.expirationMs - nowMs) / MS_PER_SECOND);
+  const ttl = Math.max(seconds, TTL_SECONDS_MIN);
   if (ttl !== 0) writer.latin1(`,"ttl":${ttl}`);
 }
 

@@ -15,8 +15,12 @@ export class FollowerFigures implements FollowerStats {
   fail = 0;
   success = 0;
   #averageSquare = 0;
-  /** Oldest first: the last entry of an append, and when it was sent. */
-  #unanswered: { readonly index: number; readonly sentMs: number }[] = [];
+  /** Rings of what is not answered, oldest first: the last entry of an append, and when it was sent. */
+  readonly #indexes = new Float64Array(UNANSWERED_MAX);
+  readonly #timesMs = new Float64Array(UNANSWERED_MAX);
+  /** Counts that only grow; slot `#tail % UNANSWERED_MAX` is written next. */
+  #head = 0;
+  #tail = 0;
 
   get standardDeviation(): number {
     // Rounding can make the difference of equal numbers negative.
@@ -24,19 +28,19 @@ export class FollowerFigures implements FollowerStats {
   }
 
   sent(lastIndex: number, nowMs: number): void {
-    if (this.#unanswered.length === UNANSWERED_MAX) this.#unanswered.shift();
-    this.#unanswered.push({ index: lastIndex, sentMs: nowMs });
+    if (this.#tail - this.#head === UNANSWERED_MAX) this.#head++;
+    const slot = this.#tail++ % UNANSWERED_MAX;
+    this.#indexes[slot] = lastIndex;
+    this.#timesMs[slot] = nowMs;
   }
 
   /** Everything up to `index` has arrived. */
   answered(index: number, nowMs: number): void {
-    let count = 0;
-    for (const { index: lastIndex, sentMs } of this.#unanswered) {
-      if (lastIndex > index) break;
-      this.#succeed(Math.max(0, nowMs - sentMs));
-      count++;
+    for (; this.#head < this.#tail; this.#head++) {
+      const slot = this.#head % UNANSWERED_MAX;
+      if ((this.#indexes[slot] as number) > index) break;
+      this.#succeed(Math.max(0, nowMs - (this.#timesMs[slot] as number)));
     }
-    if (count > 0) this.#unanswered.splice(0, count);
   }
 
   /** What was sent and is not answered will not be. */
@@ -47,7 +51,7 @@ export class FollowerFigures implements FollowerStats {
 
   /** Answers to what was sent are no longer awaited. */
   forget(): void {
-    this.#unanswered = [];
+    this.#head = this.#tail;
   }
 
   #succeed(latencyMs: number): void {

@@ -48,6 +48,8 @@ export interface FrontendOptions {
   readonly heads: HeadText;
   /** Connections open at a time; more are closed as they come. */
   readonly connectionsMax: number;
+  /** What all bodies that have not come whole yet may take. */
+  readonly bodiesBytesMax: number;
   /** A client that does not read its answer was cut off, about this many bytes behind. */
   readonly onSlowClient: (backlogBytes: number) => void;
 }
@@ -71,6 +73,8 @@ export interface Frontend {
 
 /** A form longer than this is refused, as Go's http.Request.ParseForm does. */
 export const BODY_BYTES_MAX = 10 * 1024 * 1024;
+/** What the bodies under way may take together; one that finds no room is refused. */
+export const BODIES_BYTES_MAX = 256 * 1024 * 1024;
 /** What a stream's client may leave unread, beyond what the kernel keeps, before it is cut off. */
 export const STREAM_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
 /** What all of a frontend's streams may leave unread together: above it, those behind are cut off. */

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { METHODS, Method } from "../api/request.js";
+import { Body, BodyRoom } from "./body.js";
 import {
-  BODY_BYTES_MAX,
   type ChunkBody,
   type Exchange,
   type Frontend,
@@ -12,6 +12,7 @@ import {
   STREAM_BACKLOG_BYTES_MAX,
 } from "./frontend.js";
 import { ListenError } from "./listen-error.js";
+import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
 import type { AnswerRecord } from "./records.js";
 
 const HEAD_BYTES_MAX = 1024 * 1024;
@@ -42,7 +43,8 @@ export class NodeFrontend implements Frontend {
 
   constructor(gateway: Gateway, options: FrontendOptions) {
     this.#connectionsMax = options.connectionsMax;
-    this.#onRequest = (request, response) => serve(gateway, options, request, response);
+    const room = new BodyRoom(options.bodiesBytesMax);
+    this.#onRequest = (request, response) => serve(gateway, options, room, request, response);
   }
 
   listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
@@ -97,6 +99,7 @@ export class NodeFrontend implements Frontend {
 function serve(
   gateway: Gateway,
   options: FrontendOptions,
+  room: BodyRoom,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
@@ -107,25 +110,31 @@ function serve(
   const known = METHODS.indexOf(request.method as (typeof METHODS)[number]);
   const method = (known < 0 ? Method.other : known) as Method;
   const exchange = new NodeExchange(gateway, options, response, request.headers.origin ?? "");
-  const parts: Buffer[] = [];
-  let bytes = 0;
+  const body = new Body(room);
+  let isRefused = false;
   request.on("data", (part: Buffer) => {
-    bytes += part.length;
-    if (bytes > BODY_BYTES_MAX) parts.length = 0;
-    else parts.push(part);
+    if (isRefused || body.add(part)) return;
+    isRefused = true;
+    body.drop();
+    exchange.answer(NO_ROOM, NO_ROOM_BODY);
   });
+  request.on("close", () => body.drop());
   request.on("end", () => {
+    if (isRefused) return;
+    const whole = body.finish(NO_BYTES);
     exchange.requestId = gateway.request(
       exchange,
       method,
       path,
       query,
       request.headers["content-type"] ?? "",
-      Buffer.concat(parts),
-      bytes > BODY_BYTES_MAX,
+      whole,
+      body.isTooLarge,
     );
   });
 }
+
+const NO_BYTES = new Uint8Array(0);
 
 class NodeExchange implements Exchange {
   requestId = -1;

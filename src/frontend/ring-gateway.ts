@@ -5,6 +5,7 @@ import type { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
 import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
+import { TOO_MANY_REQUESTS } from "./local-answers.js";
 import {
   AnswerRecord,
   AnswerType,
@@ -49,9 +50,6 @@ export type LocalHandler = (
 
 /** The core wants a snapshot file of this term, index and metadata written. */
 export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) => void;
-
-const TOO_MANY_REQUESTS =
-  '{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: too many requests","index":0}\n';
 
 const NOTHING_TO_SAY: LocalAnswer = { status: 200, contentKind: ContentKind.none, body: "" };
 const BAD_REQUEST: LocalAnswer = {

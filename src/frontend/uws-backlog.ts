@@ -9,6 +9,9 @@ const PROBE_BYTES = 256 * 1024;
 /** A burst that no look at the socket interrupts may not exceed this either. */
 const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 
+/** The library's time-out of ten seconds counts in steps of four and may begin in the middle of one. */
+const STALLED_MS = 7000;
+
 /** More than any socket buffer takes at once. */
 const CALIBRATION_BYTES = 32 * 1024 * 1024;
 /** Written bytes that do not fit are copied, so this one is small: fresh memory is slow. */
@@ -46,6 +49,8 @@ export class StreamBacklog {
   #unprovenBytes = 0;
   #countedBytes = 0;
   #isProbing = false;
+  /** Of the last write while behind. */
+  #writtenMs = 0;
   /** The last probe met with silence. */
   #isBehind = false;
   #isClosed = false;
@@ -59,8 +64,9 @@ export class StreamBacklog {
     });
   }
 
-  get isBehind(): boolean {
-    return this.#isBehind;
+  /** Whether the library's time-out, rather than the client, is what ends the connection now. */
+  get isStalled(): boolean {
+    return this.#isBehind && performance.now() - this.#writtenMs > STALLED_MS;
   }
 
   /** Upper bound of what the client did not take. */
@@ -73,6 +79,7 @@ export class StreamBacklog {
     this.#unprovenBytes += bytes;
     if (this.#unprovenBytes < PROBE_BYTES) return true;
     if (this.#isBehind) {
+      this.#writtenMs = performance.now();
       this.#count(this.#unprovenBytes);
       if (this.#unprovenBytes > STREAM_BACKLOG_BYTES_MAX) return false;
       if (this.#all.bytes > ALL_BACKLOGS_BYTES_MAX) return false;
@@ -119,6 +126,7 @@ export class StreamBacklog {
     if (this.#isClosed || !this.#isProbing) return;
     this.#isProbing = false;
     this.#isBehind = true;
+    this.#writtenMs = performance.now();
     this.#count(this.#unprovenBytes);
     this.#drain(); // Also polls for room again, which the probe ended.
   }

@@ -1,5 +1,6 @@
 import type { HttpResponse } from "uWebSockets.js";
 import { Method } from "../api/request.js";
+import type { Body } from "./body.js";
 import type { ChunkBody, Exchange, FrontendOptions, Gateway } from "./frontend.js";
 import { statusText } from "./head-text.js";
 import type { AnswerRecord } from "./records.js";
@@ -16,6 +17,8 @@ export class UwsExchange implements Exchange {
   readonly res: HttpResponse;
   readonly method: Method;
   requestId = -1;
+  /** While it comes in. */
+  body: Body | undefined;
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
   readonly #backlogs: Backlogs;
@@ -40,8 +43,9 @@ export class UwsExchange implements Exchange {
     this.method = method;
     this.#origin = origin;
     res.onAborted(() => {
-      if (!this.#isGone && this.#backlog?.isBehind) this.#tellSlow(this.#backlog);
+      if (!this.#isGone && this.#backlog?.isStalled) this.#tellSlow(this.#backlog);
       this.#end();
+      this.body?.drop();
       if (this.requestId >= 0) this.#gateway.abort(this.requestId);
     });
   }

@@ -2,6 +2,7 @@ import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "
 import { createRequire } from "node:module";
 import { ContentKind } from "../api/answer.js";
 import { Method } from "../api/request.js";
+import { Body, BodyRoom } from "./body.js";
 import {
   BODY_BYTES_MAX,
   type Frontend,
@@ -10,7 +11,7 @@ import {
   type PortSharing,
 } from "./frontend.js";
 import { ListenError } from "./listen-error.js";
-import { AnswerRecord } from "./records.js";
+import { localHead, NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
 import { Backlogs, calibrate } from "./uws-backlog.js";
 import { UwsExchange } from "./uws-exchange.js";
 
@@ -73,7 +74,8 @@ export class UwsFrontend implements Frontend {
     this.#app = uws.App();
     this.#app.filter((res, change) => this.#onConnection(res, Number(change)));
     const backlogs = new Backlogs();
-    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, res, req));
+    const room = new BodyRoom(options.bodiesBytesMax);
+    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, room, res, req));
   }
 
   async listen(host: string, port: number, sharing: PortSharing): Promise<number> {
@@ -138,15 +140,14 @@ export class UwsFrontend implements Frontend {
  */
 const UNTRUE_TARGET = /[\ufffd\x7f]/;
 
-const BAD_REQUEST = new AnswerRecord();
-BAD_REQUEST.status = 400;
-BAD_REQUEST.contentKind = ContentKind.bare;
+const BAD_REQUEST = localHead(400, ContentKind.bare);
 const BAD_REQUEST_BODY = Buffer.from("400 Bad Request");
 
 function serve(
   gateway: Gateway,
   options: FrontendOptions,
   backlogs: Backlogs,
+  room: BodyRoom,
   res: HttpResponse,
   req: HttpRequest,
 ): void {
@@ -160,7 +161,7 @@ function serve(
     return;
   }
   if (method === Method.put || method === Method.post) {
-    readBody(gateway, exchange, path, query, req.getHeader("content-type"));
+    readBody(gateway, exchange, room, path, query, req.getHeader("content-type"));
   } else {
     // A body, if any, is no part of the request's meaning; the library reads past it.
     exchange.requestId = gateway.request(exchange, method, path, query, "", undefined, false);
@@ -170,30 +171,37 @@ function serve(
 function readBody(
   gateway: Gateway,
   exchange: UwsExchange,
+  room: BodyRoom,
   path: string,
   query: string,
   contentType: string,
 ): void {
-  let parts: Buffer[] = [];
-  let bytes = 0;
+  let body: Body | undefined; // Most come whole.
+  let isRefused = false;
   exchange.res.onData((chunk, isLast) => {
-    bytes += chunk.byteLength;
-    const isTooLarge = bytes > BODY_BYTES_MAX;
-    if (isTooLarge) parts = [];
+    if (isRefused) return;
     if (!isLast) {
-      if (!isTooLarge) parts.push(Buffer.from(new Uint8Array(chunk))); // The chunk dies on return.
+      if (body === undefined) {
+        body = new Body(room);
+        exchange.body = body;
+      }
+      // The chunk dies on return.
+      if (body.add(Buffer.from(new Uint8Array(chunk)))) return;
+      isRefused = true;
+      body.drop();
+      exchange.answer(NO_ROOM, NO_ROOM_BODY);
       return;
     }
-    let body = new Uint8Array(chunk);
-    if (isTooLarge) body = new Uint8Array(0);
-    else if (parts.length > 0) body = Buffer.concat([...parts, body]);
+    const last = new Uint8Array(chunk);
+    const whole = body === undefined ? last : body.finish(last);
+    const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
     exchange.requestId = gateway.request(
       exchange,
       exchange.method,
       path,
       query,
       contentType,
-      body,
+      whole,
       isTooLarge,
     );
   });

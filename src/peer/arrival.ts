@@ -10,6 +10,9 @@ export class StrayMessageError extends RingdError {
   readonly code = "ERR_PEER_STRAY_MESSAGE";
 }
 
+/** Of an idle connection, for what lies between the members; they themselves send pings. */
+export const KEEP_ALIVE_MS = 30_000;
+
 const PING = Buffer.alloc(FRAME_HEAD_BYTES);
 encodeFrameHead(PING, 0, FrameKind.ping, Buffer.alloc(0));
 
@@ -27,6 +30,7 @@ export class Arrival {
   readonly #socket: Socket;
   readonly #owner: ArrivalOwner;
   #heardMs = performance.now();
+  #hasSpoken = false;
   #isPaused = false;
   #isEnded = false;
 
@@ -36,12 +40,18 @@ export class Arrival {
     this.#owner = owner;
   }
 
+  /** False for one that nothing came on: perhaps a try that its sender has given up long ago. */
+  get hasSpoken(): boolean {
+    return this.#hasSpoken;
+  }
+
   /** @param early what was sent right behind the request for the stream */
   start(early: Buffer): void {
     const socket = this.#socket;
     const reader = new FrameReader((kind, payload) => this.#onFrame(kind, payload));
     const take = (piece: Buffer) => {
       this.#heardMs = performance.now();
+      this.#hasSpoken = true;
       try {
         reader.push(piece);
       } catch (error) {
@@ -50,7 +60,7 @@ export class Arrival {
       }
     };
     socket.setNoDelay(true);
-    socket.setKeepAlive(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.setTimeout(0);
     socket.on("error", (error) => this.close(error.message));
     socket.on("end", () => this.close("the peer closed it"));

@@ -46,7 +46,10 @@ export function dialStream(
   return new Promise((resolve) => {
     const headers = { ...hello, Connection: "Upgrade", Upgrade: STREAM_UPGRADE };
     const call = peerRequest(address, "GET", STREAM_PATH, headers);
+    let hasEnded = false;
     const end = (result: DialResult) => {
+      if (hasEnded) return; // What comes after an upgrade is the stream's affair.
+      hasEnded = true;
       clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
       resolve(result);
@@ -56,7 +59,7 @@ export function dialStream(
     const timer = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs);
     const onAbort = () => fail("given up");
     signal.addEventListener("abort", onAbort);
-    call.on("error", (error) => fail(error.message)); // On it stays: errors may follow a destroy.
+    call.on("error", (error) => fail(error.message));
     call.on("upgrade", (_response, socket: Socket, early: Buffer) => {
       end({ kind: "open", socket, early });
     });

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import { RingdError } from "../lib/errors.js";
 import { type PeerAddress, parsePeerAddress } from "./address.js";
+import { KEEP_ALIVE_MS } from "./arrival.js";
 import { Backoff } from "./backoff.js";
 import { type DialResult, dialStream } from "./dial.js";
 import { FrameBatch, FrameKind, FrameReader } from "./frame.js";
@@ -220,7 +221,7 @@ export class PeerLink {
     this.#isIdle = true;
     this.#isOverflowing = false;
     socket.setNoDelay(true);
-    socket.setKeepAlive(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.setTimeout(0);
     const reader = new FrameReader(() => {
       // The first ping says that the stream works; until then a next try would wait longer.

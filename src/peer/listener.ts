@@ -12,13 +12,17 @@ import { RingdError } from "../lib/errors.js";
 import { addressOf } from "./address.js";
 import type { PeerAnswer } from "./peer-api.js";
 
-/** Above this many at a time, a connection is closed as soon as it is accepted. */
-const CONNECTIONS_MAX = 512;
 const HEAD_BYTES_MAX = 16 * 1024;
-/** By then a request's head has to be there. */
-const HEAD_MS = 5000;
-const HEAD_CHECK_MS = 1000;
-const KEEP_ALIVE_MS = 5000;
+const IDLE_MS = 5000;
+
+export interface ListenerLimits {
+  /** Above this many at a time, a connection is closed as soon as it is accepted. */
+  readonly connections: number;
+  /** By then a request's head has to be there. */
+  readonly headMs: number;
+}
+
+const LIMITS: ListenerLimits = { connections: 512, headMs: 5000 };
 
 /** A peer URL that cannot be listened on. */
 export class PeerListenError extends RingdError {
@@ -44,9 +48,11 @@ export interface PeerRequests {
 export class PeerListener {
   readonly #servers: Server[] = [];
   readonly #requests: PeerRequests;
+  readonly #limits: ListenerLimits;
 
-  constructor(requests: PeerRequests) {
+  constructor(requests: PeerRequests, limits = LIMITS) {
     this.#requests = requests;
+    this.#limits = limits;
   }
 
   /** @returns the port, 0 for a unix socket. @throws PeerListenError */
@@ -56,7 +62,7 @@ export class PeerListener {
       return Promise.reject(new PeerListenError(text, "TLS between members is not supported"));
     }
     if ("path" in target) rmSync(target.path, { force: true }); // Left by a process that was killed.
-    const server = makeServer(this.#requests);
+    const server = makeServer(this.#requests, this.#limits);
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(new PeerListenError(text, error.message)));
@@ -76,18 +82,18 @@ export class PeerListener {
   }
 }
 
-function makeServer(requests: PeerRequests): Server {
+function makeServer(requests: PeerRequests, limits: ListenerLimits): Server {
   const server = createServer({
     maxHeaderSize: HEAD_BYTES_MAX,
-    headersTimeout: HEAD_MS,
+    headersTimeout: limits.headMs,
     // A snapshot may take long; who reads a body looks after its progress.
     requestTimeout: 0,
-    connectionsCheckingInterval: HEAD_CHECK_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionsCheckingInterval: limits.headMs / 5,
+    keepAliveTimeout: IDLE_MS,
     noDelay: true,
     keepAlive: true,
   });
-  server.maxConnections = CONNECTIONS_MAX;
+  server.maxConnections = limits.connections;
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
     requests.request(request, response, undefined);
   });

@@ -41,6 +41,8 @@ const PING_HEARTBEATS = 5;
 const DEAD_MS_MIN = 5000;
 const DEAD_ELECTIONS = 5;
 const DIAL_MS_MIN = 1000;
+/** Reasons of refusals that are remembered, so as to log each once. */
+const REFUSALS_MAX = 64;
 /** Members this one has not heard of yet, at a time. */
 const STRANGERS_MAX = 16;
 
@@ -106,7 +108,8 @@ export class PeerNetwork {
   readonly #deadMs: number;
   readonly #timer: NodeJS.Timeout;
   #lastTickMs = performance.now();
-  #lastRefusal = "";
+  /** Told already: who is refused tries again and again. */
+  readonly #refusals = new Set<string>();
   #isPaused = false;
   #isGone = false;
   #isStopping = false;
@@ -294,11 +297,12 @@ export class PeerNetwork {
     if (verdict.kind === "welcome" && !this.#isStopping) return verdict;
     const { status, reason } =
       verdict.kind === "refused" ? verdict : { status: 503, reason: "this member stops" };
-    if (reason !== this.#lastRefusal) {
+    if (!this.#refusals.has(reason)) {
       const remote = request.socket.remoteAddress ?? "";
       log.warn({ remote, reason }, "refused a peer");
+      if (this.#refusals.size === REFUSALS_MAX) this.#refusals.clear();
+      this.#refusals.add(reason);
     }
-    this.#lastRefusal = reason;
     return { kind: "refused", answer: textAnswer(status, reason, clusterHeader(identity)) };
   }
 
@@ -346,7 +350,9 @@ export class PeerNetwork {
       ended: (ended, why) => {
         if (this.#arrivals.get(from) !== ended) return;
         this.#arrivals.delete(from);
-        log.info({ peer: formatId(from), reason: why }, "stream from peer ended");
+        if (ended.hasSpoken) {
+          log.info({ peer: formatId(from), reason: why }, "stream from peer ended");
+        }
         if (!this.#roster.has(from)) this.#dropLink(from);
       },
     });

@@ -11,7 +11,7 @@ import { WatchHub } from "./watch-hub.js";
 
 /** Directories no request may change: the name spaces and what is above them. */
 const READ_ONLY: ReadonlySet<string> = new Set(["", "/", CLUSTER_PREFIX, KEYS_PREFIX]);
-/** Deadlines before this mean "never" (v2store/store.go, minExpireTime). */
+/** Deadlines before this mean "never" for a new node (v2store/store.go, minExpireTime). */
 const EXPIRATION_MS_MIN = 946_684_800_000; // 2000-01-01
 /** Digits of an in-order name. */
 const IN_ORDER_DIGITS = 20;
@@ -279,7 +279,8 @@ export class Store {
       return new Refusal(ErrorCode.notFile, path, this.#index);
     }
     const index = this.#index + 1;
-    const expirationMs = cleanExpiration(command.expirationMs);
+    // A deadline long past is kept here, and in a swap; only new nodes take it for "never".
+    const { expirationMs } = command;
     const value = command.isRefresh ? old.value : command.value;
     const shown = new Node(path, value, old.isDirectory, old.createdIndex, index, expirationMs);
     // A directory that is updated keeps its old modifiedIndex, although the event shows the new one.
@@ -304,8 +305,9 @@ export class Store {
     }
     this.stats.add(Stat.compareAndSwapSuccess);
     const value = command.isRefresh ? old.value : command.value;
-    const expirationMs = cleanExpiration(command.expirationMs);
-    const node = new Node(path, value, false, old.createdIndex, this.#index + 1, expirationMs);
+    const { createdIndex } = old;
+    const index = this.#index + 1;
+    const node = new Node(path, value, false, createdIndex, index, command.expirationMs);
     this.#replace(old, node);
     return this.#publish(Action.compareAndSwap, node, old, command, command.isRefresh);
   }

@@ -1,6 +1,11 @@
 import { rmSync } from "node:fs";
 import type { Config } from "../config/config.js";
-import type { Frontend, FrontendOptions, PortSharing } from "../frontend/frontend.js";
+import {
+  BODIES_BYTES_MAX,
+  type Frontend,
+  type FrontendOptions,
+  type PortSharing,
+} from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
 import { NodeFrontend } from "../frontend/node-http.js";
 import type { RingGateway } from "../frontend/ring-gateway.js";
@@ -66,6 +71,7 @@ export async function makeFrontend(
   const options: FrontendOptions = {
     heads: new HeadText(clusterId, config.corsOrigins),
     connectionsMax: connectionsMax(config.frontendThreads),
+    bodiesBytesMax: BODIES_BYTES_MAX,
     onSlowClient: (backlogBytes) => {
       log.warn({ backlogBytes }, "cut off a client that does not read its answer");
     },

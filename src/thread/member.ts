@@ -1,3 +1,4 @@
+import { internalError } from "../api/members.js";
 import { routePath } from "../api/path.js";
 import { RaftStats } from "../api/raft-stats.js";
 import type { ApiRequest } from "../api/request.js";
@@ -158,6 +159,7 @@ export class Member implements Consensus {
     this.#raft = this.#startRaft(recovery);
     this.#writes = new Writes(this.#raft, firstNumberOf(times.nowMs), {
       metrics,
+      isConnected: (id) => peers.isConnected(id),
       refuse: ({ client }, why) => {
         if (client !== undefined) this.#refuse(client, why);
       },
@@ -235,7 +237,7 @@ export class Member implements Consensus {
   }
 
   readIndex(client: Client, then: () => void): void {
-    this.#addRead({ client, then, startMs: this.monoMs, isHealth: false });
+    this.#addRead({ client, then, startMs: this.monoMs, kind: "keys" });
   }
 
   /** One turn of the clock. */
@@ -248,7 +250,7 @@ export class Member implements Consensus {
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
     if (this.#raft.lead === NONE) return;
-    this.#writes.onLeader();
+    this.#writes.retry();
     this.#publication.step(this.#raft.isLeader, nowMs, monoMs);
     this.#sync();
   }
@@ -278,6 +280,8 @@ export class Member implements Consensus {
     const message = decodeMessage(bytes);
     const { type, from } = message;
     if (type === "append") {
+      // Refusing it would make the leader send once more the snapshot that is being read.
+      if (this.#arrival.isLoading) return;
       this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
     } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
     else if (type === "appendReject") this.#stats.onAppendFailed(from);
@@ -287,6 +291,7 @@ export class Member implements Consensus {
   /** The stream to a member opened, or ended: what was sent may be lost. */
   peerUp(id: bigint): void {
     this.#ports.peers.up(id, this.monoMs);
+    if (id === this.#raft.lead) this.#writes.retry();
   }
 
   peerDown(id: bigint): void {
@@ -596,7 +601,7 @@ export class Member implements Consensus {
     this.#electedMs = this.monoMs;
     metrics.add(LEADER_CHANGES, 1);
     log.info({ leader: formatId(lead), term }, `elected leader ${formatId(lead)} at term ${term}`);
-    this.#writes.onLeader();
+    this.#writes.retry();
     this.#publication.step(isLeader, this.nowMs, this.monoMs);
   }
 
@@ -639,8 +644,9 @@ export class Member implements Consensus {
     if (!this.#reads.add(read)) this.#failRead(read, TOO_MANY);
   }
 
-  #failRead({ client, isHealth }: WaitingRead, why: string): void {
-    if (isHealth) this.#answerHealth(client, false);
+  #failRead({ client, kind }: WaitingRead, why: string): void {
+    if (kind === "health") this.#answerHealth(client, false);
+    else if (kind === "change") this.#ports.clients.answerWhole(client, internalError());
     else this.#refuse(client, why);
   }
 
@@ -671,13 +677,16 @@ export class Member implements Consensus {
       case "answer":
         this.#ports.clients.answerWhole(client, outcome.answer);
         return;
-      case "propose":
+      case "propose": {
         // Someone else's change of a moment ago must be known here before this one is judged.
-        this.readIndex(client, () => this.#changes.add(client, outcome.change, this.monoMs));
+        const then = () => this.#changes.add(client, outcome.change, this.monoMs);
+        this.#addRead({ client, then, startMs: this.monoMs, kind: "change" });
         return;
+      }
       case "health": {
         const then = () => this.#answerHealth(client, this.#writes.blockedBy === "");
-        this.#addRead({ client, then, startMs: this.monoMs, isHealth: true });
+        if (this.#raft.lead === NONE) this.#answerHealth(client, false);
+        else this.#addRead({ client, then, startMs: this.monoMs, kind: "health" });
         return;
       }
     }

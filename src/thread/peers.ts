@@ -64,15 +64,19 @@ export class Peers {
     this.#upSinceMs.delete(id);
   }
 
+  /** Whether what is sent to a member has a way to it; to itself nothing needs one. */
+  isConnected(id: bigint): boolean {
+    return id === this.#selfId || this.#upSinceMs.has(id);
+  }
+
   isUpSince(id: bigint, sinceMs: number): boolean {
     const upMs = this.#upSinceMs.get(id);
     return id === this.#selfId || (upMs !== undefined && upMs <= sinceMs);
   }
 
   connectivity(members: readonly ClusterMember[], nowMs: number): Connectivity {
-    const isConnected = (id: bigint) => id === this.#selfId || this.#upSinceMs.has(id);
     const active = members.filter(({ id }) => this.isUpSince(id, nowMs - ACTIVE_MS));
-    return { activeMembers: active.length, isConnected };
+    return { activeMembers: active.length, isConnected: (id) => this.isConnected(id) };
   }
 
   get queuedBytes(): number {

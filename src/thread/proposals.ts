@@ -27,7 +27,7 @@ export interface Proposal {
 }
 
 /** A proposal with what it is found by. */
-interface Open {
+export interface OpenProposal {
   readonly number: number;
   readonly data: Uint8Array;
   readonly proposal: Proposal;
@@ -37,7 +37,7 @@ interface Open {
 export class Proposals {
   readonly #origin: bigint;
   /** Ascending numbers, with holes; what is before #head is done, and at #head is the oldest, if any. */
-  readonly #open: (Open | undefined)[] = [];
+  readonly #open: (OpenProposal | undefined)[] = [];
   #head = 0;
   #size = 0;
   #lastNumber: number;
@@ -56,7 +56,7 @@ export class Proposals {
   }
 
   /** @returns the entry's data, and the proposal's number for `get` and `drop` */
-  add(proposal: Proposal): { data: Uint8Array; number: number } {
+  add(proposal: Proposal): OpenProposal {
     const number = ++this.#lastNumber;
     const bytes = ENVELOPE_BYTES + encodedBytes(proposal.command);
     const at = this.#take(bytes);

@@ -8,8 +8,8 @@ export interface WaitingRead {
   /** This member has applied everything that was committed when the read came. */
   readonly then: () => void;
   readonly startMs: number;
-  /** A health check: it gives up sooner, and with an answer of its own. */
-  readonly isHealth: boolean;
+  /** Who gives up has an answer of its own kind; a health check does so sooner. */
+  readonly kind: "keys" | "change" | "health";
 }
 
 /** Linearizable reads between their request and raft's word that they may be answered. */
@@ -55,7 +55,7 @@ export class Reads {
   takeExpired(nowMs: number, patienceMs: number, healthPatienceMs: number): WaitingRead[] {
     const taken: WaitingRead[] = [];
     for (const [context, read] of this.#waiting) {
-      if (read.startMs > nowMs - (read.isHealth ? healthPatienceMs : patienceMs)) continue;
+      if (read.startMs > nowMs - (read.kind === "health" ? healthPatienceMs : patienceMs)) continue;
       this.#waiting.delete(context);
       taken.push(read);
     }

@@ -1,8 +1,9 @@
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { NONE } from "../raft/entry.js";
 import type { ProposeRefusal } from "../raft/propose.js";
 import type { Raft } from "../raft/raft.js";
-import { type Proposal, Proposals } from "./proposals.js";
+import { type OpenProposal, type Proposal, Proposals } from "./proposals.js";
 
 const TOO_MANY = "etcdserver: too many requests";
 const TIMED_OUT = "etcdserver: request timed out";
@@ -13,13 +14,12 @@ const PARKED_BYTES_MAX = 64 * 1024 * 1024;
 
 const FAILED = cellOf("proposalsFailed");
 
-interface Parked {
-  readonly number: number;
-  readonly data: Uint8Array;
-}
+const NO_LEADER = { kind: "refused", reason: "noLeader" } as const;
 
 export interface WritesPorts {
   readonly metrics: MetricCells;
+  /** Whether a message to the member has a way there now; true for this member itself. */
+  readonly isConnected: (id: bigint) => boolean;
   /** Tells whoever waits for it that a write failed, and why. */
   readonly refuse: (proposal: Proposal, why: string) => void;
 }
@@ -32,7 +32,7 @@ export class Writes {
   readonly #raft: Raft;
   readonly #proposals: Proposals;
   readonly #ports: WritesPorts;
-  #parked: Parked[] = [];
+  #parked: OpenProposal[] = [];
   #parkedBytes = 0;
   /** Why the log takes nothing, or "". */
   #blockedBy = "";
@@ -60,13 +60,19 @@ export class Writes {
 
   propose(proposal: Proposal): void {
     // Another member's log takes what is passed on to it; a leader needs its own.
-    if (this.#blockedBy !== "" && (this.#raft.isLeader || this.#raft.lead === 0n)) {
+    if (this.#blockedBy !== "" && (this.#raft.isLeader || this.#raft.lead === NONE)) {
       this.#fail(proposal, this.#blockedBy);
       return;
     }
-    const { data, number } = this.#proposals.add(proposal);
-    const result = this.#raft.propose(data);
-    if (result.kind === "refused") this.#onRefused(proposal, { number, data }, result.reason);
+    this.#submit(this.#proposals.add(proposal));
+  }
+
+  /** What is passed on to a leader that cannot be reached would be lost, and waits instead. */
+  #submit(open: OpenProposal): void {
+    const { lead } = this.#raft;
+    const hasLeader = lead !== NONE && this.#ports.isConnected(lead);
+    const result = hasLeader ? this.#raft.propose(open.data) : NO_LEADER;
+    if (result.kind === "refused") this.#onRefused(open, result.reason);
   }
 
   /** The command of a committed entry, and the proposal if it was made here and still waits. */
@@ -74,17 +80,14 @@ export class Writes {
     return this.#proposals.take(data);
   }
 
-  /** There is a leader, or one that tried to hand over leads on: what waited for that goes on. */
-  onLeader(): void {
+  /** There may be a leader to turn to: what waited for one goes on. */
+  retry(): void {
     if (this.#parked.length === 0) return;
     const parked = this.#parked;
     this.#parked = [];
     this.#parkedBytes = 0;
-    for (const item of parked) {
-      const proposal = this.#proposals.get(item.number);
-      if (proposal === undefined) continue; // It timed out meanwhile.
-      const result = this.#raft.propose(item.data);
-      if (result.kind === "refused") this.#onRefused(proposal, item, result.reason);
+    for (const open of parked) {
+      if (this.#proposals.get(open.number) !== undefined) this.#submit(open); // Else it timed out.
     }
   }
 
@@ -95,16 +98,16 @@ export class Writes {
     }
   }
 
-  #onRefused(proposal: Proposal, item: Parked, reason: ProposeRefusal): void {
+  #onRefused(open: OpenProposal, reason: ProposeRefusal): void {
     const waits = reason === "noLeader" || reason === "transferring";
     const hasRoom = this.#parked.length < PARKED_MAX && this.#parkedBytes < PARKED_BYTES_MAX;
     if (waits && hasRoom) {
-      this.#parked.push(item);
-      this.#parkedBytes += item.data.length;
+      this.#parked.push(open);
+      this.#parkedBytes += open.data.length;
       return;
     }
-    this.#proposals.drop(item.number);
-    this.#fail(proposal, waits || reason === "tooMany" ? TOO_MANY : TIMED_OUT);
+    this.#proposals.drop(open.number);
+    this.#fail(open.proposal, waits || reason === "tooMany" ? TOO_MANY : TIMED_OUT);
   }
 
   #fail(proposal: Proposal, why: string): void {

@@ -117,3 +117,10 @@ test("every error code has a text and a status of its class", () => {
     assert.equal(V2_ERRORS[code].status >= 500, code === 300 || code === 301);
   }
 });
+
+test("a deadline centuries ago is shown as far back as Go's time spans reach", () => {
+  // 18446744073.709551616 seconds are 2^64 nanoseconds: asked for 9000000000, etcd wraps to this.
+  const longAgo = file("/1/a", "2", 5, NOW_MS + (9_000_000_000 - 2 ** 64 / 1e9) * 1000);
+  const body = shown(new Event(Action.compareAndSwap, longAgo, undefined, NOW_MS, false));
+  assert.match(body, /"expiration":"1727-07-14T[^"]+","ttl":-9223372036,/);
+});

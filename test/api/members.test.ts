@@ -8,6 +8,7 @@ import {
   handleMembers,
   type MembersInputs,
   refuseConfChange,
+  writesMembers,
 } from "#ringd/api/members.js";
 import type { Answer } from "#ringd/api/plain.js";
 import type { ApiRequest } from "#ringd/api/request.js";
@@ -98,6 +99,9 @@ test("ids that are none are shown as sent, others as numbers", () => {
     ["8ddab73534be950c/", "8ddab73534be950c/"],
     ["a%20b", "a b"],
     ["%3Ca", "\\u003ca"],
+    ["%c3%a9", "é"],
+    ["%ff%c3", "\\ufffd\\ufffd"],
+    ["%ef%bf%bd", "\ufffd"],
     ["ffffffffffffffffff", "ffffffffffffffffff"],
   ];
   for (const [sent = "", shown = ""] of cases) {
@@ -107,6 +111,12 @@ test("ids that are none are shown as sent, others as numbers", () => {
   expect(ask(put), 404, ContentKind.json, none("abc"));
   const badIdFirst = requestOf("PUT", "/v2/members/zz", "{");
   expect(ask(badIdFirst), 404, ContentKind.json, none("zz"));
+});
+
+test("only changes need to know who asks", () => {
+  const methods = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "OTHER"] as const;
+  const changing = methods.filter((name) => writesMembers(requestOf(name, "/v2/members").method));
+  assert.deepEqual(changing, ["PUT", "POST", "DELETE"]);
 });
 
 test("what does not fit the membership is refused in the order strict rules, ids, URLs", () => {

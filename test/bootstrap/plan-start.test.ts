@@ -239,6 +239,8 @@ test("a joining member's list must be the cluster's", async () => {
     await refusal(JOIN, { answers: answersOf("[]") }),
     "cannot fetch cluster info from peer urls: failed to get raft cluster member(s) from the given URLs",
   );
+  const odd = ALONE.replace('"name":"n1"', '"name":"n1\\n\\u0007"');
+  assert.match(await refusal(JOIN, { answers: answersOf(odd) }), /Name:n1\?\? /, "it is one line");
   const fitting = ADDED.replace("http://127.0.0.1:9", P2);
   for (const etcdcluster of ["not_decided", "3.5.0", "2.3.0"]) {
     const version = { body: JSON.stringify({ etcdcluster }), clusterId: "" };

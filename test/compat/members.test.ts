@@ -219,3 +219,22 @@ test("of two racing changes one succeeds, whoever is asked", async () => {
   const { json } = await ask(first, "GET", "/v2/members");
   assert.equal((json.members as unknown[]).length, 3);
 });
+
+test("without a majority: what can be told is told, a change is not", async () => {
+  for (const { process: child } of members.slice(1)) {
+    const ended = once(child as ChildProcess, "exit");
+    child?.kill("SIGKILL");
+    await ended;
+  }
+  const isElection = ({ status, text }: Answer) =>
+    status === 503 && text === '{"message":"During election"}';
+  await until(0, ["GET", "/v2/members/leader"], isElection, "the leader is missed");
+  await expect(0, ["GET", "/health"], 503, '{"health":"false"}\n');
+  await expect(0, ["GET", "/v2/stats/leader"], 403, '{"message":"not current leader"}');
+  await expect(0, ["POST", "/v2/members", ["http://127.0.0.1:31"]], 500, INTERNAL);
+  // The strict rules do not look at a changed URL, so this one waits for a leader, for seven seconds.
+  const path = `/v2/members/${ids.get("b")}`;
+  await expect(0, ["PUT", path, ["http://127.0.0.1:32"]], 500, INTERNAL);
+  const { status, json } = await ask(0, "GET", "/v2/members");
+  assert.deepEqual([status, (json.members as unknown[]).length], [200, 3]);
+});

@@ -357,6 +357,40 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     },
   );
 
+  test(`${kind}: bodies under way are bounded together`, async () => {
+    const { frontend, gateway, port } = await serve(kind, { bodiesBytesMax: 1_000_000 });
+    const part = Buffer.alloc(400_000, "v");
+    const put = head("PUT", "/half", FORM, "Content-Length: 500000");
+    const begun = await Promise.all([1, 2].map(() => RawConnection.open(port, put)));
+    for (const connection of begun) connection.send(part);
+    // By the time this one is answered, what was sent before it has been read.
+    const between = await RawConnection.open(port, head("GET", "/between"));
+    answer(await gateway.next(), "{}");
+    await between.until("{}");
+    between.close();
+    const above = await RawConnection.open(port, put);
+    above.send(part);
+    await above.until(/^HTTP\/1\.1 500 [\s\S]*etcdserver: too many requests/);
+    above.close();
+    for (const connection of begun) connection.send(part.subarray(0, 100_000));
+    for (const _ of begun) assert.equal((await gateway.next()).body.length, 500_000);
+    // Their room is free again, and so is that of clients that leave.
+    for (let i = 0; i < 10; i++) {
+      const leaving = await RawConnection.open(port, put);
+      leaving.send(part);
+      leaving.socket.end();
+      await leaving.untilClosed();
+    }
+    const last = await RawConnection.open(port, put);
+    last.send(part);
+    last.send(part.subarray(0, 100_000));
+    assert.equal((await gateway.next()).body.length, 500_000);
+    last.close();
+    for (const connection of begun) connection.close();
+    frontend.stopListening();
+    frontend.close();
+  });
+
   test(`${kind}: a unix socket serves as a port does`, async () => {
     const { frontend, gateway } = await serve(kind);
     const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
@@ -376,7 +410,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   });
 
   test(`${kind}: connections above the limit are closed, and places become free`, async () => {
-    const { frontend, gateway, port } = await serve(kind, 3);
+    const { frontend, gateway, port } = await serve(kind, { connectionsMax: 3 });
     gateway.onRequest = (request) => answer(request, "{}");
     const open = await Promise.all([1, 2, 3].map(() => RawConnection.open(port)));
     const above = await RawConnection.open(port);

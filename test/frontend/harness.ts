@@ -1,6 +1,13 @@
 import { ContentKind } from "#ringd/api/answer.js";
 import type { Method } from "#ringd/api/request.js";
-import type { ChunkBody, Exchange, Frontend, Gateway } from "#ringd/frontend/frontend.js";
+import {
+  BODIES_BYTES_MAX,
+  type ChunkBody,
+  type Exchange,
+  type Frontend,
+  type FrontendOptions,
+  type Gateway,
+} from "#ringd/frontend/frontend.js";
 import { HeadText } from "#ringd/frontend/head-text.js";
 import { NodeFrontend } from "#ringd/frontend/node-http.js";
 import { AnswerRecord } from "#ringd/frontend/records.js";
@@ -111,13 +118,15 @@ export interface Served {
 
 export async function serve(
   kind: FrontendKind,
-  connectionsMax = Number.POSITIVE_INFINITY,
+  limits: Partial<Pick<FrontendOptions, "connectionsMax" | "bodiesBytesMax">> = {},
 ): Promise<Served> {
   const gateway = new FakeGateway();
   const slow: number[] = [];
   const options = {
     heads: new HeadText(0xabcn, ["*"]),
-    connectionsMax,
+    connectionsMax: Number.POSITIVE_INFINITY,
+    bodiesBytesMax: BODIES_BYTES_MAX,
+    ...limits,
     onSlowClient: (bytes: number) => slow.push(bytes),
   };
   const frontend =

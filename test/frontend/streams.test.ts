@@ -80,6 +80,30 @@ test("a client that takes nothing of a large answer is closed in time", async ()
   );
 });
 
+test("a stream that stalls is cut off with a word, one that leaves without", async () => {
+  await Promise.all(
+    KINDS.map(async (kind) => {
+      const served = await serve(kind);
+      const [stalls, leaves] = [await StreamClient.open(served), await StreamClient.open(served)];
+      for (const { connection, request } of [stalls, leaves]) {
+        connection.socket.pause();
+        for (let sent = 0; sent < 12 * 1024 * 1024; sent += EVENT_BYTES) {
+          request.exchange.chunk(chunkOf(EVENT), false);
+        }
+      }
+      for (let turn = 0; turn < 10; turn++) await nextTurn();
+      leaves.connection.socket.resetAndDestroy();
+      const { aborted } = served.gateway;
+      await served.gateway.until(() => aborted.has(leaves.request.id), "the abort");
+      assert.deepEqual(served.slow, [], kind);
+      await served.gateway.until(() => aborted.has(stalls.request.id), "the cut", 30_000);
+      assert.equal(served.slow.length, 1, kind);
+      served.frontend.stopListening();
+      served.frontend.close();
+    }),
+  );
+});
+
 test("uws: many streams that nobody reads are bounded together", async () => {
   const served = await serve("uws");
   const streams = await Promise.all(Array.from({ length: 40 }, () => StreamClient.open(served)));

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
-import { test } from "node:test";
+import { createServer } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import { after, test } from "node:test";
 import { formatId } from "#ringd/cluster/ids.js";
 import { FrameBatch, FrameKind } from "#ringd/peer/frame.js";
+import { PeerListener } from "#ringd/peer/listener.js";
 import type { Message } from "#ringd/raft/message.js";
 import { encodeMessage } from "#ringd/raft/message-codec.js";
-import { CLUSTER, connected, Endpoint, membersOf, reply, stopAll } from "./endpoint.js";
+import { CLUSTER, connected, Endpoint, listenUrl, membersOf, reply, stopAll } from "./endpoint.js";
 
 /** A connection whose answers are collected until the other side ends it. */
 async function exchange(port: number, sent: string | Buffer): Promise<string> {
@@ -15,7 +17,7 @@ async function exchange(port: number, sent: string | Buffer): Promise<string> {
   socket.on("data", (part) => parts.push(part));
   socket.on("error", () => undefined);
   socket.write(sent);
-  await once(socket, "close");
+  await new Promise((resolve) => socket.on("close", resolve)); // events.once would throw a reset.
   return Buffer.concat(parts).toString("latin1");
 }
 
@@ -105,6 +107,7 @@ test("only the last of two streams of a member counts", async () => {
   await one.until("message", () => one.messages.length === 1);
   second.destroy();
   await one.untilLogged(/stream from peer ended/);
+  assert.equal(one.logged.filter((line) => line.includes("stream from peer ended")).length, 1);
   await stopAll([one]);
 });
 
@@ -141,6 +144,38 @@ test("what is no member gets a clear answer, and no more than that", async () =>
   );
   assert.deepEqual(one.messages, []);
   await stopAll([one]);
+});
+
+test("who does not finish a request is cut off, and who comes above the limit", async () => {
+  const listener = new PeerListener(
+    { request: (_request, response) => response.end("here"), upgrade: () => undefined },
+    { connections: 2, headMs: 100 },
+  );
+  const port = await listener.listen(listenUrl("http://127.0.0.1:0"));
+  after(() => listener.close());
+  const slow = [exchange(port, "GET / HTTP/1.1\r\nHost"), exchange(port, "")];
+  assert.equal(await exchange(port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "", "above the limit");
+  assert.match(await (slow[0] as Promise<string>), /^HTTP\/1\.1 408 /);
+  await Promise.all(slow);
+  const answer = await exchange(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  assert.match(answer, /^HTTP\/1\.1 200 /);
+});
+
+test("only a member of the cluster can say that this one was removed", async () => {
+  const gone = createServer((_request, response) => {
+    response.writeHead(410, { "X-Etcd-Cluster-Id": "bad" }).end("moved house");
+  });
+  gone.listen(0, "127.0.0.1");
+  await once(gone, "listening");
+  const one = new Endpoint(1n);
+  const two = new Endpoint(2n);
+  await one.listen();
+  two.url = `http://127.0.0.1:${(gone.address() as AddressInfo).port}`;
+  one.network.setMembers(membersOf([one, two]));
+  await one.untilLogged(/the peer refuses the stream.*moved house/);
+  assert.equal(one.count("removed"), 0);
+  await stopAll([one, two]);
+  gone.close();
 });
 
 test("/members and /version tell what etcd's tell", async () => {

@@ -202,6 +202,20 @@ test("a refused comparison shows the index as it was asked for", () => {
   }
 });
 
+test("a deadline before 2000 makes a new node permanent, and an old one due", () => {
+  const longAgo = { value: "x", expirationMs: -1 };
+  for (const op of [CommandOp.update, CommandOp.compareAndSwap, CommandOp.set, CommandOp.create]) {
+    const store = new Store();
+    if (op !== CommandOp.create) store.apply(command(CommandOp.set, "/1/a", { value: "old" }));
+    store.apply(command(op, "/1/a", { ...longAgo, prevIndex: 1 }));
+    const isDue = op === CommandOp.update || op === CommandOp.compareAndSwap;
+    assert.equal(store.expiringNodes, isDue ? 1 : 0);
+    store.apply(command(CommandOp.sync, "", { timeMs: START_MS }));
+    assert.equal(store.get("/1/a") === undefined, isDue);
+    store.checkInvariants();
+  }
+});
+
 test("the history begins where 1000 events ago was", () => {
   const store = new Store();
   for (let n = 0; n < 1500; n++) store.apply(command(CommandOp.set, "/1/a", { value: String(n) }));

@@ -4,8 +4,8 @@
  *
  * The search is Wing and Gong's in the just-in-time form of Lowe ("Testing for linearizability", 2017,
  * section 4): the history is read once; between two events the checker holds every configuration (which
- * of the open operations have happened, the value) that explains all answers so far. Configurations are
- * kept in a set, so none is looked at twice. An operation whose outcome is unknown (time-out, cut
+ * of the open operations have happened, the value) that explains all answers so far. None is looked at
+ * twice, nor one that another makes needless. An operation whose outcome is unknown (time-out, cut
  * connection) may have happened at any time after its call, or never: it stays open.
  *
  * Linearizability is local (Herlihy and Wing, 1990), so each key is checked by itself.
@@ -150,6 +150,8 @@ interface Open {
   readonly requires: number;
   readonly forbids: readonly number[];
   readonly leaves: number;
+  /** May happen, whatever the value is, and leaves one that no answer names: one is as good as another. */
+  readonly isWildcard: boolean;
 }
 
 const ANY = -1;
@@ -169,16 +171,20 @@ class RegisterCheck {
   readonly #values: Value[] = [];
   /** By value: operations that leave it and have not returned yet, called or not. */
   readonly #futureWriters = new Map<number, number>();
+  /** Values that some answer names. */
+  readonly #named = new Set<number>();
   readonly #open = new Map<Operation, Open>();
   readonly #recent: Operation[] = [];
   #freeBits: bigint[] = [];
   #bitsUsed = 0n;
-  #configurations: Set<bigint>;
+  #configurations: readonly bigint[];
 
   constructor(operations: readonly Operation[], initial: Value) {
     this.#operations = operations;
-    this.#configurations = new Set([BigInt(this.#number(initial))]);
-    for (const { leaves } of operations) {
+    this.#configurations = [BigInt(this.#number(initial))];
+    for (const { requires, forbids = [], leaves } of operations) {
+      if (requires !== undefined) this.#named.add(this.#number(requires));
+      for (const value of forbids) this.#named.add(this.#number(value));
       if (leaves === undefined) continue;
       const value = this.#number(leaves);
       this.#futureWriters.set(value, (this.#futureWriters.get(value) ?? 0) + 1);
@@ -201,54 +207,68 @@ class RegisterCheck {
 
   #call(operation: Operation): void {
     const bit = this.#freeBits.pop() ?? 1n << (STATE_BITS + this.#bitsUsed++);
-    const open = {
-      operation,
-      bit,
-      requires: operation.requires === undefined ? ANY : this.#number(operation.requires),
-      forbids: (operation.forbids ?? []).map((value) => this.#number(value)),
-      leaves: operation.leaves === undefined ? ANY : this.#number(operation.leaves),
-    };
+    const requires = operation.requires === undefined ? ANY : this.#number(operation.requires);
+    const forbids = (operation.forbids ?? []).map((value) => this.#number(value));
+    const leaves = operation.leaves === undefined ? ANY : this.#number(operation.leaves);
+    const isWildcard =
+      operation.returned === Infinity &&
+      leaves !== ANY &&
+      requires === ANY &&
+      forbids.length === 0 &&
+      !this.#named.has(leaves);
+    const open = { operation, bit, requires, forbids, leaves, isWildcard };
     this.#open.set(operation, open);
     if (open.leaves !== ANY) return;
-    const next = new Set<bigint>();
-    for (const configuration of this.#configurations) {
-      next.add(isAllowed(open, configuration) ? configuration | bit : configuration);
-    }
-    this.#configurations = next;
+    this.#configurations = this.#configurations.map((configuration) =>
+      isAllowed(open, configuration) ? configuration | bit : configuration,
+    );
   }
 
   /** @returns false if no configuration explains it */
   #return(operation: Operation): boolean {
     const returning = this.#open.get(operation) as Open;
     const writers = [...this.#open.values()].filter(({ leaves }) => leaves !== ANY);
-    const seen = new Set(this.#configurations);
-    const stack = [...seen];
-    const next = new Set<bigint>();
+    const seen = this.#frontier();
+    const stack = this.#configurations.filter((configuration) => seen.add(configuration));
+    const next = this.#frontier();
     for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
       if ((at & returning.bit) !== 0n) {
         next.add(at & ~returning.bit);
         continue;
       }
+      // One wildcard is enough to try, and none on top of another.
+      let isWildcardTried = !this.#named.has(Number(at & STATE_MASK));
       for (const writer of writers) {
         if ((at & writer.bit) !== 0n || !isAllowed(writer, at)) continue;
+        if (writer.isWildcard && isWildcardTried) continue;
+        isWildcardTried ||= writer.isWildcard;
         const after = this.#saturate((at & ~STATE_MASK) | writer.bit | BigInt(writer.leaves));
-        if (seen.has(after)) continue;
+        if (!seen.add(after)) continue;
         if (seen.size >= CONFIGURATIONS_MAX) {
           throw new Error(
             `Cannot decide ${operation.key}: more than ${CONFIGURATIONS_MAX} explanations at once`,
           );
         }
-        seen.add(after);
         stack.push(after);
       }
     }
     if (next.size === 0) return false;
-    this.#configurations = next;
+    this.#configurations = next.configurations;
     this.#retire(returning);
     this.#retireHopeless();
     this.#recent.push(operation);
     if (this.#recent.length > CONTEXT_MAX) this.#recent.shift();
     return true;
+  }
+
+  #frontier(): Frontier {
+    let optional = 0n;
+    let pure = 0n;
+    for (const { operation, bit, leaves } of this.#open.values()) {
+      if (leaves === ANY) pure |= bit;
+      else if (operation.returned === Infinity) optional |= bit;
+    }
+    return new Frontier(optional, pure);
   }
 
   /** Takes every open operation that changes nothing and is allowed now. */
@@ -278,9 +298,7 @@ class RegisterCheck {
         isPossible ||= Number(configuration & STATE_MASK) === open.requires;
       }
       if (isPossible) continue;
-      const next = new Set<bigint>();
-      for (const configuration of this.#configurations) next.add(configuration & ~open.bit);
-      this.#configurations = next;
+      this.#configurations = this.#configurations.map((configuration) => configuration & ~open.bit);
       this.#retire(open);
     }
   }
@@ -301,6 +319,42 @@ class RegisterCheck {
       this.#numbers.set(value, number);
     }
     return number;
+  }
+}
+
+/**
+ * Configurations of one moment, without those that another one makes needless: with the same value and
+ * the same writes that must happen done, it has spent no more of the optional writes and owes no more reads.
+ */
+class Frontier {
+  readonly #pure: bigint;
+  readonly #free: bigint;
+  /** By value and writes that must happen: what configurations have spent and owe, none within another. */
+  readonly #costs = new Map<bigint, bigint[]>();
+  size = 0;
+
+  constructor(optional: bigint, pure: bigint) {
+    this.#pure = pure;
+    this.#free = optional | pure;
+  }
+
+  /** @returns false if it is needless */
+  add(configuration: bigint): boolean {
+    const base = configuration & ~this.#free;
+    const cost = (configuration & this.#free) ^ this.#pure;
+    const costs = this.#costs.get(base) ?? [];
+    if (costs.some((other) => (other & ~cost) === 0n)) return false;
+    const left = costs.filter((other) => (cost & ~other) !== 0n);
+    left.push(cost);
+    this.size += left.length - costs.length;
+    this.#costs.set(base, left);
+    return true;
+  }
+
+  get configurations(): bigint[] {
+    return [...this.#costs].flatMap(([base, costs]) =>
+      costs.map((cost) => base | (cost ^ this.#pure)),
+    );
   }
 }
 

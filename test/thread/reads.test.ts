@@ -13,7 +13,7 @@ test("a read is answered when the store has reached the index that raft named, n
   for (const name of ["a", "b", "c"]) {
     const client = { frontend: 0, requestId: 1, method: 0 as const };
     const then = () => answered.push(name);
-    assert.ok(reads.add({ client, then, startMs: 0, isHealth: false }));
+    assert.ok(reads.add({ client, then, startMs: 0, kind: "keys" }));
   }
   // A follower learns from the leader of indexes that it has not applied yet.
   reads.confirm([

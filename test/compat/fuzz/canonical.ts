@@ -23,31 +23,30 @@ export function maskOwn(body: string, facts: Facts): string {
     .replace(/"uptime":"[\dhmsµ.\xc2\xb5]+"/g, '"uptime":"<time>"');
 }
 
-const TIMES = /"expiration":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z)"|"ttl":(-?\d+)/g;
+/** A node's deadline, and the seconds to it: left out when it is less than one, to either side. */
+const TIMES =
+  /"expiration":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z)"(?:,"ttl":(-?[1-9]\d*))?/g;
 
-type Time = { readonly expirationMs: number } | { readonly ttlSeconds: number };
+interface Time {
+  readonly expirationMs: number;
+  readonly ttlSeconds: number;
+}
 
 /** Quotes inside of strings are escaped, so what looks like a field is one. */
 function cutTimes(text: string): [text: string, times: Time[]] {
   const times: Time[] = [];
-  const rest = text.replace(TIMES, (_, expiration: string | undefined, ttl: string) => {
-    if (expiration === undefined) {
-      times.push({ ttlSeconds: Number(ttl) });
-      return '"ttl":<ttl>';
-    }
-    times.push({ expirationMs: Date.parse(expiration) });
-    return '"expiration":<time>';
+  const rest = text.replace(TIMES, (_, expiration: string, ttl: string | undefined) => {
+    times.push({ expirationMs: Date.parse(expiration), ttlSeconds: Number(ttl ?? 0) });
+    return "<time>";
   });
   return [rest, times];
 }
 
 function isNear(a: Time, b: Time | undefined): boolean {
   if (b === undefined) return false;
-  if ("ttlSeconds" in a) {
-    return "ttlSeconds" in b && Math.abs(a.ttlSeconds - b.ttlSeconds) <= TTL_SECONDS_TOLERANCE;
-  }
   return (
-    "expirationMs" in b && Math.abs(a.expirationMs - b.expirationMs) <= EXPIRATION_MS_TOLERANCE
+    Math.abs(a.expirationMs - b.expirationMs) <= EXPIRATION_MS_TOLERANCE &&
+    Math.abs(a.ttlSeconds - b.ttlSeconds) <= TTL_SECONDS_TOLERANCE
   );
 }
 

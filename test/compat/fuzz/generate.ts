@@ -1,4 +1,3 @@
-import { isUtf8 } from "node:buffer";
 import { Prng } from "#ringd/lib/prng.js";
 import {
   CONTENT_TYPES,
@@ -13,16 +12,16 @@ import {
   ODD_SEGMENTS,
   ODD_VALUES,
 } from "./odd.js";
-import type { HttpRequest, Step } from "./step.js";
+import { FORM_TYPE, form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
 
-const FORM_TYPE = "application/x-www-form-urlencoded";
 const WATCHES_MAX = 6;
-/** etcd tells HTTP from gRPC by the first 4096 bytes, and cuts connections whose first line is longer. */
-const TARGET_BYTES_MAX = 4000;
-/** Few names, so that requests meet the same nodes again and again. */
-const NAMES = ["a", "b", "c", "_h", "k"];
-const VALUES = ["", "1", "2", "x", "hello world"];
-const OTHER_PATHS = [
+/** Few paths, so that requests meet the same nodes again and again: here mostly files, */
+const FILES = ["/a", "/b", "/d/a", "/d/b", "/d/e/a", "/_h", "/d/_h/a"];
+/** and here mostly directories. */
+const DIRECTORIES = ["", "/d", "/d", "/d/e", "/q", "/d/_h"];
+const NAMES = ["a", "b", "d", "_h", "q"];
+const VALUES = ["1", "2", "1", "2", "x", "", "hello world"];
+export const OTHER_PATHS = [
   ...[
     "/version",
     "/health",
@@ -95,11 +94,11 @@ class Generator {
   #step(): Step {
     const at = this.#prng.below(100);
     if (at < 9 && this.#watches.length < WATCHES_MAX) return this.#watch();
-    if (at < 16 && this.#watches.length > 0) return this.#collect();
-    if (at < 18) return this.#expiring();
-    if (at < 26) return requestsOf(this.#other());
-    if (at < 30) return requestsOf(this.#members());
-    if (at < 34) return requestsOf(plain("GET", "/v2/stats/store"));
+    if (at < 12 && this.#watches.length > 0) return this.#collect();
+    if (at < 14) return this.#expiring();
+    if (at < 20) return requestsOf(this.#other());
+    if (at < 23) return requestsOf(this.#members());
+    if (at < 26) return requestsOf(plain("GET", "/v2/stats/store"));
     return requestsOf(this.#keys());
   }
 
@@ -111,7 +110,10 @@ class Generator {
     if (this.#prng.oneIn(3)) fields.push(["stream", "true"]);
     if (this.#prng.oneIn(2)) fields.push(["waitIndex", this.#index(true)]);
     if (this.#prng.oneIn(20)) fields.push(this.#field("GET"));
-    const target = `${this.#path()}?${this.#encode(this.#shuffle(fields))}`;
+    const isOnDirectory = this.#prng.oneIn(2);
+    if (isOnDirectory && this.#often(3)) fields.push(["recursive", "true"]);
+    const path = this.#path(isOnDirectory ? "POST" : "GET");
+    const target = `${path}?${this.#encode(this.#shuffle(fields))}`;
     return { kind: "watch", name, request: plain("GET", target) };
   }
 
@@ -126,6 +128,7 @@ class Generator {
     const isAtOnce = this.#often(5);
     const count = isAtOnce ? 1 : 1 + this.#prng.below(3);
     const requests = Array.from({ length: count }, (_, i) => {
+      const isAlone = count === 1;
       const ttl = isAtOnce ? this.#prng.pick(["0", "00", "18446744073", "18446744072"]) : "1";
       const fields: Field[] = [["ttl", ttl]];
       fields.push(
@@ -136,16 +139,21 @@ class Generator {
         ]),
       );
       if (this.#prng.oneIn(4)) fields.push(["prevExist", this.#prng.pick(["true", "false"])]);
-      const path = count === 1 ? this.#path() : `/v2/keys/${NAMES[i]}${this.#tail(1)}`;
-      return form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
+      const path = isAlone ? this.#path("PUT") : `/v2/keys/${NAMES[i]}${this.#tail(1)}`;
+      const request = form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
+      // A node that goes at once may be gone before anything is put into it.
+      const hasChild = !isAtOnce && this.#prng.oneIn(2);
+      return hasChild
+        ? [request, form("PUT", `${path}${this.#tail(2)}`, "value=child")]
+        : [request];
     });
-    return { kind: "requests", requests };
+    return { kind: "requests", requests: requests.flat() };
   }
 
   #keys(): HttpRequest {
     const method = this.#prng.pick(METHODS);
     const fields = this.#fields(method);
-    const path = this.#path();
+    const path = this.#path(method);
     if (method === "PUT" || method === "POST") return this.#write(method, path, fields);
     const query = this.#encode(fields);
     const target = query === "" ? path : `${path}?${query}`;
@@ -161,7 +169,7 @@ class Generator {
       const isQuery = where === 0 || (where === 1 && this.#prng.oneIn(2));
       (isQuery ? inQuery : inBody).push(field);
     }
-    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields(method));
+    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields("DELETE")); // Some of them twice.
     const query = this.#encode(inQuery);
     const target = query === "" && !this.#prng.oneIn(30) ? path : `${path}?${query}`;
     if (inBody.length === 0 && this.#prng.oneIn(2)) {
@@ -203,7 +211,8 @@ class Generator {
     for (let n = this.#prng.below(4); n > 0; n--) fields.push(this.#field(method));
     // What succeeds without a word about the node cannot be seen to expire.
     const isSilent = fields.some(([name]) => name === "noValueOnSuccess");
-    return this.#shuffle(isSilent ? fields.filter(([name]) => name !== "ttl") : fields);
+    const mayExpire = isWrite && !isSilent;
+    return this.#shuffle(mayExpire ? fields : fields.map(withoutTime));
   }
 
   #field(method: string): Field {
@@ -236,11 +245,12 @@ class Generator {
   }
 
   #index(mayWait: boolean): string {
-    if (this.#prng.oneIn(8)) return this.#prng.pick(HUGE_NUMBERS);
-    if (this.#prng.oneIn(12)) return this.#prng.pick(ODD_NUMBERS);
-    if (this.#prng.oneIn(10)) return this.#prng.pick(["0", "1", "2", "000"]);
-    const back = this.#prng.below(3) === 0 ? this.#prng.below(40) : this.#prng.below(4);
-    return mayWait && this.#prng.oneIn(3) ? `<i+${this.#prng.below(4)}>` : `<i-${back}>`;
+    if (this.#prng.oneIn(16)) return this.#prng.pick(HUGE_NUMBERS);
+    if (this.#prng.oneIn(20)) return this.#prng.pick(ODD_NUMBERS);
+    if (this.#prng.oneIn(16)) return this.#prng.pick(["0", "1", "2", "000"]);
+    if (!mayWait && this.#often(4)) return "<m+0>";
+    if (mayWait && this.#prng.oneIn(3)) return `<i+${this.#prng.below(4)}>`;
+    return `<i-${this.#prng.oneIn(3) ? this.#prng.below(40) : this.#prng.below(4)}>`;
   }
 
   #ttl(): string {
@@ -249,11 +259,12 @@ class Generator {
     return this.#prng.pick(["100", "1000", "99999", "00200", ""]);
   }
 
-  /** Below /v2/keys. */
-  #path(): string {
-    if (this.#prng.oneIn(12)) return `/v2/keys${this.#oddTail()}`;
-    const depth = this.#prng.pick([0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3]);
-    return `/v2/keys${this.#tail(depth)}`;
+  /** Below /v2/keys. A POST makes a directory where there is nothing. */
+  #path(method: string): string {
+    if (this.#prng.oneIn(15)) return `/v2/keys${this.#oddTail()}`;
+    if (this.#prng.oneIn(12)) return `/v2/keys${this.#tail(this.#prng.below(4))}`;
+    const isDirectory = method === "POST" || this.#prng.oneIn(6);
+    return `/v2/keys${this.#prng.pick(isDirectory ? DIRECTORIES : FILES)}`;
   }
 
   #tail(depth: number): string {
@@ -283,7 +294,7 @@ class Generator {
 
   /** Mostly properly; an index stays a placeholder. */
   #escape(text: string): string {
-    if (text.startsWith("<i")) return text;
+    if (/^<[im]/.test(text)) return text;
     const isRaw = this.#prng.oneIn(10);
     const kept = isRaw
       ? /[^\x21-\x24\x27-\x2a\x2c-\x3a\x3c\x3e-\x7e\x80-\xff]/g
@@ -356,11 +367,14 @@ const ALL = [
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
   GET: READ_FIELDS,
   HEAD: READ_FIELDS,
-  PUT: ["ttl", "dir", "dir", "prevValue", "prevIndex", "prevExist", "refresh", "noValueOnSuccess"],
+  PUT: [
+    ...["ttl", "ttl", "prevValue", "prevValue", "prevIndex", "prevIndex", "prevExist", "prevExist"],
+    ...["dir", "refresh", "noValueOnSuccess"],
+  ],
   POST: ["ttl", "dir", "noValueOnSuccess", "prevExist"],
-  DELETE: ["dir", "recursive", "recursive", "prevValue", "prevIndex"],
+  DELETE: ["dir", "recursive", "recursive", "recursive", "prevValue", "prevIndex"],
 };
-const ODD_PAIRS = [
+export const ODD_PAIRS = [
   ...[
     "=",
     "=x",
@@ -406,27 +420,7 @@ const ODD_PAIRS = [
   ],
 ];
 
-function plain(method: string, target: string): HttpRequest {
-  return {
-    method,
-    target: asUtf8(target).slice(0, TARGET_BYTES_MAX),
-    headers: [],
-    body: undefined,
-    isChunked: false,
-  };
-}
-
-function form(method: string, target: string, body: string): HttpRequest {
-  return { ...plain(method, target), headers: [["Content-Type", FORM_TYPE]], body };
-}
-
-/** Raw bytes that are no UTF-8 do not get through to the API, see `ODD_SEGMENTS`. */
-function asUtf8(target: string): string {
-  const bytes = Buffer.from(target, "latin1");
-  if (isUtf8(bytes)) return target;
-  return target.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
-}
-
-function requestsOf(...requests: HttpRequest[]): Step {
-  return { kind: "requests", requests };
+/** Still a parameter that is read, and refused when it is wrong. */
+function withoutTime(field: Field): Field {
+  return field[0] === "ttl" && /^\d+$/.test(field[1]) ? ["ttl", "3600"] : field;
 }

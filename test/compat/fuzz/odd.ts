@@ -2,9 +2,10 @@
  * What clients do not send and fuzzers do. Texts are bytes, one per character.
  *
  * Left out, as it is the HTTP parsers' own: blanks and control characters in request targets, malformed
- * lines and headers, HTTP versions other than 1.1. And raw bytes that are no UTF-8 in targets and
- * headers: uWebSockets.js hands both over as text, with U+FFFD in their place. Percent-encoded and in
- * bodies any byte is fine.
+ * lines and headers, targets that are no path, HTTP versions other than 1.1. And of raw bytes from 0x80
+ * on, which etcd takes anywhere: those in headers, which uWebSockets.js trims, and those in targets that
+ * are no UTF-8, which ringd refuses, and U+FFFD with them, as the library puts it in their place.
+ * Percent-encoded and in bodies any byte is fine.
  */
 
 const utf8 = (text: string) => Buffer.from(text).toString("latin1");
@@ -191,11 +192,7 @@ export const CONTENT_TYPES: readonly string[] = [
   ...["application/x-www-form-urlencoded; a=1; a=2", "application/x-www-form-urlencoded; a=1; a=1"],
   ...["application/x-www-form-urlencoded; a*=utf-8''%e2%82%ac", "text/plain; a*0=x; a*1=y; a*0=z"],
   ...['application/x-www-form-urlencoded; a="\\""', 'application/x-www-form-urlencoded; a="x'],
-  ...[
-    "application/x-www-form-urlencoded, text/plain",
-    "application/x-www-form-urlencoded;;",
-    "\xe9/\xe9",
-  ],
+  ...["application/x-www-form-urlencoded, text/plain", "application/x-www-form-urlencoded;;"],
   ...[
     "application/x-www-form-urlencoded; =x",
     "application/x-www-form-urlencoded; a = b",

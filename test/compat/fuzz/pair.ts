@@ -24,8 +24,12 @@ export class Pair {
     this.#ringd = ringd;
   }
 
-  static async create(): Promise<Pair> {
-    const [etcd, ringd] = await Promise.allSettled([Side.create("etcd"), Side.create("ringd")]);
+  /** @param args of ringd alone */
+  static async create(args: readonly string[] = []): Promise<Pair> {
+    const [etcd, ringd] = await Promise.allSettled([
+      Side.create("etcd"),
+      Side.create("ringd", args),
+    ]);
     if (etcd.status === "fulfilled" && ringd.status === "fulfilled") {
       return new Pair(etcd.value, ringd.value);
     }

@@ -51,14 +51,15 @@ export class Side {
     this.#facts = facts;
   }
 
-  static async create(kind: MemberKind): Promise<Side> {
-    const member = await TestMember.create(kind);
+  static async create(kind: MemberKind, args: readonly string[] = []): Promise<Side> {
+    const member = await TestMember.create(kind, args);
     await untilOwnWritesDone(member.clientUrl);
     const answer = await fetch(`${member.clientUrl}/v2/members`);
     const { members } = (await answer.json()) as Members;
     const [self] = members;
     return new Side(member, {
       index: FIRST_INDEX,
+      modifiedIndexes: new Map(),
       clientUrl: member.clientUrl,
       peerUrl: self?.peerURLs[0] ?? "",
       memberId: self?.id ?? "",
@@ -74,26 +75,31 @@ export class Side {
     await this.member.destroy();
   }
 
-  /** A watch that is opened this way is never closed but by its answer's end. */
   async send(request: HttpRequest): Promise<Reply> {
     const stream = await this.#open(request);
     if (stream === undefined) return NO_ANSWER;
     await untilEnded(stream);
-    return this.#finish(stream);
+    const reply = this.#finish(stream);
+    const { node } = parseChange(reply.body);
+    if (node?.key !== undefined && node.modifiedIndex !== undefined) {
+      const modifiedIndexes = new Map(this.#facts.modifiedIndexes);
+      this.#facts = {
+        ...this.#facts,
+        modifiedIndexes: modifiedIndexes.set(node.key, node.modifiedIndex),
+      };
+    }
+    return reply;
   }
 
-  /** @returns a reply whose body is still to come: see `watched` */
+  /** @returns the head alone: for the body, be it a watch's or that of an error, see `watched` */
   async watch(name: string, request: HttpRequest): Promise<Reply> {
     const stream = await this.#open(request);
     if (stream === undefined) return NO_ANSWER;
-    const isOpen = stream.status === 200 && !stream.headers.has("content-length");
-    if (isOpen) this.#watches.set(name, stream);
-    else await untilEnded(stream);
-    const reply = this.#finish(stream);
-    return isOpen ? { head: reply.head, body: "" } : reply;
+    this.#watches.set(name, stream);
+    return { head: this.#finish(stream).head, body: "" };
   }
 
-  /** What a watch has received so far; undefined if it was never open. */
+  /** What a watch has received so far; undefined if there was no answer. */
   watched(name: string): { body: string; isEnded: boolean } | undefined {
     const stream = this.#watches.get(name);
     if (stream === undefined) return undefined;
@@ -153,7 +159,11 @@ export class Side {
 const NO_ANSWER: Reply = { head: "no answer", body: "" };
 
 interface Change {
-  readonly node?: { readonly key?: string; readonly expiration?: string };
+  readonly node?: {
+    readonly key?: string;
+    readonly expiration?: string;
+    readonly modifiedIndex?: number;
+  };
 }
 
 /** Answers to writes; a GET tells nothing new of what expires. */

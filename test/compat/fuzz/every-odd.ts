@@ -1,0 +1,119 @@
+import { ODD_PAIRS, OTHER_PATHS } from "./generate.js";
+import {
+  CONTENT_TYPES,
+  HUGE_NUMBERS,
+  HUGE_TTLS,
+  MEMBER_BODIES,
+  MEMBER_TYPES,
+  ODD_BOOLS,
+  ODD_HEADERS,
+  ODD_METHODS,
+  ODD_NUMBERS,
+  ODD_SEGMENTS,
+  ODD_VALUES,
+} from "./odd.js";
+import { form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
+
+const BOOLS = [
+  "recursive",
+  "sorted",
+  "dir",
+  "quorum",
+  "stream",
+  "noValueOnSuccess",
+  "prevExist",
+  "refresh",
+];
+
+/** Each odd piece at least once, where it matters: what chance may leave out. */
+export function everyOddPiece(): Step[] {
+  return [...paths(), ...values(), ...parameters(), ...types(), ...others()].map((request) =>
+    requestsOf(request),
+  );
+}
+
+function paths(): HttpRequest[] {
+  return ODD_SEGMENTS.flatMap((segment) => [
+    form("PUT", `/v2/keys/${segment}`, "value=1"),
+    plain("GET", `/v2/keys/${segment}?quorum=true`),
+    plain("GET", `/v2/keys/a/${segment}/b?x=<&y`),
+    plain("HEAD", `/v2/keys/${segment}/`),
+    plain("DELETE", `/v2/keys/${segment}?recursive=true`),
+    plain("PUT", `/v2/members/${segment}x`),
+  ]);
+}
+
+function values(): HttpRequest[] {
+  return ODD_VALUES.flatMap((value) => {
+    const sent = escaped(value);
+    return [
+      form("PUT", "/v2/keys/v", `value=${sent}`),
+      form("PUT", `/v2/keys/${sent.slice(0, 500)}`, `value=${value}`),
+      form("PUT", "/v2/keys/v", `prevValue=${sent}&value=${sent}`),
+      plain("DELETE", `/v2/keys/v?prevValue=${sent.slice(0, 500)}`),
+    ];
+  });
+}
+
+function parameters(): HttpRequest[] {
+  const bools = BOOLS.flatMap((name) =>
+    ODD_BOOLS.flatMap((text) => [
+      form("PUT", "/v2/keys/p", `value=1&${name}=${escaped(text)}`),
+      plain("GET", `/v2/keys/p?${name}=${escaped(text)}`),
+    ]),
+  );
+  const numbers = [...ODD_NUMBERS, ...HUGE_NUMBERS].flatMap((text) => [
+    form("PUT", "/v2/keys/p", `value=1&prevIndex=${escaped(text)}`),
+    plain("DELETE", `/v2/keys/p?prevIndex=${escaped(text)}`),
+    plain("GET", `/v2/keys/p?waitIndex=${escaped(text)}`),
+    form("PUT", "/v2/keys/unseen", `prevExist=true&ttl=${escaped(text)}`),
+  ]);
+  const ttls = HUGE_TTLS.map((text) => form("PUT", "/v2/keys/t", `value=1&ttl=${text}`));
+  const pairs = ODD_PAIRS.flatMap((pair) => [
+    form("PUT", "/v2/keys/p", `${pair}&value=after`),
+    form("PUT", "/v2/keys/p", `value=before&${pair}`),
+    form("POST", `/v2/keys/p?${pair}`, ""),
+  ]);
+  return [...bools, ...numbers, ...ttls, ...pairs];
+}
+
+function types(): HttpRequest[] {
+  const keys = CONTENT_TYPES.flatMap((type) => [
+    { ...form("PUT", "/v2/keys/c", "value=body"), headers: [["Content-Type", type] as const] },
+    { ...form("POST", "/v2/keys/c?value=%zz", ""), headers: [["content-type", type] as const] },
+    { ...form("GET", "/v2/keys/c", "value=%zz"), headers: [["CONTENT-TYPE", type] as const] },
+  ]);
+  const members = [...MEMBER_TYPES, ...CONTENT_TYPES].map((type) => ({
+    ...form("POST", "/v2/members", "{"),
+    headers: [["Content-Type", type] as const],
+  }));
+  const bodies = MEMBER_BODIES.map((body) => ({
+    ...form("POST", "/v2/members", body),
+    headers: [["Content-Type", "application/json"] as const],
+  }));
+  return [...keys, ...members, ...bodies];
+}
+
+function others(): HttpRequest[] {
+  const methods = [...ODD_METHODS, "GET", "HEAD", "PUT", "POST", "DELETE"];
+  return [
+    ...OTHER_PATHS.flatMap((path) =>
+      methods
+        .filter((method) => method !== "DELETE" || !path.startsWith("/v2/members"))
+        .map((method) => plain(method, path)),
+    ),
+    ...methods.map((method) => plain(method, "/v2/keys/m?wait=x")),
+    ...ODD_HEADERS.map((header) => ({
+      ...form("PUT", "/v2/keys/h", "value=1"),
+      headers: [header],
+    })),
+    ...ODD_HEADERS.map((header) => ({ ...plain("GET", "/v2/keys/h"), headers: [header] })),
+  ];
+}
+
+function escaped(text: string): string {
+  return text.replace(
+    /[^A-Za-z0-9]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+}

@@ -1,0 +1,276 @@
+import type { Prng } from "#ringd/lib/prng.js";
+import { Client, NoAnswerError } from "../../support/client.js";
+import { type ClusterMember, type TestCluster, until } from "../../support/cluster.js";
+
+/** Entries by which a member is left behind: more than a leader keeps for catching up by log (5,000). */
+const FAR_BEHIND_ENTRIES = 6000;
+const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 32, value: "x" };
+/** Together more than one file of the log, which is 64 MiB with both kinds. */
+const BIG_BURST = { writes: 160, writers: 4, value: "x".repeat(1_000_000) };
+/** How long a fault waits for the cluster to notice, if it can. */
+const NOTICE_MS = 8000;
+
+/** What a fault may use. */
+export interface Stage {
+  readonly cluster: TestCluster;
+  readonly prng: Prng;
+  /** How long faults last that have no event of their own to wait for. */
+  readonly holdMs: number;
+  /** Directory for writes of the fault itself. */
+  readonly scratch: string;
+}
+
+type Fault = (stage: Stage) => Promise<void>;
+
+/**
+ * All faults. Each leaves the cluster as broken as it likes: healing is the caller's, after one or
+ * several of them.
+ */
+export const FAULTS: Readonly<Record<string, Fault>> = {
+  "kill-leader": async (stage) => {
+    const leader = await leaderOf(stage);
+    await leader.end("SIGKILL");
+    await notice(stage, leader);
+  },
+  "kill-follower": async (stage) => {
+    await (await followerOf(stage)).end("SIGKILL");
+    await hold(stage);
+  },
+  "kill-all": async ({ cluster, prng }) => {
+    const { members } = cluster;
+    await Promise.all(members.map((member) => member.end("SIGKILL")));
+    for (const member of shuffled(members, prng)) member.start();
+  },
+  "kill-majority": async (stage) => {
+    const { cluster, prng } = stage;
+    const some = shuffled(cluster.members, prng).slice(0, cluster.quorum);
+    await Promise.all(some.map((member) => member.end("SIGKILL")));
+    await hold(stage);
+  },
+  "terminate-leader": async (stage) => {
+    const leader = await leaderOf(stage);
+    await leader.end("SIGTERM");
+    await notice(stage, leader);
+  },
+  "stop-leader": async (stage) => {
+    const leader = await leaderOf(stage);
+    leader.stop();
+    await notice(stage, leader);
+  },
+  "stop-follower": async (stage) => {
+    (await followerOf(stage)).stop();
+    await hold(stage);
+  },
+  "stop-majority": async (stage) => {
+    const { cluster, prng } = stage;
+    for (const member of shuffled(cluster.members, prng).slice(0, cluster.quorum)) member.stop();
+    await hold(stage);
+  },
+  "stutter-leader": async (stage) => {
+    // Just shorter and just longer than an election time-out, again and again.
+    for (let n = 0; n < 4; n++) {
+      const leader = await leaderOf(stage);
+      leader.stop();
+      await delay(100 + stage.prng.below(stage.holdMs));
+      leader.resume();
+      await delay(stage.prng.below(200));
+    }
+  },
+  "restart-loop": async (stage) => {
+    for (let n = 0; n < 6; n++) {
+      const member = stage.prng.pick(stage.cluster.members);
+      await member.end(stage.prng.oneIn(3) ? "SIGTERM" : "SIGKILL");
+      await delay(stage.prng.below(stage.holdMs / 2));
+      member.start();
+    }
+  },
+  "isolate-leader": async (stage) => {
+    const leader = await leaderOf(stage);
+    part(stage, [leader], others(stage, leader));
+    await notice(stage, leader);
+  },
+  halves: async (stage) => {
+    const { cluster, prng } = stage;
+    const members = shuffled(cluster.members, prng);
+    const smaller = 1 + prng.below(cluster.quorum - 1);
+    part(stage, members.slice(0, smaller), members.slice(smaller));
+    await hold(stage);
+  },
+  "split-pair": async (stage) => {
+    // Two members that both see all others: in a cluster of three both hear of different leaders.
+    const [a, b] = shuffled(stage.cluster.members, stage.prng);
+    part(stage, [a as ClusterMember], [b as ClusterMember]);
+    await hold(stage);
+  },
+  "mute-leader": async (stage) => {
+    const leader = await leaderOf(stage);
+    for (const other of others(stage, leader)) stage.cluster.network.hold(leader.name, other.name);
+    await notice(stage, leader);
+  },
+  "deaf-leader": async (stage) => {
+    const leader = await leaderOf(stage);
+    for (const other of others(stage, leader)) stage.cluster.network.hold(other.name, leader.name);
+    await notice(stage, leader);
+  },
+  "mute-follower": async (stage) => {
+    const one = await followerOf(stage);
+    for (const other of others(stage, one)) stage.cluster.network.hold(one.name, other.name);
+    await hold(stage);
+  },
+  "deaf-follower": async (stage) => {
+    const one = await followerOf(stage);
+    for (const other of others(stage, one)) stage.cluster.network.hold(other.name, one.name);
+    await hold(stage);
+  },
+  flicker: async (stage) => {
+    const { cluster, prng } = stage;
+    for (let n = 0; n < 12; n++) {
+      const [a, b] = shuffled(cluster.members, prng) as [ClusterMember, ClusterMember];
+      if (prng.oneIn(4)) cluster.network.cut(a.name, b.name);
+      else cluster.network.hold(a.name, b.name);
+      await delay(prng.below(200));
+      if (prng.oneIn(2)) cluster.network.heal(prng.oneIn(2));
+    }
+  },
+  "replace-follower": async (stage) => {
+    // A change of the membership needs a quorum to agree to it.
+    await restore(stage);
+    await stage.cluster.replace(await followerOf(stage));
+  },
+  "replace-leader": async (stage) => {
+    await restore(stage);
+    await stage.cluster.replace(await leaderOf(stage));
+  },
+  "grow-and-shrink": async (stage) => {
+    await restore(stage);
+    await growTo(stage, stage.cluster.members.length + 1);
+  },
+  "disk-full": async (stage) => {
+    // Small snapshots soon want a file.
+    await fillDisk(stage, SMALL_BURST);
+  },
+  "far-behind": async (stage) => {
+    await restore(stage);
+    const one = await followerOf(stage);
+    if (stage.prng.oneIn(2)) await one.end("SIGKILL");
+    else part(stage, [one], others(stage, one));
+    await burst(stage, others(stage, one), SMALL_BURST);
+  },
+};
+
+/**
+ * Only by name.
+ *
+ * - `disk-full-log`: the log of a full disk wants a new file. Meant for a cluster that takes no snapshots
+ *   meanwhile, as they would hold every one of the big values in their history of events.
+ * - `grow-to-N`: member by member, and back to the size it had.
+ */
+export const EXTRA_FAULTS: Readonly<Record<string, Fault>> = {
+  "disk-full-log": (stage) => fillDisk(stage, BIG_BURST),
+  "grow-to-3": (stage) => growTo(stage, 3),
+  "grow-to-5": (stage) => growTo(stage, 5),
+};
+
+/** The members it began with stay, so that whoever watches them can go on. */
+async function growTo({ cluster }: Stage, size: number): Promise<void> {
+  const added: ClusterMember[] = [];
+  while (cluster.members.length < size) {
+    added.push(await cluster.grow());
+    await cluster.untilHealthy();
+  }
+  for (const member of added) {
+    await cluster.remove(member);
+    await cluster.untilHealthy();
+  }
+}
+
+async function fillDisk(stage: Stage, size: typeof SMALL_BURST): Promise<void> {
+  await restore(stage);
+  const small = stage.cluster.members.find(({ isOnSmallDisk }) => isOnSmallDisk);
+  if (small === undefined) return;
+  small.fillDisk();
+  await burst(stage, others(stage, small), size);
+  await hold(stage);
+  // Once a write has failed, only a start from what is on the disk is sure to be right.
+  await small.end("SIGKILL");
+}
+
+/** The leader; after a while without one, anybody. */
+async function leaderOf({ cluster, prng }: Stage): Promise<ClusterMember> {
+  return (await cluster.leader(NOTICE_MS).catch(() => undefined)) ?? prng.pick(cluster.members);
+}
+
+async function followerOf(stage: Stage): Promise<ClusterMember> {
+  return stage.prng.pick(others(stage, await leaderOf(stage)));
+}
+
+function others({ cluster }: Stage, one: ClusterMember): ClusterMember[] {
+  return cluster.members.filter((member) => member !== one);
+}
+
+/** Waits until a quorum has another leader, or gives up on it, then lets that last a moment. */
+async function notice({ cluster, prng, holdMs }: Stage, old: ClusterMember): Promise<void> {
+  const isReplaced = async () => (await cluster.leader(NOTICE_MS)) !== old;
+  await until("another leader", NOTICE_MS, isReplaced).catch(() => undefined);
+  await delay(prng.below(holdMs / 2));
+}
+
+async function hold({ prng, holdMs }: Stage): Promise<void> {
+  await delay(holdMs / 2 + prng.below(holdMs));
+}
+
+async function restore({ cluster, prng }: Stage): Promise<void> {
+  cluster.heal(prng.oneIn(2));
+  await cluster.untilHealthy();
+}
+
+function part({ cluster, prng }: Stage, a: ClusterMember[], b: ClusterMember[]): void {
+  const isCut = prng.oneIn(3);
+  for (const one of a) {
+    for (const other of b) {
+      if (isCut) cluster.network.cut(one.name, other.name);
+      else {
+        cluster.network.hold(one.name, other.name);
+        cluster.network.hold(other.name, one.name);
+      }
+    }
+  }
+}
+
+/** Writes as fast as it goes, until enough are acknowledged. */
+async function burst(
+  { scratch }: Stage,
+  members: readonly ClusterMember[],
+  { writes, writers, value }: typeof SMALL_BURST,
+): Promise<void> {
+  let left = writes;
+  const write = async (n: number) => {
+    const client = new Client((members[n % members.length] as ClusterMember).clientUrl);
+    while (left > 0) {
+      try {
+        const path = `/v2/keys${scratch}/${n}`;
+        const answer = await client.call("PUT", path, { form: `value=${value}`, timeoutMs: 5000 });
+        if (answer.status < 300) left--;
+      } catch (error) {
+        if (!(error instanceof NoAnswerError)) throw error;
+        await delay(20);
+      }
+    }
+    client.close();
+  };
+  await Promise.all(Array.from({ length: writers }, (_, n) => write(n)));
+}
+
+function shuffled<T>(list: readonly T[], prng: Prng): T[] {
+  const result = [...list];
+  for (let n = result.length - 1; n > 0; n--) {
+    const other = prng.below(n + 1);
+    [result[n], result[other]] = [result[other] as T, result[n] as T];
+  }
+  return result;
+}
+
+/** A fault lasts; there is no event to wait for. */
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
+import { readdirSync } from "node:fs";
+import { test } from "node:test";
+import { encodeConf } from "#ringd/cluster/conf-state.js";
+import { helloHeaders } from "#ringd/peer/hello.js";
+import { PeerLink } from "#ringd/peer/link.js";
+import type { Message } from "#ringd/raft/message.js";
+import { SnapshotWriter } from "#ringd/snap/writer.js";
+import { append, CLUSTER, Endpoint, listenUrl, membersOf, reply, stopAll } from "./endpoint.js";
+import { TcpProxy } from "./tcp-proxy.js";
+
+const CONF = { voters: [1n, 2n], learners: [] };
+
+/** Members 1 and 2, with all that 1 sends to 2 going through a proxy. */
+async function throughProxy(): Promise<[Endpoint, Endpoint, TcpProxy]> {
+  const one = new Endpoint(1n);
+  const two = new Endpoint(2n);
+  await one.listen();
+  await two.listen();
+  const proxy = await TcpProxy.before(two.port);
+  two.url = proxy.url;
+  for (const endpoint of [one, two]) endpoint.network.setMembers(membersOf([one, two]));
+  await one.untilUp(2n);
+  await two.untilUp(1n);
+  return [one, two, proxy];
+}
+
+test("messages stay whole and in order whenever the connection breaks", async () => {
+  const [one, two, proxy] = await throughProxy();
+  const rounds = 5;
+  let index = 0;
+  for (let round = 1; round <= rounds; round++) {
+    await one.untilUp(2n, round);
+    for (let i = 0; i < 200; i++) one.send(append(1n, 2n, ++index, new Uint8Array(20_000)));
+    const before = two.messages.length;
+    await two.until("some messages", () => two.messages.length > before);
+    proxy.cut();
+    await one.until("down", () => one.count("down", 2n) === round);
+  }
+  await one.untilUp(2n, rounds + 1);
+  one.send(reply(1n, 2n, 9));
+  await two.until("the last message", () => two.messages.at(-1)?.type === "appendReply");
+  const indexes = two.messages.flatMap((message) =>
+    message.type === "append" ? [message.prevIndex] : [],
+  );
+  const sorted = [...new Set(indexes)].sort((a, b) => a - b);
+  assert.deepEqual(indexes, sorted, "none twice, none before an earlier one");
+  await stopAll([one, two]);
+  proxy.close();
+});
+
+test("a stream that has gone silent is given up", async () => {
+  const two = new Endpoint(2n);
+  await two.listen();
+  two.network.setMembers(membersOf([two]));
+  const log = new EventEmitter();
+  const say = () => void log.emit("line");
+  const downs: bigint[] = [];
+  const link = new PeerLink(2n, [two.url], {
+    ...{ log: { info: say, warn: say, error: say }, waitMostMs: 1000, dialMs: 1000 },
+    hello: (to) => helloHeaders({ memberId: 1n, clusterId: CLUSTER }, to, ["http://127.0.0.1:1"]),
+    up: () => undefined,
+    down: (id) => downs.push(id),
+    overflow: () => assert.fail("nothing was sent"),
+    goneForGood: () => assert.fail("nobody was removed"),
+  });
+  await once(log, "line"); // It is open.
+  const nowMs = performance.now();
+  link.tick(nowMs + 4000, 5000);
+  assert.deepEqual(downs, []);
+  link.forgiveSilence(nowMs + 4000);
+  link.tick(nowMs + 8000, 5000);
+  assert.deepEqual(downs, []);
+  link.tick(nowMs + 9001, 5000);
+  assert.deepEqual(downs, [2n]);
+  await link.close();
+  await stopAll([two]);
+});
+
+test("a member behind a dead network is noticed and found again", { timeout: 60_000 }, async () => {
+  const [one, two, proxy] = await throughProxy();
+  proxy.silence();
+  await one.until("down", () => one.count("down", 2n) === 1);
+  await one.untilLogged(/lost stream to peer.*nothing was heard for/);
+  const port = await two.network.listen(listenUrl("http://127.0.0.1:0"));
+  two.url = `http://127.0.0.1:${port}`;
+  one.network.setMembers(membersOf([one, two]));
+  await one.untilUp(2n, 2);
+  await stopAll([one, two]);
+  proxy.close();
+});
+
+test("a snapshot whose transfer broke off is sent again", async () => {
+  const [one, two, proxy] = await throughProxy();
+  const writer = new SnapshotWriter(one.snapDir, { term: 2, index: 9, metadata: encodeConf(CONF) });
+  for (let i = 0; i < 100; i++) writer.writeBlock(Buffer.alloc(256 * 1024, i));
+  writer.finish();
+  const meta = { index: 9, term: 2, conf: CONF };
+  const message: Message = { type: "snapshot", from: 1n, to: 2n, term: 5, meta };
+  one.send(message);
+  await two.untilLogged(/receiving snapshot/);
+  proxy.cut();
+  await one.until("end", () => one.count("snapshotSent") === 1);
+  assert.deepEqual(
+    one.told.find(({ kind }) => kind === "snapshotSent"),
+    { kind: "snapshotSent", id: 2n, hasArrived: false },
+  );
+  await two.untilLogged(/did not receive the snapshot/);
+  assert.deepEqual(readdirSync(two.snapDir), []);
+  await one.untilUp(2n, 2);
+  one.send(message);
+  await one.until("end", () => one.count("snapshotSent") === 2);
+  assert.equal(two.count("snapshotReceived"), 1);
+  assert.equal(readdirSync(two.snapDir).length, 1);
+  await stopAll([one, two]);
+  proxy.close();
+});

@@ -1,0 +1,60 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+
+/** Stands between two endpoints; breaks and stops what passes at the test's word. */
+export class TcpProxy {
+  readonly url: string;
+  /** Bytes that passed towards the target. */
+  forwardedBytes = 0;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #isSilent = false;
+
+  private constructor(server: Server) {
+    this.#server = server;
+    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  static async before(targetPort: number): Promise<TcpProxy> {
+    const server = createServer();
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const proxy = new TcpProxy(server);
+    server.on("connection", (source) => proxy.#join(source, connect(targetPort, "127.0.0.1")));
+    return proxy;
+  }
+
+  /** Breaks all connections; new ones are taken. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Passes nothing on any more, and breaks nothing. */
+  silence(): void {
+    this.#isSilent = true;
+  }
+
+  close(): void {
+    this.#server.close();
+    this.cut();
+  }
+
+  #join(source: Socket, target: Socket): void {
+    for (const [from, to] of [
+      [source, target],
+      [target, source],
+    ] as const) {
+      this.#sockets.add(from);
+      from.on("data", (piece) => {
+        if (this.#isSilent) return;
+        if (from === source) this.forwardedBytes += piece.length;
+        to.write(piece);
+      });
+      from.on("error", () => undefined);
+      from.on("close", () => {
+        this.#sockets.delete(from);
+        to.destroy();
+      });
+    }
+  }
+}

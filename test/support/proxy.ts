@@ -1,0 +1,275 @@
+import { once } from "node:events";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+
+/**
+ * The network between members: each advertises a proxy of this class as its peer URL, so that every byte
+ * between two members passes here and can be held up or cut off, for each ordered pair by itself.
+ *
+ *   n1 --dials--> [proxy of n2] --> listener of n2      bytes of a connection flow both ways:
+ *      <------------------------------                  n1 > n2 and n2 > n1 are two links
+ *
+ * Who dialled is asked of the kernel (/proc: which process holds the other end of the socket), so it
+ * works for any protocol, for etcd as for ringd, and without root.
+ *
+ * - `hold`: what one member sends to the other does not arrive, nor do ends of connections. Both sides
+ *   believe the connection is fine: packets dropped without a word. `release` delivers what TCP would
+ *   have sent again; or resets, as if one side had given up.
+ * - `cut`: connections between two members are reset and new ones refused.
+ */
+export class PeerNetwork {
+  readonly #address: string;
+  readonly #proxies = new Map<string, Proxy>();
+  /** Links `from>to` on which nothing arrives. */
+  readonly #held = new Set<string>();
+  /** Links `a>b`, both ways, on which connections are refused. */
+  readonly #cut = new Set<string>();
+
+  /** @param address of this machine, where the proxies listen */
+  constructor(address: string) {
+    this.#address = address;
+  }
+
+  /**
+   * Opens the proxy of one member.
+   *
+   * @param target where the member itself listens
+   * @param pid of its process now; undefined while there is none
+   * @returns the port to advertise
+   */
+  async add(name: string, target: Endpoint, pid: () => number | undefined): Promise<number> {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+    const proxy: Proxy = { name, server, target, pid, connections: new Set() };
+    server.on("connection", (dialled) => this.#accept(proxy, dialled));
+    server.listen(0, this.#address);
+    await once(server, "listening");
+    this.#proxies.set(name, proxy);
+    return (server.address() as AddressInfo).port;
+  }
+
+  hold(from: string, to: string): void {
+    this.#held.add(link(from, to));
+    this.#update();
+  }
+
+  cut(a: string, b: string): void {
+    this.#cut.add(link(a, b));
+    this.#cut.add(link(b, a));
+    this.#update();
+  }
+
+  /** Lifts all holds and cuts. @param isReset held connections end instead of delivering late */
+  heal(isReset = false): void {
+    const wasHeld = new Set(this.#held);
+    this.#held.clear();
+    this.#cut.clear();
+    for (const { name, connections } of this.#proxies.values()) {
+      for (const connection of connections) {
+        const { dialler } = connection;
+        if (!isReset || dialler === undefined) continue;
+        if (wasHeld.has(link(dialler, name)) || wasHeld.has(link(name, dialler))) reset(connection);
+      }
+    }
+    this.#update();
+  }
+
+  /** Connections that are open now, as `from>to`: who dialled whom. */
+  get connections(): string[] {
+    this.#identify();
+    return [...this.#proxies.values()].flatMap(({ name, connections }) =>
+      [...connections].map(({ dialler }) => link(dialler ?? "?", name)),
+    );
+  }
+
+  async close(): Promise<void> {
+    const closed: Promise<unknown>[] = [];
+    for (const { server, connections } of this.#proxies.values()) {
+      closed.push(once(server.close(), "close"));
+      for (const connection of connections) reset(connection);
+    }
+    await Promise.all(closed);
+  }
+
+  #accept(proxy: Proxy, dialled: Socket): void {
+    const connection: Connection = {
+      proxy,
+      dialled,
+      onward: undefined,
+      dialler: undefined,
+      forth: new Flow(dialled),
+      back: undefined,
+    };
+    proxy.connections.add(connection);
+    dialled.once("close", () => forget(connection));
+    this.#update([connection]);
+  }
+
+  #update(
+    connections = [...this.#proxies.values()].flatMap((proxy) => [...proxy.connections]),
+  ): void {
+    // Asking the kernel costs some ms, so it is done only while it matters.
+    if (this.#held.size + this.#cut.size > 0) this.#identify(connections);
+    for (const connection of connections) {
+      const { dialler, proxy, forth } = connection;
+      const there = link(dialler ?? "?", proxy.name);
+      const back = link(proxy.name, dialler ?? "?");
+      if (this.#cut.has(there)) {
+        reset(connection);
+        continue;
+      }
+      const isForthOpen = !this.#held.has(there);
+      // Whoever dials into a hole is not heard at all.
+      if (connection.onward === undefined && isForthOpen) this.#dial(connection);
+      forth.isOpen = isForthOpen && connection.onward !== undefined;
+      if (connection.back !== undefined) connection.back.isOpen = !this.#held.has(back);
+    }
+  }
+
+  #dial(connection: Connection): void {
+    const { dialled, forth, proxy } = connection;
+    const onward = connect({ ...proxy.target, allowHalfOpen: true });
+    dialled.setNoDelay(true);
+    onward.setNoDelay(true);
+    connection.onward = onward;
+    onward.once("close", () => forget(connection));
+    connection.back = new Flow(onward);
+    connection.back.to = dialled;
+    forth.to = onward;
+  }
+
+  /** Finds out which member dialled each connection. One that no member holds any more is over. */
+  #identify(
+    connections = [...this.#proxies.values()].flatMap((proxy) => [...proxy.connections]),
+  ): void {
+    const unknown = connections.filter(({ dialler }) => dialler === undefined);
+    if (unknown.length === 0) return;
+    const inodes = socketInodes();
+    const owners = new Map<string, string>();
+    for (const { name, pid } of this.#proxies.values()) {
+      const number = pid();
+      for (const inode of number === undefined ? [] : socketsOf(number)) owners.set(inode, name);
+    }
+    for (const connection of unknown) {
+      const { dialled } = connection;
+      const inode = inodes.get(
+        `${dialled.remoteAddress}:${dialled.remotePort}>${dialled.localAddress}:${dialled.localPort}`,
+      );
+      connection.dialler = inode === undefined ? undefined : owners.get(inode);
+      if (connection.dialler === undefined) reset(connection);
+    }
+  }
+}
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Proxy {
+  readonly name: string;
+  readonly server: Server;
+  readonly target: Endpoint;
+  readonly pid: () => number | undefined;
+  readonly connections: Set<Connection>;
+}
+
+interface Connection {
+  readonly proxy: Proxy;
+  readonly dialled: Socket;
+  onward: Socket | undefined;
+  dialler: string | undefined;
+  /** From the one who dialled to the one who listens. */
+  readonly forth: Flow;
+  back: Flow | undefined;
+}
+
+/** Bytes, and the end of them, from one socket to another; while it is not open they wait. */
+class Flow {
+  readonly #from: Socket;
+  #to: Socket | undefined;
+  #isOpen = false;
+  /** The source is gone without a proper end. */
+  #isBroken = false;
+
+  constructor(from: Socket) {
+    this.#from = from;
+    from.on("error", () => {
+      this.#isBroken = true;
+    });
+    from.on("close", () => {
+      this.#isBroken ||= !from.readableEnded;
+      if (this.#isOpen && this.#isBroken) this.#to?.destroy();
+    });
+  }
+
+  set to(to: Socket) {
+    this.#to = to;
+  }
+
+  set isOpen(isOpen: boolean) {
+    if (isOpen === this.#isOpen || this.#to === undefined) return;
+    this.#isOpen = isOpen;
+    if (!isOpen) {
+      this.#from.unpipe(this.#to);
+      this.#from.pause();
+    } else if (this.#isBroken) this.#to.destroy();
+    else this.#from.pipe(this.#to);
+  }
+}
+
+function link(from: string, to: string): string {
+  return `${from}>${to}`;
+}
+
+/** Once both of its sockets are closed. One alone may wait for the other's held end. */
+function forget(connection: Connection): void {
+  const { dialled, onward, proxy } = connection;
+  if (dialled.closed && onward?.closed !== false) proxy.connections.delete(connection);
+}
+
+function reset({ dialled, onward }: Connection): void {
+  for (const socket of [dialled, onward]) {
+    // A reset while the end is on its way fails within Node 20.20 and keeps the process from ending.
+    if (socket?.writableEnded) socket.destroy();
+    else socket?.resetAndDestroy();
+  }
+}
+
+/** `local>remote` addresses of every TCP socket of this network namespace, with the socket's inode. */
+function socketInodes(): Map<string, string> {
+  const inodes = new Map<string, string>();
+  // Columns: sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode; see proc(5).
+  for (const line of readFileSync("/proc/net/tcp", "latin1").split("\n").slice(1)) {
+    const columns = line.trim().split(/\s+/);
+    const [, local, remote] = columns;
+    const inode = columns[9];
+    if (local === undefined || remote === undefined || inode === undefined) continue;
+    inodes.set(`${endpointText(local)}>${endpointText(remote)}`, inode);
+  }
+  return inodes;
+}
+
+/** `0100007F:1F90` (address in host byte order, little-endian here) as `127.0.0.1:8080`. */
+function endpointText(hex: string): string {
+  const bytes = Buffer.from(hex.slice(0, 8), "hex");
+  return `${bytes.reverse().join(".")}:${Number.parseInt(hex.slice(9), 16)}`;
+}
+
+function socketsOf(pid: number): string[] {
+  const folder = `/proc/${pid}/fd`;
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return []; // It has just ended.
+    throw error;
+  }
+  return names.flatMap((name) => {
+    try {
+      return /^socket:\[(\d+)\]$/.exec(readlinkSync(`${folder}/${name}`))?.[1] ?? [];
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return []; // Closed meanwhile.
+      throw error;
+    }
+  });
+}
