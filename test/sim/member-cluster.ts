@@ -58,6 +58,8 @@ export interface SimFigures {
   changes: number;
   refusedChanges: number;
   digests: number;
+  /** From the last fault until all was well, simulated milliseconds. */
+  settleMs: number;
   messages: number;
   trace: number;
 }
@@ -84,6 +86,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #now = 1000;
   #positions = 0;
   #isHealed = false;
+  #healedMs = 0;
 
   constructor({ seed, faults, isVerbose }: SimOptions) {
     this.prng = new Prng(seed);
@@ -364,6 +367,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #heal(): void {
     this.log.info("no more faults");
     this.#isHealed = true;
+    this.#healedMs = this.#now;
     this.peers.heal();
     for (const member of this.members.values()) {
       member.pausedUntilMs = 0;
@@ -455,6 +459,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       changes: this.#operator.accepted,
       refusedChanges: this.#operator.refused,
       digests: this.checks.digestsCompared,
+      settleMs: this.#now - this.#healedMs,
       messages: this.peers.messages,
       trace: this.peers.trace >>> 0,
     };
