@@ -11,7 +11,7 @@ import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { Raft, Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
 import type { Store } from "#ringd/store/store.js";
-import type { Recovery } from "#ringd/thread/member.js";
+import type { Recovery } from "#ringd/thread/raft-start.js";
 import { checkLinearizable, describeViolation } from "../support/linearizable.js";
 import { checkRecovery, MemberChecks } from "./member-checks.js";
 import { type ClientWorld, Registers, SimClient, SimStirrer } from "./member-clients.js";
@@ -23,6 +23,8 @@ import { listen, type ProbeListener } from "./member-probe.js";
 import { SimWatcher } from "./member-watchers.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
+/** Place of the wal thread among a life's threads. */
+const WAL = 1;
 /** Time moves on by 1 to this between two rounds of turns. */
 const STEP_MS_MAX = 6;
 /** The mean time between two requests of the stirrer. */
@@ -39,6 +41,8 @@ const silent: Logger = pino({ level: "silent" });
 
 export interface SimOptions {
   readonly seed: number;
+  /** Instead of what the seed draws. */
+  readonly faults?: Partial<MemberFaults>;
   /** Prints what members log. */
   readonly isVerbose?: boolean;
 }
@@ -54,6 +58,8 @@ export interface SimFigures {
   changes: number;
   refusedChanges: number;
   digests: number;
+  /** From the last fault until all was well, simulated milliseconds. */
+  settleMs: number;
   messages: number;
   trace: number;
 }
@@ -80,10 +86,11 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #now = 1000;
   #positions = 0;
   #isHealed = false;
+  #healedMs = 0;
 
-  constructor({ seed, isVerbose }: SimOptions) {
+  constructor({ seed, faults, isVerbose }: SimOptions) {
     this.prng = new Prng(seed);
-    this.faults = drawFaults(this.prng);
+    this.faults = { ...drawFaults(this.prng), ...faults };
     this.log = isVerbose === true ? this.#printer() : silent;
     this.log.info({ faults: this.faults }, "faults");
     this.peers = new SimNetwork(this.prng, this.faults, this.members, () => this.#now);
@@ -161,7 +168,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     if (ready.softState?.role !== "leader" || this.#isHealed || cutLeaderOneIn === 0) return;
     if (!this.prng.oneIn(cutLeaderOneIn)) return;
     this.#leaderToCut = member;
-    this.#cutLeaderMs = this.#now + this.prng.below(30);
+    // At once, before anybody hears of it, or in the middle of its first appends.
+    this.#cutLeaderMs = this.#now + (this.prng.oneIn(2) ? 0 : this.prng.below(30));
   }
 
   /** Of all that was handed out before. */
@@ -221,39 +229,23 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   /** Each part of a member that has something to do may have a turn, in any order. */
   #turn(member: SimMember): void {
     const { skipTurnOneIn, slowDiskOneIn } = this.faults;
-    const first = this.prng.below(5);
+    const threads = member.life?.threads ?? [];
+    const first = this.prng.below(threads.length);
     this.#current = member;
-    for (let i = 0; i < 5; i++) {
-      const { life } = member;
-      if (life === undefined) break;
+    for (let i = 0; i < threads.length && member.life !== undefined; i++) {
+      const at = (first + i) % threads.length;
       if (skipTurnOneIn > 0 && this.prng.oneIn(skipTurnOneIn)) continue;
-      switch ((first + i) % 5) {
-        case 0:
-          if (life.coreHasWork()) life.core();
-          break;
-        case 1: {
-          const isSlow = slowDiskOneIn > 0 && !this.prng.oneIn(slowDiskOneIn);
-          if (life.walHasWork() && !isSlow) life.log();
-          break;
-        }
-        case 2:
-          if (life.peerHasWork()) life.peer();
-          break;
-        case 3:
-          if (life.frontendsHaveWork()) life.frontends();
-          break;
-        case 4:
-          if (life.poolHasWork()) life.pool();
-          break;
-      }
+      if (at === WAL && slowDiskOneIn > 0 && !this.prng.oneIn(slowDiskOneIn)) continue;
+      threads[at]?.step();
       if (member.powerLost) this.#crash(member, true);
-      else if (life.isStopped) this.#onStopped(member);
+      else if (member.life.isStopped) this.#onStopped(member);
     }
+    for (const thread of member.life?.threads ?? []) thread.checkAwake();
     this.#current = undefined;
   }
 
   #onStopped(member: SimMember): void {
-    member.life?.frontends(); // The last answers leave before the process ends.
+    member.life?.drainAnswers();
     member.life?.wal.close();
     member.crash(false);
     member.downUntilMs = this.#now + this.prng.below(this.faults.downMsMax);
@@ -375,6 +367,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #heal(): void {
     this.log.info("no more faults");
     this.#isHealed = true;
+    this.#healedMs = this.#now;
     this.peers.heal();
     for (const member of this.members.values()) {
       member.pausedUntilMs = 0;
@@ -466,6 +459,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       changes: this.#operator.accepted,
       refusedChanges: this.#operator.refused,
       digests: this.checks.digestsCompared,
+      settleMs: this.#now - this.#healedMs,
       messages: this.peers.messages,
       trace: this.peers.trace >>> 0,
     };
