@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,6 +48,18 @@ async function freeBase(members: number): Promise<number> {
   }
 }
 
+/** Starts members; once more if another process took a port between our look and their start. */
+async function startReady(dir: string, members: number) {
+  for (;;) {
+    const port = await freeBase(members);
+    const cluster = start(port, dir, members);
+    if (await cluster.ready()) return { port, cluster };
+    cluster.child.kill("SIGTERM");
+    await cluster.ended;
+    for (const name of readdirSync(dir)) rmSync(join(dir, name), { recursive: true });
+  }
+}
+
 function start(port: number, dir: string, members: number, ...flags: string[]) {
   const child = spawn(process.execPath, [
     CLUSTER,
@@ -58,24 +70,25 @@ function start(port: number, dir: string, members: number, ...flags: string[]) {
     output += text;
   });
   const ended = once(child, "close");
-  /** Resolves when all members say they are ready. */
-  const ready = async () => {
+  /** Resolves when all members say they are ready; false if one of them lost a port to somebody else. */
+  const ready = async (): Promise<boolean> => {
     const isReady = (n: number) =>
       output.split("\n").some((l) => l.startsWith(`infra${n} |`) && l.includes("ready to serve"));
     while (!Array.from({ length: members }, (_, i) => i + 1).every(isReady)) {
+      if (output.includes("Cannot listen on")) return false;
       assert.equal(child.exitCode, null, output);
+      assert.doesNotMatch(output, /ended with exit code/);
       await Promise.race([once(child.stdout, "data"), ended]);
     }
+    return true;
   };
   return { child, output: () => output, ended, ready };
 }
 
 test("members run behind their names until SIGTERM; one that cannot start is told", async () => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
-  const port = await freeBase(1);
   try {
-    const well = start(port, dir, 1);
-    await well.ready();
+    const { port, cluster: well } = await startReady(dir, 1);
     well.child.kill("SIGTERM");
     assert.deepEqual(await well.ended, [0, null], well.output());
     assert.match(well.output(), /^infra1 \| ringd --name infra1 --data-dir /);
@@ -92,10 +105,8 @@ test("members run behind their names until SIGTERM; one that cannot start is tol
 
 test("three members are one cluster, without a flag from the user", async () => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
-  const port = await freeBase(3);
-  const cluster = start(port, dir, 3);
+  const { port, cluster } = await startReady(dir, 3);
   try {
-    await cluster.ready();
     const put = await send(port, "PUT", "/v2/keys/a", "value=1");
     assert.equal(put.status, 201, put.body.toString());
     for (const other of [port + 10, port + 20]) {

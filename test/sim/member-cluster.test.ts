@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MemberCluster, type SimFigures } from "./member-cluster.js";
+import type { MemberFaults } from "./member-faults.js";
 import { MUTANTS } from "./member-mutants.js";
 
 /** SEED=n reruns one history; SIM_SEEDS=n and SIM_FROM=s widen the hunt, as does npm run sim. */
@@ -9,9 +10,9 @@ const from = Number(process.env.SIM_FROM ?? 1);
 /** Seeds in which a planted fault must be found. */
 const MUTANT_SEEDS_MAX = 120;
 
-function run(seed: number): SimFigures {
+function run(seed: number, faults: Partial<MemberFaults> = {}): SimFigures {
   try {
-    return new MemberCluster({ seed }).run();
+    return new MemberCluster({ seed, faults }).run();
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : cause;
     throw new Error(`"npm run sim -- --seeds 1 --from ${seed}" replays: ${why}`, { cause });
@@ -46,12 +47,12 @@ if (process.env.SEED !== undefined) {
     assert.deepEqual(run(from + 1), run(from + 1));
   });
 
-  for (const { name, isRare, plant } of MUTANTS) {
+  for (const { name, faults, isRare, plant } of MUTANTS) {
     if (isRare === true) continue;
     test(`found when planted: ${name}`, () => {
       const undo = plant();
       try {
-        for (let seed = 1; seed <= MUTANT_SEEDS_MAX; seed++) run(seed);
+        for (let seed = 1; seed <= MUTANT_SEEDS_MAX; seed++) run(seed, faults);
       } catch {
         return;
       } finally {

@@ -23,6 +23,8 @@ import { listen, type ProbeListener } from "./member-probe.js";
 import { SimWatcher } from "./member-watchers.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
+/** Place of the wal thread among a life's threads. */
+const WAL = 1;
 /** Time moves on by 1 to this between two rounds of turns. */
 const STEP_MS_MAX = 6;
 /** The mean time between two requests of the stirrer. */
@@ -39,6 +41,8 @@ const silent: Logger = pino({ level: "silent" });
 
 export interface SimOptions {
   readonly seed: number;
+  /** Instead of what the seed draws. */
+  readonly faults?: Partial<MemberFaults>;
   /** Prints what members log. */
   readonly isVerbose?: boolean;
 }
@@ -81,9 +85,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #positions = 0;
   #isHealed = false;
 
-  constructor({ seed, isVerbose }: SimOptions) {
+  constructor({ seed, faults, isVerbose }: SimOptions) {
     this.prng = new Prng(seed);
-    this.faults = drawFaults(this.prng);
+    this.faults = { ...drawFaults(this.prng), ...faults };
     this.log = isVerbose === true ? this.#printer() : silent;
     this.log.info({ faults: this.faults }, "faults");
     this.peers = new SimNetwork(this.prng, this.faults, this.members, () => this.#now);
@@ -161,7 +165,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     if (ready.softState?.role !== "leader" || this.#isHealed || cutLeaderOneIn === 0) return;
     if (!this.prng.oneIn(cutLeaderOneIn)) return;
     this.#leaderToCut = member;
-    this.#cutLeaderMs = this.#now + this.prng.below(30);
+    // At once, before anybody hears of it, or in the middle of its first appends.
+    this.#cutLeaderMs = this.#now + (this.prng.oneIn(2) ? 0 : this.prng.below(30));
   }
 
   /** Of all that was handed out before. */
@@ -221,39 +226,23 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   /** Each part of a member that has something to do may have a turn, in any order. */
   #turn(member: SimMember): void {
     const { skipTurnOneIn, slowDiskOneIn } = this.faults;
-    const first = this.prng.below(5);
+    const threads = member.life?.threads ?? [];
+    const first = this.prng.below(threads.length);
     this.#current = member;
-    for (let i = 0; i < 5; i++) {
-      const { life } = member;
-      if (life === undefined) break;
+    for (let i = 0; i < threads.length && member.life !== undefined; i++) {
+      const at = (first + i) % threads.length;
       if (skipTurnOneIn > 0 && this.prng.oneIn(skipTurnOneIn)) continue;
-      switch ((first + i) % 5) {
-        case 0:
-          if (life.coreHasWork()) life.core();
-          break;
-        case 1: {
-          const isSlow = slowDiskOneIn > 0 && !this.prng.oneIn(slowDiskOneIn);
-          if (life.walHasWork() && !isSlow) life.log();
-          break;
-        }
-        case 2:
-          if (life.peerHasWork()) life.peer();
-          break;
-        case 3:
-          if (life.frontendsHaveWork()) life.frontends();
-          break;
-        case 4:
-          if (life.poolHasWork()) life.pool();
-          break;
-      }
+      if (at === WAL && slowDiskOneIn > 0 && !this.prng.oneIn(slowDiskOneIn)) continue;
+      threads[at]?.step();
       if (member.powerLost) this.#crash(member, true);
-      else if (life.isStopped) this.#onStopped(member);
+      else if (member.life.isStopped) this.#onStopped(member);
     }
+    for (const thread of member.life?.threads ?? []) thread.checkAwake();
     this.#current = undefined;
   }
 
   #onStopped(member: SimMember): void {
-    member.life?.frontends(); // The last answers leave before the process ends.
+    member.life?.drainAnswers();
     member.life?.wal.close();
     member.crash(false);
     member.downUntilMs = this.#now + this.prng.below(this.faults.downMsMax);

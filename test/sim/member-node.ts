@@ -35,6 +35,7 @@ import { Wal } from "#ringd/wal/wal.js";
 import { PowerLost, SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
 import { SimSnapshots, type SnapshotFile } from "./member-snapshots.js";
+import { SimThread } from "./member-thread.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
 const BATCH_RECORDS = 64;
@@ -218,7 +219,13 @@ interface SnapshotTask {
   readonly blocks: Uint8Array[];
 }
 
-/** The threads of one life of a member, each a method that takes one turn. */
+function turnFrontend({ answers, requests }: Frontend): boolean {
+  const taken = answers.drain(BATCH_RECORDS);
+  requests.publish();
+  return taken > 0;
+}
+
+/** One life of a member: its threads, and the rings between them. */
 export class Life {
   readonly member: SimMember;
   readonly loop: CoreLoop;
@@ -226,6 +233,7 @@ export class Life {
   raft: Raft | undefined;
   readonly wal: Wal;
   readonly walLoop: WalLoop;
+  readonly threads: readonly SimThread[];
   readonly arrivals: Arrival[] = [];
   readonly upPeers = new Set<bigint>();
   peers: PeerMembers | undefined;
@@ -235,6 +243,8 @@ export class Life {
   readonly #frontends: readonly Frontend[];
   readonly #blocks: Inlet;
   #task: SnapshotTask | undefined;
+  /** The pool has not begun with it. */
+  #isTaskNew = false;
   #finishedJobs = 0;
   #isFinishing = false;
   #isFlushed = false;
@@ -288,6 +298,7 @@ export class Life {
         this.isReady = true;
       },
     });
+    this.threads = this.#makeThreads();
   }
 
   #frontend(memory: Topology["frontends"][number], coreBell: Bell): Frontend {
@@ -305,6 +316,7 @@ export class Life {
           exchange?.answer(answer.status, answer.etcdIndex, body, isOpen);
         } else if (type === AnswerType.startSnapshot) {
           assert(this.#task === undefined, "one snapshot is written at a time");
+          this.#isTaskNew = true;
           this.#task = {
             term: readNumber(view, at, 0),
             index: readNumber(view, at, 1),
@@ -360,51 +372,88 @@ export class Life {
     port.requests.publish();
   }
 
-  coreHasWork(): boolean {
-    if (this.#isFlushed) return false;
-    if (this.#isFinishing) return true;
-    return this.loop.hasWork() || this.loop.msToNextTick() <= 0;
+  #makeThreads(): readonly SimThread[] {
+    const { member, loop, walLoop } = this;
+    const { name } = member;
+    const { coreBell, walBell, peerBell, poolBell, frontends } = this.#topology;
+    const never = () => Number.POSITIVE_INFINITY;
+    return [
+      new SimThread(coreBell, {
+        name: `${name} core`,
+        turn: () => this.#turnCore(),
+        hasWork: () => (this.#isFinishing ? loop.canFlush() : loop.hasWork()),
+        msToNext: () => (this.#isFinishing ? 0 : loop.msToNextTick()),
+      }),
+      new SimThread(walBell, {
+        name: `${name} wal`,
+        turn: () => this.#turnWal(),
+        hasWork: () => !walLoop.isStopped && walLoop.hasWork(),
+        msToNext: () => walLoop.msToNext(),
+      }),
+      new SimThread(peerBell, {
+        name: `${name} peer`,
+        turn: () => this.#turnPeer(),
+        hasWork: () => this.#outbox.hasWork() || this.#inbox.canMove(),
+        // Sockets wake it, too.
+        msToNext: () => (this.arrivals.length > 0 ? 0 : Number.POSITIVE_INFINITY),
+      }),
+      new SimThread(poolBell, {
+        name: `${name} pool`,
+        turn: () => {
+          this.#isTaskNew = false;
+          return this.#task !== undefined && this.#blocks.drain(4) > 0;
+        },
+        hasWork: () => this.#task !== undefined && !this.#isTaskNew && this.#blocks.hasWork(),
+        msToNext: () => (this.#isTaskNew ? 0 : Number.POSITIVE_INFINITY),
+      }),
+      ...this.#frontends.map(
+        (port, i) =>
+          new SimThread((frontends[i] as Topology["frontends"][number]).bell, {
+            name: `${name} frontend ${i}`,
+            turn: () => turnFrontend(port),
+            hasWork: () => port.answers.hasWork() || port.requests.canMove(),
+            msToNext: never,
+          }),
+      ),
+    ];
   }
 
-  core(): void {
+  #turnCore(): boolean {
     if (!this.#isFinishing) {
-      this.loop.turn();
-      if (!this.loop.isStopped) return;
+      const isBusy = this.loop.turn();
+      if (!this.loop.isStopped) return isBusy;
       this.loop.finish();
       this.#isFinishing = true;
     }
-    this.#isFlushed = this.loop.flush();
+    this.#isFlushed ||= this.loop.flush();
+    return false;
   }
 
-  walHasWork(): boolean {
-    if (this.walLoop.isStopped) return false;
-    return this.walLoop.hasWork() || this.walLoop.msToNext() <= 0;
-  }
-
-  log(): void {
+  #turnWal(): boolean {
     const { member, walLoop, wal } = this;
+    let isBusy = false;
     try {
-      walLoop.turn();
+      if (!walLoop.isStopped) isBusy = walLoop.turn();
     } catch (error) {
       if (!member.powerLost) throw error;
     }
-    if (member.powerLost || wal.hasUnsynced || !member.disk.isDurable) return;
+    if (member.powerLost || wal.hasUnsynced || !member.disk.isDurable) return isBusy;
     // The disk itself says that nothing can be lost, so all that came in is durable.
     const count = walLoop.job - this.#finishedJobs;
-    if (count === 0) return;
-    member.durableLog.finish(count);
-    member.isFounding = false;
-    this.#finishedJobs = walLoop.job;
+    if (count > 0) {
+      member.durableLog.finish(count);
+      member.isFounding = false;
+      this.#finishedJobs = walLoop.job;
+    }
+    return isBusy;
   }
 
-  peerHasWork(): boolean {
-    return this.#outbox.hasWork() || this.arrivals.length > 0 || this.#inbox.canMove();
-  }
-
-  peer(): void {
-    this.#outbox.drain(BATCH_RECORDS);
-    for (const arrival of this.arrivals.splice(0)) this.#takeIn(arrival);
+  #turnPeer(): boolean {
+    const arrivals = this.arrivals.splice(0);
+    for (const arrival of arrivals) this.#takeIn(arrival);
+    const taken = this.#outbox.drain(BATCH_RECORDS);
     this.#inbox.publish();
+    return taken > 0 || arrivals.length > 0;
   }
 
   #takeIn(arrival: Arrival): void {
@@ -430,23 +479,9 @@ export class Life {
     }
   }
 
-  frontendsHaveWork(): boolean {
-    return this.#frontends.some(({ answers, requests }) => answers.hasWork() || requests.canMove());
-  }
-
-  frontends(): void {
-    for (const { answers, requests } of this.#frontends) {
-      answers.drain(BATCH_RECORDS);
-      requests.publish();
-    }
-  }
-
-  poolHasWork(): boolean {
-    return this.#task !== undefined && this.#blocks.hasWork();
-  }
-
-  pool(): void {
-    this.#blocks.drain(4);
+  /** The last answers leave before the process ends. */
+  drainAnswers(): void {
+    for (const port of this.#frontends) turnFrontend(port);
   }
 
   #onBlock(type: number, block: Uint8Array): void {

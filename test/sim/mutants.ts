@@ -4,13 +4,13 @@ import { MUTANTS } from "./member-mutants.js";
 /** How many seeds it takes to catch each planted fault, and what catches it: a table for the README. */
 const seedsMax = Number(process.argv[2] ?? 200);
 const only = process.argv[3] ?? "";
-for (const { name, plant } of MUTANTS) {
+for (const { name, faults, plant } of MUTANTS) {
   if (!name.includes(only)) continue;
   const undo = plant();
   let caught = "not caught";
   for (let seed = 1; seed <= seedsMax; seed++) {
     try {
-      new MemberCluster({ seed }).run();
+      new MemberCluster({ seed, faults: faults ?? {} }).run();
     } catch (error) {
       const [why = ""] = (error as Error).message.split("\n");
       caught = `seed ${seed}: ${why.slice(0, 150)}`;

@@ -20,6 +20,7 @@ for (let seed = from; seed < from + seeds; seed++) {
       const key = name as keyof SimFigures;
       total[key] = (total[key] ?? 0) + value;
     }
+    if ((seed - from + 1) % 1000 === 0) say(`${seed - from + 1} seeds done`);
     if (options.has("--each")) say(`${seed} ${JSON.stringify(figures)}`);
   } catch (error) {
     failures++;

@@ -9,6 +9,7 @@ export type MemberKind = "ringd" | "etcd";
 
 const READY = "ready to serve client requests";
 const READY_MS = 30_000;
+const PORT_LOST = /Cannot listen on|address already in use/;
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
 /** A real process under test, on ports of its own, with its data in a temporary directory. */
@@ -36,9 +37,17 @@ export class TestMember {
   }
 
   static async create(kind: MemberKind, args: readonly string[] = []): Promise<TestMember> {
-    const member = await TestMember.make(kind, args);
-    await member.start();
-    return member;
+    for (let attempt = 1; ; attempt++) {
+      const member = await TestMember.make(kind, args);
+      try {
+        await member.start();
+        return member;
+      } catch (error) {
+        await member.destroy();
+        // Between our look and its start a port can become the near end of somebody's connection.
+        if (attempt === 5 || !PORT_LOST.test(member.log)) throw error;
+      }
+    }
   }
 
   /** Not started yet. */

@@ -299,3 +299,50 @@ export const MEMBER_TYPES: readonly string[] = [
     "application/x-www-form-urlencoded",
   ],
 ];
+
+/** Pieces of queries and forms. */
+export const ODD_PAIRS = [
+  ...[
+    "=",
+    "=x",
+    "value",
+    "value=",
+    "value=a=b",
+    "%zz=1",
+    "value=%",
+    "value=%4",
+    "value=%zz",
+    "%",
+    "a;b",
+  ],
+  ...[
+    "value=a;ttl=5",
+    ";",
+    "&",
+    "value=\xff",
+    "%76alue=enc",
+    "value=%00",
+    "val%75e=u",
+    "ttl=%31%30%30",
+  ],
+  ...[
+    "value=%FF%e9",
+    "%e9=%zz",
+    "value=%\xe9\xe9",
+    "value=%\xc3\xa9",
+    'a=%"x',
+    "recursive=true=1",
+    "dir",
+  ],
+  ...[
+    "+value=1",
+    "value+=1",
+    "value=1+1",
+    "?value=1",
+    "#",
+    "value=#",
+    "prevExist=",
+    "refresh=",
+    "ttl=",
+  ],
+];
