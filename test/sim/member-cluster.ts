@@ -11,7 +11,7 @@ import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { Raft, Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
 import type { Store } from "#ringd/store/store.js";
-import type { Recovery } from "#ringd/thread/member.js";
+import type { Recovery } from "#ringd/thread/raft-start.js";
 import { checkLinearizable, describeViolation } from "../support/linearizable.js";
 import { checkRecovery, MemberChecks } from "./member-checks.js";
 import { type ClientWorld, Registers, SimClient, SimStirrer } from "./member-clients.js";
@@ -58,6 +58,8 @@ export interface SimFigures {
   changes: number;
   refusedChanges: number;
   digests: number;
+  /** From the last fault until all was well, simulated milliseconds. */
+  settleMs: number;
   messages: number;
   trace: number;
 }
@@ -84,6 +86,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #now = 1000;
   #positions = 0;
   #isHealed = false;
+  #healedMs = 0;
 
   constructor({ seed, faults, isVerbose }: SimOptions) {
     this.prng = new Prng(seed);
@@ -364,6 +367,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #heal(): void {
     this.log.info("no more faults");
     this.#isHealed = true;
+    this.#healedMs = this.#now;
     this.peers.heal();
     for (const member of this.members.values()) {
       member.pausedUntilMs = 0;
@@ -455,6 +459,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       changes: this.#operator.accepted,
       refusedChanges: this.#operator.refused,
       digests: this.checks.digestsCompared,
+      settleMs: this.#now - this.#healedMs,
       messages: this.peers.messages,
       trace: this.peers.trace >>> 0,
     };

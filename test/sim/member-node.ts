@@ -27,10 +27,10 @@ import { SnapshotDecoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
 import { CoreLoop } from "#ringd/thread/core-loop.js";
 import { SnapshotType, writeBytes } from "#ringd/thread/log-records.js";
-import type { Recovery } from "#ringd/thread/member.js";
+import type { Recovery } from "#ringd/thread/raft-start.js";
 import { createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
 import { WalLoop } from "#ringd/thread/wal-loop.js";
-import { DiskError } from "#ringd/wal/errors.js";
+import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { PowerLost, SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
@@ -115,7 +115,7 @@ export class SimMember {
     return Math.floor(this.world.monoMs() + this.wallOffsetMs) + 1_700_000_000_000;
   }
 
-  /** @returns false if the power failed again on the way */
+  /** @returns false if the power or the disk failed again on the way */
   start(): boolean {
     assert(this.life === undefined, "a member runs once");
     this.disk.before = (op) => {
@@ -136,8 +136,10 @@ export class SimMember {
       this.applied = found.snapshot.index;
       this.life = new Life(this, wal, found);
     } catch (error) {
-      if (!this.powerLost) throw error;
-      this.crash(true);
+      // A disk that fails at a start ends it; the operator tries again.
+      const isDisk = error instanceof LogFailedError || error instanceof LogFullError;
+      if (!this.powerLost && !isDisk) throw error;
+      this.crash(this.powerLost);
       return false;
     }
     return true;

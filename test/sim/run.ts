@@ -1,6 +1,14 @@
 import { MemberCluster, type SimFigures } from "./member-cluster.js";
+import type { MemberFaults } from "./member-faults.js";
 
-/** npm run sim -- --seeds N --from S [--verbose]: as many seeds, one after the other. */
+/**
+ * npm run sim -- --seeds N --from S: as many seeds, one after the other.
+ *
+ *   --faults JSON   instead of what the seeds draw (member-faults.ts), e.g. '{"confChangeMs":300}'
+ *   --failures N    give up after so many; 10 by default
+ *   --each          the figures of every seed
+ *   --verbose       what the members log
+ */
 const options = new Map<string, string>();
 for (let i = 2; i < process.argv.length; i++) {
   const name = process.argv[i] as string;
@@ -8,6 +16,7 @@ for (let i = 2; i < process.argv.length; i++) {
 }
 const seeds = Number(options.get("--seeds") ?? 100);
 const from = Number(options.get("--from") ?? 1);
+const faults = JSON.parse(options.get("--faults") ?? "{}") as Partial<MemberFaults>;
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 const startMs = performance.now();
@@ -15,7 +24,7 @@ const total: Partial<Record<keyof SimFigures, number>> = {};
 let failures = 0;
 for (let seed = from; seed < from + seeds; seed++) {
   try {
-    const figures = new MemberCluster({ seed, isVerbose: options.has("--verbose") }).run();
+    const figures = new MemberCluster({ seed, faults, isVerbose: options.has("--verbose") }).run();
     for (const [name, value] of Object.entries(figures)) {
       const key = name as keyof SimFigures;
       total[key] = (total[key] ?? 0) + value;
