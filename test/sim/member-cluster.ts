@@ -27,6 +27,8 @@ import { SimDisk as DurableLog } from "./raft-disk.js";
 const WAL = 1;
 /** Time moves on by 1 to this between two rounds of turns. */
 const STEP_MS_MAX = 6;
+/** Or to this, if nobody had anything to do in the last one. */
+const IDLE_STEP_MS_MAX = 12;
 /** The mean time between two requests of the stirrer. */
 const STIR_MS = 150;
 /** After the last fault a cluster must be well within this. */
@@ -85,6 +87,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #cutLeaderMs = 0;
   #now = 1000;
   #positions = 0;
+  #isIdle = false;
   #isHealed = false;
   #healedMs = 0;
 
@@ -209,8 +212,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   // Time.
 
   #step(): void {
-    const passedMs = 1 + this.prng.below(STEP_MS_MAX);
+    const passedMs = 1 + this.prng.below(this.#isIdle ? IDLE_STEP_MS_MAX : STEP_MS_MAX);
     this.#now += passedMs;
+    this.#isIdle = true;
     if (!this.#isHealed) this.#makeTrouble(passedMs);
     this.#startMembers(passedMs);
     this.peers.step(passedMs);
@@ -231,17 +235,20 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     const { skipTurnOneIn, slowDiskOneIn } = this.faults;
     const threads = member.life?.threads ?? [];
     const first = this.prng.below(threads.length);
+    let isAsleep = true;
     this.#current = member;
     for (let i = 0; i < threads.length && member.life !== undefined; i++) {
       const at = (first + i) % threads.length;
       if (skipTurnOneIn > 0 && this.prng.oneIn(skipTurnOneIn)) continue;
       if (at === WAL && slowDiskOneIn > 0 && !this.prng.oneIn(slowDiskOneIn)) continue;
-      threads[at]?.step();
+      if (threads[at]?.step() === true) isAsleep = false;
       if (member.powerLost) this.#crash(member, true);
       else if (member.life.isStopped) this.#onStopped(member);
     }
-    for (const thread of member.life?.threads ?? []) thread.checkAwake();
     this.#current = undefined;
+    if (isAsleep) return;
+    this.#isIdle = false;
+    for (const thread of member.life?.threads ?? []) thread.checkAwake();
   }
 
   #onStopped(member: SimMember): void {
