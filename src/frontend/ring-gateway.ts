@@ -24,6 +24,12 @@ const BATCH_RECORDS = 1024;
  * threads work one after the other on one large batch, and half of each core is idle.
  */
 const PUBLISH_REQUESTS = 32;
+/**
+ * Turns of the event loop in which the answer to a read is looked for before this thread sleeps: it takes
+ * the core a few microseconds, and a wake-up ten times that. Measured with one connection: 8,000 reads a
+ * second become 13,000, each for a quarter less CPU time. A write waits for the disk, so for that it sleeps.
+ */
+const READ_POLLS = 40;
 /** Requests waiting for room in the ring: above this, new ones are refused. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
 const REQUEST_ID_END = 2 ** 32;
@@ -81,6 +87,7 @@ export class RingGateway implements Gateway {
   #nextRequestId = 1;
   #isFlushScheduled = false;
   #unpublished = 0;
+  #pollsLeft = 0;
   #isParked = false;
   #isClosed = false;
   readonly #flushBound: () => void;
@@ -152,6 +159,7 @@ export class RingGateway implements Gateway {
     }
     const id = this.#takeId();
     this.#exchanges.set(id, exchange);
+    this.#pollsLeft = method === Method.get ? READ_POLLS : 0;
     writeRequest(this.#requests, id, method, path, query, contentType, body, isBodyTooLarge);
     if (++this.#unpublished >= PUBLISH_REQUESTS) this.#publish();
     this.#schedule();
@@ -221,6 +229,11 @@ export class RingGateway implements Gateway {
 
   #park(): void {
     if (this.#isClosed || this.#isFlushScheduled) return;
+    if (this.#pollsLeft > 0) {
+      this.#pollsLeft--;
+      this.#schedule();
+      return;
+    }
     if (this.#isParked) {
       if (!this.#bell.rearm(this.#hasWorkBound)) this.#schedule();
       return;

@@ -18,8 +18,9 @@ import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { ClientPort } from "./client-port.js";
 import { AppendType, DurableType } from "./log-records.js";
-import { Member, type Recovery } from "./member.js";
+import { Member } from "./member.js";
 import { Peers } from "./peers.js";
+import type { Recovery } from "./raft-start.js";
 import { Ticks } from "./ticks.js";
 import { CORE_PART, type Topology } from "./topology.js";
 

@@ -13,7 +13,7 @@ import { SnapshotDecoder } from "../store/snapshot.js";
 import { Store } from "../store/store.js";
 import { CoreLoop } from "./core-loop.js";
 import { DurableType, readEntry, readHardState } from "./log-records.js";
-import type { Recovery } from "./member.js";
+import type { Recovery } from "./raft-start.js";
 import type { WorkerInput, WorkerMessage } from "./topology.js";
 
 /** The thread of raft and the store. It has no event loop work: it drains rings and parks. */

@@ -4,9 +4,8 @@ import { RaftStats } from "../api/raft-stats.js";
 import type { ApiRequest } from "../api/request.js";
 import { healthAnswer } from "../api/status.js";
 import { confChangeCommands } from "../cluster/commands.js";
-import { decodeConfChange, encodeConfChange } from "../cluster/conf-change.js";
+import { decodeConfChange } from "../cluster/conf-change.js";
 import { encodeConf } from "../cluster/conf-state.js";
-import { forceNewCluster } from "../cluster/force-new-cluster.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import { MEMBERS_PATH, REMOVED_MEMBERS_PATH } from "../cluster/paths.js";
@@ -18,14 +17,12 @@ import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
-import { blank, bootstrap } from "../raft/bootstrap.js";
 import { decodeConfChange as decodeRaftChange } from "../raft/conf-change.js";
 import type { AppendJob } from "../raft/disk-jobs.js";
-import { type Entry, EntryType, type HardState, NONE, type SnapshotMeta } from "../raft/entry.js";
+import { type Entry, EntryType, NONE, type SnapshotMeta } from "../raft/entry.js";
 import type { Message } from "../raft/message.js";
 import { decodeMessage } from "../raft/message-codec.js";
-import type { Restored } from "../raft/options.js";
-import { Raft, type Ready } from "../raft/raft.js";
+import type { Raft, Ready } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
 import { type Command, syncCommand } from "../store/command.js";
 import { Event } from "../store/event.js";
@@ -41,6 +38,7 @@ import { MembershipChanges } from "./membership-changes.js";
 import type { Peers } from "./peers.js";
 import type { Proposal } from "./proposals.js";
 import { Publication } from "./publication.js";
+import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
 import { Snapshots } from "./snapshots.js";
 import { StatusService } from "./status-service.js";
@@ -71,16 +69,6 @@ const APPLY_SECONDS = cellOf("applyDuration");
 const APPLY_ENTRIES = cellOf("applyBatchEntries");
 const HEALTH_SUCCESS = cellOf("healthSuccess");
 const HEALTH_FAILURES = cellOf("healthFailures");
-
-/** What the disk held. */
-export interface Recovery {
-  readonly memberId: bigint;
-  readonly clusterId: bigint;
-  readonly snapshot: SnapshotMeta;
-  readonly store: Store;
-  readonly entries: Entry[];
-  readonly hardState: HardState;
-}
 
 /** The ends of rings and other things a member works with. */
 export interface MemberPorts {
@@ -156,7 +144,7 @@ export class Member implements Consensus {
     this.#applied = snapshot.index;
     this.#appliedTerm = snapshot.term;
     this.#restoreMembership();
-    this.#raft = this.#startRaft(recovery);
+    this.#raft = startRaft(config, plan, recovery, this.#membership, ports);
     this.#writes = new Writes(this.#raft, firstNumberOf(times.nowMs), {
       metrics,
       isConnected: (id) => peers.isConnected(id),
@@ -397,65 +385,6 @@ export class Member implements Consensus {
       nodes.push(node);
     }
     this.#membership.restore(nodes);
-  }
-
-  #startRaft(recovery: Recovery): Raft {
-    const { heartbeatMs, electionMs, preVote } = this.#config;
-    return new Raft({
-      id: this.#id,
-      electionTicks: Math.round(electionMs / heartbeatMs),
-      heartbeatTicks: 1,
-      preVote,
-      checkQuorum: true,
-      random: this.#ports.random,
-      restored: this.#restored(recovery),
-    });
-  }
-
-  #restored({ snapshot, hardState, entries, clusterId }: Recovery): Restored {
-    const isNew = snapshot.index === 0 && hardState.term === 0 && entries.length === 0;
-    const restored = { snapshot, hardState, entries, applied: snapshot.index };
-    if (!isNew) return this.#config.forceNewCluster ? this.#goOnAlone(restored) : restored;
-    const plan = this.#plan;
-    assert(plan !== undefined, "a start without a log is planned");
-    const ids = { memberId: formatId(this.#id), clusterId: formatId(clusterId) };
-    const { log } = this.#ports;
-    if (plan.kind === "join") {
-      log.info(ids, "joining a cluster");
-      return blank();
-    }
-    log.info(ids, "starting a new member");
-    return this.#found(plan);
-  }
-
-  /** --force-new-cluster. @throws ForceNewClusterError */
-  #goOnAlone(restored: Restored): Restored {
-    const { initialAdvertisePeerUrls: peerUrls } = this.#config;
-    const inputs = { memberId: this.#id, peerUrls, membership: this.#membership, restored };
-    const forced = forceNewCluster(inputs);
-    this.#writeFirst(forced.added, forced.restored.hardState);
-    const removed = forced.removed.map(formatId);
-    this.#ports.log.warn({ removed }, "going on as the only member of the cluster");
-    return forced.restored;
-  }
-
-  /** A founder's first start: the first membership is the beginning of everyone's log. */
-  #found(plan: StartPlan): Restored {
-    const restored = bootstrap(
-      plan.members.map(({ id, peerUrls }) => ({
-        id,
-        context: encodeConfChange({ kind: "add", id, peerUrls }),
-      })),
-    );
-    this.#writeFirst(restored.entries, restored.hardState);
-    return restored;
-  }
-
-  /** What raft takes for granted to be in the log; the jobs that follow make it durable with them. */
-  #writeFirst(entries: readonly Entry[], hardState: HardState): void {
-    const { append } = this.#ports;
-    for (const entry of entries) writeEntry(append, AppendType.entry, entry);
-    writeHardState(append, AppendType.hardState, hardState);
   }
 
   #carryOutAll(): void {

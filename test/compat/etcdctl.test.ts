@@ -25,6 +25,8 @@ async function etcdctl(url: string, args: readonly string[], input = ""): Promis
   child.stderr.on("data", (text) => {
     outcome.err += text;
   });
+  // A command that reads no input may have ended before it could get any.
+  child.stdin.on("error", () => undefined);
   child.stdin.end(input);
   [outcome.code] = (await once(child, "close")) as [number | null];
   return outcome;

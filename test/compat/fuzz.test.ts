@@ -11,7 +11,7 @@ import { describeStep, forNodeHttp, type Step } from "./fuzz/step.js";
  * FRONTEND=node has ringd serve through node:http.
  */
 const first = Number(process.env.SEED ?? 1);
-const rounds = Number(process.env.ROUNDS ?? (process.env.SEED === undefined ? 4 : 1));
+const rounds = Number(process.env.ROUNDS ?? (process.env.SEED === undefined ? 3 : 1));
 const args = process.env.FRONTEND === undefined ? [] : ["--frontend", process.env.FRONTEND];
 const count = Number(process.env.STEPS ?? 100);
 

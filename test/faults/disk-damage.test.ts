@@ -22,7 +22,7 @@ import { send } from "../support/http.js";
 import { freePorts, TestMember } from "../support/member.js";
 
 /** Real starts on data directories that cannot be used, or not as they are. FLIPS=n flips more bits. */
-const flips = Number(process.env.FLIPS ?? 6);
+const flips = Number(process.env.FLIPS ?? 4);
 const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const START_MS = 30_000;
@@ -136,10 +136,23 @@ function filesOf(dir: string): Map<string, string> {
   return files;
 }
 
-/** One line, exit 1, and nothing on the disk is changed. */
-async function assertRefused(dataDir: string, says: RegExp): Promise<string> {
+/**
+ * Starts: one line, exit 1, and nothing on the disk is changed.
+ *
+ * @param mayServe it may also serve, if it has all that was there
+ * @returns the line; undefined if it serves
+ */
+async function assertRefused(
+  dataDir: string,
+  says: RegExp,
+  mayServe = false,
+): Promise<string | undefined> {
   const files = filesOf(dataDir);
   const outcome = await start(dataDir);
+  if (mayServe && outcome.code === undefined) {
+    assert.equal(outcome.content, content);
+    return undefined;
+  }
   assert.equal(outcome.code, 1, outcome.log);
   assert.equal(outcome.said.length, 1, outcome.log);
   const [line = ""] = outcome.said;
@@ -169,7 +182,7 @@ test(`a flipped bit in what a snapshot holds is refused, SEED=${seed}`, async ()
     const bit = prng.below(8 * bytes);
     flipBit(snapshotOf(dir), bit);
     const line = await assertRefused(dir, new RegExp(basename(snapshotOf(dir))));
-    const at = Number(/ at byte (\d+) of /.exec(line)?.[1] ?? 0);
+    const at = Number(/ at byte (\d+) of /.exec(line ?? "")?.[1] ?? 0);
     assert.ok(at <= bit >>> 3, `bit ${bit}: ${line}`);
   }
 });
@@ -183,14 +196,19 @@ function usedBytes(path: string): number {
 test(`a flipped bit in what the log holds is refused, SEED=${seed}`, async () => {
   const prng = new Prng(seed);
   const used = usedBytes(segmentOf(sound));
+  let refused = 0;
   for (let i = 0; i < flips; i++) {
     const dir = copyOfSound();
     const bit = prng.below(8 * used);
     flipBit(segmentOf(dir), bit);
-    const line = await assertRefused(dir, new RegExp(basename(segmentOf(dir))));
+    // Up to 15 bytes behind a record, which fill it up to a multiple of 16, mean nothing.
+    const line = await assertRefused(dir, new RegExp(basename(segmentOf(dir))), true);
+    if (line === undefined) continue;
+    refused++;
     const at = Number(/ at byte (\d+) of /.exec(line)?.[1] ?? 0);
     assert.ok(at <= bit >>> 3, `bit ${bit}: ${line}`);
   }
+  assert.ok(refused >= flips / 2, `${refused} of ${flips} were in use`);
 });
 
 test(`a flipped bit behind the end of the log does no harm, SEED=${seed}`, async () => {

@@ -16,6 +16,8 @@ interface Writer {
   readonly key: string;
   value: number;
   index: number;
+  /** The store's index when the member was started last: all that comes is above it. */
+  floor: number;
 }
 
 interface Change {
@@ -89,6 +91,7 @@ function write(
     assert.ok(status === 200 || status === 201, `status ${status}`);
     const index = body.node?.modifiedIndex ?? 0;
     assert.ok(index > writer.index, `${key}: index ${index} comes after ${writer.index}`);
+    assert.ok(index > writer.floor, `${key}: index ${index} comes after ${writer.floor}`);
     const other = acknowledged.get(index);
     assert.equal(other, undefined, `index ${index} is given once, not to ${key} too`);
     acknowledged.set(index, { key, value, index });
@@ -148,8 +151,8 @@ async function checkRestarted(
       assert.equal(value, writer.value + 1, `${writer.key}: told ${writer.value}, finds ${value}`);
     }
     writer.value = value;
-    // Nothing is written yet, so all that comes has higher indexes than all that was.
-    writer.index = storeIndex;
+    writer.index = index;
+    writer.floor = storeIndex; // Nothing is written yet.
   }
 }
 
@@ -182,6 +185,7 @@ test(`kill -9 under load loses nothing acknowledged, ${rounds} rounds, SEED=${se
     key: i < WATCHED_WRITERS ? `/watched/${i}` : `/load/${i}`,
     value: 0,
     index: 0,
+    floor: 0,
   }));
   const watched = writers.slice(0, WATCHED_WRITERS);
   const acknowledged = new Map<number, Change>();

@@ -11,7 +11,7 @@ import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { Raft, Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
 import type { Store } from "#ringd/store/store.js";
-import type { Recovery } from "#ringd/thread/member.js";
+import type { Recovery } from "#ringd/thread/raft-start.js";
 import { checkLinearizable, describeViolation } from "../support/linearizable.js";
 import { checkRecovery, MemberChecks } from "./member-checks.js";
 import { type ClientWorld, Registers, SimClient, SimStirrer } from "./member-clients.js";

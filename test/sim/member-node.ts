@@ -27,7 +27,7 @@ import { SnapshotDecoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
 import { CoreLoop } from "#ringd/thread/core-loop.js";
 import { SnapshotType, writeBytes } from "#ringd/thread/log-records.js";
-import type { Recovery } from "#ringd/thread/member.js";
+import type { Recovery } from "#ringd/thread/raft-start.js";
 import { createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
 import { WalLoop } from "#ringd/thread/wal-loop.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";

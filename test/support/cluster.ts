@@ -23,6 +23,7 @@ const TOKEN = "ringd-faults";
 const ENDING = ["SIGINT", "SIGTERM"] as const;
 const BALLAST = "ballast";
 const ASK_MS = 1000;
+const END_MS = 30_000;
 const POLL_MS = 20;
 
 export interface ClusterOptions {
@@ -332,9 +333,9 @@ export class ClusterMember {
     const child = this.#child;
     if (child === undefined) return;
     this.#isEnding = true;
-    const exited = once(child, "exit");
     child.kill(signal);
-    await exited;
+    if (this.#isStopped) child.kill("SIGCONT");
+    await until(`${this.name} ends on ${signal}`, END_MS, async () => this.#child !== child);
   }
 
   async untilExit(timeoutMs: number): Promise<void> {

@@ -37,7 +37,7 @@ export class TestMember {
   }
 
   static async create(kind: MemberKind, args: readonly string[] = []): Promise<TestMember> {
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       const member = await TestMember.make(kind, args);
       try {
         await member.start();
@@ -45,7 +45,7 @@ export class TestMember {
       } catch (error) {
         await member.destroy();
         // Between our look and its start a port can become the near end of somebody's connection.
-        if (!PORT_LOST.test(member.log)) throw error;
+        if (attempt === 5 || !PORT_LOST.test(member.log)) throw error;
       }
     }
   }

@@ -1,6 +1,10 @@
 import { once } from "node:events";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+
+/** Dialled by no member. */
+const STRANGER = "?";
 
 /**
  * The network between members: each advertises a proxy of this class as its peer URL, so that every byte
@@ -24,6 +28,8 @@ export class PeerNetwork {
   readonly #held = new Set<string>();
   /** Links `a>b`, both ways, on which connections are refused. */
   readonly #cut = new Set<string>();
+  #asking: Promise<void> | undefined;
+  #askAgainMs = 0;
 
   /** @param address of this machine, where the proxies listen */
   constructor(address: string) {
@@ -47,15 +53,17 @@ export class PeerNetwork {
     return (server.address() as AddressInfo).port;
   }
 
-  hold(from: string, to: string): void {
+  /** Resolves when it is in force. */
+  async hold(from: string, to: string): Promise<void> {
     this.#held.add(link(from, to));
-    this.#update();
+    await this.#enforce();
   }
 
-  cut(a: string, b: string): void {
+  /** Resolves when it is in force. */
+  async cut(a: string, b: string): Promise<void> {
     this.#cut.add(link(a, b));
     this.#cut.add(link(b, a));
-    this.#update();
+    await this.#enforce();
   }
 
   /** Lifts all holds and cuts. @param isReset held connections end instead of delivering late */
@@ -74,11 +82,9 @@ export class PeerNetwork {
   }
 
   /** Connections that are open now, as `from>to`: who dialled whom. */
-  get connections(): string[] {
-    this.#identify();
-    return [...this.#proxies.values()].flatMap(({ name, connections }) =>
-      [...connections].map(({ dialler }) => link(dialler ?? "?", name)),
-    );
+  async connections(): Promise<string[]> {
+    await this.#identify();
+    return this.#all.map(({ dialler, proxy }) => link(dialler ?? STRANGER, proxy.name));
   }
 
   async close(): Promise<void> {
@@ -102,17 +108,27 @@ export class PeerNetwork {
     proxy.connections.add(connection);
     dialled.once("close", () => forget(connection));
     this.#update([connection]);
+    void this.#identify();
   }
 
-  #update(
-    connections = [...this.#proxies.values()].flatMap((proxy) => [...proxy.connections]),
-  ): void {
-    // Asking the kernel costs some ms, so it is done only while it matters.
-    if (this.#held.size + this.#cut.size > 0) this.#identify(connections);
+  get #all(): Connection[] {
+    return [...this.#proxies.values()].flatMap(({ connections }) => [...connections]);
+  }
+
+  /** Resolves when the rules are in force for every connection that is open now. */
+  async #enforce(): Promise<void> {
+    this.#update();
+    await this.#identify();
+  }
+
+  #update(connections = this.#all): void {
+    const hasRules = this.#held.size + this.#cut.size > 0;
     for (const connection of connections) {
       const { dialler, proxy, forth } = connection;
-      const there = link(dialler ?? "?", proxy.name);
-      const back = link(proxy.name, dialler ?? "?");
+      // Who is not known yet waits, if it may matter.
+      if (dialler === undefined && hasRules) continue;
+      const there = link(dialler ?? STRANGER, proxy.name);
+      const back = link(proxy.name, dialler ?? STRANGER);
       if (this.#cut.has(there)) {
         reset(connection);
         continue;
@@ -137,26 +153,37 @@ export class PeerNetwork {
     forth.to = onward;
   }
 
-  /** Finds out which member dialled each connection. One that no member holds any more is over. */
-  #identify(
-    connections = [...this.#proxies.values()].flatMap((proxy) => [...proxy.connections]),
-  ): void {
-    const unknown = connections.filter(({ dialler }) => dialler === undefined);
-    if (unknown.length === 0) return;
-    const inodes = socketInodes();
+  /** Resolves when it is known who dialled the connections that are open now. */
+  async #identify(): Promise<void> {
+    const now = this.#all;
+    const isUnknown = (connection: Connection) =>
+      connection.dialler === undefined && connection.proxy.connections.has(connection);
+    while (now.some(isUnknown)) {
+      this.#asking ??= this.#ask().finally(() => {
+        this.#asking = undefined;
+      });
+      await this.#asking;
+    }
+  }
+
+  async #ask(): Promise<void> {
+    const pauseMs = Math.max(0, this.#askAgainMs - performance.now());
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    const startMs = performance.now();
+    const unknown = this.#all.filter(({ dialler }) => dialler === undefined);
+    const table = await readFile("/proc/net/tcp", "latin1");
     const owners = new Map<string, string>();
     for (const { name, pid } of this.#proxies.values()) {
       const number = pid();
       for (const inode of number === undefined ? [] : socketsOf(number)) owners.set(inode, name);
     }
     for (const connection of unknown) {
-      const { dialled } = connection;
-      const inode = inodes.get(
-        `${dialled.remoteAddress}:${dialled.remotePort}>${dialled.localAddress}:${dialled.localPort}`,
-      );
-      connection.dialler = inode === undefined ? undefined : owners.get(inode);
-      if (connection.dialler === undefined) reset(connection);
+      connection.dialler = owners.get(inodeOf(connection.dialled, table) ?? "") ?? STRANGER;
     }
+    // With many sockets on the machine the table takes long to make: it shall not take all the time.
+    const endMs = performance.now();
+    this.#askAgainMs = endMs + 3 * (endMs - startMs);
+    this.#update(unknown);
   }
 }
 
@@ -177,6 +204,7 @@ interface Connection {
   readonly proxy: Proxy;
   readonly dialled: Socket;
   onward: Socket | undefined;
+  /** A member's name or `STRANGER`; undefined: not known yet. */
   dialler: string | undefined;
   /** From the one who dialled to the one who listens. */
   readonly forth: Flow;
@@ -235,24 +263,23 @@ function reset({ dialled, onward }: Connection): void {
   }
 }
 
-/** `local>remote` addresses of every TCP socket of this network namespace, with the socket's inode. */
-function socketInodes(): Map<string, string> {
-  const inodes = new Map<string, string>();
-  // Columns: sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode; see proc(5).
-  for (const line of readFileSync("/proc/net/tcp", "latin1").split("\n").slice(1)) {
-    const columns = line.trim().split(/\s+/);
-    const [, local, remote] = columns;
-    const inode = columns[9];
-    if (local === undefined || remote === undefined || inode === undefined) continue;
-    inodes.set(`${endpointText(local)}>${endpointText(remote)}`, inode);
-  }
-  return inodes;
+/**
+ * The inode of the socket at the other end.
+ *
+ * @param table /proc/net/tcp: sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode
+ */
+function inodeOf(dialled: Socket, table: string): string | undefined {
+  const { remoteAddress, remotePort, localAddress, localPort } = dialled;
+  const ends = [endpointText(remoteAddress, remotePort), endpointText(localAddress, localPort)];
+  const at = table.indexOf(ends.join(" "));
+  if (at < 0) return undefined;
+  return table.slice(at, table.indexOf("\n", at)).split(/\s+/)[8];
 }
 
-/** `0100007F:1F90` (address in host byte order, little-endian here) as `127.0.0.1:8080`. */
-function endpointText(hex: string): string {
-  const bytes = Buffer.from(hex.slice(0, 8), "hex");
-  return `${bytes.reverse().join(".")}:${Number.parseInt(hex.slice(9), 16)}`;
+/** `127.0.0.1`, 8080 as `0100007F:1F90`: the address in host byte order, little-endian here. */
+function endpointText(address = "", port = 0): string {
+  const bytes = Buffer.from(address.split(".").map(Number)).reverse();
+  return `${bytes.toString("hex")}:${port.toString(16).padStart(4, "0")}`.toUpperCase();
 }
 
 function socketsOf(pid: number): string[] {

@@ -9,62 +9,25 @@ import {
   ODD_HEADERS,
   ODD_METHODS,
   ODD_NUMBERS,
+  ODD_PAIRS,
   ODD_SEGMENTS,
   ODD_VALUES,
 } from "./odd.js";
 import { FORM_TYPE, form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
+import {
+  ALL_FIELDS,
+  DIRECTORIES,
+  FIELDS,
+  FILES,
+  MEMBER_IDS,
+  METHODS,
+  NAMES,
+  OTHER_PATHS,
+  TYPICAL,
+  VALUES,
+} from "./usual.js";
 
 const WATCHES_MAX = 6;
-/** Few paths, so that requests meet the same nodes again and again: here mostly files, */
-const FILES = ["/a", "/b", "/d/a", "/d/b", "/d/e/a", "/_h", "/d/_h/a"];
-/** and here mostly directories. */
-const DIRECTORIES = ["", "/d", "/d", "/d/e", "/q", "/d/_h"];
-const NAMES = ["a", "b", "d", "_h", "q"];
-const VALUES = ["1", "2", "1", "2", "x", "", "hello world"];
-export const OTHER_PATHS = [
-  ...[
-    "/version",
-    "/health",
-    "/v2/machines",
-    "/v2/stats/self",
-    "/v2/stats/leader",
-    "/v2/stats/store",
-  ],
-  ...["/v2/members", "/v2/members/", "/v2/members/leader", "/v2/members/<id>", "/v2/members/x"],
-  ...["/v2/members/%6ceader", "/v2/members/leader/", "/v2/members/a/b", "/version/", "/health/"],
-  ...[
-    "/",
-    "/v2",
-    "/v2/",
-    "/v2/keysx",
-    "/v2/key",
-    "/v2/keys%2f",
-    "/v2/stats",
-    "/v2/stats/",
-    "/v2/none",
-  ],
-  ...[
-    "/v2/stats/store/",
-    "/v2/machines/",
-    "/%76ersion",
-    "/V2/keys",
-    "/v2//keys/a",
-    "/./version",
-    "/v2/../version",
-  ],
-];
-/**
- * No id at all: a well-formed one that nobody has is refused only when etcd has it in its log, which
- * shows in the counters of `/v2/stats/store`.
- */
-const MEMBER_IDS = [
-  ...["abx", "10000000000000000", "xyz", "-1", "a/b", "", "0x1", "%ff", utf8Of("é"), "+1", "1_0"],
-  ...["leader", "%c3", "/", "1%2F", "<id>x", "%", "%zz"],
-];
-
-function utf8Of(text: string): string {
-  return Buffer.from(text).toString("latin1");
-}
 
 /** One sequence of requests; the same for the same seed and count. */
 export function generate(seed: number, count: number): Step[] {
@@ -150,7 +113,17 @@ class Generator {
     return { kind: "requests", requests: requests.flat() };
   }
 
+  /** What clients do send. */
+  #typical(): HttpRequest {
+    const [method, where, parameters] = this.#prng.pick(TYPICAL);
+    const path = `/v2/keys${this.#prng.pick(where)}`;
+    return method === "PUT" || method === "POST"
+      ? form(method, path, parameters)
+      : plain(method, `${path}?${parameters}`);
+  }
+
   #keys(): HttpRequest {
+    if (this.#prng.oneIn(4)) return this.#typical();
     const method = this.#prng.pick(METHODS);
     const fields = this.#fields(method);
     const path = this.#path(method);
@@ -216,7 +189,9 @@ class Generator {
   }
 
   #field(method: string): Field {
-    const name = this.#often(15) ? this.#prng.pick(FIELDS[method] ?? ALL) : this.#prng.pick(ALL);
+    const name = this.#often(15)
+      ? this.#prng.pick(FIELDS[method] ?? ALL_FIELDS)
+      : this.#prng.pick(ALL_FIELDS);
     switch (name) {
       case "value":
       case "prevValue":
@@ -256,7 +231,8 @@ class Generator {
   #ttl(): string {
     if (this.#prng.oneIn(6)) return this.#prng.pick(HUGE_TTLS);
     if (this.#prng.oneIn(4)) return this.#prng.pick(ODD_NUMBERS);
-    return this.#prng.pick(["100", "1000", "99999", "00200", ""]);
+    // Longer than any run: what expires meanwhile does so at one server first.
+    return this.#prng.pick(["10000", "20000", "99999", "0030000", ""]);
   }
 
   /** Below /v2/keys. A POST makes a directory where there is nothing. */
@@ -334,91 +310,6 @@ class Generator {
     return shuffled;
   }
 }
-
-const METHODS = [
-  "GET",
-  "GET",
-  "GET",
-  "PUT",
-  "PUT",
-  "PUT",
-  "PUT",
-  "PUT",
-  "POST",
-  "DELETE",
-  "DELETE",
-  "HEAD",
-];
-const READ_FIELDS = ["recursive", "sorted", "quorum", "recursive", "sorted", "wait", "stream"];
-const ALL = [
-  ...[
-    "value",
-    "ttl",
-    "dir",
-    "prevValue",
-    "prevIndex",
-    "prevExist",
-    "refresh",
-    "recursive",
-    "sorted",
-  ],
-  ...["quorum", "wait", "waitIndex", "stream", "noValueOnSuccess", "unknown"],
-];
-const FIELDS: Readonly<Record<string, readonly string[]>> = {
-  GET: READ_FIELDS,
-  HEAD: READ_FIELDS,
-  PUT: [
-    ...["ttl", "ttl", "prevValue", "prevValue", "prevIndex", "prevIndex", "prevExist", "prevExist"],
-    ...["dir", "refresh", "noValueOnSuccess"],
-  ],
-  POST: ["ttl", "dir", "noValueOnSuccess", "prevExist"],
-  DELETE: ["dir", "recursive", "recursive", "recursive", "prevValue", "prevIndex"],
-};
-export const ODD_PAIRS = [
-  ...[
-    "=",
-    "=x",
-    "value",
-    "value=",
-    "value=a=b",
-    "%zz=1",
-    "value=%",
-    "value=%4",
-    "value=%zz",
-    "%",
-    "a;b",
-  ],
-  ...[
-    "value=a;ttl=5",
-    ";",
-    "&",
-    "value=\xff",
-    "%76alue=enc",
-    "value=%00",
-    "val%75e=u",
-    "ttl=%31%30%30",
-  ],
-  ...[
-    "value=%FF%e9",
-    "%e9=%zz",
-    "value=%\xe9\xe9",
-    "value=%\xc3\xa9",
-    'a=%"x',
-    "recursive=true=1",
-    "dir",
-  ],
-  ...[
-    "+value=1",
-    "value+=1",
-    "value=1+1",
-    "?value=1",
-    "#",
-    "value=#",
-    "prevExist=",
-    "refresh=",
-    "ttl=",
-  ],
-];
 
 /** Still a parameter that is read, and refused when it is wrong. */
 function withoutTime(field: Field): Field {

@@ -161,8 +161,8 @@ export const HUGE_NUMBERS: readonly string[] = [
 /** Seconds that fit in etcd's 64 bits of nanoseconds, or wrap: years from now, or long ago. */
 export const HUGE_TTLS: readonly string[] = [
   ...["1000000000", "1000000001", "4000000000", "7000000000", "8000000000", "9000000000"],
-  ...["9223372036", "9223372037", "9999999999", "18446744173", "18446745000", "27670116110"],
-  ...["9223372036854775807", "9223372036854775808", "18446744073709551615", "36893488247"],
+  ...["9223372036", "9223372037", "9999999999", "18446754073", "18446755000", "27670116110"],
+  ...["9223372036854775807", "9223372036854775808", "18446744073709551615", "36893498147"],
   ...["18446744073709551516", "15000000000", "16000000000", "17000000000", "18446744000"],
 ];
 
@@ -297,5 +297,52 @@ export const MEMBER_TYPES: readonly string[] = [
     "application/json;x",
     " application/json ",
     "application/x-www-form-urlencoded",
+  ],
+];
+
+/** Pieces of queries and forms. */
+export const ODD_PAIRS = [
+  ...[
+    "=",
+    "=x",
+    "value",
+    "value=",
+    "value=a=b",
+    "%zz=1",
+    "value=%",
+    "value=%4",
+    "value=%zz",
+    "%",
+    "a;b",
+  ],
+  ...[
+    "value=a;ttl=5",
+    ";",
+    "&",
+    "value=\xff",
+    "%76alue=enc",
+    "value=%00",
+    "val%75e=u",
+    "ttl=%31%30%30%30%30",
+  ],
+  ...[
+    "value=%FF%e9",
+    "%e9=%zz",
+    "value=%\xe9\xe9",
+    "value=%\xc3\xa9",
+    'a=%"x',
+    "recursive=true=1",
+    "dir",
+  ],
+  ...[
+    "+value=1",
+    "value+=1",
+    "value=1+1",
+    "?value=1",
+    "#",
+    "value=#",
+    "prevExist=",
+    "refresh=",
+    "ttl=",
   ],
 ];

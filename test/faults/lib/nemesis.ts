@@ -4,7 +4,7 @@ import { type ClusterMember, type TestCluster, until } from "../../support/clust
 
 /** Entries by which a member is left behind: more than a leader keeps for catching up by log (5,000). */
 const FAR_BEHIND_ENTRIES = 6000;
-const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 32, value: "x" };
+const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 16, value: "x" };
 /** Together more than one file of the log, which is 64 MiB with both kinds. */
 const BIG_BURST = { writes: 160, writers: 4, value: "x".repeat(1_000_000) };
 /** How long a fault waits for the cluster to notice, if it can. */
@@ -86,48 +86,48 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   },
   "isolate-leader": async (stage) => {
     const leader = await leaderOf(stage);
-    part(stage, [leader], others(stage, leader));
+    await part(stage, [leader], others(stage, leader));
     await notice(stage, leader);
   },
   halves: async (stage) => {
     const { cluster, prng } = stage;
     const members = shuffled(cluster.members, prng);
     const smaller = 1 + prng.below(cluster.quorum - 1);
-    part(stage, members.slice(0, smaller), members.slice(smaller));
+    await part(stage, members.slice(0, smaller), members.slice(smaller));
     await hold(stage);
   },
   "split-pair": async (stage) => {
     // Two members that both see all others: in a cluster of three both hear of different leaders.
     const [a, b] = shuffled(stage.cluster.members, stage.prng);
-    part(stage, [a as ClusterMember], [b as ClusterMember]);
+    await part(stage, [a as ClusterMember], [b as ClusterMember]);
     await hold(stage);
   },
   "mute-leader": async (stage) => {
     const leader = await leaderOf(stage);
-    for (const other of others(stage, leader)) stage.cluster.network.hold(leader.name, other.name);
+    await mute(stage, leader);
     await notice(stage, leader);
   },
   "deaf-leader": async (stage) => {
     const leader = await leaderOf(stage);
-    for (const other of others(stage, leader)) stage.cluster.network.hold(other.name, leader.name);
+    await deafen(stage, leader);
     await notice(stage, leader);
   },
   "mute-follower": async (stage) => {
     const one = await followerOf(stage);
-    for (const other of others(stage, one)) stage.cluster.network.hold(one.name, other.name);
+    await mute(stage, one);
     await hold(stage);
   },
   "deaf-follower": async (stage) => {
     const one = await followerOf(stage);
-    for (const other of others(stage, one)) stage.cluster.network.hold(other.name, one.name);
+    await deafen(stage, one);
     await hold(stage);
   },
   flicker: async (stage) => {
     const { cluster, prng } = stage;
     for (let n = 0; n < 12; n++) {
       const [a, b] = shuffled(cluster.members, prng) as [ClusterMember, ClusterMember];
-      if (prng.oneIn(4)) cluster.network.cut(a.name, b.name);
-      else cluster.network.hold(a.name, b.name);
+      if (prng.oneIn(4)) await cluster.network.cut(a.name, b.name);
+      else await cluster.network.hold(a.name, b.name);
       await delay(prng.below(200));
       if (prng.oneIn(2)) cluster.network.heal(prng.oneIn(2));
     }
@@ -153,7 +153,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await restore(stage);
     const one = await followerOf(stage);
     if (stage.prng.oneIn(2)) await one.end("SIGKILL");
-    else part(stage, [one], others(stage, one));
+    else await part(stage, [one], others(stage, one));
     await burst(stage, others(stage, one), SMALL_BURST);
   },
 };
@@ -224,17 +224,27 @@ async function restore({ cluster, prng }: Stage): Promise<void> {
   await cluster.untilHealthy();
 }
 
-function part({ cluster, prng }: Stage, a: ClusterMember[], b: ClusterMember[]): void {
-  const isCut = prng.oneIn(3);
-  for (const one of a) {
-    for (const other of b) {
-      if (isCut) cluster.network.cut(one.name, other.name);
-      else {
-        cluster.network.hold(one.name, other.name);
-        cluster.network.hold(other.name, one.name);
-      }
-    }
-  }
+async function part(stage: Stage, a: ClusterMember[], b: ClusterMember[]): Promise<void> {
+  const { network } = stage.cluster;
+  const isCut = stage.prng.oneIn(3);
+  const links = a.flatMap((one) => b.map((other) => [one.name, other.name] as const));
+  await Promise.all(
+    links.flatMap(([one, other]) =>
+      isCut ? [network.cut(one, other)] : [network.hold(one, other), network.hold(other, one)],
+    ),
+  );
+}
+
+/** Nobody hears it. */
+async function mute(stage: Stage, one: ClusterMember): Promise<void> {
+  const { network } = stage.cluster;
+  await Promise.all(others(stage, one).map((other) => network.hold(one.name, other.name)));
+}
+
+/** It hears nobody. */
+async function deafen(stage: Stage, one: ClusterMember): Promise<void> {
+  const { network } = stage.cluster;
+  await Promise.all(others(stage, one).map((other) => network.hold(other.name, one.name)));
 }
 
 /** Writes as fast as it goes, until enough are acknowledged. */

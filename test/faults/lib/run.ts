@@ -14,14 +14,16 @@ import { Watcher, type WatchLog } from "./watchers.js";
 import { Workload } from "./workload.js";
 
 const WORKERS = 8;
-/** Short time-outs for many elections, small snapshots for many of them. */
-const FLAGS = "--heartbeat-interval 50 --election-timeout 500 --snapshot-count 100".split(" ");
+/** Small snapshots, and many of them. */
+const FLAGS = ["--snapshot-count", "500"];
 /** ringd's history then holds whatever a watcher may miss; etcd's 1000 events it has to do with. */
-const RINGD_FLAGS = ["--event-history", "50000"];
+const RINGD_FLAGS = ["--event-history", "20000"];
 /** Of each member's log, where something is wrong. */
 const LOG_LINES = 15;
 const BUSY_ANSWERS = 200;
 const BUSY_MS = 3000;
+/** Around an election time-out: some faults end before, some after the cluster has noticed. */
+const HOLD_MS = 1500;
 const EQUAL_MS = 30_000;
 const WATCHED_MS = 30_000;
 
@@ -193,12 +195,11 @@ class Round {
     const cluster = this.#cluster;
     const prng = this.#prng;
     const scratch = `/f${this.#number}/burst`;
-    const holdMs = 800;
     for (const name of this.#faults) {
       await this.#untilBusy();
       const before = await cluster.leader(1).catch(() => undefined);
       const startMs = performance.now();
-      await (FAULTS[name] ?? EXTRA_FAULTS[name])?.({ cluster, prng, holdMs, scratch });
+      await (FAULTS[name] ?? EXTRA_FAULTS[name])?.({ cluster, prng, holdMs: HOLD_MS, scratch });
       this.#course.push(`${name} ${Math.round(performance.now() - startMs)} ms`);
       const after = await cluster.leader(1).catch(() => undefined);
       if (before !== undefined && before !== after) this.#figures.failovers++;
