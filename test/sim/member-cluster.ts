@@ -35,6 +35,8 @@ const STIR_MS = 150;
 const SETTLE_MS_MAX = 60_000;
 /** One applied index in so many has its store compared. */
 const DIGEST_EVERY = 5;
+/** Without a leader for so long, members of a cluster of two look for the removed one. */
+const NEEDED_MS = 10_000;
 /** A member that was removed may be started again by an operator who does not know. */
 const GHOST_ONE_IN = 3;
 const CLUSTER_TOKEN = "etcd-cluster";
@@ -416,10 +418,27 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #restartFailed(): void {
     for (const member of this.members.values()) {
       if (member.life?.walLoop.hasFailed === true) this.#crash(member, false);
-      else if (member.life === undefined && !this.checks.removed.has(member.id)) {
+      else if (member.life === undefined && (!this.#isGone(member) || this.#isNeeded(member))) {
         member.downUntilMs = Math.min(member.downUntilMs, this.#now);
       }
     }
+  }
+
+  #isGone({ id }: SimMember): boolean {
+    return this.checks.removed.has(id);
+  }
+
+  /**
+   * One of two members was removed, and ended before the other had heard that the removal is committed: the
+   * other cannot go on alone. The remedy is to start the removed one again; its refusals say it.
+   */
+  #isNeeded({ id }: SimMember): boolean {
+    if (this.#now - this.#healedMs < NEEDED_MS) return false;
+    for (const { life } of this.members.values()) {
+      const { voters = [] } = life?.raft?.conf ?? {};
+      if (life?.raft?.lead === 0n && voters.length === 2 && voters.includes(id)) return true;
+    }
+    return false;
   }
 
   /** @returns "" if all is well */
