@@ -42,7 +42,11 @@ export class Peers {
    */
   tellMembers(membership: Membership, expected: readonly StartMember[]): void {
     const known = membership.members();
-    const members = known.some(({ id }) => id === this.#selfId)
+    // A member that was removed goes on talking to the others for a while: one of the last two may be the
+    // only one to know that the removal is committed.
+    const isNamed =
+      known.some(({ id }) => id === this.#selfId) || membership.isRemoved(this.#selfId);
+    const members = isNamed
       ? known.map(toPeer)
       : expected.map((member) => toPeer({ ...member, clientUrls: [] }));
     const content: PeerMembers = {

@@ -27,12 +27,16 @@ import { SimDisk as DurableLog } from "./raft-disk.js";
 const WAL = 1;
 /** Time moves on by 1 to this between two rounds of turns. */
 const STEP_MS_MAX = 6;
+/** Or to this, if nobody had anything to do in the last one. */
+const IDLE_STEP_MS_MAX = 12;
 /** The mean time between two requests of the stirrer. */
 const STIR_MS = 150;
 /** After the last fault a cluster must be well within this. */
 const SETTLE_MS_MAX = 60_000;
 /** One applied index in so many has its store compared. */
 const DIGEST_EVERY = 5;
+/** Without a leader for so long, members of a cluster of two look for the removed one. */
+const NEEDED_MS = 10_000;
 /** A member that was removed may be started again by an operator who does not know. */
 const GHOST_ONE_IN = 3;
 const CLUSTER_TOKEN = "etcd-cluster";
@@ -85,6 +89,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #cutLeaderMs = 0;
   #now = 1000;
   #positions = 0;
+  #isIdle = false;
   #isHealed = false;
   #healedMs = 0;
 
@@ -209,8 +214,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   // Time.
 
   #step(): void {
-    const passedMs = 1 + this.prng.below(STEP_MS_MAX);
+    const passedMs = 1 + this.prng.below(this.#isIdle ? IDLE_STEP_MS_MAX : STEP_MS_MAX);
     this.#now += passedMs;
+    this.#isIdle = true;
     if (!this.#isHealed) this.#makeTrouble(passedMs);
     this.#startMembers(passedMs);
     this.peers.step(passedMs);
@@ -231,17 +237,20 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     const { skipTurnOneIn, slowDiskOneIn } = this.faults;
     const threads = member.life?.threads ?? [];
     const first = this.prng.below(threads.length);
+    let isAsleep = true;
     this.#current = member;
     for (let i = 0; i < threads.length && member.life !== undefined; i++) {
       const at = (first + i) % threads.length;
       if (skipTurnOneIn > 0 && this.prng.oneIn(skipTurnOneIn)) continue;
       if (at === WAL && slowDiskOneIn > 0 && !this.prng.oneIn(slowDiskOneIn)) continue;
-      threads[at]?.step();
+      if (threads[at]?.step() === true) isAsleep = false;
       if (member.powerLost) this.#crash(member, true);
       else if (member.life.isStopped) this.#onStopped(member);
     }
-    for (const thread of member.life?.threads ?? []) thread.checkAwake();
     this.#current = undefined;
+    if (isAsleep) return;
+    this.#isIdle = false;
+    for (const thread of member.life?.threads ?? []) thread.checkAwake();
   }
 
   #onStopped(member: SimMember): void {
@@ -409,10 +418,27 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #restartFailed(): void {
     for (const member of this.members.values()) {
       if (member.life?.walLoop.hasFailed === true) this.#crash(member, false);
-      else if (member.life === undefined && !this.checks.removed.has(member.id)) {
+      else if (member.life === undefined && (!this.#isGone(member) || this.#isNeeded(member))) {
         member.downUntilMs = Math.min(member.downUntilMs, this.#now);
       }
     }
+  }
+
+  #isGone({ id }: SimMember): boolean {
+    return this.checks.removed.has(id);
+  }
+
+  /**
+   * One of two members was removed, and ended before the other had heard that the removal is committed: the
+   * other cannot go on alone. The remedy is to start the removed one again; its refusals say it.
+   */
+  #isNeeded({ id }: SimMember): boolean {
+    if (this.#now - this.#healedMs < NEEDED_MS) return false;
+    for (const { life } of this.members.values()) {
+      const { voters = [] } = life?.raft?.conf ?? {};
+      if (life?.raft?.lead === 0n && voters.length === 2 && voters.includes(id)) return true;
+    }
+    return false;
   }
 
   /** @returns "" if all is well */

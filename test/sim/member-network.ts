@@ -1,5 +1,4 @@
 import { decodeConf } from "#ringd/cluster/conf-state.js";
-import { formatId } from "#ringd/cluster/ids.js";
 import type { Prng } from "#ringd/lib/prng.js";
 import { InboxType } from "#ringd/peer/records.js";
 import type { Message } from "#ringd/raft/message.js";
@@ -88,7 +87,7 @@ export class SimNetwork implements PeerPort {
       this.trace = Math.imul(this.trace ^ (bytes[i] as number), 0x01000193);
     }
     const to = this.#members.get(message.to);
-    if (to === undefined) this.#lose(from, message);
+    if (to === undefined || !hasStream(from, to)) this.#lose(from, message);
     else if (message.type === "snapshot") this.#sendSnapshot(from, to, message);
     else if (this.#happens(this.#faults.loseOneIn)) this.#lose(from, message);
     else {
@@ -174,7 +173,7 @@ export class SimNetwork implements PeerPort {
       this.#lose(from, { type, to: to.id });
       return;
     }
-    if (life.peers?.removed.includes(formatId(from.id)) === true) {
+    if (life.removed.has(from.id)) {
       from.life?.arrivals.push({ type: "event", event: InboxType.removed, id: 0n, value: 0 });
       return;
     }
@@ -203,9 +202,15 @@ export class SimNetwork implements PeerPort {
       if (isUp === life.upPeers.has(other.id) || this.#prng.below(NOTICE_MS) > passedMs) continue;
       if (isUp) life.upPeers.add(other.id);
       else life.upPeers.delete(other.id);
-      const isRemoved = isUp && other.life?.peers?.removed.includes(formatId(member.id)) === true;
+      const isRemoved = isUp && other.life?.removed.has(member.id) === true;
       const event = isRemoved ? InboxType.removed : isUp ? InboxType.up : InboxType.down;
       life.arrivals.push({ type: "event", event, id: other.id, value: 0 });
     }
   }
+}
+
+/** Either may have opened it: a member that has not heard of the other yet answers on the other's stream. */
+function hasStream(from: SimMember, to: SimMember): boolean {
+  if (from.life === undefined || from.life.removed.has(to.id)) return false;
+  return from.life.roster.has(to.id) || to.life?.roster.has(from.id) === true;
 }

@@ -238,7 +238,9 @@ export class Life {
   readonly threads: readonly SimThread[];
   readonly arrivals: Arrival[] = [];
   readonly upPeers = new Set<bigint>();
-  peers: PeerMembers | undefined;
+  /** Whom the core told the peer thread to talk to, and whom not. */
+  roster: ReadonlySet<bigint> = new Set();
+  removed: ReadonlySet<bigint> = new Set();
   readonly #topology: Topology;
   readonly #outbox: Inlet;
   readonly #inbox: Outlet;
@@ -475,7 +477,9 @@ export class Life {
 
   #onOutbox(type: number, bytes: Uint8Array): void {
     if (type === OutboxType.members) {
-      this.peers = JSON.parse(Buffer.from(bytes).toString()) as PeerMembers;
+      const { members, removed } = JSON.parse(Buffer.from(bytes).toString()) as PeerMembers;
+      this.roster = new Set(members.map(({ id }) => BigInt(`0x${id}`)));
+      this.removed = new Set(removed.map((id) => BigInt(`0x${id}`)));
     } else if (type === OutboxType.message) {
       this.member.world.peers.send(this.member, decodeMessage(bytes), bytes);
     }

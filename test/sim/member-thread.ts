@@ -29,11 +29,13 @@ export class SimThread {
     return Atomics.load(this.#cell, 0) !== AWAKE;
   }
 
-  step(): void {
+  /** @returns false if it slept */
+  step(): boolean {
     const { turn, hasWork, msToNext } = this.#parts;
-    if (this.#isParked && msToNext() > 0) return;
+    if (this.#isParked && msToNext() > 0) return false;
     this.#bell.disarm();
     if (!turn()) this.#bell.rearm(hasWork);
+    return true;
   }
 
   /** Whoever gives work to a thread that sleeps rings its bell. */
