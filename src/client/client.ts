@@ -8,7 +8,7 @@ import type {
   WatchItem,
 } from "./answers.js";
 import { Auth } from "./auth.js";
-import { Cluster, parseJson, type ReadAnswer } from "./cluster.js";
+import { Cluster, type ReadAnswer } from "./cluster.js";
 import { encodePath, encodeQuery } from "./encode.js";
 import { NoEndpointsError } from "./errors.js";
 import { askJson } from "./json-api.js";
@@ -67,7 +67,8 @@ export class Client {
   /** Creates or replaces. @throws NotAFileError for a directory */
   set(key: string, value: Value, options: SetOptions = {}): Promise<KeysAnswer> {
     const { dir, prevValue, prevIndex, prevExist, ttl, refresh } = options;
-    const isRepeatable = prevExist !== false && prevValue === undefined && (prevIndex ?? 0) === 0;
+    const isConditional = prevValue !== undefined || (prevIndex ?? 0) !== 0;
+    const isNew = prevExist === false || (dir === true && prevExist === undefined);
     return this.#keys(
       {
         method: "PUT",
@@ -76,7 +77,7 @@ export class Client {
         form: { value: dir ? undefined : value, ttl, refresh: refresh || undefined },
       },
       options,
-      isRepeatable,
+      !isConditional && !isNew,
     );
   }
 
@@ -177,12 +178,8 @@ export class Client {
   }
 
   /** Whether one member (the pinned one, unless `endpoint` is given) has a quorum. @throws if it is not reached */
-  async health(options: CallOptions = {}): Promise<boolean> {
-    const endpoint = options.endpoint ?? this.#cluster.pinned;
-    const request: Request = { method: "GET", path: "/health", takesAnyStatus: true };
-    const answer = await this.#cluster.ask(request, { ...options, endpoint });
-    const { health } = parseJson(answer) as { health?: unknown };
-    return health === true || health === "true";
+  health(options: CallOptions = {}): Promise<boolean> {
+    return this.#cluster.isHealthy(options);
   }
 
   /** URLs in the order they are tried. */

@@ -1,4 +1,6 @@
+import { STATUS_CODES } from "node:http";
 import {
+  ClientError,
   EndpointError,
   InvalidAnswerError,
   MaybeAppliedError,
@@ -9,9 +11,11 @@ import {
 } from "./errors.js";
 import type { CallOptions, ClientOptions } from "./options.js";
 import { type Answer, type Request, Transport } from "./transport.js";
+import { Vigil } from "./vigil.js";
 
 export const DEFAULT_ENDPOINT = "http://127.0.0.1:2379";
 const TIMEOUT_MS = 5000;
+const HEALTH_CHECK_MS = 10_000;
 
 /** An answer that was read to its end. */
 export interface ReadAnswer {
@@ -25,12 +29,14 @@ export interface ReadAnswer {
  * The endpoints and the choice between them, which is that of etcd's v2 client: one is pinned and gets all
  * requests; when it fails, the next ones are tried in order, each once, and the first that does well is pinned.
  *
- * To fail is not to be reached, not to answer in time, or to answer with 5xx.
+ * To fail is not to be reached, not to answer in time, or to answer with 5xx. A request that is not repeatable is
+ * sent on only if it surely never left; otherwise its outcome is unknown, and the caller is told so.
  */
 export class Cluster {
   readonly #transport: Transport;
   readonly #options: ClientOptions;
   readonly #closing = new AbortController();
+  readonly #vigil: Vigil;
   #endpoints: readonly string[] = [];
   #pinned = 0;
 
@@ -38,6 +44,11 @@ export class Cluster {
     this.#options = options;
     this.endpoints = options.endpoints ?? [DEFAULT_ENDPOINT];
     this.#transport = new Transport(options);
+    this.#vigil = new Vigil(
+      options.healthCheckMs ?? HEALTH_CHECK_MS,
+      (endpoint) => this.#isHealthy(endpoint),
+      (endpoint) => this.#endpoints.filter((other) => other !== endpoint),
+    );
   }
 
   /** In the order they are tried, if the first is the pinned one. */
@@ -72,34 +83,57 @@ export class Cluster {
    */
   async ask(request: Request, call: CallOptions = {}, isRepeatable = true): Promise<ReadAnswer> {
     const totalMs = call.totalTimeoutMs ?? this.#options.totalTimeoutMs ?? 0;
+    const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs ?? TIMEOUT_MS;
     const limit = new Limit([call.signal, this.#closing.signal], totalMs);
     try {
-      return await this.try(request, call, limit.signal, isRepeatable, read);
+      return await this.#untilOneDoes(call.endpoint, isRepeatable, async (endpoint) => {
+        const answer = await this.#transport.send(endpoint, request, timeoutMs, limit.signal);
+        if (answer.status >= 500 && !request.takesAnyStatus) throw await memberError(answer);
+        const { status, headers } = answer;
+        return { status, headers, endpoint, body: await answer.text() };
+      });
     } finally {
       limit.end();
     }
   }
 
   /**
-   * Sends a request to one member after the other until one does well.
+   * Has any member take up a wait. It goes on in the answer's body, under the eye of the vigil.
    *
-   * @param take makes the result of an answer's head; if it throws an EndpointError, the member has failed
+   * @throws UnavailableError, or the reason of the signal
    */
-  async try<T>(
-    request: Request,
-    call: CallOptions,
-    signal: AbortSignal,
-    isRepeatable: boolean,
-    take: (answer: Answer) => Promise<T>,
-  ): Promise<T> {
-    const order = call.endpoint === undefined ? this.#order() : [normalize(call.endpoint)];
-    const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs ?? TIMEOUT_MS;
-    const errors: EndpointError[] = [];
-    for (const endpoint of order) {
+  async wait(request: Request, only: string | undefined, signal: AbortSignal): Promise<Answer> {
+    return this.#untilOneDoes(only, true, async (endpoint) => {
+      const limit = new Limit([signal]);
+      const endVigil = this.#vigil.over(endpoint, (error, other) => {
+        this.#pin(other);
+        limit.abort(error);
+      });
+      const end = () => {
+        endVigil();
+        limit.end();
+      };
       try {
-        const answer = await this.#transport.send(endpoint, request, timeoutMs, signal);
-        if (answer.status >= 500 && !request.takesAnyStatus) throw await memberError(answer);
-        const result = await take(answer);
+        const answer = await this.#transport.send(endpoint, request, 0, limit.signal);
+        if (answer.status >= 500) throw await memberError(answer);
+        return { ...answer, text: () => answer.text().finally(end) };
+      } catch (error) {
+        end();
+        throw error;
+      }
+    });
+  }
+
+  /** @param only the endpoint that does it; undefined: the pinned one, or the next that does */
+  async #untilOneDoes<T>(
+    only: string | undefined,
+    isRepeatable: boolean,
+    act: (endpoint: string) => Promise<T>,
+  ): Promise<T> {
+    const errors: EndpointError[] = [];
+    for (const endpoint of only === undefined ? this.#order() : [normalize(only)]) {
+      try {
+        const result = await act(endpoint);
         this.#pin(endpoint);
         return result;
       } catch (error) {
@@ -107,12 +141,20 @@ export class Cluster {
         errors.push(error);
         this.#options.onFailure?.(error, endpoint);
         if (!isRepeatable && error.isSent) {
-          this.#pinAfter(endpoint);
+          this.#pin(this.#after(endpoint));
           throw new MaybeAppliedError(error);
         }
       }
     }
     throw new UnavailableError(errors);
+  }
+
+  /** Of the pinned member, unless the call names one. @throws UnavailableError if it is not reached */
+  async isHealthy(call: CallOptions): Promise<boolean> {
+    const endpoint = call.endpoint ?? this.pinned;
+    const request: Request = { method: "GET", path: "/health", takesAnyStatus: true };
+    const { health } = parseJson(await this.ask(request, { ...call, endpoint })) as Health;
+    return health === true || health === "true";
   }
 
   /** Ends everything under way, watches too. */
@@ -135,9 +177,19 @@ export class Cluster {
     if (at >= 0) this.#pinned = at;
   }
 
-  #pinAfter(endpoint: string): void {
+  #after(endpoint: string): string {
     const at = this.#endpoints.indexOf(endpoint);
-    if (at >= 0) this.#pinned = (at + 1) % this.#endpoints.length;
+    return this.#endpoints[(at + 1) % this.#endpoints.length] as string;
+  }
+
+  async #isHealthy(endpoint: string): Promise<boolean> {
+    const call = { endpoint, totalTimeoutMs: this.#options.timeoutMs ?? TIMEOUT_MS };
+    try {
+      return await this.isHealthy(call);
+    } catch (error) {
+      if (error instanceof ClientError || this.#closing.signal.aborted) return false;
+      throw error;
+    }
   }
 }
 
@@ -164,6 +216,10 @@ export class Limit {
     return this.#abort.signal;
   }
 
+  abort(reason: Error): void {
+    this.#abort.abort(reason);
+  }
+
   end(): void {
     for (const undo of this.#undo.splice(0)) undo();
   }
@@ -184,13 +240,12 @@ export function parseJson(answer: ReadAnswer): unknown {
   }
 }
 
-async function read(answer: Answer): Promise<ReadAnswer> {
-  const { status, headers, endpoint } = answer;
-  return { status, headers, endpoint, body: await answer.text() };
+/** A string, a boolean from some servers. */
+interface Health {
+  readonly health?: unknown;
 }
 
 async function memberError(answer: Answer): Promise<MemberError> {
-  const { STATUS_CODES } = await import("node:http");
   const text = STATUS_CODES[answer.status] ?? "";
   return new MemberError(answer.endpoint, answer.status, text, await answer.text());
 }

@@ -19,6 +19,7 @@ import { RingdError } from "../lib/errors.js";
  *      ├─ ConnectionLostError  reached, then cut off before the answer was complete
  *      ├─ RequestTimeoutError  no answer in timeoutMs
  *      ├─ MemberError          status 5xx: no leader, too busy
+ *      ├─ UnhealthyError       a watch left it
  *      └─ InvalidAnswerError   not what an etcd would say
  */
 export abstract class ClientError extends RingdError {}
@@ -177,7 +178,7 @@ export class MaybeAppliedError extends ClientError {
   override readonly cause: EndpointError;
 
   constructor(cause: EndpointError) {
-    super(cause.message);
+    super(`${cause.message}; whether the request was carried out is unknown`);
     this.cause = cause;
   }
 }
@@ -266,6 +267,16 @@ export class MemberError extends EndpointError {
     super(`client: etcd member ${endpoint} ${what}`, endpoint, true);
     this.status = status;
     this.body = body;
+  }
+}
+
+/** A watch left this member, which did not answer a health check or is cut off from the others. */
+export class UnhealthyError extends EndpointError {
+  override readonly name = "UnhealthyError";
+  readonly code = "UNHEALTHY";
+
+  constructor(endpoint: string) {
+    super(`Member ${endpoint} is unhealthy`, endpoint, true);
   }
 }
 

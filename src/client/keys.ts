@@ -35,7 +35,7 @@ export function keysRequest({ method, key, query = {}, form }: KeysChange): Requ
 export function keysAnswer(answer: ReadAnswer): KeysAnswer {
   const { status, headers, endpoint } = answer;
   if (status !== 200 && status !== 201) throw refusal(answer);
-  const { action, node, prevNode } = event(answer);
+  const { action, node, prevNode } = keysEvent(answer);
   return {
     action,
     node,
@@ -50,7 +50,7 @@ export function keysAnswer(answer: ReadAnswer): KeysAnswer {
 }
 
 /** The JSON of a success. @throws InvalidAnswerError */
-export function event(answer: ReadAnswer): Pick<KeysAnswer, "action" | "node" | "prevNode"> {
+export function keysEvent(answer: ReadAnswer): Pick<KeysAnswer, "action" | "node" | "prevNode"> {
   const json = parseJson(answer) as Partial<KeysAnswer> | null;
   if (typeof json?.action !== "string" || typeof json.node !== "object" || json.node === null) {
     throw new InvalidAnswerError(answer.endpoint, answer.status, "response is no key space answer");

@@ -19,6 +19,11 @@ export interface ClientOptions {
   readonly tls?: TlsOptions | undefined;
   /** Connections to one member, beyond those of watches; 64 by default. More requests wait for one. */
   readonly connectionsMax?: number | undefined;
+  /**
+   * How often a member that watches wait at is asked for its health, so that they leave one that hangs or is cut
+   * off; 10,000 by default, 0 never.
+   */
+  readonly healthCheckMs?: number | undefined;
   /** Called before each attempt of each request, watches included. */
   readonly onRequest?: ((request: SentRequest) => void) | undefined;
   /** Called when an endpoint fails, before another is tried. */
@@ -57,9 +62,10 @@ export interface CallOptions {
   /** Asks this one only, instead of any of the cluster. */
   readonly endpoint?: string | undefined;
   /**
-   * Whether the request may be sent to another member when it is unknown whether the first one carried it out.
-   * By default `set`, `update`, `mkdir` and all reads are, and everything else that writes keys is not: a second
-   * `create` or `delete` would report a failure that was none, a second `createInOrder` would add another key.
+   * Whether the request is sent to the next member although the first one may have carried it out. Reads,
+   * unconditional `set` and `update` of files, and changes of members, users and roles are by default, as in
+   * etcd's client. All else is not: repeated, a `create` or `delete` would report a failure that was none, and
+   * `createInOrder` would add another key. Then the call rejects with MaybeAppliedError.
    */
   readonly repeat?: boolean | undefined;
 }

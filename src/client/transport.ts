@@ -30,14 +30,13 @@ export interface Request {
   readonly takesAnyStatus?: boolean | undefined;
 }
 
-/** The head of an answer; the body is read with `text`, or given up with `discard`. */
+/** The head of an answer; its body is read with `text`, which ends the request. */
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly endpoint: string;
   /** @throws ConnectionLostError, or the reason of the signal */
   text(): Promise<string>;
-  discard(): void;
 }
 
 /** Carries one request to one member. Knows no other, and never sends anything twice. */
@@ -132,10 +131,6 @@ export class Transport {
         } finally {
           attempt.end();
         }
-      },
-      discard: () => {
-        attempt.end();
-        body.destroy();
       },
     };
   }

@@ -1,46 +1,73 @@
 import type { WatchItem } from "./answers.js";
-import { type Cluster, Limit, type ReadAnswer } from "./cluster.js";
-import { EventIndexClearedError, KeyNotFoundError, UnavailableError } from "./errors.js";
+import { type Cluster, Limit } from "./cluster.js";
+import {
+  EndpointError,
+  EtcdError,
+  EventIndexClearedError,
+  KeyNotFoundError,
+  UnavailableError,
+} from "./errors.js";
 import { refusal } from "./json-api.js";
-import { event, headerNumber, keysAnswer, keysRequest } from "./keys.js";
+import { headerNumber, keysAnswer, keysEvent, keysRequest } from "./keys.js";
 import type { WatchOptions } from "./options.js";
 import type { Answer } from "./transport.js";
 
 const OUTAGE_MS = 60_000;
 const PAUSE_MS_MIN = 50;
 const PAUSE_MS_MAX = 1000;
+/** "watcher is cleared due to etcd recovery": wait again. */
+const WATCHER_CLEARED = 400;
 
-/**
- * Waits for one event at a time (a long poll) and asks for the next one by index, so that it does not matter
- * which member answers. A follower that lags just waits until it is there. Streams (`stream=true`) are not used:
- * of the events in the history they deliver only the first.
- *
- *   waitIndex unknown: from now on. The head of the answer comes at once and tells what "now" is.
- *   event at i:        next waitIndex is i + 1.
- *   cut off:           same waitIndex, next member.
- *   401, cleared:      read the key through a quorum at index i, yield it as a reset, next waitIndex is i + 1.
- */
-export async function* watch(
+/** An iteration that may be ended at any time: `return` does not wait for the event that `next` waits for. */
+export function watch(
   cluster: Cluster,
   key: string,
   options: WatchOptions,
 ): AsyncGenerator<WatchItem, void, undefined> {
-  const limit = new Limit([options.signal, cluster.closing]);
+  const ending = new AbortController();
+  const items = follow(cluster, key, options, ending.signal);
+  const iteration: AsyncGenerator<WatchItem, void, undefined> = {
+    next: () => items.next(),
+    return: () => {
+      ending.abort();
+      return items.return();
+    },
+    throw: (error) => {
+      ending.abort();
+      return items.throw(error);
+    },
+    [Symbol.asyncIterator]: () => iteration,
+  };
+  return iteration;
+}
+
+async function* follow(
+  cluster: Cluster,
+  key: string,
+  options: WatchOptions,
+  ending: AbortSignal,
+): AsyncGenerator<WatchItem, void, undefined> {
+  const limit = new Limit([ending, options.signal, cluster.closing]);
   const poll = new Poll(cluster, key, options, limit.signal);
   try {
-    for (;;) {
-      const item = await poll.next();
-      yield item;
-    }
+    for (;;) yield await poll.next();
   } catch (error) {
-    if (options.signal?.aborted) return;
-    throw error;
+    if (!ending.aborted && !options.signal?.aborted) throw error;
   } finally {
     limit.end();
-    poll.end();
   }
 }
 
+/**
+ * Waits for one event at a time (a long poll) and asks for the next one by index, so that it does not matter
+ * which member answers: one that lags waits until it is there itself. Streams (`stream=true`) are not used,
+ * because of the events in the history they deliver only the first.
+ *
+ *   waitIndex unknown  from now on; the head of the answer comes at once, and tells what "now" is
+ *   event at i         next waitIndex is i + 1
+ *   cut off            same waitIndex, another member
+ *   401, cleared       read the key through a quorum at index i, yield it as a reset, next waitIndex is i + 1
+ */
 class Poll {
   readonly #cluster: Cluster;
   readonly #key: string;
@@ -48,101 +75,87 @@ class Poll {
   readonly #signal: AbortSignal;
   /** Index of the next event that is of interest; 0: what comes from now on. */
   #waitIndex: number;
+  #hasBegun = false;
   /** Since when no member is reachable. */
   #outageSinceMs: number | undefined;
-  #hasBegun = false;
-  #open: Answer | undefined;
 
   constructor(cluster: Cluster, key: string, options: WatchOptions, signal: AbortSignal) {
     this.#cluster = cluster;
     this.#key = key;
     this.#options = options;
     this.#signal = signal;
-    const { afterIndex = 0, waitIndex = afterIndex > 0 ? afterIndex + 1 : 0 } = options;
-    this.#waitIndex = waitIndex;
+    const { afterIndex, waitIndex } = options;
+    this.#waitIndex = waitIndex ?? (afterIndex === undefined ? 0 : afterIndex + 1);
   }
 
   /** The next item, after as many attempts as it takes. */
   async next(): Promise<WatchItem> {
-    let pauseMs = PAUSE_MS_MIN;
+    let pauseMs = 0;
     for (;;) {
       try {
-        const item = await this.#once();
+        const item = await this.#wait();
         if (item !== undefined) return item;
       } catch (error) {
-        if (error instanceof EventIndexClearedError) {
-          const item = await this.#reread(error);
-          if (item !== undefined) return item;
-        } else this.#noteOutage(error);
+        this.#noteOutage(error);
       }
-      await pause(pauseMs, this.#signal);
-      pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX);
+      // A lost member is left at once; only what fails again is given time.
+      if (pauseMs > 0) await pause(pauseMs, this.#signal);
+      pauseMs = Math.min(Math.max(pauseMs * 2, PAUSE_MS_MIN), PAUSE_MS_MAX);
     }
   }
 
-  end(): void {
-    this.#open?.discard();
-  }
-
-  /** @returns undefined if a member ended the wait without an event */
-  async #once(): Promise<WatchItem | undefined> {
+  /** @returns undefined if the wait ended without an event */
+  async #wait(): Promise<WatchItem | undefined> {
     const { recursive = false, endpoint } = this.#options;
     const query = { recursive, wait: true, waitIndex: this.#waitIndex };
     const request = { ...keysRequest({ method: "GET", key: this.#key, query }), isWatch: true };
-    return this.#cluster.try(request, { endpoint }, this.#signal, true, async (head) => {
-      this.#open = head;
-      try {
-        return await this.#take(head);
-      } finally {
-        this.#open = undefined;
-      }
-    });
+    const head = await this.#cluster.wait(request, endpoint, this.#signal);
+    this.#outageSinceMs = undefined;
+    if (head.status === 200) this.#begin(headerNumber(head.headers, "x-etcd-index"));
+    try {
+      return await this.#take(head);
+    } catch (error) {
+      if (error instanceof EventIndexClearedError) return this.#reread(error);
+      if (error instanceof EtcdError && error.errorCode === WATCHER_CLEARED) return undefined;
+      if (error instanceof EndpointError) return undefined;
+      throw error;
+    }
+  }
+
+  #begin(storeIndex: number): void {
+    this.#hasBegun = true;
+    if (this.#waitIndex === 0) this.#waitIndex = storeIndex + 1;
   }
 
   async #take(head: Answer): Promise<WatchItem | undefined> {
     const { status, headers, endpoint } = head;
-    const storeIndex = headerNumber(headers, "x-etcd-index");
-    if (status === 200) {
-      this.#hasBegun = true;
-      this.#outageSinceMs = undefined;
-      if (this.#waitIndex === 0) this.#waitIndex = storeIndex + 1;
-    }
-    const answer: ReadAnswer = { status, headers, endpoint, body: await head.text() };
+    const answer = { status, headers, endpoint, body: await head.text() };
     if (status !== 200) throw refusal(answer);
-    // A member that stops ends its waits, with an empty or an incomplete answer.
+    // A member that stops ends its waits with an empty answer.
     if (answer.body.trim() === "") return undefined;
-    const { action, node, prevNode } = event(answer);
-    this.#waitIndex = node.modifiedIndex + 1;
-    return {
-      kind: "event",
-      action,
-      node,
-      ...(prevNode === undefined ? {} : { prevNode }),
-      index: node.modifiedIndex,
-      storeIndex,
-      endpoint,
-    };
+    const event = keysEvent(answer);
+    const index = event.node.modifiedIndex;
+    this.#waitIndex = index + 1;
+    const storeIndex = headerNumber(headers, "x-etcd-index");
+    return { kind: "event", ...event, index, storeIndex, endpoint };
   }
 
-  /** @returns undefined if that failed, too */
-  async #reread(reason: EventIndexClearedError): Promise<WatchItem | undefined> {
+  async #reread(reason: EventIndexClearedError): Promise<WatchItem> {
     const { recursive = false, endpoint } = this.#options;
     const query = { recursive, sorted: true, quorum: true };
     const request = keysRequest({ method: "GET", key: this.#key, query });
+    let item: WatchItem;
     try {
       const answer = await this.#cluster.ask(request, { endpoint, signal: this.#signal });
       const { node, index, endpoint: by } = keysAnswer(answer);
-      this.#waitIndex = index + 1;
-      return { kind: "reset", node, index, endpoint: by, reason };
+      item = { kind: "reset", node, index, endpoint: by, reason };
     } catch (error) {
-      if (error instanceof KeyNotFoundError) {
-        this.#waitIndex = error.index + 1;
-        const { index, endpoint: by } = error;
-        return { kind: "reset", node: undefined, index, endpoint: by, reason };
-      }
-      this.#noteOutage(error);
-      return undefined;
+      if (!(error instanceof KeyNotFoundError)) throw error;
+      const { index, endpoint: by } = error;
+      item = { kind: "reset", node: undefined, index, endpoint: by, reason };
     }
+    this.#waitIndex = item.index + 1;
+    return item;
   }
 
   /** @throws the error if it is none to wait out */
@@ -150,7 +163,7 @@ class Poll {
     if (!(error instanceof UnavailableError) || !this.#hasBegun) throw error;
     const nowMs = performance.now();
     this.#outageSinceMs ??= nowMs;
-    if (nowMs - this.#outageSinceMs > (this.#options.outageMs ?? OUTAGE_MS)) throw error;
+    if (nowMs - this.#outageSinceMs >= (this.#options.outageMs ?? OUTAGE_MS)) throw error;
   }
 }
 
@@ -161,11 +174,11 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       clearTimeout(timer);
       reject(signal.reason);
     };
-    if (signal.aborted) return reject(signal.reason);
     const timer = setTimeout(() => {
       signal.removeEventListener("abort", end);
       resolve();
     }, ms);
-    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    else signal.addEventListener("abort", end, { once: true });
   });
 }
