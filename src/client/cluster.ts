@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { STATUS_CODES } from "node:http";
 import {
   ClientError,
@@ -202,6 +203,8 @@ export class Limit {
   constructor(signals: readonly (AbortSignal | undefined)[], totalMs = 0) {
     for (const signal of signals) {
       if (signal === undefined) continue;
+      // One signal may end any number of calls and watches; Node would warn of a leak from the eleventh on.
+      setMaxListeners(0, signal);
       const pass = () => this.#abort.abort(signal.reason);
       if (signal.aborted) pass();
       signal.addEventListener("abort", pass, { once: true });
