@@ -43,6 +43,14 @@ export interface KeysAnswer {
   readonly endpoint: string;
 }
 
+/** The changes of a key; iterate once. It waits only while `next` is awaited, and keeps nothing in between. */
+export interface Watch extends AsyncIterable<WatchItem> {
+  next(): Promise<IteratorResult<WatchItem, undefined>>;
+  /** Ends it, also while `next` waits. */
+  return(): Promise<IteratorResult<WatchItem, undefined>>;
+  [Symbol.asyncIterator](): Watch;
+}
+
 /** What `watch` yields. */
 export type WatchItem = WatchEvent | WatchReset;
 

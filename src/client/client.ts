@@ -5,7 +5,7 @@ import type {
   SelfStats,
   StoreStats,
   Version,
-  WatchItem,
+  Watch,
 } from "./answers.js";
 import { Auth } from "./auth.js";
 import { Cluster, type ReadAnswer } from "./cluster.js";
@@ -153,7 +153,7 @@ export class Client {
    *
    * @throws EtcdError (not allowed), UnavailableError (see `outageMs`)
    */
-  watch(key: string, options: WatchOptions = {}): AsyncGenerator<WatchItem, void, undefined> {
+  watch(key: string, options: WatchOptions = {}): Watch {
     return watch(this.#cluster, key, options);
   }
 

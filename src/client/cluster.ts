@@ -125,7 +125,7 @@ export class Cluster {
     });
   }
 
-  /** @param only the endpoint that does it; undefined: the pinned one, or the next that does */
+  /** @param only asks this one, and leaves the pin where it is; undefined: the pinned one, then the others */
   async #untilOneDoes<T>(
     only: string | undefined,
     isRepeatable: boolean,
@@ -135,14 +135,14 @@ export class Cluster {
     for (const endpoint of only === undefined ? this.#order() : [normalize(only)]) {
       try {
         const result = await act(endpoint);
-        this.#pin(endpoint);
+        if (only === undefined) this.#pin(endpoint);
         return result;
       } catch (error) {
         if (!(error instanceof EndpointError)) throw error;
         errors.push(error);
         this.#options.onFailure?.(error, endpoint);
         if (!isRepeatable && error.isSent) {
-          this.#pin(this.#after(endpoint));
+          if (only === undefined) this.#pin(this.#after(endpoint));
           throw new MaybeAppliedError(error);
         }
       }

@@ -1,4 +1,4 @@
-import type { WatchItem } from "./answers.js";
+import type { Watch, WatchItem } from "./answers.js";
 import { type Cluster, Limit } from "./cluster.js";
 import {
   EndpointError,
@@ -18,23 +18,15 @@ const PAUSE_MS_MAX = 1000;
 /** "watcher is cleared due to etcd recovery": wait again. */
 const WATCHER_CLEARED = 400;
 
-/** An iteration that may be ended at any time: `return` does not wait for the event that `next` waits for. */
-export function watch(
-  cluster: Cluster,
-  key: string,
-  options: WatchOptions,
-): AsyncGenerator<WatchItem, void, undefined> {
+/** A generator's own `return` would wait for the event that its `next` waits for. */
+export function watch(cluster: Cluster, key: string, options: WatchOptions): Watch {
   const ending = new AbortController();
   const items = follow(cluster, key, options, ending.signal);
-  const iteration: AsyncGenerator<WatchItem, void, undefined> = {
+  const iteration: Watch = {
     next: () => items.next(),
     return: () => {
       ending.abort();
-      return items.return();
-    },
-    throw: (error) => {
-      ending.abort();
-      return items.throw(error);
+      return items.return(undefined);
     },
     [Symbol.asyncIterator]: () => iteration,
   };
@@ -46,13 +38,14 @@ async function* follow(
   key: string,
   options: WatchOptions,
   ending: AbortSignal,
-): AsyncGenerator<WatchItem, void, undefined> {
+): AsyncGenerator<WatchItem, undefined, undefined> {
   const limit = new Limit([ending, options.signal, cluster.closing]);
   const poll = new Poll(cluster, key, options, limit.signal);
   try {
     for (;;) yield await poll.next();
   } catch (error) {
     if (!ending.aborted && !options.signal?.aborted) throw error;
+    return undefined;
   } finally {
     limit.end();
   }
