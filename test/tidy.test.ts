@@ -19,6 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   wal: ["lib"],
   api: ["cluster", "lib", "store"],
   bootstrap: ["cluster", "config", "lib", "wal"],
+  client: ["lib"],
   cluster: ["lib", "raft", "store"],
   config: ["cluster", "lib"],
   log: ["config"],
