@@ -55,7 +55,9 @@ export async function userGet(context: Context): Promise<number> {
   const { json } = await askJson(session, { method: "GET", path: userPath(name), ...READ });
   const { user = "", roles } = json as User;
   const names = (roles ?? []).map((role) => (typeof role === "string" ? role : (role.role ?? "")));
-  out(`User: ${user}\nRoles: ${names.join(" ")}\n`);
+  // Where roles come whole, etcdctl 3.4 prints a blank for each before the names; scripts count words.
+  const blanks = (roles ?? []).map((role) => (typeof role === "string" ? "" : " ")).join("");
+  out(`User: ${user}\nRoles: ${blanks}${names.join(" ")}\n`);
   return EXIT.ok;
 }
 

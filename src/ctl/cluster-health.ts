@@ -2,10 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Member } from "../client/answers.js";
 import { MemberError, UnavailableError } from "../client/errors.js";
 import { endpointText, toKeyFailure } from "./errors.js";
-import { EXIT, keyFailure } from "./exit.js";
+import { EXIT, Failure, keyFailure } from "./exit.js";
 import { parseJson } from "./json-call.js";
 import { toMembers } from "./member-commands.js";
-import { Session } from "./session.js";
+import { readTls, Session } from "./session.js";
 import type { Context } from "./spec.js";
 import { endAtInterrupt, out } from "./terminal.js";
 
@@ -15,6 +15,10 @@ const ROUND_MS = 10_000;
 export async function clusterHealth(context: Context): Promise<number> {
   const isForever = context.flags.bool("forever");
   if (isForever) endAtInterrupt();
+  // Here alone etcdctl counts a file it cannot read as trouble with the server.
+  await readTls(context).catch((error: unknown) => {
+    throw error instanceof Failure ? keyFailure(EXIT.server, error.message) : error;
+  });
   const session = await Session.openUnsynced(context);
   const members = await list(session);
   const timeoutMs = Math.max(context.globals.durationMs("total-timeout"), 0);

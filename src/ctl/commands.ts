@@ -311,6 +311,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "exec-watch",
     usage: "watch a key for changes and exec an executable",
     argsUsage: "<key> <command> [args...]",
+    keepsSeparator: true,
     flags: [AFTER_INDEX, bool("recursive", "watch all values for key and child keys", "r")],
     load: async () => (await watches()).execWatch,
   },

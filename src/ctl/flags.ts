@@ -65,19 +65,26 @@ export function twoForms(given: readonly GivenFlag[]): string | undefined {
 /**
  * Moves a command's flags before its arguments, up to `--`. A word behind a flag goes with it, whether the
  * flag takes a value or not: after a boolean it comes to stand first among the arguments.
+ *
+ * @param keepsSeparator leaves `--` between the arguments; else it moves before them, where it is dropped
  */
-export function flagsFirst(specs: readonly FlagSpec[], words: readonly string[]): string[] {
+export function flagsFirst(
+  specs: readonly FlagSpec[],
+  words: readonly string[],
+  keepsSeparator = false,
+): string[] {
   const flags: string[] = [];
   const others: string[] = [];
   let mayBeValue = false;
   for (const [i, word] of words.entries()) {
-    if (word === "--") {
-      others.push(...words.slice(i));
-      break;
-    }
     if (mayBeValue && !isFlag(specs, word)) {
       mayBeValue = false;
       flags.push(word);
+    } else if (word === "--") {
+      const rest = words.slice(i + 1);
+      return keepsSeparator
+        ? [...flags, ...others, word, ...rest]
+        : [...flags, word, ...others, ...rest];
     } else if (isFlag(specs, word)) {
       flags.push(word);
       mayBeValue = !word.includes("=");

@@ -79,7 +79,7 @@ function ofCommand(
   words: readonly string[],
 ): Invocation {
   const specs = [...(command.flags ?? []), HELP_FLAG];
-  const scan = scanFlags(specs, flagsFirst(specs, words));
+  const scan = scanFlags(specs, flagsFirst(specs, words, command.keepsSeparator));
   const wrong = scan.kind === "misuse" ? scan.text : twoForms(scan.given);
   if (scan.kind === "misuse" || wrong !== undefined) {
     const text = wrong ?? "";

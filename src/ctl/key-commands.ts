@@ -58,7 +58,7 @@ function collectNames(node: KeyNode, isSlashed: boolean, names: string[]): void 
 export async function set(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
-  const value = valueOf(context);
+  const value = givenValue(context);
   const { flags } = context;
   const answer = await expectKeys(session, {
     method: "PUT",
@@ -76,7 +76,7 @@ export async function set(context: Context): Promise<number> {
 export async function mk(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
-  const form = { value: valueOf(context), ttl: ttlOf(context.flags) };
+  const form = { value: givenValue(context), ttl: ttlOf(context.flags) };
   const answer = await expectKeys(
     session,
     context.flags.bool("in-order")
@@ -90,7 +90,7 @@ export async function mk(context: Context): Promise<number> {
 export async function update(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
-  const form = { value: valueOf(context), ttl: ttlOf(context.flags) };
+  const form = { value: givenValue(context), ttl: ttlOf(context.flags) };
   print(
     context,
     await expectKeys(session, { method: "PUT", key, query: { prevExist: true }, form }),
@@ -158,7 +158,7 @@ export function keyOf({ args: [key] }: Context): string {
 }
 
 /** The second argument, or all of standard input, whose bytes stay as they are. */
-function valueOf({ args: [, value] }: Context): string | Uint8Array {
+function givenValue({ args: [, value] }: Context): string | Uint8Array {
   if (value !== undefined) return value;
   const bytes = readStandardInput();
   if (bytes.length === 0) throw keyFailure(EXIT.badArguments, "value required");

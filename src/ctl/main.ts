@@ -125,12 +125,12 @@ function toOption(spec: FlagSpec): Option {
   const form = short === undefined || long === undefined ? longForm(spec) : `-${short}, --${long}`;
   const option = new Option(`${form}${placeholder}`, spec.usage);
   if (spec.kind === "bool") return option;
-  option.argParser((text: string, before: unknown) => valueOf(spec, text, before));
-  if (spec.initial !== undefined) option.default(valueOf(spec, spec.initial, undefined));
+  option.argParser((text: string, before: unknown) => readValue(spec, text, before));
+  if (spec.initial !== undefined) option.default(readValue(spec, spec.initial, undefined));
   return option;
 }
 
-function valueOf(spec: FlagSpec, text: string, before: unknown): unknown {
+function readValue(spec: FlagSpec, text: string, before: unknown): unknown {
   switch (spec.kind) {
     case "int":
       return readInt(text);

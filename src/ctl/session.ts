@@ -166,7 +166,8 @@ async function readUser(
   return { username: text, password: await askPassword("Password: ") };
 }
 
-async function readTls(context: Context): Promise<ClientOptions["tls"]> {
+/** @throws Failure */
+export async function readTls(context: Context): Promise<ClientOptions["tls"]> {
   const { globals, env } = context;
   const caFile = globals.string("ca-file") || variable(env, "CA_FILE");
   const certFile = globals.string("cert-file") || variable(env, "CERT_FILE");

@@ -24,6 +24,8 @@ export interface CommandSpec {
   readonly argsUsage?: string;
   readonly description?: string;
   readonly flags?: readonly FlagSpec[];
+  /** Tells `KEY -- COMMAND` apart by the `--`. */
+  readonly keepsSeparator?: true;
   readonly subcommands?: readonly CommandSpec[];
   /** Loads what runs it. A command that is not run costs nothing. */
   readonly load?: () => Promise<Run>;

@@ -13,6 +13,7 @@ export function err(text: string): void {
 /** Ends quietly when nobody reads what is printed, with the exit code a shell shows for SIGPIPE. */
 export function endWithPipe(): void {
   for (const stream of [process.stdout, process.stderr]) {
+    if (stream.listenerCount("error") > 0) continue;
     stream.on("error", (error: NodeJS.ErrnoException) => {
       process.exit(error.code === "EPIPE" ? PIPE_CLOSED_EXIT : 1);
     });

@@ -61,8 +61,8 @@ async function* events(
 }
 
 /**
- * `KEY -- COMMAND ...`; without the separator the key stands last, as old versions of etcdctl reordered their
- * arguments.
+ * `KEY -- COMMAND ...`, which etcdctl 3.4 only understands behind a flag without a value. Without the separator
+ * the key stands last, as old versions of etcdctl reordered their arguments.
  */
 function keyAndCommand(args: readonly string[]): {
   readonly key: string;
