@@ -80,7 +80,7 @@ async function healthAt(
 ): Promise<boolean | string> {
   let body: string;
   try {
-    body = (await session.askOne(url, { method: "GET", path: "/health" }, timeoutMs)).body;
+    body = (await session.askApart(url, { method: "GET", path: "/health" }, timeoutMs)).body;
   } catch (error) {
     const [first] = error instanceof UnavailableError ? error.errors : [];
     if (first === undefined) throw error;

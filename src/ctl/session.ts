@@ -70,9 +70,15 @@ export class Session {
     return await cluster.ask(request, isLimited ? { totalTimeoutMs } : {}, isRepeatable);
   }
 
-  /** Asks one endpoint only, whichever the session has. @param timeoutMs until its answer begins */
-  async askOne(endpoint: string, request: Request, timeoutMs: number): Promise<ReadAnswer> {
-    return await this.#connection.cluster.ask(request, { endpoint, timeoutMs });
+  /** One request to one URL, without credentials and not shown by --debug. @throws ClientError */
+  async askApart(endpoint: string, request: Request, timeoutMs: number): Promise<ReadAnswer> {
+    const { tls } = this.#connection.options;
+    const apart = new Cluster({ endpoints: [endpoint], tls });
+    try {
+      return await apart.ask(request, { timeoutMs });
+    } finally {
+      await apart.close();
+    }
   }
 
   /** Without a limit on the time for all endpoints together. @throws ClientError */
