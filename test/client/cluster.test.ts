@@ -9,14 +9,17 @@ import {
   UnavailableError,
 } from "#ringd/client/index.js";
 import { type ClusterMember, TestCluster, until } from "../support/cluster.js";
-import { freePorts, TestMember } from "../support/member.js";
+import { freePorts, type MemberKind, TestMember } from "../support/member.js";
+
+/** `KIND=etcd` asks etcd itself. */
+const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
 let cluster: TestCluster;
 let client: Client;
 
 before(async () => {
   cluster = await TestCluster.create({
-    kind: "ringd",
+    kind: KIND,
     size: 3,
     flags: ["--strict-reconfig-check=false"],
   });
@@ -175,7 +178,7 @@ test("without a quorum, reads are answered, quorum reads are not", async () => {
 });
 
 test("a member that is restarted is spoken to again without an error", async () => {
-  const member = await TestMember.create("ringd");
+  const member = await TestMember.create(KIND);
   const single = new Client({ endpoints: [member.clientUrl] });
   await single.set("/a", "v");
   await member.restart();
