@@ -59,6 +59,11 @@ interface Options {
 type Figures = Record<string, number>;
 
 const KEYS_PER_DIRECTORY = 1000;
+/**
+ * Writes to few keys before the load. With them the default load ends half way between two snapshots, and
+ * not where one is just due, so that servers that are compared have logs of the same length in memory.
+ */
+const WRITES_BEFORE = 50_000;
 const FILL_CONNECTIONS = 64;
 const PULSE_PER_SECOND = 200;
 const PULSE_CONNECTIONS = 16;
@@ -140,19 +145,22 @@ interface Baseline {
   readonly restartedBytes: number;
 }
 
+async function writeFewKeys(server: BenchServer, writes: number): Promise<void> {
+  await fill({
+    url: server.url,
+    count: writes,
+    connections: FILL_CONNECTIONS,
+    pathOf: (key) => keyPath(key % KEYS_PER_DIRECTORY),
+    value: VALUE,
+  });
+}
+
 async function measureBaseline(
   server: BenchServer,
   options: Options,
   figures: Figures,
 ): Promise<Baseline> {
-  await fill({
-    url: server.url,
-    // With what the watchers took as many writes as there will be keys: the log is as long.
-    count: Math.max(0, options.keys - writesFor(options.watchers)),
-    connections: FILL_CONNECTIONS,
-    pathOf: (key) => keyPath(key % KEYS_PER_DIRECTORY),
-    value: VALUE,
-  });
+  await writeFewKeys(server, WRITES_BEFORE + options.keys - writesFor(options.watchers));
   const warmBytes = await settledRss(server);
   await server.end("SIGKILL");
   await server.start();
@@ -169,6 +177,7 @@ async function measureKeys(
   baseline: Baseline,
   figures: Figures,
 ): Promise<void> {
+  await writeFewKeys(server, WRITES_BEFORE);
   const seconds = await fill({
     url: server.url,
     count: options.keys,

@@ -1,16 +1,21 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream";
+import { setTimeout as wait } from "node:timers/promises";
 import { formatId } from "../cluster/ids.js";
 import type { Snapshot } from "../raft/message.js";
 import { listSnapshots } from "../snap/writer.js";
 import { type PeerAddress, parsePeerAddress } from "./address.js";
+import { Backoff } from "./backoff.js";
 import { peerRequest, readRefusal } from "./dial.js";
 import { SNAPSHOT_PATH } from "./hello.js";
 import type { PeerLog } from "./peer-log.js";
 import { snapshotHeaders } from "./snapshot-head.js";
 
 const LOOK_MS = 1000;
+/** After a failure, so long until it is told: raft tries again as soon as it knows. */
+const FIRST_WAIT_MS = 100;
+const WAIT_MS_MAX = 5000;
 const PIECE_BYTES = 256 * 1024;
 
 export interface SenderOptions {
@@ -33,6 +38,8 @@ type Outcome = { readonly kind: "arrived" } | { readonly kind: "failed"; readonl
 export class SnapshotSender {
   readonly #options: SenderOptions;
   readonly #running = new Map<bigint, AbortController>();
+  /** Of members that the last transfer to failed. */
+  readonly #backoffs = new Map<bigint, Backoff>();
 
   constructor(options: SenderOptions) {
     this.#options = options;
@@ -48,25 +55,48 @@ export class SnapshotSender {
     if (this.#running.has(to)) return; // Its end is still to be told.
     const abort = new AbortController();
     this.#running.set(to, abort);
-    void this.#transfer(message, urls, abort.signal).then((outcome) => {
+    void this.#attempt(message, urls, abort.signal).then((hasArrived) => {
       if (this.#running.get(to) !== abort) return;
       this.#running.delete(to);
-      const peer = formatId(to);
-      if (outcome.kind === "failed") {
-        this.#options.log.warn({ peer, reason: outcome.why }, "cannot send the snapshot");
-      }
-      this.#options.sent(to, outcome.kind === "arrived");
+      this.#options.sent(to, hasArrived);
     });
   }
 
   /** The member is gone. */
   cancel(id: bigint): void {
     this.#running.get(id)?.abort();
+    this.#backoffs.delete(id);
   }
 
   cancelAll(): void {
     for (const abort of this.#running.values()) abort.abort();
     this.#running.clear();
+  }
+
+  /**
+   * A member that cannot take it, because its disk is full perhaps, is spared the next try for a while.
+   *
+   * @returns whether it arrived
+   */
+  async #attempt(
+    message: Snapshot,
+    urls: readonly string[],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { to } = message;
+    const outcome = await this.#transfer(message, urls, signal);
+    if (outcome.kind === "arrived") {
+      this.#backoffs.delete(to);
+      return true;
+    }
+    this.#options.log.warn({ peer: formatId(to), reason: outcome.why }, "cannot send the snapshot");
+    if (signal.aborted) return false;
+    const backoff = this.#backoffs.get(to) ?? new Backoff(FIRST_WAIT_MS, WAIT_MS_MAX);
+    this.#backoffs.set(to, backoff);
+    await wait(backoff.next(), undefined, { signal }).catch((error: Error) => {
+      if (error.name !== "AbortError") throw error;
+    });
+    return false;
   }
 
   async #transfer(

@@ -129,6 +129,24 @@ test("a snapshot that is missing, or for nobody, is reported as not sent", async
   await stopAll([one, two]);
 });
 
+test("a transfer that fails is told later each time, until one succeeds", async () => {
+  const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
+  let told = 0;
+  const attempt = async () => {
+    const startMs = performance.now();
+    one.send(snapshotMessage(1n, 2n, 9));
+    told++;
+    await one.until("end", () => one.count("snapshotSent") === told);
+    return performance.now() - startMs;
+  };
+  // Timers may fire a millisecond early.
+  for (const waitMs of [100, 200, 400]) assert.ok((await attempt()) >= waitMs - 2);
+  writeFile(one.snapDir, 9, 1);
+  await attempt();
+  assert.deepEqual(one.told.at(-1), { kind: "snapshotSent", id: 2n, hasArrived: true });
+  await stopAll([one, two]);
+});
+
 test("a damaged snapshot is not accepted, and a sound one afterwards is", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   const file = writeFile(one.snapDir, 9, 20);

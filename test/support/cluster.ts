@@ -135,7 +135,8 @@ export class TestCluster {
 
   /** One new member by way of the others, with an empty data directory. */
   async grow(): Promise<ClusterMember> {
-    const numbers = this.members.map(({ name }) => Number(name.slice(1)));
+    const all = [...this.members, ...this.#former];
+    const numbers = all.map(({ name }) => Number(name.slice(1)));
     const member = await this.#addMember(`n${Math.max(0, ...numbers) + 1}`);
     await this.#announce(member);
     member.start("existing", this.initialCluster);

@@ -248,13 +248,15 @@ class Round {
     }
     const trees = await this.#equalTrees();
     const watched = history.changes.filter(({ key }) => key.startsWith(`${prefix}/w/`));
-    const watches = checkWatches(watched, logs, this.#options.kind === "etcd");
+    const isEtcd = this.#options.kind === "etcd";
+    const watches = checkWatches(watched, logs, isEtcd);
     this.#figures.missed += watches.missed;
     const findings = [
       ...this.#cluster.crashes,
       ...checkHistory(history),
       ...checkAppends(history.appends, appendsIn(await this.#listing(prefix), prefix)),
       ...watches.findings,
+      ...(isEtcd ? [] : logs.flatMap(describeGaps)),
       ...checkEqual(trees),
     ];
     if (findings.length > 0) {
@@ -307,6 +309,11 @@ class Round {
 
 function lastOf({ name, changes, gaps }: WatchLog): string {
   return `${name} saw ${changes.length}, last ${changes.at(-1)?.index}, ${gaps.length} gaps`;
+}
+
+/** ringd's history is set to hold more than a round has changes. */
+function describeGaps({ name, gaps }: WatchLog): string[] {
+  return gaps.map(({ from, to }) => `${name} was told that ${from} to ${to} are gone`);
 }
 
 function appendsIn(listing: string, prefix: string): Map<string, { value: string; index: number }> {
