@@ -38,7 +38,7 @@ function invalid(message: string): UrlList {
   return { kind: "invalid", message };
 }
 
-interface SplitUrl {
+export interface SplitUrl {
   readonly kind: "url";
   /** Lower case; "" for a relative URL. */
   readonly scheme: string;
@@ -48,7 +48,7 @@ interface SplitUrl {
   readonly text: string;
 }
 
-interface BadUrl {
+export interface BadUrl {
   readonly kind: "invalid";
   /** What Go quotes: the URL without its fragment. */
   readonly shown: string;
@@ -56,7 +56,7 @@ interface BadUrl {
 }
 
 /** The steps and their order are those of Go's url.Parse: the first that fails names the error. */
-function splitUrl(whole: string): SplitUrl | BadUrl {
+export function splitUrl(whole: string): SplitUrl | BadUrl {
   const hash = whole.indexOf("#");
   const shown = hash < 0 ? whole : whole.slice(0, hash);
   const bad = (reason: string): BadUrl => ({ kind: "invalid", shown, reason });

@@ -1,0 +1,14 @@
+#!/usr/bin/env node
+import { main } from "../ctl/main.js";
+
+const [, program = "ringctl", ...words] = process.argv;
+const exitCode = await main({
+  program,
+  words,
+  env: process.env,
+  version: async (name) => {
+    if (name === "etcdctl") return (await import("../api/status.js")).COMPAT_VERSION;
+    return (await import("./version.js")).ringdVersion();
+  },
+});
+process.exit(exitCode);

@@ -1,0 +1,248 @@
+import type {
+  KeysAnswer,
+  LeaderStats,
+  Node,
+  SelfStats,
+  StoreStats,
+  Version,
+  Watch,
+} from "./answers.js";
+import { Auth } from "./auth.js";
+import { Cluster, type ReadAnswer } from "./cluster.js";
+import { encodePath, encodeQuery } from "./encode.js";
+import { NoEndpointsError } from "./errors.js";
+import { askJson } from "./json-api.js";
+import { type KeysChange, keysAnswer, keysRequest } from "./keys.js";
+import { Members } from "./members.js";
+import type {
+  CallOptions,
+  ClientOptions,
+  CompareAndSwapOptions,
+  CompareOptions,
+  DeleteOptions,
+  GetOptions,
+  RefreshOptions,
+  SetOptions,
+  TtlOptions,
+  WatchOptions,
+} from "./options.js";
+import type { Request } from "./transport.js";
+import { watch } from "./watch.js";
+
+/** What a value may be: text, stored as UTF-8, or bytes. */
+export type Value = string | Uint8Array;
+
+/**
+ * A client of a cluster that speaks etcd's v2 protocol.
+ *
+ * Its connections keep a process alive only while a call or a watch is under way. All methods may be called at
+ * the same time, and reject with a ClientError, or with the reason of the signal they were given.
+ */
+export class Client {
+  readonly members: Members;
+  readonly auth: Auth;
+  readonly #cluster: Cluster;
+
+  /** Connects to nothing yet. @throws TypeError for an endpoint that is no URL, NoEndpointsError for none */
+  constructor(options: ClientOptions = {}) {
+    this.#cluster = new Cluster(options);
+    this.members = new Members(this.#cluster);
+    this.auth = new Auth(this.#cluster);
+  }
+
+  // ---- keys ----
+
+  /** @throws KeyNotFoundError */
+  get(key: string, options: GetOptions = {}): Promise<KeysAnswer> {
+    const { recursive = false, sorted = false, quorum = false } = options;
+    return this.#keys({ method: "GET", key, query: { recursive, sorted, quorum } }, options);
+  }
+
+  /** The children of a directory, or the file itself. */
+  async list(key = "/", options: GetOptions = {}): Promise<readonly Node[]> {
+    const { node } = await this.get(key, options);
+    return node.dir ? (node.nodes ?? []) : [node];
+  }
+
+  /** Creates or replaces. @throws NotAFileError for a directory */
+  set(key: string, value: Value, options: SetOptions = {}): Promise<KeysAnswer> {
+    const { dir, prevValue, prevIndex, prevExist, ttl, refresh } = options;
+    const isConditional = prevValue !== undefined || (prevIndex ?? 0) !== 0;
+    const isNew = prevExist === false || (dir === true && prevExist === undefined);
+    return this.#keys(
+      {
+        method: "PUT",
+        key,
+        query: { dir: dir || undefined, prevValue, prevIndex, prevExist },
+        form: { value: dir ? undefined : value, ttl, refresh: refresh || undefined },
+      },
+      options,
+      !isConditional && !isNew,
+    );
+  }
+
+  /** @throws KeyExistsError */
+  create(key: string, value: Value, options: TtlOptions = {}): Promise<KeysAnswer> {
+    return this.set(key, value, { ...options, prevExist: false });
+  }
+
+  /** Adds a key to a directory, under a name that sorts after all before it. */
+  createInOrder(directory: string, value: Value, options: TtlOptions = {}): Promise<KeysAnswer> {
+    const { ttl } = options;
+    return this.#keys({ method: "POST", key: directory, form: { value, ttl } }, options, false);
+  }
+
+  /** @throws KeyNotFoundError */
+  update(key: string, value: Value, options: TtlOptions = {}): Promise<KeysAnswer> {
+    return this.set(key, value, { ...options, prevExist: true });
+  }
+
+  /**
+   * Replaces a file if it is as it was: has this value (not empty), or modifiedIndex, or both.
+   *
+   * @throws CompareFailedError, KeyNotFoundError
+   */
+  async compareAndSwap(
+    key: string,
+    value: Value,
+    options: CompareAndSwapOptions,
+  ): Promise<KeysAnswer> {
+    return this.set(key, value, compared(options));
+  }
+
+  /** @throws KeyNotFoundError, and for directories NotAFileError, DirectoryNotEmptyError */
+  delete(key: string, options: DeleteOptions = {}): Promise<KeysAnswer> {
+    const { prevValue, prevIndex, dir, recursive } = options;
+    const query = {
+      prevValue,
+      prevIndex,
+      dir: dir || undefined,
+      recursive: recursive || undefined,
+    };
+    return this.#keys({ method: "DELETE", key, query }, options, false);
+  }
+
+  /** @throws CompareFailedError, KeyNotFoundError */
+  async compareAndDelete(key: string, options: CompareOptions): Promise<KeysAnswer> {
+    return this.delete(key, compared(options));
+  }
+
+  /** @throws KeyExistsError */
+  mkdir(key: string, options: TtlOptions = {}): Promise<KeysAnswer> {
+    return this.set(key, "", { ...options, dir: true, prevExist: false });
+  }
+
+  /** Makes a directory, in place of a file too. @throws NotAFileError if it is there already */
+  setDir(key: string, options: TtlOptions = {}): Promise<KeysAnswer> {
+    return this.set(key, "", { ...options, dir: true });
+  }
+
+  /** Sets the TTL of a directory, or makes it permanent. @throws KeyNotFoundError */
+  updateDir(key: string, options: TtlOptions = {}): Promise<KeysAnswer> {
+    return this.set(key, "", { ...options, dir: true, prevExist: true });
+  }
+
+  /** Renews a TTL (seconds): the value stays and no watch wakes. @throws KeyNotFoundError */
+  refresh(key: string, ttl: number, options: RefreshOptions = {}): Promise<KeysAnswer> {
+    return this.set(key, "", { ...options, ttl, refresh: true, prevExist: true });
+  }
+
+  /**
+   * Yields the changes of a key in order, each once. It goes on with another member when its own is lost; when
+   * the history no longer holds what comes next, it says so with an item of kind `reset`.
+   *
+   * @throws EtcdError (not allowed), UnavailableError (see `outageMs`)
+   */
+  watch(key: string, options: WatchOptions = {}): Watch {
+    return watch(this.#cluster, key, options);
+  }
+
+  // ---- the cluster ----
+
+  /** Of the member that is asked. */
+  selfStats(options: CallOptions = {}): Promise<SelfStats> {
+    return askJson(this.#cluster, "GET", "/v2/stats/self", options) as Promise<SelfStats>;
+  }
+
+  /** @throws ApiError from any member but the leader */
+  leaderStats(options: CallOptions = {}): Promise<LeaderStats> {
+    return askJson(this.#cluster, "GET", "/v2/stats/leader", options) as Promise<LeaderStats>;
+  }
+
+  storeStats(options: CallOptions = {}): Promise<StoreStats> {
+    return askJson(this.#cluster, "GET", "/v2/stats/store", options) as Promise<StoreStats>;
+  }
+
+  version(options: CallOptions = {}): Promise<Version> {
+    return askJson(this.#cluster, "GET", "/version", options) as Promise<Version>;
+  }
+
+  /** Whether one member (the pinned one, unless `endpoint` is given) has a quorum. @throws if it is not reached */
+  health(options: CallOptions = {}): Promise<boolean> {
+    return this.#cluster.isHealthy(options);
+  }
+
+  /** URLs in the order they are tried. */
+  get endpoints(): readonly string[] {
+    return this.#cluster.endpoints;
+  }
+
+  /** @throws TypeError for one that is no URL, NoEndpointsError for none */
+  set endpoints(urls: readonly string[]) {
+    this.#cluster.endpoints = urls;
+  }
+
+  /**
+   * Takes the client URLs of all members in place of the endpoints.
+   *
+   * @returns the endpoints
+   * @throws NoEndpointsError if the members advertise none
+   */
+  async syncEndpoints(options: CallOptions = {}): Promise<readonly string[]> {
+    const members = await this.members.list(options);
+    const urls = members.flatMap(({ clientURLs }) => clientURLs);
+    if (urls.length === 0) throw new NoEndpointsError();
+    this.#cluster.replace(urls);
+    return this.endpoints;
+  }
+
+  /** Anything else a member serves, such as `/metrics`. @param path with a leading slash, not encoded */
+  request(
+    method: Request["method"],
+    path: string,
+    options: RequestOptions = {},
+  ): Promise<ReadAnswer> {
+    const query = encodeQuery(options.query ?? {});
+    const request: Request = {
+      method,
+      path: encodePath(path) + (query === "" ? "" : `?${query}`),
+      body: options.json === undefined ? undefined : JSON.stringify(options.json),
+      contentType: options.json === undefined ? undefined : "application/json",
+    };
+    return this.#cluster.ask(request, options, method === "GET");
+  }
+
+  /** Ends all calls and watches, and closes the connections. */
+  close(): Promise<void> {
+    return this.#cluster.close();
+  }
+
+  async #keys(change: KeysChange, options: CallOptions, isRepeatable = true): Promise<KeysAnswer> {
+    const repeat = options.repeat ?? isRepeatable;
+    return keysAnswer(await this.#cluster.ask(keysRequest(change), options, repeat));
+  }
+}
+
+export interface RequestOptions extends CallOptions {
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined;
+  /** Sent as JSON. */
+  readonly json?: unknown;
+}
+
+/** Nothing to compare with would be an unconditional write: never what was meant. */
+function compared<T extends CompareOptions>(options: T): T {
+  if ((options.prevValue ?? "") === "" && (options.prevIndex ?? 0) === 0) {
+    throw new TypeError("Either prevValue (not empty) or prevIndex (not 0) is needed to compare");
+  }
+  return options;
+}

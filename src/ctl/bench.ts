@@ -1,0 +1,80 @@
+import { Client } from "../client/client.js";
+import { toKeyFailure } from "./errors.js";
+import { EXIT, Failure } from "./exit.js";
+import { Histogram } from "./histogram.js";
+import { canonicalPath } from "./keys.js";
+import { Progress } from "./progress.js";
+import { Session } from "./session.js";
+import type { Context } from "./spec.js";
+import { out } from "./terminal.js";
+
+/** Keys that are written in turn. */
+const KEYS = 1000;
+
+/** A short load of puts, then of gets; what it wrote is removed. For a look, not for a comparison. */
+export async function bench(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const { flags } = context;
+  const seconds = positive(flags.int("seconds"), "--seconds");
+  const connections = positive(flags.int("c"), "-c");
+  const value = "x".repeat(positive(flags.int("size"), "--size"));
+  // A directory of this run alone: nobody's keys are touched.
+  const directory = canonicalPath(`/${flags.string("key")}/${Date.now()}-${process.pid}`);
+  const client = new Client({ ...session.options, connectionsMax: connections });
+  const keyOf = (n: number) => `${directory}/${n % KEYS}`;
+  let isInterrupted = false;
+  process.once("SIGINT", () => {
+    isInterrupted = true;
+  });
+  const run = async (label: string, request: (n: number) => Promise<unknown>) => {
+    const histogram = new Histogram();
+    const progress = new Progress(label, seconds);
+    const startMs = performance.now();
+    const elapsed = () => (performance.now() - startMs) / 1000;
+    let n = 0;
+    const worker = async () => {
+      while (elapsed() < seconds && !isInterrupted) {
+        const sentMs = performance.now();
+        await request(n++);
+        histogram.add(performance.now() - sentMs);
+        progress.to(elapsed(), `${Math.round(histogram.count / elapsed())}/s`);
+      }
+    };
+    await Promise.all(Array.from({ length: connections }, worker));
+    const took = elapsed();
+    progress.end();
+    report(label, histogram, took);
+  };
+  let written = 0;
+  try {
+    await run("put", (n) => {
+      written = Math.max(written, n + 1);
+      return client.set(keyOf(n), value);
+    });
+    const count = Math.max(Math.min(written, KEYS), 1);
+    if (!isInterrupted) await run("get", (n) => client.get(keyOf(n % count)));
+  } catch (error) {
+    throw await toKeyFailure(EXIT.server, error);
+  } finally {
+    await client.delete(directory, { recursive: true }).catch(() => undefined);
+  }
+  return EXIT.ok;
+}
+
+function report(label: string, histogram: Histogram, seconds: number): void {
+  const of = (share: number) => `${histogram.quantileMs(share).toFixed(2)} ms`;
+  const rate = Math.round(histogram.count / seconds);
+  out(
+    [
+      `${label}: ${histogram.count} requests in ${seconds.toFixed(1)} s, ${rate}/s`,
+      `  p50 ${of(0.5)}  p90 ${of(0.9)}  p99 ${of(0.99)}  max ${histogram.maxMs.toFixed(2)} ms`,
+      ...histogram.rows(),
+      "",
+    ].join("\n"),
+  );
+}
+
+function positive(value: bigint, flag: string): number {
+  if (value > 0n && value <= 1_000_000n) return Number(value);
+  throw new Failure(EXIT.badArguments, `${flag} is ${value}, and must be between 1 and 1000000`);
+}

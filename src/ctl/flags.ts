@@ -1,0 +1,164 @@
+import { goQuote } from "../lib/go-text.js";
+import type { FlagKind, FlagSpec } from "./spec.js";
+
+/**
+ * Flags as Go programs take them: one dash or two, `-flag=value` or `-flag value`, booleans without a
+ * value. commander knows neither single-dash long flags nor these messages, so a command line is first
+ * brought into the one form it does know, `--flag=value ... -- arguments`.
+ */
+
+export type FlagScan =
+  | { readonly kind: "flags"; readonly given: readonly GivenFlag[]; readonly rest: string[] }
+  | { readonly kind: "misuse"; readonly text: string };
+
+export interface GivenFlag {
+  readonly spec: FlagSpec;
+  /** The alias that was written. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** Reads flags up to the first argument or `--`, which is dropped. */
+export function scanFlags(specs: readonly FlagSpec[], words: readonly string[]): FlagScan {
+  const given: GivenFlag[] = [];
+  let at = 0;
+  while (at < words.length) {
+    const word = words[at] as string;
+    if (!word.startsWith("-") || word === "-") break;
+    at++;
+    if (word === "--") break;
+    const body = word.slice(word.startsWith("--") ? 2 : 1);
+    if (/^(?:-|=|$)/.test(body)) return misuse(`bad flag syntax: ${word}`);
+    const equals = body.indexOf("=");
+    const name = equals < 0 ? body : body.slice(0, equals);
+    const spec = specs.find(({ names }) => names.includes(name));
+    if (spec === undefined) return misuse(`flag provided but not defined: -${name}`);
+    let text = equals < 0 ? undefined : body.slice(equals + 1);
+    if (text === undefined) {
+      if (spec.kind === "bool") text = "true";
+      else if (at < words.length) text = words[at++] as string;
+      else return misuse(`flag needs an argument: -${name}`);
+    }
+    const wrong = complaint(spec.kind, text);
+    if (wrong !== undefined) {
+      const quoted = goQuote(text);
+      return misuse(
+        spec.kind === "bool"
+          ? `invalid boolean value ${quoted} for -${name}: ${wrong}`
+          : `invalid value ${quoted} for flag -${name}: ${wrong}`,
+      );
+    }
+    given.push({ spec, name, text });
+  }
+  return { kind: "flags", given, rest: words.slice(at) };
+}
+
+/** A flag may be given twice, but not under two names. @returns what to say about it */
+export function twoForms(given: readonly GivenFlag[]): string | undefined {
+  for (const { spec } of given) {
+    const [first, second] = spec.names.filter((name) => given.some((flag) => flag.name === name));
+    if (second !== undefined) return `Cannot use two forms of the same flag: ${second} ${first}`;
+  }
+  return undefined;
+}
+
+/**
+ * Moves a command's flags before its arguments, up to `--`. A word behind a flag goes with it, whether the
+ * flag takes a value or not: after a boolean it comes to stand first among the arguments.
+ *
+ * @param keepsSeparator leaves `--` between the arguments; else it moves before them, where it is dropped
+ */
+export function flagsFirst(
+  specs: readonly FlagSpec[],
+  words: readonly string[],
+  keepsSeparator = false,
+): string[] {
+  const flags: string[] = [];
+  const others: string[] = [];
+  let mayBeValue = false;
+  for (const [i, word] of words.entries()) {
+    if (mayBeValue && !isFlag(specs, word)) {
+      mayBeValue = false;
+      flags.push(word);
+    } else if (word === "--") {
+      const rest = words.slice(i + 1);
+      return keepsSeparator
+        ? [...flags, ...others, word, ...rest]
+        : [...flags, word, ...others, ...rest];
+    } else if (isFlag(specs, word)) {
+      flags.push(word);
+      mayBeValue = !word.includes("=");
+    } else {
+      others.push(word);
+    }
+  }
+  return [...flags, ...others];
+}
+
+function isFlag(specs: readonly FlagSpec[], word: string): boolean {
+  const name = /^--?-?([^=]*)/.exec(word)?.[1];
+  return name !== undefined && specs.some(({ names }) => names.includes(name));
+}
+
+const PARSE_ERROR = "parse error";
+const TRUE = ["1", "t", "T", "true", "TRUE", "True"];
+const FALSE = ["0", "f", "F", "false", "FALSE", "False"];
+
+function complaint(kind: FlagKind, text: string): string | undefined {
+  switch (kind) {
+    case "bool":
+      return TRUE.includes(text) || FALSE.includes(text) ? undefined : PARSE_ERROR;
+    case "int": {
+      const value = readInt(text);
+      if (value === undefined) return PARSE_ERROR;
+      return BigInt.asIntN(64, value) === value ? undefined : "value out of range";
+    }
+    case "duration":
+      return readDuration(text) === undefined ? PARSE_ERROR : undefined;
+    case "string":
+    case "strings":
+      return undefined;
+  }
+}
+
+export function readBool(text: string): boolean {
+  return TRUE.includes(text);
+}
+
+/** Decimal, or behind `0x`, `0o`, `0` or `0b`; underscores between digits. */
+export function readInt(text: string): bigint | undefined {
+  const parts =
+    /^([+-]?)(0[xX](?:_?[0-9a-fA-F])+|0[oO]?(?:_?[0-7])+|0[bB](?:_?[01])+|0|[1-9](?:_?[0-9])*)$/.exec(
+      text,
+    );
+  if (parts === null) return undefined;
+  const digits = (parts[2] ?? "").replaceAll("_", "").replace(/^0(?=[0-7])/, "0o");
+  return parts[1] === "-" ? -BigInt(digits) : BigInt(digits);
+}
+
+const UNIT_NS: Readonly<Record<string, number>> = {
+  ns: 1,
+  us: 1e3,
+  µs: 1e3,
+  μs: 1e3,
+  ms: 1e6,
+  s: 1e9,
+  m: 60e9,
+  h: 3600e9,
+};
+
+/** `1h2m3.5s`. @returns nanoseconds */
+export function readDuration(text: string): bigint | undefined {
+  const parts = /^([+-]?)(0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/.exec(text);
+  if (parts === null) return undefined;
+  let sumNs = 0;
+  for (const [, amount, unit = ""] of (parts[2] ?? "").matchAll(/([\d.]+)([a-zµμ]+)/g)) {
+    sumNs += Number(amount) * (UNIT_NS[unit] ?? 0);
+  }
+  const rounded = BigInt(Math.trunc(sumNs));
+  return parts[1] === "-" ? -rounded : rounded;
+}
+
+function misuse(text: string): FlagScan {
+  return { kind: "misuse", text };
+}

@@ -1,0 +1,145 @@
+import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG, VERSION_FLAG } from "./commands.js";
+import { flagsFirst, type GivenFlag, readBool, scanFlags, twoForms } from "./flags.js";
+import type { CommandSpec, FlagSpec } from "./spec.js";
+
+/** What a command line asks for. `path` are the names of a command and of what it is part of. */
+export type Invocation =
+  | {
+      readonly kind: "run";
+      readonly path: readonly string[];
+      readonly command: CommandSpec;
+      /** The same command line in the form commander takes: `--flag value` ... `--` arguments. */
+      readonly words: readonly string[];
+    }
+  | { readonly kind: "version" }
+  | {
+      readonly kind: "help";
+      readonly path: readonly string[];
+      /** Undefined for the program itself. */
+      readonly command: CommandSpec | undefined;
+      /** `help member` and `member help` show less and more of a group than `member --help`. */
+      readonly extent?: "brief" | "full";
+      /** What was wrong, for standard error, and how it is put before the help. */
+      readonly misuse?: { readonly text: string; readonly intro: string };
+    }
+  | { readonly kind: "unknown-command"; readonly name: string };
+
+/**
+ * Reads a command line by etcdctl's rules: global flags stand before the command; a command's flags may
+ * stand anywhere up to `--`; help wins over what is missing, but not over what is wrong.
+ */
+export function readInvocation(words: readonly string[]): Invocation {
+  const scan = scanFlags([...GLOBAL_FLAGS, HELP_FLAG, VERSION_FLAG], words);
+  if (scan.kind === "misuse") return groupMisuse([], undefined, scan.text);
+  const collision = twoForms(scan.given);
+  if (collision !== undefined) {
+    return {
+      kind: "help",
+      path: [],
+      command: undefined,
+      misuse: { text: collision, intro: `${collision}\n` },
+    };
+  }
+  if (isGiven(scan.given, HELP_FLAG)) return { kind: "help", path: [], command: undefined };
+  if (isGiven(scan.given, VERSION_FLAG)) return { kind: "version" };
+  const [name, ...rest] = scan.rest;
+  const globals = inLongForm(scan.given);
+  if (name === undefined) return { kind: "help", path: [], command: undefined };
+  if (name === "help" || name === "h") return helpOn(COMMANDS, [], undefined, rest[0]);
+  const command = COMMANDS.find((spec) => spec.name === name);
+  if (command === undefined) return { kind: "unknown-command", name };
+  return command.subcommands === undefined
+    ? ofCommand([name], command, globals, rest)
+    : ofGroup(name, command, command.subcommands, globals, rest);
+}
+
+function ofGroup(
+  groupName: string,
+  group: CommandSpec,
+  subcommands: readonly CommandSpec[],
+  globals: readonly string[],
+  words: readonly string[],
+): Invocation {
+  const scan = scanFlags([HELP_FLAG], words);
+  if (scan.kind === "misuse") return groupMisuse([groupName], group, scan.text);
+  const [name, ...rest] = scan.rest;
+  if (isGiven(scan.given, HELP_FLAG) || name === undefined) {
+    return { kind: "help", path: [groupName], command: group };
+  }
+  if (name === "help" || name === "h") return helpOn(subcommands, [groupName], group, rest[0]);
+  const command = subcommands.find((spec) => spec.name === name);
+  if (command === undefined) return { kind: "unknown-command", name };
+  return ofCommand([groupName, name], command, globals, rest);
+}
+
+function ofCommand(
+  path: readonly string[],
+  command: CommandSpec,
+  globals: readonly string[],
+  words: readonly string[],
+): Invocation {
+  const specs = [...(command.flags ?? []), HELP_FLAG];
+  const scan = scanFlags(specs, flagsFirst(specs, words, command.keepsSeparator));
+  const wrong = scan.kind === "misuse" ? scan.text : twoForms(scan.given);
+  if (scan.kind === "misuse" || wrong !== undefined) {
+    const text = wrong ?? "";
+    return {
+      kind: "help",
+      path,
+      command,
+      misuse: { text, intro: `Incorrect Usage: ${text}\n\n` },
+    };
+  }
+  if (isGiven(scan.given, HELP_FLAG)) return { kind: "help", path, command };
+  return {
+    kind: "run",
+    path,
+    command,
+    words: [...globals, ...path, ...inLongForm(scan.given), "--", ...scan.rest],
+  };
+}
+
+function helpOn(
+  commands: readonly CommandSpec[],
+  path: readonly string[],
+  group: CommandSpec | undefined,
+  name: string | undefined,
+): Invocation {
+  if (name === undefined) return { kind: "help", path, command: group, extent: "full" };
+  const command = commands.find((spec) => spec.name === name);
+  if (command === undefined) return { kind: "unknown-command", name };
+  return { kind: "help", path: [...path, name], command, extent: "brief" };
+}
+
+function groupMisuse(
+  path: readonly string[],
+  command: CommandSpec | undefined,
+  text: string,
+): Invocation {
+  return { kind: "help", path, command, misuse: { text, intro: `Incorrect Usage. ${text}\n\n` } };
+}
+
+function isGiven(given: readonly GivenFlag[], spec: FlagSpec): boolean {
+  return given.some((flag) => flag.spec === spec && readBool(flag.text));
+}
+
+/** A boolean set to false is as good as not given. */
+function inLongForm(given: readonly GivenFlag[]): string[] {
+  const words: string[] = [];
+  const falsified = new Set(
+    given
+      .filter(({ spec, text }) => spec.kind === "bool" && !readBool(text))
+      .map((flag) => flag.spec),
+  );
+  for (const { spec, text } of given) {
+    if (falsified.has(spec)) continue;
+    words.push(longForm(spec), ...(spec.kind === "bool" ? [] : [text]));
+  }
+  return words;
+}
+
+/** `--recursive`, or `-p` where there is only a letter. */
+export function longForm(spec: FlagSpec): string {
+  const [name] = spec.names;
+  return name.length === 1 ? `-${name}` : `--${name}`;
+}

@@ -1,0 +1,64 @@
+import { encodePath } from "../client/encode.js";
+import type { Request } from "../client/transport.js";
+import { show } from "./errors.js";
+import { EXIT, Failure } from "./exit.js";
+import { canonicalPath } from "./keys.js";
+import type { Session } from "./session.js";
+
+/** Members and authentication: JSON both ways, failures in plain words with exit code 1. */
+
+export interface JsonCall {
+  readonly method: Request["method"];
+  /** Not encoded. */
+  readonly path: string;
+  readonly body?: unknown;
+  /** Status codes that are no surprise. */
+  readonly expected: readonly number[];
+  /** Whether an answer of any other status carries the reason as `message`. */
+  readonly hasReason?: boolean;
+}
+
+export interface JsonAnswer {
+  readonly status: number;
+  /** Undefined for an empty body. */
+  readonly json: unknown;
+}
+
+/** @throws Failure with exit code 1 */
+export async function askJson(session: Session, call: JsonCall): Promise<JsonAnswer> {
+  const { method, path, body, expected, hasReason = false } = call;
+  const request: Request = {
+    method,
+    path: encodePath(canonicalPath(path).replace(/(?<=.)\/$/, "")),
+    ...(body === undefined ? {} : { body: JSON.stringify(body), contentType: "application/json" }),
+  };
+  const answer = await session.ask(request).catch(async (error: unknown) => {
+    throw new Failure(EXIT.badArguments, (await show(error)).text);
+  });
+  if (expected.includes(answer.status)) {
+    return { status: answer.status, json: answer.body === "" ? undefined : parseJson(answer.body) };
+  }
+  if (!hasReason) {
+    throw new Failure(EXIT.badArguments, `unexpected status code ${answer.status}`);
+  }
+  const { message = "" } = parseJson(answer.body) as { readonly message?: string };
+  throw new Failure(EXIT.badArguments, message);
+}
+
+/** Where a body that is no JSON goes wrong, in the words of Go's encoding/json. */
+export function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body) as unknown;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    const first = /\S/.exec(body)?.[0];
+    throw new Failure(
+      EXIT.badArguments,
+      first === undefined
+        ? "unexpected end of JSON input"
+        : /[[{"\d-]/.test(first)
+          ? error.message
+          : `invalid character '${first}' looking for beginning of value`,
+    );
+  }
+}

@@ -1,0 +1,187 @@
+import { readFileSync } from "node:fs";
+import { EXIT, Failure, keyFailure } from "./exit.js";
+import { printAnswer } from "./key-output.js";
+import { expectKeys, type KeyNode } from "./keys.js";
+import { Session } from "./session.js";
+import type { Context, FlagValues } from "./spec.js";
+import { out } from "./terminal.js";
+
+/** get, ls, and everything that writes. Like etcdctl they connect first, and look at their arguments then. */
+
+export async function get(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const key = keyOf(context);
+  const { flags } = context;
+  const answer = await expectKeys(session, {
+    method: "GET",
+    key,
+    query: { recursive: false, sorted: flags.bool("sort"), quorum: flags.bool("quorum") },
+  });
+  if (answer.node.dir) {
+    throw new Failure(EXIT.badArguments, `${answer.node.key ?? ""}: is a directory`);
+  }
+  print(context, answer);
+  return EXIT.ok;
+}
+
+export async function ls(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const { args, flags, globals } = context;
+  const answer = await expectKeys(session, {
+    method: "GET",
+    key: args[0] ?? "/",
+    query: {
+      recursive: flags.bool("recursive"),
+      sorted: flags.bool("sort"),
+      quorum: flags.bool("quorum"),
+    },
+  });
+  if (globals.string("output") !== "simple") {
+    print(context, answer);
+    return EXIT.ok;
+  }
+  const { node } = answer;
+  const names = node.dir ? [] : [node.key ?? ""];
+  collectNames(node, flags.bool("p"), names);
+  if (names.length > 0) out(`${names.join("\n")}\n`);
+  return EXIT.ok;
+}
+
+/** A directory comes before what is in it. */
+function collectNames(node: KeyNode, isSlashed: boolean, names: string[]): void {
+  for (const child of node.nodes ?? []) {
+    names.push(`${child.key ?? ""}${isSlashed && child.dir ? "/" : ""}`);
+    collectNames(child, isSlashed, names);
+  }
+}
+
+export async function set(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const key = keyOf(context);
+  const value = givenValue(context);
+  const { flags } = context;
+  const answer = await expectKeys(session, {
+    method: "PUT",
+    key,
+    query: {
+      prevValue: flags.string("swap-with-value") || undefined,
+      prevIndex: unsigned(flags, "swap-with-index"),
+    },
+    form: { value, ttl: ttlOf(flags) },
+  });
+  print(context, answer);
+  return EXIT.ok;
+}
+
+export async function mk(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const key = keyOf(context);
+  const form = { value: givenValue(context), ttl: ttlOf(context.flags) };
+  const answer = await expectKeys(
+    session,
+    context.flags.bool("in-order")
+      ? { method: "POST", key, form }
+      : { method: "PUT", key, query: { prevExist: false }, form, isOneShot: true },
+  );
+  print(context, answer);
+  return EXIT.ok;
+}
+
+export async function update(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const key = keyOf(context);
+  const form = { value: givenValue(context), ttl: ttlOf(context.flags) };
+  print(
+    context,
+    await expectKeys(session, { method: "PUT", key, query: { prevExist: true }, form }),
+  );
+  return EXIT.ok;
+}
+
+export function mkdir(context: Context): Promise<number> {
+  return writeDirectory(context, false);
+}
+
+export function setdir(context: Context): Promise<number> {
+  return writeDirectory(context, undefined);
+}
+
+export function updatedir(context: Context): Promise<number> {
+  return writeDirectory(context, true);
+}
+
+async function writeDirectory(context: Context, prevExist: boolean | undefined): Promise<number> {
+  const session = await Session.open(context);
+  const answer = await expectKeys(session, {
+    method: "PUT",
+    key: keyOf(context),
+    query: { dir: true, prevExist },
+    form: { ttl: ttlOf(context.flags) },
+    isOneShot: prevExist === false,
+  });
+  if (context.globals.string("output") !== "simple") print(context, answer);
+  return EXIT.ok;
+}
+
+export async function rm(context: Context): Promise<number> {
+  const { flags } = context;
+  return await remove(context, {
+    prevValue: flags.string("with-value") || undefined,
+    prevIndex: unsigned(flags, "with-index"),
+    dir: flags.bool("dir") || undefined,
+    recursive: flags.bool("recursive") || undefined,
+  });
+}
+
+export function rmdir(context: Context): Promise<number> {
+  return remove(context, { dir: true });
+}
+
+async function remove(
+  context: Context,
+  query: Readonly<Record<string, string | boolean | undefined>>,
+): Promise<number> {
+  const session = await Session.open(context);
+  const key = keyOf(context);
+  const answer = await expectKeys(session, { method: "DELETE", key, query, isOneShot: true });
+  if (!answer.node.dir || context.globals.string("output") !== "simple") print(context, answer);
+  return EXIT.ok;
+}
+
+function print({ globals }: Context, answer: Parameters<typeof printAnswer>[0]): void {
+  printAnswer(answer, globals.string("output"));
+}
+
+export function keyOf({ args: [key] }: Context): string {
+  if (key === undefined) throw keyFailure(EXIT.badArguments, "key required");
+  return key;
+}
+
+/** The second argument, or all of standard input, whose bytes stay as they are. */
+function givenValue({ args: [, value] }: Context): string | Uint8Array {
+  if (value !== undefined) return value;
+  const bytes = readStandardInput();
+  if (bytes.length === 0) throw keyFailure(EXIT.badArguments, "value required");
+  return bytes;
+}
+
+function readStandardInput(): Uint8Array {
+  try {
+    return readFileSync(0);
+  } catch {
+    // Closed, or a terminal that others read from: as good as empty.
+    return new Uint8Array();
+  }
+}
+
+/** Seconds; none at 0 and below. etcdctl counts in 64-bit nanoseconds, which a great number overflows. */
+function ttlOf(flags: FlagValues): string | undefined {
+  const ns = BigInt.asIntN(64, flags.int("ttl") * 1_000_000_000n);
+  return ns > 0n ? String(ns / 1_000_000_000n) : undefined;
+}
+
+/** 0 is none; below 0 it wraps around, as in etcdctl. */
+function unsigned(flags: FlagValues, name: string): string | undefined {
+  const value = flags.int(name);
+  return value === 0n ? undefined : String(BigInt.asUintN(64, value));
+}

@@ -1,0 +1,77 @@
+import { readFileSync } from "node:fs";
+import { Client } from "../client/client.js";
+import { KeyExistsError, NotAFileError } from "../client/errors.js";
+import { type Dump, type DumpedNode, parseDump } from "./dump-format.js";
+import { toKeyFailure } from "./errors.js";
+import { EXIT, Failure } from "./exit.js";
+import { canonicalPath } from "./keys.js";
+import { inParallel } from "./parallel.js";
+import { Progress } from "./progress.js";
+import { Session } from "./session.js";
+import type { Context } from "./spec.js";
+import { out } from "./terminal.js";
+
+/** Writes a dump back, to where it was or below another key. Nothing else is removed. */
+export async function load(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const { flags, args } = context;
+  const dump = read(flags.string("file"));
+  const target = canonicalPath(args[0] ?? dump.root).replace(/\/$/, "");
+  const from = dump.root === "/" ? 0 : dump.root.length;
+  const nodes = dump.nodes.map((node) => ({ ...node, key: target + node.key.slice(from) }));
+  const client = new Client(session.options);
+  const isKept = flags.bool("keep");
+  const progress = new Progress("load", nodes.length);
+  const put = async (node: DumpedNode) => {
+    try {
+      await (node.dir ? putDirectory(client, node, isKept) : putFile(client, node, isKept));
+    } catch (error) {
+      progress.end();
+      throw await toKeyFailure(EXIT.server, error);
+    }
+    progress.add(1);
+  };
+  // Directories first and in order: a TTL must stand before there is anything in it.
+  for (const node of nodes) if (node.dir) await put(node);
+  const files = nodes.filter(({ dir }) => !dir);
+  await inParallel(files, Math.max(Number(flags.int("c")), 1), put);
+  progress.end();
+  out(`loaded ${nodes.length} nodes\n`);
+  return EXIT.ok;
+}
+
+async function putFile(client: Client, node: DumpedNode, isKept: boolean): Promise<void> {
+  const { key, value = "", ttl } = node;
+  if (!isKept) {
+    await client.set(key, value, { ttl });
+    return;
+  }
+  await client.create(key, value, { ttl }).catch((error: unknown) => {
+    if (!(error instanceof KeyExistsError)) throw error;
+  });
+}
+
+async function putDirectory(client: Client, { key, ttl }: DumpedNode, isKept: boolean) {
+  try {
+    await client.mkdir(key, { ttl });
+  } catch (error) {
+    if (!(error instanceof KeyExistsError)) throw error;
+    if (isKept) return;
+    // Over a file a directory is made; one that is there gets the TTL.
+    await client.setDir(key, { ttl }).catch(async (refusal: unknown) => {
+      if (!(refusal instanceof NotAFileError)) throw refusal;
+      await client.updateDir(key, { ttl });
+    });
+  }
+}
+
+function read(file: string): Dump {
+  try {
+    return parseDump(readFileSync(file === "" ? 0 : file, "utf8"));
+  } catch (error) {
+    const name = file === "" ? "standard input" : file;
+    const { message } = error as Error;
+    const text = error instanceof SyntaxError ? `${name} is no dump: ${message}` : message;
+    throw new Failure(EXIT.badArguments, text);
+  }
+}

@@ -1,0 +1,52 @@
+/** What is read out of Prometheus' text format; `le` bounds in seconds. */
+export class Metrics {
+  readonly #samples = new Map<string, number>();
+
+  constructor(text: string) {
+    for (const line of text.split("\n")) {
+      const sample = /^([a-zA-Z_:][^ ]*(?:\{.*\})?) (\S+)/.exec(line);
+      if (sample !== null && !line.startsWith("#")) {
+        this.#samples.set(sample[1] as string, Number(sample[2]));
+      }
+    }
+  }
+
+  /** All samples of a family added up, or undefined if there is none. */
+  sum(family: string): number | undefined {
+    let sum: number | undefined;
+    for (const [name, value] of this.#samples) {
+      if (name === family || name.startsWith(`${family}{`)) sum = (sum ?? 0) + value;
+    }
+    return sum;
+  }
+
+  /** Cumulative counts by upper bound, in order. */
+  buckets(family: string): Map<number, number> {
+    const counts = new Map<number, number>();
+    for (const [name, value] of this.#samples) {
+      const bound = name.startsWith(`${family}_bucket{`)
+        ? /le="([^"]+)"/.exec(name)?.[1]
+        : undefined;
+      if (bound !== undefined) counts.set(bound === "+Inf" ? Infinity : Number(bound), value);
+    }
+    return new Map([...counts].sort(([a], [b]) => a - b));
+  }
+}
+
+/**
+ * A quantile of what was counted between two looks: the upper bound of the bucket it is in.
+ *
+ * @returns seconds; undefined if nothing was counted
+ */
+export function quantileBetween(
+  before: ReadonlyMap<number, number>,
+  after: ReadonlyMap<number, number>,
+  share: number,
+): number | undefined {
+  const total = (after.get(Infinity) ?? 0) - (before.get(Infinity) ?? 0);
+  if (total <= 0) return undefined;
+  for (const [bound, count] of after) {
+    if (count - (before.get(bound) ?? 0) >= share * total) return bound;
+  }
+  return Infinity;
+}

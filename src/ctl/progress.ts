@@ -1,0 +1,47 @@
+/** A bar on standard error, if that is a terminal; else nothing. */
+
+const WIDTH = 30;
+const REDRAW_MS = 100;
+
+export class Progress {
+  readonly #label: string;
+  readonly #total: number;
+  readonly #startedMs = performance.now();
+  #done = 0;
+  #drawnMs = 0;
+  #isDrawn = false;
+
+  constructor(label: string, total: number) {
+    this.#label = label;
+    this.#total = total;
+  }
+
+  add(count: number): void {
+    this.to(this.#done + count);
+  }
+
+  /** @param note behind the bar, in place of the count */
+  to(done: number, note?: string): void {
+    this.#done = done;
+    const nowMs = performance.now();
+    if (!process.stderr.isTTY || nowMs - this.#drawnMs < REDRAW_MS) return;
+    this.#drawnMs = nowMs;
+    const seconds = (nowMs - this.#startedMs) / 1000;
+    const text = note ?? `${done}/${this.#total}  ${Math.round(done / seconds)}/s`;
+    process.stderr.write(`\r\u001b[K${bar(this.#label, done / Math.max(this.#total, 1))}  ${text}`);
+    this.#isDrawn = true;
+  }
+
+  /** Takes the bar away. */
+  end(): void {
+    if (this.#isDrawn) process.stderr.write("\r\u001b[K");
+    this.#isDrawn = false;
+  }
+}
+
+/** @param share 0 to 1 */
+export function bar(label: string, share: number): string {
+  const full = Math.round(Math.min(share, 1) * WIDTH);
+  const percent = `${Math.floor(Math.min(share, 1) * 100)}`.padStart(3);
+  return `${label} [${"#".repeat(full)}${"-".repeat(WIDTH - full)}] ${percent}%`;
+}

@@ -1,0 +1,78 @@
+/**
+ * What the command line offers, as data: the parser, the help texts and the shell completions are all made
+ * from it. Texts of v2 commands and flags are etcdctl's, which scripts and people know.
+ */
+
+/** `strings` may be given several times. `duration` is written as in Go: `1.5s`, `200ms`. */
+export type FlagKind = "bool" | "int" | "string" | "strings" | "duration";
+
+export interface FlagSpec {
+  /** Without dashes, the long one first. */
+  readonly names: readonly [string, ...string[]];
+  readonly kind: FlagKind;
+  readonly usage: string;
+  /** Shown in help, in the notation of the command line; also the value when not given. */
+  readonly initial?: string;
+  /** ringctl's own: not shown by help when it is called as etcdctl. */
+  readonly isOwn?: true;
+}
+
+export interface CommandSpec {
+  readonly name: string;
+  readonly usage: string;
+  /** Behind the command's name in help. */
+  readonly argsUsage?: string;
+  readonly description?: string;
+  readonly flags?: readonly FlagSpec[];
+  /** Tells `KEY -- COMMAND` apart by the `--`. */
+  readonly keepsSeparator?: true;
+  readonly subcommands?: readonly CommandSpec[];
+  /** Loads what runs it. A command that is not run costs nothing. */
+  readonly load?: () => Promise<Run>;
+  readonly isOwn?: true;
+}
+
+/** Values of the flags that were given, by long name; ints are signed 64-bit, durations nanoseconds. */
+export class FlagValues {
+  readonly #values: ReadonlyMap<string, unknown>;
+
+  constructor(values: ReadonlyMap<string, unknown>) {
+    this.#values = values;
+  }
+
+  bool(name: string): boolean {
+    return this.#values.get(name) === true;
+  }
+
+  /** 0 when not given. */
+  int(name: string): bigint {
+    return (this.#values.get(name) as bigint | undefined) ?? 0n;
+  }
+
+  /** Empty when not given. */
+  string(name: string): string {
+    return (this.#values.get(name) as string | undefined) ?? "";
+  }
+
+  strings(name: string): readonly string[] {
+    return (this.#values.get(name) as string[] | undefined) ?? [];
+  }
+
+  /** @returns milliseconds */
+  durationMs(name: string): number {
+    return Number((this.#values.get(name) as bigint | undefined) ?? 0n) / 1e6;
+  }
+}
+
+/** All a command knows of the world. */
+export interface Context {
+  /** The name it was called by: `ringctl`, or `etcdctl` through a link of that name. */
+  readonly program: string;
+  readonly globals: FlagValues;
+  readonly flags: FlagValues;
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** @returns the exit code */
+export type Run = (context: Context) => Promise<number>;

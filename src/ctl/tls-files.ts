@@ -1,0 +1,60 @@
+import { readFileSync } from "node:fs";
+import { createSecureContext } from "node:tls";
+import type { TlsOptions } from "../client/options.js";
+import { EXIT, Failure } from "./exit.js";
+
+/** Reads the files of the TLS flags; an empty name is none. @throws Failure as etcdctl words it */
+export function readTlsFiles(caFile: string, certFile: string, keyFile: string): TlsOptions {
+  if ((certFile === "") !== (keyFile === "")) {
+    throw new Failure(
+      EXIT.badArguments,
+      `KeyFile and CertFile must both be present[key: ${keyFile}, cert: ${certFile}]`,
+    );
+  }
+  return {
+    ...(certFile === "" ? {} : readPair(certFile, keyFile)),
+    ...(caFile === "" ? {} : { ca: read(caFile) }),
+  };
+}
+
+function readPair(certFile: string, keyFile: string): TlsOptions {
+  const cert = read(certFile);
+  const key = read(keyFile);
+  for (const [pem, what] of [
+    [cert, "certificate"],
+    [key, "key"],
+  ] as const) {
+    if (!pem.includes("-----BEGIN ")) {
+      throw new Failure(EXIT.badArguments, `tls: failed to find any PEM data in ${what} input`);
+    }
+  }
+  try {
+    createSecureContext({ cert, key });
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Failure(
+      EXIT.badArguments,
+      /mismatch/.test(message)
+        ? "tls: private key does not match public key"
+        : `cannot use ${certFile} and ${keyFile}: ${message}`,
+    );
+  }
+  return { cert, key };
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why: Readonly<Record<string, string>> = {
+      ENOENT: "no such file or directory",
+      EACCES: "permission denied",
+      EISDIR: "is a directory",
+    };
+    throw new Failure(
+      EXIT.badArguments,
+      `${code === "EISDIR" ? "read" : "open"} ${file}: ${why[code ?? ""] ?? message}`,
+    );
+  }
+}

@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { EXIT, Failure, keyFailure } from "./exit.js";
+import { keyOf } from "./key-commands.js";
+import { printAnswer } from "./key-output.js";
+import { askKeys, type KeyAnswer } from "./keys.js";
+import { Session } from "./session.js";
+import type { Context } from "./spec.js";
+import { endAtInterrupt, err, out } from "./terminal.js";
+
+/** Waits as etcdctl does: an outage or a history that is too short ends the command with exit code 4. */
+
+export async function watch(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const key = keyOf(context);
+  const { flags, globals } = context;
+  const isRecursive = flags.bool("recursive");
+  endAtInterrupt();
+  for await (const event of events(session, key, context)) {
+    if (event.node.dir) continue;
+    if (isRecursive) out(`[${event.action}] ${event.node.key ?? ""}\n`);
+    printAnswer(event, globals.string("output"));
+    if (!flags.bool("forever")) break;
+  }
+  return EXIT.ok;
+}
+
+export async function execWatch(context: Context): Promise<number> {
+  const session = await Session.open(context);
+  const { key, command } = keyAndCommand(context.args);
+  const running = new Set<ChildProcess>();
+  endAtInterrupt(() => {
+    for (const child of running) child.kill("SIGINT");
+  });
+  for await (const event of events(session, key, context)) {
+    if (event.node.dir) err(`Ignored dir ${event.node.key ?? ""} change\n`);
+    else execute(command, event, context.env, running);
+  }
+  return EXIT.ok;
+}
+
+async function* events(
+  session: Session,
+  key: string,
+  { flags }: Context,
+): AsyncGenerator<KeyAnswer, void, undefined> {
+  const recursive = flags.bool("recursive");
+  const afterIndex = BigInt.asUintN(64, flags.int("after-index"));
+  let waitIndex = String(afterIndex > 0n ? BigInt.asUintN(64, afterIndex + 1n) : 0n);
+  for (;;) {
+    const event = await askKeys(session, {
+      method: "GET",
+      key,
+      query: { wait: true, waitIndex, recursive },
+      isWatch: true,
+    });
+    // The server ended the wait without an event.
+    if (event === undefined) continue;
+    waitIndex = String((event.node.modifiedIndex ?? 0) + 1);
+    yield event;
+  }
+}
+
+/**
+ * `KEY -- COMMAND ...`, which etcdctl 3.4 only understands behind a flag without a value. Without the separator
+ * the key stands last, as old versions of etcdctl reordered their arguments.
+ */
+function keyAndCommand(args: readonly string[]): {
+  readonly key: string;
+  readonly command: readonly string[];
+} {
+  if (args.length < 2) throw keyFailure(EXIT.badArguments, "key and command to exec required");
+  const isSeparated = args.indexOf("--", 1) > 0;
+  const key = isSeparated ? args[0] : args.at(-1);
+  const command = isSeparated ? args.slice(2) : args.slice(0, -1);
+  if (command.length === 0) {
+    throw keyFailure(EXIT.badArguments, "key and command to exec required");
+  }
+  return { key: key as string, command };
+}
+
+/** Starts a command and does not wait for it. One that cannot be started ends everything. */
+function execute(
+  [file = "", ...args]: readonly string[],
+  { action, node }: KeyAnswer,
+  env: NodeJS.ProcessEnv,
+  running: Set<ChildProcess>,
+): void {
+  const child = spawn(file, args, {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: {
+      ...env,
+      ETCD_WATCH_ACTION: action,
+      ETCD_WATCH_MODIFIED_INDEX: String(node.modifiedIndex ?? 0),
+      ETCD_WATCH_KEY: node.key ?? "",
+      ETCD_WATCH_VALUE: node.value ?? "",
+    },
+  });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  child.once("error", (error: NodeJS.ErrnoException) => {
+    err(startFailure(file, error).message);
+    process.exit(EXIT.badArguments);
+  });
+}
+
+function startFailure(file: string, { code, message }: NodeJS.ErrnoException): Failure {
+  if (code === "ENOENT") {
+    const text = file.includes("/")
+      ? `fork/exec ${file}: no such file or directory`
+      : `exec: "${file}": executable file not found in $PATH`;
+    return new Failure(EXIT.badArguments, text);
+  }
+  const why = code === "EACCES" ? "permission denied" : message;
+  return new Failure(EXIT.badArguments, `fork/exec ${file}: ${why}`);
+}

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { encodeForm, encodeKey, encodePath, encodeQuery } from "#ringd/client/encode.js";
+
+test("a key becomes a path that begins with a slash and has no empty or dotted parts", () => {
+  assert.equal(encodeKey("foo"), "/foo");
+  assert.equal(encodeKey("/foo/bar"), "/foo/bar");
+  assert.equal(encodeKey(""), "/");
+  assert.equal(encodeKey("/"), "/");
+  assert.equal(encodeKey("//a//./b/../c"), "/a/c");
+  assert.equal(encodeKey("/../../v2/members"), "/v2/members");
+  assert.equal(encodeKey("/a/..."), "/a/...");
+});
+
+test("a slash at the end of a key stays, permissions tell it apart", () => {
+  assert.equal(encodeKey("/foo/"), "/foo/");
+  assert.equal(encodeKey("/foo//"), "/foo/");
+});
+
+test("what has a meaning in a URL is escaped in a key", () => {
+  assert.equal(encodeKey("/a b?c#d%e"), "/a%20b%3Fc%23d%25e");
+  assert.equal(encodeKey("/ü/日"), "/%C3%BC/%E6%97%A5");
+  assert.equal(encodePath("/a+b&c=d:e@f$g,h;i"), "/a+b&c=d:e@f$g,h;i");
+});
+
+test("a query is sorted and leaves out what is undefined", () => {
+  assert.equal(encodeQuery({ b: 1, a: true, c: undefined, d: "x y&z" }), "a=true&b=1&d=x+y%26z");
+  assert.equal(encodeQuery({}), "");
+});
+
+test("every byte of a form value survives a reader of forms", () => {
+  const bytes = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+  const read = encodeForm(bytes).replaceAll("+", " ");
+  assert.deepEqual(Buffer.from(unescape(read), "latin1"), Buffer.from(bytes));
+  assert.equal(new URLSearchParams(`v=${encodeForm("a+b c=ü&~*")}`).get("v"), "a+b c=ü&~*");
+});

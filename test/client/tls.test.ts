@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import {
+  Client,
+  ConnectError,
+  ConnectionLostError,
+  type TlsOptions,
+  UnavailableError,
+} from "#ringd/client/index.js";
+import { TestMember } from "../support/member.js";
+
+const NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split(" ");
+const folder = mkdtempSync(join(tmpdir(), "ringd-tls-"));
+let member: TestMember;
+/** Of a member that takes any client, as etcd does with `--cert-file` alone. */
+let open: TestMember;
+
+before(async () => {
+  authority("ca");
+  authority("stranger");
+  certify(
+    "server",
+    "ca",
+    "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth",
+  );
+  certify("client", "ca", "extendedKeyUsage=clientAuth");
+  certify("other", "stranger", "extendedKeyUsage=clientAuth");
+  certify("misnamed", "ca", "subjectAltName=DNS:example.com");
+  const server = ["--cert-file", path("server.crt"), "--key-file", path("server.key")];
+  member = await listening([...server, "--client-cert-auth", "--trusted-ca-file", path("ca.crt")]);
+  open = await listening(["--cert-file", path("misnamed.crt"), "--key-file", path("misnamed.key")]);
+});
+
+after(async () => {
+  await Promise.all([member?.destroy(), open?.destroy()]);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** An etcd that serves clients over TLS; the last flag of a name counts. */
+async function listening(args: readonly string[]): Promise<TestMember> {
+  const made = await TestMember.make("etcd", args);
+  const url = secure(made);
+  await made.start(["--listen-client-urls", url, "--advertise-client-urls", url]);
+  return made;
+}
+
+function secure(of: TestMember): string {
+  return of.clientUrl.replace("http:", "https:");
+}
+
+function path(name: string): string {
+  return join(folder, name);
+}
+
+function openssl(...args: string[]): void {
+  const run = spawnSync("openssl", args, { cwd: folder, encoding: "utf8" });
+  assert.equal(run.status, 0, run.error?.message ?? run.stderr);
+}
+
+function authority(name: string): void {
+  const files = ["-keyout", `${name}.key`, "-out", `${name}.crt`];
+  openssl("req", "-x509", "-days", "2", ...NEW_KEY, ...files, "-subj", `/CN=${name}`);
+}
+
+function certify(name: string, by: string, extensions: string): void {
+  writeFileSync(path(`${name}.ext`), `${extensions}\n`);
+  openssl(
+    "req",
+    "-new",
+    ...NEW_KEY,
+    "-keyout",
+    `${name}.key`,
+    "-out",
+    `${name}.csr`,
+    "-subj",
+    `/CN=${name}`,
+  );
+  const signer = ["-CA", `${by}.crt`, "-CAkey", `${by}.key`, "-CAcreateserial"];
+  const files = ["-in", `${name}.csr`, "-out", `${name}.crt`, "-extfile", `${name}.ext`];
+  openssl("x509", "-req", "-days", "2", ...signer, ...files);
+}
+
+function tlsOf(name: string): TlsOptions {
+  const [ca, cert, key] = ["ca.crt", `${name}.crt`, `${name}.key`].map((file) =>
+    readFileSync(path(file)),
+  );
+  return { ca, cert, key };
+}
+
+async function failure(url: string, tls: TlsOptions | undefined): Promise<Error | undefined> {
+  const client = new Client({ endpoints: [url], tls });
+  try {
+    await client.get("/");
+    return assert.fail("it was let in");
+  } catch (error) {
+    assert.ok(error instanceof UnavailableError, `${error}`);
+    return error.errors[0];
+  } finally {
+    await client.close();
+  }
+}
+
+test("with a certificate of the member's authority all calls and watches work", async () => {
+  const client = new Client({ endpoints: [secure(member)], tls: tlsOf("client") });
+  const { index } = await client.set("/tls", "v");
+  for await (const item of client.watch("/tls", { afterIndex: index - 1 })) {
+    assert.equal(item.node?.value, "v");
+    break;
+  }
+  assert.deepEqual(await client.syncEndpoints(), [secure(member)]);
+  assert.equal(await client.health(), true);
+  await client.close();
+});
+
+test("a member whose authority is not known is not spoken to", async () => {
+  const { cert, key } = tlsOf("client");
+  const error = await failure(secure(member), { cert, key });
+  assert.ok(error instanceof ConnectError);
+  assert.equal(error.systemCode, "UNABLE_TO_VERIFY_LEAF_SIGNATURE");
+});
+
+test("a certificate for another name is refused, unless that name is expected", async () => {
+  const { ca } = tlsOf("client");
+  const error = await failure(secure(open), { ca });
+  assert.ok(error instanceof ConnectError);
+  assert.equal(error.systemCode, "ERR_TLS_CERT_ALTNAME_INVALID");
+  for (const tls of [{ ca, servername: "example.com" }, { rejectUnauthorized: false }]) {
+    const client = new Client({ endpoints: [secure(open)], tls });
+    assert.equal((await client.get("/")).node.key, "/");
+    await client.close();
+  }
+});
+
+test("without a certificate, or with a stranger's, the member does not let one in", async () => {
+  for (const tls of [{ ca: tlsOf("client").ca }, tlsOf("other")]) {
+    // TLS 1.3 refuses after the handshake, so that the request may be on its way.
+    const error = await failure(secure(member), tls);
+    assert.ok(error instanceof ConnectionLostError || error instanceof ConnectError, `${error}`);
+  }
+});
+
+test("http to a member that speaks TLS is an error, and the other way round", async () => {
+  assert.ok((await failure(member.clientUrl, undefined)) !== undefined);
+  const plain = await TestMember.create("etcd");
+  const error = await failure(secure(plain), tlsOf("client"));
+  assert.ok(error instanceof ConnectError, `${error}`);
+  await plain.destroy();
+});

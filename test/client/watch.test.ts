@@ -1,0 +1,318 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import {
+  Client,
+  ConnectionLostError,
+  EventIndexClearedError,
+  InvalidRequestError,
+  UnavailableError,
+  UnhealthyError,
+  type WatchItem,
+} from "#ringd/client/index.js";
+import { TestMember } from "../support/member.js";
+import { answer, FakeMember, hangUp, ignore } from "./fake-member.js";
+
+const HISTORY = 1000;
+
+let member: TestMember;
+let client: Client;
+let prefix = "";
+let tests = 0;
+
+before(async () => {
+  member = await TestMember.create("ringd");
+  client = new Client({ endpoints: [member.clientUrl] });
+});
+
+beforeEach(() => {
+  prefix = `/test${++tests}`;
+});
+
+after(async () => {
+  await client.close();
+  await member.destroy();
+});
+
+const fakes: FakeMember[] = [];
+afterEach(async () => {
+  await Promise.all(fakes.splice(0).map((fake) => fake.close()));
+});
+
+async function fakeMembers(count: number): Promise<FakeMember[]> {
+  for (let n = 0; n < count; n++) fakes.push(await FakeMember.create());
+  return fakes;
+}
+
+async function take(items: AsyncIterable<WatchItem>, count: number): Promise<WatchItem[]> {
+  const taken: WatchItem[] = [];
+  for await (const item of items) {
+    taken.push(item);
+    if (taken.length === count) break;
+  }
+  return taken;
+}
+
+function brief(items: readonly WatchItem[]): string[] {
+  return items.map((item) =>
+    item.kind === "event"
+      ? `${item.action} ${item.node.key}=${item.node.value}`
+      : `reset ${item.node?.nodes?.length}`,
+  );
+}
+
+test("a watch yields each change of the key, with what was there before", async () => {
+  const { index } = await client.set(prefix, "one");
+  await client.set(prefix, "two");
+  await client.set(`${prefix}-other`, "x");
+  const last = await client.delete(prefix);
+  const items = await take(client.watch(prefix, { afterIndex: index - 1 }), 3);
+  assert.deepEqual(brief(items), [
+    `set ${prefix}=one`,
+    `set ${prefix}=two`,
+    `delete ${prefix}=undefined`,
+  ]);
+  const [, second, third] = items;
+  assert.equal(second?.kind === "event" && second.prevNode?.value, "one");
+  assert.equal(third?.index, last.index);
+  assert.equal(third?.endpoint, member.clientUrl);
+});
+
+test("afterIndex and waitIndex say where it begins", async () => {
+  const { index } = await client.set(`${prefix}/a`, "1");
+  await client.set(`${prefix}/b`, "2");
+  const first = async (options: object) =>
+    brief(await take(client.watch(prefix, { recursive: true, ...options }), 1));
+  assert.deepEqual(await first({ afterIndex: index }), [`set ${prefix}/b=2`]);
+  assert.deepEqual(await first({ waitIndex: index }), [`set ${prefix}/a=1`]);
+});
+
+test("without an index it begins now, and loses nothing from then on", async () => {
+  await client.set(`${prefix}/old`, "x");
+  const items = client.watch(prefix, { recursive: true });
+  const [first] = await Promise.all([
+    items.next(),
+    // However many it takes until the watch is there.
+    (async () => {
+      for (let n = 0; (await client.storeStats()).watchers === 0; n++) assert.ok(n < 1000);
+      await client.set(`${prefix}/a`, "1");
+      await client.set(`${prefix}/b`, "2");
+    })(),
+  ]);
+  assert.equal(first.value?.node?.key, `${prefix}/a`);
+  assert.equal((await items.next()).value?.node?.key, `${prefix}/b`);
+  await items.return();
+});
+
+test("when the history is gone it reads the key anew and says so", async () => {
+  const { index } = await client.set(`${prefix}/a`, "1");
+  await client.set(`${prefix}/b`, "2");
+  const writes = Array.from({ length: HISTORY }, (_, n) => client.set("/flood", String(n)));
+  await Promise.all(writes);
+  const items = client.watch(prefix, { recursive: true, afterIndex: index });
+  const { value: reset } = await items.next();
+  assert.equal(reset?.kind, "reset");
+  if (reset?.kind !== "reset") return;
+  assert.ok(reset.reason instanceof EventIndexClearedError);
+  assert.deepEqual(
+    reset.node?.nodes?.map(({ key }) => key),
+    [`${prefix}/a`, `${prefix}/b`],
+  );
+  assert.equal(reset.index, (await client.get("/")).index);
+  const [{ value: next }] = await Promise.all([items.next(), client.set(`${prefix}/c`, "3")]);
+  assert.equal(next?.node?.key, `${prefix}/c`);
+  await items.return();
+
+  await client.delete(prefix, { recursive: true });
+  const [gone] = await take(client.watch(prefix, { recursive: true, afterIndex: index }), 1);
+  assert.equal(gone?.kind, "reset");
+  assert.equal(gone?.node, undefined);
+  assert.ok((gone?.index ?? 0) > reset.index);
+});
+
+test("a signal ends a watch without an error, at once", async () => {
+  const abort = new AbortController();
+  const items = client.watch(prefix, { signal: abort.signal });
+  const next = items.next();
+  abort.abort();
+  assert.deepEqual(await next, { value: undefined, done: true });
+  assert.deepEqual(await items.next(), { value: undefined, done: true });
+  for await (const _ of client.watch(prefix, { signal: AbortSignal.abort() })) assert.fail();
+});
+
+test("return() ends a watch that waits", async () => {
+  const items = client.watch(prefix);
+  const next = items.next();
+  await items.return();
+  assert.equal((await next).done, true);
+});
+
+test("an ended watch leaves no waiter at the member", async () => {
+  const abort = new AbortController();
+  const watches = Array.from({ length: 20 }, () =>
+    client.watch(prefix, { signal: abort.signal }).next(),
+  );
+  for (let n = 0; (await client.storeStats()).watchers < 20; n++) assert.ok(n < 1000);
+  abort.abort();
+  await Promise.all(watches);
+  for (let n = 0; (await client.storeStats()).watchers > 0; n++) assert.ok(n < 1000);
+});
+
+test("a hundred watches leave the connections for requests alone", async () => {
+  const abort = new AbortController();
+  const few = new Client({ endpoints: [member.clientUrl], connectionsMax: 1 });
+  const watches = Array.from({ length: 100 }, () =>
+    few.watch(prefix, { signal: abort.signal, afterIndex: 1e9 }).next(),
+  );
+  assert.equal((await few.set(prefix, "v")).status, 201);
+  abort.abort();
+  await Promise.all(watches);
+  await few.close();
+});
+
+test("closing the client ends its watches with an error", async () => {
+  const other = new Client({ endpoints: [member.clientUrl] });
+  const next = assert.rejects(other.watch(prefix).next(), { name: "AbortError" });
+  await other.close();
+  await next;
+});
+
+test("what the server does not allow is thrown", async () => {
+  const items = client.watch(prefix, { waitIndex: -5 });
+  await assert.rejects(items.next(), InvalidRequestError);
+  assert.equal((await items.next()).done, true);
+});
+
+test("a watch that nobody takes up throws at once", async () => {
+  const [a, b] = await fakeMembers(2);
+  for (const fake of fakes) fake.behaviour = hangUp;
+  const other = new Client({ endpoints: [a?.url ?? "", b?.url ?? ""] });
+  await assert.rejects(other.watch("/k").next(), UnavailableError);
+  assert.deepEqual([a?.heard.length, b?.heard.length], [1, 1]);
+  await other.close();
+});
+
+test("once begun it outlives an outage of all, up to outageMs", async () => {
+  const [a] = await fakeMembers(1);
+  assert.ok(a);
+  const other = new Client({ endpoints: [a.url] });
+  let asked = 0;
+  a.behaviour = (heard, response) => {
+    asked++;
+    if (asked < 4) {
+      // The head, which tells the index, then nothing more.
+      if (asked === 1) response.writeHead(200, { "X-Etcd-Index": "41" }).flushHeaders();
+      setImmediate(() => response.destroy());
+    } else answer(200, { action: "set", node: { key: "/k", modifiedIndex: 42 } })(heard, response);
+  };
+  const items = other.watch("/k", { outageMs: 60_000 });
+  assert.equal((await items.next()).value?.index, 42);
+  assert.deepEqual(
+    a.heard.map(({ url }) => /waitIndex=\d+/.exec(url)?.[0]),
+    ["waitIndex=0", "waitIndex=42", "waitIndex=42", "waitIndex=42"],
+  );
+  await items.return();
+
+  asked = 0;
+  await assert.rejects(other.watch("/k", { outageMs: 0 }).next(), UnavailableError);
+  await other.close();
+});
+
+test("a wait that ends without an event is asked again", async () => {
+  const [a] = await fakeMembers(1);
+  assert.ok(a);
+  const cleared = { errorCode: 400, message: "watcher is cleared due to etcd recovery", index: 5 };
+  const event = { action: "set", node: { key: "/k", modifiedIndex: 9 } };
+  const answers = [answer(200, ""), answer(400, cleared), answer(200, "{"), answer(200, event)];
+  a.behaviour = (heard, response) => answers.shift()?.(heard, response);
+  const other = new Client({ endpoints: [a.url] });
+  const [item] = await take(other.watch("/k", { afterIndex: 3 }), 1);
+  assert.equal(item?.index, 9);
+  assert.ok(a.heard.every(({ url }) => url.includes("waitIndex=4")));
+  await other.close();
+});
+
+test("a watch leaves a member that has become ill for one that is well", async () => {
+  const [a, b, c] = await fakeMembers(3);
+  assert.ok(a && b && c);
+  const failures: Error[] = [];
+  const other = new Client({
+    endpoints: [a.url, b.url, c.url],
+    order: "given",
+    healthCheckMs: 20,
+    timeoutMs: 20,
+    onFailure: (error) => failures.push(error),
+  });
+  a.behaviour = ({ url }, response) => {
+    if (!url.includes("wait")) return; // It hangs.
+    response.writeHead(200, { "X-Etcd-Index": "7" }).flushHeaders();
+  };
+  b.behaviour = answer(503, { health: "false" });
+  c.behaviour = (heard, response) => {
+    const event = { action: "set", node: { key: "/k", modifiedIndex: 8 } };
+    answer(200, heard.url === "/health" ? { health: "true" } : event)(heard, response);
+  };
+  const [item] = await take(other.watch("/k"), 1);
+  assert.equal(item?.endpoint, c.url);
+  assert.equal(a.heard.filter(({ url }) => url.includes("wait")).length, 1);
+  assert.ok(b.heard.every(({ url }) => url === "/health"));
+  assert.match(c.heard.at(-1)?.url ?? "", /waitIndex=8$/);
+  await other.close();
+});
+
+test("a watch that was never taken up leaves for one that is well, too", async () => {
+  const [a, b] = await fakeMembers(2);
+  assert.ok(a && b);
+  a.behaviour = ignore;
+  b.behaviour = (heard, response) => {
+    const event = { action: "set", node: { key: "/k", modifiedIndex: 8 } };
+    answer(200, heard.url === "/health" ? { health: "true" } : event)(heard, response);
+  };
+  const failures: Error[] = [];
+  const options = { healthCheckMs: 20, timeoutMs: 20, order: "given" as const };
+  const endpoints = [a.url, b.url];
+  const other = new Client({ endpoints, ...options, onFailure: (error) => failures.push(error) });
+  const [item] = await take(other.watch("/k", { afterIndex: 2 }), 1);
+  assert.equal(item?.endpoint, b.url);
+  assert.ok(failures.some((error) => error instanceof UnhealthyError));
+  await other.close();
+});
+
+test("without a member that is well, a watch stays where it is", async () => {
+  const [a, b] = await fakeMembers(2);
+  assert.ok(a && b);
+  let events = 0;
+  for (const fake of [a, b]) {
+    fake.behaviour = (heard, response) => {
+      if (heard.url === "/health") answer(503, { health: "false" })(heard, response);
+      else if (b.heard.length < 3) response.writeHead(200, { "X-Etcd-Index": "7" }).flushHeaders();
+      else events++;
+    };
+  }
+  const endpoints = [a.url, b.url];
+  const other = new Client({ endpoints, order: "given", healthCheckMs: 10 });
+  const abort = new AbortController();
+  const ended = other.watch("/k", { signal: abort.signal }).next();
+  await b.untilHeard(3);
+  assert.equal(a.heard.filter(({ url }) => url.includes("wait")).length, 1);
+  assert.equal(events, 0);
+  abort.abort();
+  await ended;
+  await other.close();
+});
+
+test("a member that stops hands its watches over", async () => {
+  const [a, b] = await fakeMembers(2);
+  assert.ok(a && b);
+  const failures: Error[] = [];
+  const other = new Client({
+    endpoints: [a.url, b.url],
+    order: "given",
+    onFailure: (error) => failures.push(error),
+  });
+  a.behaviour = hangUp;
+  b.behaviour = answer(200, { action: "set", node: { key: "/k", modifiedIndex: 8 } });
+  const [item] = await take(other.watch("/k"), 1);
+  assert.equal(item?.endpoint, b.url);
+  assert.ok(failures[0] instanceof ConnectionLostError);
+  await other.close();
+});

@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { untilOwnWritesDone } from "../compat/own-writes.js";
+import { type MemberKind, TestMember } from "../support/member.js";
+import { EtcdctlLink, etcdctl, Host, type Outcome, type RunOptions, ringctl } from "./run.js";
+
+/** Every so many lines ringctl is a process of its own. */
+const SAMPLE = 10;
+
+/** One command line of a script. */
+export interface Line {
+  readonly text: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly input: string;
+}
+
+/**
+ * Reads a script: one command line each line, quoted as in a shell, without the program's name. `$E` is the
+ * server's URL. `--endpoints $E` is put first, unless the line begins with `@`. Variables may stand before
+ * the arguments ($S is a server that never answers, $H one that is down for maintenance), and standard input behind ` << `, where \n is a line end.
+ */
+export function readScript(script: string): Line[] {
+  return script
+    .split("\n")
+    .map((text) => text.trim())
+    .filter((text) => text !== "" && !text.startsWith("#"))
+    .map((text) => {
+      const [command = "", input = ""] = text.split(" << ");
+      const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(
+        ([, quoted, plain]) => quoted ?? plain ?? "",
+      );
+      const isRaw = words[0] === "@";
+      const env: Record<string, string> = {};
+      const rest = isRaw ? words.slice(1) : words;
+      while (/^[A-Z_]+=/.test(rest[0] ?? "")) {
+        const [name = "", ...value] = (rest.shift() as string).split("=");
+        env[name] = value.join("=");
+      }
+      const args = isRaw ? rest : ["--endpoints", "$E", ...rest];
+      return { text, args, env, input: input.replaceAll("\\n", "\n") };
+    });
+}
+
+/**
+ * Runs a script with Debian's etcdctl and with ringctl, each on a fresh server of its own, and compares after
+ * every line what was printed, the exit code and the whole store.
+ *
+ * @returns how many lines there were
+ */
+export async function compareScript(kind: MemberKind, script: string): Promise<number> {
+  const link = new EtcdctlLink();
+  const host = new Host();
+  const silent = createServer(() => undefined);
+  const broken = createServer((_, response) => {
+    response.writeHead(502, { "content-type": "text/plain" }).end("down for maintenance");
+  });
+  const others = new Map([
+    ["$S", await listening(silent)],
+    ["$H", await listening(broken)],
+  ]);
+  const servers = await Promise.all([TestMember.create(kind), TestMember.create(kind)]);
+  try {
+    const [theirs, ours] = servers;
+    await Promise.all(servers.map(({ clientUrl }) => untilOwnWritesDone(clientUrl)));
+    const lines = readScript(script);
+    for (const [n, line] of lines.entries()) {
+      const [expected, actual] = await Promise.all([
+        runOn(theirs, line, others, (args, options) => etcdctl(args, options)),
+        runOn(ours, line, others, (args, options) =>
+          needsProcess(line, n)
+            ? ringctl(args, { ...options, script: link.path })
+            : host.run("etcdctl", args, options.env ?? {}),
+        ),
+      ]);
+      assert.deepEqual(actual, expected, line.text);
+    }
+    return lines.length;
+  } finally {
+    link.remove();
+    host.end();
+    for (const server of [silent, broken]) {
+      server.close();
+      server.closeAllConnections();
+    }
+    await Promise.all(servers.map((server) => server.destroy()));
+  }
+}
+
+async function listening(server: Server): Promise<string> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** What reads or starts something; and some of the others, to see the process too. */
+function needsProcess({ args, input }: Line, n: number): boolean {
+  return input !== "" || args.includes("exec-watch") || n % SAMPLE === 0;
+}
+
+async function runOn(
+  server: TestMember,
+  line: Line,
+  others: ReadonlyMap<string, string>,
+  run: (args: readonly string[], options: RunOptions) => Promise<Outcome>,
+): Promise<Outcome & { store: string }> {
+  const known = new Map([["$E", server.clientUrl], ["$P", String(server.port)], ...others]);
+  const fill = (text: string) => text.replaceAll(/\$[A-Z]/g, (name) => known.get(name) ?? name);
+  const env = Object.fromEntries(
+    Object.entries(line.env).map(([name, value]) => [name, fill(value)]),
+  );
+  const { code, out, err } = await run(line.args.map(fill), { input: line.input, env });
+  const store = await fetch(`${server.clientUrl}/v2/keys/?recursive=true&sorted=true`);
+  return {
+    code,
+    out: mask(out, server),
+    err: mask(err, server),
+    store: mask(await store.text(), server).replaceAll(/"ttl":\d+/g, '"ttl":0'),
+  };
+}
+
+/** Ports, ids, times, and the name of the program in usage differ between any two runs. */
+function mask(text: string, server: TestMember): string {
+  const masked = text
+    .replaceAll(server.clientUrl, "<url>")
+    .replaceAll(server.peerUrl, "<peer url>")
+    .replaceAll(`127.0.0.1:${server.port}`, "<address>")
+    .replaceAll(/\b(?=[0-9a-f]*[a-f])[0-9a-f]{13,16}\b/g, "<id>")
+    .replaceAll(/"expiration":"[^"]*"/g, '"expiration":"<time>"')
+    .replaceAll(/^stty: .*\n/gm, "")
+    .replaceAll(/read tcp \S+: read: /g, "");
+  return masked.includes("<id>") ? inOrder(masked) : masked;
+}
+
+/** Members are listed by id, which is random. */
+function inOrder(text: string): string {
+  return text
+    .replace(/(?<=ETCD_INITIAL_CLUSTER=").*(?=")/, (list) => list.split(",").sort().join(","))
+    .split("\n")
+    .sort()
+    .join("\n");
+}

@@ -1,0 +1,117 @@
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export const RINGCTL = new URL("../../bin/ringctl.js", import.meta.url).pathname;
+const LIMIT_MS = 30_000;
+
+/** What a command line did. */
+export interface Outcome {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+export interface RunOptions {
+  readonly input?: string | Uint8Array;
+  readonly env?: Readonly<Record<string, string>>;
+  /** ringctl, or a link to it. */
+  readonly script?: string;
+}
+
+/** Debian's etcdctl with the v2 commands: package etcd-client. */
+export function etcdctl(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  return run("etcdctl", args, options);
+}
+
+export function ringctl(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  return run(process.execPath, [options.script ?? RINGCTL, ...args], options);
+}
+
+/** Without the variables of whoever runs the tests. */
+export function cleanEnv(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !/^(ETCD|RING)CTL_/.test(name));
+  return { ...Object.fromEntries(own), ETCDCTL_API: "2", ...more };
+}
+
+async function run(
+  file: string,
+  args: readonly string[],
+  { input = "", env = {} }: RunOptions,
+): Promise<Outcome> {
+  const child = spawn(file, args, { env: cleanEnv(env), timeout: LIMIT_MS });
+  let out = "";
+  let err = "";
+  child.stdout.setEncoding("utf8").on("data", (text) => {
+    out += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text) => {
+    err += text;
+  });
+  // It may end without reading.
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(input);
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, out, err };
+}
+
+interface Reply {
+  readonly id: number;
+  readonly outcome: Outcome;
+}
+
+/**
+ * A process that runs one command line after the other as ringctl does, which saves most of what a process of
+ * its own costs. Command lines that read standard input or start commands need their own.
+ */
+export class Host {
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, (outcome: Outcome) => void>();
+  #id = 0;
+
+  constructor() {
+    this.#child = fork(new URL("./host.js", import.meta.url), {
+      env: cleanEnv(),
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    this.#child.setMaxListeners(0);
+    this.#child.on("message", ({ id, outcome }: Reply) => {
+      this.#waiting.get(id)?.(outcome);
+      this.#waiting.delete(id);
+    });
+  }
+
+  async run(
+    program: string,
+    words: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): Promise<Outcome> {
+    const id = ++this.#id;
+    return await new Promise((resolve, reject) => {
+      this.#waiting.set(id, resolve);
+      this.#child.once("exit", () => reject(new Error(`host ended at ${words.join(" ")}`)));
+      this.#child.send({ id, program, words, env: cleanEnv(env) });
+    });
+  }
+
+  end(): void {
+    this.#child.removeAllListeners("exit");
+    this.#child.disconnect();
+  }
+}
+
+/** A folder with a link to ringctl by the name of etcdctl. */
+export class EtcdctlLink {
+  readonly #folder = mkdtempSync(join(tmpdir(), "ringctl-test-"));
+  readonly path = join(this.#folder, "etcdctl");
+
+  constructor() {
+    symlinkSync(RINGCTL, this.path);
+  }
+
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
