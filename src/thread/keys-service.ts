@@ -143,6 +143,7 @@ export class KeysService {
   /** The client has gone. */
   abort(client: Client): void {
     this.#store.hub.remove(watcherIdOf(client));
+    this.#metrics.set(WATCHERS, this.#store.hub.count);
   }
 
   /** Ends all watches in the middle of their answers, as etcd does when it stops. */
@@ -179,6 +180,7 @@ export class KeysService {
       this.refuse(client, found);
       return;
     }
+    this.#metrics.set(WATCHERS, hub.count);
     this.#port.open(client, keysHead(200, index));
     if (found === undefined) return;
     writeEvent(this.#port.body, found, false);
