@@ -38,6 +38,7 @@ import { MembershipChanges } from "./membership-changes.js";
 import type { Peers } from "./peers.js";
 import type { Proposal } from "./proposals.js";
 import { Publication } from "./publication.js";
+import { RaftFigures, showStoreStats } from "./raft-figures.js";
 import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
 import { Snapshots } from "./snapshots.js";
@@ -51,6 +52,8 @@ const REQUEST_MS = 5000;
 const HEALTH_MS = 1000;
 /** A removed member goes on for so long, to tell the others how far it got (as etcd does). */
 const REMOVED_MS = 1000;
+/** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
+const SLOW_APPLY_MS = 100;
 /** Answers after which their frontend is told, so that it works on them beside the core. */
 const PUBLISH_ANSWERS = 64;
 
@@ -67,6 +70,12 @@ const PENDING = cellOf("proposalsPending");
 const PROPOSAL_SECONDS = cellOf("proposalDuration");
 const APPLY_SECONDS = cellOf("applyDuration");
 const APPLY_ENTRIES = cellOf("applyBatchEntries");
+const SLOW_APPLIES = cellOf("slowApplies");
+const LATE_HEARTBEATS = cellOf("heartbeatSendFailures");
+const READ_INDEXES_FAILED = cellOf("readIndexesFailed");
+const SLOW_READ_INDEXES = cellOf("slowReadIndexes");
+const LEARNER_PROMOTIONS = cellOf("learnerPromotions");
+const SNAPSHOT_APPLYING = cellOf("snapshotApplying");
 const HEALTH_SUCCESS = cellOf("healthSuccess");
 const HEALTH_FAILURES = cellOf("healthFailures");
 
@@ -110,12 +119,14 @@ export class Member implements Consensus {
   readonly #publication: Publication;
   readonly #stats: RaftStats;
   readonly #snapshots: Snapshots;
+  readonly #figures: RaftFigures;
   readonly #arrival: Arrival;
   readonly #timeoutMs: number;
   #applied: number;
   #appliedTerm: number;
   #lastLeader = NONE;
   #electedMs = 0;
+  #tickedMs = 0;
   #nextSyncMs = 0;
   /** The log takes nothing until the member is started again: it no longer takes part. */
   #isFailed = false;
@@ -152,6 +163,7 @@ export class Member implements Consensus {
         if (client !== undefined) this.#refuse(client, why);
       },
     });
+    this.#figures = new RaftFigures(metrics);
     this.#reads = new Reads(this.#raft);
     this.#changes = new MembershipChanges(
       this.#raft,
@@ -232,8 +244,10 @@ export class Member implements Consensus {
   tick(): void {
     if (!this.#isFailed) this.#raft.tick();
     const { monoMs, nowMs } = this;
+    this.#showFigures();
     this.#writes.giveUp(monoMs - this.#timeoutMs, (startMs) => this.#timeoutCause(startMs));
     for (const read of this.#reads.takeExpired(monoMs, this.#timeoutMs, HEALTH_MS)) {
+      this.#ports.metrics.add(SLOW_READ_INDEXES, 1);
       this.#failRead(read, this.#timeoutCause(read.startMs));
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
@@ -270,7 +284,10 @@ export class Member implements Consensus {
     if (type === "append") {
       // Refusing it would make the leader send once more the snapshot that is being read.
       if (this.#arrival.isLoading) return;
-      this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+      // One of an earlier term is from a leader that was: it comes late, and changes nothing.
+      if (message.term >= this.#raft.term) {
+        this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+      }
     } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
     else if (type === "appendReject") this.#stats.onAppendFailed(from);
     this.#raft.step(message);
@@ -446,11 +463,28 @@ export class Member implements Consensus {
     }
     this.#raft.applied(this.#applied);
     const { metrics } = this.#ports;
-    metrics.observe(APPLY_SECONDS, (performance.now() - startMs) / 1000);
+    const tookMs = performance.now() - startMs;
+    if (tookMs > SLOW_APPLY_MS) metrics.add(SLOW_APPLIES, 1);
+    metrics.observe(APPLY_SECONDS, tookMs / 1000);
     metrics.observe(APPLY_ENTRIES, entries.length);
     metrics.set(COMMITTED, this.#raft.commit);
     metrics.set(APPLIED, this.#applied);
     metrics.set(PENDING, this.#writes.open);
+    showStoreStats(metrics, this.#store);
+  }
+
+  /** What changes without an entry, too. */
+  #showFigures(): void {
+    const { metrics } = this.#ports;
+    const status = this.#raft.status();
+    const lateMs = this.monoMs - this.#tickedMs;
+    if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#config.heartbeatMs) {
+      metrics.add(LATE_HEARTBEATS, status.peers.length);
+    }
+    this.#tickedMs = this.monoMs;
+    this.#figures.show(status);
+    metrics.set(PENDING, this.#writes.open);
+    metrics.set(SNAPSHOT_APPLYING, this.#arrival.isLoading ? 1 : 0);
   }
 
   #applyCommand(entry: Entry): void {
@@ -489,6 +523,7 @@ export class Member implements Consensus {
     }
     this.#changes.applied(content, verdict);
     if (verdict === "ok" && content.kind === "promote") {
+      if (this.#raft.isLeader) this.#ports.metrics.add(LEARNER_PROMOTIONS, 1);
       this.#ports.log.info({ member: formatId(content.id) }, "a new member votes from now on");
     }
     if (verdict === "ok" && content.kind === "remove" && content.id === this.#id) {
@@ -519,6 +554,7 @@ export class Member implements Consensus {
     const { lead, isLeader, term } = this.#raft;
     metrics.set(HAS_LEADER, lead === NONE ? 0 : 1);
     metrics.set(IS_LEADER, isLeader ? 1 : 0);
+    this.#figures.show(this.#raft.status());
     if (lead === this.#lastLeader) return;
     const before = this.#lastLeader;
     this.#lastLeader = lead;
@@ -570,7 +606,9 @@ export class Member implements Consensus {
   }
 
   #addRead(read: WaitingRead): void {
-    if (!this.#reads.add(read)) this.#failRead(read, TOO_MANY);
+    if (this.#reads.add(read)) return;
+    this.#ports.metrics.add(READ_INDEXES_FAILED, 1);
+    this.#failRead(read, TOO_MANY);
   }
 
   #failRead({ client, kind }: WaitingRead, why: string): void {
