@@ -146,6 +146,10 @@ test("a call may say itself whether it is safe to repeat", async () => {
   assert.equal((await client.delete("/x", { repeat: true })).endpoint, b.url);
   client.endpoints = [a.url, b.url];
   await assert.rejects(client.set("/x", "v", { repeat: false }), MaybeAppliedError);
+  client.endpoints = [a.url, b.url];
+  await assert.rejects(client.request("PUT", "/any"), MaybeAppliedError);
+  client.endpoints = [a.url, b.url];
+  assert.equal((await client.request("PUT", "/any", { repeat: true })).endpoint, b.url);
 });
 
 test("when all have failed, the error tells of each, in order", async () => {

@@ -13,10 +13,10 @@ import type { MemberKind } from "../support/member.js";
 const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
 /** `EVENTS=10000` is the long form. */
-const EVENTS = Number(process.env.EVENTS ?? 800);
+const EVENTS = Number(process.env.EVENTS ?? 400);
 const KILLS = 3;
 /** Writes that the watch has not seen yet: well within the history, so that it never has to read anew. */
-const AHEAD_MAX = 300;
+const AHEAD_MAX = 200;
 /** What was on its way through a killed leader is never answered: not worth more patience. */
 const TIMEOUT_MS = 1000;
 /** How long an election or a start may take on a machine that is busy with other tests. */
