@@ -18,9 +18,11 @@ COPY --from=build /src/node_modules /opt/ringd/node_modules
 COPY --from=build /src/dist /opt/ringd/dist
 COPY package.json /opt/ringd/
 # Names that existing `docker run ... /usr/local/bin/etcd` lines call.
-RUN chmod +x /opt/ringd/dist/bin/ringd.js \
+RUN chmod +x /opt/ringd/dist/bin/ringd.js /opt/ringd/dist/bin/ringctl.js \
     && ln -s /opt/ringd/dist/bin/ringd.js /usr/local/bin/ringd \
     && ln -s /opt/ringd/dist/bin/ringd.js /usr/local/bin/etcd \
+    && ln -s /opt/ringd/dist/bin/ringctl.js /usr/local/bin/ringctl \
+    && ln -s /opt/ringd/dist/bin/ringctl.js /usr/local/bin/etcdctl \
     && install -d -o node -g node -m 0700 /data
 USER node
 WORKDIR /data

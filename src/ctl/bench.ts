@@ -1,4 +1,5 @@
 import { Client } from "../client/client.js";
+import { ClientError } from "../client/errors.js";
 import { toKeyFailure } from "./errors.js";
 import { EXIT, Failure } from "./exit.js";
 import { Histogram } from "./histogram.js";
@@ -56,9 +57,20 @@ export async function bench(context: Context): Promise<number> {
   } catch (error) {
     throw await toKeyFailure(EXIT.server, error);
   } finally {
-    await client.delete(directory, { recursive: true }).catch(() => undefined);
+    await cleanUp(client, directory);
   }
   return EXIT.ok;
+}
+
+/** What cannot be removed stays: the load has failed already, and its error is the one to show. */
+async function cleanUp(client: Client, directory: string): Promise<void> {
+  try {
+    await client.delete(directory, { recursive: true });
+    // Unless another run is in it.
+    await client.delete(directory.slice(0, directory.lastIndexOf("/")), { dir: true });
+  } catch (error) {
+    if (!(error instanceof ClientError)) throw error;
+  }
 }
 
 function report(label: string, histogram: Histogram, seconds: number): void {

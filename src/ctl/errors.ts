@@ -93,6 +93,26 @@ interface SystemError extends NodeJS.ErrnoException {
   readonly address?: string;
   readonly port?: number;
   readonly reason?: string;
+  /** The name that was asked for, and the certificate that does not have it. */
+  readonly host?: string;
+  readonly cert?: { readonly subjectaltname?: string };
+}
+
+/** `subjectaltname` is `DNS:a, IP Address:1.2.3.4`. */
+function wrongNameText({ host = "", cert }: SystemError): string {
+  const isAddress = /^[\d.]+$|:/.test(host);
+  const kind = isAddress ? "IP Address:" : "DNS:";
+  const names = (cert?.subjectaltname ?? "")
+    .split(", ")
+    .filter((name) => name.startsWith(kind))
+    .map((name) => name.slice(kind.length));
+  if (isAddress && names.length === 0) {
+    return `x509: cannot validate certificate for ${host} because it doesn't contain any IP SANs`;
+  }
+  if (names.length === 0) {
+    return `x509: certificate is not valid for any names, but wanted to match ${host}`;
+  }
+  return `x509: certificate is valid for ${names.join(", ")}, not ${host}`;
 }
 
 async function connectText(error: ConnectError): Promise<string> {
@@ -115,7 +135,7 @@ async function connectText(error: ConnectError): Promise<string> {
   }
   const certificate = CERTIFICATE_TEXTS[systemCode];
   if (certificate !== undefined) return certificate;
-  if (systemCode === "ERR_TLS_CERT_ALTNAME_INVALID") return `x509: ${first.reason}`;
+  if (systemCode === "ERR_TLS_CERT_ALTNAME_INVALID") return wrongNameText(first);
   if (systemCode === "EPROTO" || systemCode.startsWith("ERR_SSL_")) {
     return /wrong.version.number|packet.length/i.test(first.message)
       ? "tls: first record does not look like a TLS handshake"

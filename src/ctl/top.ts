@@ -35,7 +35,7 @@ export async function top(context: Context): Promise<number> {
   const intervalMs = Math.max(flags.durationMs("interval"), INTERVAL_MS_MIN);
   const looksMax = Number(flags.int("count"));
   const client = new Client(session.options);
-  const timeoutMs = Math.min(globals.durationMs("timeout") || intervalMs, intervalMs);
+  const timeoutMs = globals.durationMs("timeout");
   endAtInterrupt();
   listenForQuit();
   let before = await lookAtAll(client, timeoutMs);

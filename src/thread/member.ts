@@ -50,8 +50,12 @@ const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
 const REQUEST_MS = 5000;
 const HEALTH_MS = 1000;
-/** A removed member goes on for so long, to tell the others how far it got (as etcd does). */
-const REMOVED_MS = 1000;
+/**
+ * A removed member goes on until the others say that they know: if only it knew, and ended, the last of
+ * two could not go on alone. For so long it waits for their word, and for so long after it.
+ */
+const REMOVED_UNSAID_MS = 30_000;
+const REMOVED_SAID_MS = 1000;
 /** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
 const SLOW_APPLY_MS = 100;
 /** Answers after which their frontend is told, so that it works on them beside the core. */
@@ -345,7 +349,7 @@ export class Member implements Consensus {
   /** The other members say so; the log cannot, as they no longer send it. */
   removed(): void {
     this.#ports.log.error("the other members say that this member was removed from the cluster");
-    this.#leave();
+    this.#leaveWithin(REMOVED_SAID_MS);
   }
 
   /** Does what can be done without new input, in pieces of about a millisecond. */
@@ -528,12 +532,12 @@ export class Member implements Consensus {
     }
     if (verdict === "ok" && content.kind === "remove" && content.id === this.#id) {
       this.#ports.log.error("this member was removed from the cluster; it stops");
-      this.#leave();
+      this.#leaveWithin(REMOVED_UNSAID_MS);
     }
   }
 
-  #leave(): void {
-    this.#leaveMs = Math.min(this.#leaveMs, this.monoMs + REMOVED_MS);
+  #leaveWithin(ms: number): void {
+    this.#leaveMs = Math.min(this.#leaveMs, this.monoMs + ms);
   }
 
   #onMembership(): void {

@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { after, before, test } from "node:test";
+import { send } from "../support/http.js";
+import { TestMember } from "../support/member.js";
+import { cleanEnv, RINGCTL, ringctl } from "./run.js";
+
+/** What a process does besides printing: signals, pipes, terminals. */
+
+let member: TestMember;
+before(async () => {
+  member = await TestMember.create("ringd");
+  for (const n of [1, 2, 3]) await send(member.port, "PUT", "/v2/keys/w/k", `value=${n}`);
+});
+after(() => member.destroy());
+
+const WATCH_ALL = ["--recursive", "--after-index", "1", "/w"];
+
+test("Ctrl-C ends a watch with exit code 0", async () => {
+  const watch = start(["watch", "--forever", ...WATCH_ALL]);
+  await untilPrinted(watch, "[set] /w/k\n3\n");
+  watch.kill("SIGINT");
+  assert.deepEqual(await once(watch, "close"), [0, null]);
+});
+
+test("Ctrl-C in exec-watch ends the commands it started", async () => {
+  const script =
+    'echo "started $ETCD_WATCH_ACTION $ETCD_WATCH_KEY $ETCD_WATCH_VALUE"; exec sleep 1000';
+  const watch = start(["exec-watch", ...WATCH_ALL, "--", "sh", "-c", script]);
+  await untilPrinted(watch, /(?:^started set \/w\/k \d\n){3}/m);
+  watch.kill("SIGINT");
+  // Its output is closed when nobody holds it any more, that is, when the commands have ended too.
+  assert.deepEqual(await once(watch, "close"), [0, null]);
+});
+
+test("exec-watch takes KEY -- COMMAND without a flag before it", async () => {
+  const watch = start(["exec-watch", "/w/k", "--after-index", "1", "--", "echo", "seen"]);
+  await untilPrinted(watch, "seen\n");
+  watch.kill("SIGINT");
+  assert.deepEqual(await once(watch, "close"), [0, null]);
+});
+
+test("a pipe that nobody reads any more ends it quietly", async () => {
+  const watch = start(["watch", "--forever", ...WATCH_ALL]);
+  let err = "";
+  watch.stderr?.on("data", (text) => {
+    err += text;
+  });
+  await untilPrinted(watch, "[set] /w/k\n3\n");
+  watch.stdout?.destroy();
+  const ended = once(watch, "exit");
+  await send(member.port, "PUT", "/v2/keys/w/k", "value=4");
+  // The first event may still have gone into the pipe.
+  await send(member.port, "PUT", "/v2/keys/w/k", "value=5");
+  assert.deepEqual(await ended, [141, null]);
+  assert.equal(err, "");
+});
+
+test("a password is asked for on a terminal and not shown", async () => {
+  const command = `'${process.execPath}' '${RINGCTL}' --endpoints ${member.clientUrl} -u root get /w/k`;
+  const terminal = spawn("script", ["-qec", command, "/dev/null"], { env: cleanEnv() });
+  const text = untilPrinted(terminal, /Password: [\s\S]*\d\r?\n/);
+  await untilPrinted(terminal, "Password: ");
+  terminal.stdin.write("sesam\u007fe\r");
+  assert.doesNotMatch(await text, /sesa/);
+  assert.deepEqual(await once(terminal, "close"), [0, null]);
+});
+
+test("nothing is coloured without a terminal", async () => {
+  const env = { RINGCTL_ENDPOINTS: member.clientUrl };
+  const { code, out, err } = await ringctl(["top", "-n", "1", "--interval", "100ms"], { env });
+  assert.equal(code, 0);
+  assert.equal(err, "");
+  assert.match(
+    out,
+    /^MEMBER +NAME +ROLE +TERM +INDEX +LAG +REQ\/S +FSYNC P99\n[0-9a-f]+ +default +leader +\d+ +\d+ +0 +\d+ +\S.*\n$/,
+  );
+});
+
+test("an unforeseen answer is one line, not a stack trace", async () => {
+  const env = { RINGCTL_ENDPOINTS: `${member.clientUrl}/nothing/here` };
+  for (const args of [["member", "list"], ["user", "list"], ["top"], ["dump"], ["bench"], ["ls"]]) {
+    const { code, err } = await ringctl(args, { env });
+    assert.notEqual(code, 0, args.join(" "));
+    assert.doesNotMatch(err, /\n {4}at |node:internal/, args.join(" "));
+    assert.match(err, /\S/, args.join(" "));
+  }
+});
+
+function start(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [RINGCTL, "--endpoints", member.clientUrl, ...args], {
+    env: cleanEnv(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
+
+/** @returns all that was printed until then */
+async function untilPrinted(child: ChildProcess, wanted: string | RegExp): Promise<string> {
+  let text = "";
+  return await new Promise((resolve, reject) => {
+    child.stdout?.on("data", (chunk) => {
+      text += chunk;
+      if (typeof wanted === "string" ? text.includes(wanted) : wanted.test(text)) resolve(text);
+    });
+    child.once("close", (code) => reject(new Error(`ended with ${code}: ${text}`)));
+  });
+}
