@@ -284,7 +284,10 @@ export class Member implements Consensus {
     if (type === "append") {
       // Refusing it would make the leader send once more the snapshot that is being read.
       if (this.#arrival.isLoading) return;
-      this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+      // One of an earlier term is from a leader that was: it comes late, and changes nothing.
+      if (message.term >= this.#raft.term) {
+        this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+      }
     } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
     else if (type === "appendReject") this.#stats.onAppendFailed(from);
     this.#raft.step(message);
