@@ -1,8 +1,6 @@
 import { ContentKind } from "../api/answer.js";
 import { unescapePercent } from "../api/form.js";
 import { Method } from "../api/request.js";
-import type { MetricCells } from "../metrics/cells.js";
-import { cellOf } from "../metrics/families.js";
 import type { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
@@ -34,7 +32,6 @@ const PUBLISH_REQUESTS = 32;
 const READ_POLLS = 40;
 /** Requests waiting for room in the ring: above this, new ones are refused. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
-const IN_FLIGHT = cellOf("frontendInFlight");
 const REQUEST_ID_END = 2 ** 32;
 
 /** An answer the frontend's thread gives without asking the core. */
@@ -59,6 +56,15 @@ export type LocalHandler = (
 
 /** The core wants a snapshot file of this term, index and metadata written. */
 export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) => void;
+
+/** What the owner counts. */
+export interface GatewayFigures {
+  /** Requests without an answer yet: once per batch. */
+  inFlight(requests: number): void;
+  woken(): void;
+  /** The requests ring had no room. */
+  ringFull(): void;
+}
 
 const NOTHING_TO_SAY: LocalAnswer = { status: 200, contentKind: ContentKind.none, body: "" };
 const BAD_REQUEST: LocalAnswer = {
@@ -87,9 +93,7 @@ export class RingGateway implements Gateway {
   readonly #exchanges = new Map<number, Exchange>();
   readonly #answer = new AnswerRecord();
   readonly #onStartSnapshot: OnStartSnapshot;
-  readonly #metrics: MetricCells;
-  readonly #wakeups: number;
-  readonly #ringFull: number;
+  readonly #figures: GatewayFigures;
   #nextRequestId = 1;
   #isFlushScheduled = false;
   #unpublished = 0;
@@ -99,19 +103,15 @@ export class RingGateway implements Gateway {
   readonly #flushBound: () => void;
   readonly #hasWorkBound: () => boolean;
 
-  /** @param thread by which the metrics name this one */
   constructor(
     requests: RingWriter,
     answers: RingReader,
     bell: Bell,
     local: LocalHandler,
     onStartSnapshot: OnStartSnapshot,
-    metrics: MetricCells,
-    thread: "main" | "frontend",
+    figures: GatewayFigures,
   ) {
-    this.#metrics = metrics;
-    this.#wakeups = cellOf("wakeups", thread);
-    this.#ringFull = cellOf("ringFull", thread);
+    this.#figures = figures;
     this.#requests = new Outlet(requests);
     this.#answers = new Inlet(answers, (type, bytes, view, at, length) =>
       this.#onMessage(type, bytes, view, at, length),
@@ -233,12 +233,12 @@ export class RingGateway implements Gateway {
     this.#unpublished = 0;
     const hadQueued = this.#requests.queuedBytes > 0;
     this.#requests.publish();
-    if (!hadQueued && this.#requests.queuedBytes > 0) this.#metrics.add(this.#ringFull, 1);
+    if (!hadQueued && this.#requests.queuedBytes > 0) this.#figures.ringFull();
   }
 
   #drain(): void {
     if (this.#answers.drain(BATCH_RECORDS) === BATCH_RECORDS) this.#schedule();
-    this.#metrics.set(IN_FLIGHT, this.#exchanges.size);
+    this.#figures.inFlight(this.#exchanges.size);
     this.#park();
   }
 
@@ -261,7 +261,7 @@ export class RingGateway implements Gateway {
     this.#isParked = true;
     void rung.then(() => {
       this.#isParked = false;
-      this.#metrics.add(this.#wakeups, 1);
+      this.#figures.woken();
       this.#publish(); // The bell also tells of room in the requests ring.
       this.#drain();
     });

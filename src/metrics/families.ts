@@ -396,6 +396,11 @@ export const FAMILIES = {
     peer: TO_PROGRESS,
   },
   raftTerm: { kind: "gauge", name: "ringd_raft_term", help: "Term of this member." },
+  raftLastIndex: {
+    kind: "gauge",
+    name: "ringd_raft_last_index",
+    help: "The last entry of this member's log, durable or not.",
+  },
   raftRole: {
     kind: "gauge",
     name: "ringd_raft_role",

@@ -1,5 +1,4 @@
 import { collectDefaultMetrics, type Metric, Registry } from "prom-client";
-import { formatId } from "../cluster/ids.js";
 import { MetricCells } from "./cells.js";
 import {
   CELLS_PER_PART,
@@ -111,7 +110,7 @@ export class MetricsRegistry {
         const id = part.getId(idCellOfSlot(table, slot));
         if (id === 0n) continue;
         const cell = slotCellOf(key, slot);
-        const labels: Record<string, string> = { [label]: formatId(id) };
+        const labels: Record<string, string> = { [label]: id.toString(16) };
         if (label === "Remote") labels.Local = this.#sample().memberId;
         const { bounds } = family;
         if (bounds === undefined) values.push({ labels, value: part.get(cell) });

@@ -1,11 +1,11 @@
 import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import { RingdError } from "../lib/errors.js";
-import type { PeerFigures } from "../metrics/peer-table.js";
 import { type PeerAddress, parsePeerAddress } from "./address.js";
 import { KEEP_ALIVE_MS } from "./arrival.js";
 import { Backoff } from "./backoff.js";
 import { type DialResult, dialStream } from "./dial.js";
+import type { PeerFigures } from "./figures.js";
 import { FrameBatch, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
 import type { PeerLog } from "./peer-log.js";
 

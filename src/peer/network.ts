@@ -3,10 +3,10 @@ import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import type { ListenUrl } from "../config/urls.js";
 import { assert } from "../lib/assert.js";
-import type { PeerTable } from "../metrics/peer-table.js";
 import { decodeMessage, encodeMessage, readMessageAddress } from "../raft/message-codec.js";
 import { Arrival } from "./arrival.js";
 import type { DialResult } from "./dial.js";
+import type { LinkFigures } from "./figures.js";
 import {
   helloHeaders,
   type Identity,
@@ -78,7 +78,7 @@ export interface PeerNetworkOptions {
   readonly log: PeerLog;
   readonly inbox: PeerInbox;
   /** Figures of the links. */
-  readonly figures: PeerTable;
+  readonly figures: LinkFigures;
 }
 
 /**

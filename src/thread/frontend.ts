@@ -8,6 +8,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { joinFrontend } from "./frontend-server.js";
+import { gatewayFigures } from "./gateway-figures.js";
 import { isLocalPath } from "./local.js";
 import {
   FIRST_FRONTEND_PART,
@@ -46,8 +47,7 @@ function openGateway(): RingGateway {
       return new Promise((resolve) => questions.set(id, resolve));
     },
     () => assert(false, "the core asks the main thread for snapshots"),
-    metrics,
-    "frontend",
+    gatewayFigures(metrics, "frontend"),
   );
 }
 

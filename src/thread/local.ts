@@ -25,6 +25,8 @@ import {
 
 const TERM = cellOf("raftTerm");
 const ROLE = cellOf("raftRole");
+const LAST = cellOf("raftLastIndex");
+const LEADER = 2;
 const LEAD = idCellOf("lead");
 const VOTE = idCellOf("vote");
 const COMMITTED = cellOf("proposalsCommitted");
@@ -33,7 +35,7 @@ const APPLIED = cellOf("proposalsApplied");
 /** By `ringd_raft_role`, in the words of etcd's raft. */
 const RAFT_STATES = ["StateFollower", "StateCandidate", "StateLeader", "StatePreCandidate"];
 /** By `ringd_raft_peer_state`. */
-const PROGRESS_STATES = ["ProgressStateProbe", "ProgressStateReplicate", "ProgressStateSnapshot"];
+const PROGRESS_STATES = ["StateProbe", "StateReplicate", "StateSnapshot"];
 
 /** Whether the main thread answers this path by itself. */
 export function isLocalPath(path: string): boolean {
@@ -88,19 +90,22 @@ function debugVars(config: Config, topology: Topology, id: string) {
       commit: core.get(COMMITTED),
       applied: core.get(APPLIED),
       raftState: RAFT_STATES[core.get(ROLE)] ?? "StateFollower",
-      progress: progress(core),
+      progress: progress(core, id),
     },
   };
 }
 
-/** What the core last told of the other members; nothing unless it leads. */
-function progress(core: MetricCells) {
+/** What the core last told of the other members; nothing unless it leads. Itself is one of them. */
+function progress(core: MetricCells, id: string) {
   const all = new Map<string, { match: number; next: number; state: string }>();
+  if (core.get(ROLE) !== LEADER) return all;
+  const last = core.get(LAST);
+  all.set(id, { match: last, next: last + 1, state: "StateReplicate" });
   for (let slot = 0; slot < PEER_SLOTS; slot++) {
-    const id = core.getId(idCellOfSlot("progress", slot));
-    if (id === 0n) continue;
+    const peer = core.getId(idCellOfSlot("progress", slot));
+    if (peer === 0n) continue;
     const state = core.get(slotCellOf("peerState", slot));
-    all.set(formatId(id), {
+    all.set(formatId(peer), {
       match: core.get(slotCellOf("peerMatch", slot)),
       next: core.get(slotCellOf("peerNext", slot)),
       state: PROGRESS_STATES[state] ?? "",

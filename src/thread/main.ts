@@ -22,6 +22,7 @@ import { hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { listen, makeFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
+import { gatewayFigures } from "./gateway-figures.js";
 import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
@@ -226,8 +227,7 @@ function mainGateway(
         },
       );
     },
-    metrics,
-    "main",
+    gatewayFigures(metrics, "main"),
   );
   return gateway;
 }

@@ -8,6 +8,7 @@ import type { Store } from "../store/store.js";
 const COMMITTED = cellOf("proposalsCommitted");
 const IS_LEARNER = cellOf("isLearner");
 const TERM = cellOf("raftTerm");
+const LAST = cellOf("raftLastIndex");
 const ROLE = cellOf("raftRole");
 const LEAD = idCellOf("lead");
 const VOTE = idCellOf("vote");
@@ -43,10 +44,11 @@ export class RaftFigures {
   }
 
   /** Now and then, and whenever the leader or the role changes. */
-  show({ id, role, term, vote, lead, commit, conf, peers }: RaftStatus): void {
+  show({ id, role, term, vote, lead, commit, lastIndex, conf, peers }: RaftStatus): void {
     const metrics = this.#metrics;
     metrics.set(TERM, term);
     metrics.set(ROLE, ROLE_NUMBER[role]);
+    metrics.set(LAST, lastIndex);
     metrics.set(COMMITTED, commit);
     metrics.set(IS_LEARNER, conf.learners.includes(id) ? 1 : 0);
     metrics.setId(LEAD, lead);
