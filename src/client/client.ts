@@ -219,7 +219,7 @@ export class Client {
       body: options.json === undefined ? undefined : JSON.stringify(options.json),
       contentType: options.json === undefined ? undefined : "application/json",
     };
-    return this.#cluster.ask(request, options, method === "GET");
+    return this.#cluster.ask(request, options, options.repeat ?? method === "GET");
   }
 
   /** Ends all calls and watches, and closes the connections. */

@@ -52,6 +52,10 @@ export interface FrontendOptions {
   readonly bodiesBytesMax: number;
   /** A client that does not read its answer was cut off, about this many bytes behind. */
   readonly onSlowClient: (backlogBytes: number) => void;
+  /** A connection opened, 1, or closed, -1. */
+  readonly onConnection: (change: number) => void;
+  /** One that was opened is closed at once, as too many are open. */
+  readonly onRefused: () => void;
 }
 
 /**

@@ -37,12 +37,12 @@ const NO_TUNNEL =
 /** Serves HTTP through node:http: slower than uWebSockets.js, and runs wherever Node does. */
 export class NodeFrontend implements Frontend {
   readonly #servers: Server[] = [];
-  readonly #connectionsMax: number;
+  readonly #limits: FrontendOptions;
   #connections = 0;
   readonly #onRequest: (request: IncomingMessage, response: ServerResponse) => void;
 
   constructor(gateway: Gateway, options: FrontendOptions) {
-    this.#connectionsMax = options.connectionsMax;
+    this.#limits = options;
     const room = new BodyRoom(options.bodiesBytesMax);
     this.#onRequest = (request, response) => serve(gateway, options, room, request, response);
   }
@@ -83,8 +83,14 @@ export class NodeFrontend implements Frontend {
 
   #onConnection(socket: Duplex): void {
     this.#connections++;
-    socket.once("close", () => this.#connections--);
-    if (this.#connections > this.#connectionsMax) socket.destroy();
+    this.#limits.onConnection(1);
+    socket.once("close", () => {
+      this.#connections--;
+      this.#limits.onConnection(-1);
+    });
+    if (this.#connections <= this.#limits.connectionsMax) return;
+    this.#limits.onRefused();
+    socket.destroy();
   }
 
   stopListening(): void {

@@ -57,6 +57,15 @@ export type LocalHandler = (
 /** The core wants a snapshot file of this term, index and metadata written. */
 export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) => void;
 
+/** What the owner counts. */
+export interface GatewayFigures {
+  /** Requests without an answer yet: once per batch. */
+  inFlight(requests: number): void;
+  woken(): void;
+  /** The requests ring had no room. */
+  ringFull(): void;
+}
+
 const NOTHING_TO_SAY: LocalAnswer = { status: 200, contentKind: ContentKind.none, body: "" };
 const BAD_REQUEST: LocalAnswer = {
   status: 400,
@@ -84,6 +93,7 @@ export class RingGateway implements Gateway {
   readonly #exchanges = new Map<number, Exchange>();
   readonly #answer = new AnswerRecord();
   readonly #onStartSnapshot: OnStartSnapshot;
+  readonly #figures: GatewayFigures;
   #nextRequestId = 1;
   #isFlushScheduled = false;
   #unpublished = 0;
@@ -99,7 +109,9 @@ export class RingGateway implements Gateway {
     bell: Bell,
     local: LocalHandler,
     onStartSnapshot: OnStartSnapshot,
+    figures: GatewayFigures,
   ) {
+    this.#figures = figures;
     this.#requests = new Outlet(requests);
     this.#answers = new Inlet(answers, (type, bytes, view, at, length) =>
       this.#onMessage(type, bytes, view, at, length),
@@ -219,11 +231,14 @@ export class RingGateway implements Gateway {
 
   #publish(): void {
     this.#unpublished = 0;
+    const hadQueued = this.#requests.queuedBytes > 0;
     this.#requests.publish();
+    if (!hadQueued && this.#requests.queuedBytes > 0) this.#figures.ringFull();
   }
 
   #drain(): void {
     if (this.#answers.drain(BATCH_RECORDS) === BATCH_RECORDS) this.#schedule();
+    this.#figures.inFlight(this.#exchanges.size);
     this.#park();
   }
 
@@ -246,6 +261,7 @@ export class RingGateway implements Gateway {
     this.#isParked = true;
     void rung.then(() => {
       this.#isParked = false;
+      this.#figures.woken();
       this.#publish(); // The bell also tells of room in the requests ring.
       this.#drain();
     });

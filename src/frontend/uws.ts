@@ -59,7 +59,7 @@ export class UwsFrontend implements Frontend {
   readonly #uws: Uws;
   readonly #app: TemplatedApp;
   readonly #listening: us_listen_socket[] = [];
-  readonly #connectionsMax: number;
+  readonly #options: FrontendOptions;
   #connections = 0;
 
   /** @throws Error where the library does not work as it should */
@@ -70,7 +70,7 @@ export class UwsFrontend implements Frontend {
 
   private constructor(uws: Uws, gateway: Gateway, options: FrontendOptions) {
     this.#uws = uws;
-    this.#connectionsMax = options.connectionsMax;
+    this.#options = options;
     this.#app = uws.App();
     this.#app.filter((res, change) => this.#onConnection(res, Number(change)));
     const backlogs = new Backlogs();
@@ -121,7 +121,10 @@ export class UwsFrontend implements Frontend {
   /** @param change 1 when it opens, -1 when it closes */
   #onConnection(res: HttpResponse, change: number): void {
     this.#connections += change;
-    if (change > 0 && this.#connections > this.#connectionsMax) res.close();
+    this.#options.onConnection(change);
+    if (change < 0 || this.#connections <= this.#options.connectionsMax) return;
+    this.#options.onRefused();
+    res.close();
   }
 
   stopListening(): void {

@@ -1,5 +1,5 @@
 import { assert } from "../lib/assert.js";
-import { BOUNDS_OF_CELL, CELLS_PER_PART } from "./families.js";
+import { BOUNDS_OF_CELL, CELLS_PER_PART, type PeerTableName, slotRanges } from "./families.js";
 
 /** Zeroed memory for `parts` writers: one for each thread. */
 export function createMetricsMemory(parts: number): SharedArrayBuffer {
@@ -46,6 +46,23 @@ export class MetricCells {
     while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket++;
     this.add(cell, value * times);
     this.add(cell + 1 + bucket, times);
+  }
+
+  /** Of 64 bits, in two cells. A reader may see the halves of two ids, for a moment. */
+  setId(cell: number, id: bigint): void {
+    this.set(cell, Number(id >> 32n));
+    this.set(cell + 1, Number(id & 0xffff_ffffn));
+  }
+
+  getId(cell: number): bigint {
+    return (BigInt(this.get(cell)) << 32n) | BigInt(this.get(cell + 1));
+  }
+
+  /** All figures of a peer back to 0. */
+  clearSlot(table: PeerTableName, slot: number): void {
+    for (const { cell, cells } of slotRanges(table, slot)) {
+      this.#cells.fill(0, cell, cell + cells);
+    }
   }
 
   /** What this thread counted so far. */

@@ -11,7 +11,19 @@ export interface Family {
   readonly labels?: Readonly<Record<string, readonly string[]>>;
   /** Of a histogram: upper bounds, ascending, without +Inf. */
   readonly bounds?: readonly number[];
+  /** One series for each other member in this table, which the label tells by its id. */
+  readonly peer?: { readonly table: PeerTableName; readonly label: "To" | "From" | "Remote" };
 }
+
+/**
+ * links: what is sent and received, written by the peer thread. progress: how far the leader knows the
+ * others to be, written by the core while it leads.
+ */
+export const PEER_TABLES = ["links", "progress"] as const;
+export type PeerTableName = (typeof PEER_TABLES)[number];
+
+/** Other members that have figures of their own; those of any more are not shown. */
+export const PEER_SLOTS = 31;
 
 const doubling = (from: number, count: number): readonly number[] =>
   Array.from({ length: count }, (_, i) => Number((from * 2 ** i).toPrecision(12)));
@@ -20,6 +32,12 @@ const DISK_SECONDS = doubling(0.001, 14);
 const HTTP_SECONDS = doubling(0.0005, 13);
 /** Finer than etcd's, as an fsync here may take 100 microseconds and an apply 10. */
 const FINE_SECONDS = doubling(0.000_01, 18);
+const RTT_SECONDS = doubling(0.0001, 16);
+const TRANSFER_SECONDS = doubling(0.1, 10);
+const TO_LINK = { table: "links", label: "To" } as const;
+const FROM_LINK = { table: "links", label: "From" } as const;
+const REMOTE_LINK = { table: "links", label: "Remote" } as const;
+const TO_PROGRESS = { table: "progress", label: "To" } as const;
 const RECORDS = doubling(1, 14);
 const BYTES = doubling(256, 17);
 
@@ -105,6 +123,26 @@ export const FAMILIES = {
     kind: "counter",
     name: "etcd_server_read_indexes_failed_total",
     help: "The total number of failed read indexes seen.",
+  },
+  slowReadIndexes: {
+    kind: "counter",
+    name: "etcd_server_slow_read_indexes_total",
+    help: "The total number of pending read indexes not in sync with leader's or timed out read index requests.",
+  },
+  isLearner: {
+    kind: "gauge",
+    name: "etcd_server_is_learner",
+    help: "Whether or not this member is a learner. 1 if is, 0 otherwise.",
+  },
+  learnerPromotions: {
+    kind: "counter",
+    name: "etcd_server_learner_promote_successes",
+    help: "The total number of successful learner promotions while this member is leader.",
+  },
+  snapshotApplying: {
+    kind: "gauge",
+    name: "etcd_server_snapshot_apply_in_progress_total",
+    help: "1 if the server is applying the incoming snapshot. 0 if none.",
   },
   slowApplies: {
     kind: "counter",
@@ -203,6 +241,106 @@ export const FAMILIES = {
     bounds: DISK_SECONDS,
   },
 
+  activePeers: {
+    kind: "gauge",
+    name: "etcd_network_active_peers",
+    help: "The current number of active peer connections.",
+    peer: REMOTE_LINK,
+  },
+  knownPeers: {
+    kind: "gauge",
+    name: "etcd_network_known_peers",
+    help: "The current number of known peers.",
+    peer: REMOTE_LINK,
+  },
+  disconnectedPeers: {
+    kind: "counter",
+    name: "etcd_network_disconnected_peers_total",
+    help: "The total number of disconnected peers.",
+    peer: REMOTE_LINK,
+  },
+  sentBytes: {
+    kind: "counter",
+    name: "etcd_network_peer_sent_bytes_total",
+    help: "The total number of bytes sent to peers.",
+    peer: TO_LINK,
+  },
+  receivedBytes: {
+    kind: "counter",
+    name: "etcd_network_peer_received_bytes_total",
+    help: "The total number of bytes received from peers.",
+    peer: FROM_LINK,
+  },
+  sentFailures: {
+    kind: "counter",
+    name: "etcd_network_peer_sent_failures_total",
+    help: "The total number of send failures from peers.",
+    peer: TO_LINK,
+  },
+  receivedFailures: {
+    kind: "counter",
+    name: "etcd_network_peer_received_failures_total",
+    help: "The total number of receive failures from peers.",
+    peer: FROM_LINK,
+  },
+  roundTrip: {
+    kind: "histogram",
+    name: "etcd_network_peer_round_trip_time_seconds",
+    help: "Round-Trip-Time histogram between peers",
+    peer: TO_LINK,
+    bounds: RTT_SECONDS,
+  },
+  snapshotsSent: {
+    kind: "counter",
+    name: "etcd_network_snapshot_send_success",
+    help: "Total number of successful snapshot sends",
+    peer: TO_LINK,
+  },
+  snapshotSendFailures: {
+    kind: "counter",
+    name: "etcd_network_snapshot_send_failures",
+    help: "Total number of snapshot send failures",
+    peer: TO_LINK,
+  },
+  snapshotsSending: {
+    kind: "gauge",
+    name: "etcd_network_snapshot_send_inflights_total",
+    help: "Total number of inflight snapshot sends",
+    peer: TO_LINK,
+  },
+  snapshotSendDuration: {
+    kind: "histogram",
+    name: "etcd_network_snapshot_send_total_duration_seconds",
+    help: "Total latency distributions of v3 snapshot sends",
+    peer: TO_LINK,
+    bounds: TRANSFER_SECONDS,
+  },
+  snapshotsReceived: {
+    kind: "counter",
+    name: "etcd_network_snapshot_receive_success",
+    help: "Total number of successful snapshot receives",
+    peer: FROM_LINK,
+  },
+  snapshotReceiveFailures: {
+    kind: "counter",
+    name: "etcd_network_snapshot_receive_failures",
+    help: "Total number of snapshot receive failures",
+    peer: FROM_LINK,
+  },
+  snapshotsReceiving: {
+    kind: "gauge",
+    name: "etcd_network_snapshot_receive_inflights_total",
+    help: "Total number of inflight snapshot receives",
+    peer: FROM_LINK,
+  },
+  snapshotReceiveDuration: {
+    kind: "histogram",
+    name: "etcd_network_snapshot_receive_total_duration_seconds",
+    help: "Total latency distributions of v3 snapshot receives",
+    peer: FROM_LINK,
+    bounds: TRANSFER_SECONDS,
+  },
+
   ringdFsyncDuration: {
     kind: "histogram",
     name: "ringd_wal_fsync_duration_seconds",
@@ -239,6 +377,35 @@ export const FAMILIES = {
     help: "Time to apply one batch of committed entries.",
     bounds: FINE_SECONDS,
   },
+  peerMatch: {
+    kind: "gauge",
+    name: "ringd_raft_peer_match_index",
+    help: "On the leader: the last entry that the member is known to have.",
+    peer: TO_PROGRESS,
+  },
+  peerNext: {
+    kind: "gauge",
+    name: "ringd_raft_peer_next_index",
+    help: "On the leader: the entry that the member is sent next.",
+    peer: TO_PROGRESS,
+  },
+  peerState: {
+    kind: "gauge",
+    name: "ringd_raft_peer_state",
+    help: "On the leader: how the member is sent entries: 0 probe, 1 replicate, 2 snapshot.",
+    peer: TO_PROGRESS,
+  },
+  raftTerm: { kind: "gauge", name: "ringd_raft_term", help: "Term of this member." },
+  raftLastIndex: {
+    kind: "gauge",
+    name: "ringd_raft_last_index",
+    help: "The last entry of this member's log, durable or not.",
+  },
+  raftRole: {
+    kind: "gauge",
+    name: "ringd_raft_role",
+    help: "Role of this member: 0 follower, 1 candidate, 2 leader, 3 pre-candidate.",
+  },
   frontendInFlight: {
     kind: "gauge",
     name: "ringd_frontend_in_flight",
@@ -253,6 +420,11 @@ export const FAMILIES = {
     kind: "counter",
     name: "ringd_frontend_slow_clients_total",
     help: "Connections cut off because the client did not read its stream.",
+  },
+  frontendRefused: {
+    kind: "counter",
+    name: "ringd_frontend_refused_connections_total",
+    help: "Connections closed at once because too many were open.",
   },
   ringFull: {
     kind: "counter",
@@ -269,6 +441,14 @@ export const FAMILIES = {
 } as const satisfies Record<string, Family>;
 
 export type FamilyKey = keyof typeof FAMILIES;
+type Families = typeof FAMILIES;
+/** Families with a series for each other member. */
+export type PeerFamilyKey = {
+  [K in FamilyKey]: Families[K] extends { readonly peer: unknown } ? K : never;
+}[FamilyKey];
+/** Ids that a thread tells beside its figures; not shown as metrics. */
+export const IDS = ["lead", "vote"] as const;
+export type IdName = (typeof IDS)[number];
 
 /** One series: a family with one value for each of its labels. */
 export interface Series {
@@ -282,6 +462,9 @@ export interface Series {
  * its sum, then one count for each bound, not cumulative, and one for what is above all bounds:
  *
  *   | sum | <= bounds[0] | <= bounds[1] | ... | above |
+ *
+ * A family with a series for each other member has such cells for each slot, and for the slot behind the
+ * last, where what is not shown is counted. An id is two cells: its upper and its lower 32 bits.
  */
 const LAYOUT = layOut();
 
@@ -306,6 +489,33 @@ export function cellOf(key: FamilyKey, ...labels: readonly string[]): number {
   return found.cell;
 }
 
+/** The first cell of a peer's figure. @param slot 0 .. PEER_SLOTS */
+export function slotCellOf(key: PeerFamilyKey, slot: number): number {
+  const base = LAYOUT.slotted.get(key);
+  assert(base !== undefined, "the family has a table of peers");
+  return base + slot * cellsOf(FAMILIES[key]);
+}
+
+/** Where the id of a slot's peer is; 0 where there is none. @param slot 0 .. PEER_SLOTS - 1 */
+export function idCellOfSlot(table: PeerTableName, slot: number): number {
+  return LAYOUT.slotIds + (PEER_TABLES.indexOf(table) * PEER_SLOTS + slot) * 2;
+}
+
+export function idCellOf(name: IdName): number {
+  return LAYOUT.ids + IDS.indexOf(name) * 2;
+}
+
+/** First cells and lengths of all figures of a slot. */
+export function slotRanges(table: PeerTableName, slot: number): { cell: number; cells: number }[] {
+  return [...LAYOUT.slotted.keys()]
+    .filter((key) => FAMILIES[key].peer.table === table)
+    .map((key) => ({ cell: slotCellOf(key, slot), cells: cellsOf(FAMILIES[key]) }));
+}
+
+function cellsOf(family: Family): number {
+  return family.bounds === undefined ? 1 : family.bounds.length + 2;
+}
+
 const FAILED_CELLS = new Map<string, number>(
   HTTP_METHODS.flatMap((method) =>
     HTTP_CODES.map((code) => [`${method} ${code}`, cellOf("httpFailed", method, code)] as const),
@@ -322,20 +532,34 @@ export function httpFailedCell(method: HttpMethod, status: number): number {
 function layOut() {
   const series = new Map<FamilyKey, Series[]>();
   const bounds: (Float64Array | undefined)[] = [];
+  const slotted = new Map<PeerFamilyKey, number>();
   let cells = 0;
+  const place = (family: Family) => {
+    const cell = cells;
+    if (family.bounds !== undefined) bounds[cell] = Float64Array.from(family.bounds);
+    cells += cellsOf(family);
+    return cell;
+  };
   for (const key of Object.keys(FAMILIES) as FamilyKey[]) {
     const family: Family = FAMILIES[key];
-    const list: Series[] = [];
-    for (const labels of combinations(Object.entries(family.labels ?? {}))) {
-      list.push({ labels, cell: cells });
-      if (family.bounds !== undefined) bounds[cells] = Float64Array.from(family.bounds);
-      cells += family.bounds === undefined ? 1 : family.bounds.length + 2;
+    if (family.peer !== undefined) {
+      slotted.set(key as PeerFamilyKey, cells);
+      for (let slot = 0; slot <= PEER_SLOTS; slot++) place(family);
+      continue;
     }
-    series.set(key, list);
+    const combined = combinations(Object.entries(family.labels ?? {}));
+    series.set(
+      key,
+      combined.map((labels) => ({ labels, cell: place(family) })),
+    );
   }
+  const slotIds = cells;
+  cells += PEER_TABLES.length * PEER_SLOTS * 2;
+  const ids = cells;
+  cells += IDS.length * 2;
   for (let cell = 0; cell < cells; cell++) bounds[cell] ??= undefined;
   // A part fills whole cache lines of 64 bytes, so that no two threads write to one.
-  return { series, bounds, cells: Math.ceil(cells / 8) * 8 };
+  return { series, bounds, slotted, slotIds, ids, cells: Math.ceil(cells / 8) * 8 };
 }
 
 function combinations(

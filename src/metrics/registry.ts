@@ -1,5 +1,16 @@
 import { collectDefaultMetrics, type Metric, Registry } from "prom-client";
-import { CELLS_PER_PART, FAMILIES, type Family, type FamilyKey, seriesOf } from "./families.js";
+import { MetricCells } from "./cells.js";
+import {
+  CELLS_PER_PART,
+  FAMILIES,
+  type Family,
+  type FamilyKey,
+  idCellOfSlot,
+  PEER_SLOTS,
+  type PeerFamilyKey,
+  seriesOf,
+  slotCellOf,
+} from "./families.js";
 
 /** Depth of one ring at the moment of a scrape. */
 export interface RingSample {
@@ -17,6 +28,9 @@ export interface MetricsSample {
   /** "3.4.0"; "" before the leader has set it. */
   readonly clusterVersion: string;
   readonly rings: readonly RingSample[];
+  /** Of the process; -1 where the platform does not tell. */
+  readonly openFiles: number;
+  readonly openFilesMax: number;
 }
 
 interface Value {
@@ -35,6 +49,8 @@ const EVENT_LOOP_PRECISION_MS = 100;
 export class MetricsRegistry {
   readonly #registry = new Registry();
   readonly #cells: Float64Array;
+  readonly #parts: readonly MetricCells[];
+  readonly #sample: () => MetricsSample;
 
   /**
    * @param memory from `createMetricsMemory`, shared with the threads
@@ -42,6 +58,9 @@ export class MetricsRegistry {
    */
   constructor(memory: SharedArrayBuffer, sample: () => MetricsSample) {
     this.#cells = new Float64Array(memory);
+    const parts = this.#cells.length / CELLS_PER_PART;
+    this.#parts = Array.from({ length: parts }, (_, part) => new MetricCells(memory, part));
+    this.#sample = sample;
     collectDefaultMetrics({
       register: this.#registry,
       eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS,
@@ -58,11 +77,12 @@ export class MetricsRegistry {
   #registerFamily(key: FamilyKey): void {
     const family: Family = FAMILIES[key];
     for (const name of [family.name, ...(family.aliases ?? [])]) {
-      this.#register(name, family.help, family.kind, () =>
-        family.bounds === undefined
+      this.#register(name, family.help, family.kind, () => {
+        if (family.peer !== undefined) return this.#peerValues(key as PeerFamilyKey, name, family);
+        return family.bounds === undefined
           ? this.#plainValues(key, family)
-          : this.#histogramValues(key, name, family.bounds),
-      );
+          : this.#histogramValues(key, name, family.bounds);
+      });
     }
   }
 
@@ -75,18 +95,27 @@ export class MetricsRegistry {
 
   #histogramValues(key: FamilyKey, name: string, bounds: readonly number[]): readonly Value[] {
     const isLabelled = (FAMILIES[key] as Family).labels !== undefined;
+    return seriesOf(key).flatMap(({ labels, cell }) => {
+      const values = histogram(name, labels, bounds, (offset) => this.#sum(cell + offset));
+      return isLabelled && values.at(-1)?.value === 0 ? [] : values;
+    });
+  }
+
+  /** Every peer of the table, also with 0. */
+  #peerValues(key: PeerFamilyKey, name: string, family: Family): readonly Value[] {
+    const { table, label } = FAMILIES[key].peer;
     const values: Value[] = [];
-    for (const { labels, cell } of seriesOf(key)) {
-      const buckets: Value[] = [];
-      let count = 0;
-      for (const [i, le] of [...bounds, "+Inf"].entries()) {
-        count += this.#sum(cell + 1 + i);
-        buckets.push({ metricName: `${name}_bucket`, labels: { ...labels, le }, value: count });
+    for (const part of this.#parts) {
+      for (let slot = 0; slot < PEER_SLOTS; slot++) {
+        const id = part.getId(idCellOfSlot(table, slot));
+        if (id === 0n) continue;
+        const cell = slotCellOf(key, slot);
+        const labels: Record<string, string> = { [label]: id.toString(16) };
+        if (label === "Remote") labels.Local = this.#sample().memberId;
+        const { bounds } = family;
+        if (bounds === undefined) values.push({ labels, value: part.get(cell) });
+        else values.push(...histogram(name, labels, bounds, (offset) => part.get(cell + offset)));
       }
-      if (isLabelled && count === 0) continue;
-      const sum = this.#sum(cell);
-      values.push(...buckets, { metricName: `${name}_sum`, labels, value: sum });
-      values.push({ metricName: `${name}_count`, labels, value: count });
     }
     return values;
   }
@@ -123,6 +152,13 @@ export class MetricsRegistry {
     rings("ringd_ring_used_bytes", "Bytes written to a ring and not yet released.", (ring) => {
       return ring.usedBytes;
     });
+    const files = (name: string, help: string, read: () => number) =>
+      this.#register(name, help, "gauge", () => {
+        const value = read();
+        return value < 0 ? [] : [{ labels: {}, value }];
+      });
+    files("os_fd_used", "The number of used file descriptors.", () => sample().openFiles);
+    files("os_fd_limit", "The file descriptor limit.", () => sample().openFilesMax);
     rings("ringd_ring_capacity_bytes", "Size of a ring.", (ring) => ring.capacityBytes);
   }
 
@@ -141,4 +177,22 @@ export class MetricsRegistry {
     for (let at = cell; at < this.#cells.length; at += CELLS_PER_PART) sum += this.#cells[at] ?? 0;
     return sum;
   }
+}
+
+/** @param read of a cell, counted from the histogram's first */
+function histogram(
+  name: string,
+  labels: Value["labels"],
+  bounds: readonly number[],
+  read: (offset: number) => number,
+): Value[] {
+  const values: Value[] = [];
+  let count = 0;
+  for (const [i, le] of [...bounds, "+Inf"].entries()) {
+    count += read(1 + i);
+    values.push({ metricName: `${name}_bucket`, labels: { ...labels, le }, value: count });
+  }
+  values.push({ metricName: `${name}_sum`, labels, value: read(0) });
+  values.push({ metricName: `${name}_count`, labels, value: count });
+  return values;
 }

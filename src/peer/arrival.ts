@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import { RingdError } from "../lib/errors.js";
 import { type MessageAddress, readMessageAddress } from "../raft/message-codec.js";
-import { encodeFrameHead, FRAME_HEAD_BYTES, FrameKind, FrameReader } from "./frame.js";
+import { encodeFrameHead, FRAME_HEAD_BYTES, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
 
 /** A whole frame with a message that does not belong on this stream. */
 export class StrayMessageError extends RingdError {
@@ -105,10 +105,22 @@ export class Arrival {
   }
 
   #onFrame(kind: FrameKind, payload: Buffer): void {
-    if (kind === FrameKind.ping || this.#isEnded) return;
+    if (this.#isEnded) return;
+    if (kind === FrameKind.ping) {
+      if (payload.length === PROBE_BYTES) this.#echo(payload);
+      return;
+    }
     const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
     this.#check(readMessageAddress(view, 0, payload.length));
     this.#owner.message(payload);
+  }
+
+  #echo(probe: Buffer): void {
+    if (this.#socket.writableLength > 0) return;
+    const frame = Buffer.alloc(FRAME_HEAD_BYTES + PROBE_BYTES);
+    probe.copy(frame, FRAME_HEAD_BYTES);
+    encodeFrameHead(frame, 0, FrameKind.ping, frame.subarray(FRAME_HEAD_BYTES));
+    this.#socket.write(frame);
   }
 
   /** @throws StrayMessageError */

@@ -12,12 +12,14 @@ import { crc32c } from "../wal/crc32c.js";
  *   8       4      kind      FrameKind
  *   12      4      crc       CRC-32C of the payload
  *   16      4      headCrc   CRC-32C of bytes 0 .. 15
- *   20      n      payload:  an encoded raft message; of a ping nothing
+ *   20      n      payload:  an encoded raft message; of a ping nothing, or PROBE_BYTES that come back
  *
  * TCP's own checksum lets one damaged segment in some millions through; what gets into a log by such an
  * accident stays. The head has a checksum of its own so that a damaged length is never believed.
  */
 export const FRAME_HEAD_BYTES = 20;
+/** A ping of the dialling side: a number, which the other side sends back if it can. */
+export const PROBE_BYTES = 4;
 export const PAYLOAD_BYTES_MAX = MESSAGE_BYTES_MAX;
 const MAGIC = 0x676e6972;
 const CRC_AT = 12;

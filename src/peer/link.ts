@@ -5,7 +5,8 @@ import { type PeerAddress, parsePeerAddress } from "./address.js";
 import { KEEP_ALIVE_MS } from "./arrival.js";
 import { Backoff } from "./backoff.js";
 import { type DialResult, dialStream } from "./dial.js";
-import { FrameBatch, FrameKind, FrameReader } from "./frame.js";
+import type { PeerFigures } from "./figures.js";
+import { FrameBatch, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
 import type { PeerLog } from "./peer-log.js";
 
 /** Bytes waiting for one member's socket; a message longer than that goes if it is the only one. */
@@ -13,7 +14,6 @@ export const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 const FIRST_WAIT_MS = 100;
 /** What is queued may take so long to leave when a link ends. */
 const LINGER_MS = 1000;
-const NOTHING = Buffer.alloc(0);
 
 /** What a link needs from those around it. */
 export interface LinkOwner {
@@ -24,6 +24,8 @@ export interface LinkOwner {
   readonly dialMs: number;
   /** Heads of the request that opens a stream to `to`. */
   hello(to: bigint): Record<string, string>;
+  /** Where what is sent to a member is counted. */
+  figures(id: bigint): PeerFigures;
   up(id: bigint): void;
   down(id: bigint): void;
   overflow(id: bigint): void;
@@ -44,7 +46,9 @@ export interface LinkOwner {
 export class PeerLink {
   readonly id: bigint;
   readonly #owner: LinkOwner;
+  readonly #figures: PeerFigures;
   readonly #backoff: Backoff;
+  readonly #probe = Buffer.alloc(PROBE_BYTES);
   readonly #batch = new FrameBatch();
   /** Why the last try at each URL failed: said once, not with every try. */
   readonly #troubles = new Map<string, string>();
@@ -56,13 +60,15 @@ export class PeerLink {
   #dialling: AbortController | undefined;
   #timer: NodeJS.Timeout | undefined;
   #heardMs = 0;
-  #isIdle = true;
+  /** When the number in `#probe` was sent; undefined once its echo came. */
+  #probedMs: number | undefined;
   #isOverflowing = false;
   #isClosed = false;
 
   constructor(id: bigint, urls: readonly string[], owner: LinkOwner) {
     this.id = id;
     this.#owner = owner;
+    this.#figures = owner.figures(id);
     this.#backoff = new Backoff(FIRST_WAIT_MS, owner.waitMostMs);
     this.setUrls(urls);
   }
@@ -104,11 +110,15 @@ export class PeerLink {
   /** Copies one encoded raft message; `flush` sends it. */
   send(source: Uint8Array, at: number, length: number): void {
     const socket = this.#socket;
-    if (socket === undefined) return;
+    if (socket === undefined) {
+      this.#figures.add("sentFailures", 1);
+      return;
+    }
     const queuedBytes = socket.writableLength + this.#batch.bytes;
     if (queuedBytes > 0 && queuedBytes + length > QUEUED_BYTES_MAX) {
       if (!this.#isOverflowing) this.#owner.overflow(this.id);
       this.#isOverflowing = true;
+      this.#figures.add("sentFailures", 1);
       return;
     }
     if (this.#isOverflowing && queuedBytes < QUEUED_BYTES_MAX / 2) this.#isOverflowing = false;
@@ -117,11 +127,12 @@ export class PeerLink {
 
   /** One write for all that was sent since the last one. */
   flush(): void {
-    if (this.#batch.bytes === 0) return;
+    const { bytes } = this.#batch;
+    if (bytes === 0) return;
     const frames = this.#batch.take();
     const socket = this.#socket;
     if (socket === undefined) return;
-    this.#isIdle = false;
+    this.#figures.add("sentBytes", bytes);
     socket.cork();
     for (const frame of frames) socket.write(frame);
     socket.uncork();
@@ -138,11 +149,14 @@ export class PeerLink {
       this.#drop(`nothing was heard for ${Math.round(nowMs - this.#heardMs)} ms`);
       return;
     }
-    if (this.#isIdle) {
-      this.#batch.add(FrameKind.ping, NOTHING, 0, 0);
-      this.flush();
+    // One at a time; a member that had no room for the echo never sends it.
+    const isProbing = this.#probedMs !== undefined && nowMs - this.#probedMs < deadMs;
+    if (!isProbing) {
+      this.#probedMs = performance.now();
+      this.#probe.writeUInt32LE((this.#probe.readUInt32LE() + 1) >>> 0);
     }
-    this.#isIdle = true;
+    this.#batch.add(FrameKind.ping, this.#probe, 0, isProbing ? 0 : PROBE_BYTES);
+    this.flush();
   }
 
   /** Our own thread stood still: nobody else is to blame for the silence. */
@@ -218,12 +232,13 @@ export class PeerLink {
     this.#socket = socket;
     this.#url = address.text;
     this.#heardMs = performance.now();
-    this.#isIdle = true;
+    this.#probedMs = undefined;
     this.#isOverflowing = false;
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.setTimeout(0);
-    const reader = new FrameReader(() => {
+    const reader = new FrameReader((_kind, payload) => {
+      this.#onPing(payload);
       // The first ping says that the stream works; until then a next try would wait longer.
       this.#backoff.reset();
       this.#troubles.clear();
@@ -242,8 +257,16 @@ export class PeerLink {
     socket.on("end", () => this.#drop("the peer closed it"));
     socket.on("close", () => this.#drop("it was closed"));
     this.#owner.log.info({ peer: formatId(this.id), url: address.text }, "opened stream to peer");
+    this.#figures.set("activePeers", 1);
     this.#owner.up(this.id);
     if (early.length > 0) take(early);
+  }
+
+  /** An echo of the probe, or an empty one. */
+  #onPing(payload: Buffer): void {
+    if (this.#probedMs === undefined || !payload.equals(this.#probe)) return;
+    this.#figures.observe("roundTrip", (performance.now() - this.#probedMs) / 1000);
+    this.#probedMs = undefined;
   }
 
   /** Ends the open stream; the next try follows. */
@@ -255,6 +278,8 @@ export class PeerLink {
     socket.destroy();
     const what = { peer: formatId(this.id), url: this.#url, reason: why };
     if (!this.#isClosed) this.#owner.log.warn(what, "lost stream to peer");
+    this.#figures.set("activePeers", 0);
+    this.#figures.add("disconnectedPeers", 1);
     this.#owner.down(this.id);
     this.#dialSoon(this.#backoff.next());
   }

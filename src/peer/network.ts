@@ -6,6 +6,7 @@ import { assert } from "../lib/assert.js";
 import { decodeMessage, encodeMessage, readMessageAddress } from "../raft/message-codec.js";
 import { Arrival } from "./arrival.js";
 import type { DialResult } from "./dial.js";
+import type { LinkFigures } from "./figures.js";
 import {
   helloHeaders,
   type Identity,
@@ -76,6 +77,8 @@ export interface PeerNetworkOptions {
   readonly snapshotStallMs: number;
   readonly log: PeerLog;
   readonly inbox: PeerInbox;
+  /** Figures of the links. */
+  readonly figures: LinkFigures;
 }
 
 /**
@@ -104,6 +107,8 @@ export class PeerNetwork {
   readonly #linkOwner: LinkOwner;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
+  /** When the transfer under way to a member began. */
+  readonly #sendingSinceMs = new Map<bigint, number>();
   readonly #pingMs: number;
   readonly #deadMs: number;
   readonly #timer: NodeJS.Timeout;
@@ -143,15 +148,14 @@ export class PeerNetwork {
     this.#roster.set(members);
     for (const { id, peerUrls } of this.#roster.peers) {
       const link = this.#links.get(id);
-      if (link === undefined) this.#links.set(id, new PeerLink(id, peerUrls, this.#linkOwner));
+      if (link === undefined) this.#addLink(id, peerUrls);
       else link.setUrls(peerUrls);
     }
-    for (const [id, link] of this.#links) {
+    for (const id of this.#links.keys()) {
       if (this.#roster.has(id)) continue;
       if (!this.#roster.isRemoved(id) && this.#arrivals.has(id)) continue; // Not heard of yet.
-      this.#links.delete(id);
+      this.#dropLink(id);
       this.#sender.cancel(id);
-      void link.close();
       this.#arrivals.get(id)?.close("it is no member any more");
     }
   }
@@ -165,7 +169,9 @@ export class PeerNetwork {
     else if (link === undefined) this.#options.inbox.snapshotSent(address.to, false);
     else {
       const message = decodeMessage(bytes.subarray(at, at + length));
-      if (message.type === "snapshot") this.#sender.send(message, link.likelyUrls);
+      if (message.type !== "snapshot") return;
+      this.#onSending(address.to);
+      this.#sender.send(message, link.likelyUrls);
     }
   }
 
@@ -193,9 +199,10 @@ export class PeerNetwork {
   }
 
   #makeLinkOwner(): LinkOwner {
-    const { identity, electionMs, log, inbox } = this.#options;
+    const { identity, electionMs, log, inbox, figures } = this.#options;
     return {
       log,
+      figures: (id) => figures.take(id),
       waitMostMs: electionMs,
       dialMs: Math.max(DIAL_MS_MIN, electionMs),
       hello: (to) => this.#hello(to),
@@ -216,7 +223,10 @@ export class PeerNetwork {
     return new SnapshotSender({
       ...{ snapDir, stallMs, log },
       hello: (to) => this.#hello(to),
-      sent: (id, hasArrived) => inbox.snapshotSent(id, hasArrived),
+      sent: (id, hasArrived) => {
+        this.#onSent(id, hasArrived);
+        inbox.snapshotSent(id, hasArrived);
+      },
     });
   }
 
@@ -224,6 +234,13 @@ export class PeerNetwork {
     const { identity, snapDir, maxSnapshots, snapshotStallMs: stallMs, log, inbox } = this.#options;
     return new SnapshotReceiver({
       ...{ snapDir, maxSnapshots, stallMs, log },
+      began: (from) => this.#options.figures.of(from).add("snapshotsReceiving", 1),
+      ended: (from, hasArrived, seconds) => {
+        const figures = this.#options.figures.of(from);
+        figures.add("snapshotsReceiving", -1);
+        figures.add(hasArrived ? "snapshotsReceived" : "snapshotReceiveFailures", 1);
+        if (hasArrived) figures.observe("snapshotReceiveDuration", seconds);
+      },
       received: (from, term, meta) => {
         const to = identity.memberId;
         inbox.snapshotReceived(encodeMessage({ type: "snapshot", from, to, term, meta }));
@@ -334,8 +351,29 @@ export class PeerNetwork {
     if (this.#links.has(id)) return true;
     const strangers = [...this.#links.keys()].filter((known) => !this.#roster.has(known));
     if (strangers.length >= STRANGERS_MAX) return false;
-    this.#links.set(id, new PeerLink(id, urls, this.#linkOwner));
+    this.#addLink(id, urls);
     return true;
+  }
+
+  #addLink(id: bigint, urls: readonly string[]): void {
+    this.#links.set(id, new PeerLink(id, urls, this.#linkOwner));
+    this.#options.figures.of(id).set("knownPeers", 1);
+  }
+
+  #onSending(to: bigint): void {
+    if (this.#sendingSinceMs.has(to)) return; // That transfer goes on.
+    this.#sendingSinceMs.set(to, performance.now());
+    this.#options.figures.of(to).set("snapshotsSending", 1);
+  }
+
+  #onSent(to: bigint, hasArrived: boolean): void {
+    const sinceMs = this.#sendingSinceMs.get(to) ?? performance.now();
+    this.#sendingSinceMs.delete(to);
+    const figures = this.#options.figures.of(to);
+    figures.set("snapshotsSending", 0);
+    figures.add(hasArrived ? "snapshotsSent" : "snapshotSendFailures", 1);
+    const seconds = (performance.now() - sinceMs) / 1000;
+    if (hasArrived) figures.observe("snapshotSendDuration", seconds);
   }
 
   #arrive(from: bigint, socket: Socket, early: Buffer): void {
@@ -344,6 +382,7 @@ export class PeerNetwork {
     const arrival = new Arrival(from, socket, {
       memberId: identity.memberId,
       message: (payload) => {
+        this.#options.figures.of(from).add("receivedBytes", payload.length);
         inbox.message(payload);
         if (inbox.queuedBytes > INBOX_BYTES_MAX) this.#pause();
       },
@@ -351,6 +390,7 @@ export class PeerNetwork {
         if (this.#arrivals.get(from) !== ended) return;
         this.#arrivals.delete(from);
         if (ended.hasSpoken) {
+          this.#options.figures.of(from).add("receivedFailures", 1);
           log.info({ peer: formatId(from), reason: why }, "stream from peer ended");
         }
         if (!this.#roster.has(from)) this.#dropLink(from);
@@ -368,6 +408,7 @@ export class PeerNetwork {
     const link = this.#links.get(id);
     this.#links.delete(id);
     void link?.close();
+    this.#options.figures.release(id);
   }
 
   #pause(): void {

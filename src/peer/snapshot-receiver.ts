@@ -29,6 +29,9 @@ export interface ReceiverOptions {
   readonly maxSnapshots: number;
   readonly stallMs: number;
   readonly log: PeerLog;
+  /** A transfer began, and ended; for the figures. */
+  began(from: bigint): void;
+  ended(from: bigint, hasArrived: boolean, seconds: number): void;
   /** The file of `meta` is whole and durable. */
   received(from: bigint, senderTerm: number, meta: SnapshotMeta): void;
 }
@@ -100,8 +103,12 @@ export class SnapshotReceiver {
       temporary: file,
     };
     this.#current = transfer;
+    const startMs = performance.now();
+    this.#options.began(from);
     transfer.done = this.#run(transfer, response, mayContinue).then((result) => {
       if (this.#current === transfer) this.#current = undefined;
+      const seconds = (performance.now() - startMs) / 1000;
+      this.#options.ended(from, result === ARRIVED, seconds);
       answer(result);
     });
   }

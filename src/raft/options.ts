@@ -36,7 +36,11 @@ export interface RaftOptions {
 
 /** Nothing in raft grows without bound; a refused proposal or read is the shell's to answer. */
 export interface RaftLimits {
-  /** Appends sent to one peer ahead of its answers. */
+  /**
+   * Appends sent to one peer ahead of its answers. Few: what comes meanwhile shares the next one. Measured
+   * on three members with 64 and 256 connections writing: 4 instead of 256 takes a tenth less CPU time and
+   * commits a tenth more; 2 commits a third less.
+   */
   readonly inflightMessagesMax: number;
   readonly inflightBytesMax: number;
   /** Entries in one append; a single entry may be larger. */
@@ -63,7 +67,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const RAFT_LIMITS: RaftLimits = {
-  inflightMessagesMax: 256,
+  inflightMessagesMax: 4,
   inflightBytesMax: 16 * MIB,
   appendEntriesMax: 4096,
   appendBytesMax: 1 * MIB,

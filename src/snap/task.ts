@@ -16,12 +16,18 @@ export interface SnapshotTask {
   readonly blockType: number;
 }
 
+export interface WrittenSnapshot {
+  /** Of the oldest snapshot that is kept: the log is needed from there on. */
+  readonly oldestIndex: number;
+  /** Of each fdatasync of the file. */
+  readonly flushSeconds: readonly number[];
+}
+
 /**
  * Runs in the pool: writes the blocks of one snapshot to a file as they come, and removes old files.
  *
- * @returns the index of the oldest snapshot that is kept: the log is needed from there on
  */
-export function writeSnapshot(task: SnapshotTask): number {
+export function writeSnapshot(task: SnapshotTask): WrittenSnapshot {
   const { directory, term, index, keep } = task;
   const bell = new Bell(task.ownBell);
   const metadata = Buffer.from(task.metadata);
@@ -56,5 +62,6 @@ export function writeSnapshot(task: SnapshotTask): number {
     throw failure;
   }
   writer?.finish();
-  return purge(directory, keep)?.index ?? 0;
+  const oldestIndex = purge(directory, keep)?.index ?? 0;
+  return { oldestIndex, flushSeconds: writer?.flushSeconds ?? [] };
 }

@@ -44,6 +44,8 @@ export class SnapshotWriter {
   readonly #dir: string;
   readonly #name: string;
   readonly #temporary: string;
+  /** How long each fdatasync took. */
+  readonly flushSeconds: number[] = [];
   #descriptor: number | undefined;
   #crc: number;
   #blockCount = 0;
@@ -82,7 +84,7 @@ export class SnapshotWriter {
   /** Makes the snapshot durable and gives it its name. @returns its path. @throws DiskError */
   finish(): string {
     this.#writeBlock(BLOCK_END, encodeEnd(this.#blockCount, this.#dataBytes));
-    this.#try("datasync", () => fdatasyncSync(this.#openDescriptor()));
+    this.#flush();
     this.#close();
     const path = join(this.#dir, this.#name);
     this.#try("rename", () => renameSync(this.#temporary, path));
@@ -102,8 +104,14 @@ export class SnapshotWriter {
     this.#write([header.bytes, payload]);
     this.#crc = header.crc;
     if (this.#fileBytes - this.#flushedBytes < FLUSH_BYTES) return;
-    this.#try("datasync", () => fdatasyncSync(this.#openDescriptor()));
+    this.#flush();
     this.#flushedBytes = this.#fileBytes;
+  }
+
+  #flush(): void {
+    const startMs = performance.now();
+    this.#try("datasync", () => fdatasyncSync(this.#openDescriptor()));
+    this.flushSeconds.push((performance.now() - startMs) / 1000);
   }
 
   #write(chunks: readonly Uint8Array[]): void {

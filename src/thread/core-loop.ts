@@ -33,6 +33,7 @@ const APPEND_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 const STOP_MS = 5000;
 
 const BATCH_REQUESTS = cellOf("coreBatchRequests");
+const RING_FULL = cellOf("ringFull", "core");
 
 /** What a core knows of the world besides its rings; a simulation has its own. */
 export interface CoreWorld {
@@ -61,6 +62,7 @@ export class CoreLoop {
   readonly #ticks: Ticks;
   #stopByMs = Number.POSITIVE_INFINITY;
   #isStopped = false;
+  #isBehind = false;
 
   constructor(
     config: Config,
@@ -174,6 +176,11 @@ export class CoreLoop {
     this.#append.publish();
     this.#peers.publish();
     this.#clients.publish();
+    const isBehind =
+      this.#append.queuedBytes + this.#peers.queuedBytes > 0 ||
+      this.#answers.some((outlet) => outlet.queuedBytes > 0);
+    if (isBehind && !this.#isBehind) this.#metrics.add(RING_FULL, 1);
+    this.#isBehind = isBehind;
   }
 
   #beginStop(): void {

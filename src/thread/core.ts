@@ -5,6 +5,8 @@ import { readNumber } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
+import { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
 import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet } from "../ring/fragments.js";
@@ -14,16 +16,18 @@ import { Store } from "../store/store.js";
 import { CoreLoop } from "./core-loop.js";
 import { DurableType, readEntry, readHardState } from "./log-records.js";
 import type { Recovery } from "./raft-start.js";
-import type { WorkerInput, WorkerMessage } from "./topology.js";
+import { CORE_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /** The thread of raft and the store. It has no event loop work: it drains rings and parks. */
 
 const BATCH_RECORDS = 1024;
 const FLUSH_MS = 1000;
+const WAKEUPS = cellOf("wakeups", "core");
 
 const { config, topology, plan } = workerData as WorkerInput;
 const log = createLogger(config.log, "core", topology.logLevel);
 const bell = new Bell(topology.coreBell);
+const metrics = new MetricCells(topology.metrics, CORE_PART);
 
 function tellMain(message: WorkerMessage): void {
   parentPort?.postMessage(message);
@@ -79,7 +83,9 @@ function run(): void {
   });
   const hasWork = () => loop.hasWork();
   while (!loop.isStopped) {
-    if (!loop.turn()) bell.park(hasWork, loop.msToNextTick());
+    if (loop.turn()) continue;
+    bell.park(hasWork, loop.msToNextTick());
+    metrics.add(WAKEUPS, 1);
   }
   loop.finish();
   while (!loop.flush()) bell.park(() => loop.canFlush(), FLUSH_MS);

@@ -11,7 +11,13 @@ import { NodeFrontend } from "../frontend/node-http.js";
 import type { RingGateway } from "../frontend/ring-gateway.js";
 import { loadUws, UwsFrontend } from "../frontend/uws.js";
 import type { Logger } from "../log/logger.js";
+import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
 import { connectionsMax } from "./descriptors.js";
+
+const CONNECTIONS = cellOf("frontendConnections");
+const REFUSED = cellOf("frontendRefused");
+const SLOW_CLIENTS = cellOf("frontendSlowClients");
 
 export interface Endpoint {
   readonly host: string;
@@ -54,9 +60,10 @@ export async function joinFrontend(
   gateway: RingGateway,
   clusterId: bigint,
   log: Logger,
+  metrics: MetricCells,
   endpoints: readonly Endpoint[],
 ): Promise<Frontend> {
-  const { frontend } = await makeFrontend(config, gateway, clusterId, log);
+  const { frontend } = await makeFrontend(config, gateway, clusterId, log, metrics);
   for (const { host, port } of endpoints) await frontend.listen(host, port, "joins");
   return frontend;
 }
@@ -67,12 +74,16 @@ export async function makeFrontend(
   gateway: RingGateway,
   clusterId: bigint,
   log: Logger,
+  metrics: MetricCells,
 ): Promise<MadeFrontend> {
   const options: FrontendOptions = {
     heads: new HeadText(clusterId, config.corsOrigins),
     connectionsMax: connectionsMax(config.frontendThreads),
     bodiesBytesMax: BODIES_BYTES_MAX,
+    onConnection: (change) => metrics.add(CONNECTIONS, change),
+    onRefused: () => metrics.add(REFUSED, 1),
     onSlowClient: (backlogBytes) => {
+      metrics.add(SLOW_CLIENTS, 1);
       log.warn({ backlogBytes }, "cut off a client that does not read its answer");
     },
   };

@@ -4,11 +4,18 @@ import { type LocalAnswer, RingGateway } from "../frontend/ring-gateway.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
+import { MetricCells } from "../metrics/cells.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { joinFrontend } from "./frontend-server.js";
+import { gatewayFigures } from "./gateway-figures.js";
 import { isLocalPath } from "./local.js";
-import type { FrontendInput, FrontendMessage, FrontendOrder } from "./topology.js";
+import {
+  FIRST_FRONTEND_PART,
+  type FrontendInput,
+  type FrontendMessage,
+  type FrontendOrder,
+} from "./topology.js";
 
 /**
  * One more thread that serves clients, on the ports of the main thread. What the main thread answers
@@ -17,6 +24,7 @@ import type { FrontendInput, FrontendMessage, FrontendOrder } from "./topology.j
 
 const { config, topology, identity, frontend: number, endpoints } = workerData as FrontendInput;
 const log = createLogger(config.log, `frontend${number}`, topology.logLevel);
+const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART + number);
 const questions = new Map<number, (answer: LocalAnswer) => void>();
 let asked = 0;
 
@@ -39,6 +47,7 @@ function openGateway(): RingGateway {
       return new Promise((resolve) => questions.set(id, resolve));
     },
     () => assert(false, "the core asks the main thread for snapshots"),
+    gatewayFigures(metrics, "frontend"),
   );
 }
 
@@ -53,7 +62,7 @@ function close(gateway: RingGateway, frontend: Frontend): void {
 async function main(): Promise<void> {
   const gateway = openGateway();
   gateway.start();
-  const frontend = await joinFrontend(config, gateway, identity.clusterId, log, endpoints);
+  const frontend = await joinFrontend(config, gateway, identity.clusterId, log, metrics, endpoints);
   // A thread that died with open handles would hang instead of ending.
   process.on("uncaughtException", (error) => {
     log.fatal({ err: error }, "a thread died");

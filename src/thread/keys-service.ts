@@ -29,6 +29,11 @@ const HTTP_METHOD_OF: readonly HttpMethod[] = ["GET", "HEAD", "PUT", "POST", "DE
 const RECEIVED = HTTP_METHOD_OF.map((method) => cellOf("httpReceived", method));
 const RECEIVED_QGET = cellOf("httpReceived", "QGET");
 const DURATION = HTTP_METHOD_OF.map((method) => cellOf("httpDuration", method));
+const READS = { one: cellOf("storeReads", "get"), all: cellOf("storeReads", "getRecursive") };
+const READS_FAILED = {
+  one: cellOf("storeReadsFailed", "get"),
+  all: cellOf("storeReadsFailed", "getRecursive"),
+};
 const WATCH_REQUESTS = cellOf("storeWatchRequests");
 const WATCHERS = cellOf("storeWatchers");
 
@@ -138,6 +143,7 @@ export class KeysService {
   /** The client has gone. */
   abort(client: Client): void {
     this.#store.hub.remove(watcherIdOf(client));
+    this.#metrics.set(WATCHERS, this.#store.hub.count);
   }
 
   /** Ends all watches in the middle of their answers, as etcd does when it stops. */
@@ -149,6 +155,8 @@ export class KeysService {
 
   #get(client: Client, path: string, isRecursive: boolean, nowMs: number): void {
     const found = this.#store.read(path);
+    const cells = found instanceof Refusal ? READS_FAILED : READS;
+    this.#metrics.add(isRecursive ? cells.all : cells.one, 1);
     if (found instanceof Refusal) this.refuse(client, found);
     else if (found.isDirectory) {
       this.#listings.start(client, this.#store, found, isRecursive, nowMs);
@@ -172,6 +180,7 @@ export class KeysService {
       this.refuse(client, found);
       return;
     }
+    this.#metrics.set(WATCHERS, hub.count);
     this.#port.open(client, keysHead(200, index));
     if (found === undefined) return;
     writeEvent(this.#port.body, found, false);

@@ -1,12 +1,14 @@
+import { readdirSync } from "node:fs";
 import { handleDebugVars, handleLogLevel, metricsAnswer } from "../api/local.js";
 import { type Answer, NOT_FOUND } from "../api/plain.js";
 import type { ApiRequest } from "../api/request.js";
 import { COMPAT_CLUSTER_VERSION, COMPAT_VERSION } from "../api/status.js";
+import { formatId } from "../cluster/ids.js";
 import type { Config, LogLevel } from "../config/config.js";
 import type { LocalAnswer, LocalHandler, LocalRequest } from "../frontend/ring-gateway.js";
 import { setLogLevel } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
-import { cellOf } from "../metrics/families.js";
+import { cellOf, idCellOf, idCellOfSlot, PEER_SLOTS, slotCellOf } from "../metrics/families.js";
 import { MetricsRegistry } from "../metrics/registry.js";
 import { ringDepthBytes } from "../ring/ring.js";
 import { fileDescriptorLimit } from "./descriptors.js";
@@ -15,14 +17,25 @@ import {
   APPEND_RING_BYTES,
   CORE_PART,
   DURABLE_RING_BYTES,
+  PEER_RING_BYTES,
   REQUESTS_RING_BYTES,
   SNAPSHOT_RING_BYTES,
   type Topology,
 } from "./topology.js";
 
-const HAS_LEADER = cellOf("hasLeader");
+const TERM = cellOf("raftTerm");
+const ROLE = cellOf("raftRole");
+const LAST = cellOf("raftLastIndex");
+const LEADER = 2;
+const LEAD = idCellOf("lead");
+const VOTE = idCellOf("vote");
 const COMMITTED = cellOf("proposalsCommitted");
 const APPLIED = cellOf("proposalsApplied");
+
+/** By `ringd_raft_role`, in the words of etcd's raft. */
+const RAFT_STATES = ["StateFollower", "StateCandidate", "StateLeader", "StatePreCandidate"];
+/** By `ringd_raft_peer_state`. */
+const PROGRESS_STATES = ["StateProbe", "StateReplicate", "StateSnapshot"];
 
 /** Whether the main thread answers this path by itself. */
 export function isLocalPath(path: string): boolean {
@@ -36,6 +49,8 @@ export function debugVarsHandler(config: Config, topology: Topology, id: string)
     serverVersion: COMPAT_VERSION,
     clusterVersion: COMPAT_CLUSTER_VERSION,
     rings: ringSamples(topology),
+    openFiles: openFiles(),
+    openFilesMax: fileDescriptorLimit(),
   }));
   return (request) => {
     switch (request.path) {
@@ -69,15 +84,43 @@ function debugVars(config: Config, topology: Topology, id: string) {
     },
     raft: {
       id,
-      vote: id,
-      lead: core.get(HAS_LEADER) === 1 ? id : "0",
-      term: 0,
+      vote: formatId(core.getId(VOTE)),
+      lead: formatId(core.getId(LEAD)),
+      term: core.get(TERM),
       commit: core.get(COMMITTED),
       applied: core.get(APPLIED),
-      raftState: core.get(HAS_LEADER) === 1 ? "StateLeader" : "StateFollower",
-      progress: new Map(),
+      raftState: RAFT_STATES[core.get(ROLE)] ?? "StateFollower",
+      progress: progress(core, id),
     },
   };
+}
+
+/** What the core last told of the other members; nothing unless it leads. Itself is one of them. */
+function progress(core: MetricCells, id: string) {
+  const all = new Map<string, { match: number; next: number; state: string }>();
+  if (core.get(ROLE) !== LEADER) return all;
+  const last = core.get(LAST);
+  all.set(id, { match: last, next: last + 1, state: "StateReplicate" });
+  for (let slot = 0; slot < PEER_SLOTS; slot++) {
+    const peer = core.getId(idCellOfSlot("progress", slot));
+    if (peer === 0n) continue;
+    const state = core.get(slotCellOf("peerState", slot));
+    all.set(formatId(peer), {
+      match: core.get(slotCellOf("peerMatch", slot)),
+      next: core.get(slotCellOf("peerNext", slot)),
+      state: PROGRESS_STATES[state] ?? "",
+    });
+  }
+  return all;
+}
+
+/** -1 where the system does not tell. */
+function openFiles(): number {
+  try {
+    return readdirSync("/proc/self/fd").length - 1; // Without the one it is read through.
+  } catch {
+    return -1;
+  }
 }
 
 function ringSamples(topology: Topology) {
@@ -93,6 +136,8 @@ function ringSamples(topology: Topology) {
     ]),
     sample("append", topology.append, APPEND_RING_BYTES),
     sample("durable", topology.durable, DURABLE_RING_BYTES),
+    sample("outbox", topology.outbox, PEER_RING_BYTES),
+    sample("inbox", topology.inbox, PEER_RING_BYTES),
     sample("snapshot", topology.snapshot, SNAPSHOT_RING_BYTES),
   ];
 }

@@ -13,18 +13,22 @@ import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger, type Logger } from "../log/logger.js";
 import { notifySupervisor } from "../log/notify.js";
+import { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import type { SnapshotTask } from "../snap/task.js";
+import type { SnapshotTask, WrittenSnapshot } from "../snap/task.js";
 import { hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { listen, makeFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
+import { gatewayFigures } from "./gateway-figures.js";
 import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
 import {
   createTopology,
+  FIRST_FRONTEND_PART,
   type FrontendInput,
   type Topology,
   type WorkerInput,
@@ -35,6 +39,9 @@ import {
 const STOP_MS = 10_000;
 /** How long other frontends may take to close when a thread has died. */
 const FAIL_MS = 1000;
+
+const SNAP_SECONDS = cellOf("snapSaveDuration");
+const SNAP_FSYNC_SECONDS = cellOf("snapFsyncDuration");
 
 /** A start that cannot be: the reason a worker gave. */
 export class StartError extends RingdError {
@@ -69,13 +76,14 @@ export async function start(config: Config): Promise<void> {
   const frontends: (Frontend | FrontendWorkers)[] = [];
   failFast(log, workers, frontends);
 
+  const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
   const local = debugVarsHandler(config, topology, formatId(memberId));
-  const gateway = mainGateway(config, topology, log, local);
+  const gateway = mainGateway(config, topology, log, local, metrics);
   gateway.start();
   stopOnSignals(log, gateway, frontends, workers);
   // With others it takes as long as it takes them to be a quorum.
   const [made] = await Promise.all([
-    makeFrontend(config, gateway, clusterId, log),
+    makeFrontend(config, gateway, clusterId, log, metrics),
     whenSaid("ready", [core, peer], workers),
   ]);
   const { frontend, canShare } = made;
@@ -177,6 +185,7 @@ function mainGateway(
   topology: Topology,
   log: Logger,
   local: LocalHandler,
+  metrics: MetricCells,
 ): RingGateway {
   const [memory] = topology.frontends;
   assert(memory !== undefined, "the main thread is a frontend");
@@ -205,14 +214,20 @@ function mainGateway(
         producerBell: topology.coreBell,
         blockType: SnapshotType.block,
       };
+      const startMs = performance.now();
       pool.run(task).then(
-        (oldest: number) => gateway.control(RequestType.snapshotDone, index, oldest),
+        ({ oldestIndex, flushSeconds }: WrittenSnapshot) => {
+          metrics.observe(SNAP_SECONDS, (performance.now() - startMs) / 1000);
+          for (const seconds of flushSeconds) metrics.observe(SNAP_FSYNC_SECONDS, seconds);
+          gateway.control(RequestType.snapshotDone, index, oldestIndex);
+        },
         (error) => {
           log.error({ err: error }, "cannot save snapshot");
           gateway.control(RequestType.snapshotDone, 0, 0);
         },
       );
     },
+    gatewayFigures(metrics, "main"),
   );
   return gateway;
 }

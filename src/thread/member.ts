@@ -38,6 +38,7 @@ import { MembershipChanges } from "./membership-changes.js";
 import type { Peers } from "./peers.js";
 import type { Proposal } from "./proposals.js";
 import { Publication } from "./publication.js";
+import { RaftFigures, showStoreStats } from "./raft-figures.js";
 import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
 import { Snapshots } from "./snapshots.js";
@@ -49,8 +50,14 @@ const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
 const REQUEST_MS = 5000;
 const HEALTH_MS = 1000;
-/** A removed member goes on for so long, to tell the others how far it got (as etcd does). */
-const REMOVED_MS = 1000;
+/**
+ * A removed member goes on until the others say that they know: if only it knew, and ended, the last of
+ * two could not go on alone. For so long it waits for their word, and for so long after it.
+ */
+const REMOVED_UNSAID_MS = 30_000;
+const REMOVED_SAID_MS = 1000;
+/** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
+const SLOW_APPLY_MS = 100;
 /** Answers after which their frontend is told, so that it works on them beside the core. */
 const PUBLISH_ANSWERS = 64;
 
@@ -67,6 +74,12 @@ const PENDING = cellOf("proposalsPending");
 const PROPOSAL_SECONDS = cellOf("proposalDuration");
 const APPLY_SECONDS = cellOf("applyDuration");
 const APPLY_ENTRIES = cellOf("applyBatchEntries");
+const SLOW_APPLIES = cellOf("slowApplies");
+const LATE_HEARTBEATS = cellOf("heartbeatSendFailures");
+const READ_INDEXES_FAILED = cellOf("readIndexesFailed");
+const SLOW_READ_INDEXES = cellOf("slowReadIndexes");
+const LEARNER_PROMOTIONS = cellOf("learnerPromotions");
+const SNAPSHOT_APPLYING = cellOf("snapshotApplying");
 const HEALTH_SUCCESS = cellOf("healthSuccess");
 const HEALTH_FAILURES = cellOf("healthFailures");
 
@@ -110,12 +123,14 @@ export class Member implements Consensus {
   readonly #publication: Publication;
   readonly #stats: RaftStats;
   readonly #snapshots: Snapshots;
+  readonly #figures: RaftFigures;
   readonly #arrival: Arrival;
   readonly #timeoutMs: number;
   #applied: number;
   #appliedTerm: number;
   #lastLeader = NONE;
   #electedMs = 0;
+  #tickedMs = 0;
   #nextSyncMs = 0;
   /** The log takes nothing until the member is started again: it no longer takes part. */
   #isFailed = false;
@@ -152,6 +167,7 @@ export class Member implements Consensus {
         if (client !== undefined) this.#refuse(client, why);
       },
     });
+    this.#figures = new RaftFigures(metrics);
     this.#reads = new Reads(this.#raft);
     this.#changes = new MembershipChanges(
       this.#raft,
@@ -232,8 +248,10 @@ export class Member implements Consensus {
   tick(): void {
     if (!this.#isFailed) this.#raft.tick();
     const { monoMs, nowMs } = this;
+    this.#showFigures();
     this.#writes.giveUp(monoMs - this.#timeoutMs, (startMs) => this.#timeoutCause(startMs));
     for (const read of this.#reads.takeExpired(monoMs, this.#timeoutMs, HEALTH_MS)) {
+      this.#ports.metrics.add(SLOW_READ_INDEXES, 1);
       this.#failRead(read, this.#timeoutCause(read.startMs));
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
@@ -270,7 +288,10 @@ export class Member implements Consensus {
     if (type === "append") {
       // Refusing it would make the leader send once more the snapshot that is being read.
       if (this.#arrival.isLoading) return;
-      this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+      // One of an earlier term is from a leader that was: it comes late, and changes nothing.
+      if (message.term >= this.#raft.term) {
+        this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+      }
     } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
     else if (type === "appendReject") this.#stats.onAppendFailed(from);
     this.#raft.step(message);
@@ -328,7 +349,7 @@ export class Member implements Consensus {
   /** The other members say so; the log cannot, as they no longer send it. */
   removed(): void {
     this.#ports.log.error("the other members say that this member was removed from the cluster");
-    this.#leave();
+    this.#leaveWithin(REMOVED_SAID_MS);
   }
 
   /** Does what can be done without new input, in pieces of about a millisecond. */
@@ -446,11 +467,28 @@ export class Member implements Consensus {
     }
     this.#raft.applied(this.#applied);
     const { metrics } = this.#ports;
-    metrics.observe(APPLY_SECONDS, (performance.now() - startMs) / 1000);
+    const tookMs = performance.now() - startMs;
+    if (tookMs > SLOW_APPLY_MS) metrics.add(SLOW_APPLIES, 1);
+    metrics.observe(APPLY_SECONDS, tookMs / 1000);
     metrics.observe(APPLY_ENTRIES, entries.length);
     metrics.set(COMMITTED, this.#raft.commit);
     metrics.set(APPLIED, this.#applied);
     metrics.set(PENDING, this.#writes.open);
+    showStoreStats(metrics, this.#store);
+  }
+
+  /** What changes without an entry, too. */
+  #showFigures(): void {
+    const { metrics } = this.#ports;
+    const status = this.#raft.status();
+    const lateMs = this.monoMs - this.#tickedMs;
+    if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#config.heartbeatMs) {
+      metrics.add(LATE_HEARTBEATS, status.peers.length);
+    }
+    this.#tickedMs = this.monoMs;
+    this.#figures.show(status);
+    metrics.set(PENDING, this.#writes.open);
+    metrics.set(SNAPSHOT_APPLYING, this.#arrival.isLoading ? 1 : 0);
   }
 
   #applyCommand(entry: Entry): void {
@@ -489,16 +527,17 @@ export class Member implements Consensus {
     }
     this.#changes.applied(content, verdict);
     if (verdict === "ok" && content.kind === "promote") {
+      if (this.#raft.isLeader) this.#ports.metrics.add(LEARNER_PROMOTIONS, 1);
       this.#ports.log.info({ member: formatId(content.id) }, "a new member votes from now on");
     }
     if (verdict === "ok" && content.kind === "remove" && content.id === this.#id) {
       this.#ports.log.error("this member was removed from the cluster; it stops");
-      this.#leave();
+      this.#leaveWithin(REMOVED_UNSAID_MS);
     }
   }
 
-  #leave(): void {
-    this.#leaveMs = Math.min(this.#leaveMs, this.monoMs + REMOVED_MS);
+  #leaveWithin(ms: number): void {
+    this.#leaveMs = Math.min(this.#leaveMs, this.monoMs + ms);
   }
 
   #onMembership(): void {
@@ -519,6 +558,7 @@ export class Member implements Consensus {
     const { lead, isLeader, term } = this.#raft;
     metrics.set(HAS_LEADER, lead === NONE ? 0 : 1);
     metrics.set(IS_LEADER, isLeader ? 1 : 0);
+    this.#figures.show(this.#raft.status());
     if (lead === this.#lastLeader) return;
     const before = this.#lastLeader;
     this.#lastLeader = lead;
@@ -570,7 +610,9 @@ export class Member implements Consensus {
   }
 
   #addRead(read: WaitingRead): void {
-    if (!this.#reads.add(read)) this.#failRead(read, TOO_MANY);
+    if (this.#reads.add(read)) return;
+    this.#ports.metrics.add(READ_INDEXES_FAILED, 1);
+    this.#failRead(read, TOO_MANY);
   }
 
   #failRead({ client, kind }: WaitingRead, why: string): void {

@@ -6,6 +6,7 @@ import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { PeerTable } from "../metrics/peer-table.js";
 import { type PeerInbox, PeerNetwork } from "../peer/network.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../peer/records.js";
 import { Bell } from "../ring/bell.js";
@@ -185,6 +186,7 @@ async function main(): Promise<void> {
     snapshotStallMs: SNAPSHOT_STALL_MS,
     log,
     inbox: port,
+    figures: new PeerTable(metrics, "links"),
   });
   const stop = async () => {
     port.close();

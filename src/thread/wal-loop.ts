@@ -30,6 +30,9 @@ const RETRY_MS = 500;
 const FSYNC_SECONDS = cellOf("walFsyncDuration");
 const FINE_FSYNC_SECONDS = cellOf("ringdFsyncDuration");
 const BATCH_SIZE = cellOf("walBatchRecords");
+const BATCH_BYTES = cellOf("walBatchBytes");
+const WRITTEN_BYTES = cellOf("walWriteBytes");
+const RING_FULL = cellOf("ringFull", "wal");
 const LAST_INDEX = cellOf("walLastIndexSaved");
 
 /** A snapshot that is read block by block; what was built of the blocks counts once `next` has ended. */
@@ -66,6 +69,8 @@ export class WalLoop {
   #job = 0;
   #reportedJob = 0;
   #batchEntries = 0;
+  /** The core leaves what it is told in the ring. */
+  #isBehind = false;
   /** When a full disk is tried again; undefined while it is not full. */
   #retryMs: number | undefined;
   #failure: LogFailedError | undefined;
@@ -107,7 +112,11 @@ export class WalLoop {
       this.#fail(error);
     }
     this.#sendBlocks();
-    this.#ports.durable.publish();
+    const { durable, metrics } = this.#ports;
+    durable.publish();
+    const isBehind = durable.queuedBytes > 0;
+    if (isBehind && !this.#isBehind) metrics.add(RING_FULL, 1);
+    this.#isBehind = isBehind;
     if (this.#isStopping) {
       const { wal } = this.#ports;
       this.#isStopped =
@@ -191,6 +200,7 @@ export class WalLoop {
     if (wal.hasUnsynced) {
       if (this.#retryMs !== undefined && monoMs() < this.#retryMs && !this.#isStopping) return;
       const startMs = monoMs();
+      const bytes = wal.queuedBytes;
       try {
         wal.sync();
       } catch (error) {
@@ -201,6 +211,8 @@ export class WalLoop {
       const seconds = (monoMs() - startMs) / 1000;
       metrics.observe(FSYNC_SECONDS, seconds);
       metrics.observe(FINE_FSYNC_SECONDS, seconds);
+      metrics.observe(BATCH_BYTES, bytes);
+      metrics.add(WRITTEN_BYTES, bytes);
       metrics.observe(BATCH_SIZE, this.#batchEntries);
       this.#batchEntries = 0;
       if (this.#retryMs !== undefined) {

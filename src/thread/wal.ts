@@ -2,6 +2,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
 import type { EntryType } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Outlet } from "../ring/fragments.js";
@@ -26,6 +27,7 @@ const RECOVERY_BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 
 const { config, topology, plan } = workerData as WorkerInput;
 const log = createLogger(config.log, "wal", topology.logLevel);
+const WAKEUPS = cellOf("wakeups", "wal");
 const metrics = new MetricCells(topology.metrics, WAL_PART);
 const bell = new Bell(topology.walBell);
 const coreBell = new Bell(topology.coreBell);
@@ -112,7 +114,9 @@ function serve(wal: Wal, snapDir: string): void {
   });
   const hasWork = () => loop.hasWork();
   while (!loop.isStopped) {
-    if (!loop.turn() && !loop.isStopped) bell.park(hasWork, loop.msToNext());
+    if (loop.turn() || loop.isStopped) continue;
+    bell.park(hasWork, loop.msToNext());
+    metrics.add(WAKEUPS, 1);
   }
 }
 

@@ -1,15 +1,25 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ApiError, Client, UnavailableError } from "#ringd/client/index.js";
-import { TestCluster } from "../support/cluster.js";
-import { freePorts, TestMember } from "../support/member.js";
+import {
+  ApiError,
+  Client,
+  KeyExistsError,
+  KeyNotFoundError,
+  MaybeAppliedError,
+  UnavailableError,
+} from "#ringd/client/index.js";
+import { type ClusterMember, TestCluster, until } from "../support/cluster.js";
+import { freePorts, type MemberKind, TestMember } from "../support/member.js";
+
+/** `KIND=etcd` asks etcd itself. */
+const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
 let cluster: TestCluster;
 let client: Client;
 
 before(async () => {
   cluster = await TestCluster.create({
-    kind: "ringd",
+    kind: KIND,
     size: 3,
     flags: ["--strict-reconfig-check=false"],
   });
@@ -99,6 +109,60 @@ test("from one endpoint it learns all, and does without any one", async () => {
   await other.close();
 });
 
+for (const [what, strike] of [
+  ["hangs", async (member: ClusterMember) => member.stop()],
+  ["is cut off from the others", isolate],
+] as const) {
+  test(`a watch leaves a member that ${what}, and misses nothing`, async () => {
+    const [first, second, third] = cluster.members;
+    assert.ok(first && second && third);
+    const writer = new Client({ endpoints: [second.clientUrl, third.clientUrl] });
+    const watcher = new Client({
+      endpoints: cluster.members.map(({ clientUrl }) => clientUrl),
+      order: "given",
+      healthCheckMs: 200,
+      timeoutMs: 2000,
+    });
+    await writer.delete("/w", { recursive: true }).catch((error: unknown) => {
+      assert.ok(error instanceof KeyNotFoundError);
+    });
+    const { index } = await writer.set("/w/0", "v");
+    const items = watcher.watch("/w", { recursive: true, afterIndex: index });
+    const [{ value: before }] = await Promise.all([items.next(), writer.set("/w/1", "v")]);
+    assert.equal(before?.endpoint, first.clientUrl);
+    const next = items.next();
+    await strike(first);
+    // The leader may be who was struck: then this waits for another one.
+    for (const n of [2, 3]) await until("it is written", 30_000, () => wrote(writer, `/w/${n}`));
+    const after = [(await next).value, (await items.next()).value];
+    assert.deepEqual(
+      after.map((item) => item?.node?.key),
+      ["/w/2", "/w/3"],
+    );
+    assert.ok(after.every((item) => item?.endpoint !== first.clientUrl));
+    cluster.heal();
+    await cluster.untilHealthy();
+    await Promise.all([items.return(), writer.close(), watcher.close()]);
+  });
+}
+
+async function isolate({ name }: ClusterMember): Promise<void> {
+  const others = cluster.members.filter((other) => other.name !== name);
+  await Promise.all(others.map((other) => cluster.network.cut(name, other.name)));
+}
+
+/** Created just once, so that there is one event, however often it is tried. */
+async function wrote(writer: Client, key: string): Promise<boolean> {
+  try {
+    await writer.create(key, "v");
+    return true;
+  } catch (error) {
+    if (error instanceof KeyExistsError) return true;
+    if (error instanceof UnavailableError || error instanceof MaybeAppliedError) return false;
+    throw error;
+  }
+}
+
 test("without a quorum, reads are answered, quorum reads are not", async () => {
   const [first, second, third] = cluster.members;
   assert.ok(first && second && third);
@@ -114,7 +178,7 @@ test("without a quorum, reads are answered, quorum reads are not", async () => {
 });
 
 test("a member that is restarted is spoken to again without an error", async () => {
-  const member = await TestMember.create("ringd");
+  const member = await TestMember.create(KIND);
   const single = new Client({ endpoints: [member.clientUrl] });
   await single.set("/a", "v");
   await member.restart();

@@ -13,13 +13,16 @@ import {
   NotAFileError,
   RootReadOnlyError,
 } from "#ringd/client/index.js";
-import { TestMember } from "../support/member.js";
+import { type MemberKind, TestMember } from "../support/member.js";
+
+/** `KIND=etcd` asks etcd itself. */
+const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
 let member: TestMember;
 let client: Client;
 
 before(async () => {
-  member = await TestMember.create("ringd");
+  member = await TestMember.create(KIND);
   client = new Client({ endpoints: [member.clientUrl] });
 });
 

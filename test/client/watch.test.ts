@@ -9,8 +9,11 @@ import {
   UnhealthyError,
   type WatchItem,
 } from "#ringd/client/index.js";
-import { TestMember } from "../support/member.js";
+import { type MemberKind, TestMember } from "../support/member.js";
 import { answer, FakeMember, hangUp, ignore } from "./fake-member.js";
+
+/** `KIND=etcd` asks etcd itself. */
+const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
 const HISTORY = 1000;
 
@@ -20,7 +23,7 @@ let prefix = "";
 let tests = 0;
 
 before(async () => {
-  member = await TestMember.create("ringd");
+  member = await TestMember.create(KIND);
   client = new Client({ endpoints: [member.clientUrl] });
 });
 

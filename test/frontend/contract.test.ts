@@ -410,11 +410,12 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   });
 
   test(`${kind}: connections above the limit are closed, and places become free`, async () => {
-    const { frontend, gateway, port } = await serve(kind, { connectionsMax: 3 });
+    const { frontend, gateway, port, connections } = await serve(kind, { connectionsMax: 3 });
     gateway.onRequest = (request) => answer(request, "{}");
     const open = await Promise.all([1, 2, 3].map(() => RawConnection.open(port)));
     const above = await RawConnection.open(port);
     assert.equal(await above.untilClosed(), "");
+    assert.equal(connections.refused, 1);
     for (const connection of open) {
       connection.send(head("GET", "/"));
       await connection.until("{}");

@@ -114,6 +114,7 @@ export interface Served {
   readonly port: number;
   /** Backlogs of clients that were cut off. */
   readonly slow: number[];
+  readonly connections: { open: number; refused: number };
 }
 
 export async function serve(
@@ -122,18 +123,31 @@ export async function serve(
 ): Promise<Served> {
   const gateway = new FakeGateway();
   const slow: number[] = [];
+  const connections = { open: 0, refused: 0 };
   const options = {
     heads: new HeadText(0xabcn, ["*"]),
     connectionsMax: Number.POSITIVE_INFINITY,
     bodiesBytesMax: BODIES_BYTES_MAX,
     ...limits,
+    onConnection: (change: number) => {
+      connections.open += change;
+    },
+    onRefused: () => {
+      connections.refused++;
+    },
     onSlowClient: (bytes: number) => slow.push(bytes),
   };
   const frontend =
     kind === "uws"
       ? await UwsFrontend.create(loadUws(), gateway, options)
       : new NodeFrontend(gateway, options);
-  return { frontend, gateway, port: await frontend.listen("127.0.0.1", 0, "alone"), slow };
+  return {
+    frontend,
+    gateway,
+    port: await frontend.listen("127.0.0.1", 0, "alone"),
+    slow,
+    connections,
+  };
 }
 
 export function answerHead(status = 200): AnswerRecord {

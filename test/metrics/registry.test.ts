@@ -11,6 +11,8 @@ const SAMPLE: MetricsSample = {
   serverVersion: "3.4.23",
   clusterVersion: "3.4.0",
   rings: [{ ring: "requests", usedBytes: 96, capacityBytes: 4096 }],
+  openFiles: 21,
+  openFilesMax: 1024,
 };
 
 test("the page shows the sum over all threads", async () => {

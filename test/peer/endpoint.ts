@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { after } from "node:test";
 import { formatId } from "#ringd/cluster/ids.js";
 import { parseUrls } from "#ringd/config/urls.js";
+import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
+import { PeerTable } from "#ringd/metrics/peer-table.js";
 import { PeerNetwork, type PeerNetworkOptions } from "#ringd/peer/network.js";
 import type { PeerMember, PeerMembers } from "#ringd/peer/records.js";
 import type { Message } from "#ringd/raft/message.js";
@@ -37,6 +39,7 @@ after(() => stopAll([...running]));
 export class Endpoint {
   readonly id: bigint;
   readonly network: PeerNetwork;
+  readonly figures = new PeerTable(new MetricCells(createMetricsMemory(1), 0), "links");
   readonly snapDir = temporaryDirectory();
   readonly told: Told[] = [];
   readonly logged: string[] = [];
@@ -67,6 +70,7 @@ export class Endpoint {
       maxSnapshots: 3,
       snapshotStallMs: 10_000,
       log: { info: log, warn: log, error: log } as unknown as PeerNetworkOptions["log"],
+      figures: this.figures,
       inbox: {
         get queuedBytes() {
           return endpoint.queuedBytes;

@@ -26,8 +26,6 @@ export interface Mutant {
   readonly name: string;
   /** For one that takes a chain of events which the swarm brings up once in thousands of seeds. */
   readonly faults?: Partial<MemberFaults>;
-  /** Finding it takes dozens of seeds: not in every run of the suite. */
-  readonly isRare?: boolean;
   /** Plants it. @returns undo */
   readonly plant: () => () => void;
 }
@@ -75,15 +73,16 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an entry of an earlier term is committed by counting",
-    isRare: true,
-    // Figure 8 of the paper: leaders cut off one after the other, each with an entry of its own.
+    // Figure 8 of the paper: leaders that are cut off or halt one after the other.
     faults: {
       founders: 3,
       durationMs: 30_000,
       cutLeaderOneIn: 2,
+      leaderOneIn: 2,
       crashMs: 0,
       stopMs: 0,
-      pauseMs: 0,
+      pauseMs: 600,
+      pauseMsMax: 300,
       loseOneIn: 0,
       partitionMs: 0,
       confChangeMs: 0,
@@ -92,14 +91,14 @@ export const MUTANTS: readonly Mutant[] = [
       electionMs: 100,
       snapshotCount: 1_000_000,
       raftLimits: { appendEntriesMax: 1, inflightMessagesMax: 1 },
-      clients: 2,
+      clients: 4,
+      thinkMsMax: 50,
       watchers: 0,
     },
     plant: plantOldTermCommit,
   },
   {
     name: "a vote is forgotten at a restart",
-    isRare: true,
     plant: () =>
       wrapRecovery((found) => ({ ...found, hardState: { ...found.hardState, vote: 0n } })),
   },

@@ -6,7 +6,7 @@ import { type ClusterMember, type TestCluster, until } from "../../support/clust
 const FAR_BEHIND_ENTRIES = 6000;
 const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 16, value: "x" };
 /** Together more than one file of the log, which is 64 MiB with both kinds. */
-const BIG_BURST = { writes: 160, writers: 4, value: "x".repeat(1_000_000) };
+const BIG_BURST = { writes: 75, writers: 4, value: "x".repeat(1_000_000) };
 /** How long a fault waits for the cluster to notice, if it can. */
 const NOTICE_MS = 8000;
 

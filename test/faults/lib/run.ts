@@ -186,6 +186,8 @@ class Round {
     const startMs = performance.now();
     this.#cluster.heal(isReset);
     await this.#cluster.untilHealthy();
+    // Throws if the statistics of a quorum do not. etcd's may take an old leader's late message for news.
+    if (this.#options.kind === "ringd") await this.#cluster.leader();
     const ms = performance.now() - startMs;
     this.#course.push(`healed in ${Math.round(ms)} ms`);
     this.#figures.healMs.push(ms);

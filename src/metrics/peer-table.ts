@@ -1,0 +1,101 @@
+import { assert } from "../lib/assert.js";
+import type { MetricCells } from "./cells.js";
+import {
+  idCellOfSlot,
+  PEER_SLOTS,
+  type PeerFamilyKey,
+  type PeerTableName,
+  slotCellOf,
+} from "./families.js";
+
+const NOBODY = 0n;
+
+/**
+ * The figures of one thread that there are one of for each other member. A member has a slot, which
+ * begins with its id, while it is a peer; the next one may get it, with all figures at 0.
+ */
+export class PeerTable {
+  readonly #cells: MetricCells;
+  readonly #name: PeerTableName;
+  readonly #figures = new Map<bigint, PeerFigures>();
+  /** For whom there is no slot: counted and never shown. */
+  readonly #others: PeerFigures;
+
+  constructor(cells: MetricCells, name: PeerTableName) {
+    this.#cells = cells;
+    this.#name = name;
+    this.#others = new PeerFigures(cells, PEER_SLOTS);
+  }
+
+  /** A slot for a new peer, or the one it has. */
+  take(id: bigint): PeerFigures {
+    assert(id !== NOBODY, "a member has an id");
+    const known = this.#figures.get(id);
+    if (known !== undefined) return known;
+    for (let slot = 0; slot < PEER_SLOTS; slot++) {
+      const cell = idCellOfSlot(this.#name, slot);
+      if (this.#cells.getId(cell) !== NOBODY) continue;
+      this.#cells.setId(cell, id);
+      const figures = new PeerFigures(this.#cells, slot);
+      this.#figures.set(id, figures);
+      return figures;
+    }
+    return this.#others;
+  }
+
+  /** Of a peer that has a slot; for any other what is counted is not shown. */
+  of(id: bigint): PeerFigures {
+    return this.#figures.get(id) ?? this.#others;
+  }
+
+  /** It is a peer no longer. What is still counted in its figures is lost. */
+  release(id: bigint): void {
+    const figures = this.#figures.get(id);
+    if (figures === undefined) return;
+    this.#figures.delete(id);
+    this.#cells.setId(idCellOfSlot(this.#name, figures.slot), NOBODY);
+    figures.retire(this.#name);
+  }
+
+  /** Releases all others. */
+  keepOnly(ids: readonly bigint[]): void {
+    for (const id of [...this.#figures.keys()]) if (!ids.includes(id)) this.release(id);
+  }
+
+  releaseAll(): void {
+    for (const id of [...this.#figures.keys()]) this.release(id);
+  }
+}
+
+/** What is counted for one peer. */
+export class PeerFigures {
+  readonly #cells: MetricCells;
+  #slot: number;
+
+  constructor(cells: MetricCells, slot: number) {
+    this.#cells = cells;
+    this.#slot = slot;
+  }
+
+  get slot(): number {
+    return this.#slot;
+  }
+
+  add(key: PeerFamilyKey, n: number): void {
+    this.#cells.add(slotCellOf(key, this.#slot), n);
+  }
+
+  set(key: PeerFamilyKey, value: number): void {
+    this.#cells.set(slotCellOf(key, this.#slot), value);
+  }
+
+  observe(key: PeerFamilyKey, value: number): void {
+    this.#cells.observe(slotCellOf(key, this.#slot), value);
+  }
+
+  /** Its slot is empty again; from now on it counts where nothing is shown. */
+  retire(name: PeerTableName): void {
+    this.#cells.clearSlot(name, this.#slot);
+    this.#slot = PEER_SLOTS;
+  }
+}
