@@ -12,9 +12,11 @@ const LINE_ENDS = [10, 13];
  * it, which scripts rely on.
  */
 export async function askPassword(prompt: string): Promise<string> {
+  const { stdin } = process;
+  // Before the prompt: what is typed as soon as it shows must not be echoed.
+  if (stdin.isTTY) stdin.setRawMode(true);
   out(prompt);
-  const { isTTY } = process.stdin;
-  const password = isTTY ? await typed(process.stdin as ReadStream) : firstLine();
+  const password = stdin.isTTY ? await typed(stdin) : firstLine();
   out("\n");
   return password;
 }
@@ -31,7 +33,6 @@ function firstLine(): string {
 function typed(input: ReadStream): Promise<string> {
   return new Promise((resolve) => {
     const bytes: number[] = [];
-    input.setRawMode(true);
     input.resume();
     input.on("data", (chunk: Buffer) => {
       for (const byte of chunk) {
