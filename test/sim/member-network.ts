@@ -173,10 +173,7 @@ export class SimNetwork implements PeerPort {
       this.#lose(from, { type, to: to.id });
       return;
     }
-    if (life.removed.has(from.id)) {
-      from.life?.arrivals.push({ type: "event", event: InboxType.removed, id: 0n, value: 0 });
-      return;
-    }
+    if (life.removed.has(from.id)) return; // Its stream was closed; #noticeStreams tells it.
     if (type === "snapshot") {
       const value = this.#happens(8) ? 0 : 1;
       from.life?.arrivals.push({
@@ -195,16 +192,25 @@ export class SimNetwork implements PeerPort {
     if (life === undefined) return;
     for (const other of this.#members.values()) {
       if (other === member) continue;
-      const isUp =
+      const isInReach =
         other.life !== undefined &&
         !this.#cut.has(`${member.name}>${other.name}`) &&
         !this.#cut.has(`${other.name}>${member.name}`);
-      if (isUp === life.upPeers.has(other.id) || this.#prng.below(NOTICE_MS) > passedMs) continue;
-      if (isUp) life.upPeers.add(other.id);
-      else life.upPeers.delete(other.id);
-      const isRemoved = isUp && other.life?.removed.has(member.id) === true;
-      const event = isRemoved ? InboxType.removed : isUp ? InboxType.up : InboxType.down;
-      life.arrivals.push({ type: "event", event, id: other.id, value: 0 });
+      const isRefused = isInReach && other.life?.removed.has(member.id) === true;
+      const isUp = isInReach && !isRefused;
+      const isNews = isUp !== life.upPeers.has(other.id) || (isRefused && !life.isToldRemoved);
+      if (!isNews || this.#prng.below(NOTICE_MS) > passedMs) continue;
+      const tell = (event: number) => {
+        life.arrivals.push({ type: "event", event, id: other.id, value: 0 });
+      };
+      if (isUp) {
+        life.upPeers.add(other.id);
+        tell(InboxType.up);
+      } else if (life.upPeers.delete(other.id)) tell(InboxType.down);
+      if (isRefused && !life.isToldRemoved) {
+        life.isToldRemoved = true;
+        tell(InboxType.removed);
+      }
     }
   }
 }

@@ -241,6 +241,8 @@ export class Life {
   /** Whom the core told the peer thread to talk to, and whom not. */
   roster: ReadonlySet<bigint> = new Set();
   removed: ReadonlySet<bigint> = new Set();
+  /** Another member refused its stream for that reason. */
+  isToldRemoved = false;
   readonly #topology: Topology;
   readonly #outbox: Inlet;
   readonly #inbox: Outlet;
