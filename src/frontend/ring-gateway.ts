@@ -1,6 +1,7 @@
 import { ContentKind } from "../api/answer.js";
 import { unescapePercent } from "../api/form.js";
 import { Method } from "../api/request.js";
+import { OpenTable } from "../lib/open-table.js";
 import type { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
@@ -32,7 +33,6 @@ const PUBLISH_REQUESTS = 32;
 const READ_POLLS = 40;
 /** Requests waiting for room in the ring: above this, new ones are refused. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
-const REQUEST_ID_END = 2 ** 32;
 
 /** An answer the frontend's thread gives without asking the core. */
 export interface LocalAnswer {
@@ -90,11 +90,11 @@ export class RingGateway implements Gateway {
   readonly #answers: Inlet;
   readonly #bell: Bell;
   readonly #local: LocalHandler;
-  readonly #exchanges = new Map<number, Exchange>();
+  /** By request id. */
+  readonly #exchanges = new OpenTable<Exchange>();
   readonly #answer = new AnswerRecord();
   readonly #onStartSnapshot: OnStartSnapshot;
   readonly #figures: GatewayFigures;
-  #nextRequestId = 1;
   #isFlushScheduled = false;
   #unpublished = 0;
   #pollsLeft = 0;
@@ -169,8 +169,7 @@ export class RingGateway implements Gateway {
       });
       return -1;
     }
-    const id = this.#takeId();
-    this.#exchanges.set(id, exchange);
+    const id = this.#exchanges.add(exchange);
     this.#pollsLeft = method === Method.get ? READ_POLLS : 0;
     writeRequest(this.#requests, id, method, path, query, contentType, body, isBodyTooLarge);
     if (++this.#unpublished >= PUBLISH_REQUESTS) this.#publish();
@@ -179,7 +178,7 @@ export class RingGateway implements Gateway {
   }
 
   abort(requestId: number): void {
-    if (!this.#exchanges.delete(requestId)) return;
+    if (this.#exchanges.take(requestId) === undefined) return;
     writeRequestId(this.#requests, RequestType.abort, requestId);
     this.#schedule();
   }
@@ -204,16 +203,10 @@ export class RingGateway implements Gateway {
   close(): void {
     while (this.#answers.drain(BATCH_RECORDS) > 0);
     this.#isClosed = true;
-    for (const exchange of this.#exchanges.values()) exchange.cut();
-    this.#exchanges.clear();
-  }
-
-  #takeId(): number {
-    let id = this.#nextRequestId;
-    // After 2^32 requests an old watch may still hold a number.
-    while (this.#exchanges.has(id)) id = id + 1 === REQUEST_ID_END ? 1 : id + 1;
-    this.#nextRequestId = id + 1 === REQUEST_ID_END ? 1 : id + 1;
-    return id;
+    for (const [id, exchange] of this.#exchanges.entries()) {
+      this.#exchanges.take(id);
+      exchange.cut();
+    }
   }
 
   #schedule(): void {
@@ -288,15 +281,12 @@ export class RingGateway implements Gateway {
   #onAnswer(bytes: Buffer, view: DataView, at: number): void {
     const head = this.#answer;
     head.read(bytes, view, at);
-    const exchange = this.#exchanges.get(head.requestId);
+    const { requestId, isOpen } = head;
+    const exchange = isOpen ? this.#exchanges.get(requestId) : this.#exchanges.take(requestId);
     if (exchange === undefined) return; // The client has gone.
     const body = new Uint8Array(bytes.buffer, bytes.byteOffset + head.bodyAt, head.bodyBytes);
-    if (head.isOpen) {
-      exchange.open(head, body);
-      return;
-    }
-    this.#exchanges.delete(head.requestId);
-    exchange.answer(head, body);
+    if (isOpen) exchange.open(head, body);
+    else exchange.answer(head, body);
   }
 
   #onChunk(bytes: Buffer, view: DataView, at: number, length: number): void {
@@ -307,18 +297,14 @@ export class RingGateway implements Gateway {
       framedLast: undefined,
     };
     for (const id of requestIds) {
-      const exchange = this.#exchanges.get(id);
-      if (exchange === undefined) continue;
-      if (isEnd) this.#exchanges.delete(id);
-      exchange.chunk(body, isEnd);
+      const exchange = isEnd ? this.#exchanges.take(id) : this.#exchanges.get(id);
+      exchange?.chunk(body, isEnd);
     }
   }
 
   #onCut(view: DataView, at: number, length: number): void {
     for (const id of readChunk(view, at, length).requestIds) {
-      const exchange = this.#exchanges.get(id);
-      this.#exchanges.delete(id);
-      exchange?.cut();
+      this.#exchanges.take(id)?.cut();
     }
   }
 }

@@ -1,3 +1,4 @@
+import { OpenTable } from "../lib/open-table.js";
 import type { Raft } from "../raft/raft.js";
 import type { ReadState } from "../raft/read-index.js";
 import type { Client } from "./client-port.js";
@@ -15,11 +16,10 @@ export interface WaitingRead {
 /** Linearizable reads between their request and raft's word that they may be answered. */
 export class Reads {
   readonly #raft: Raft;
-  /** Oldest first, by the context raft knows them by. */
-  readonly #waiting = new Map<number, WaitingRead>();
+  /** By the context raft knows them by. */
+  readonly #waiting = new OpenTable<WaitingRead>();
   /** Those that raft has given an index which the store has not reached yet. */
   #confirmed: ReadState[] = [];
-  #lastContext = 0;
 
   constructor(raft: Raft) {
     this.#raft = raft;
@@ -27,10 +27,10 @@ export class Reads {
 
   /** @returns false if too many wait already */
   add(read: WaitingRead): boolean {
-    const context = ++this.#lastContext;
-    if (!this.#raft.readIndex(context)) return false;
-    this.#waiting.set(context, read);
-    return true;
+    const context = this.#waiting.add(read);
+    if (this.#raft.readIndex(context)) return true;
+    this.#waiting.take(context);
+    return false;
   }
 
   /** Raft's word on some of them. On a follower the index may be ahead of what it has applied. */
@@ -44,27 +44,21 @@ export class Reads {
     const due = this.#confirmed.filter(({ index }) => index <= applied);
     if (due.length === 0) return;
     this.#confirmed = this.#confirmed.filter(({ index }) => index > applied);
-    for (const { ctx } of due) {
-      const read = this.#waiting.get(ctx);
-      this.#waiting.delete(ctx);
-      read?.then();
-    }
+    for (const { ctx } of due) this.#waiting.take(ctx)?.then();
   }
 
   /** Takes out those for whose patience it is too late. */
   takeExpired(nowMs: number, patienceMs: number, healthPatienceMs: number): WaitingRead[] {
     const taken: WaitingRead[] = [];
-    for (const [context, read] of this.#waiting) {
+    for (const [context, read] of this.#waiting.entries()) {
       if (read.startMs > nowMs - (read.kind === "health" ? healthPatienceMs : patienceMs)) continue;
-      this.#waiting.delete(context);
+      this.#waiting.take(context);
       taken.push(read);
     }
     return taken;
   }
 
   takeAll(): WaitingRead[] {
-    const taken = [...this.#waiting.values()];
-    this.#waiting.clear();
-    return taken;
+    return this.takeExpired(Number.POSITIVE_INFINITY, 0, 0);
   }
 }

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { OpenTable } from "#ringd/lib/open-table.js";
+import { Prng } from "#ringd/lib/prng.js";
+
+test("an open table keeps what a Map would, under numbers that ascend", () => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  const prng = new Prng(seed);
+  const table = new OpenTable<string>();
+  const model = new Map<number, string>();
+  let last = 0;
+  for (let step = 0; step < 20_000; step++) {
+    // Now and then many are open at once, and some for long.
+    const open = step % 5000 < 2500 ? 40 : 400;
+    if (model.size < open || prng.oneIn(3)) {
+      const number = table.add(`v${step}`);
+      assert.ok(number > last, `seed ${seed}: ${number} after ${last}`);
+      last = number;
+      model.set(number, `v${step}`);
+    } else {
+      const number = prng.oneIn(10)
+        ? prng.below(last + 2)
+        : prng.pick([...model.keys()].slice(-30));
+      assert.equal(table.get(number), model.get(number), `seed ${seed}`);
+      assert.equal(table.take(number), model.get(number), `seed ${seed}`);
+      assert.equal(table.take(number), undefined, `seed ${seed}`);
+      model.delete(number);
+    }
+    assert.equal(table.size, model.size, `seed ${seed}`);
+  }
+  const byNumber = ([a]: [number, string], [b]: [number, string]) => a - b;
+  assert.deepEqual(table.entries().sort(byNumber), [...model].sort(byNumber), `seed ${seed}`);
+});
+
+test("a number whose value was taken out never finds another one", () => {
+  const table = new OpenTable<string>();
+  const gone = table.add("first");
+  table.take(gone);
+  for (let i = 0; i < 1000; i++) {
+    const number = table.add(`next ${i}`);
+    assert.equal(table.get(gone), undefined);
+    table.take(number);
+  }
+});
