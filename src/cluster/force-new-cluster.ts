@@ -7,7 +7,7 @@ import {
 } from "../raft/conf-change.js";
 import { type ConfState, type Entry, EntryType, type HardState, NONE } from "../raft/entry.js";
 import type { RaftLog } from "../raft/log.js";
-import type { Restored } from "../raft/options.js";
+import { RAFT_LIMITS, type Restored } from "../raft/options.js";
 import { restoreLog } from "../raft/restore.js";
 import { type ConfChange, decodeConfChange } from "./conf-change.js";
 import { formatId } from "./ids.js";
@@ -52,7 +52,7 @@ export class ForceNewClusterError extends RingdError {
  */
 export function forceNewCluster(inputs: ForceInputs): Forced {
   const { memberId, restored } = inputs;
-  const log = restoreLog(restored);
+  const log = restoreLog(restored, RAFT_LIMITS.packEntries);
   const end = replay(inputs, log);
   const ids = [...end.conf.voters, ...end.conf.learners];
   assert(

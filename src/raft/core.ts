@@ -80,7 +80,7 @@ export class RaftCore {
     this.options = options;
     this.id = options.id;
     this.limits = { ...RAFT_LIMITS, ...options.limits };
-    this.log = restoreLog(options.restored);
+    this.log = restoreLog(options.restored, this.limits.packEntries);
     this.conf = snapshot.conf;
     this.snapshot = snapshot;
     // Entries may be on the disk without the hard state of their job (disk-jobs.ts). A vote in their

@@ -1,5 +1,6 @@
 import { assert } from "../lib/assert.js";
 import type { Entry } from "./entry.js";
+import { PackedEntries } from "./packed-entries.js";
 
 const NO_ENTRIES: readonly Entry[] = [];
 
@@ -20,8 +21,10 @@ export interface Position {
 export class RaftLog {
   /** Everything up to here is only in the snapshot. */
   #base: Position;
-  /** `#entries[i].index === #base.index + 1 + i` */
-  #entries: Entry[];
+  /** Entries that will not change any more, applied and durable; those before `#recent`. */
+  readonly #packed: PackedEntries;
+  /** The other entries, without a gap up to the last. */
+  #recent: Entry[];
   #commit: number;
   #handedOut: number;
   #applied: number;
@@ -33,10 +36,18 @@ export class RaftLog {
    * @param entries all durable, the first at `base.index` + 1; taken over, not copied
    * @param commit at least `base.index`; held to the last entry
    * @param applied what the restored store contains
+   * @param packEntries settled entries that are packed together
    */
-  constructor(base: Position, entries: Entry[], commit: number, applied: number) {
+  constructor(
+    base: Position,
+    entries: Entry[],
+    commit: number,
+    applied: number,
+    packEntries: number,
+  ) {
     this.#base = base;
-    this.#entries = entries;
+    this.#packed = new PackedEntries(base.index + 1, packEntries);
+    this.#recent = entries;
     const last = base.index + entries.length;
     this.#commit = Math.min(Math.max(commit, base.index), last);
     assert(applied >= base.index, "the restored store contains the snapshot");
@@ -51,16 +62,17 @@ export class RaftLog {
       assert(entry.term >= term, "terms never decrease along the log");
       term = entry.term;
     }
+    this.#pack();
   }
 
   get base(): Position {
     return this.#base;
   }
   get lastIndex(): number {
-    return this.#base.index + this.#entries.length;
+    return this.#packed.end - 1 + this.#recent.length;
   }
   get lastTerm(): number {
-    return this.#entries.at(-1)?.term ?? this.#base.term;
+    return this.term(this.lastIndex) as number;
   }
   get commit(): number {
     return this.#commit;
@@ -84,11 +96,15 @@ export class RaftLog {
   /** Undefined for what is compacted away or not there yet. */
   term(index: number): number | undefined {
     if (index === this.#base.index) return this.#base.term;
-    return this.#entries[index - this.#base.index - 1]?.term;
+    if (index < this.#base.index) return undefined;
+    const { end } = this.#packed;
+    return index < end ? this.#packed.term(index) : this.#recent[index - end]?.term;
   }
 
   entry(index: number): Entry {
-    const entry = this.#entries[index - this.#base.index - 1];
+    const { end } = this.#packed;
+    const isPacked = index > this.#base.index && index < end;
+    const entry = isPacked ? this.#packed.entry(index) : this.#recent[index - end];
     assert(entry !== undefined, "the entry is in memory");
     return entry;
   }
@@ -126,23 +142,36 @@ export class RaftLog {
    * @param to last index wanted
    */
   slice(from: number, to: number, countMax: number, bytesMax: number): readonly Entry[] {
-    if (from > to) return NO_ENTRIES;
-    const start = from - this.#base.index - 1;
-    const end = Math.min(to - this.#base.index, start + countMax);
-    assert(start >= 0 && end <= this.#entries.length, "the slice is in memory");
+    const end = Math.min(to, from + countMax - 1) + 1;
+    if (from >= end) return NO_ENTRIES;
+    assert(from > this.#base.index && end <= this.lastIndex + 1, "the slice is in memory");
+    const first = this.#packed.end;
     let bytes = 0;
-    for (let i = start; i < end; i++) {
-      bytes += (this.#entries[i] as Entry).data.length;
-      if (bytes > bytesMax && i > start) return this.#entries.slice(start, i);
+    for (let index = from; index < end; index++) {
+      bytes += index < first ? this.#packed.bytes(index) : this.#recentAt(index).data.length;
+      if (bytes > bytesMax && index > from) return this.#entries(from, index);
     }
-    return this.#entries.slice(start, end);
+    return this.#entries(from, end);
+  }
+
+  /** @param end not included */
+  #entries(from: number, end: number): readonly Entry[] {
+    const first = this.#packed.end;
+    const recent = this.#recent.slice(Math.max(from - first, 0), Math.max(end - first, 0));
+    if (from >= first) return recent;
+    const packed = Math.min(end, first) - from;
+    return [...Array.from({ length: packed }, (_, i) => this.#packed.entry(from + i)), ...recent];
+  }
+
+  #recentAt(index: number): Entry {
+    return this.#recent[index - this.#packed.end] as Entry;
   }
 
   /** The leader's way: at the end, one by one. */
   push(entry: Entry): void {
     assert(entry.index === this.lastIndex + 1, "entries are appended without a gap");
     assert(entry.term >= this.lastTerm, "terms never decrease along the log");
-    this.#entries.push(entry);
+    this.#recent.push(entry);
   }
 
   /**
@@ -162,7 +191,7 @@ export class RaftLog {
   /** Forgets `index` and everything behind it. */
   #truncate(index: number): void {
     assert(index > this.#commit, "committed entries are never replaced");
-    this.#entries.length = index - this.#base.index - 1;
+    this.#recent.length = index - this.#packed.end;
     this.#handedToDisk = Math.min(this.#handedToDisk, index - 1);
     this.#durable = Math.min(this.#durable, index - 1);
   }
@@ -187,12 +216,13 @@ export class RaftLog {
     assert(index >= this.#applied, "the store never goes back");
     assert(index <= this.#handedOut, "only entries that were handed out are applied");
     this.#applied = index;
+    this.#pack();
   }
 
   /** Everything that the disk has not been given yet. */
   takeUnwritten(): readonly Entry[] {
     if (this.#handedToDisk === this.lastIndex) return NO_ENTRIES;
-    const taken = this.#entries.slice(this.#handedToDisk - this.#base.index);
+    const taken = this.#entries(this.#handedToDisk + 1, this.lastIndex + 1);
     this.#handedToDisk = this.lastIndex;
     return taken;
   }
@@ -202,7 +232,17 @@ export class RaftLog {
    * nothing about the log of today; the job that wrote the replacement will.
    */
   durableTo(position: Position): void {
-    if (position.index > this.#durable && this.has(position)) this.#durable = position.index;
+    if (position.index <= this.#durable || !this.has(position)) return;
+    this.#durable = position.index;
+    this.#pack();
+  }
+
+  #pack(): void {
+    const settled = Math.min(this.#applied, this.#durable);
+    const { packEntries } = this.#packed;
+    while (settled + 1 - this.#packed.end >= packEntries) {
+      this.#packed.push(this.#recent.splice(0, packEntries));
+    }
   }
 
   /** Whether (applied, commit] holds a membership change that is not in force yet. */
@@ -220,7 +260,11 @@ export class RaftLog {
     assert(index <= this.#durable, "only durable entries are compacted");
     const term = this.term(index);
     assert(term !== undefined, "the new base is in the log");
-    this.#entries = this.#entries.slice(index - this.#base.index);
+    if (index < this.#packed.end) this.#packed.dropTo(index);
+    else {
+      this.#recent = this.#recent.slice(index + 1 - this.#packed.end);
+      this.#packed.startAt(index + 1);
+    }
     this.#base = { index, term };
   }
 
@@ -229,7 +273,8 @@ export class RaftLog {
     assert(base.index > this.#commit, "a snapshot only takes the log forward");
     this.#durable = Math.min(this.#durable, this.#commit);
     this.#base = base;
-    this.#entries = [];
+    this.#packed.startAt(base.index + 1);
+    this.#recent = [];
     this.#commit = base.index;
     this.#handedOut = base.index;
     this.#applied = base.index;
@@ -245,5 +290,8 @@ export class RaftLog {
     assert(this.#durable <= this.#handedToDisk, "durable entries were handed to the disk");
     assert(this.#handedToDisk <= this.lastIndex, "entries handed to the disk exist");
     assert(base <= this.#handedToDisk, "compacted entries were handed to the disk");
+    const packed = this.#packed.end - 1;
+    assert(packed <= Math.max(this.#applied, base), "packed entries were applied");
+    assert(packed <= Math.max(this.#durable, base), "packed entries are durable");
   }
 }

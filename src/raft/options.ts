@@ -61,6 +61,8 @@ export interface RaftLimits {
   readonly readRoundsMax: number;
   /** A learner may lack this many entries and still be made a voter. */
   readonly promoteLagMax: number;
+  /** Settled entries that are packed together (packed-entries.ts). */
+  readonly packEntries: number;
 }
 
 const KIB = 1024;
@@ -80,6 +82,7 @@ export const RAFT_LIMITS: RaftLimits = {
   readsMax: 65_536,
   readRoundsMax: 4,
   promoteLagMax: 4096,
+  packEntries: 256,
 };
 
 /** The number of a member's first read request is drawn from 0 .. 2^32 - 1 times this. */

@@ -4,11 +4,14 @@ import { type Position, RaftLog } from "./log.js";
 import type { Restored } from "./options.js";
 
 /** The log as it goes on after a restart. */
-export function restoreLog({ hardState, snapshot, entries, applied }: Restored): RaftLog {
+export function restoreLog(
+  { hardState, snapshot, entries, applied }: Restored,
+  packEntries: number,
+): RaftLog {
   assert(applied === snapshot.index, "the store was restored from the snapshot");
   const { base, rest } = split(snapshot, entries);
   const commit = Math.max(hardState.commit, snapshot.index, committedByConfChanges(rest));
-  return new RaftLog(base, rest, commit, applied);
+  return new RaftLog(base, rest, commit, applied, packEntries);
 }
 
 /** The first entry on disk becomes the base of a log that includes the snapshot's position. */

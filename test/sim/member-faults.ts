@@ -117,5 +117,6 @@ function drawLimits(prng: Prng): Partial<RaftLimits> {
     uncommittedEntriesMax: 10 + prng.below(40),
     forwardProposalsMax: 4 + prng.below(20),
     promoteLagMax: prng.pick([0, 5, 4096]),
+    packEntries: 1 + prng.below(8),
   };
 }

@@ -1,0 +1,98 @@
+import type { Entry, EntryType } from "./entry.js";
+
+interface Pack {
+  readonly terms: Float64Array;
+  readonly types: Uint8Array;
+  /** Where the data of each entry end in `data`. */
+  readonly ends: Uint32Array;
+  readonly data: Uint8Array;
+}
+
+/**
+ * The long tail of a log: entries that stay in memory only for a member that lags behind, and are hardly
+ * ever looked at again. As objects of their own, 100,000 of them are what the garbage collector of a busy
+ * member copies and marks most; packed, they are a handful of objects it does not look into.
+ */
+export class PackedEntries {
+  #packs: Pack[] = [];
+  /** Index of the first entry in `#packs`. */
+  #first: number;
+
+  readonly packEntries: number;
+
+  /** @param first the index of the first entry that will be pushed */
+  constructor(first: number, packEntries: number) {
+    this.#first = first;
+    this.packEntries = packEntries;
+  }
+
+  /** The index after the last entry. */
+  get end(): number {
+    return this.#first + this.#packs.length * this.packEntries;
+  }
+
+  /** Forgets everything. @param first the index of the first entry that will be pushed */
+  startAt(first: number): void {
+    this.#packs = [];
+    this.#first = first;
+  }
+
+  /** @param entries as many as make a pack, the first at `end` */
+  push(entries: readonly Entry[]): void {
+    this.#packs.push(pack(entries));
+  }
+
+  term(index: number): number {
+    return this.#packOf(index).terms[this.#placeOf(index)] as number;
+  }
+
+  /** Of the entry's data. */
+  bytes(index: number): number {
+    const { ends } = this.#packOf(index);
+    const at = this.#placeOf(index);
+    return (ends[at] as number) - (ends[at - 1] ?? 0);
+  }
+
+  entry(index: number): Entry {
+    const { terms, types, ends, data } = this.#packOf(index);
+    const at = this.#placeOf(index);
+    return {
+      index,
+      term: terms[at] as number,
+      type: types[at] as EntryType,
+      data: data.subarray(ends[at - 1] ?? 0, ends[at]),
+    };
+  }
+
+  /** Entries up to `index` are not asked for any more. */
+  dropTo(index: number): void {
+    const packs = Math.floor((index + 1 - this.#first) / this.packEntries);
+    this.#packs = this.#packs.slice(packs);
+    this.#first += packs * this.packEntries;
+  }
+
+  #packOf(index: number): Pack {
+    return this.#packs[Math.floor((index - this.#first) / this.packEntries)] as Pack;
+  }
+
+  #placeOf(index: number): number {
+    return (index - this.#first) % this.packEntries;
+  }
+}
+
+function pack(entries: readonly Entry[]): Pack {
+  const ends = new Uint32Array(entries.length);
+  let bytes = 0;
+  for (const [i, { data }] of entries.entries()) {
+    bytes += data.length;
+    ends[i] = bytes;
+  }
+  const data = new Uint8Array(bytes);
+  for (const [i, entry] of entries.entries()) data.set(entry.data, ends[i - 1] ?? 0);
+  return {
+    terms: Float64Array.from(entries, ({ term }) => term),
+    types: Uint8Array.from(entries, ({ type }) => type),
+    ends,
+    data,
+  };
+}

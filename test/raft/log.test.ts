@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Prng } from "#ringd/lib/prng.js";
+import { type Entry, EntryType } from "#ringd/raft/entry.js";
+import { RaftLog } from "#ringd/raft/log.js";
+
+const NO_LIMIT = 1_000_000;
+
+function entryAt(index: number, term: number, prng: Prng): Entry {
+  const type = prng.oneIn(5) ? EntryType.confChange : EntryType.normal;
+  return {
+    index,
+    term,
+    type,
+    data: Uint8Array.from({ length: prng.below(20) }, () => index & 255),
+  };
+}
+
+/** All that a log gives out about the entries it holds. */
+function contentOf(log: RaftLog): Entry[] {
+  return log
+    .slice(log.base.index + 1, log.lastIndex, NO_LIMIT, NO_LIMIT)
+    .map((entry) => ({ ...entry, data: Uint8Array.from(entry.data) }));
+}
+
+test("a log gives out the same entries, packed or not", () => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  const prng = new Prng(seed);
+  const packEntries = 1 + prng.below(6);
+  const log = new RaftLog({ index: 7, term: 1 }, [], 7, 7, packEntries);
+  let model: Entry[] = [];
+  let term = 1;
+  for (let step = 0; step < 3000; step++) {
+    const action = prng.below(6);
+    if (action <= 1) {
+      if (prng.oneIn(10)) term++;
+      const entry = entryAt(log.lastIndex + 1, term, prng);
+      log.push(entry);
+      model.push(entry);
+    } else if (action === 2) {
+      log.takeUnwritten();
+      const index = log.durable + prng.below(log.lastIndex - log.durable + 1);
+      log.durableTo({ index, term: log.term(index) as number });
+    } else if (action === 3) {
+      log.commitTo(log.commit + prng.below(log.lastIndex - log.commit + 1));
+      const taken = log.takeCommitted(1 + prng.below(5), NO_LIMIT);
+      const first = log.handedOut - taken.length + 1;
+      const from = first - log.base.index - 1;
+      assert.deepEqual(taken, model.slice(from, from + taken.length), `seed ${seed}`);
+      log.appliedTo(log.handedOut);
+    } else if (action === 4 && prng.oneIn(4)) {
+      const most = Math.min(log.applied, log.durable);
+      const index = log.base.index + prng.below(Math.max(most - log.base.index, 0) + 1);
+      model = model.filter((entry) => entry.index > index);
+      log.compactTo(index);
+    } else if (log.lastIndex > log.commit && prng.oneIn(4)) {
+      const index = log.commit + 1 + prng.below(log.lastIndex - log.commit);
+      const entry = entryAt(index, ++term, prng);
+      log.merge([entry]);
+      model = [...model.filter((old) => old.index < index), entry];
+    }
+    log.checkInvariants();
+    assert.equal(log.lastTerm, model.at(-1)?.term ?? log.base.term, `seed ${seed}`);
+    assert.deepEqual(contentOf(log), model, `seed ${seed}`);
+    const some = prng.pick(model.length > 0 ? model : [undefined]);
+    if (some !== undefined) assert.deepEqual(log.entry(some.index), some, `seed ${seed}`);
+  }
+});
+
+test("a slice holds as many bytes as it may, and at least one entry", () => {
+  const entries = Array.from({ length: 10 }, (_, i) => ({
+    ...{ index: i + 1, term: 1, type: EntryType.normal },
+    data: new Uint8Array(10),
+  }));
+  const log = new RaftLog({ index: 0, term: 0 }, entries, 10, 0, 4);
+  log.takeCommitted(6, NO_LIMIT);
+  log.appliedTo(6); // Four of them packed.
+  const sizes = (bytesMax: number) =>
+    Array.from({ length: 10 }, (_, i) => log.slice(i + 1, 10, NO_LIMIT, bytesMax).length);
+  assert.deepEqual(sizes(0), Array(10).fill(1));
+  assert.deepEqual(sizes(35), [3, 3, 3, 3, 3, 3, 3, 3, 2, 1]);
+  assert.equal(log.slice(3, 10, 2, NO_LIMIT).length, 2);
+});
