@@ -80,19 +80,21 @@ export class PackedEntries {
   }
 }
 
+/** Plain loops: the calls that would say it in a line make objects for each entry. */
 function pack(entries: readonly Entry[]): Pack {
-  const ends = new Uint32Array(entries.length);
-  let bytes = 0;
-  for (const [i, { data }] of entries.entries()) {
-    bytes += data.length;
-    ends[i] = bytes;
+  const count = entries.length;
+  const terms = new Float64Array(count);
+  const types = new Uint8Array(count);
+  const ends = new Uint32Array(count);
+  let end = 0;
+  for (let i = 0; i < count; i++) {
+    const { term, type, data } = entries[i] as Entry;
+    terms[i] = term;
+    types[i] = type;
+    end += data.length;
+    ends[i] = end;
   }
-  const data = new Uint8Array(bytes);
-  for (const [i, entry] of entries.entries()) data.set(entry.data, ends[i - 1] ?? 0);
-  return {
-    terms: Float64Array.from(entries, ({ term }) => term),
-    types: Uint8Array.from(entries, ({ type }) => type),
-    ends,
-    data,
-  };
+  const data = new Uint8Array(end);
+  for (let i = 0; i < count; i++) data.set((entries[i] as Entry).data, ends[i - 1] ?? 0);
+  return { terms, types, ends, data };
 }
