@@ -85,27 +85,29 @@ export class PackedEntries {
   }
 }
 
+/** Plain loops: the calls that would say it in a line make objects for each entry. */
 function pack(entries: readonly Entry[]): Pack {
-  const ends = new Uint32Array(entries.length);
+  const count = entries.length;
+  const terms = new Float64Array(count);
+  const types = new Uint8Array(count);
+  const ends = new Uint32Array(count);
   let long: Map<number, Uint8Array> | undefined;
-  let bytes = 0;
-  for (const [i, { data }] of entries.entries()) {
-    if (data.length <= PACKED_BYTES_MAX) bytes += data.length;
+  let end = 0;
+  for (let i = 0; i < count; i++) {
+    const { term, type, data } = entries[i] as Entry;
+    terms[i] = term;
+    types[i] = type;
+    if (data.length <= PACKED_BYTES_MAX) end += data.length;
     else {
       long ??= new Map();
       long.set(i, data);
     }
-    ends[i] = bytes;
+    ends[i] = end;
   }
-  const packed = new Uint8Array(bytes);
-  for (const [i, { data }] of entries.entries()) {
+  const packed = new Uint8Array(end);
+  for (let i = 0; i < count; i++) {
+    const { data } = entries[i] as Entry;
     if (data.length <= PACKED_BYTES_MAX) packed.set(data, ends[i - 1] ?? 0);
   }
-  return {
-    terms: Float64Array.from(entries, ({ term }) => term),
-    types: Uint8Array.from(entries, ({ type }) => type),
-    ends,
-    data: packed,
-    long,
-  };
+  return { terms, types, ends, data: packed, long };
 }
