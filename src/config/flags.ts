@@ -164,6 +164,9 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["socket-reuse-address", "bool"],
 ]);
 
+/** Variables of etcd that are no flag's: it lets etcd start on other processors, which ringd does anyway. */
+export const IGNORED_VARIABLES: ReadonlySet<string> = new Set(["ETCD_UNSUPPORTED_ARCH"]);
+
 export const FLAGS: Readonly<Record<string, Flag>> = {
   ...Object.assign({}, ...Object.values(FLAG_SECTIONS)),
   ...LEGACY_ADDRESSES,
