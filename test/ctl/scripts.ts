@@ -268,7 +268,23 @@ get --
 @ --endpoints localhost:$P get /k
 @ --endpoints http://localhost:$P get /k
 @ --endpoints 127.0.0.1:$P get /k
+@ --endpoints http://:$P get /k
+@ --endpoints $E, get /k
+@ --endpoints ,$E get /k
+@ --endpoints ftp://127.0.0.1,$E get /k
+@ --endpoints http://127.0.0.1:99999,$E get /k
 @ --endpoints ftp://127.0.0.1:$P get /k
+@ --endpoints ftp://127.0.0.1:$P member list
+@ --endpoints ftp://127.0.0.1:$P user list
+@ --endpoints ftp://127.0.0.1:$P cluster-health
+@ --endpoints ftp://127.0.0.1:$P mk /k v
+@ --endpoints ftp://127.0.0.1:$P --no-sync mk /k v
+@ --endpoints http:// get /k
+@ --endpoints http:// member list
+@ --endpoints http:// --no-sync rm /k
+@ --endpoints http://127.0.0.1:99999 get /k
+@ --endpoints http://127.0.0.1:99999 --no-sync get /k
+@ --endpoints http://127.0.0.1:99999 member list
 @ --endpoints http://[::1 get /k
 @ --endpoints http://%zz get /k
 @ --endpoints :1 get /k
