@@ -1,5 +1,6 @@
 import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG } from "./commands.js";
 import { EXIT, Failure } from "./exit.js";
+import { longForm } from "./invocation.js";
 import type { CommandSpec, Context, FlagSpec } from "./spec.js";
 import { out } from "./terminal.js";
 
@@ -46,18 +47,13 @@ function places(): Place[] {
 }
 
 function wordsAt({ commands, flags }: Place): string[] {
-  return [...commands.map(({ name }) => name), ...flags.map(({ names: [name] }) => dashed(name))];
-}
-
-/** `--recursive`, or `-p` where there is only a letter. */
-function dashed(name: string): string {
-  return name.length === 1 ? `-${name}` : `--${name}`;
+  return [...commands.map(({ name }) => name), ...flags.map(longForm)];
 }
 
 /** Global flags that take a value, which is no command. */
 function valueFlags(): string[] {
   return GLOBAL_FLAGS.filter(({ kind }) => kind !== "bool").flatMap(({ names }) =>
-    names.map(dashed),
+    names.map((name) => (name.length === 1 ? `-${name}` : `--${name}`)),
   );
 }
 

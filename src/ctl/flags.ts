@@ -1,11 +1,10 @@
-import { parseArgs } from "node:util";
 import { goQuote } from "../lib/go-text.js";
-import { type FlagKind, type FlagSpec, FlagValues } from "./spec.js";
+import type { FlagKind, FlagSpec } from "./spec.js";
 
 /**
  * Flags as Go programs take them: one dash or two, `-flag=value` or `-flag value`, booleans without a
- * value. Parsers made for Node.js know neither single-dash long flags nor these messages, so a command line is
- * first brought into the one form that Node's own knows, `--flag=value ... -- arguments`.
+ * value. commander knows neither single-dash long flags nor these messages, so a command line is first
+ * brought into the one form it does know, `--flag=value ... -- arguments`.
  */
 
 export type FlagScan =
@@ -52,31 +51,6 @@ export function scanFlags(specs: readonly FlagSpec[], words: readonly string[]):
     given.push({ spec, name, text });
   }
   return { kind: "flags", given, rest: words.slice(at) };
-}
-
-/** @param words `--flag=value`, booleans without a value, then `--` and the arguments if there are any */
-export function readValues(
-  specs: readonly FlagSpec[],
-  words: readonly string[],
-): { readonly flags: FlagValues; readonly args: readonly string[] } {
-  const options = Object.fromEntries(
-    specs.map(({ names: [name], kind }) => {
-      const type = kind === "bool" ? ("boolean" as const) : ("string" as const);
-      return [name, { type, multiple: kind === "strings" }];
-    }),
-  );
-  const { values, positionals } = parseArgs({ args: [...words], options, allowPositionals: true });
-  const read = specs.map(({ names: [name], kind, initial }): [string, unknown] => {
-    const value = values[name] ?? initial;
-    return [name, typeof value === "string" ? toValue(kind, value) : value];
-  });
-  return { flags: new FlagValues(new Map(read)), args: positionals };
-}
-
-function toValue(kind: FlagKind, text: string): unknown {
-  if (kind === "int") return readInt(text);
-  if (kind === "duration") return readDuration(text);
-  return text;
 }
 
 /** A flag may be given twice, but not under two names. @returns what to say about it */

@@ -6,10 +6,9 @@ import type { CommandSpec, FlagSpec } from "./spec.js";
 export type Invocation =
   | {
       readonly kind: "run";
+      readonly path: readonly string[];
       readonly command: CommandSpec;
-      /** Global flags, in the form `readValues` takes. */
-      readonly globals: readonly string[];
-      /** The command's flags in that form, `--`, and its arguments. */
+      /** The same command line in the form commander takes: `--flag value` ... `--` arguments. */
       readonly words: readonly string[];
     }
   | { readonly kind: "version" }
@@ -94,9 +93,9 @@ function ofCommand(
   if (isGiven(scan.given, HELP_FLAG)) return { kind: "help", path, command };
   return {
     kind: "run",
+    path,
     command,
-    globals,
-    words: [...inLongForm(scan.given), "--", ...scan.rest],
+    words: [...globals, ...path, ...inLongForm(scan.given), "--", ...scan.rest],
   };
 }
 
@@ -124,7 +123,7 @@ function isGiven(given: readonly GivenFlag[], spec: FlagSpec): boolean {
   return given.some((flag) => flag.spec === spec && readBool(flag.text));
 }
 
-/** As `readValues` takes them. A boolean set to false is as good as not given. */
+/** A boolean set to false is as good as not given. */
 function inLongForm(given: readonly GivenFlag[]): string[] {
   const words: string[] = [];
   const falsified = new Set(
@@ -134,8 +133,13 @@ function inLongForm(given: readonly GivenFlag[]): string[] {
   );
   for (const { spec, text } of given) {
     if (falsified.has(spec)) continue;
-    const [name] = spec.names;
-    words.push(spec.kind === "bool" ? `--${name}` : `--${name}=${text}`);
+    words.push(longForm(spec), ...(spec.kind === "bool" ? [] : [text]));
   }
   return words;
+}
+
+/** `--recursive`, or `-p` where there is only a letter. */
+export function longForm(spec: FlagSpec): string {
+  const [name] = spec.names;
+  return name.length === 1 ? `-${name}` : `--${name}`;
 }
