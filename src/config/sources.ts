@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { parse as parseYaml } from "yaml";
+import { createRequire } from "node:module";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS, GONE, IGNORED, IGNORED_LEGACY, IGNORED_VARIABLES } from "./flags.js";
 
@@ -98,9 +98,11 @@ function readEnvironment(
 
 /** Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Others are ignored. */
 function readFile(file: string): Map<string, string> {
+  // Loaded only here: few starts have a file, and the parser is 74 files.
+  const yaml = createRequire(import.meta.url)("yaml") as typeof import("yaml");
   let content: unknown;
   try {
-    content = parseYaml(readFileSync(file, "utf8"));
+    content = yaml.parse(readFileSync(file, "utf8"));
   } catch (error) {
     throw cannotVerify(`cannot read --config-file ${file}: ${(error as Error).message}`);
   }
