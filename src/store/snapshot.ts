@@ -154,12 +154,20 @@ function readNode(input: BlockReader): Node {
   const pathBytes = input.u32();
   const valueBytes = input.u32();
   const isDirectory = (input.u8() & DIRECTORY_FLAG) !== 0;
-  const createdIndex = input.f64();
-  const modifiedIndex = input.f64();
-  const expirationMs = input.f64();
+  const createdIndex = small(input.f64());
+  const modifiedIndex = small(input.f64());
+  const expirationMs = small(input.f64());
   const path = input.latin1(pathBytes);
   const value = input.latin1(valueBytes);
   return new Node(path, value, isDirectory, createdIndex, modifiedIndex, expirationMs);
+}
+
+/**
+ * The same number, as V8 keeps it in place if it can: one that was read as a float is an object of its
+ * own, three of them for each node.
+ */
+function small(value: number): number {
+  return (value | 0) === value ? value | 0 : value;
 }
 
 function writeEvent(out: BlockBuffer, event: Event): void {

@@ -1,8 +1,6 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { Piscina } from "piscina";
-import { nodeStartIo } from "../bootstrap/io.js";
-import { planStart } from "../bootstrap/plan-start.js";
+import type { Piscina } from "piscina";
 import { formatId } from "../cluster/ids.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
@@ -101,6 +99,8 @@ export async function start(config: Config): Promise<void> {
 /** How a member without a log begins. @throws StartPlanError, DataDirAccessError */
 async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
   if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
+  const { planStart } = await import("../bootstrap/plan-start.js");
+  const { nodeStartIo } = await import("../bootstrap/io.js");
   return await planStart(
     config,
     nodeStartIo((message) => log.warn(message)),
@@ -191,12 +191,7 @@ function mainGateway(
   assert(memory !== undefined, "the main thread is a frontend");
   const coreBell = new Bell(topology.coreBell);
   const bell = new Bell(memory.bell);
-  const pool = new Piscina({
-    filename: new URL("../snap/task.js", import.meta.url).href,
-    name: "writeSnapshot",
-    minThreads: 0,
-    maxThreads: 1,
-  });
+  let pool: Promise<Piscina> | undefined;
   const gateway: RingGateway = new RingGateway(
     new RingWriter(memory.requests, coreBell),
     new RingReader(memory.answers, coreBell),
@@ -215,8 +210,10 @@ function mainGateway(
         blockType: SnapshotType.block,
       };
       const startMs = performance.now();
-      pool.run(task).then(
-        ({ oldestIndex, flushSeconds }: WrittenSnapshot) => {
+      pool ??= makePool();
+      const written: Promise<WrittenSnapshot> = pool.then((made) => made.run(task));
+      written.then(
+        ({ oldestIndex, flushSeconds }) => {
           metrics.observe(SNAP_SECONDS, (performance.now() - startMs) / 1000);
           for (const seconds of flushSeconds) metrics.observe(SNAP_FSYNC_SECONDS, seconds);
           gateway.control(RequestType.snapshotDone, index, oldestIndex);
@@ -230,6 +227,17 @@ function mainGateway(
     gatewayFigures(metrics, "main"),
   );
   return gateway;
+}
+
+/** With the first snapshot: most starts of a member never come to one. */
+async function makePool(): Promise<Piscina> {
+  const { Piscina } = await import("piscina");
+  return new Piscina({
+    filename: new URL("../snap/task.js", import.meta.url).href,
+    name: "writeSnapshot",
+    minThreads: 0,
+    maxThreads: 1,
+  });
 }
 
 /**
