@@ -1,6 +1,7 @@
 /** The messages between core and wal: layouts, encoders and decoders. Numbers are little-endian. */
 import type { Entry, EntryType, HardState } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
+import type { WalEntry } from "../wal/entry.js";
 
 /** Core to wal. */
 export const AppendType = {
@@ -47,7 +48,7 @@ export const SnapshotType = { block: 1, end: 2, abort: 3 } as const;
 /** f64 index, f64 term, u32 type, u32 zero, data. */
 const ENTRY_HEAD_BYTES = 24;
 
-export function writeEntry(outlet: Outlet, type: number, entry: Entry): void {
+export function writeEntry(outlet: Outlet, type: number, entry: WalEntry): void {
   const { data } = entry;
   outlet.open(ENTRY_HEAD_BYTES + data.length);
   const { bytes, view, at } = outlet;
