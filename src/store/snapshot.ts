@@ -226,10 +226,12 @@ class BlockBuffer {
 
 class BlockReader {
   readonly #bytes: Buffer;
+  readonly #view: DataView;
   #at = 0;
 
   constructor(block: Uint8Array) {
     this.#bytes = Buffer.from(block.buffer, block.byteOffset, block.length);
+    this.#view = new DataView(block.buffer, block.byteOffset, block.length);
   }
 
   get isAtEnd(): boolean {
@@ -237,15 +239,15 @@ class BlockReader {
   }
 
   u8(): number {
-    return this.#bytes.readUInt8(this.#take(1));
+    return this.#view.getUint8(this.#take(1));
   }
 
   u32(): number {
-    return this.#bytes.readUInt32LE(this.#take(4));
+    return this.#view.getUint32(this.#take(4), true);
   }
 
   f64(): number {
-    return this.#bytes.readDoubleLE(this.#take(8));
+    return this.#view.getFloat64(this.#take(8), true);
   }
 
   latin1(bytes: number): string {

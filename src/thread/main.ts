@@ -61,11 +61,10 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
-  limitHeapGrowth();
   checkFileDescriptorLimit();
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
+  const core = startWorker("core", input); // It has most to load, and most to do then.
   const wal = startWorker("wal", input);
-  const core = startWorker("core", input);
   const peer = startWorker("peer", input);
   const workers = [wal, core, peer];
   const { identity } = await whenSaid("recovered", [core], workers);
@@ -92,6 +91,7 @@ export async function start(config: Config): Promise<void> {
     frontends.push(new FrontendWorkers(others, local, () => fail(frontends)));
     await whenSaid("ready", others, others);
   }
+  limitHeapGrowth();
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
 }

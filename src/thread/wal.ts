@@ -23,6 +23,9 @@ import { WalLoop, writeSnapshotHead } from "./wal-loop.js";
 /** How much of what was read at start may wait for the core. */
 const RECOVERY_BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 
+/** With more than this left of segments and entries that were read, they are worth collecting. */
+const GARBAGE_BYTES = 8 * 1024 * 1024;
+
 const { config, topology, plan } = workerData as WorkerInput;
 const log = createLogger(config.log, "wal", topology.logLevel);
 const WAKEUPS = cellOf("wakeups", "wal");
@@ -140,7 +143,7 @@ function main(): void {
     const { walDir, snapDir } = openDataDir(config.dataDir, config.walDir || undefined);
     lock = lockDir(config.dataDir);
     const wal = recover(walDir, snapDir);
-    collectGarbage(); // All segments and entries that were read.
+    if (process.memoryUsage().arrayBuffers > GARBAGE_BYTES) collectGarbage();
     serve(wal, snapDir);
     wal.close();
     lock.release();
