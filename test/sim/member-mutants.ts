@@ -1,3 +1,4 @@
+import { Prng } from "#ringd/lib/prng.js";
 import { RaftCore } from "#ringd/raft/core.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { RaftLog } from "#ringd/raft/log.js";
@@ -228,6 +229,27 @@ export const MUTANTS: readonly Mutant[] = [
     plant: () =>
       wrapRecovery((found) => (found.snapshot.index > 0 ? { ...found, entries: [] } : found)),
   },
+  {
+    name: "a received snapshot that cannot be read is waited for",
+    plant: () => wrap(Member.prototype, "snapshotUnreadable", () => () => undefined),
+  },
+  {
+    name: "proposals have the same numbers in every life",
+    plant: () =>
+      wrap(
+        Prng.prototype,
+        "below",
+        (below) =>
+          function (this: Prng, bound) {
+            const drawn = below.call(this, bound);
+            return bound === 2 ** 32 ? 0 : drawn; // What numbers begin with is drawn of so many.
+          },
+      ),
+  },
+  {
+    name: "an append of a leader that was counts as word of the leader",
+    plant: plantLateAppends,
+  },
 ];
 
 function isCommand({ type, data }: Entry): boolean {
@@ -291,6 +313,32 @@ function plantOldTermCommit(): () => void {
   return () => {
     undoReady();
     undoTake();
+  };
+}
+
+/** For the statistics only: raft itself knows better. */
+function plantLateAppends(): () => void {
+  let isReceiving = false;
+  const undoReceive = wrap(
+    Member.prototype,
+    "receive",
+    (receive) =>
+      function (this: Member, bytes) {
+        isReceiving = true;
+        receive.call(this, bytes);
+        isReceiving = false;
+      },
+  );
+  const term = Object.getOwnPropertyDescriptor(Raft.prototype, "term") as PropertyDescriptor;
+  Object.defineProperty(Raft.prototype, "term", {
+    ...term,
+    get(this: Raft) {
+      return isReceiving ? 0 : term.get?.call(this);
+    },
+  });
+  return () => {
+    Object.defineProperty(Raft.prototype, "term", term);
+    undoReceive();
   };
 }
 

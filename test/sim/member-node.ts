@@ -28,8 +28,9 @@ import { Store } from "#ringd/store/store.js";
 import { CoreLoop } from "#ringd/thread/core-loop.js";
 import { SnapshotType, writeBytes } from "#ringd/thread/log-records.js";
 import type { Recovery } from "#ringd/thread/raft-start.js";
-import { createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
-import { WalLoop } from "#ringd/thread/wal-loop.js";
+import { CORE_PART, createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
+import { type SnapshotSource, WalLoop } from "#ringd/thread/wal-loop.js";
+import type { LogPosition } from "#ringd/wal/batch.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { PowerLost, SimDisk } from "../wal/sim-disk.js";
@@ -100,6 +101,8 @@ export class SimMember {
   /** The power fails at the next step of the disk that counts this down to 0. */
   stepsToPowerCut = Number.POSITIVE_INFINITY;
   syncFails = false;
+  /** The next snapshot that came from another member cannot be read, or not to its end. */
+  readFails = false;
   powerLost = false;
   starts = 0;
 
@@ -191,6 +194,14 @@ export class SimMember {
     return decoder.finish();
   }
 
+  /** A snapshot that came from another member. */
+  openReceived(position: LogPosition): SnapshotSource {
+    const fails = this.readFails;
+    this.readFails = false;
+    const blocks = fails ? this.world.prng.below(4) : Number.POSITIVE_INFINITY;
+    return this.snapshots.open(position, blocks);
+  }
+
   /** The process dies; with a power cut, what the disk had not synced may be lost or torn. */
   crash(isPowerCut: boolean): void {
     const { life } = this;
@@ -199,6 +210,7 @@ export class SimMember {
     this.powerLost = false;
     this.stepsToPowerCut = Number.POSITIVE_INFINITY;
     this.syncFails = false;
+    this.readFails = false;
     life?.cutAll();
     // What founders agree on beforehand is written with their first job.
     if (this.isFounding) this.durableLog = new DurableLog(BLANK);
@@ -277,7 +289,7 @@ export class Life {
       wal,
       append: new RingReader(topology.append, coreBell),
       durable: new Outlet(new RingWriter(topology.durable, coreBell)),
-      openSnapshot: (position) => member.snapshots.open(position),
+      openSnapshot: (position) => member.openReceived(position),
       maxWals: config.maxWals,
       metrics: new MetricCells(topology.metrics, WAL_PART),
       monoMs,
@@ -343,6 +355,11 @@ export class Life {
     );
     const requests = new Outlet(new RingWriter(memory.requests, coreBell));
     return { requests, answers, open, lastRequestId: 0 };
+  }
+
+  /** What the core shows. */
+  get metrics(): MetricCells {
+    return new MetricCells(this.#topology.metrics, CORE_PART);
   }
 
   get isStopped(): boolean {
@@ -469,6 +486,7 @@ export class Life {
         return;
       case "snapshot":
         this.member.snapshots.add(arrival.file);
+        this.member.snapshots.purge(this.member.config.maxSnapshots);
         writeBytes(this.#inbox, InboxType.snapshotReceived, arrival.bytes);
         return;
       case "event":
