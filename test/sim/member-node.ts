@@ -32,6 +32,7 @@ import { CORE_PART, createTopology, type Topology, WAL_PART } from "#ringd/threa
 import { type SnapshotSource, WalLoop } from "#ringd/thread/wal-loop.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
+import { holdsRecord, parseSegmentName } from "#ringd/wal/segment.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { PowerLost, SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
@@ -134,10 +135,11 @@ export class SimMember {
     };
     this.starts++;
     try {
+      const plan = this.#hasBegun() ? undefined : this.plan;
       const { wal, found } = this.recover();
       this.store = found.store;
       this.applied = found.snapshot.index;
-      this.life = new Life(this, wal, found);
+      this.life = new Life(this, plan, wal, found);
     } catch (error) {
       // A disk that fails at a start ends it; the operator tries again.
       const isDisk = error instanceof LogFailedError || error instanceof LogFullError;
@@ -146,6 +148,14 @@ export class SimMember {
       return false;
     }
     return true;
+  }
+
+  /** As wal/data-dir.ts finds it: then no plan is made. */
+  #hasBegun(): boolean {
+    const segments = this.disk.list().filter((name) => parseSegmentName(name) !== undefined);
+    const [first] = segments;
+    if (first === undefined || segments.length > 1) return first !== undefined;
+    return holdsRecord(this.disk.read(first));
   }
 
   /** The core made this log itself, from the plan. */
@@ -268,7 +278,8 @@ export class Life {
   #isFlushed = false;
   isReady = false;
 
-  constructor(member: SimMember, wal: Wal, found: Recovery) {
+  /** @param plan undefined where the log says who the member is */
+  constructor(member: SimMember, plan: StartPlan | undefined, wal: Wal, found: Recovery) {
     const { world, config } = member;
     const { faults, log, monoMs } = world;
     const ringBytes = faults.ringBytes;
@@ -307,7 +318,7 @@ export class Life {
       (type, bytes, _view, at, length) =>
         this.#onBlock(type, Uint8Array.from(bytes.subarray(at, at + length))),
     );
-    this.loop = new CoreLoop(config, topology, member.plan, found, {
+    this.loop = new CoreLoop(config, topology, plan, found, {
       nowMs: () => member.nowMs,
       monoMs,
       random: (below) => world.prng.below(below),
