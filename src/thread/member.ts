@@ -32,6 +32,7 @@ import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import { Arrival } from "./arrival.js";
 import type { Client, ClientPort } from "./client-port.js";
+import { FirstElection } from "./first-election.js";
 import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
 import { AppendType, writeEntry, writeHardState } from "./log-records.js";
@@ -129,6 +130,7 @@ export class Member implements Consensus {
   readonly #snapshots: Snapshots;
   readonly #figures: RaftFigures;
   readonly #arrival: Arrival;
+  readonly #firstElection: FirstElection;
   readonly #timeoutMs: number;
   #applied: number;
   #appliedTerm: number;
@@ -198,6 +200,7 @@ export class Member implements Consensus {
     });
     this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
     this.#arrival = new Arrival({ historyEventsMax: config.eventHistoryMax });
+    this.#firstElection = new FirstElection(config);
     this.#onMembership();
     this.#carryOutAll();
     if (this.#raft.conf.voters.length === 1) this.#raft.campaign();
@@ -305,6 +308,7 @@ export class Member implements Consensus {
   peerUp(id: bigint): void {
     this.#ports.peers.up(id, this.monoMs);
     if (id === this.#raft.lead) this.#writes.retry();
+    this.#firstElection.onPeerUp(this.#raft, (voter) => this.#ports.peers.isConnected(voter));
   }
 
   peerDown(id: bigint): void {
