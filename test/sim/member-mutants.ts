@@ -1,3 +1,4 @@
+import { RaftStats } from "#ringd/api/raft-stats.js";
 import { Prng } from "#ringd/lib/prng.js";
 import { RaftCore } from "#ringd/raft/core.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
@@ -247,8 +248,8 @@ export const MUTANTS: readonly Mutant[] = [
       ),
   },
   {
-    name: "an append of a leader that was counts as word of the leader",
-    plant: plantLateAppends,
+    name: "a member that is elected does not say so in its statistics",
+    plant: () => wrap(RaftStats.prototype, "onBecomeLeader", () => () => undefined),
   },
 ];
 
@@ -313,32 +314,6 @@ function plantOldTermCommit(): () => void {
   return () => {
     undoReady();
     undoTake();
-  };
-}
-
-/** For the statistics only: raft itself knows better. */
-function plantLateAppends(): () => void {
-  let isReceiving = false;
-  const undoReceive = wrap(
-    Member.prototype,
-    "receive",
-    (receive) =>
-      function (this: Member, bytes) {
-        isReceiving = true;
-        receive.call(this, bytes);
-        isReceiving = false;
-      },
-  );
-  const term = Object.getOwnPropertyDescriptor(Raft.prototype, "term") as PropertyDescriptor;
-  Object.defineProperty(Raft.prototype, "term", {
-    ...term,
-    get(this: Raft) {
-      return isReceiving ? 0 : term.get?.call(this);
-    },
-  });
-  return () => {
-    Object.defineProperty(Raft.prototype, "term", term);
-    undoReceive();
   };
 }
 

@@ -1,11 +1,12 @@
 import { Method } from "#ringd/api/request.js";
 import type { MetricCells } from "#ringd/metrics/cells.js";
-import { cellOf, idCellOf } from "#ringd/metrics/families.js";
+import { cellOf, idCellOf, idCellOfSlot, PEER_SLOTS, slotCellOf } from "#ringd/metrics/families.js";
 import { packVersion } from "#ringd/metrics/version-id.js";
 import type { Raft } from "#ringd/raft/raft.js";
 import type { Life, SimMember } from "./member-node.js";
 
 const CLUSTER_VERSION = packVersion("3.4.0");
+const STATES = ["probe", "replicate", "snapshot"];
 const ROLES = ["follower", "candidate", "leader", "preCandidate"];
 
 /**
@@ -75,5 +76,24 @@ function wrongMetric(metrics: MetricCells, raft: Raft, applied: number): string 
     ["vote", metrics.getId(idCellOf("vote")), vote],
     ["clusterVersion", metrics.getId(idCellOf("clusterVersion")), CLUSTER_VERSION],
   ];
-  return figures.find(([, shown, is]) => shown !== is)?.[0] ?? "";
+  return figures.find(([, shown, is]) => shown !== is)?.[0] ?? wrongProgress(metrics, raft);
+}
+
+/** How far the others are, on the leader; nobody elsewhere. */
+function wrongProgress(metrics: MetricCells, raft: Raft): string {
+  const shown = new Map<bigint, string>();
+  for (let slot = 0; slot < PEER_SLOTS; slot++) {
+    const id = metrics.getId(idCellOfSlot("progress", slot));
+    if (id === 0n) continue;
+    const figures = (["peerMatch", "peerNext", "peerState"] as const).map((name) =>
+      metrics.get(slotCellOf(name, slot)),
+    );
+    shown.set(id, figures.join());
+  }
+  const { peers } = raft.status();
+  if (shown.size !== peers.length) return "number of peers";
+  const wrong = peers.find(({ id, match, next, state }) => {
+    return shown.get(id) !== [match, next, STATES.indexOf(state)].join();
+  });
+  return wrong === undefined ? "" : `progress of ${wrong.id.toString(16)}`;
 }
