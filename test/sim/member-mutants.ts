@@ -232,6 +232,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a received snapshot that cannot be read is waited for",
+    faults: { founders: 3, snapshotCount: 5, catchUpEntries: 0, failedReadMs: 300 },
     plant: () => wrap(Member.prototype, "snapshotUnreadable", () => () => undefined),
   },
   {
