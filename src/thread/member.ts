@@ -16,7 +16,8 @@ import { AnswerType, writeNumbers } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
-import { cellOf } from "../metrics/families.js";
+import { cellOf, idCellOf } from "../metrics/families.js";
+import { packVersion } from "../metrics/version-id.js";
 import { decodeConfChange as decodeRaftChange } from "../raft/conf-change.js";
 import type { AppendJob } from "../raft/disk-jobs.js";
 import { type Entry, EntryType, NONE, type SnapshotMeta } from "../raft/entry.js";
@@ -85,6 +86,7 @@ const LEARNER_PROMOTIONS = cellOf("learnerPromotions");
 const SNAPSHOT_APPLYING = cellOf("snapshotApplying");
 const HEALTH_SUCCESS = cellOf("healthSuccess");
 const HEALTH_FAILURES = cellOf("healthFailures");
+const CLUSTER_VERSION = idCellOf("clusterVersion");
 
 /** The ends of rings and other things a member works with. */
 export interface MemberPorts {
@@ -512,6 +514,7 @@ export class Member implements Consensus {
     this.#keys.deliver(this.#ports.frontends);
     if (proposal !== undefined && proposal.client === undefined) {
       this.#publication.onOwnCommand(command);
+      this.#publication.step(this.#raft.isLeader, this.nowMs, this.monoMs); // Not only with the next tick.
       this.#publication.check();
     }
   }
@@ -549,6 +552,7 @@ export class Member implements Consensus {
     this.#ports.peers.tellMembers(this.#membership, this.#plan?.members ?? []);
     const ids = this.#membership.members().map(({ id }) => id);
     this.#stats.setPeers(ids.filter((id) => id !== this.#id));
+    this.#ports.metrics.setId(CLUSTER_VERSION, packVersion(this.#membership.version));
     this.#publication.check();
   }
 
