@@ -1,7 +1,7 @@
 import { initialClusterText } from "../cluster/initial-cluster.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS } from "./flags.js";
-import { type Environment, parseBool, readSources } from "./sources.js";
+import { type Environment, type Given, parseBool, readSources } from "./sources.js";
 import { refuseUnsupported } from "./unsupported.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
 
@@ -61,6 +61,7 @@ const CATCH_UP_ENTRIES = 5000; // As etcd's.
 const EVENT_HISTORY_MIN = 1000;
 const EVENT_HISTORY_MAX = 10_000_000;
 const FRONTEND_THREADS_MAX = 64;
+const V2_ANYWAY = "--enable-v2=false has no effect: the v2 API is all there is";
 const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
   debug: "debug",
   info: "info",
@@ -81,34 +82,38 @@ const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
  * @throws ConfigError
  */
 export function readConfig(argv: readonly string[], environment: Environment): Request {
-  const { texts, warnings } = readSources(argv, environment);
-  const read = new FlagReader(texts);
+  const given = readSources(argv, environment);
+  const read = new FlagReader(given);
   if (read.bool("help")) return { kind: "help" };
   if (read.bool("version")) return { kind: "version" };
   checkBootstrapFlags(read);
   refuseUnsupported(read);
-  return { kind: "run", config: buildConfig(read, warnings, argv) };
+  return { kind: "run", config: buildConfig(read, given.warnings, argv) };
 }
 
 /** Typed access to given texts and defaults. */
 export class FlagReader {
-  readonly #texts: ReadonlyMap<string, string>;
+  readonly #given: Given;
 
-  constructor(texts: ReadonlyMap<string, string>) {
-    this.#texts = texts;
+  constructor(given: Given) {
+    this.#given = given;
+  }
+
+  get isFromFile(): boolean {
+    return this.#given.file !== "";
   }
 
   isGiven(name: string): boolean {
-    return this.#texts.has(name);
+    return this.#given.texts.has(name);
   }
 
   string(name: string): string {
-    return this.#texts.get(name) ?? FLAGS[name]?.value ?? "";
+    return this.#given.texts.get(name) ?? FLAGS[name]?.value ?? "";
   }
 
   bool(name: string): boolean {
     const value = parseBool(this.string(name));
-    if (value === undefined) throw this.#invalid(name, "parse error");
+    if (value === undefined) throw this.invalid(name, "parse error");
     return value;
   }
 
@@ -116,24 +121,28 @@ export class FlagReader {
     const text = this.string(name);
     const value = Number(text);
     if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
-      throw this.#invalid(name, "parse error");
+      throw this.invalid(name, "parse error");
     }
     return value;
   }
 
   urls(name: string): ListenUrl[] {
-    return parseUrls(name, this.string(name));
+    return parseUrls(this.string(name), (why) => this.invalid(name, why));
   }
 
   oneOf<T extends string>(name: string, choices: readonly T[]): T {
     const text = this.string(name);
     const found = choices.find((choice) => choice === text);
-    if (found === undefined) throw this.#invalid(name, `it is one of ${choices.join(", ")}`);
+    if (found === undefined) throw this.invalid(name, `it is one of ${choices.join(", ")}`);
     return found;
   }
 
-  #invalid(name: string, why: string): ConfigError {
+  /** A text that cannot be read, and where it stands. */
+  invalid(name: string, why: string): ConfigError {
     const text = this.string(name);
+    const { variables, file } = this.#given;
+    const place = variables.get(name) ?? (file === "" ? "" : `${name} in ${file}`);
+    if (place !== "") return cannotVerify(`invalid value "${text}" for ${place}: ${why}`);
     const kind = FLAGS[name]?.kind === "bool" ? "boolean value" : "value";
     return new ConfigError(`invalid ${kind} "${text}" for flag -${name}: ${why}`, 2);
   }
@@ -154,7 +163,9 @@ function buildConfig(
   }
   const initialClusterToken = read.string("initial-cluster-token");
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
-  const initialCluster = read.string("initial-cluster") || initialClusterText([{ name, peerUrls }]);
+  // A first start without a name ends with etcd's words: the cluster has no member of that name.
+  const alone = initialClusterText([{ name: name || "default", peerUrls }]);
+  const initialCluster = read.string("initial-cluster") || alone;
   return {
     name,
     dataDir: read.string("data-dir") || `${name}.etcd`,
@@ -182,9 +193,9 @@ function buildConfig(
     log: {
       level: logLevel(read),
       format: read.oneOf("log-format", ["auto", "json", "pretty"]),
-      outputs: items(read.string("log-outputs")),
+      outputs: items(read.string(read.isGiven("log-outputs") ? "log-outputs" : "log-output")),
     },
-    warnings,
+    warnings: read.bool("enable-v2") ? warnings : [...warnings, V2_ANYWAY],
     argv,
   };
 }
@@ -223,6 +234,8 @@ function readAddresses(read: FlagReader): Addresses {
   const client = readPair(read, "listen-client-urls", "advertise-client-urls", "");
   const peer = readPair(read, "listen-peer-urls", "initial-advertise-peer-urls", "peer-");
   if (
+    // As in etcd, a file may leave it to the default.
+    !read.isFromFile &&
     read.isGiven("listen-client-urls") &&
     !read.isGiven("advertise-client-urls") &&
     !read.isGiven("addr")
@@ -265,14 +278,13 @@ function readPair(
   if (bind !== "" && read.isGiven(listenFlag)) {
     throw cannotVerify(`--${legacyPrefix}bind-addr and --${listenFlag} exclude each other`);
   }
-  const advertised =
-    addr === "" ? read.urls(advertiseFlag) : parseUrls(`${legacyPrefix}addr`, `http://${addr}`);
-  if (bind !== "") {
-    return { listen: parseUrls(`${legacyPrefix}bind-addr`, `http://${bind}`), advertised };
-  }
+  const parse = (flag: string, url: string) =>
+    parseUrls(url, (why) => read.invalid(`${legacyPrefix}${flag}`, why));
+  const advertised = addr === "" ? read.urls(advertiseFlag) : parse("addr", `http://${addr}`);
+  if (bind !== "") return { listen: parse("bind-addr", `http://${bind}`), advertised };
   if (addr === "" || read.isGiven(listenFlag)) return { listen: read.urls(listenFlag), advertised };
   const port = advertised[0]?.port ?? 0;
-  return { listen: parseUrls(`${legacyPrefix}addr`, `http://[::]:${port}`), advertised };
+  return { listen: parse("addr", `http://[::]:${port}`), advertised };
 }
 
 function between(read: FlagReader, flag: string, min: number, max: number): number {
