@@ -114,7 +114,7 @@ function asciiEscapes(): Uint8Array {
 }
 
 /** Bytes of the well-formed UTF-8 sequence at `i` (RFC 3629, 4), or 0. */
-export function utf8Length(bytes: string, i: number): number {
+function utf8Length(bytes: string, i: number): number {
   const first = bytes.charCodeAt(i);
   if (first < 0x80) return 1;
   const length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;

@@ -29,7 +29,7 @@ export type KeysRequest =
   | { readonly kind: "refusal"; readonly refusal: Refusal }
   | { readonly kind: "answer"; readonly answer: Answer };
 
-export const KEYS_PATH = "/v2/keys";
+const KEYS_PATH = "/v2/keys";
 const METHOD_NOT_ALLOWED = methodNotAllowed("HEAD,GET,PUT,POST,DELETE");
 const PLAIN_FORM: MediaType = { type: FORM_TYPE, error: "" };
 const NO_TYPE: MediaType = { type: "", error: "" };

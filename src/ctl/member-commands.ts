@@ -104,7 +104,7 @@ export async function memberUpdate(context: Context): Promise<number> {
 }
 
 /** @throws Failure with exit code 1 */
-export async function listMembers(session: Session): Promise<Member[]> {
+async function listMembers(session: Session): Promise<Member[]> {
   const { json } = await askJson(session, {
     method: "GET",
     path: "/v2/members",

@@ -1,4 +1,4 @@
-import { ContentKind } from "../api/answer.js";
+import type { ContentKind } from "../api/answer.js";
 import { unescapePercent } from "../api/form.js";
 import { Method } from "../api/request.js";
 import { OpenTable } from "../lib/open-table.js";
@@ -7,7 +7,14 @@ import { EventLoopPort, type PortFigures } from "../ring/event-loop-port.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
 import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
-import { TOO_MANY_REQUESTS } from "./local-answers.js";
+import {
+  BAD_REQUEST,
+  BAD_REQUEST_BODY,
+  localHead,
+  NO_ROOM,
+  NO_ROOM_BODY,
+  NOTHING_TO_SAY,
+} from "./local-answers.js";
 import {
   AnswerRecord,
   AnswerType,
@@ -57,16 +64,17 @@ export interface GatewayFigures extends PortFigures {
   inFlight(requests: number): void;
 }
 
-const NOTHING_TO_SAY: LocalAnswer = { status: 200, contentKind: ContentKind.none, body: "" };
-const BAD_REQUEST: LocalAnswer = {
-  status: 400,
-  contentKind: ContentKind.bare,
-  body: "400 Bad Request",
-};
+const NO_BYTES = new Uint8Array(0);
 
 /** A "%" without two hexadecimal digits. */
 function isMalformed(path: string): boolean {
   return path.includes("%") && typeof unescapePercent(path, false) !== "string";
+}
+
+function answerLocally(exchange: Exchange, local: LocalAnswer): void {
+  const head = localHead(local.status, local.contentKind);
+  head.allow = local.allow ?? "";
+  exchange.answer(head, typeof local.body === "string" ? Buffer.from(local.body) : local.body);
 }
 
 /** Carries requests of one frontend thread to the core and answers back. */
@@ -122,7 +130,8 @@ export class RingGateway implements Gateway {
     isBodyTooLarge: boolean,
   ): number {
     if (method === Method.options) {
-      this.#answerLocally(exchange, isMalformed(path) ? BAD_REQUEST : NOTHING_TO_SAY);
+      if (isMalformed(path)) exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
+      else exchange.answer(NOTHING_TO_SAY, NO_BYTES);
       return -1;
     }
     // Nearly everything is below /v2/, and none of that is local.
@@ -130,22 +139,18 @@ export class RingGateway implements Gateway {
       const local = this.#local({ method, path, query, body });
       if (local instanceof Promise) {
         local.then(
-          (answer) => this.#answerLocally(exchange, answer),
+          (answer) => answerLocally(exchange, answer),
           () => exchange.cut(),
         );
         return -1;
       }
       if (local !== undefined) {
-        this.#answerLocally(exchange, local);
+        answerLocally(exchange, local);
         return -1;
       }
     }
     if (this.#requests.queuedBytes > QUEUED_BYTES_MAX) {
-      this.#answerLocally(exchange, {
-        status: 500,
-        contentKind: ContentKind.json,
-        body: TOO_MANY_REQUESTS,
-      });
+      exchange.answer(NO_ROOM, NO_ROOM_BODY);
       return -1;
     }
     const id = this.#exchanges.add(exchange);
@@ -187,19 +192,12 @@ export class RingGateway implements Gateway {
     }
   }
 
+  /** @returns whether to look at once for the answer to a read */
   #onTurn(): boolean {
     this.#figures.inFlight(this.#exchanges.size);
     if (this.#pollsLeft === 0) return false;
     this.#pollsLeft--;
     return true;
-  }
-
-  #answerLocally(exchange: Exchange, local: LocalAnswer): void {
-    const head = new AnswerRecord();
-    head.status = local.status;
-    head.contentKind = local.contentKind;
-    head.allow = local.allow ?? "";
-    exchange.answer(head, typeof local.body === "string" ? Buffer.from(local.body) : local.body);
   }
 
   #onMessage(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {

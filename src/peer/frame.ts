@@ -64,7 +64,7 @@ export function encodeFrameHead(
 }
 
 /** @param at of FRAME_HEAD_BYTES that are all there. @throws FrameError */
-export function decodeFrameHead(bytes: Buffer, at: number): FrameHead {
+function decodeFrameHead(bytes: Buffer, at: number): FrameHead {
   if (bytes.readUInt32LE(at) !== MAGIC) throw new FrameError("it does not begin like one");
   if (crc32c(bytes.subarray(at, at + HEAD_CRC_AT), 0) !== bytes.readUInt32LE(at + HEAD_CRC_AT)) {
     throw new FrameError("its head's checksum differs");

@@ -22,10 +22,10 @@ import { hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { listen, makeFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
-import { gatewayFigures } from "./gateway-figures.js";
 import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
+import { gatewayFigures } from "./port-figures.js";
 import {
   createTopology,
   FIRST_FRONTEND_PART,

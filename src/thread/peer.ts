@@ -5,7 +5,6 @@ import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
-import { cellOf } from "../metrics/families.js";
 import { PeerTable } from "../metrics/peer-table.js";
 import { type PeerInbox, PeerNetwork } from "../peer/network.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../peer/records.js";
@@ -13,6 +12,7 @@ import { Bell } from "../ring/bell.js";
 import { EventLoopPort } from "../ring/event-loop-port.js";
 import { Inlet, type OnMessage, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
+import { portFigures } from "./port-figures.js";
 import { type Identity, PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /**
@@ -22,9 +22,6 @@ import { type Identity, PEER_PART, type WorkerInput, type WorkerMessage } from "
 
 /** A transfer of a snapshot that does not move for so long is given up. */
 const SNAPSHOT_STALL_MS = 10_000;
-
-const WAKEUPS = cellOf("wakeups", "peer");
-const RING_FULL = cellOf("ringFull", "peer");
 
 const { config, topology } = workerData as WorkerInput;
 const log = createLogger(config.log, "peer", topology.logLevel);
@@ -54,10 +51,7 @@ class CorePort implements PeerInbox {
         onTurn();
         return false;
       },
-      figures: {
-        woken: () => metrics.add(WAKEUPS, 1),
-        ringFull: () => metrics.add(RING_FULL, 1),
-      },
+      figures: portFigures(metrics, "peer"),
     });
   }
 
