@@ -1,7 +1,8 @@
 import { initialClusterText } from "../cluster/initial-cluster.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
+import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
-import { type Environment, parseBool, readSources } from "./sources.js";
+import { type Environment, readSources } from "./sources.js";
 import { refuseUnsupported } from "./unsupported.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
 
@@ -89,55 +90,6 @@ export function readConfig(argv: readonly string[], environment: Environment): R
   return { kind: "run", config: buildConfig(read, warnings, argv) };
 }
 
-/** Typed access to given texts and defaults. */
-export class FlagReader {
-  readonly #texts: ReadonlyMap<string, string>;
-
-  constructor(texts: ReadonlyMap<string, string>) {
-    this.#texts = texts;
-  }
-
-  isGiven(name: string): boolean {
-    return this.#texts.has(name);
-  }
-
-  string(name: string): string {
-    return this.#texts.get(name) ?? FLAGS[name]?.value ?? "";
-  }
-
-  bool(name: string): boolean {
-    const value = parseBool(this.string(name));
-    if (value === undefined) throw this.#invalid(name, "parse error");
-    return value;
-  }
-
-  uint(name: string): number {
-    const text = this.string(name);
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
-      throw this.#invalid(name, "parse error");
-    }
-    return value;
-  }
-
-  urls(name: string): ListenUrl[] {
-    return parseUrls(name, this.string(name));
-  }
-
-  oneOf<T extends string>(name: string, choices: readonly T[]): T {
-    const text = this.string(name);
-    const found = choices.find((choice) => choice === text);
-    if (found === undefined) throw this.#invalid(name, `it is one of ${choices.join(", ")}`);
-    return found;
-  }
-
-  #invalid(name: string, why: string): ConfigError {
-    const text = this.string(name);
-    const kind = FLAGS[name]?.kind === "bool" ? "boolean value" : "value";
-    return new ConfigError(`invalid ${kind} "${text}" for flag -${name}: ${why}`, 2);
-  }
-}
-
 function buildConfig(
   read: FlagReader,
   warnings: readonly string[],
@@ -151,7 +103,6 @@ function buildConfig(
   if (read.uint("frontend-threads") > 1 && read.string("frontend") === "node") {
     throw cannotVerify("--frontend-threads needs --frontend=uws: node:http cannot share a port");
   }
-  const initialClusterToken = read.string("initial-cluster-token");
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
   const initialCluster = read.string("initial-cluster") || initialClusterText([{ name, peerUrls }]);
   return {
@@ -165,7 +116,7 @@ function buildConfig(
     ...addresses,
     initialCluster,
     initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
-    initialClusterToken,
+    initialClusterToken: read.string("initial-cluster-token"),
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),
     corsOrigins: items(read.string("cors")),

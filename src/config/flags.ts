@@ -10,7 +10,10 @@ export interface Flag {
 
 const flag = (kind: FlagKind, value: string, help: string): Flag => ({ kind, value, help });
 
-/** Every flag that does something, by section of the usage text. Names and defaults are etcd 3.4's. */
+/**
+ * Every flag that does something or, see unsupported.ts, is refused, by section of the usage text. Names
+ * are etcd 3.4's, as most defaults are.
+ */
 const FLAG_SECTIONS = {
   Member: {
     name: flag("string", "default", "Human-readable name of this member."),

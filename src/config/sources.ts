@@ -12,15 +12,6 @@ export interface Given {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-const TRUE_TEXTS = new Set(["1", "t", "T", "true", "TRUE", "True"]);
-const FALSE_TEXTS = new Set(["0", "f", "F", "false", "FALSE", "False"]);
-
-/** Go's strconv.ParseBool. */
-export function parseBool(text: string): boolean | undefined {
-  if (TRUE_TEXTS.has(text)) return true;
-  return FALSE_TEXTS.has(text) ? false : undefined;
-}
-
 /**
  * Reads command line and environment as etcd does: the command line wins, RINGD_ over ETCD_, an empty
  * variable is none. With --config-file only the file counts.

@@ -22,15 +22,23 @@ export function parseUrls(flag: string, text: string): ListenUrl[] {
     throw new ConfigError(`invalid value "${text}" for flag -${flag}: ${list.message}`, 2);
   }
   return list.urls.map((url) => {
-    const [, scheme, host, port] = /^(\w+):\/\/(.*):(\d*)$/.exec(url) ?? [];
-    if (scheme === undefined || host === undefined || port === undefined || Number(port) > 65535) {
+    const address = splitListenUrl(url);
+    if (address === undefined) {
       throw new ConfigError(`invalid value "${text}" for flag -${flag}: bad port in ${url}`, 2);
     }
-    return {
-      scheme: scheme as ListenUrl["scheme"],
-      host: host.replace(/^\[(.*)\]$/, "$1"),
-      port: Number(port),
-      text: url,
-    };
+    return address;
   });
+}
+
+/** @returns undefined for what is no URL of a member, or has a port above 65535 */
+export function splitListenUrl(text: string): ListenUrl | undefined {
+  const [, scheme, host, port] = /^(https?|unixs?):\/\/(.*):(\d*)$/.exec(text) ?? [];
+  if (scheme === undefined || host === undefined || port === undefined) return undefined;
+  if (Number(port) > 65535) return undefined;
+  return {
+    scheme: scheme as ListenUrl["scheme"],
+    host: host.replace(/^\[(.*)\]$/, "$1"),
+    port: Number(port),
+    text,
+  };
 }

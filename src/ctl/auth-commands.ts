@@ -1,6 +1,6 @@
+import { cleanPath } from "../lib/clean-path.js";
 import { EXIT, Failure } from "./exit.js";
 import { askJson } from "./json-call.js";
-import { canonicalPath } from "./keys.js";
 import { askPassword } from "./password.js";
 import { Session } from "./session.js";
 import type { Context } from "./spec.js";
@@ -188,7 +188,7 @@ async function changePermissions(context: Context, verb: "grant" | "revoke"): Pr
   const { flags } = context;
   const path = flags.string("path");
   if (path === "") throw refused("No path specified; please use `--path`");
-  const canonical = canonicalPath(path);
+  const canonical = cleanPath(path);
   if (canonical !== path) throw refused(`Not canonical path; please use \`--path=${canonical}\``);
   const modes = ["read", "write", "readwrite"].filter((mode) => flags.bool(mode));
   const [mode] = modes;

@@ -1,8 +1,8 @@
 import { encodePath } from "../client/encode.js";
 import type { Request } from "../client/transport.js";
+import { cleanPath } from "../lib/clean-path.js";
 import { show } from "./errors.js";
 import { EXIT, Failure } from "./exit.js";
-import { canonicalPath } from "./keys.js";
 import type { Session } from "./session.js";
 
 /** Members and authentication: JSON both ways, failures in plain words with exit code 1. */
@@ -29,7 +29,7 @@ export async function askJson(session: Session, call: JsonCall): Promise<JsonAns
   const { method, path, body, expected, hasReason = false } = call;
   const request: Request = {
     method,
-    path: encodePath(canonicalPath(path).replace(/(?<=.)\/$/, "")),
+    path: encodePath(cleanPath(path).replace(/(?<=.)\/$/, "")),
     ...(body === undefined ? {} : { body: JSON.stringify(body), contentType: "application/json" }),
   };
   const answer = await session.ask(request).catch(async (error: unknown) => {
