@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FAMILIES, type Family } from "#ringd/metrics/families.js";
-import { TestCluster, until } from "../support/cluster.js";
+import { TestCluster } from "../support/cluster.js";
 import { TestMember } from "../support/member.js";
+import { until } from "../support/until.js";
 import { type Page, parseMetrics } from "./parse-metrics.js";
 
 async function scrape(url: string): Promise<Page> {

@@ -7,20 +7,19 @@ import { Bell } from "#ringd/ring/bell.js";
 import { EventLoopPort } from "#ringd/ring/event-loop-port.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { SEED } from "../support/seed.js";
 
 const MESSAGES = 30_000;
 
 for (const ringBytes of [4096, 65_536]) {
-  const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
-
-  test(`two threads echo ${MESSAGES} messages through rings of ${ringBytes} bytes, SEED=${seed}`, async () => {
-    const prng = new Prng(seed);
+  test(`two threads echo ${MESSAGES} messages through rings of ${ringBytes} bytes, SEED=${SEED}`, async () => {
+    const prng = new Prng(SEED);
     const there = createRing(ringBytes);
     const back = createRing(ringBytes);
     const ownBell = Bell.create();
     const otherBell = Bell.create();
     const worker = new Worker(new URL("./stress-worker.js", import.meta.url), {
-      workerData: { there, back, ownBell: otherBell, otherBell: ownBell, seed },
+      workerData: { there, back, ownBell: otherBell, otherBell: ownBell, seed: SEED },
     });
     const exited = once(worker, "exit");
     const workerBell = new Bell(otherBell);

@@ -76,7 +76,7 @@ class Generator {
     const isOnDirectory = this.#prng.oneIn(2);
     if (isOnDirectory && this.#often(3)) fields.push(["recursive", "true"]);
     const path = this.#path(isOnDirectory ? "POST" : "GET");
-    const target = `${path}?${this.#encode(this.#shuffle(fields))}`;
+    const target = `${path}?${this.#encode(this.#prng.shuffled(fields))}`;
     return { kind: "watch", name, request: plain("GET", target) };
   }
 
@@ -185,7 +185,7 @@ class Generator {
     // What succeeds without a word about the node cannot be seen to expire.
     const isSilent = fields.some(([name]) => name === "noValueOnSuccess");
     const mayExpire = isWrite && !isSilent;
-    return this.#shuffle(mayExpire ? fields : fields.map(withoutTime));
+    return this.#prng.shuffled(mayExpire ? fields : fields.map(withoutTime));
   }
 
   #field(method: string): Field {
@@ -299,15 +299,6 @@ class Generator {
   /** False once in `n` times. */
   #often(n: number): boolean {
     return !this.#prng.oneIn(n);
-  }
-
-  #shuffle<T>(list: readonly T[]): T[] {
-    const shuffled = [...list];
-    for (let i = shuffled.length - 1; i > 0; i--) {
-      const j = this.#prng.below(i + 1);
-      [shuffled[i], shuffled[j]] = [shuffled[j] as T, shuffled[i] as T];
-    }
-    return shuffled;
   }
 }
 
