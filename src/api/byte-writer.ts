@@ -2,7 +2,7 @@ import "../lib/latin1.js";
 
 const BYTES_MIN = 16 * 1024;
 /** A buffer that grew beyond this for one answer is given back. */
-const BYTES_KEPT_MAX = 1024 * 1024;
+const BYTES_KEPT_MAX = 4 * 1024 * 1024;
 
 /**
  * A text of up to so many characters is copied in JavaScript: a call out of it, which longer ones are

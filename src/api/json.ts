@@ -57,6 +57,18 @@ export function jsonString(writer: ByteWriter, bytes: string, from = 0): void {
   writer.length = at;
 }
 
+/** Whether a string stands in JSON as it is. */
+export function isPlainJson(bytes: string): boolean {
+  return !NEEDS_CARE.test(bytes);
+}
+
+/** jsonString for one that is known to stand in JSON as it is. */
+export function plainJsonString(writer: ByteWriter, bytes: string): void {
+  writer.byte(0x22);
+  writer.latin1(bytes);
+  writer.byte(0x22);
+}
+
 function escapeString(writer: ByteWriter, bytes: string, from: number): void {
   writer.byte(0x22);
   for (let i = from; i < bytes.length; ) {

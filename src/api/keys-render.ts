@@ -4,7 +4,7 @@ import type { Refusal } from "../store/refusal.js";
 import { type AnswerHead, ContentKind } from "./answer.js";
 import type { ByteWriter } from "./byte-writer.js";
 import { V2_ERRORS } from "./errors.js";
-import { jsonString, rfc3339 } from "./json.js";
+import { isPlainJson, jsonString, plainJsonString, rfc3339 } from "./json.js";
 
 const MS_PER_SECOND = 1000;
 /** A time span in Go is 64 bits of nanoseconds, and does not wrap: this is where it ends. */
@@ -80,13 +80,20 @@ export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValu
   if (node.isDirectory) writer.latin1(hasKey ? ',"dir":true' : '"dir":true');
   else if (withValue) {
     writer.latin1(',"value":');
-    jsonString(writer, node.value);
+    writeValue(writer, node);
   }
   if (node.expirationMs === PERMANENT) return;
   writer.latin1(`,"expiration":"${rfc3339(node.expirationMs)}"`);
   const seconds = Math.ceil((node.expirationMs - nowMs) / MS_PER_SECOND);
   const ttl = Math.max(seconds, TTL_SECONDS_MIN);
   if (ttl !== 0) writer.latin1(`,"ttl":${ttl}`);
+}
+
+/** Most values are shown twice: when they come, and when the next one takes their place. */
+function writeValue(writer: ByteWriter, node: Node): void {
+  node.isPlainJson ??= isPlainJson(node.value);
+  if (node.isPlainJson) plainJsonString(writer, node.value);
+  else jsonString(writer, node.value);
 }
 
 /** @param hasNodes the `nodes` array is open */

@@ -31,7 +31,7 @@ export class OpenChanges<Client> {
   readonly #open = new Map<number, Waiting<Client>>();
   #lastNumber: number;
 
-  /** @param firstNumber above every one used in an earlier life of this member */
+  /** @param firstNumber far from those of any earlier life of this member */
   constructor(memberId: bigint, firstNumber: number) {
     this.#memberId = memberId;
     this.#lastNumber = firstNumber;

@@ -1,19 +1,20 @@
-import { assert } from "../lib/assert.js";
+import { entriesLost, historiesDiffer, secondLeader } from "./broken-promise.js";
 import type { RaftCore } from "./core.js";
 import { NONE } from "./entry.js";
 import type { Append, Heartbeat, ReadIndexReply, Snapshot } from "./message.js";
 
-/** The leader of our term speaks: whoever campaigned in it has lost. */
+/** The leader of our term speaks: whoever campaigned in it has lost. @throws BrokenPromiseError */
 export function followLeader(core: RaftCore, lead: bigint): void {
-  assert(core.role !== "leader", "a term has one leader");
+  if (core.role === "leader") throw secondLeader(lead, core.term);
   if (core.role !== "follower" || core.lead !== lead) core.becomeFollower(core.term, lead);
   core.electionElapsed = 0;
 }
 
-/** AppendEntries, receiver's part (Raft paper, figure 2). */
+/** AppendEntries, receiver's part (Raft paper, figure 2). @throws BrokenPromiseError */
 export function onAppend(core: RaftCore, message: Append): void {
   const { log, id: from, term } = core;
   const { from: to, prevIndex, prevTerm, commit, entries } = message;
+  if (prevIndex <= log.commit) checkHistory(core, message);
   if (prevIndex < log.commit) {
     // An old message. Up to the commit index our logs agree anyway.
     core.sendWhenDurable({ type: "appendReply", to, from, term, index: log.commit });
@@ -33,9 +34,21 @@ export function onAppend(core: RaftCore, message: Append): void {
   core.sendWhenDurable({ type: "appendReply", to, from, term, index });
 }
 
+/** A leader's log contains everything that was committed before its term (paper, 5.4.3). */
+function checkHistory({ log, term }: RaftCore, { from, prevIndex, prevTerm }: Append): void {
+  const ownTerm = log.term(prevIndex);
+  if (ownTerm === undefined || ownTerm === prevTerm) return;
+  const committed = { index: prevIndex, term: ownTerm };
+  throw historiesDiffer(from, term, committed, { index: prevIndex, term: prevTerm });
+}
+
+/** @throws BrokenPromiseError */
 export function onHeartbeat(core: RaftCore, message: Heartbeat): void {
-  const { id: from, term } = core;
-  core.log.commitTo(message.commit);
+  const { id: from, term, log } = core;
+  // A leader tells each member to commit only what it holds, by its own word.
+  if (message.commit > log.lastIndex)
+    throw entriesLost(message.from, message.commit, log.lastIndex);
+  log.commitTo(message.commit);
   core.send({ type: "heartbeatReply", to: message.from, from, term, round: message.round });
 }
 

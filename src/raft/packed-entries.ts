@@ -1,11 +1,16 @@
 import type { Entry, EntryType } from "./entry.js";
 
+/** Longer data stay where they are: a pack of them would be gigabytes, copied in one go. */
+export const PACKED_BYTES_MAX = 32 * 1024;
+
 interface Pack {
   readonly terms: Float64Array;
   readonly types: Uint8Array;
   /** Where the data of each entry end in `data`. */
   readonly ends: Uint32Array;
   readonly data: Uint8Array;
+  /** By place; undefined where there are none, as nearly always. */
+  readonly long: ReadonlyMap<number, Uint8Array> | undefined;
 }
 
 /**
@@ -48,19 +53,19 @@ export class PackedEntries {
 
   /** Of the entry's data. */
   bytes(index: number): number {
-    const { ends } = this.#packOf(index);
+    const { ends, long } = this.#packOf(index);
     const at = this.#placeOf(index);
-    return (ends[at] as number) - (ends[at - 1] ?? 0);
+    return long?.get(at)?.length ?? (ends[at] as number) - (ends[at - 1] ?? 0);
   }
 
   entry(index: number): Entry {
-    const { terms, types, ends, data } = this.#packOf(index);
+    const { terms, types, ends, data, long } = this.#packOf(index);
     const at = this.#placeOf(index);
     return {
       index,
       term: terms[at] as number,
       type: types[at] as EntryType,
-      data: data.subarray(ends[at - 1] ?? 0, ends[at]),
+      data: long?.get(at) ?? data.subarray(ends[at - 1] ?? 0, ends[at]),
     };
   }
 
@@ -80,19 +85,29 @@ export class PackedEntries {
   }
 }
 
+/** Plain loops: the calls that would say it in a line make objects for each entry. */
 function pack(entries: readonly Entry[]): Pack {
-  const ends = new Uint32Array(entries.length);
-  let bytes = 0;
-  for (const [i, { data }] of entries.entries()) {
-    bytes += data.length;
-    ends[i] = bytes;
+  const count = entries.length;
+  const terms = new Float64Array(count);
+  const types = new Uint8Array(count);
+  const ends = new Uint32Array(count);
+  let long: Map<number, Uint8Array> | undefined;
+  let end = 0;
+  for (let i = 0; i < count; i++) {
+    const { term, type, data } = entries[i] as Entry;
+    terms[i] = term;
+    types[i] = type;
+    if (data.length <= PACKED_BYTES_MAX) end += data.length;
+    else {
+      long ??= new Map();
+      long.set(i, data);
+    }
+    ends[i] = end;
   }
-  const data = new Uint8Array(bytes);
-  for (const [i, entry] of entries.entries()) data.set(entry.data, ends[i - 1] ?? 0);
-  return {
-    terms: Float64Array.from(entries, ({ term }) => term),
-    types: Uint8Array.from(entries, ({ type }) => type),
-    ends,
-    data,
-  };
+  const packed = new Uint8Array(end);
+  for (let i = 0; i < count; i++) {
+    const { data } = entries[i] as Entry;
+    if (data.length <= PACKED_BYTES_MAX) packed.set(data, ends[i - 1] ?? 0);
+  }
+  return { terms, types, ends, data: packed, long };
 }

@@ -16,18 +16,22 @@ export interface SnapshotTask {
   readonly blockType: number;
 }
 
+/** An error that is thrown instead is a mistake of ours: then blocks may be left in the ring. */
+export type SnapshotOutcome =
+  | WrittenSnapshot
+  /** The disk did not take it; all blocks were taken from the ring. */
+  | { readonly kind: "failed"; readonly error: unknown };
+
 export interface WrittenSnapshot {
+  readonly kind: "written";
   /** Of the oldest snapshot that is kept: the log is needed from there on. */
   readonly oldestIndex: number;
   /** Of each fdatasync of the file. */
   readonly flushSeconds: readonly number[];
 }
 
-/**
- * Runs in the pool: writes the blocks of one snapshot to a file as they come, and removes old files.
- *
- */
-export function writeSnapshot(task: SnapshotTask): WrittenSnapshot {
+/** Runs in the pool: writes the blocks of one snapshot to a file as they come, and removes old files. */
+export function writeSnapshot(task: SnapshotTask): SnapshotOutcome {
   const { directory, term, index, keep } = task;
   const bell = new Bell(task.ownBell);
   const metadata = Buffer.from(task.metadata);
@@ -35,11 +39,11 @@ export function writeSnapshot(task: SnapshotTask): WrittenSnapshot {
   let writer: SnapshotWriter | undefined;
   let isDone = false;
   const attempt = (action: () => void) => {
-    if (failure !== undefined) return;
     try {
       action();
     } catch (error) {
-      failure = error;
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error; // A mistake of ours.
+      failure ??= error;
     }
   };
   attempt(() => {
@@ -48,20 +52,26 @@ export function writeSnapshot(task: SnapshotTask): WrittenSnapshot {
   const inlet = new Inlet(
     new RingReader(task.ring, new Bell(task.producerBell)),
     (type, bytes, _view, at, length) => {
-      if (type === task.blockType)
+      if (type !== task.blockType) isDone = true;
+      else if (failure === undefined) {
         attempt(() => writer?.writeBlock(bytes.subarray(at, at + length)));
-      else isDone = true;
+      }
     },
   );
   // After a failure the rest is taken all the same, or the producer would wait for ever.
   while (!isDone) {
     if (inlet.drain(16) === 0) bell.park(() => inlet.hasWork(), Number.POSITIVE_INFINITY);
   }
-  if (failure !== undefined) {
-    writer?.abort();
-    throw failure;
+  let oldestIndex = 0;
+  if (failure === undefined) {
+    attempt(() => {
+      writer?.finish();
+      oldestIndex = purge(directory, keep)?.index ?? 0;
+    });
   }
-  writer?.finish();
-  const oldestIndex = purge(directory, keep)?.index ?? 0;
-  return { oldestIndex, flushSeconds: writer?.flushSeconds ?? [] };
+  if (failure === undefined) {
+    return { kind: "written", oldestIndex, flushSeconds: writer?.flushSeconds ?? [] };
+  }
+  attempt(() => writer?.abort());
+  return { kind: "failed", error: failure };
 }

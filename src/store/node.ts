@@ -18,6 +18,8 @@ export class Node {
   readonly modifiedIndex: number;
   /** Unix milliseconds, or PERMANENT. */
   readonly expirationMs: number;
+  /** A note of the rendering: whether the value stands in JSON as it is; undefined before the first look. */
+  isPlainJson: boolean | undefined = undefined;
 
   constructor(
     path: string,

@@ -4,6 +4,10 @@ import type { Node } from "./node.js";
 /** Children of a branch and nodes of a leaf, at most. Measured: 32 and 128 are both slower to write. */
 const PAGE_ITEMS_MAX = 64;
 const SLASH = 0x2f;
+/** Places of nodes that are remembered; a power of two. */
+const PLACES = 4096;
+/** Bytes at the end of a path that decide where its place is remembered. */
+const PLACE_BYTES = 4;
 
 /**
  * Bytewise order in which "/" comes before every other byte: a directory is followed at once by
@@ -69,12 +73,26 @@ export class Tree {
   /** Where `get` found a node last: a write of the same path needs no second descent. */
   #lastLeaf: Leaf = NO_LEAF;
   #lastAt = 0;
+  /**
+   * Where nodes were found in pages of this epoch, by placeOf(path). A place is right if the node there has
+   * the path: keys in frequent use need no descent, most of which is waiting for memory.
+   */
+  readonly #leaves: Leaf[] = new Array(PLACES).fill(NO_LEAF);
+  readonly #ats = new Uint8Array(PLACES);
 
   get size(): number {
     return this.#size;
   }
 
   get(path: string): Node | undefined {
+    const place = placeOf(path);
+    const leaf = this.#leaves[place] as Leaf;
+    const near = leaf.nodes[this.#ats[place] as number];
+    if (near !== undefined && near.path === path) {
+      this.#lastLeaf = leaf;
+      this.#lastAt = this.#ats[place] as number;
+      return near;
+    }
     let page = this.#root;
     while (!page.isLeaf) page = page.children[childIndex(page, path)] as Page;
     const at = lowerBound(page.nodes, path);
@@ -82,12 +100,17 @@ export class Tree {
     if (node === undefined || node.path !== path) return undefined;
     this.#lastLeaf = page;
     this.#lastAt = at;
+    if (page.epoch === this.#epoch) {
+      this.#leaves[place] = page;
+      this.#ats[place] = at;
+    }
     return node;
   }
 
   /** O(1). The view keeps today's nodes alive as long as somebody holds it. */
   view(): TreeView {
     this.#epoch++;
+    this.#leaves.fill(NO_LEAF); // From now on they are copied before they change.
     return new TreeView(this.#root, this.#size);
   }
 
@@ -276,7 +299,11 @@ export class Tree {
     const b = parent.children[left + 1] as Page;
     if (itemsOf(a) + itemsOf(b) > PAGE_ITEMS_MAX / 2) return;
     const joined = this.#own(a);
-    if (joined.isLeaf && b.isLeaf) joined.nodes.push(...b.nodes);
+    if (joined.isLeaf && b.isLeaf) {
+      joined.nodes.push(...b.nodes);
+      // It leaves the tree: no place in it is right any more.
+      if (b.epoch === this.#epoch) b.nodes.length = 0;
+    }
     if (!joined.isLeaf && !b.isLeaf) {
       joined.keys.push(...b.keys);
       // The first key of a branch may be lower than its first child needs; the parent's is exact.
@@ -367,6 +394,15 @@ export class Cursor {
       return;
     }
   }
+}
+
+/** Cheap, not fair: paths that collide are looked up as if nothing were remembered. */
+function placeOf(path: string): number {
+  let hash = path.length;
+  for (let i = Math.max(path.length - PLACE_BYTES, 0); i < path.length; i++) {
+    hash = Math.imul(hash, 31) + path.charCodeAt(i);
+  }
+  return (hash ^ (hash >>> 12)) & (PLACES - 1);
 }
 
 function getFrom(root: Page, path: string): Node | undefined {

@@ -17,7 +17,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import type { SnapshotTask, WrittenSnapshot } from "../snap/task.js";
+import type { SnapshotOutcome, SnapshotTask } from "../snap/task.js";
 import { hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { listen, makeFrontend } from "./frontend-server.js";
@@ -43,9 +43,9 @@ const FAIL_MS = 1000;
 const SNAP_SECONDS = cellOf("snapSaveDuration");
 const SNAP_FSYNC_SECONDS = cellOf("snapFsyncDuration");
 
-/** A start that cannot be: the reason a worker gave. */
-export class StartError extends RingdError {
-  override readonly name = "StartError";
+/** A thread that ended without being told to, or that could not begin: the reason it gave. */
+export class ThreadError extends RingdError {
+  override readonly name = "ThreadError";
   readonly code: string;
 
   constructor(code: string, message: string) {
@@ -70,30 +70,42 @@ export async function start(config: Config): Promise<void> {
   const core = startWorker("core", input);
   const peer = startWorker("peer", input);
   const workers = [wal, core, peer];
-  const { identity } = await whenSaid("recovered", [core], workers);
+  const failed = whenFailed({ wal, core, peer });
+  const { identity } = await Promise.race([failed, whenSaid("recovered", [core])]);
   const { clusterId, memberId } = identity;
   peer.postMessage(identity);
   const frontends: (Frontend | FrontendWorkers)[] = [];
-  failFast(log, workers, frontends);
 
   const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
   const local = debugVarsHandler(config, topology, formatId(memberId));
-  const gateway = mainGateway(config, topology, log, local, metrics);
+  const gateway = mainGateway(config, topology, log, local, metrics, (error) => {
+    log.fatal({ err: error }, "a thread died");
+    fail(frontends);
+  });
   gateway.start();
   stopOnSignals(log, gateway, frontends, workers);
   // With others it takes as long as it takes them to be a quorum.
-  const [made] = await Promise.all([
-    makeFrontend(config, gateway, clusterId, log, metrics),
-    whenSaid("ready", [core, peer], workers),
+  const [made] = await Promise.race([
+    failed,
+    Promise.all([
+      makeFrontend(config, gateway, clusterId, log, metrics),
+      whenSaid("ready", [core, peer]),
+    ]),
   ]);
   const { frontend, canShare } = made;
   const endpoints = await listen(frontend, config, log);
   frontends.push(frontend);
   if (canShare && config.frontendThreads > 1) {
     const others = startFrontends({ config, topology, identity, endpoints });
-    frontends.push(new FrontendWorkers(others, local, () => fail(frontends)));
-    await whenSaid("ready", others, others);
+    const onDeath = () => {
+      log.fatal("a frontend's thread died");
+      fail(frontends);
+    };
+    frontends.push(new FrontendWorkers(others, local, onDeath));
+    const named = Object.fromEntries(others.map((other, i) => [`frontend${i + 1}`, other]));
+    await Promise.race([failed, whenFailed(named), whenSaid("ready", others)]);
   }
+  failFast(log, failed, frontends);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
 }
@@ -127,25 +139,11 @@ function startFrontends(input: Omit<FrontendInput, "frontend">): Worker[] {
 
 type Said<K extends WorkerMessage["kind"]> = Extract<WorkerMessage, { kind: K }>;
 
-/**
- * Resolves with the first worker's message when all of `speakers` have sent one of that kind.
- *
- * @throws StartError with the reason of the worker that gave up
- */
-function whenSaid<K extends WorkerMessage["kind"]>(
+/** Resolves with the first worker's message when all of `speakers` have sent one of that kind. */
+async function whenSaid<K extends WorkerMessage["kind"]>(
   kind: K,
   speakers: readonly Worker[],
-  workers: readonly Worker[],
 ): Promise<Said<K>> {
-  const failed = workers.map(
-    (worker) =>
-      new Promise<never>((_, reject) => {
-        worker.once("error", reject);
-        worker.on("message", (message: WorkerMessage) => {
-          if (message.kind === "failed") reject(new StartError(message.code, message.message));
-        });
-      }),
-  );
   const said = speakers.map(
     (worker) =>
       new Promise<Said<K>>((resolve) => {
@@ -154,21 +152,43 @@ function whenSaid<K extends WorkerMessage["kind"]>(
         });
       }),
   );
-  return Promise.race([...failed, Promise.all(said).then(([first]) => first as Said<K>)]);
+  const [first] = await Promise.all(said);
+  return first as Said<K>;
+}
+
+/**
+ * Rejects when the first of the threads dies, gives up or just ends, with the reason. Whoever waits for
+ * something of a thread waits for this too; once rejected it stays so, at whatever moment it is looked at.
+ */
+function whenFailed(workers: Readonly<Record<string, Worker>>): Promise<never> {
+  const failed = new Promise<never>((_, reject) => {
+    for (const [name, worker] of Object.entries(workers)) {
+      let isStopped = false;
+      worker.on("error", reject);
+      worker.on("message", (message: WorkerMessage) => {
+        if (message.kind === "failed") reject(new ThreadError(message.code, message.message));
+        isStopped ||= message.kind === "stopped";
+      });
+      worker.on("exit", (code) => {
+        const why = `the ${name} thread ended with code ${code}, and nobody told it to`;
+        if (!isStopped) reject(new ThreadError("ERR_THREAD_ENDED", why));
+      });
+    }
+  });
+  failed.catch(() => undefined); // Not everybody looks at once.
+  return failed;
 }
 
 /** Half a member is worse than none: a worker that dies takes the process with it. */
 function failFast(
   log: Logger,
-  workers: readonly Worker[],
+  failed: Promise<never>,
   frontends: readonly (Frontend | FrontendWorkers)[],
 ): void {
-  for (const worker of workers) {
-    worker.on("error", (error) => {
-      log.fatal({ err: error }, "a thread died");
-      fail(frontends);
-    });
-  }
+  failed.catch((error: unknown) => {
+    log.fatal({ err: error }, error instanceof RingdError ? error.message : "a thread died");
+    fail(frontends);
+  });
 }
 
 function fail(frontends: readonly (Frontend | FrontendWorkers)[]): void {
@@ -186,6 +206,7 @@ function mainGateway(
   log: Logger,
   local: LocalHandler,
   metrics: MetricCells,
+  onDeath: (error: unknown) => void,
 ): RingGateway {
   const [memory] = topology.frontends;
   assert(memory !== undefined, "the main thread is a frontend");
@@ -215,17 +236,16 @@ function mainGateway(
         blockType: SnapshotType.block,
       };
       const startMs = performance.now();
-      pool.run(task).then(
-        ({ oldestIndex, flushSeconds }: WrittenSnapshot) => {
-          metrics.observe(SNAP_SECONDS, (performance.now() - startMs) / 1000);
-          for (const seconds of flushSeconds) metrics.observe(SNAP_FSYNC_SECONDS, seconds);
-          gateway.control(RequestType.snapshotDone, index, oldestIndex);
-        },
-        (error) => {
-          log.error({ err: error }, "cannot save snapshot");
+      pool.run(task).then((outcome: SnapshotOutcome) => {
+        if (outcome.kind === "failed") {
+          log.error({ err: outcome.error }, "cannot save snapshot");
           gateway.control(RequestType.snapshotDone, 0, 0);
-        },
-      );
+          return;
+        }
+        metrics.observe(SNAP_SECONDS, (performance.now() - startMs) / 1000);
+        for (const seconds of outcome.flushSeconds) metrics.observe(SNAP_FSYNC_SECONDS, seconds);
+        gateway.control(RequestType.snapshotDone, index, outcome.oldestIndex);
+      }, onDeath); // It may have left blocks in its ring, which the next snapshot would begin with.
     },
     gatewayFigures(metrics, "main"),
   );

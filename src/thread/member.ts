@@ -56,6 +56,8 @@ const HEALTH_MS = 1000;
  */
 const REMOVED_UNSAID_MS = 30_000;
 const REMOVED_SAID_MS = 1000;
+/** More take up the room of several lives among the 2^32 that there is. */
+const PROPOSALS_PER_LIFE = 2 ** 20;
 /** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
 const SLOW_APPLY_MS = 100;
 /** Answers after which their frontend is told, so that it works on them beside the core. */
@@ -160,7 +162,7 @@ export class Member implements Consensus {
     this.#appliedTerm = snapshot.term;
     this.#restoreMembership();
     this.#raft = startRaft(config, plan, recovery, this.#membership, ports);
-    this.#writes = new Writes(this.#raft, firstNumberOf(times.nowMs), {
+    this.#writes = new Writes(this.#raft, firstNumber(ports.random), {
       metrics,
       isConnected: (id) => peers.isConnected(id),
       refuse: ({ client }, why) => {
@@ -172,7 +174,7 @@ export class Member implements Consensus {
     this.#changes = new MembershipChanges(
       this.#raft,
       this.#membership,
-      firstNumberOf(times.nowMs),
+      firstNumber(ports.random),
       (client, answer) => clients.answerWhole(client, answer),
     );
     this.#stats = new RaftStats(memberId, config.name, times.nowMs);
@@ -664,7 +666,12 @@ export class Member implements Consensus {
   }
 }
 
-/** Above the numbers of any earlier life, as 2^10 proposals a millisecond are out of reach. */
-function firstNumberOf(startMs: number): number {
-  return Math.floor(startMs) * 1024;
+/**
+ * Where a life of this member begins to number its proposals. An entry of an earlier life that is committed
+ * in this one must not pass for one of this life's: it would be applied as another command than everywhere
+ * else. So lives are far apart, by lot and not by the clock, as a machine may be set back in time, and one
+ * without a clock of its own starts at the same second every time.
+ */
+function firstNumber(random: (below: number) => number): number {
+  return random(2 ** 32) * PROPOSALS_PER_LIFE;
 }

@@ -15,7 +15,7 @@ export class MembershipChanges {
   readonly #answer: (client: Client, answer: Answer) => void;
   readonly #open: OpenChanges<Client>;
 
-  /** @param firstNumber above every one used in an earlier life of this member */
+  /** @param firstNumber far from those of any earlier life of this member */
   constructor(
     raft: Raft,
     membership: Membership,

@@ -45,7 +45,7 @@ export class Proposals {
   #blockView = new DataView(this.#block.buffer);
   #used = 0;
 
-  /** @param firstNumber above every one used in an earlier life of this member */
+  /** @param firstNumber far from those of any earlier life of this member */
   constructor(origin: bigint, firstNumber: number) {
     this.#origin = origin;
     this.#lastNumber = firstNumber;

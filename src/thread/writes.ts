@@ -37,7 +37,7 @@ export class Writes {
   /** Why the log takes nothing, or "". */
   #blockedBy = "";
 
-  /** @param firstNumber above every one used in an earlier life of this member */
+  /** @param firstNumber far from those of any earlier life of this member */
   constructor(raft: Raft, firstNumber: number, ports: WritesPorts) {
     this.#raft = raft;
     this.#proposals = new Proposals(raft.id, firstNumber);

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { RaftLog } from "#ringd/raft/log.js";
+import { PACKED_BYTES_MAX } from "#ringd/raft/packed-entries.js";
 import { SEED } from "../support/seed.js";
 
 const NO_LIMIT = 1_000_000;
@@ -58,6 +59,10 @@ test("a log gives out the same entries, packed or not", () => {
       const entry = entryAt(index, ++term, prng);
       log.merge([entry]);
       model = [...model.filter((old) => old.index < index), entry];
+    } else if (prng.oneIn(60)) {
+      const index = log.commit + 1 + prng.below(20);
+      log.restoreTo({ index, term: ++term });
+      model = [];
     }
     log.checkInvariants();
     assert.equal(log.lastTerm, model.at(-1)?.term ?? log.base.term, `SEED=${SEED}`);
@@ -80,4 +85,22 @@ test("a slice holds as many bytes as it may, and at least one entry", () => {
   assert.deepEqual(sizes(0), Array(10).fill(1));
   assert.deepEqual(sizes(35), [3, 3, 3, 3, 3, 3, 3, 3, 2, 1]);
   assert.equal(log.slice(3, 10, 2, NO_LIMIT).length, 2);
+});
+
+test("long data are packed without being copied", () => {
+  const sizes = [10, PACKED_BYTES_MAX + 1, 0, PACKED_BYTES_MAX, 2 * PACKED_BYTES_MAX, 7, 8, 9];
+  const entries = sizes.map((size, i) => ({
+    ...{ index: i + 1, term: 1, type: EntryType.normal },
+    data: new Uint8Array(size).fill(i + 1),
+  }));
+  const log = new RaftLog({ index: 0, term: 0 }, entries.slice(), 8, 0, 4);
+  log.takeCommitted(8, NO_LIMIT);
+  log.appliedTo(8);
+  for (const { index, data } of entries) {
+    const packed = log.entry(index).data;
+    assert.ok(Buffer.from(data).equals(packed), `entry ${index}`);
+    assert.equal(packed.buffer === data.buffer, data.length > PACKED_BYTES_MAX, `entry ${index}`);
+    const alone = log.slice(index, 8, NO_LIMIT, data.length + (sizes[index] ?? 0) - 1);
+    assert.equal(alone.length, 1, `bytes of entry ${index} and the next`);
+  }
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { BrokenPromiseError } from "#ringd/raft/broken-promise.js";
 import { type ConfChangeOp, decodeConfChange } from "#ringd/raft/conf-change.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import type { Message } from "#ringd/raft/message.js";
@@ -278,9 +279,20 @@ class World {
     this.#flights = this.#flights.filter((message) => !matches(message));
     for (const message of taken) {
       const isCut = this.#cut.has(Number(message.from)) || this.#cut.has(Number(message.to));
-      if (!drop && !isCut) this.#members.get(Number(message.to))?.raft?.step(message);
+      if (!drop && !isCut) this.#step(message);
     }
     return taken.length > 0;
+  }
+
+  #step(message: Message): void {
+    const member = this.#members.get(Number(message.to));
+    try {
+      member?.raft?.step(message);
+    } catch (error) {
+      if (member === undefined || !(error instanceof BrokenPromiseError)) throw error;
+      this.out.push(`${member.id} stops: ${error.message}`);
+      this.#crash(member.id);
+    }
   }
 
   #settle(): void {

@@ -32,8 +32,10 @@ test(`the tree is a sorted map, and its views never change, SEED=${SEED}`, () =>
   const model = new Map<string, number>();
   const views: { view: TreeView; expected: string[] }[] = [];
   for (let n = 0; n < 8000; n++) {
-    const path = randomPath(prng);
-    if (prng.oneIn(n % 2000 < 1000 ? 4 : 1.5)) {
+    const isShrinking = n % 2000 >= 1000;
+    const isKnown = isShrinking && model.size > 0 && prng.oneIn(2);
+    const path = isKnown ? prng.pick([...model.keys()]) : randomPath(prng);
+    if (prng.oneIn(isShrinking ? 1.5 : 4)) {
       assert.equal(tree.delete(path)?.createdIndex, model.get(path));
       model.delete(path);
     } else {
@@ -41,6 +43,8 @@ test(`the tree is a sorted map, and its views never change, SEED=${SEED}`, () =>
       model.set(path, n);
     }
     assert.equal(tree.get(path)?.createdIndex, model.get(path));
+    const other = randomPath(prng); // It may have moved to another page since it was looked up.
+    assert.equal(tree.get(other)?.createdIndex, model.get(other));
     if (prng.oneIn(500)) views.push({ view: tree.view(), expected: allOf(model) });
     if (prng.oneIn(500)) tree.checkInvariants();
   }

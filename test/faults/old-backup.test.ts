@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { cpSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { type ClusterMember, TestCluster } from "../support/cluster.js";
+
+/** A member of three is started on a copy of its data from before: real processes. */
+
+const END_MS = 30_000;
+
+async function put(member: ClusterMember, key: string): Promise<void> {
+  const answer = await member.ask("PUT", `/v2/keys/${key}?value=${key}`, { timeoutMs: 10_000 });
+  assert.equal(answer?.status, 201, answer?.body);
+}
+
+/** Names and content of the files that hold what a member voted for and acknowledged. */
+function logOf(dataDir: string): string {
+  const dir = join(dataDir, "member", "wal");
+  return readdirSync(dir)
+    .sort()
+    .map((name) => name + readFileSync(join(dir, name), "latin1"))
+    .join();
+}
+
+/** The keys of the log's entries are in plain sight in it. */
+function holds(dataDir: string, key: string): boolean {
+  return logOf(dataDir).includes(`/1/${key}`);
+}
+
+test("a member on an old backup stops and says what to do; added anew it has everything", async () => {
+  const cluster = await TestCluster.create({ kind: "ringd", size: 3 });
+  try {
+    const leader = await cluster.leader();
+    const victim = cluster.members.find((member) => member !== leader) as ClusterMember;
+    await victim.id(); // Remembered for when it no longer runs.
+    await put(leader, "before");
+    await victim.end("SIGTERM");
+    const backup = join(cluster.folder, "backup");
+    cpSync(victim.dataDir, backup, { recursive: true });
+    victim.start();
+    await cluster.untilHealthy();
+    // The leader knows that the member holds this one when it has told it that it is committed.
+    await put(leader, "after");
+    const seen = await victim.ask("GET", "/v2/keys/after?quorum=true", { timeoutMs: 10_000 });
+    assert.equal(seen?.status, 200);
+    await victim.end("SIGTERM");
+    assert.ok(holds(victim.dataDir, "after") && !holds(backup, "after"));
+    rmSync(victim.dataDir, { recursive: true });
+    cpSync(backup, victim.dataDir, { recursive: true });
+    victim.start();
+    await victim.untilExit(END_MS);
+    const [crash = ""] = victim.crashes.splice(0);
+    assert.match(crash, /ended by itself with 1/);
+    const lost = /counts on it for the log up to index \d+, and its log ends at \d+/;
+    assert.match(crash, lost);
+    assert.match(crash, /Remove this member from the cluster and add it again with an empty data/);
+    assert.ok(holds(victim.dataDir, "before") && !holds(victim.dataDir, "after"));
+    await put(leader, "without");
+    await cluster.replace(victim);
+    await cluster.untilHealthy();
+    for (const key of ["before", "after", "without"]) {
+      const answer = await victim.ask("GET", `/v2/keys/${key}`);
+      assert.equal(answer?.status, 200, key);
+    }
+  } finally {
+    await cluster.destroy();
+  }
+});
