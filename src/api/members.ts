@@ -73,11 +73,14 @@ export function handleMembers(request: ApiRequest, inputs: MembersInputs): Membe
       if (rest === "") return answered(methodNotAllowed("", HEADERS));
       const id = parseId(rest);
       if (id === undefined) return answered(noSuchMember(rest));
-      if (id === 0n) return answered(noSuchMember("0"));
-      if (request.method === Method.delete) return decide({ kind: "remove", id }, inputs);
-      const urls = readPeerUrls(request);
-      if (urls.kind === "refused") return answered(urls.answer);
-      return decide({ kind: "update", id, peerUrls: urls.urls }, inputs);
+      let change: ConfChange = { kind: "remove", id };
+      if (request.method === Method.put) {
+        const urls = readPeerUrls(request);
+        if (urls.kind === "refused") return answered(urls.answer);
+        change = { kind: "update", id, peerUrls: urls.urls };
+      }
+      // A legal number, but no member's.
+      return id === 0n ? answered(noSuchMember("0")) : decide(change, inputs);
     }
   }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { main } from "../ctl/main.js";
+import { written } from "../ctl/terminal.js";
 
 const [, program = "ringctl", ...words] = process.argv;
 const exitCode = await main({
@@ -11,4 +12,5 @@ const exitCode = await main({
     return (await import("./version.js")).ringdVersion();
   },
 });
+await written();
 process.exit(exitCode);

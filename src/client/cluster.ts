@@ -1,5 +1,4 @@
 import { setMaxListeners } from "node:events";
-import { STATUS_CODES } from "node:http";
 import {
   ClientError,
   EndpointError,
@@ -249,6 +248,7 @@ interface Health {
 }
 
 async function memberError(answer: Answer): Promise<MemberError> {
+  const { STATUS_CODES } = await import("node:http");
   const text = STATUS_CODES[answer.status] ?? "";
   return new MemberError(answer.endpoint, answer.status, text, await answer.text());
 }

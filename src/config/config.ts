@@ -40,6 +40,7 @@ export interface Config {
   readonly strictReconfigCheck: boolean;
   readonly forceNewCluster: boolean;
   readonly preVote: boolean;
+  readonly initialElectionTickAdvance: boolean;
   readonly eventHistoryMax: number;
   readonly frontendThreads: number;
   readonly frontendKind: "uws" | "node";
@@ -123,6 +124,7 @@ function buildConfig(
     strictReconfigCheck: read.bool("strict-reconfig-check"),
     forceNewCluster: read.bool("force-new-cluster"),
     preVote: read.bool("pre-vote"),
+    initialElectionTickAdvance: read.bool("initial-election-tick-advance"),
     eventHistoryMax: between(read, "event-history", EVENT_HISTORY_MIN, EVENT_HISTORY_MAX),
     frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
     frontendKind: read.oneOf("frontend", ["uws", "node"]),

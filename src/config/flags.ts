@@ -52,6 +52,11 @@ const FLAG_SECTIONS = {
     "strict-reconfig-check": flag("bool", "true", "Refuse changes that would lose the quorum."),
     "force-new-cluster": flag("bool", "false", "Start a one-member cluster from old data."),
     "pre-vote": flag("bool", "true", "Ask before campaigning."),
+    "initial-election-tick-advance": flag(
+      "bool",
+      "true",
+      "After a start, wait only briefly for a leader once a majority is connected.",
+    ),
     discovery: flag("string", "", "Discovery URL."),
     "discovery-srv": flag("string", "", "DNS domain for discovery."),
     "discovery-srv-name": flag("string", "", "Suffix of the DNS service name."),
@@ -154,7 +159,6 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["cipher-suites", "string"],
   ["tls-min-version", "string"],
   ["tls-max-version", "string"],
-  ["initial-election-tick-advance", "bool"],
   ["enable-grpc-gateway", "bool"],
   ["experimental-initial-corrupt-check", "bool"],
   ["experimental-corrupt-check-time", "string"],
@@ -166,6 +170,9 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["socket-reuse-port", "bool"],
   ["socket-reuse-address", "bool"],
 ]);
+
+/** Variables of etcd that are no flag's: it lets etcd start on other processors, which ringd does anyway. */
+export const IGNORED_VARIABLES: ReadonlySet<string> = new Set(["ETCD_UNSUPPORTED_ARCH"]);
 
 export const FLAGS: Readonly<Record<string, Flag>> = {
   ...Object.assign({}, ...Object.values(FLAG_SECTIONS)),

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
 import { ConfigError, cannotVerify } from "./config-error.js";
-import { FLAGS, GONE, IGNORED, IGNORED_LEGACY } from "./flags.js";
+import { FLAGS, GONE, IGNORED, IGNORED_LEGACY, IGNORED_VARIABLES } from "./flags.js";
 
 /** Where texts of flags came from: only flags that were given are in it. */
 export interface Given {
@@ -78,6 +78,7 @@ function readEnvironment(
   for (const prefix of ["RINGD_", "ETCD_"]) {
     for (const [variable, text] of Object.entries(environment)) {
       if (!variable.startsWith(prefix) || text === undefined || text === "") continue;
+      if (IGNORED_VARIABLES.has(variable)) continue;
       const name = known.get(variable.slice(prefix.length));
       if (name === undefined)
         warnings.push(`unrecognized environment variable ${variable}=${text}`);

@@ -1,9 +1,11 @@
 import { splitUrl } from "../cluster/peer-urls.js";
 import { goQuote } from "../lib/go-text.js";
+import { UnreachableError } from "./errors.js";
 import { EXIT, Failure } from "./exit.js";
 import type { Context } from "./spec.js";
 import { err } from "./terminal.js";
 
+const PORT_MAX = 65_535;
 const DEFAULT_ENDPOINTS = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
 /** Where a setting comes from when no flag gives it: `RINGCTL_NAME`, then `ETCDCTL_NAME`. */
@@ -25,6 +27,36 @@ export async function readEndpoints(context: Context): Promise<string[]> {
     }
     return url.scheme === "" ? `http://${text}` : url.text;
   });
+}
+
+/**
+ * Parts the endpoints that the client takes from those that etcdctl takes too, but never reaches: it goes on with
+ * the others, and has these in its list of errors when those fail, too. Without a name the host is this one.
+ */
+export function sortOut(endpoints: readonly string[]): {
+  readonly reachable: readonly string[];
+  readonly unreachable: readonly UnreachableError[];
+} {
+  const reachable: string[] = [];
+  const unreachable: UnreachableError[] = [];
+  for (const endpoint of endpoints) {
+    const [, scheme = "", host, name = "", port = ""] =
+      /^([^:]*):(?:\/\/((?:[^/?#]*@)?([^/?#@]*?)(?::(\d*))?)(?=[/?#]|$))?/.exec(endpoint) ?? [];
+    const no = (text: string, isDial = false) =>
+      unreachable.push(new UnreachableError(endpoint, text, isDial));
+    if (scheme !== "http" && scheme !== "https") {
+      no(`unsupported protocol scheme ${goQuote(scheme)}`);
+    } else if (host === undefined || host === "") {
+      no("http: no Host in request URL");
+    } else if (Number(port) > PORT_MAX) {
+      no(`dial tcp: address ${port}: invalid port`, true);
+    } else {
+      const url = name === "" ? endpoint.replace("//", "//localhost") : endpoint;
+      if (URL.canParse(url)) reachable.push(url);
+      else no(`dial tcp: lookup ${name}: no such host`, true);
+    }
+  }
+  return { reachable, unreachable };
 }
 
 function given({ globals, env }: Context): string {

@@ -1,7 +1,7 @@
 import {
   ConnectError,
   ConnectionLostError,
-  type EndpointError,
+  EndpointError,
   MaybeAppliedError,
   TimeoutError,
   UnavailableError,
@@ -32,6 +32,19 @@ const CERTIFICATE_TEXTS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "x509: certificate has expired or is not yet valid",
   CERT_NOT_YET_VALID: "x509: certificate has expired or is not yet valid",
 };
+
+/** An endpoint that cannot be asked at all. */
+export class UnreachableError extends EndpointError {
+  override readonly name = "UnreachableError";
+  readonly code = "UNREACHABLE";
+  /** Whether it is dialing that fails, and no check before. */
+  readonly isDial: boolean;
+
+  constructor(endpoint: string, text: string, isDial: boolean) {
+    super(text, endpoint, false);
+    this.isDial = isDial;
+  }
+}
 
 /** How an error of a call is shown. `detail` is one line for each endpoint, with an empty line behind them. */
 export interface Shown {
@@ -76,7 +89,8 @@ export function isConnectionTrouble(error: unknown): boolean {
     (each) =>
       (each instanceof ConnectError &&
         (each.systemCode in SYSTEM_TEXTS || /^E(NOTFOUND|AI_)/.test(each.systemCode))) ||
-      (each instanceof ConnectionLostError && each.systemCode === "ECONNRESET"),
+      (each instanceof ConnectionLostError && each.systemCode === "ECONNRESET") ||
+      (each instanceof UnreachableError && each.isDial),
   );
 }
 

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { EXIT, Failure, keyFailure } from "./exit.js";
 import { printAnswer } from "./key-output.js";
 import { expectKeys, type KeyNode } from "./keys.js";
@@ -58,7 +57,7 @@ function collectNames(node: KeyNode, isSlashed: boolean, names: string[]): void 
 export async function set(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
-  const value = givenValue(context);
+  const value = await givenValue(context);
   const { flags } = context;
   const answer = await expectKeys(session, {
     method: "PUT",
@@ -76,7 +75,7 @@ export async function set(context: Context): Promise<number> {
 export async function mk(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
-  const form = { value: givenValue(context), ttl: ttlOf(context.flags) };
+  const form = { value: await givenValue(context), ttl: ttlOf(context.flags) };
   const answer = await expectKeys(
     session,
     context.flags.bool("in-order")
@@ -90,7 +89,7 @@ export async function mk(context: Context): Promise<number> {
 export async function update(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
-  const form = { value: givenValue(context), ttl: ttlOf(context.flags) };
+  const form = { value: await givenValue(context), ttl: ttlOf(context.flags) };
   print(
     context,
     await expectKeys(session, { method: "PUT", key, query: { prevExist: true }, form }),
@@ -158,14 +157,15 @@ export function keyOf({ args: [key] }: Context): string {
 }
 
 /** The second argument, or all of standard input, whose bytes stay as they are. */
-function givenValue({ args: [, value] }: Context): string | Uint8Array {
+async function givenValue({ args: [, value] }: Context): Promise<string | Uint8Array> {
   if (value !== undefined) return value;
-  const bytes = readStandardInput();
+  const bytes = await readStandardInput();
   if (bytes.length === 0) throw keyFailure(EXIT.badArguments, "value required");
   return bytes;
 }
 
-function readStandardInput(): Uint8Array {
+async function readStandardInput(): Promise<Uint8Array> {
+  const { readFileSync } = await import("node:fs");
   try {
     return readFileSync(0);
   } catch {

@@ -1,12 +1,18 @@
+import { createRequire } from "node:module";
 import { basename } from "node:path";
-import { setFlagsFromString } from "node:v8";
-import { Command, Option } from "commander";
-import { COMMANDS, GLOBAL_FLAGS } from "./commands.js";
+import type { Command, Option } from "commander";
+import { assert } from "../lib/assert.js";
+import { GLOBAL_FLAGS } from "./commands.js";
 import { Failure } from "./exit.js";
 import { readDuration, readInt } from "./flags.js";
 import { type Invocation, longForm, readInvocation } from "./invocation.js";
-import { type CommandSpec, type FlagSpec, FlagValues } from "./spec.js";
+import { startLightly } from "./light.js";
+import { type FlagSpec, FlagValues } from "./spec.js";
 import { endWithPipe, err, out } from "./terminal.js";
+
+// As a module it would be loaded even for help, and through another loader, which takes longer.
+const require = createRequire(import.meta.url);
+const commander = () => require("commander") as typeof import("commander");
 
 /** What the process was started as. */
 export interface CommandLine {
@@ -47,7 +53,7 @@ async function carryOut(
 ): Promise<number> {
   switch (invocation.kind) {
     case "run":
-      return await run(invocation.words, program, line.env);
+      return await run(invocation, program, line.env);
     case "version":
       out(`${program} version: ${await line.version(program)}\nAPI version: 2\n`);
       return 0;
@@ -69,38 +75,26 @@ async function carryOut(
   }
 }
 
+/** Tells commander of the one command that is run, and has it read the flags and arguments. */
 async function run(
-  words: readonly string[],
+  { path, command: spec, words }: Extract<Invocation, { kind: "run" }>,
   program: string,
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
   let exitCode = 0;
-  const root = bare(new Command(program)).enablePositionalOptions();
+  const root = bare(new (commander().Command)(program)).enablePositionalOptions();
   const globals = withFlags(root, GLOBAL_FLAGS);
-  const add = (parent: Command, spec: CommandSpec) => {
-    const command = bare(parent.command(spec.name));
-    for (const sub of spec.subcommands ?? []) add(command, sub);
-    const { load } = spec;
-    if (load === undefined) return;
-    const flags = withFlags(command, spec.flags ?? []);
-    command.argument("[args...]").action(async (args: string[]) => {
-      if (spec.isOwn === undefined) startLightly();
-      const execute = await load();
-      exitCode = await execute({ program, globals: globals(), flags: flags(), args, env });
-    });
-  };
-  for (const spec of COMMANDS) add(root, spec);
+  let command = root;
+  for (const name of path) command = bare(command.command(name));
+  const flags = withFlags(command, spec.flags ?? []);
+  command.argument("[args...]").action(async (args: string[]) => {
+    if (spec.isOwn === undefined) startLightly();
+    const execute = await spec.load?.();
+    assert(execute !== undefined, "a command that is run has something to run");
+    exitCode = await execute({ program, globals: globals(), flags: flags(), args, env });
+  });
   await root.parseAsync(words, { from: "user" });
   return exitCode;
-}
-
-/**
- * undici's parser is WebAssembly, and V8 optimizes it in the background, which a process that ends must wait
- * for: `get` took 230 ms with that and takes 140 ms without (medians of 7). What runs for long does with.
- */
-function startLightly(): void {
-  setFlagsFromString("--liftoff-only");
-  setFlagsFromString("--wasm-lazy-compilation");
 }
 
 /** Without commander's own help, whose texts are not etcdctl's. */
@@ -134,7 +128,7 @@ function toOption(spec: FlagSpec): Option {
   const short = spec.names.find((name) => name.length === 1);
   const long = spec.names.find((name) => name.length > 1);
   const form = short === undefined || long === undefined ? longForm(spec) : `-${short}, --${long}`;
-  const option = new Option(`${form}${placeholder}`, spec.usage);
+  const option = new (commander().Option)(`${form}${placeholder}`, spec.usage);
   if (spec.kind === "bool") return option;
   option.argParser((text: string, before: unknown) => readValue(spec, text, before));
   if (spec.initial !== undefined) option.default(readValue(spec, spec.initial, undefined));

@@ -1,16 +1,21 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { Cluster, type ReadAnswer } from "../client/cluster.js";
-import type { ClientOptions, SentRequest } from "../client/options.js";
+import { TimeoutError, UnavailableError } from "../client/errors.js";
+import type { CallOptions, ClientOptions, SentRequest } from "../client/options.js";
 import type { Request } from "../client/transport.js";
 import { goQuote } from "../lib/go-text.js";
-import { discoveryDomain, readEndpoints, variable } from "./endpoints.js";
-import { isConnectionTrouble, toKeyFailure } from "./errors.js";
+import { discoveryDomain, readEndpoints, sortOut, variable } from "./endpoints.js";
+import { isConnectionTrouble, toKeyFailure, type UnreachableError } from "./errors.js";
 import { EXIT, Failure, keyFailure } from "./exit.js";
 import type { Context } from "./spec.js";
 import { err } from "./terminal.js";
 
 /** What a command line says about how to reach the cluster. */
 export interface Connection {
-  readonly cluster: Cluster;
+  /** Undefined if no endpoint can be asked. */
+  readonly cluster: Cluster | undefined;
+  /** The endpoints that were given, but cannot be asked. */
+  readonly unreachable: readonly UnreachableError[];
   /** For a client of one's own with the same settings. */
   readonly options: ClientOptions;
   /** Milliseconds for the whole command; what is not more than 0 is over at once. */
@@ -20,6 +25,7 @@ export interface Connection {
 /** The cluster a command talks to, by etcdctl's rules: endpoints, synchronization, time-outs, debugging. */
 export class Session {
   readonly #connection: Connection;
+  #isSynced = false;
 
   private constructor(connection: Connection) {
     this.#connection = connection;
@@ -32,13 +38,14 @@ export class Session {
    */
   static async open(context: Context): Promise<Session> {
     const connection = await connect(context);
-    const { cluster } = connection;
     const session = new Session(connection);
     const isDebug = context.globals.bool("debug");
     if (!context.globals.bool("no-sync")) {
-      if (isDebug) err(`start to sync cluster using endpoints(${cluster.endpoints.join(",")})\n`);
+      if (isDebug) err(`start to sync cluster using endpoints(${session.endpoints.join(",")})\n`);
       await session.#sync();
-      if (isDebug) err(`got endpoints(${cluster.endpoints.join(",")}) after sync\n`);
+      // undici takes a connection as free shortly after the answer: without this, a second one is opened.
+      await nextTurn();
+      if (isDebug) err(`got endpoints(${session.endpoints.join(",")}) after sync\n`);
     }
     session.#showEndpoints(context);
     return session;
@@ -51,12 +58,17 @@ export class Session {
     return session;
   }
 
+  /** @throws Failure if no endpoint can be asked */
   get options(): ClientOptions {
-    return { ...this.#connection.options, endpoints: this.endpoints };
+    const { cluster, options, unreachable } = this.#connection;
+    if (cluster === undefined) throw keyFailure(EXIT.server, unreachable[0]?.message ?? "");
+    return { ...options, endpoints: cluster.endpoints };
   }
 
   get endpoints(): readonly string[] {
-    return this.#connection.cluster.endpoints;
+    const { cluster, unreachable } = this.#connection;
+    const others = this.#isSynced ? [] : unreachable.map(({ endpoint }) => endpoint);
+    return [...(cluster?.endpoints ?? []), ...others];
   }
 
   /**
@@ -64,10 +76,10 @@ export class Session {
    * @throws ClientError
    */
   async ask(request: Request, isRepeatable = true): Promise<ReadAnswer> {
-    const { cluster, totalTimeoutMs } = this.#connection;
+    const { totalTimeoutMs } = this.#connection;
     const isLimited = request.isWatch !== true;
-    if (isLimited && totalTimeoutMs <= 0) throw await deadlineExceeded();
-    return await cluster.ask(request, isLimited ? { totalTimeoutMs } : {}, isRepeatable);
+    if (isLimited && totalTimeoutMs <= 0) throw new TimeoutError(0);
+    return await this.#askAny(request, isLimited ? { totalTimeoutMs } : {}, isRepeatable);
   }
 
   /** One request to one URL, without credentials and not shown by --debug. @throws ClientError */
@@ -83,12 +95,22 @@ export class Session {
 
   /** Without a limit on the time for all endpoints together. @throws ClientError */
   async askUnlimited(request: Request): Promise<ReadAnswer> {
-    return await this.#connection.cluster.ask(request);
+    return await this.#askAny(request, {}, true);
+  }
+
+  async #askAny(request: Request, call: CallOptions, isRepeatable: boolean): Promise<ReadAnswer> {
+    const { cluster, unreachable } = this.#connection;
+    if (cluster === undefined) throw new UnavailableError(unreachable);
+    try {
+      return await cluster.ask(request, call, isRepeatable);
+    } catch (error) {
+      if (this.#isSynced || !(error instanceof UnavailableError)) throw error;
+      throw new UnavailableError([...error.errors, ...unreachable]);
+    }
   }
 
   /** etcdctl goes on with the endpoints it has when a member answers, but not with a list of members. */
   async #sync(): Promise<void> {
-    const { cluster } = this.#connection;
     let urls: string[];
     try {
       const answer = await this.ask({ method: "GET", path: "/v2/members" });
@@ -105,12 +127,13 @@ export class Session {
         EXIT.server,
         [
           "etcd cluster has no published client endpoints.",
-          `Try '--no-sync' if you want to access non-published client endpoints(${cluster.endpoints.join(",")}).`,
+          `Try '--no-sync' if you want to access non-published client endpoints(${this.endpoints.join(",")}).`,
           "Error:  client: no endpoints available",
         ].join("\n"),
       );
     }
-    cluster.replace(urls);
+    this.#connection.cluster?.replace(urls);
+    this.#isSynced = true;
   }
 
   #showEndpoints({ globals }: Context): void {
@@ -118,43 +141,25 @@ export class Session {
   }
 }
 
-async function deadlineExceeded(): Promise<Error> {
-  const { TimeoutError } = await import("../client/errors.js");
-  return new TimeoutError(0);
-}
-
 /** Reads flags, variables and files; connects to nothing yet. */
 async function connect(context: Context): Promise<Connection> {
   const { globals, env } = context;
-  const endpoints = await readEndpoints(context);
+  const { reachable, unreachable } = sortOut(await readEndpoints(context));
   const tls = await readTls(context);
   const user = await readUser(globals.string("username") || variable(env, "USERNAME"));
   const options: ClientOptions = {
-    endpoints: supported(endpoints),
+    endpoints: reachable,
     timeoutMs: Math.max(globals.durationMs("timeout"), 0),
     ...(tls === undefined ? {} : { tls }),
     ...user,
     ...(globals.bool("debug") ? { onRequest: showCurl } : {}),
   };
   return {
-    cluster: new Cluster(options),
+    cluster: reachable.length === 0 ? undefined : new Cluster(options),
+    unreachable,
     options,
     totalTimeoutMs: globals.durationMs("total-timeout"),
   };
-}
-
-/** Those that http can reach; others never answer. */
-function supported(endpoints: readonly string[]): string[] {
-  const schemeOf = (url: string) => /^[^:]*/.exec(url)?.[0] ?? "";
-  const known = endpoints.filter((url) => /^https?:\/\//.test(url));
-  if (known.length > 0) return known;
-  const lines = endpoints.map(
-    (url, n) => `error #${n}: unsupported protocol scheme ${goQuote(schemeOf(url))}\n`,
-  );
-  throw keyFailure(
-    EXIT.server,
-    `client: etcd cluster is unavailable or misconfigured${lines.map((line) => `; ${line}`).join("")}\n${lines.join("")}`,
-  );
 }
 
 function showCurl({ method, url, body }: SentRequest): void {

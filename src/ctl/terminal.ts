@@ -1,4 +1,7 @@
-/** Standard output and error. Both are written synchronously where they are files, pipes or terminals. */
+/**
+ * Standard output and error. Both are written synchronously where they are files or terminals; a pipe takes what
+ * it has room for, and the rest when its reader gets on.
+ */
 
 const PIPE_CLOSED_EXIT = 141;
 
@@ -13,11 +16,22 @@ export function err(text: string): void {
 /** Ends quietly when nobody reads what is printed, with the exit code a shell shows for SIGPIPE. */
 export function endWithPipe(): void {
   for (const stream of [process.stdout, process.stderr]) {
-    if (stream.listenerCount("error") > 0) continue;
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      process.exit(error.code === "EPIPE" ? PIPE_CLOSED_EXIT : 1);
-    });
+    if (stream.listenerCount("error") === 0) stream.on("error", endUnread);
   }
+}
+
+/** Waits until all that was printed is written: what still waits for a slow reader would be lost with the process. */
+export async function written(): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) {
+    const error = await new Promise<Error | null | undefined>((resolve) => {
+      stream.write("", resolve);
+    });
+    if (error) endUnread(error);
+  }
+}
+
+function endUnread(error: NodeJS.ErrnoException): never {
+  process.exit(error.code === "EPIPE" ? PIPE_CLOSED_EXIT : 1);
 }
 
 /** Ends the process at Ctrl-C with exit code 0, as etcdctl's endless commands do. */

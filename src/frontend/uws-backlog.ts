@@ -9,6 +9,9 @@ const PROBE_BYTES = 256 * 1024;
 /** A burst that no look at the socket interrupts may not exceed this either. */
 const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 
+/** When a stream that is behind is looked at again without having been heard of. */
+const LOOKS_MS = [20, 200, 1500];
+
 /** The library's time-out of ten seconds counts in steps of four and may begin in the middle of one. */
 const STALLED_MS = 7000;
 
@@ -53,6 +56,9 @@ export class StreamBacklog {
   #writtenMs = 0;
   /** The last probe met with silence. */
   #isBehind = false;
+  /** Since the last write or sign of the client. */
+  #looks = 0;
+  #lookTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
   constructor(res: HttpResponse, all: Backlogs) {
@@ -80,6 +86,7 @@ export class StreamBacklog {
     if (this.#unprovenBytes < PROBE_BYTES) return true;
     if (this.#isBehind) {
       this.#writtenMs = performance.now();
+      this.#looks = 0;
       this.#count(this.#unprovenBytes);
       if (this.#unprovenBytes > STREAM_BACKLOG_BYTES_MAX) return false;
       if (this.#all.bytes > ALL_BACKLOGS_BYTES_MAX) return false;
@@ -91,6 +98,7 @@ export class StreamBacklog {
   /** The response may not be used any more. */
   close(): void {
     this.#isClosed = true;
+    clearTimeout(this.#lookTimer);
     this.#count(0);
   }
 
@@ -108,6 +116,7 @@ export class StreamBacklog {
   }
 
   #onWritable(): void {
+    this.#looks = 0;
     if (this.#isProbing) {
       this.#isProbing = false;
       this.#isBehind = false;
@@ -129,6 +138,22 @@ export class StreamBacklog {
     this.#writtenMs = performance.now();
     this.#count(this.#unprovenBytes);
     this.#drain(); // Also polls for room again, which the probe ended.
+    this.#lookAgain();
+  }
+
+  /**
+   * If that drain has sent all that was left, there is nothing to be polled for, no writable event follows,
+   * and the library's timer runs on, to close a client that has caught up: only a probe stops it. A few, as
+   * each that meets with silence starts the timer anew.
+   */
+  #lookAgain(): void {
+    const ms = LOOKS_MS[this.#looks];
+    if (ms === undefined || this.#lookTimer !== undefined) return;
+    this.#looks++;
+    this.#lookTimer = setTimeout(() => {
+      this.#lookTimer = undefined;
+      if (this.#isBehind && !this.#isProbing) this.#probe();
+    }, ms);
   }
 
   /** An empty cork sends what is left and nothing else. */

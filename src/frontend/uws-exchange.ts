@@ -70,7 +70,7 @@ export class UwsExchange implements Exchange {
     if (this.#isGone) return;
     const isFramedHere = body.length === 0;
     this.res.cork(() => {
-      this.#writeHead(head, isFramedHere ? "Transfer-Encoding: chunked\r\n\r\n" : "");
+      this.#writeHead(head, isFramedHere ? framedHeadEnd() : "");
       if (!isFramedHere) this.#write(body);
     });
     if (isFramedHere) this.#backlog = new StreamBacklog(this.res, this.#backlogs);
@@ -139,6 +139,11 @@ export class UwsExchange implements Exchange {
       this.res.writeHeader(`${size.toString(16)};x="`, body.framed);
     }
   }
+}
+
+/** The library adds Date where it ends a head (RFC 9110, 6.6.1, asks for one); this head ends here. */
+function framedHeadEnd(): string {
+  return `Date: ${new Date().toUTCString()}\r\nTransfer-Encoding: chunked\r\n\r\n`;
 }
 
 const OPEN_QUOTE = Buffer.from('"\r\n');

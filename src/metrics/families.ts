@@ -445,8 +445,11 @@ type Families = typeof FAMILIES;
 export type PeerFamilyKey = {
   [K in FamilyKey]: Families[K] extends { readonly peer: unknown } ? K : never;
 }[FamilyKey];
-/** Ids that a thread tells beside its figures; not shown as metrics. */
-const IDS = ["lead", "vote"] as const;
+/**
+ * Numbers of 64 bits that a thread tells beside its figures; not shown as metrics. The version of the cluster
+ * is one as version-id.ts packs it.
+ */
+const IDS = ["lead", "vote", "clusterVersion"] as const;
 export type IdName = (typeof IDS)[number];
 
 /** One series: a family with one value for each of its labels. */

@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { handleDebugVars, handleLogLevel, metricsAnswer } from "../api/local.js";
 import { type Answer, NOT_FOUND } from "../api/plain.js";
 import type { ApiRequest } from "../api/request.js";
-import { COMPAT_CLUSTER_VERSION, COMPAT_VERSION } from "../api/status.js";
+import { COMPAT_VERSION } from "../api/status.js";
 import { formatId } from "../cluster/ids.js";
 import type { Config, LogLevel } from "../config/config.js";
 import type { LocalAnswer, LocalHandler, LocalRequest } from "../frontend/ring-gateway.js";
@@ -10,6 +10,7 @@ import { setLogLevel } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf, idCellOf, idCellOfSlot, PEER_SLOTS, slotCellOf } from "../metrics/families.js";
 import { MetricsRegistry } from "../metrics/registry.js";
+import { unpackVersion } from "../metrics/version-id.js";
 import { ringDepthBytes } from "../ring/ring.js";
 import { fileDescriptorLimit } from "./descriptors.js";
 import {
@@ -29,6 +30,7 @@ const LAST = cellOf("raftLastIndex");
 const LEADER = 2;
 const LEAD = idCellOf("lead");
 const VOTE = idCellOf("vote");
+const CLUSTER_VERSION = idCellOf("clusterVersion");
 const COMMITTED = cellOf("proposalsCommitted");
 const APPLIED = cellOf("proposalsApplied");
 
@@ -44,10 +46,11 @@ export function isLocalPath(path: string): boolean {
 
 /** What the main thread answers by itself: figures and log level, which need no store. */
 export function debugVarsHandler(config: Config, topology: Topology, id: string): LocalHandler {
+  const core = new MetricCells(topology.metrics, CORE_PART);
   const registry = new MetricsRegistry(topology.metrics, () => ({
     memberId: id,
     serverVersion: COMPAT_VERSION,
-    clusterVersion: COMPAT_CLUSTER_VERSION,
+    clusterVersion: unpackVersion(core.getId(CLUSTER_VERSION)),
     rings: ringSamples(topology),
     openFiles: openFiles(),
     openFilesMax: fileDescriptorLimit(),

@@ -16,7 +16,8 @@ import { AnswerType, writeNumbers } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
-import { cellOf } from "../metrics/families.js";
+import { cellOf, idCellOf } from "../metrics/families.js";
+import { packVersion } from "../metrics/version-id.js";
 import { decodeConfChange as decodeRaftChange } from "../raft/conf-change.js";
 import type { AppendJob } from "../raft/disk-jobs.js";
 import { type Entry, EntryType, NONE, type SnapshotMeta } from "../raft/entry.js";
@@ -31,6 +32,7 @@ import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import { Arrival } from "./arrival.js";
 import type { Client, ClientPort } from "./client-port.js";
+import { FirstElection } from "./first-election.js";
 import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
 import { AppendType, writeEntry, writeHardState } from "./log-records.js";
@@ -84,6 +86,7 @@ const LEARNER_PROMOTIONS = cellOf("learnerPromotions");
 const SNAPSHOT_APPLYING = cellOf("snapshotApplying");
 const HEALTH_SUCCESS = cellOf("healthSuccess");
 const HEALTH_FAILURES = cellOf("healthFailures");
+const CLUSTER_VERSION = idCellOf("clusterVersion");
 
 /** The ends of rings and other things a member works with. */
 export interface MemberPorts {
@@ -127,6 +130,7 @@ export class Member implements Consensus {
   readonly #snapshots: Snapshots;
   readonly #figures: RaftFigures;
   readonly #arrival: Arrival;
+  readonly #firstElection: FirstElection;
   readonly #timeoutMs: number;
   #applied: number;
   #appliedTerm: number;
@@ -196,6 +200,7 @@ export class Member implements Consensus {
     });
     this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
     this.#arrival = new Arrival({ historyEventsMax: config.eventHistoryMax });
+    this.#firstElection = new FirstElection(config);
     this.#onMembership();
     this.#carryOutAll();
     if (this.#raft.conf.voters.length === 1) this.#raft.campaign();
@@ -303,6 +308,7 @@ export class Member implements Consensus {
   peerUp(id: bigint): void {
     this.#ports.peers.up(id, this.monoMs);
     if (id === this.#raft.lead) this.#writes.retry();
+    this.#firstElection.onPeerUp(this.#raft, (voter) => this.#ports.peers.isConnected(voter));
   }
 
   peerDown(id: bigint): void {
@@ -546,6 +552,7 @@ export class Member implements Consensus {
     this.#ports.peers.tellMembers(this.#membership, this.#plan?.members ?? []);
     const ids = this.#membership.members().map(({ id }) => id);
     this.#stats.setPeers(ids.filter((id) => id !== this.#id));
+    this.#ports.metrics.setId(CLUSTER_VERSION, packVersion(this.#membership.version));
     this.#publication.check();
   }
 

@@ -111,6 +111,13 @@ test("ids that are none are shown as sent, others as numbers", () => {
   expect(ask(put), 404, ContentKind.json, none("abc"));
   const badIdFirst = requestOf("PUT", "/v2/members/zz", "{");
   expect(ask(badIdFirst), 404, ContentKind.json, none("zz"));
+  // 0 is a number like any other: the body is judged first.
+  const zero = (body: string, type?: string) => ask(requestOf("PUT", "/v2/members/0", body, type));
+  expect(remove("0"), 404, ContentKind.json, none("0"));
+  expect(zero('{"peerURLs":["http://127.0.0.1:1"]}'), 404, ContentKind.json, none("0"));
+  expect(zero("{}"), 400, ContentKind.json, '{"message":"no valid URLs given"}');
+  const badType = '{"message":"Bad Content-Type text/json, accept application/json"}';
+  expect(zero("{}", "text/json"), 415, ContentKind.json, badType);
 });
 
 test("only changes need to know who asks", () => {

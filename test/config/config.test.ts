@@ -60,3 +60,33 @@ for (const [argv, exitCode, text] of REFUSED) {
     assert.throws(() => readConfig(argv, {}), { message: text, exitCode });
   });
 }
+
+test("the command line wins over RINGD_ over ETCD_ variables; an empty one is none", () => {
+  const environment = {
+    ETCD_NAME: "etcd",
+    RINGD_NAME: "ringd",
+    ETCD_DATA_DIR: "from-etcd",
+    RINGD_DATA_DIR: "",
+    ETCD_WAL_DIR: "from-etcd",
+  };
+  const request = readConfig(["--wal-dir", "given"], environment);
+  assert.ok(request.kind === "run");
+  const { name, dataDir, walDir, warnings } = request.config;
+  assert.deepEqual(
+    { name, dataDir, walDir },
+    { name: "ringd", dataDir: "from-etcd", walDir: "given" },
+  );
+  assert.deepEqual(warnings, []);
+});
+
+test("unknown variables are warned about, those of etcd that are no flags are not", () => {
+  const environment = {
+    ETCD_UNSUPPORTED_ARCH: "arm64",
+    ETCD_VER: "v3.4.23",
+    ETCDCTL_API: "2",
+    PATH: "/",
+  };
+  const request = readConfig([], environment);
+  assert.ok(request.kind === "run");
+  assert.deepEqual(request.config.warnings, ["unrecognized environment variable ETCD_VER=v3.4.23"]);
+});

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text as readAll } from "node:stream/consumers";
 import { after, before, test } from "node:test";
 import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
-import { cleanEnv, RINGCTL, ringctl } from "./run.js";
+import { cleanEnv, type Outcome, RINGCTL, ringctl, run } from "./run.js";
 
 /** What a process does besides printing: signals, pipes, terminals. */
 
@@ -76,6 +79,50 @@ test("nothing is coloured without a terminal", async () => {
     out,
     /^MEMBER +NAME +ROLE +TERM +INDEX +LAG +REQ\/S +FSYNC P99\n[0-9a-f]+ +default +leader +\d+ +\d+ +0 +\d+ +\S.*\n$/,
   );
+});
+
+test("a get neither loads TLS nor opens a second connection", async () => {
+  let connections = 0;
+  const server = createServer((request, response) => {
+    const isList = request.url === "/v2/members";
+    const { port } = server.address() as AddressInfo;
+    const members = [{ clientURLs: [`http://127.0.0.1:${port}`] }];
+    response.end(JSON.stringify(isList ? { members } : { action: "get", node: { value: "v" } }));
+  });
+  server.on("connection", () => connections++);
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  const loaded = "process.once('exit', () => console.error(process.moduleLoadList.join('\\n')))";
+  const preload = ["--import", `data:text/javascript,${encodeURIComponent(loaded)}`];
+  const words = ["--endpoints", `http://127.0.0.1:${port}`, "get", "/k"];
+  const child = spawn(process.execPath, [...preload, RINGCTL, ...words], { env: cleanEnv() });
+  const [out, err] = await Promise.all([readAll(child.stdout), readAll(child.stderr)]);
+  server.close();
+  assert.equal(out, "v\n");
+  assert.match(err, /^NativeModule net$/m);
+  assert.doesNotMatch(err, /^NativeModule (http2|tls|crypto)$/m);
+  assert.equal(connections, 1);
+});
+
+/** Prints more than a pipe holds. */
+async function listMuch(reader: string): Promise<Outcome> {
+  const key = "k".repeat(2000);
+  for (let n = 0; n < 100; n++)
+    await send(member.port, "PUT", `/v2/keys/long/${key}${n}`, "value=");
+  const list = `'${process.execPath}' '${RINGCTL}' --endpoints ${member.clientUrl} ls /long`;
+  // A pipe of the shell's: those that Node.js makes for its children are sockets.
+  const script = `{ ${list}; echo "exit code $?" >&2; } | { ${reader}; }`;
+  return await run("bash", ["-c", script], {});
+}
+
+test("a listing whose reader stops early ends quietly", async () => {
+  const { out, err } = await listMuch("head -c 9");
+  assert.deepEqual({ out, err }, { out: "/long/kkk", err: "exit code 141\n" });
+});
+
+test("a listing whose reader is slow is printed to its end", async () => {
+  const { out, err } = await listMuch("sleep 1; wc -l");
+  assert.deepEqual({ out, err }, { out: "100\n", err: "exit code 0\n" });
 });
 
 test("an unforeseen answer is one line, not a stack trace", async () => {

@@ -36,7 +36,7 @@ export function cleanEnv(more: Readonly<Record<string, string>> = {}): NodeJS.Pr
   return { ...Object.fromEntries(own), ETCDCTL_API: "2", ...more };
 }
 
-async function run(
+export async function run(
   file: string,
   args: readonly string[],
   { input = "", env = {} }: RunOptions,

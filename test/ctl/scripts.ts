@@ -49,15 +49,15 @@ set '/sp ace/%41?x#y' 'a+b=c&d'
 get '/sp ace/%41?x#y'
 set '/odd/!*()' v
 get '/odd/!*()'
-set /t short --ttl 100
-set --ttl 100 /t short
-set -ttl=100 /t short
-set --ttl=0x64 /t hex
+set /t short --ttl 1000
+set --ttl 1000 /t short
+set -ttl=1000 /t short
+set --ttl=0x640 /t hex
 set --ttl 0 /t forever
 set --ttl -5 /t forever
 set --ttl 9223372036854775807 /t overflow
--o extended set --ttl 100 /t short
--o json set --ttl 100 /t short
+-o extended set --ttl 1000 /t short
+-o json set --ttl 1000 /t short
 set /c 1
 set --swap-with-value 1 /c 2
 set --swap-with-value 1 /c 3
@@ -77,19 +77,19 @@ mk /b/below 2
 mk
 mk /m
 mk /m << given
-mk --ttl 100 /mt x
+mk --ttl 1000 /mt x
 -o extended mk /me x
 -o json mk /mj x
 mk --in-order /q job
 mk --in-order /q job2
-mk --in-order --ttl 50 /q job3
+mk --in-order --ttl 500 /q job3
 mk /q job4 --in-order
 -o json mk --in-order /q job5
 mk --in-order /a job
 mk --in-order /b
 update /a 5
 update /none 5
-update --ttl 100 /a 6
+update --ttl 1000 /a 6
 update /a 7
 update
 update /a
@@ -101,19 +101,19 @@ mkdir /d
 mkdir /a
 mkdir
 mkdir /p/q/r
-mkdir --ttl 100 /dt
+mkdir --ttl 1000 /dt
 -o extended mkdir /de
 -o json mkdir /dj
 mkdir /a/b
 mkdir /
 setdir /sd
 setdir /sd
-setdir --ttl 100 /sd2
+setdir --ttl 1000 /sd2
 setdir /b
 setdir
 -o json setdir /sdj
 setdir /
-updatedir /dt --ttl 50
+updatedir /dt --ttl 500
 updatedir /dt
 updatedir /none --ttl 5
 updatedir /d
@@ -268,7 +268,23 @@ get --
 @ --endpoints localhost:$P get /k
 @ --endpoints http://localhost:$P get /k
 @ --endpoints 127.0.0.1:$P get /k
+@ --endpoints http://:$P get /k
+@ --endpoints $E, get /k
+@ --endpoints ,$E get /k
+@ --endpoints ftp://127.0.0.1,$E get /k
+@ --endpoints http://127.0.0.1:99999,$E get /k
 @ --endpoints ftp://127.0.0.1:$P get /k
+@ --endpoints ftp://127.0.0.1:$P member list
+@ --endpoints ftp://127.0.0.1:$P user list
+@ --endpoints ftp://127.0.0.1:$P cluster-health
+@ --endpoints ftp://127.0.0.1:$P mk /k v
+@ --endpoints ftp://127.0.0.1:$P --no-sync mk /k v
+@ --endpoints http:// get /k
+@ --endpoints http:// member list
+@ --endpoints http:// --no-sync rm /k
+@ --endpoints http://127.0.0.1:99999 get /k
+@ --endpoints http://127.0.0.1:99999 --no-sync get /k
+@ --endpoints http://127.0.0.1:99999 member list
 @ --endpoints http://[::1 get /k
 @ --endpoints http://%zz get /k
 @ --endpoints :1 get /k
@@ -353,10 +369,10 @@ ETCDCTL_USERNAME=root:x get /k
 --debug get /none
 --debug --no-sync get /k
 --debug set /k 'a b&c"d'
---debug set --ttl 5 --swap-with-value 'a b&c"d' /k v
+--debug set --ttl 500 --swap-with-value 'a b&c"d' /k v
 --debug mk --in-order /q x
---debug mk --ttl 7 /m x
---debug mkdir --ttl 7 /dir
+--debug mk --ttl 700 /m x
+--debug mkdir --ttl 700 /dir
 --debug setdir /dir2
 --debug update /k v2
 --debug updatedir /dir
@@ -376,7 +392,7 @@ export const WATCHES = `
 set /w/a 1
 set /w/b 2
 mkdir /w/dir
-set /w/a 3 --ttl 100
+set /w/a 3 --ttl 1000
 rm /w/b
 update /w/a 4
 set --swap-with-value 4 /w/a 5

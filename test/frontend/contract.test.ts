@@ -210,6 +210,8 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     assert.match(connection.text, /^HTTP\/1\.1 200 OK\r\n/);
     assert.match(connection.text, /\r\nTransfer-Encoding: chunked\r\n/);
     assert.doesNotMatch(connection.text, /Content-Length/);
+    const date = /\r\nDate: (\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT)\r\n/.exec(connection.text);
+    assert.ok(Math.abs(Date.now() - Date.parse(date?.[1] ?? "")) < 60_000, connection.text);
     connection.text = "";
     const event = chunkOf('{"action":"set"}\n');
     exchange.chunk(event, false);

@@ -53,6 +53,7 @@ const PRESENCE_HEADERS = ["x-raft-index", "x-raft-term", "x-etcd-cluster-id"];
 /** What a watch may still send when nothing more is expected. */
 const STRAY_MS = 120;
 const WARM_UP_WRITES = 100;
+const TRIES_MAX = 10;
 const NEAR_INDEXES = 50;
 /** Lines of a watch were looked at when it was collected, some time after they came. */
 const WATCH_EXPIRATION_SECONDS = 5;
@@ -72,8 +73,23 @@ export async function warmUp(port: number): Promise<void> {
   await send(port, "DELETE", "/v2/keys/warm");
 }
 
-/** @returns what differed, one text for each answer */
+/**
+ * A scenario in which nobody waits, and yet a node expires, happened to run across the moment at which the
+ * leader lets nodes expire, twice a second: its answers cannot be those of the recording, and it runs again.
+ *
+ * @returns what differed, one text for each answer
+ */
 export async function replay(port: number, scenario: Scenario): Promise<string[]> {
+  const waits = scenario.steps.some((step) => step.do === "sleep" || step.do === "collect");
+  for (let tries = 1; ; tries++) {
+    const expired = await expiredSoFar(port);
+    const differences = await replayOnce(port, scenario);
+    if (differences.length === 0 || waits || tries === TRIES_MAX) return differences;
+    if ((await expiredSoFar(port)) === expired) return differences;
+  }
+}
+
+async function replayOnce(port: number, scenario: Scenario): Promise<string[]> {
   const run = new Run(port, scenario.id, await currentIndex(port));
   for (const [i, step] of scenario.steps.entries()) {
     const difference = await run.step(step);
@@ -86,6 +102,10 @@ export async function replay(port: number, scenario: Scenario): Promise<string[]
   run.closeAll();
   await send(port, "DELETE", `/v2/keys/${scenario.id}?recursive=true`);
   return run.differences;
+}
+
+async function expiredSoFar(port: number): Promise<number> {
+  return JSON.parse((await send(port, "GET", "/v2/stats/store")).body.toString()).expireCount;
 }
 
 async function currentIndex(port: number): Promise<number> {

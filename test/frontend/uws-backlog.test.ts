@@ -1,0 +1,86 @@
+import type { HttpResponse } from "uWebSockets.js";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Backlogs, StreamBacklog } from "#ringd/frontend/uws-backlog.js";
+
+const EVENT_BYTES = 512 * 1024;
+
+/**
+ * A response as StreamBacklog knows it: bytes that the kernel did not take are left until a drain finds
+ * room; with bytes left `resume` ends the polling for room, without any it asks for it.
+ */
+class FakeResponse {
+  left = EVENT_BYTES;
+  hasRoom = false;
+  isPolled = true;
+  #onWritable: () => boolean = () => true;
+
+  onWritable(handler: () => boolean): void {
+    this.#onWritable = handler;
+  }
+
+  resume(): void {
+    this.isPolled = this.left === 0;
+    this.#poll();
+  }
+
+  cork(): void {
+    if (this.left === 0) return;
+    if (this.hasRoom) this.left = 0;
+    else this.isPolled = true;
+  }
+
+  /** In the next turn, as the library does it. */
+  #poll(): void {
+    setImmediate(() => {
+      if (!this.isPolled || (this.left > 0 && !this.hasRoom)) return;
+      this.isPolled = false;
+      this.#onWritable();
+    });
+  }
+}
+
+const TURNS = 4;
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test("a stream is proven to have caught up when a drain outside of an event sent the rest", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const res = new FakeResponse();
+  const all = new Backlogs();
+  const stream = new StreamBacklog(res as unknown as HttpResponse, all);
+  assert.ok(stream.wrote(EVENT_BYTES));
+  await turns(1);
+  // Between the probe, which found bytes left, and the drain that follows its silence.
+  res.hasRoom = true;
+  await turns(TURNS);
+  assert.equal(res.left, 0);
+  assert.equal(stream.bytes, EVENT_BYTES, "nothing has told so far");
+  t.mock.timers.tick(100);
+  await turns(TURNS);
+  assert.equal(stream.bytes, 0, "nothing is unproven");
+  assert.equal(all.bytes, 0);
+  stream.close();
+});
+
+test("a stream that nobody reads is looked at a few times, and then left to the time-out", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const res = new FakeResponse();
+  const stream = new StreamBacklog(res as unknown as HttpResponse, new Backlogs());
+  let probes = 0;
+  const resume = res.resume.bind(res);
+  res.resume = () => {
+    probes++;
+    resume();
+  };
+  assert.ok(stream.wrote(EVENT_BYTES));
+  for (let second = 0; second < 20; second++) {
+    await turns(TURNS);
+    t.mock.timers.tick(1000);
+  }
+  assert.equal(probes, 4, "after the write, and three times later");
+  assert.equal(stream.bytes, EVENT_BYTES);
+  stream.close();
+});
