@@ -1,5 +1,5 @@
 import { cleanPath } from "../lib/clean-path.js";
-import { EXIT, Failure } from "./exit.js";
+import { EXIT, Failure, refused } from "./exit.js";
 import { askJson } from "./json-call.js";
 import { askPassword } from "./password.js";
 import { Session } from "./session.js";
@@ -273,8 +273,4 @@ function roleName({ args }: Context): string {
 
 function noArguments({ args }: Context): void {
   if (args.length > 0) throw refused("No arguments accepted");
-}
-
-function refused(text: string): Failure {
-  return new Failure(EXIT.badArguments, text);
 }

@@ -2,7 +2,7 @@ import { Client } from "../client/client.js";
 import { ClientError } from "../client/errors.js";
 import { cleanPath } from "../lib/clean-path.js";
 import { toKeyFailure } from "./errors.js";
-import { EXIT, Failure } from "./exit.js";
+import { EXIT, refused } from "./exit.js";
 import { Histogram } from "./histogram.js";
 import { Progress } from "./progress.js";
 import { Session } from "./session.js";
@@ -88,5 +88,5 @@ function report(label: string, histogram: Histogram, seconds: number): void {
 
 function positive(value: bigint, flag: string): number {
   if (value > 0n && value <= 1_000_000n) return Number(value);
-  throw new Failure(EXIT.badArguments, `${flag} is ${value}, and must be between 1 and 1000000`);
+  throw refused(`${flag} is ${value}, and must be between 1 and 1000000`);
 }

@@ -4,7 +4,7 @@ import { Client } from "../client/client.js";
 import { cleanPath } from "../lib/clean-path.js";
 import { type DumpedNode, FORMAT } from "./dump-format.js";
 import { toKeyFailure } from "./errors.js";
-import { EXIT, Failure } from "./exit.js";
+import { EXIT, refused } from "./exit.js";
 import { Progress } from "./progress.js";
 import { Session } from "./session.js";
 import type { Context } from "./spec.js";
@@ -58,6 +58,6 @@ function open(file: string): number {
   try {
     return openSync(file, "w");
   } catch (error) {
-    throw new Failure(EXIT.badArguments, (error as Error).message);
+    throw refused((error as Error).message);
   }
 }

@@ -4,7 +4,7 @@ import { KeyExistsError, NotAFileError } from "../client/errors.js";
 import { cleanPath } from "../lib/clean-path.js";
 import { type Dump, type DumpedNode, parseDump } from "./dump-format.js";
 import { toKeyFailure } from "./errors.js";
-import { EXIT, Failure } from "./exit.js";
+import { EXIT, refused } from "./exit.js";
 import { inParallel } from "./parallel.js";
 import { Progress } from "./progress.js";
 import { Session } from "./session.js";
@@ -72,6 +72,6 @@ function read(file: string): Dump {
     const name = file === "" ? "standard input" : file;
     const { message } = error as Error;
     const text = error instanceof SyntaxError ? `${name} is no dump: ${message}` : message;
-    throw new Failure(EXIT.badArguments, text);
+    throw refused(text);
   }
 }
