@@ -11,7 +11,8 @@ import {
 } from "./frontend.js";
 import { ListenError } from "./listen-error.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY, NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
-import { Backlogs, calibrate } from "./uws-backlog.js";
+import { Backlogs } from "./uws-backlog.js";
+import { calibrate } from "./uws-calibration.js";
 import { UwsExchange } from "./uws-exchange.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
