@@ -35,7 +35,7 @@ export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 /** Bytes on a stream that are no frame. Nothing behind them can be read either. */
 export class FrameError extends RingdError {
   override readonly name = "FrameError";
-  readonly code = "ERR_PEER_FRAME";
+  readonly code = "FRAME_MALFORMED";
 
   constructor(why: string) {
     super(`Cannot read a frame: ${why}`);

@@ -16,6 +16,7 @@ export interface PortFigures {
   ringFull(): void;
 }
 
+/** What a port is made of. */
 export interface PortParts {
   readonly outlet: Outlet;
   readonly inlet: Inlet;

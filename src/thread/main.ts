@@ -171,7 +171,7 @@ function whenFailed(workers: Readonly<Record<string, Worker>>): Promise<never> {
       });
       worker.on("exit", (code) => {
         const why = `the ${name} thread ended with code ${code}, and nobody told it to`;
-        if (!isStopped) reject(new ThreadError("ERR_THREAD_ENDED", why));
+        if (!isStopped) reject(new ThreadError("THREAD_ENDED", why));
       });
     }
   });

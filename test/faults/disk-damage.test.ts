@@ -288,6 +288,9 @@ test("a directory that cannot be made or written is refused", async () => {
     const outcome = await start(dir);
     assert.equal(outcome.code, 1, outcome.log);
     assert.equal(outcome.said.length, 1, outcome.log);
-    assert.match(outcome.said[0] ?? "", new RegExp(`^cannot use data dir ${dir}.*: E[A-Z]+: `));
+    assert.match(
+      outcome.said[0] ?? "",
+      new RegExp(`^Cannot use data directory ${dir}.*: E[A-Z]+: `),
+    );
   }
 });
