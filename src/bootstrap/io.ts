@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { lookup } from "node:dns/promises";
-import { get as getHttp, type IncomingMessage } from "node:http";
-import { get as getHttps } from "node:https";
+import type { IncomingMessage } from "node:http";
 import { identityLeft } from "../wal/data-dir.js";
 
 /** What a start asks of the world. */
@@ -45,9 +44,11 @@ export function nodeStartIo(warn: (message: string) => void): StartIo {
   };
 }
 
-/** One request on a connection of its own. */
-function getFromPeer(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer> {
+/** One request on a connection of its own. HTTP is loaded here: who founds a cluster alone asks nobody. */
+async function getFromPeer(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer> {
   const signal = AbortSignal.timeout(timeoutMs);
+  const { get: getHttp } = await import("node:http");
+  const { get: getHttps } = await import("node:https");
   return new Promise((resolve, reject) => {
     const onAnswer = (answer: IncomingMessage) => {
       readBody(answer).then((body) => {

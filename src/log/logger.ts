@@ -1,10 +1,13 @@
 import { openSync } from "node:fs";
+import { createRequire } from "node:module";
 import { isatty } from "node:tty";
 import { destination, type Logger, multistream, pino, type StreamEntry } from "pino";
-import pretty from "pino-pretty";
+import type pinoPretty from "pino-pretty";
 import type { LogConfig, LogLevel } from "../config/config.js";
 
 export type { Logger } from "pino";
+
+const require = createRequire(import.meta.url);
 
 /** pino's numbers, which the shared cell holds. */
 const LEVELS: Readonly<Record<LogLevel, number>> = pino.levels.values as Record<LogLevel, number>;
@@ -33,9 +36,7 @@ export function createLogger(config: LogConfig, thread: string, level: SharedArr
     const fd = descriptorOf(output);
     const isPretty =
       config.format === "pretty" || (config.format === "auto" && fd <= 2 && isatty(fd));
-    const stream = isPretty
-      ? pretty({ destination: fd, sync: true, ignore: "pid,hostname", colorize: isatty(fd) })
-      : destination({ fd, sync: true });
+    const stream = isPretty ? prettyStream(fd) : destination({ fd, sync: true });
     return { level: "trace", stream };
   });
   const only = streams[0];
@@ -53,6 +54,12 @@ export function createLogger(config: LogConfig, thread: string, level: SharedArr
     },
     streams.length === 1 && only !== undefined ? only.stream : multistream(streams),
   );
+}
+
+/** Loaded only where it is needed: that takes each thread longer than all of pino. */
+function prettyStream(fd: number): StreamEntry["stream"] {
+  const pretty: typeof pinoPretty = require("pino-pretty");
+  return pretty({ destination: fd, sync: true, ignore: "pid,hostname", colorize: isatty(fd) });
 }
 
 function descriptorOf(output: string): number {

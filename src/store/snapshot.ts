@@ -154,12 +154,20 @@ function readNode(input: BlockReader): Node {
   const pathBytes = input.u32();
   const valueBytes = input.u32();
   const isDirectory = (input.u8() & DIRECTORY_FLAG) !== 0;
-  const createdIndex = input.f64();
-  const modifiedIndex = input.f64();
-  const expirationMs = input.f64();
+  const createdIndex = small(input.f64());
+  const modifiedIndex = small(input.f64());
+  const expirationMs = small(input.f64());
   const path = input.latin1(pathBytes);
   const value = input.latin1(valueBytes);
   return new Node(path, value, isDirectory, createdIndex, modifiedIndex, expirationMs);
+}
+
+/**
+ * The same number, as V8 keeps it in place if it can: one that was read as a float is an object of its
+ * own, three of them for each node.
+ */
+function small(value: number): number {
+  return (value | 0) === value ? value | 0 : value;
 }
 
 function writeEvent(out: BlockBuffer, event: Event): void {
@@ -218,10 +226,12 @@ class BlockBuffer {
 
 class BlockReader {
   readonly #bytes: Buffer;
+  readonly #view: DataView;
   #at = 0;
 
   constructor(block: Uint8Array) {
     this.#bytes = Buffer.from(block.buffer, block.byteOffset, block.length);
+    this.#view = new DataView(block.buffer, block.byteOffset, block.length);
   }
 
   get isAtEnd(): boolean {
@@ -229,15 +239,15 @@ class BlockReader {
   }
 
   u8(): number {
-    return this.#bytes.readUInt8(this.#take(1));
+    return this.#view.getUint8(this.#take(1));
   }
 
   u32(): number {
-    return this.#bytes.readUInt32LE(this.#take(4));
+    return this.#view.getUint32(this.#take(4), true);
   }
 
   f64(): number {
-    return this.#bytes.readDoubleLE(this.#take(8));
+    return this.#view.getFloat64(this.#take(8), true);
   }
 
   latin1(bytes: number): string {

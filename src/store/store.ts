@@ -189,12 +189,9 @@ export class Store {
   #set(command: Command): Event | Refusal {
     const { path } = command;
     const old = this.#tree.get(path);
-    if (old === undefined) {
-      const refusal = this.#whyMissing(path);
-      if (refusal.code !== ErrorCode.keyNotFound || command.isRefresh) {
-        this.stats.add(Stat.setsFail);
-        return refusal;
-      }
+    if (old === undefined && command.isRefresh) {
+      this.stats.add(Stat.setsFail);
+      return this.#whyMissing(path);
     }
     const value = command.isRefresh ? (old?.value ?? "") : command.value;
     const result = this.#put(command, path, value, old, Action.set);
@@ -222,7 +219,7 @@ export class Store {
     if (old === undefined) {
       const refusal = this.#makeParents(path, index);
       if (refusal !== undefined) {
-        this.stats.add(Stat.setsFail); // etcd counts it here, whatever the operation.
+        if (action === Action.create) this.stats.add(Stat.setsFail); // As etcd does, besides the create.
         return refusal;
       }
     } else if (action === Action.create) {

@@ -14,7 +14,7 @@ import { RingReader } from "../ring/ring.js";
 import { SnapshotDecoder } from "../store/snapshot.js";
 import { Store } from "../store/store.js";
 import { CoreLoop } from "./core-loop.js";
-import { DurableType, readEntry, readHardState } from "./log-records.js";
+import { DurableType, EntryReader, readHardState } from "./log-records.js";
 import type { Recovery } from "./raft-start.js";
 import { CORE_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
@@ -37,6 +37,7 @@ function tellMain(message: WorkerMessage): void {
 function receiveRecovery(): Recovery {
   const options = { historyEventsMax: config.eventHistoryMax };
   const entries: Entry[] = [];
+  const reader = new EntryReader();
   let identity: { memberId: bigint; clusterId: bigint } | undefined;
   let meta: SnapshotMeta = { index: 0, term: 0, conf: { voters: [], learners: [] } };
   let decoder: SnapshotDecoder | undefined;
@@ -56,7 +57,7 @@ function receiveRecovery(): Recovery {
         decoder = new SnapshotDecoder(options);
       } else if (type === DurableType.snapshotBlock) {
         decoder?.push(bytes.subarray(at, at + length));
-      } else if (type === DurableType.entry) entries.push(readEntry(bytes, view, at, length));
+      } else if (type === DurableType.entry) entries.push(reader.read(bytes, view, at, length));
       else if (type === DurableType.recovered) hardState = readHardState(view, at);
     },
   );

@@ -7,7 +7,6 @@ import {
   type PortSharing,
 } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
-import { NodeFrontend } from "../frontend/node-http.js";
 import type { RingGateway } from "../frontend/ring-gateway.js";
 import { loadUws, UwsFrontend } from "../frontend/uws.js";
 import type { Logger } from "../log/logger.js";
@@ -97,5 +96,6 @@ export async function makeFrontend(
       );
     }
   }
+  const { NodeFrontend } = await import("../frontend/node-http.js");
   return { frontend: new NodeFrontend(gateway, options), canShare: false };
 }

@@ -9,7 +9,7 @@ import type { LocalAnswer, LocalHandler, LocalRequest } from "../frontend/ring-g
 import { setLogLevel } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf, idCellOf, idCellOfSlot, PEER_SLOTS, slotCellOf } from "../metrics/families.js";
-import { MetricsRegistry } from "../metrics/registry.js";
+import type { MetricsRegistry } from "../metrics/registry.js";
 import { unpackVersion } from "../metrics/version-id.js";
 import { ringDepthBytes } from "../ring/ring.js";
 import { fileDescriptorLimit } from "./descriptors.js";
@@ -46,19 +46,12 @@ export function isLocalPath(path: string): boolean {
 
 /** What the main thread answers by itself: figures and log level, which need no store. */
 export function debugVarsHandler(config: Config, topology: Topology, id: string): LocalHandler {
-  const core = new MetricCells(topology.metrics, CORE_PART);
-  const registry = new MetricsRegistry(topology.metrics, () => ({
-    memberId: id,
-    serverVersion: COMPAT_VERSION,
-    clusterVersion: unpackVersion(core.getId(CLUSTER_VERSION)),
-    rings: ringSamples(topology),
-    openFiles: openFiles(),
-    openFilesMax: fileDescriptorLimit(),
-  }));
+  let registry: Promise<MetricsRegistry> | undefined;
   return (request) => {
     switch (request.path) {
       case "/metrics":
-        return registry.render().then((text) => toLocal(metricsAnswer(text)));
+        registry ??= makeRegistry(topology, id);
+        return registry.then((made) => made.render()).then((text) => toLocal(metricsAnswer(text)));
       case "/debug/vars":
         return toLocal(handleDebugVars(toApi(request), debugVars(config, topology, id)));
       case "/config/local/log": {
@@ -70,6 +63,20 @@ export function debugVarsHandler(config: Config, topology: Topology, id: string)
         return request.path.startsWith("/debug/") ? toLocal(NOT_FOUND) : undefined;
     }
   };
+}
+
+/** With the first scrape: prom-client and what it loads are more than all the rest of this thread. */
+async function makeRegistry(topology: Topology, id: string): Promise<MetricsRegistry> {
+  const { MetricsRegistry } = await import("../metrics/registry.js");
+  const core = new MetricCells(topology.metrics, CORE_PART);
+  return new MetricsRegistry(topology.metrics, () => ({
+    memberId: id,
+    serverVersion: COMPAT_VERSION,
+    clusterVersion: unpackVersion(core.getId(CLUSTER_VERSION)),
+    rings: ringSamples(topology),
+    openFiles: openFiles(),
+    openFilesMax: fileDescriptorLimit(),
+  }));
 }
 
 function debugVars(config: Config, topology: Topology, id: string) {

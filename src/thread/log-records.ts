@@ -1,6 +1,7 @@
 /** The messages between core and wal: layouts, encoders and decoders. Numbers are little-endian. */
 import type { Entry, EntryType, HardState } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
+import type { WalEntry } from "../wal/entry.js";
 
 /** Core to wal. */
 export const AppendType = {
@@ -46,8 +47,10 @@ export const SnapshotType = { block: 1, end: 2, abort: 3 } as const;
 
 /** f64 index, f64 term, u32 type, u32 zero, data. */
 const ENTRY_HEAD_BYTES = 24;
+/** What entries that are read share at a time. */
+const ENTRY_BLOCK_BYTES = 256 * 1024;
 
-export function writeEntry(outlet: Outlet, type: number, entry: Entry): void {
+export function writeEntry(outlet: Outlet, type: number, entry: WalEntry): void {
   const { data } = entry;
   outlet.open(ENTRY_HEAD_BYTES + data.length);
   const { bytes, view, at } = outlet;
@@ -68,14 +71,28 @@ export function entryDataBytes(payloadBytes: number): number {
   return payloadBytes - ENTRY_HEAD_BYTES;
 }
 
-/** The data are copied, short ones into memory that entries share. */
-export function readEntry(bytes: Buffer, view: DataView, at: number, payloadBytes: number): Entry {
-  return {
-    index: view.getFloat64(at, true),
-    term: view.getFloat64(at + 8, true),
-    type: view.getUint32(at + 16, true) as EntryType,
-    data: Buffer.from(bytes.subarray(at + ENTRY_HEAD_BYTES, at + payloadBytes)),
-  };
+/** Reads entries into memory that many of them share, as long as one of them is in use. */
+export class EntryReader {
+  #block = Buffer.alloc(0);
+  #used = 0;
+
+  /** The data are copied. */
+  read(bytes: Buffer, view: DataView, at: number, payloadBytes: number): Entry {
+    const dataBytes = payloadBytes - ENTRY_HEAD_BYTES;
+    if (this.#used + dataBytes > this.#block.length) {
+      this.#block = Buffer.allocUnsafeSlow(Math.max(ENTRY_BLOCK_BYTES, dataBytes));
+      this.#used = 0;
+    }
+    const data = this.#block.subarray(this.#used, this.#used + dataBytes);
+    this.#used += dataBytes;
+    bytes.copy(data, 0, at + ENTRY_HEAD_BYTES, at + payloadBytes);
+    return {
+      index: view.getFloat64(at, true),
+      term: view.getFloat64(at + 8, true),
+      type: view.getUint32(at + 16, true) as EntryType,
+      data,
+    };
+  }
 }
 
 export function writeHardState(outlet: Outlet, type: number, state: HardState): void {

@@ -1,8 +1,6 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { Piscina } from "piscina";
-import { nodeStartIo } from "../bootstrap/io.js";
-import { planStart } from "../bootstrap/plan-start.js";
+import type { Piscina } from "piscina";
 import { formatId } from "../cluster/ids.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
@@ -63,11 +61,10 @@ export async function start(config: Config): Promise<void> {
   const topology = createTopology(config);
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
-  limitHeapGrowth();
   checkFileDescriptorLimit();
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
+  const core = startWorker("core", input); // It has most to load, and most to do then.
   const wal = startWorker("wal", input);
-  const core = startWorker("core", input);
   const peer = startWorker("peer", input);
   const workers = [wal, core, peer];
   const failed = whenFailed({ wal, core, peer });
@@ -106,6 +103,7 @@ export async function start(config: Config): Promise<void> {
     await Promise.race([failed, whenFailed(named), whenSaid("ready", others)]);
   }
   failFast(log, failed, frontends);
+  limitHeapGrowth();
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
 }
@@ -113,6 +111,8 @@ export async function start(config: Config): Promise<void> {
 /** How a member without a log begins. @throws StartPlanError, DataDirAccessError */
 async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
   if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
+  const { planStart } = await import("../bootstrap/plan-start.js");
+  const { nodeStartIo } = await import("../bootstrap/io.js");
   return await planStart(
     config,
     nodeStartIo((message) => log.warn(message)),
@@ -212,12 +212,7 @@ function mainGateway(
   assert(memory !== undefined, "the main thread is a frontend");
   const coreBell = new Bell(topology.coreBell);
   const bell = new Bell(memory.bell);
-  const pool = new Piscina({
-    filename: new URL("../snap/task.js", import.meta.url).href,
-    name: "writeSnapshot",
-    minThreads: 0,
-    maxThreads: 1,
-  });
+  let pool: Promise<Piscina> | undefined;
   const gateway: RingGateway = new RingGateway(
     new RingWriter(memory.requests, coreBell),
     new RingReader(memory.answers, coreBell),
@@ -236,7 +231,9 @@ function mainGateway(
         blockType: SnapshotType.block,
       };
       const startMs = performance.now();
-      pool.run(task).then((outcome: SnapshotOutcome) => {
+      pool ??= makePool();
+      const written: Promise<SnapshotOutcome> = pool.then((made) => made.run(task));
+      written.then((outcome) => {
         if (outcome.kind === "failed") {
           log.error({ err: outcome.error }, "cannot save snapshot");
           gateway.control(RequestType.snapshotDone, 0, 0);
@@ -250,6 +247,17 @@ function mainGateway(
     gatewayFigures(metrics, "main"),
   );
   return gateway;
+}
+
+/** With the first snapshot: most starts of a member never come to one. */
+async function makePool(): Promise<Piscina> {
+  const { Piscina } = await import("piscina");
+  return new Piscina({
+    filename: new URL("../snap/task.js", import.meta.url).href,
+    name: "writeSnapshot",
+    minThreads: 0,
+    maxThreads: 1,
+  });
 }
 
 /**

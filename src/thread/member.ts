@@ -515,6 +515,7 @@ export class Member implements Consensus {
     this.#keys.deliver(this.#ports.frontends);
     if (proposal !== undefined && proposal.client === undefined) {
       this.#publication.onOwnCommand(command);
+      this.#publication.step(this.#raft.isLeader, this.nowMs, this.monoMs); // Not only with the next tick.
       this.#publication.check();
     }
   }

@@ -3,13 +3,11 @@ import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
-import type { EntryType } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { snapshotName } from "../snap/format.js";
 import { openNewestSnapshot, SnapshotReader } from "../snap/reader.js";
-import type { LogPosition } from "../wal/batch.js";
 import { openDataDir } from "../wal/data-dir.js";
 import { FileDisk } from "../wal/disk.js";
 import { lockDir } from "../wal/lock.js";
@@ -24,6 +22,9 @@ import { WalLoop, writeSnapshotHead } from "./wal-loop.js";
 
 /** How much of what was read at start may wait for the core. */
 const RECOVERY_BYTES_AHEAD_MAX = 4 * 1024 * 1024;
+
+/** With more than this left of segments and entries that were read, they are worth collecting. */
+const GARBAGE_BYTES = 8 * 1024 * 1024;
 
 const { config, topology, plan } = workerData as WorkerInput;
 const log = createLogger(config.log, "wal", topology.logLevel);
@@ -47,12 +48,16 @@ class UnsyncedDisk extends FileDisk {
 /** Sends the core what the disk holds. @throws RingdError where it cannot be used */
 function recover(walDir: string, snapDir: string): Wal {
   const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
-  const snapshot = sendSnapshot(snapDir);
+  const reader = openNewestSnapshot(snapDir);
+  const sender = reader === undefined ? undefined : new SnapshotSender(reader);
   const { memberId, clusterId } = plan ?? { memberId: 0n, clusterId: 0n };
   const { wal, recovery } = Wal.open({
     disk,
     metadataIfNew: { memberId, clusterId },
-    ...(snapshot === undefined ? {} : { snapshot }),
+    ...(reader === undefined ? {} : { snapshot: { term: reader.term, index: reader.index } }),
+    meanwhile: () => sender?.sendSome(),
+    // A log that ends before the snapshot gives way to it, which must then be sound to its end.
+    beforeRepair: () => sender?.sendRest(),
   });
   const { cutTail, entries, hardState, metadata } = recovery;
   if (cutTail !== undefined) {
@@ -63,7 +68,7 @@ function recover(walDir: string, snapDir: string): Wal {
   durable.view.setBigUint64(durable.at + 8, metadata.clusterId, true);
   durable.close(DurableType.identity, 16);
   for (const entry of entries) {
-    writeEntry(durable, DurableType.entry, { ...entry, type: entry.type as EntryType });
+    writeEntry(durable, DurableType.entry, entry);
     waitForCore();
   }
   writeHardState(durable, DurableType.recovered, hardState);
@@ -72,23 +77,35 @@ function recover(walDir: string, snapDir: string): Wal {
   return wal;
 }
 
-/** @returns where the newest snapshot ends, if there is one */
-function sendSnapshot(dir: string): LogPosition | undefined {
-  const reader = openNewestSnapshot(dir);
-  if (reader === undefined) return undefined;
-  sendBlocks(reader);
-  return { term: reader.term, index: reader.index };
-}
+/** Sends a snapshot's blocks as the ring has room: the core builds the store while the log is read. */
+class SnapshotSender {
+  readonly #reader: SnapshotReader;
+  #isDone = false;
 
-/** @throws CorruptSnapshotError, DiskError */
-function sendBlocks(reader: SnapshotReader): void {
-  writeSnapshotHead(durable, reader);
-  for (let block = reader.next(); block !== undefined; block = reader.next()) {
-    writeBytes(durable, DurableType.snapshotBlock, block);
-    waitForCore();
+  constructor(reader: SnapshotReader) {
+    this.#reader = reader;
+    writeSnapshotHead(durable, reader);
   }
-  reader.close();
-  log.info({ file: reader.path }, "read the snapshot");
+
+  /** Without waiting for the core. @throws CorruptSnapshotError, DiskError */
+  sendSome(): void {
+    durable.publish();
+    while (!this.#isDone && durable.queuedBytes === 0) {
+      const block = this.#reader.next();
+      if (block === undefined) this.#isDone = true;
+      else writeBytes(durable, DurableType.snapshotBlock, block);
+      durable.publish();
+    }
+  }
+
+  /** @throws CorruptSnapshotError, DiskError */
+  sendRest(): void {
+    for (this.sendSome(); !this.#isDone; this.sendSome()) {
+      bell.park(() => durable.canMove(), Number.POSITIVE_INFINITY);
+    }
+    this.#reader.close();
+    log.info({ file: this.#reader.path }, "read the snapshot");
+  }
 }
 
 function waitForCore(): void {
@@ -126,7 +143,7 @@ function main(): void {
     const { walDir, snapDir } = openDataDir(config.dataDir, config.walDir || undefined);
     lock = lockDir(config.dataDir);
     const wal = recover(walDir, snapDir);
-    collectGarbage(); // All segments and entries that were read.
+    if (process.memoryUsage().arrayBuffers > GARBAGE_BYTES) collectGarbage();
     serve(wal, snapDir);
     wal.close();
     lock.release();

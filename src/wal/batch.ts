@@ -31,6 +31,12 @@ assert(
 );
 
 export interface Batch {
+  /** Undefined in a batch without entries. */
+  readonly first: LogPosition | undefined;
+  readonly last: LogPosition | undefined;
+  /** The last of the entries that were checked and left out. */
+  readonly dropped: LogPosition | undefined;
+  /** The others. Their data are views into the payload. */
   readonly entries: readonly WalEntry[];
   readonly hardState: HardState | undefined;
 }
@@ -77,8 +83,12 @@ export function writeSnapshotMark(view: DataView, at: number, mark: LogPosition)
   writeU64(view, at + 8, mark.term);
 }
 
-/** @returns entries whose data are views into the payload, or what is wrong with it */
-export function decodeBatch(payload: Uint8Array): Batch | string {
+/**
+ * @param keepFromIndex entries before it are checked and left out: most of a log is, and as objects they
+ *   are what reading it costs most
+ * @returns what is wrong with the payload, if it is no batch
+ */
+export function decodeBatch(payload: Uint8Array, keepFromIndex: number): Batch | string {
   if (payload.length < BATCH_HEADER_BYTES) return "the batch is too short";
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   const firstIndex = readU64(view, 0);
@@ -88,31 +98,43 @@ export function decodeBatch(payload: Uint8Array): Batch | string {
   if (entryCount > 0 && firstIndex === 0) return "a batch has entries, but no first index";
   const end = payload.length - (flags === HAS_HARD_STATE ? HARD_STATE_BYTES : 0);
   const entries: WalEntry[] = [];
+  const dropCount = Math.min(Math.max(keepFromIndex - firstIndex, 0), entryCount);
+  let firstTerm = 0;
+  let droppedTerm = 0;
+  let lastTerm = 0;
   let at = BATCH_HEADER_BYTES;
   for (let i = 0; i < entryCount; i++) {
     if (at + ENTRY_HEADER_BYTES > end) return "an entry reaches past its batch";
     const length = view.getUint32(at, true);
-    const type = view.getUint8(at + 4);
     const term = readU64(view, at + 8);
     const dataAt = at + ENTRY_HEADER_BYTES;
     if (term === undefined) return "an entry's term is out of range";
     if (length > end - dataAt) return "an entry reaches past its batch";
-    entries.push({
-      index: firstIndex + i,
-      term,
-      type,
-      data: payload.subarray(dataAt, dataAt + length),
-    });
+    if (i === 0) firstTerm = term;
+    lastTerm = term;
+    if (i < dropCount) droppedTerm = term;
+    else {
+      const data = payload.subarray(dataAt, dataAt + length);
+      entries.push({ index: firstIndex + i, term, type: view.getUint8(at + 4), data });
+    }
     at = dataAt + length;
   }
   if (at !== end) return "the batch is longer than its entries";
-  if (flags !== HAS_HARD_STATE) return { entries, hardState: undefined };
-  const term = readU64(view, at);
-  const commit = readU64(view, at + 16);
-  if (term === undefined || commit === undefined) return "the hard state is out of range";
+  let hardState: HardState | undefined;
+  if (flags === HAS_HARD_STATE) {
+    const term = readU64(view, at);
+    const commit = readU64(view, at + 16);
+    if (term === undefined || commit === undefined) return "the hard state is out of range";
+    hardState = { term, vote: view.getBigUint64(at + 8, true), commit };
+  }
+  const place = (count: number, term: number) =>
+    count === 0 ? undefined : { index: firstIndex + count - 1, term };
   return {
+    first: entryCount === 0 ? undefined : { index: firstIndex, term: firstTerm },
+    last: place(entryCount, lastTerm),
+    dropped: place(dropCount, droppedTerm),
     entries,
-    hardState: { term, vote: view.getBigUint64(at + 8, true), commit },
+    hardState,
   };
 }
 

@@ -1,5 +1,5 @@
 import { assert, unreachable } from "../lib/assert.js";
-import { decodeBatch, decodeSnapshotMark, type LogPosition } from "./batch.js";
+import { type Batch, decodeBatch, decodeSnapshotMark, type LogPosition } from "./batch.js";
 import { type HardState, NO_HARD_STATE, type WalEntry } from "./entry.js";
 import { CorruptRecordError, ForeignDataDirError, LogGapError } from "./errors.js";
 import { RECORD_BATCH, RECORD_SNAPSHOT, scanRecord } from "./record.js";
@@ -12,6 +12,8 @@ import {
   segmentName,
   type WalMetadata,
 } from "./segment.js";
+
+const MEANWHILE_BYTES = 1024 * 1024;
 
 /** A log, read back. */
 export interface Replay {
@@ -49,6 +51,7 @@ export interface Replay {
 export class LogReplay {
   readonly #dir: string;
   readonly #keepFromIndex: number;
+  readonly #meanwhile: () => void;
   #entries: WalEntry[] = [];
   /** What the log itself begins after; `#base` moves on as entries are dropped. */
   #floor: LogPosition = { index: 0, term: 0 };
@@ -67,10 +70,12 @@ export class LogReplay {
   /**
    * @param dir for messages
    * @param keepFromIndex entries before it are checked and forgotten
+   * @param meanwhile called each time a megabyte or so has been read: a thread may have more to do
    */
-  constructor(dir: string, keepFromIndex: number) {
+  constructor(dir: string, keepFromIndex: number, meanwhile: () => void = () => {}) {
     this.#dir = dir;
     this.#keepFromIndex = keepFromIndex;
+    this.#meanwhile = meanwhile;
   }
 
   /**
@@ -86,7 +91,12 @@ export class LogReplay {
     this.#sequence = header.sequence;
     this.#segments.push({ file, firstIndex: header.firstIndex });
     let at = SEGMENT_HEADER_BYTES;
+    let pauseAt = 0;
     for (;;) {
+      if (at >= pauseAt) {
+        this.#meanwhile();
+        pauseAt = at + MEANWHILE_BYTES;
+      }
       const scan = scanRecord(bytes, at, this.#crc);
       switch (scan.kind) {
         case "record":
@@ -202,10 +212,9 @@ export class LogReplay {
       return;
     }
     assert(type === RECORD_BATCH, "every type of record is read");
-    const batch = decodeBatch(payload);
+    const batch = decodeBatch(payload, this.#keepFromIndex);
     if (typeof batch === "string") throw new CorruptRecordError(this.#path(file), at, batch);
-    const first = batch.entries[0];
-    if (first !== undefined) this.#add(file, at, first.index, batch.entries);
+    this.#add(file, at, batch);
     if (batch.hardState !== undefined) this.#hardState = batch.hardState;
   }
 
@@ -218,34 +227,27 @@ export class LogReplay {
   }
 
   /** A later record replaces the entries from its first index on. */
-  #add(file: string, at: number, firstIndex: number, entries: readonly WalEntry[]): void {
-    const first = entries[0];
-    assert(first !== undefined, "there are entries to add");
-    if (firstIndex <= this.#floor.index && !this.#isFloorSnapshot) {
+  #add(file: string, at: number, { first, last, dropped, entries }: Batch): void {
+    if (first === undefined || last === undefined) return;
+    if (first.index <= this.#floor.index && !this.#isFloorSnapshot) {
       // It replaced entries of a segment dropped since, so it is itself no newer than the snapshot that
       // let that segment go. Its own term is known and that of the entry before it is not: begin after it.
-      this.#restart({ index: first.index, term: first.term }, false);
-      const rest = entries.slice(1);
-      if (rest.length > 0) this.#add(file, at, firstIndex + 1, rest);
-      return;
-    }
-    if (firstIndex > this.#last.index + 1 || firstIndex <= this.#floor.index) {
+      this.#restart(first, false);
+    } else if (first.index > this.#last.index + 1 || first.index <= this.#floor.index) {
       const has = `the log holds ${this.#floor.index + 1} to ${this.#last.index}`;
       throw new CorruptRecordError(
         this.#path(file),
         at,
-        `entry ${firstIndex} does not fit, ${has}`,
+        `entry ${first.index} does not fit, ${has}`,
       );
     }
     // If dropped entries are replaced, so is the first of these dropped, which sets the base right.
-    this.#entries.length = Math.max(0, firstIndex - this.#base.index - 1);
+    this.#entries.length = Math.max(0, first.index - this.#base.index - 1);
+    if (dropped !== undefined) this.#base = dropped;
     for (const entry of entries) {
-      const { index, term } = entry;
-      if (index < this.#keepFromIndex) this.#base = { index, term };
-      else this.#entries.push(entry);
+      if (entry.index > this.#base.index) this.#entries.push(entry);
     }
-    const last = entries.at(-1) ?? first;
-    this.#last = { index: last.index, term: last.term };
+    this.#last = last;
   }
 
   /**

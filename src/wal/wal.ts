@@ -91,11 +91,13 @@ export class Wal {
       return Wal.create(options);
     }
     const keepFromIndex = Math.max(1, snapshot.index + 1 - (options.keepBeforeSnapshot ?? 0));
-    const replay = new LogReplay(disk.dir, keepFromIndex);
+    const replay = new LogReplay(disk.dir, keepFromIndex, options.meanwhile);
     for (const [i, file] of files.entries()) {
+      options.meanwhile?.();
       replay.segment(file, disk.read(file), i === files.length - 1);
     }
     const found = replay.finish(snapshot.index);
+    options.beforeRepair?.();
     const { file, atBytes, fileBytes } = found.tail;
     const repair = found.repair ?? { fromBytes: atBytes, toBytes: atBytes };
     runOrFail(disk, [
@@ -426,6 +428,10 @@ export interface WalOptions {
   readonly keepBeforeSnapshot?: number;
   readonly segmentBytes?: number;
   readonly zeroAheadBytes?: number;
+  /** Called now and then while an existing log is read. */
+  readonly meanwhile?: () => void;
+  /** Called when all of an existing log has been read and nothing is changed on disk yet. */
+  readonly beforeRepair?: () => void;
 }
 
 /** What a member starts from. */

@@ -103,6 +103,27 @@ test(`a store and its restored snapshot stay equal under the same commands, SEED
   assert.ok(store.index > 1000);
 });
 
+test("a set or create below a file is refused with the file, and counted as etcd does", () => {
+  const store = new Store();
+  store.apply(command(CommandOp.set, "/1/file", { value: "x" }));
+  const below = "/1/file/a/b";
+  for (const [op, extra, setsFail] of [
+    [CommandOp.set, {}, 1],
+    [CommandOp.set, { isRefresh: true }, 2],
+    [CommandOp.create, {}, 3],
+  ] as const) {
+    const refusal = store.apply(command(op, below, extra));
+    assert(refusal instanceof Refusal);
+    assert.equal(refusal.code, 104);
+    assert.equal(refusal.cause, "/1/file");
+    assert.equal(store.stats.get("setsFail"), setsFail);
+  }
+  assert.equal(store.stats.get("createFail"), 1);
+  const missing = store.apply(command(CommandOp.set, "/1/none/a", { isRefresh: true }));
+  assert(missing instanceof Refusal && missing.code === 100 && missing.cause === "/1/none");
+  store.checkInvariants();
+});
+
 test("a snapshot shows the moment it was begun, whatever happens while it is taken", () => {
   const store = new Store();
   for (let n = 0; n < 5000; n++) {

@@ -431,6 +431,24 @@ test("entries before the snapshot are given back as far as asked for", () => {
   assert.deepEqual(indexes(recover(5000)), range(1, 100));
 });
 
+test("open() lets its thread work while it reads, and asks before it changes anything", () => {
+  const disk = new SimDisk();
+  fill(open(disk).wal, 1, 100);
+  let pauses = 0;
+  disk.steps.length = 0;
+  const refuse = () => {
+    throw new Error("the snapshot is damaged");
+  };
+  const meanwhile = () => {
+    pauses++;
+  };
+  const snapshot = { index: 200, term: 1 };
+  assert.throws(() => open(disk, { snapshot, meanwhile, beforeRepair: refuse }), /is damaged/);
+  assert(pauses >= 2);
+  assert.deepEqual(disk.steps, [], "nothing was changed");
+  assert.deepEqual(indexes(open(disk).recovery), range(1, 100));
+});
+
 test("what was read is durable before open() returns", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
