@@ -107,7 +107,7 @@ export class Cluster {
     return this.#untilOneDoes(only, true, async (endpoint) => {
       const limit = new Limit([signal]);
       const endVigil = this.#vigil.over(endpoint, (error, other) => {
-        this.#pin(other);
+        if (only === undefined) this.#pin(other);
         limit.abort(error);
       });
       const end = () => {
