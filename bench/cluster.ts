@@ -229,16 +229,20 @@ async function killLeader({ kind, members }: Cluster): Promise<Outage> {
   return { server: kind, ms };
 }
 
+/** Whether a cell is that of `server` at this workload, target and number of connections. */
+function isAt(place: Omit<Cell, "server">, cell: Cell, server: ServerKind): boolean {
+  return (
+    cell.server === server &&
+    cell.workload === place.workload &&
+    cell.target === place.target &&
+    cell.connections === place.connections
+  );
+}
+
 /** Medians over the rounds; errors are summed up. */
 function summarize(samples: readonly Sample[], cells: readonly Cell[]): Sample[] {
   return cells.map((cell) => {
-    const same = samples.filter(
-      (sample) =>
-        sample.server === cell.server &&
-        sample.workload === cell.workload &&
-        sample.target === cell.target &&
-        sample.connections === cell.connections,
-    );
+    const same = samples.filter((sample) => isAt(cell, sample, cell.server));
     const middle = (figureOf: (sample: Sample) => number) => median(same.map(figureOf));
     return {
       ...cell,
@@ -255,14 +259,8 @@ function report(cells: readonly Sample[]): string {
   const head = ["workload", "server", "to", "conns", "req/s", "p50 ms", "p99 ms", "errors"];
   head.push("CPU us/req", "req/s : etcd", "p99 : etcd", "CPU : etcd");
   const rows = cells.map((cell) => {
-    const base = cells.find(
-      (other) =>
-        other.server === "etcd" &&
-        cell.server !== "etcd" &&
-        other.workload === cell.workload &&
-        other.target === cell.target &&
-        other.connections === cell.connections,
-    );
+    const base =
+      cell.server === "etcd" ? undefined : cells.find((other) => isAt(cell, other, "etcd"));
     const against = (figureOf: (sample: Sample) => number) =>
       base === undefined ? "" : ratio(figureOf(cell), figureOf(base));
     return [
@@ -300,13 +298,7 @@ function chart(cells: readonly Sample[], options: Options): string {
         options.connections.map((connections) => ({
           label: `${target}, ${connections}`,
           values: options.servers.map((server) => {
-            const cell = cells.find(
-              (one) =>
-                one.server === server &&
-                one.workload === workload &&
-                one.target === target &&
-                one.connections === connections,
-            );
+            const cell = cells.find((one) => isAt({ workload, target, connections }, one, server));
             return cell === undefined ? Number.NaN : figureOf(cell);
           }),
         })),

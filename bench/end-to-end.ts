@@ -108,28 +108,28 @@ function readOptions(): Options {
       echo: { type: "boolean" },
       url: { type: "string" },
       pid: { type: "string" },
-      workload: { type: "string" },
-      connections: { type: "string" },
-      seconds: { type: "string" },
+      workload: { type: "string", default: WORKLOADS.join() },
+      connections: { type: "string", default: "1,64,256,1000" },
+      seconds: { type: "string", default: "5" },
       rounds: { type: "string" },
-      warmup: { type: "string" },
-      load: { type: "string" },
+      warmup: { type: "string", default: "1" },
+      load: { type: "string", default: "autocannon" },
       "frontend-threads": { type: "string" },
       "ringd-flags": { type: "string" },
       "node-flags": { type: "string" },
-      out: { type: "string" },
+      out: { type: "string", default: "bench-results" },
     },
   });
   if (values.help) {
     say(USAGE);
     process.exit(0);
   }
-  const servers = new Set<ServerKind>(
-    values.url === undefined || values.servers !== undefined
-      ? list("servers", values.servers ?? "ringd").map((name) =>
-          oneOf("servers", name, SERVER_KINDS),
-        )
-      : [],
+  // A server that already runs takes ringd's place, unless others are named.
+  const named = values.servers ?? (values.url === undefined ? "ringd" : undefined);
+  const servers = new Set(
+    named === undefined
+      ? []
+      : list("servers", named).map((name) => oneOf("servers", name, SERVER_KINDS)),
   );
   if (values["vs-etcd"]) servers.add("etcd");
   if (values.echo) servers.add("echo");
@@ -139,22 +139,18 @@ function readOptions(): Options {
     servers: [...servers],
     url: values.url,
     pid: values.pid === undefined ? undefined : number("pid", values.pid),
-    workloads: list("workload", values.workload ?? WORKLOADS.join()).map((name) =>
-      oneOf("workload", name, WORKLOADS),
-    ),
-    connections: list("connections", values.connections ?? "1,64,256,1000").map((count) =>
-      number("connections", count),
-    ),
-    seconds: number("seconds", values.seconds ?? "5"),
+    workloads: list("workload", values.workload).map((name) => oneOf("workload", name, WORKLOADS)),
+    connections: list("connections", values.connections).map((n) => number("connections", n)),
+    seconds: number("seconds", values.seconds),
     rounds: number("rounds", values.rounds ?? (many ? "3" : "1")),
-    warmup: number("warmup", values.warmup ?? "1"),
-    load: oneOf("load", values.load ?? "autocannon", LOADS),
+    warmup: number("warmup", values.warmup),
+    load: oneOf("load", values.load, LOADS),
     ringdFlags: [
       ...(threads === undefined ? [] : ["--frontend-threads", threads]),
       ...words(values["ringd-flags"]),
     ],
     nodeFlags: words(values["node-flags"]),
-    out: values.out ?? "bench-results",
+    out: values.out,
   };
 }
 
@@ -198,19 +194,13 @@ async function measure(
   const { load, seconds } = options;
   const { url, pid } = target;
   if (round === 0 && options.warmup > 0) {
-    await applyLoad({
-      load,
-      url,
-      workload,
-      connections,
-      seconds: options.warmup,
-    });
+    await applyLoad({ load, url, workload, connections, seconds: options.warmup });
   }
   await delay(SETTLE_MS);
   const before = pid === undefined ? undefined : usageOf(pid);
   const result = await applyLoad({ load, url, workload, connections, seconds });
   const used =
-    pid === undefined || before === undefined ? before : usageBetween(before, usageOf(pid));
+    pid === undefined || before === undefined ? undefined : usageBetween(before, usageOf(pid));
   const { requests } = result;
   return {
     ...result,
@@ -272,12 +262,15 @@ function summarize(samples: readonly Sample[]): Cell[] {
   });
 }
 
-function find(cells: readonly Cell[], like: Cell, server: string): Cell | undefined {
+/** The cell of `server` at the same workload and number of connections. */
+function find(
+  cells: readonly Cell[],
+  { workload, connections }: Pick<Cell, "workload" | "connections">,
+  server: string,
+): Cell | undefined {
   return cells.find(
     (cell) =>
-      cell.server === server &&
-      cell.workload === like.workload &&
-      cell.connections === like.connections,
+      cell.server === server && cell.workload === workload && cell.connections === connections,
   );
 }
 
@@ -340,10 +333,7 @@ function chart(cells: readonly Cell[], options: Options, servers: readonly strin
       groups: options.connections.map((connections) => ({
         label: `${connections} conn.`,
         values: servers.map((server) => {
-          const cell = cells.find(
-            (one) =>
-              one.server === server && one.workload === workload && one.connections === connections,
-          );
+          const cell = find(cells, { workload, connections }, server);
           return cell === undefined ? Number.NaN : figureOf(cell);
         }),
       })),
@@ -370,13 +360,7 @@ async function main(): Promise<void> {
   const targets = await startTargets(options);
   const servers = targets.map((target) => target.name);
   for (const target of targets) {
-    await fill({
-      url: target.url,
-      count: KEYS,
-      connections: 8,
-      pathOf: keyPath,
-      value: VALUE,
-    });
+    await fill({ url: target.url, count: KEYS, connections: 8, pathOf: keyPath, value: VALUE });
   }
   const samples: Sample[] = [];
   for (let round = 0; round < options.rounds; round++) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -54,6 +54,26 @@ test("imports between folders point one way", () => {
   }
   assert.deepEqual(wrong, []);
   assert.ok(files.length > 50);
+});
+
+test("no file imports itself by way of others", () => {
+  // What is loaded when it is needed (`import()`) makes no circle.
+  const targets = new Map(
+    files.map(({ file, text }) => {
+      const from = [...text.matchAll(/^(?:import|export|\}).*? from "(\.[^"]*)\.js";$/gm)];
+      return [file, from.map(([, path = ""]) => `${join(dirname(file), path)}.ts`)] as const;
+    }),
+  );
+  const done = new Set<string>();
+  const visit = (file: string, trail: readonly string[]): void => {
+    const at = trail.indexOf(file);
+    assert.equal(at, -1, `a circle: ${[...trail.slice(at), file].join(" imports ")}`);
+    if (done.has(file)) return;
+    for (const target of targets.get(file) ?? []) visit(target, [...trail, file]);
+    done.add(file);
+  };
+  for (const file of targets.keys()) visit(file, []);
+  assert.ok(targets.get("thread/main.ts")?.includes("config/config.ts"));
 });
 
 test("pure folders know no clock, no randomness and no I/O", () => {

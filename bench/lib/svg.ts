@@ -36,7 +36,7 @@ function escapeText(text: string): string {
 }
 
 /** 950 -> "950", 12345 -> "12.3k", 0.456 -> "0.46". */
-export function shortNumber(value: number): string {
+function shortNumber(value: number): string {
   if (value >= 1e6) return `${(value / 1e6).toFixed(1)}M`;
   if (value >= 99_950) return `${(value / 1000).toFixed(0)}k`;
   if (value >= 1000) return `${(value / 1000).toFixed(1)}k`;

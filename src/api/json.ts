@@ -1,3 +1,4 @@
+import { civilDate } from "../lib/civil-date.js";
 import { type ByteWriter, LOOP_CHARACTERS_MAX } from "./byte-writer.js";
 
 /** Bytes that Go's encoding/json does not write as they are, or that begin something it may not. */
@@ -126,7 +127,7 @@ function asciiEscapes(): Uint8Array {
 }
 
 /** Bytes of the well-formed UTF-8 sequence at `i` (RFC 3629, 4), or 0. */
-export function utf8Length(bytes: string, i: number): number {
+function utf8Length(bytes: string, i: number): number {
   const first = bytes.charCodeAt(i);
   if (first < 0x80) return 1;
   const length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
@@ -145,32 +146,11 @@ export function utf8Length(bytes: string, i: number): number {
 export function rfc3339(unixMs: number): string {
   const days = Math.floor(unixMs / MS_PER_DAY);
   const ms = unixMs - days * MS_PER_DAY;
-  const { year, month, day } = civilDate(days);
   const pad = (value: number, digits: number) => String(value).padStart(digits, "0");
   const time = [ms / 3_600_000, (ms / 60_000) % 60, (ms / 1000) % 60]
     .map((part) => pad(Math.floor(part), 2))
     .join(":");
   const fraction = Math.floor(ms % 1000);
   const digits = fraction === 0 ? "" : `.${pad(fraction, 3).replace(/0+$/, "")}`;
-  return `${pad(year, 4)}-${pad(month, 2)}-${pad(day, 2)}T${time}${digits}Z`;
-}
-
-/** Proleptic Gregorian date of a day since 1970-01-01 (Hinnant, "chrono-Compatible Date Algorithms"). */
-function civilDate(days: number): { year: number; month: number; day: number } {
-  const shifted = days + 719_468; // Days since 0000-03-01.
-  const era = Math.floor(shifted / 146_097);
-  const dayOfEra = shifted - era * 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra -
-      Math.floor(dayOfEra / 1460) +
-      Math.floor(dayOfEra / 36_524) -
-      Math.floor(dayOfEra / 146_096)) /
-      365,
-  );
-  const dayOfYear =
-    dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const shiftedMonth = Math.floor((5 * dayOfYear + 2) / 153);
-  const day = dayOfYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1;
-  const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9;
-  return { year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day };
+  return `${civilDate(days)}T${time}${digits}Z`;
 }

@@ -1,3 +1,4 @@
+import { parseGoBool } from "../lib/go-bool.js";
 import "../lib/latin1.js";
 import { type Command, CommandOp } from "../store/command.js";
 import { KEYS_PREFIX, PERMANENT } from "../store/node.js";
@@ -29,7 +30,7 @@ export type KeysRequest =
   | { readonly kind: "refusal"; readonly refusal: Refusal }
   | { readonly kind: "answer"; readonly answer: Answer };
 
-export const KEYS_PATH = "/v2/keys";
+const KEYS_PATH = "/v2/keys";
 const METHOD_NOT_ALLOWED = methodNotAllowed("HEAD,GET,PUT,POST,DELETE");
 const PLAIN_FORM: MediaType = { type: FORM_TYPE, error: "" };
 const NO_TYPE: MediaType = { type: "", error: "" };
@@ -38,9 +39,6 @@ const UINT64_ROUNDED_MAX = 2 ** 64;
 const UINT64_DIGITS_MAX = 20;
 /** From here on ttl * 1e9 nanoseconds may leave the 64 bits etcd keeps them in. */
 const TTL_SECONDS_PLAIN_MAX = 1_000_000_000;
-
-const TRUE_TEXTS: ReadonlySet<string> = new Set(["1", "t", "T", "TRUE", "true", "True"]);
-const FALSE_TEXTS: ReadonlySet<string> = new Set(["0", "f", "F", "FALSE", "false", "False"]);
 
 /**
  * Reads a request by etcd's rules and in its order, which decides which of several errors is shown
@@ -228,10 +226,10 @@ class ParameterReader {
   /** @param shown the name as the error shows it: most are quoted, two are not */
   bool(name: string, shown = `"${name}"`): boolean {
     const text = this.#form.get(name);
-    if (text === undefined || FALSE_TEXTS.has(text)) return false;
-    if (TRUE_TEXTS.has(text)) return true;
-    this.fail(ErrorCode.invalidField, `invalid value for ${shown}`);
-    return false;
+    if (text === undefined) return false;
+    const value = parseGoBool(text);
+    if (value === undefined) this.fail(ErrorCode.invalidField, `invalid value for ${shown}`);
+    return value ?? false;
   }
 
   index(name: string): bigint | number {

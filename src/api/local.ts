@@ -1,5 +1,5 @@
 import { parseScanned, scanJson } from "../lib/go-json-scanner.js";
-import { goJsonString } from "../lib/go-text.js";
+import { goJsonStrings } from "../lib/go-text.js";
 import { ContentKind } from "./answer.js";
 import { type Answer, messageAnswer, plainAnswer, refuseMethod } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
@@ -52,7 +52,7 @@ export function handleDebugVars(request: ApiRequest, vars: DebugVars): Answer {
     `,"lead":"${raft.lead}","raftState":"${raft.raftState}","applied":${raft.applied}` +
     `,"progress":{${progress}},"leadtransferee":"0"}`;
   const lines = [
-    `"cmdline": [${vars.commandLine.map(goJsonString).join(",")}]`,
+    `"cmdline": ${goJsonStrings(vars.commandLine)}`,
     `"file_descriptor_limit": ${vars.fileDescriptorLimit}`,
     `"memstats": ${memstats}`,
     `"raft.status": ${status}`,

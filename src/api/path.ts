@@ -1,3 +1,4 @@
+import { cleanPath } from "../lib/clean-path.js";
 import { ContentKind } from "./answer.js";
 import { unescapePercent } from "./form.js";
 import { type Answer, plainAnswer } from "./plain.js";
@@ -35,17 +36,6 @@ function redirect(path: string, rawQuery: string, method: Method): Answer {
   if (method !== Method.get) return { head, body };
   const text = `<a href="${escapeHtml(target)}">Moved Permanently</a>.\n\n`;
   return { head, body: Buffer.from(text, "latin1") };
-}
-
-/** Go's path.Clean, but for a trailing slash, which stays. */
-function cleanPath(path: string): string {
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
-  }
-  const clean = `/${parts.join("/")}`;
-  return path.endsWith("/") && clean !== "/" ? `${clean}/` : clean;
 }
 
 /** Go's url.URL.EscapedPath. */

@@ -1,6 +1,7 @@
 import { formatId } from "../cluster/ids.js";
 import { compareBytes } from "../cluster/peer-urls.js";
 import { goDuration, goJsonString, goTimestamp } from "../lib/go-text.js";
+import { STAT_NAMES } from "../store/stats.js";
 import { ContentKind } from "./answer.js";
 import { type Answer, messageAnswer, plainAnswer, refuseMethod } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
@@ -40,24 +41,7 @@ export interface FollowerStats {
 }
 
 /** The counters of the store, in the order they are shown. */
-export const STORE_STATS = [
-  "getsSuccess",
-  "getsFail",
-  "setsSuccess",
-  "setsFail",
-  "deleteSuccess",
-  "deleteFail",
-  "updateSuccess",
-  "updateFail",
-  "createSuccess",
-  "createFail",
-  "compareAndSwapSuccess",
-  "compareAndSwapFail",
-  "compareAndDeleteSuccess",
-  "compareAndDeleteFail",
-  "expireCount",
-  "watchers",
-] as const;
+export const STORE_STATS = [...STAT_NAMES, "watchers"] as const;
 export type StoreStats = Readonly<Record<(typeof STORE_STATS)[number], number>>;
 
 /** `GET /v2/stats/self`. None of the stats bodies ends in a newline. */

@@ -16,9 +16,13 @@ export const COMPAT_CLUSTER_VERSION = "3.4.0";
 export function handleVersion(request: ApiRequest, clusterVersion: string): Answer {
   const refusal = refuseMethod(request.method, [Method.get]);
   if (refusal !== undefined) return refusal;
+  return plainAnswer(200, ContentKind.json, versionJson(clusterVersion));
+}
+
+/** @param clusterVersion "" while the leader has not set one */
+export function versionJson(clusterVersion: string): string {
   const cluster = goJsonString(clusterVersion === "" ? "not_decided" : clusterVersion);
-  const body = `{"etcdserver":"${COMPAT_VERSION}","etcdcluster":${cluster}}`;
-  return plainAnswer(200, ContentKind.json, body);
+  return `{"etcdserver":"${COMPAT_VERSION}","etcdcluster":${cluster}}`;
 }
 
 /** `/health` has its answer at once, or the caller makes a quorum read first. */

@@ -81,6 +81,7 @@ export interface WatchReset {
   readonly reason: Error;
 }
 
+/** One member of the cluster, as the members API lists it. */
 export interface Member {
   /** Lower-case hexadecimal. */
   readonly id: string;
@@ -90,11 +91,13 @@ export interface Member {
   readonly clientURLs: readonly string[];
 }
 
+/** Of the server, and the one all members of the cluster understand: `3.4.23`, `3.4.0`. */
 export interface Version {
   readonly etcdserver: string;
   readonly etcdcluster: string;
 }
 
+/** What a member says of itself. Times are RFC 3339, `uptime` is Go's `1h2m3.5s`, rates are per second. */
 export interface SelfStats {
   readonly name: string;
   readonly id: string;
@@ -113,6 +116,7 @@ export interface SelfStats {
   readonly sendBandwidthRate?: number;
 }
 
+/** What the leader measures of its followers, by their ids. */
 export interface LeaderStats {
   readonly leader: string;
   readonly followers: Readonly<
@@ -133,6 +137,7 @@ export interface LeaderStats {
   >;
 }
 
+/** Counters of the member that is asked, and how many watches it has open. */
 export type StoreStats = Readonly<
   Record<
     | "getsSuccess"
@@ -155,17 +160,20 @@ export type StoreStats = Readonly<
   >
 >;
 
+/** A user of the authentication API. */
 export interface User {
   readonly user: string;
   /** Names. */
   readonly roles: readonly string[];
 }
 
+/** A role of the authentication API. */
 export interface Role {
   readonly role: string;
   readonly permissions: Permissions;
 }
 
+/** Keys, or prefixes and a `*`, that may be read and written. */
 export interface Permissions {
   readonly kv: { readonly read: readonly string[]; readonly write: readonly string[] };
 }

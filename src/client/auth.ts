@@ -34,6 +34,7 @@ export class Auth {
   }
 }
 
+/** The users: `client.auth.users`. */
 export class Users {
   readonly #cluster: Cluster;
 
@@ -81,6 +82,7 @@ export class Users {
   }
 }
 
+/** The roles: `client.auth.roles`. */
 export class Roles {
   readonly #cluster: Cluster;
 

@@ -233,6 +233,7 @@ export class Client {
   }
 }
 
+/** Of `Client.request`. */
 export interface RequestOptions extends CallOptions {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined;
   /** Sent as JSON. */

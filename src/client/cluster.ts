@@ -13,6 +13,7 @@ import type { CallOptions, ClientOptions } from "./options.js";
 import { type Answer, type Request, Transport } from "./transport.js";
 import { Vigil } from "./vigil.js";
 
+/** Where a client looks for a member that is told nothing else. */
 export const DEFAULT_ENDPOINT = "http://127.0.0.1:2379";
 const TIMEOUT_MS = 5000;
 const HEALTH_CHECK_MS = 10_000;
@@ -106,7 +107,7 @@ export class Cluster {
     return this.#untilOneDoes(only, true, async (endpoint) => {
       const limit = new Limit([signal]);
       const endVigil = this.#vigil.over(endpoint, (error, other) => {
-        this.#pin(other);
+        if (only === undefined) this.#pin(other);
         limit.abort(error);
       });
       const end = () => {

@@ -1,3 +1,5 @@
+import { cleanPath } from "../lib/clean-path.js";
+
 /**
  * Paths, queries and forms as etcd's own client writes them, which is also what its debugging output shows.
  * All are UTF-8, percent-encoded; a query is sorted by name and has a plus for a blank.
@@ -8,14 +10,8 @@ export type Parameters = Readonly<Record<string, string | number | boolean | und
 
 /** @returns the path under `/v2/keys`, beginning with a slash; `.`, `..` and empty parts are resolved */
 export function encodeKey(key: string): string {
-  const parts: string[] = [];
-  for (const part of key.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
-  }
   // With a slash at its end a key names the same node, but permissions tell the two apart.
-  const slash = key.endsWith("/") && parts.length > 0 ? "/" : "";
-  return `/${encodePath(parts.join("/"))}${slash}`;
+  return encodePath(cleanPath(key));
 }
 
 /** Leaves what a path may hold: everything that is no question mark, reserved or not. */
@@ -28,7 +24,7 @@ export function encodeQuery(parameters: Parameters): string {
   const names = Object.keys(parameters).sort();
   const pairs = names.flatMap((name) => {
     const value = parameters[name];
-    return value === undefined ? [] : `${name}=${encodeForm(String(value))}`;
+    return value === undefined ? [] : `${encodeForm(name)}=${encodeForm(String(value))}`;
   });
   return pairs.join("&");
 }

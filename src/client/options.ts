@@ -70,6 +70,7 @@ export interface CallOptions {
   readonly repeat?: boolean | undefined;
 }
 
+/** Of `get` and `list`. */
 export interface GetOptions extends CallOptions {
   /** With everything below. */
   readonly recursive?: boolean | undefined;
@@ -79,11 +80,13 @@ export interface GetOptions extends CallOptions {
   readonly quorum?: boolean | undefined;
 }
 
+/** Of whatever writes a key. */
 export interface TtlOptions extends CallOptions {
   /** Seconds until the key is removed. Without one a write makes it permanent. */
   readonly ttl?: number | undefined;
 }
 
+/** Of `set`: what to write, and on which conditions. */
 export interface SetOptions extends TtlOptions {
   /** Makes a directory; the value is ignored. */
   readonly dir?: boolean | undefined;
@@ -97,6 +100,7 @@ export interface SetOptions extends TtlOptions {
   readonly refresh?: boolean | undefined;
 }
 
+/** What a key must be for a change of it; all that is given must hold. */
 export interface CompareOptions extends CallOptions {
   readonly prevValue?: string | undefined;
   readonly prevIndex?: number | undefined;
@@ -104,6 +108,7 @@ export interface CompareOptions extends CallOptions {
 
 export interface CompareAndSwapOptions extends CompareOptions, TtlOptions {}
 
+/** Of `delete`. */
 export interface DeleteOptions extends CompareOptions {
   /** Allows removing a directory, which must be empty ... */
   readonly dir?: boolean | undefined;
@@ -111,10 +116,12 @@ export interface DeleteOptions extends CompareOptions {
   readonly recursive?: boolean | undefined;
 }
 
+/** Of `refresh`. */
 export interface RefreshOptions extends CompareOptions {
   readonly dir?: boolean | undefined;
 }
 
+/** Of `watch`. */
 export interface WatchOptions {
   /** Everything below, too, except what a name beginning with `_` hides. */
   readonly recursive?: boolean | undefined;

@@ -1,7 +1,8 @@
 import { initialClusterText } from "../cluster/initial-cluster.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
+import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
-import { type Environment, type Given, parseBool, readSources } from "./sources.js";
+import { type Environment, readSources } from "./sources.js";
 import { refuseUnsupported } from "./unsupported.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
 
@@ -91,63 +92,6 @@ export function readConfig(argv: readonly string[], environment: Environment): R
   return { kind: "run", config: buildConfig(read, given.warnings, argv) };
 }
 
-/** Typed access to given texts and defaults. */
-export class FlagReader {
-  readonly #given: Given;
-
-  constructor(given: Given) {
-    this.#given = given;
-  }
-
-  get isFromFile(): boolean {
-    return this.#given.file !== "";
-  }
-
-  isGiven(name: string): boolean {
-    return this.#given.texts.has(name);
-  }
-
-  string(name: string): string {
-    return this.#given.texts.get(name) ?? FLAGS[name]?.value ?? "";
-  }
-
-  bool(name: string): boolean {
-    const value = parseBool(this.string(name));
-    if (value === undefined) throw this.invalid(name, "parse error");
-    return value;
-  }
-
-  uint(name: string): number {
-    const text = this.string(name);
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
-      throw this.invalid(name, "parse error");
-    }
-    return value;
-  }
-
-  urls(name: string): ListenUrl[] {
-    return parseUrls(this.string(name), (why) => this.invalid(name, why));
-  }
-
-  oneOf<T extends string>(name: string, choices: readonly T[]): T {
-    const text = this.string(name);
-    const found = choices.find((choice) => choice === text);
-    if (found === undefined) throw this.invalid(name, `it is one of ${choices.join(", ")}`);
-    return found;
-  }
-
-  /** A text that cannot be read, and where it stands. */
-  invalid(name: string, why: string): ConfigError {
-    const text = this.string(name);
-    const { variables, file } = this.#given;
-    const place = variables.get(name) ?? (file === "" ? "" : `${name} in ${file}`);
-    if (place !== "") return cannotVerify(`invalid value "${text}" for ${place}: ${why}`);
-    const kind = FLAGS[name]?.kind === "bool" ? "boolean value" : "value";
-    return new ConfigError(`invalid ${kind} "${text}" for flag -${name}: ${why}`, 2);
-  }
-}
-
 function buildConfig(
   read: FlagReader,
   warnings: readonly string[],
@@ -161,7 +105,6 @@ function buildConfig(
   if (read.uint("frontend-threads") > 1 && read.string("frontend") === "node") {
     throw cannotVerify("--frontend-threads needs --frontend=uws: node:http cannot share a port");
   }
-  const initialClusterToken = read.string("initial-cluster-token");
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
   // A first start without a name ends with etcd's words: the cluster has no member of that name.
   const alone = initialClusterText([{ name: name || "default", peerUrls }]);
@@ -177,7 +120,7 @@ function buildConfig(
     ...addresses,
     initialCluster,
     initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
-    initialClusterToken,
+    initialClusterToken: read.string("initial-cluster-token"),
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),
     corsOrigins: items(read.string("cors")),

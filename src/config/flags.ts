@@ -10,8 +10,11 @@ export interface Flag {
 
 const flag = (kind: FlagKind, value: string, help: string): Flag => ({ kind, value, help });
 
-/** Every flag that does something, by section of the usage text. Names and defaults are etcd 3.4's. */
-export const FLAG_SECTIONS = {
+/**
+ * Every flag that does something or, see unsupported.ts, is refused, by section of the usage text. Names
+ * are etcd 3.4's, as most defaults are.
+ */
+const FLAG_SECTIONS = {
   Member: {
     name: flag("string", "default", "Human-readable name of this member."),
     "data-dir": flag("string", "", "Data directory; <name>.etcd when not given."),
@@ -102,7 +105,7 @@ export const FLAG_SECTIONS = {
 } as const;
 
 /** Flags of etcd 2.x's 0.4 compatibility (cluster.md of etcd 2.x); they stand for one or two others. */
-export const LEGACY_ADDRESSES = {
+const LEGACY_ADDRESSES = {
   addr: flag("string", "", "Legacy: the advertised client address, ip:port."),
   "bind-addr": flag("string", "", "Legacy: the client address to listen on."),
   "peer-addr": flag("string", "", "Legacy: the advertised peer address."),

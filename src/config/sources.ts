@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { parseGoBool } from "../lib/go-bool.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS, GONE, IGNORED, IGNORED_LEGACY, IGNORED_VARIABLES } from "./flags.js";
 
@@ -18,15 +19,6 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Images set ETCD_VERSION to say what is in them. */
 const ONLY_ARGUMENTS: ReadonlySet<string> = new Set(["version", "help"]);
-
-const TRUE_TEXTS = new Set(["1", "t", "T", "true", "TRUE", "True"]);
-const FALSE_TEXTS = new Set(["0", "f", "F", "false", "FALSE", "False"]);
-
-/** Go's strconv.ParseBool. */
-export function parseBool(text: string): boolean | undefined {
-  if (TRUE_TEXTS.has(text)) return true;
-  return FALSE_TEXTS.has(text) ? false : undefined;
-}
 
 /**
  * Reads command line and environment as etcd does: the command line wins, RINGD_ over ETCD_, an empty
@@ -91,7 +83,7 @@ function yaml(): typeof import("yaml") {
 /** What has no effect is still no place for a slip of the pen. */
 function checkIgnored(name: string, text: string): void {
   const kind = IGNORED.get(name);
-  if (kind === "bool" && parseBool(text) === undefined) {
+  if (kind === "bool" && parseGoBool(text) === undefined) {
     throw new ConfigError(`invalid boolean value "${text}" for flag -${name}: parse error`, 2);
   }
   if (kind === "uint" && !/^\d+$/.test(text)) {

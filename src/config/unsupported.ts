@@ -1,5 +1,5 @@
-import type { FlagReader } from "./config.js";
 import { cannotVerify } from "./config-error.js";
+import type { FlagReader } from "./flag-reader.js";
 
 /**
  * Capabilities of etcd v2 that this version does not carry out. Each is refused at start: serving

@@ -21,15 +21,23 @@ export function parseUrls(text: string, refuse: (why: string) => ConfigError): L
   const list = parseUrlList(text.split(",").map((item) => item.trim()));
   if (list.kind === "invalid") throw refuse(list.message);
   return list.urls.map((url) => {
-    const [, scheme, host, port] = /^(\w+):\/\/(.*):(\d*)$/.exec(url) ?? [];
-    if (scheme === undefined || host === undefined || port === undefined || Number(port) > 65535) {
+    const address = splitListenUrl(url);
+    if (address === undefined) {
       throw refuse(`bad port in ${url}`);
     }
-    return {
-      scheme: scheme as ListenUrl["scheme"],
-      host: host.replace(/^\[(.*)\]$/, "$1"),
-      port: Number(port),
-      text: url,
-    };
+    return address;
   });
+}
+
+/** @returns undefined for what is no URL of a member, or has a port above 65535 */
+export function splitListenUrl(text: string): ListenUrl | undefined {
+  const [, scheme, host, port] = /^(https?|unixs?):\/\/(.*):(\d*)$/.exec(text) ?? [];
+  if (scheme === undefined || host === undefined || port === undefined) return undefined;
+  if (Number(port) > 65535) return undefined;
+  return {
+    scheme: scheme as ListenUrl["scheme"],
+    host: host.replace(/^\[(.*)\]$/, "$1"),
+    port: Number(port),
+    text,
+  };
 }

@@ -1,6 +1,6 @@
-import { EXIT, Failure } from "./exit.js";
+import { cleanPath } from "../lib/clean-path.js";
+import { EXIT, Failure, refused } from "./exit.js";
 import { askJson } from "./json-call.js";
-import { canonicalPath } from "./keys.js";
 import { askPassword } from "./password.js";
 import { Session } from "./session.js";
 import type { Context } from "./spec.js";
@@ -188,7 +188,7 @@ async function changePermissions(context: Context, verb: "grant" | "revoke"): Pr
   const { flags } = context;
   const path = flags.string("path");
   if (path === "") throw refused("No path specified; please use `--path`");
-  const canonical = canonicalPath(path);
+  const canonical = cleanPath(path);
   if (canonical !== path) throw refused(`Not canonical path; please use \`--path=${canonical}\``);
   const modes = ["read", "write", "readwrite"].filter((mode) => flags.bool(mode));
   const [mode] = modes;
@@ -273,8 +273,4 @@ function roleName({ args }: Context): string {
 
 function noArguments({ args }: Context): void {
   if (args.length > 0) throw refused("No arguments accepted");
-}
-
-function refused(text: string): Failure {
-  return new Failure(EXIT.badArguments, text);
 }

@@ -9,7 +9,7 @@ import type { WalEntry } from "../wal/entry.js";
 import { LogReplay, type Replay } from "../wal/recover.js";
 import { parseSegmentName } from "../wal/segment.js";
 import { Wal } from "../wal/wal.js";
-import { EXIT, Failure } from "./exit.js";
+import { EXIT, refused } from "./exit.js";
 import type { Context } from "./spec.js";
 import { err } from "./terminal.js";
 
@@ -39,7 +39,7 @@ export async function backup({ flags }: Context): Promise<number> {
   try {
     copy(source, target);
   } catch (error) {
-    if (error instanceof RingdError) throw new Failure(EXIT.badArguments, error.message);
+    if (error instanceof RingdError) throw refused(error.message);
     if (error instanceof Error && "syscall" in error) throw refused(error.message);
     throw error;
   }
@@ -109,8 +109,4 @@ function writeLog(dir: string, snapshot: { index: number; term: number }, log: R
   wal.setHardState({ term, vote: 0n, commit: Math.max(commit, snapshot.index) });
   wal.sync();
   wal.close();
-}
-
-function refused(text: string): Failure {
-  return new Failure(EXIT.badArguments, text);
 }

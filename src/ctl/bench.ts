@@ -1,9 +1,9 @@
 import { Client } from "../client/client.js";
 import { ClientError } from "../client/errors.js";
+import { cleanPath } from "../lib/clean-path.js";
 import { toKeyFailure } from "./errors.js";
-import { EXIT, Failure } from "./exit.js";
+import { EXIT, refused } from "./exit.js";
 import { Histogram } from "./histogram.js";
-import { canonicalPath } from "./keys.js";
 import { Progress } from "./progress.js";
 import { Session } from "./session.js";
 import type { Context } from "./spec.js";
@@ -20,7 +20,7 @@ export async function bench(context: Context): Promise<number> {
   const connections = positive(flags.int("c"), "-c");
   const value = "x".repeat(positive(flags.int("size"), "--size"));
   // A directory of this run alone: nobody's keys are touched.
-  const directory = canonicalPath(`/${flags.string("key")}/${Date.now()}-${process.pid}`);
+  const directory = cleanPath(`/${flags.string("key")}/${Date.now()}-${process.pid}`);
   const client = new Client({ ...session.options, connectionsMax: connections });
   const keyOf = (n: number) => `${directory}/${n % KEYS}`;
   let isInterrupted = false;
@@ -88,5 +88,5 @@ function report(label: string, histogram: Histogram, seconds: number): void {
 
 function positive(value: bigint, flag: string): number {
   if (value > 0n && value <= 1_000_000n) return Number(value);
-  throw new Failure(EXIT.badArguments, `${flag} is ${value}, and must be between 1 and 1000000`);
+  throw refused(`${flag} is ${value}, and must be between 1 and 1000000`);
 }

@@ -1,6 +1,6 @@
 import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG } from "./commands.js";
-import { EXIT, Failure } from "./exit.js";
-import { longForm } from "./invocation.js";
+import { EXIT, refused } from "./exit.js";
+import { longForm } from "./flags.js";
 import type { CommandSpec, Context, FlagSpec } from "./spec.js";
 import { out } from "./terminal.js";
 
@@ -15,7 +15,7 @@ export async function completion({ args, program }: Context): Promise<number> {
   const [shell = ""] = args;
   const make = SHELLS.get(shell);
   if (make === undefined || args.length !== 1) {
-    throw new Failure(EXIT.badArguments, "Name one shell: bash, zsh or fish");
+    throw refused("Name one shell: bash, zsh or fish");
   }
   out(make(program));
   return EXIT.ok;

@@ -1,10 +1,10 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import type { Node } from "../client/answers.js";
 import { Client } from "../client/client.js";
+import { cleanPath } from "../lib/clean-path.js";
 import { type DumpedNode, FORMAT } from "./dump-format.js";
 import { toKeyFailure } from "./errors.js";
-import { EXIT, Failure } from "./exit.js";
-import { canonicalPath } from "./keys.js";
+import { EXIT, refused } from "./exit.js";
 import { Progress } from "./progress.js";
 import { Session } from "./session.js";
 import type { Context } from "./spec.js";
@@ -15,7 +15,7 @@ const PIECE_LINES = 1000;
 /** Everything that a listing shows: not what a name beginning with `_` hides. */
 export async function dump(context: Context): Promise<number> {
   const session = await Session.open(context);
-  const key = canonicalPath(`/${context.args[0] ?? ""}`).replace(/(?<=.)\/$/, "");
+  const key = cleanPath(`/${context.args[0] ?? ""}`).replace(/(?<=.)\/$/, "");
   const client = new Client(session.options);
   const answer = await client
     .get(key, { recursive: true, sorted: true, quorum: true })
@@ -58,6 +58,6 @@ function open(file: string): number {
   try {
     return openSync(file, "w");
   } catch (error) {
-    throw new Failure(EXIT.badArguments, (error as Error).message);
+    throw refused((error as Error).message);
   }
 }

@@ -1,7 +1,7 @@
 import { splitUrl } from "../cluster/peer-urls.js";
 import { goQuote } from "../lib/go-text.js";
 import { UnreachableError } from "./errors.js";
-import { EXIT, Failure } from "./exit.js";
+import { refused } from "./exit.js";
 import type { Context } from "./spec.js";
 import { err } from "./terminal.js";
 
@@ -23,7 +23,7 @@ export async function readEndpoints(context: Context): Promise<string[]> {
   return texts.map((text) => {
     const url = splitUrl(text);
     if (url.kind === "invalid") {
-      throw new Failure(EXIT.badArguments, `parse ${goQuote(url.shown)}: ${url.reason}`);
+      throw refused(`parse ${goQuote(url.shown)}: ${url.reason}`);
     }
     return url.scheme === "" ? `http://${text}` : url.text;
   });
@@ -93,7 +93,7 @@ async function discover(context: Context): Promise<string[]> {
     lookUp(`_etcd-client${suffix}._tcp.${domain}`, "http"),
   ]);
   if (typeof secure === "string" && typeof plain === "string") {
-    throw new Failure(EXIT.badArguments, `dns lookup errors: ${secure} and ${plain}`);
+    throw refused(`dns lookup errors: ${secure} and ${plain}`);
   }
   const found = [secure, plain].flatMap((urls) => (typeof urls === "string" ? [] : urls));
   if (isInsecure) return found;

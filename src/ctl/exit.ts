@@ -22,6 +22,11 @@ export class Failure extends RingdError {
   }
 }
 
+/** What is wrong with the command line, or with a request that is no key command's: exit code 1. */
+export function refused(text: string): Failure {
+  return new Failure(EXIT.badArguments, text);
+}
+
 /** A failure as key commands print it, with etcdctl's two blanks. */
 export function keyFailure(exitCode: number, text: string): Failure {
   return new Failure(exitCode, `Error:  ${text}`);

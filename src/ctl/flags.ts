@@ -1,3 +1,4 @@
+import { parseGoBool } from "../lib/go-bool.js";
 import { goQuote } from "../lib/go-text.js";
 import type { FlagKind, FlagSpec } from "./spec.js";
 
@@ -101,13 +102,11 @@ function isFlag(specs: readonly FlagSpec[], word: string): boolean {
 }
 
 const PARSE_ERROR = "parse error";
-const TRUE = ["1", "t", "T", "true", "TRUE", "True"];
-const FALSE = ["0", "f", "F", "false", "FALSE", "False"];
 
 function complaint(kind: FlagKind, text: string): string | undefined {
   switch (kind) {
     case "bool":
-      return TRUE.includes(text) || FALSE.includes(text) ? undefined : PARSE_ERROR;
+      return parseGoBool(text) === undefined ? PARSE_ERROR : undefined;
     case "int": {
       const value = readInt(text);
       if (value === undefined) return PARSE_ERROR;
@@ -119,10 +118,6 @@ function complaint(kind: FlagKind, text: string): string | undefined {
     case "strings":
       return undefined;
   }
-}
-
-export function readBool(text: string): boolean {
-  return TRUE.includes(text);
 }
 
 /** Decimal, or behind `0x`, `0o`, `0` or `0b`; underscores between digits. */
@@ -161,4 +156,10 @@ export function readDuration(text: string): bigint | undefined {
 
 function misuse(text: string): FlagScan {
   return { kind: "misuse", text };
+}
+
+/** `--recursive`, or `-p` where there is only a letter. */
+export function longForm(spec: FlagSpec): string {
+  const [name] = spec.names;
+  return name.length === 1 ? `-${name}` : `--${name}`;
 }

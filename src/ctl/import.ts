@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Client } from "../client/client.js";
 import { isRecord } from "./dump-format.js";
 import { toKeyFailure } from "./errors.js";
-import { EXIT, Failure, keyFailure } from "./exit.js";
+import { EXIT, keyFailure, refused } from "./exit.js";
 import { inParallel } from "./parallel.js";
 import { Session } from "./session.js";
 import type { Context } from "./spec.js";
@@ -55,19 +55,19 @@ export async function importSnapshot(context: Context): Promise<number> {
 
 function readSnapshot(file: string): OldNode {
   if (file === "") {
-    throw new Failure(EXIT.badArguments, "no snapshot file provided (use --snap)");
+    throw refused("no snapshot file provided (use --snap)");
   }
   let text: string;
   try {
     text = readFileSync(file, "utf8");
   } catch {
-    throw new Failure(EXIT.badArguments, `cannot read snapshot file ${file}`);
+    throw refused(`cannot read snapshot file ${file}`);
   }
   try {
     return rootOf(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new Failure(EXIT.badArguments, `cannot decode snapshot file ${file}: ${error.message}`);
+    throw refused(`cannot decode snapshot file ${file}: ${error.message}`);
   }
 }
 

@@ -1,5 +1,6 @@
+import { parseGoBool } from "../lib/go-bool.js";
 import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG, VERSION_FLAG } from "./commands.js";
-import { flagsFirst, type GivenFlag, readBool, scanFlags, twoForms } from "./flags.js";
+import { flagsFirst, type GivenFlag, longForm, scanFlags, twoForms } from "./flags.js";
 import type { CommandSpec, FlagSpec } from "./spec.js";
 
 /** What a command line asks for. `path` are the names of a command and of what it is part of. */
@@ -120,7 +121,7 @@ function groupMisuse(
 }
 
 function isGiven(given: readonly GivenFlag[], spec: FlagSpec): boolean {
-  return given.some((flag) => flag.spec === spec && readBool(flag.text));
+  return given.some((flag) => flag.spec === spec && parseGoBool(flag.text) === true);
 }
 
 /** A boolean set to false is as good as not given. */
@@ -128,7 +129,7 @@ function inLongForm(given: readonly GivenFlag[]): string[] {
   const words: string[] = [];
   const falsified = new Set(
     given
-      .filter(({ spec, text }) => spec.kind === "bool" && !readBool(text))
+      .filter(({ spec, text }) => spec.kind === "bool" && parseGoBool(text) !== true)
       .map((flag) => flag.spec),
   );
   for (const { spec, text } of given) {
@@ -136,10 +137,4 @@ function inLongForm(given: readonly GivenFlag[]): string[] {
     words.push(longForm(spec), ...(spec.kind === "bool" ? [] : [text]));
   }
   return words;
-}
-
-/** `--recursive`, or `-p` where there is only a letter. */
-export function longForm(spec: FlagSpec): string {
-  const [name] = spec.names;
-  return name.length === 1 ? `-${name}` : `--${name}`;
 }

@@ -1,8 +1,8 @@
 import { encodePath } from "../client/encode.js";
 import type { Request } from "../client/transport.js";
+import { cleanPath } from "../lib/clean-path.js";
 import { show } from "./errors.js";
-import { EXIT, Failure } from "./exit.js";
-import { canonicalPath } from "./keys.js";
+import { refused } from "./exit.js";
 import type { Session } from "./session.js";
 
 /** Members and authentication: JSON both ways, failures in plain words with exit code 1. */
@@ -29,20 +29,20 @@ export async function askJson(session: Session, call: JsonCall): Promise<JsonAns
   const { method, path, body, expected, hasReason = false } = call;
   const request: Request = {
     method,
-    path: encodePath(canonicalPath(path).replace(/(?<=.)\/$/, "")),
+    path: encodePath(cleanPath(path).replace(/(?<=.)\/$/, "")),
     ...(body === undefined ? {} : { body: JSON.stringify(body), contentType: "application/json" }),
   };
   const answer = await session.ask(request).catch(async (error: unknown) => {
-    throw new Failure(EXIT.badArguments, (await show(error)).text);
+    throw refused((await show(error)).text);
   });
   if (expected.includes(answer.status)) {
     return { status: answer.status, json: answer.body === "" ? undefined : parseJson(answer.body) };
   }
   if (!hasReason) {
-    throw new Failure(EXIT.badArguments, `unexpected status code ${answer.status}`);
+    throw refused(`unexpected status code ${answer.status}`);
   }
   const { message = "" } = parseJson(answer.body) as { readonly message?: string };
-  throw new Failure(EXIT.badArguments, message);
+  throw refused(message);
 }
 
 /** Where a body that is no JSON goes wrong, in the words of Go's encoding/json. */
@@ -52,8 +52,7 @@ export function parseJson(body: string): unknown {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     const first = /\S/.exec(body)?.[0];
-    throw new Failure(
-      EXIT.badArguments,
+    throw refused(
       first === undefined
         ? "unexpected end of JSON input"
         : /[[{"\d-]/.test(first)

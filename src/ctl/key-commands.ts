@@ -1,4 +1,4 @@
-import { EXIT, Failure, keyFailure } from "./exit.js";
+import { EXIT, keyFailure, refused } from "./exit.js";
 import { printAnswer } from "./key-output.js";
 import { expectKeys, type KeyNode } from "./keys.js";
 import { Session } from "./session.js";
@@ -17,7 +17,7 @@ export async function get(context: Context): Promise<number> {
     query: { recursive: false, sorted: flags.bool("sort"), quorum: flags.bool("quorum") },
   });
   if (answer.node.dir) {
-    throw new Failure(EXIT.badArguments, `${answer.node.key ?? ""}: is a directory`);
+    throw refused(`${answer.node.key ?? ""}: is a directory`);
   }
   print(context, answer);
   return EXIT.ok;

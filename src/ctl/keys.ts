@@ -1,5 +1,6 @@
 import { encodeForm, encodePath, encodeQuery, type Parameters } from "../client/encode.js";
 import type { Request } from "../client/transport.js";
+import { cleanPath } from "../lib/clean-path.js";
 import { toKeyFailure } from "./errors.js";
 import { EXIT, keyFailure } from "./exit.js";
 import type { Session } from "./session.js";
@@ -80,7 +81,7 @@ function parse(body: string): Readonly<Record<string, unknown>> {
 
 function toHttp({ method, key, query = {}, form, isWatch }: KeyRequest): Request {
   const text = encodeQuery(query);
-  const path = encodePath(canonicalPath(`/v2/keys${key.startsWith("/") ? "" : "/"}${key}`));
+  const path = encodePath(cleanPath(`/v2/keys${key.startsWith("/") ? "" : "/"}${key}`));
   const common = { method, path: text === "" ? path : `${path}?${text}`, isWatch };
   if (form !== undefined) {
     return { ...common, body: encodedForm(form), contentType: "application/x-www-form-urlencoded" };
@@ -93,15 +94,4 @@ function encodedForm(form: NonNullable<KeyRequest["form"]>): string {
   return fields
     .flatMap(([name, value]) => (value === undefined ? [] : `${name}=${encodeForm(value)}`))
     .join("&");
-}
-
-/** Without `.`, `..` and empty parts; a slash at the end stays. */
-export function canonicalPath(path: string): string {
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
-  }
-  const clean = `/${parts.join("/")}`;
-  return path.endsWith("/") && clean !== "/" ? `${clean}/` : clean;
 }

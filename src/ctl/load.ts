@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { Client } from "../client/client.js";
 import { KeyExistsError, NotAFileError } from "../client/errors.js";
+import { cleanPath } from "../lib/clean-path.js";
 import { type Dump, type DumpedNode, parseDump } from "./dump-format.js";
 import { toKeyFailure } from "./errors.js";
-import { EXIT, Failure } from "./exit.js";
-import { canonicalPath } from "./keys.js";
+import { EXIT, refused } from "./exit.js";
 import { inParallel } from "./parallel.js";
 import { Progress } from "./progress.js";
 import { Session } from "./session.js";
@@ -16,7 +16,7 @@ export async function load(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { flags, args } = context;
   const dump = read(flags.string("file"));
-  const target = canonicalPath(args[0] ?? dump.root).replace(/\/$/, "");
+  const target = cleanPath(args[0] ?? dump.root).replace(/\/$/, "");
   const from = dump.root === "/" ? 0 : dump.root.length;
   const nodes = dump.nodes.map((node) => ({ ...node, key: target + node.key.slice(from) }));
   const client = new Client(session.options);
@@ -72,6 +72,6 @@ function read(file: string): Dump {
     const name = file === "" ? "standard input" : file;
     const { message } = error as Error;
     const text = error instanceof SyntaxError ? `${name} is no dump: ${message}` : message;
-    throw new Failure(EXIT.badArguments, text);
+    throw refused(text);
   }
 }

@@ -3,9 +3,9 @@ import { basename } from "node:path";
 import type { Command, Option } from "commander";
 import { assert } from "../lib/assert.js";
 import { GLOBAL_FLAGS } from "./commands.js";
-import { Failure } from "./exit.js";
-import { readDuration, readInt } from "./flags.js";
-import { type Invocation, longForm, readInvocation } from "./invocation.js";
+import { EXIT, Failure, refused } from "./exit.js";
+import { longForm, readDuration, readInt } from "./flags.js";
+import { type Invocation, readInvocation } from "./invocation.js";
 import { startLightly } from "./light.js";
 import { type FlagSpec, FlagValues } from "./spec.js";
 import { endWithPipe, err, out } from "./terminal.js";
@@ -42,7 +42,7 @@ export async function main(line: CommandLine): Promise<number> {
       return error.exitCode;
     }
     err(`${program}: ${error instanceof Error ? error.message : String(error)}\n`);
-    return 1;
+    return EXIT.badArguments;
   }
 }
 
@@ -56,7 +56,7 @@ async function carryOut(
       return await run(invocation, program, line.env);
     case "version":
       out(`${program} version: ${await line.version(program)}\nAPI version: 2\n`);
-      return 0;
+      return EXIT.ok;
     case "help": {
       const { commandHelp, groupHelp, programHelp } = await import("./help.js");
       const { command, path, extent, misuse } = invocation;
@@ -67,11 +67,11 @@ async function carryOut(
             ? commandHelp(program, path, command)
             : groupHelp([program, ...path].join(" "), command, extent, await line.version(program));
       out((misuse?.intro ?? "") + text);
-      if (misuse === undefined) return 0;
-      throw new Failure(1, misuse.text);
+      if (misuse === undefined) return EXIT.ok;
+      throw refused(misuse.text);
     }
     case "unknown-command":
-      throw new Failure(3, `No help topic for '${invocation.name}'`);
+      throw new Failure(EXIT.unknownCommand, `No help topic for '${invocation.name}'`);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Member } from "../client/answers.js";
 import { parseUrlList } from "../cluster/peer-urls.js";
 import { goQuote } from "../lib/go-text.js";
-import { EXIT, Failure } from "./exit.js";
+import { EXIT, Failure, refused } from "./exit.js";
 import { askJson } from "./json-call.js";
 import { Session } from "./session.js";
 import type { Context } from "./spec.js";
@@ -104,7 +104,7 @@ export async function memberUpdate(context: Context): Promise<number> {
 }
 
 /** @throws Failure with exit code 1 */
-export async function listMembers(session: Session): Promise<Member[]> {
+async function listMembers(session: Session): Promise<Member[]> {
   const { json } = await askJson(session, {
     method: "GET",
     path: "/v2/members",
@@ -138,8 +138,4 @@ function throwConflict({
 }): void {
   if (status < 400) return;
   throw refused((json as { readonly message?: string } | undefined)?.message ?? "");
-}
-
-function refused(text: string): Failure {
-  return new Failure(EXIT.badArguments, text);
 }

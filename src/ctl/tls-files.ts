@@ -1,15 +1,12 @@
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import type { TlsOptions } from "../client/options.js";
-import { EXIT, Failure } from "./exit.js";
+import { refused } from "./exit.js";
 
 /** Reads the files of the TLS flags; an empty name is none. @throws Failure as etcdctl words it */
 export function readTlsFiles(caFile: string, certFile: string, keyFile: string): TlsOptions {
   if ((certFile === "") !== (keyFile === "")) {
-    throw new Failure(
-      EXIT.badArguments,
-      `KeyFile and CertFile must both be present[key: ${keyFile}, cert: ${certFile}]`,
-    );
+    throw refused(`KeyFile and CertFile must both be present[key: ${keyFile}, cert: ${certFile}]`);
   }
   return {
     ...(certFile === "" ? {} : readPair(certFile, keyFile)),
@@ -25,15 +22,14 @@ function readPair(certFile: string, keyFile: string): TlsOptions {
     [key, "key"],
   ] as const) {
     if (!pem.includes("-----BEGIN ")) {
-      throw new Failure(EXIT.badArguments, `tls: failed to find any PEM data in ${what} input`);
+      throw refused(`tls: failed to find any PEM data in ${what} input`);
     }
   }
   try {
     createSecureContext({ cert, key });
   } catch (error) {
     const { message } = error as Error;
-    throw new Failure(
-      EXIT.badArguments,
+    throw refused(
       /mismatch/.test(message)
         ? "tls: private key does not match public key"
         : `cannot use ${certFile} and ${keyFile}: ${message}`,
@@ -52,9 +48,6 @@ function read(file: string): string {
       EACCES: "permission denied",
       EISDIR: "is a directory",
     };
-    throw new Failure(
-      EXIT.badArguments,
-      `${code === "EISDIR" ? "read" : "open"} ${file}: ${why[code ?? ""] ?? message}`,
-    );
+    throw refused(`${code === "EISDIR" ? "read" : "open"} ${file}: ${why[code ?? ""] ?? message}`);
   }
 }

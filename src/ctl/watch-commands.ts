@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { EXIT, Failure, keyFailure } from "./exit.js";
+import { EXIT, type Failure, keyFailure, refused } from "./exit.js";
 import { keyOf } from "./key-commands.js";
 import { printAnswer } from "./key-output.js";
 import { askKeys, type KeyAnswer } from "./keys.js";
@@ -108,8 +108,8 @@ function startFailure(file: string, { code, message }: NodeJS.ErrnoException): F
     const text = file.includes("/")
       ? `fork/exec ${file}: no such file or directory`
       : `exec: "${file}": executable file not found in $PATH`;
-    return new Failure(EXIT.badArguments, text);
+    return refused(text);
   }
   const why = code === "EACCES" ? "permission denied" : message;
-  return new Failure(EXIT.badArguments, `fork/exec ${file}: ${why}`);
+  return refused(`fork/exec ${file}: ${why}`);
 }

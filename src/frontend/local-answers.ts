@@ -10,10 +10,15 @@ export function localHead(status: number, contentKind: ContentKind): AnswerRecor
   return head;
 }
 
-/** etcd's words for a member that cannot keep up. */
-export const TOO_MANY_REQUESTS =
-  '{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: too many requests","index":0}\n';
-
-/** Too many bodies are under way. */
+/** Too much is under way: bodies that come in, or requests that the core has not taken. In etcd's words. */
 export const NO_ROOM: AnswerRecord = localHead(500, ContentKind.json);
-export const NO_ROOM_BODY: Buffer = Buffer.from(TOO_MANY_REQUESTS);
+export const NO_ROOM_BODY: Buffer = Buffer.from(
+  '{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: too many requests","index":0}\n',
+);
+
+/** A target that no server of etcd's would parse. */
+export const BAD_REQUEST: AnswerRecord = localHead(400, ContentKind.bare);
+export const BAD_REQUEST_BODY: Buffer = Buffer.from("400 Bad Request");
+
+/** To OPTIONS, whatever the path. */
+export const NOTHING_TO_SAY: AnswerRecord = localHead(200, ContentKind.none);

@@ -57,7 +57,8 @@ const UTF8_BYTES_MAX = 3;
 
 const NO_BODY = Buffer.alloc(0);
 
-export const CONTENT_TYPE_BYTES_MAX = 1024;
+/** What is cut off here is no type that the API knows. */
+const CONTENT_TYPE_CHARACTERS_MAX = 1024;
 
 /**
  * Writes a request, its path and query as the frontend's HTTP library gave them: text that a library
@@ -75,7 +76,7 @@ export function writeRequest(
 ): void {
   const bodyBytes = body === undefined ? 0 : body.length;
   const isForm = contentType === FORM_TYPE;
-  const type = isForm ? "" : contentType.slice(0, CONTENT_TYPE_BYTES_MAX);
+  const type = isForm ? "" : contentType.slice(0, CONTENT_TYPE_CHARACTERS_MAX);
   outlet.open(
     REQUEST_HEAD_BYTES + (path.length + query.length + type.length) * UTF8_BYTES_MAX + bodyBytes,
   );
@@ -130,7 +131,7 @@ export function writeRequestId(outlet: Outlet, type: number, requestId: number):
   outlet.close(type, 4);
 }
 
-/** Numbers as f64: stop (none), snapshotDone (index). */
+/** Numbers as f64: none for stop, two for snapshotDone. */
 export function writeNumbers(outlet: Outlet, type: number, ...numbers: readonly number[]): void {
   outlet.open(numbers.length * 8);
   for (const [i, value] of numbers.entries()) {

@@ -1,12 +1,20 @@
-import { ContentKind } from "../api/answer.js";
+import type { ContentKind } from "../api/answer.js";
 import { unescapePercent } from "../api/form.js";
 import { Method } from "../api/request.js";
 import { OpenTable } from "../lib/open-table.js";
 import type { Bell } from "../ring/bell.js";
+import { EventLoopPort, type PortFigures } from "../ring/event-loop-port.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
 import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
-import { TOO_MANY_REQUESTS } from "./local-answers.js";
+import {
+  BAD_REQUEST,
+  BAD_REQUEST_BODY,
+  localHead,
+  NO_ROOM,
+  NO_ROOM_BODY,
+  NOTHING_TO_SAY,
+} from "./local-answers.js";
 import {
   AnswerRecord,
   AnswerType,
@@ -18,13 +26,6 @@ import {
   writeRequestId,
 } from "./records.js";
 
-/** Records taken from the answers ring before sockets get their turn again. */
-const BATCH_RECORDS = 1024;
-/**
- * Requests after which the core is told before the turn of the event loop is over. Without that all
- * threads work one after the other on one large batch, and half of each core is idle.
- */
-const PUBLISH_REQUESTS = 32;
 /**
  * Turns of the event loop in which the answer to a read is looked for before this thread sleeps: it takes
  * the core a few microseconds, and a wake-up ten times that. Measured with one connection: 8,000 reads a
@@ -58,50 +59,36 @@ export type LocalHandler = (
 export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) => void;
 
 /** What the owner counts. */
-export interface GatewayFigures {
+export interface GatewayFigures extends PortFigures {
   /** Requests without an answer yet: once per batch. */
   inFlight(requests: number): void;
-  woken(): void;
-  /** The requests ring had no room. */
-  ringFull(): void;
 }
 
-const NOTHING_TO_SAY: LocalAnswer = { status: 200, contentKind: ContentKind.none, body: "" };
-const BAD_REQUEST: LocalAnswer = {
-  status: 400,
-  contentKind: ContentKind.bare,
-  body: "400 Bad Request",
-};
+const NO_BYTES = new Uint8Array(0);
 
 /** A "%" without two hexadecimal digits. */
 function isMalformed(path: string): boolean {
   return path.includes("%") && typeof unescapePercent(path, false) !== "string";
 }
 
-/**
- * Carries requests of one frontend thread to the core and answers back.
- *
- * Socket callbacks only append to the requests ring; once per turn of the event loop everything is
- * published together. While there is nothing to do the thread sleeps in its event loop, and the core's
- * bell wakes it.
- */
+function answerLocally(exchange: Exchange, local: LocalAnswer): void {
+  const head = localHead(local.status, local.contentKind);
+  head.allow = local.allow ?? "";
+  exchange.answer(head, typeof local.body === "string" ? Buffer.from(local.body) : local.body);
+}
+
+/** Carries requests of one frontend thread to the core and answers back. */
 export class RingGateway implements Gateway {
   readonly #requests: Outlet;
   readonly #answers: Inlet;
-  readonly #bell: Bell;
+  readonly #port: EventLoopPort;
   readonly #local: LocalHandler;
   /** By request id. */
   readonly #exchanges = new OpenTable<Exchange>();
   readonly #answer = new AnswerRecord();
   readonly #onStartSnapshot: OnStartSnapshot;
   readonly #figures: GatewayFigures;
-  #isFlushScheduled = false;
-  #unpublished = 0;
   #pollsLeft = 0;
-  #isParked = false;
-  #isClosed = false;
-  readonly #flushBound: () => void;
-  readonly #hasWorkBound: () => boolean;
 
   constructor(
     requests: RingWriter,
@@ -116,21 +103,21 @@ export class RingGateway implements Gateway {
     this.#answers = new Inlet(answers, (type, bytes, view, at, length) =>
       this.#onMessage(type, bytes, view, at, length),
     );
-    this.#bell = bell;
+    this.#port = new EventLoopPort({
+      outlet: this.#requests,
+      inlet: this.#answers,
+      bell,
+      later: setImmediate,
+      onTurn: () => this.#onTurn(),
+      figures,
+    });
     this.#local = local;
     this.#onStartSnapshot = onStartSnapshot;
-    this.#flushBound = () => this.#flush();
-    this.#hasWorkBound = () => this.#answers.hasWork() || this.#requests.canMove();
   }
 
   /** Starts listening to the core. */
   start(): void {
-    this.#park();
-  }
-
-  /** Requests without an answer yet, open watches included. */
-  get openExchanges(): number {
-    return this.#exchanges.size;
+    this.#port.start();
   }
 
   request(
@@ -143,7 +130,8 @@ export class RingGateway implements Gateway {
     isBodyTooLarge: boolean,
   ): number {
     if (method === Method.options) {
-      this.#answerLocally(exchange, isMalformed(path) ? BAD_REQUEST : NOTHING_TO_SAY);
+      if (isMalformed(path)) exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
+      else exchange.answer(NOTHING_TO_SAY, NO_BYTES);
       return -1;
     }
     // Nearly everything is below /v2/, and none of that is local.
@@ -151,121 +139,65 @@ export class RingGateway implements Gateway {
       const local = this.#local({ method, path, query, body });
       if (local instanceof Promise) {
         local.then(
-          (answer) => this.#answerLocally(exchange, answer),
+          (answer) => answerLocally(exchange, answer),
           () => exchange.cut(),
         );
         return -1;
       }
       if (local !== undefined) {
-        this.#answerLocally(exchange, local);
+        answerLocally(exchange, local);
         return -1;
       }
     }
     if (this.#requests.queuedBytes > QUEUED_BYTES_MAX) {
-      this.#answerLocally(exchange, {
-        status: 500,
-        contentKind: ContentKind.json,
-        body: TOO_MANY_REQUESTS,
-      });
+      exchange.answer(NO_ROOM, NO_ROOM_BODY);
       return -1;
     }
     const id = this.#exchanges.add(exchange);
     this.#pollsLeft = method === Method.get ? READ_POLLS : 0;
     writeRequest(this.#requests, id, method, path, query, contentType, body, isBodyTooLarge);
-    if (++this.#unpublished >= PUBLISH_REQUESTS) this.#publish();
-    this.#schedule();
+    this.#port.sent();
     return id;
   }
 
   abort(requestId: number): void {
     if (this.#exchanges.take(requestId) === undefined) return;
     writeRequestId(this.#requests, RequestType.abort, requestId);
-    this.#schedule();
+    this.#port.sent();
   }
 
   hold(requestId: number): void {
     writeRequestId(this.#requests, RequestType.hold, requestId);
-    this.#schedule();
+    this.#port.sent();
   }
 
   resume(requestId: number): void {
     writeRequestId(this.#requests, RequestType.resume, requestId);
-    this.#schedule();
+    this.#port.sent();
   }
 
   /** Tells the core something that is not a request: `stop`, `snapshotDone`. */
   control(type: number, ...numbers: readonly number[]): void {
     writeNumbers(this.#requests, type, ...numbers);
-    this.#schedule();
+    this.#port.sent();
   }
 
   /** Sends what the core has answered, ends every other exchange and stops listening to the core. */
   close(): void {
-    while (this.#answers.drain(BATCH_RECORDS) > 0);
-    this.#isClosed = true;
+    while (this.#answers.drain(Number.POSITIVE_INFINITY) > 0);
+    this.#port.close();
     for (const [id, exchange] of this.#exchanges.entries()) {
       this.#exchanges.take(id);
       exchange.cut();
     }
   }
 
-  #schedule(): void {
-    if (this.#isFlushScheduled) return;
-    this.#isFlushScheduled = true;
-    if (this.#isParked) this.#bell.disarm(); // The flush looks at the answers anyway.
-    setImmediate(this.#flushBound); // After all sockets that became readable in this turn.
-  }
-
-  #flush(): void {
-    this.#isFlushScheduled = false;
-    this.#publish();
-    this.#drain();
-  }
-
-  #publish(): void {
-    this.#unpublished = 0;
-    const hadQueued = this.#requests.queuedBytes > 0;
-    this.#requests.publish();
-    if (!hadQueued && this.#requests.queuedBytes > 0) this.#figures.ringFull();
-  }
-
-  #drain(): void {
-    if (this.#answers.drain(BATCH_RECORDS) === BATCH_RECORDS) this.#schedule();
+  /** @returns whether to look at once for the answer to a read */
+  #onTurn(): boolean {
     this.#figures.inFlight(this.#exchanges.size);
-    this.#park();
-  }
-
-  #park(): void {
-    if (this.#isClosed || this.#isFlushScheduled) return;
-    if (this.#pollsLeft > 0) {
-      this.#pollsLeft--;
-      this.#schedule();
-      return;
-    }
-    if (this.#isParked) {
-      if (!this.#bell.rearm(this.#hasWorkBound)) this.#schedule();
-      return;
-    }
-    const rung = this.#bell.parkAsync(this.#hasWorkBound);
-    if (rung === undefined) {
-      this.#schedule();
-      return;
-    }
-    this.#isParked = true;
-    void rung.then(() => {
-      this.#isParked = false;
-      this.#figures.woken();
-      this.#publish(); // The bell also tells of room in the requests ring.
-      this.#drain();
-    });
-  }
-
-  #answerLocally(exchange: Exchange, local: LocalAnswer): void {
-    const head = new AnswerRecord();
-    head.status = local.status;
-    head.contentKind = local.contentKind;
-    head.allow = local.allow ?? "";
-    exchange.answer(head, typeof local.body === "string" ? Buffer.from(local.body) : local.body);
+    if (this.#pollsLeft === 0) return false;
+    this.#pollsLeft--;
+    return true;
   }
 
   #onMessage(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {

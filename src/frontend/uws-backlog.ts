@@ -1,8 +1,5 @@
 import type { HttpResponse } from "uWebSockets.js";
-import { connect } from "node:net";
 import { ALL_BACKLOGS_BYTES_MAX, STREAM_BACKLOG_BYTES_MAX } from "./frontend.js";
-
-type Uws = typeof import("uWebSockets.js");
 
 /** What a stream may send before it is looked whether the client takes it. */
 const PROBE_BYTES = 256 * 1024;
@@ -14,12 +11,6 @@ const LOOKS_MS = [20, 200, 1500];
 
 /** The library's time-out of ten seconds counts in steps of four and may begin in the middle of one. */
 const STALLED_MS = 7000;
-
-/** More than any socket buffer takes at once. */
-const CALIBRATION_BYTES = 32 * 1024 * 1024;
-/** Written bytes that do not fit are copied, so this one is small: fresh memory is slow. */
-const PIECE_BYTES = 256 * 1024;
-const CALIBRATION_MS = 15_000;
 
 /** What the streams of one frontend have left unread. */
 export class Backlogs {
@@ -34,7 +25,7 @@ export class Backlogs {
  * `write` and `tryEnd`; a stream whose chunks are framed here has neither. What it has is `resume`:
  * that sets what the socket is polled for to what a socket in the same state (nothing left to send, or
  * something) was last paused with. So each thread first pauses one socket of each kind on purpose, see
- * `calibrate`: one with nothing left while it was polled for room, one with bytes left while it was not.
+ * uws-calibration.ts: one with nothing left while it was polled for room, one with bytes left while it was not.
  * From then on `resume` asks the kernel for room if nothing is left, and a writable event in the next
  * turn of the event loop is the proof; if bytes are left, there is silence. It costs one epoll_ctl.
  *
@@ -159,74 +150,5 @@ export class StreamBacklog {
   /** An empty cork sends what is left and nothing else. */
   #drain(): void {
     this.#res.cork(() => undefined);
-  }
-}
-
-/**
- * Brings this thread's uWebSockets.js into the state that StreamBacklog counts on, over a loopback
- * listener that lives for a moment.
- *
- * @throws Error if the library does not behave as it should
- */
-export async function calibrate(uws: Uws): Promise<void> {
-  const app = uws.App();
-  const bytes = Buffer.alloc(CALIBRATION_BYTES);
-  const sockets: ReturnType<typeof connect>[] = [];
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      const fail = (why: string) => reject(new Error(`uWebSockets.js: ${why}`));
-      timer = setTimeout(() => fail("a client's backlog cannot be told"), CALIBRATION_MS);
-      let port = 0;
-      const open = (path: string) => {
-        const socket = connect(port, "127.0.0.1", () => {
-          socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
-        });
-        socket.on("error", () => undefined);
-        sockets.push(socket);
-        return socket;
-      };
-      app.get("/left", (res) => {
-        res.onAborted(() => undefined);
-        // Called when there is room again; without a write in it, bytes stay and polling ends.
-        res.onWritable(() => {
-          setImmediate(() => {
-            res.pause();
-            open("/none").pause();
-          });
-          return true;
-        });
-        const piece = bytes.subarray(0, PIECE_BYTES);
-        for (let left = CALIBRATION_BYTES; left > 0 && res.write(piece); ) left -= PIECE_BYTES;
-      });
-      app.get("/none", (res) => {
-        res.onAborted(() => undefined);
-        // What did not fit is not kept, and the socket is polled for room.
-        const [isAll] = res.tryEnd(bytes, CALIBRATION_BYTES);
-        if (isAll) fail("a socket took everything");
-        res.pause();
-        open("/probe");
-      });
-      app.get("/probe", (res) => {
-        res.onAborted(() => undefined);
-        res.onWritable(() => {
-          resolve();
-          return true;
-        });
-        res.resume();
-      });
-      app.listen("127.0.0.1", 0, (socket) => {
-        if (!socket) {
-          fail("cannot listen on 127.0.0.1");
-          return;
-        }
-        port = uws.us_socket_local_port(socket);
-        open("/left").resume();
-      });
-    });
-  } finally {
-    clearTimeout(timer);
-    for (const socket of sockets) socket.destroy();
-    app.close();
   }
 }

@@ -1,6 +1,5 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { createRequire } from "node:module";
-import { ContentKind } from "../api/answer.js";
 import { Method } from "../api/request.js";
 import { Body, BodyRoom } from "./body.js";
 import {
@@ -11,8 +10,9 @@ import {
   type PortSharing,
 } from "./frontend.js";
 import { ListenError } from "./listen-error.js";
-import { localHead, NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
-import { Backlogs, calibrate } from "./uws-backlog.js";
+import { BAD_REQUEST, BAD_REQUEST_BODY, NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
+import { Backlogs } from "./uws-backlog.js";
+import { calibrate } from "./uws-calibration.js";
 import { UwsExchange } from "./uws-exchange.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
@@ -142,9 +142,6 @@ export class UwsFrontend implements Frontend {
  * In percent encoding every byte gets through.
  */
 const UNTRUE_TARGET = /[\ufffd\x7f]/;
-
-const BAD_REQUEST = localHead(400, ContentKind.bare);
-const BAD_REQUEST_BODY = Buffer.from("400 Bad Request");
 
 function serve(
   gateway: Gateway,

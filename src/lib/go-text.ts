@@ -3,6 +3,7 @@
  * of the wire format: JSON strings (encoding/json), quoted strings (strconv, the `%q` verb), durations
  * (time.Duration.String) and time stamps (time.RFC3339Nano).
  */
+import { civilDate } from "./civil-date.js";
 
 /** What JSON output escapes; HTML's three and the line separators are Go's choice. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
@@ -120,30 +121,4 @@ export function goTimestamp(unixNs: bigint): string {
 
 function floorDiv(value: bigint, by: bigint): bigint {
   return value >= 0n ? value / by : -((-value + by - 1n) / by);
-}
-
-/**
- * Days since 1970-01-01 as `YYYY-MM-DD` of the proleptic Gregorian calendar. Years start in March
- * here, so the leap day is the last of its year (Howard Hinnant, "chrono-compatible low-level date
- * algorithms", civil_from_days).
- */
-function civilDate(days: number): string {
-  const shifted = days + 719_468;
-  const era = Math.floor(shifted / 146_097);
-  const dayOfEra = shifted - era * 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra -
-      Math.floor(dayOfEra / 1460) +
-      Math.floor(dayOfEra / 36_524) -
-      Math.floor(dayOfEra / 146_096)) /
-      365,
-  );
-  const dayOfYear =
-    dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const marchMonth = Math.floor((5 * dayOfYear + 2) / 153);
-  const day = dayOfYear - Math.floor((153 * marchMonth + 2) / 5) + 1;
-  const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9;
-  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
-  const two = (part: number) => `${part}`.padStart(2, "0");
-  return `${`${year}`.padStart(4, "0")}-${two(month)}-${two(day)}`;
 }

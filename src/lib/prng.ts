@@ -52,4 +52,13 @@ export class Prng {
     assert(list.length > 0, "there is something to pick from");
     return list[this.below(list.length)] as T;
   }
+  /** A copy in any order: Fisher and Yates. */
+  shuffled<T>(list: readonly T[]): T[] {
+    const copy = [...list];
+    for (let n = copy.length - 1; n > 0; n--) {
+      const other = this.below(n + 1);
+      [copy[n], copy[other]] = [copy[other] as T, copy[n] as T];
+    }
+    return copy;
+  }
 }

@@ -19,7 +19,7 @@ export interface Family {
  * links: what is sent and received, written by the peer thread. progress: how far the leader knows the
  * others to be, written by the core while it leads.
  */
-export const PEER_TABLES = ["links", "progress"] as const;
+const PEER_TABLES = ["links", "progress"] as const;
 export type PeerTableName = (typeof PEER_TABLES)[number];
 
 /** Other members that have figures of their own; those of any more are not shown. */
@@ -42,13 +42,12 @@ const RECORDS = doubling(1, 14);
 const BYTES = doubling(256, 17);
 
 /** QGET is a GET with quorum=true. */
-export const HTTP_METHODS = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"] as const;
+const HTTP_METHODS = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"] as const;
 export type HttpMethod = (typeof HTTP_METHODS)[number];
 const HTTP_CODES = ["400", "401", "403", "404", "405", "412", "413", "429", "500", "503"] as const;
 const READS = ["get", "getRecursive"] as const;
 const WRITES = ["set", "create", "update", "delete", "compareAndSwap", "compareAndDelete"] as const;
-export const THREADS = ["main", "core", "wal", "peer", "frontend"] as const;
-export type ThreadName = (typeof THREADS)[number];
+const THREADS = ["main", "core", "wal", "peer", "frontend"] as const;
 
 /**
  * Every family whose figures are written by threads. Names and help texts of the first part are etcd
@@ -450,7 +449,7 @@ export type PeerFamilyKey = {
  * Numbers of 64 bits that a thread tells beside its figures; not shown as metrics. The version of the cluster
  * is one as version-id.ts packs it.
  */
-export const IDS = ["lead", "vote", "clusterVersion"] as const;
+const IDS = ["lead", "vote", "clusterVersion"] as const;
 export type IdName = (typeof IDS)[number];
 
 /** One series: a family with one value for each of its labels. */

@@ -1,4 +1,7 @@
-import type { ListenUrl } from "../config/urls.js";
+import { type ListenUrl, splitListenUrl } from "../config/urls.js";
+
+/** Why nothing is sent to an address that is secure. */
+export const NO_TLS = "TLS between members is not supported";
 
 /** Where a member can be reached. */
 export interface PeerAddress {
@@ -11,15 +14,8 @@ export interface PeerAddress {
 
 /** @returns undefined for what is no URL of a peer; membership holds none such */
 export function parsePeerAddress(text: string): PeerAddress | undefined {
-  const [, scheme, host, port] = /^(https?|unixs?):\/\/(.*):(\d*)$/.exec(text) ?? [];
-  if (scheme === undefined || host === undefined || port === undefined) return undefined;
-  if (Number(port) > 65535) return undefined;
-  return addressOf({
-    scheme: scheme as ListenUrl["scheme"],
-    host: host.replace(/^\[(.*)\]$/, "$1"),
-    port: Number(port),
-    text,
-  });
+  const url = splitListenUrl(text);
+  return url === undefined ? undefined : addressOf(url);
 }
 
 /** A unix socket is the file "host:port" in the working directory, as etcd has it. */

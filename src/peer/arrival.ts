@@ -7,7 +7,7 @@ import { encodeFrameHead, FRAME_HEAD_BYTES, FrameKind, FrameReader, PROBE_BYTES 
 /** A whole frame with a message that does not belong on this stream. */
 export class StrayMessageError extends RingdError {
   override readonly name = "StrayMessageError";
-  readonly code = "ERR_PEER_STRAY_MESSAGE";
+  readonly code = "STRAY_MESSAGE";
 }
 
 /** Of an idle connection, for what lies between the members; they themselves send pings. */

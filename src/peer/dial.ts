@@ -1,6 +1,6 @@
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import type { Socket } from "node:net";
-import type { PeerAddress } from "./address.js";
+import { NO_TLS, type PeerAddress } from "./address.js";
 import { CLUSTER_HEADER, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
 
 /** Of a refusal's text. */
@@ -18,7 +18,7 @@ export type DialResult =
     }
   | { readonly kind: "failed"; readonly reason: string };
 
-/** A request to a member, not sent yet. TLS is what it will be made with for https and unixs. */
+/** A request to a member, not sent yet. The address is not secure. */
 export function peerRequest(
   address: PeerAddress,
   method: string,
@@ -41,7 +41,7 @@ export function dialStream(
   signal: AbortSignal,
 ): Promise<DialResult> {
   if (address.isSecure) {
-    return Promise.resolve({ kind: "failed", reason: "TLS between members is not supported" });
+    return Promise.resolve({ kind: "failed", reason: NO_TLS });
   }
   return new Promise((resolve) => {
     const headers = { ...hello, Connection: "Upgrade", Upgrade: STREAM_UPGRADE };

@@ -35,7 +35,7 @@ export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 /** Bytes on a stream that are no frame. Nothing behind them can be read either. */
 export class FrameError extends RingdError {
   override readonly name = "FrameError";
-  readonly code = "ERR_PEER_FRAME";
+  readonly code = "FRAME_MALFORMED";
 
   constructor(why: string) {
     super(`Cannot read a frame: ${why}`);
@@ -64,7 +64,7 @@ export function encodeFrameHead(
 }
 
 /** @param at of FRAME_HEAD_BYTES that are all there. @throws FrameError */
-export function decodeFrameHead(bytes: Buffer, at: number): FrameHead {
+function decodeFrameHead(bytes: Buffer, at: number): FrameHead {
   if (bytes.readUInt32LE(at) !== MAGIC) throw new FrameError("it does not begin like one");
   if (crc32c(bytes.subarray(at, at + HEAD_CRC_AT), 0) !== bytes.readUInt32LE(at + HEAD_CRC_AT)) {
     throw new FrameError("its head's checksum differs");

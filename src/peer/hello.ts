@@ -12,12 +12,12 @@ import { parseUrlList } from "../cluster/peer-urls.js";
  *
  * The other side answers with its cluster id and either goes on or says why not.
  */
-export const PROTOCOL_VERSION = "1";
-export const PROTOCOL_HEADER = "x-ringd-protocol";
+const PROTOCOL_VERSION = "1";
+const PROTOCOL_HEADER = "x-ringd-protocol";
 export const CLUSTER_HEADER = "x-etcd-cluster-id";
-export const FROM_HEADER = "x-ringd-from";
-export const TO_HEADER = "x-ringd-to";
-export const PEER_URLS_HEADER = "x-ringd-peer-urls";
+const FROM_HEADER = "x-ringd-from";
+const TO_HEADER = "x-ringd-to";
+const PEER_URLS_HEADER = "x-ringd-peer-urls";
 
 export const STREAM_PATH = "/ringd/stream";
 export const STREAM_UPGRADE = `ringd-raft/${PROTOCOL_VERSION}`;

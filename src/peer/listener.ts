@@ -9,7 +9,7 @@ import {
 import type { Socket } from "node:net";
 import type { ListenUrl } from "../config/urls.js";
 import { RingdError } from "../lib/errors.js";
-import { addressOf } from "./address.js";
+import { addressOf, NO_TLS } from "./address.js";
 import type { PeerAnswer } from "./peer-api.js";
 
 const HEAD_BYTES_MAX = 16 * 1024;
@@ -59,7 +59,7 @@ export class PeerListener {
   listen(url: ListenUrl): Promise<number> {
     const { target, isSecure, text } = addressOf(url);
     if (isSecure) {
-      return Promise.reject(new PeerListenError(text, "TLS between members is not supported"));
+      return Promise.reject(new PeerListenError(text, NO_TLS));
     }
     if ("path" in target) rmSync(target.path, { force: true }); // Left by a process that was killed.
     const server = makeServer(this.#requests, this.#limits);

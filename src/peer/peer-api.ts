@@ -1,4 +1,4 @@
-import { COMPAT_VERSION } from "../api/status.js";
+import { versionJson } from "../api/status.js";
 import { formatId, parseId } from "../cluster/ids.js";
 import { goJsonString, goJsonStrings, goTimestamp } from "../lib/go-text.js";
 import type { Identity } from "./hello.js";
@@ -78,12 +78,8 @@ function memberJson({ id, name, peerUrls, clientUrls }: PeerMember): string {
 }
 
 function version({ members }: PeerFacts): PeerAnswer {
-  const cluster = members?.clusterVersion || "not_decided";
-  return {
-    status: 200,
-    headers: { "Content-Type": JSON_TYPE },
-    body: `{"etcdserver":"${COMPAT_VERSION}","etcdcluster":${goJsonString(cluster)}}`,
-  };
+  const body = versionJson(members?.clusterVersion ?? "");
+  return { status: 200, headers: { "Content-Type": JSON_TYPE }, body };
 }
 
 function notEtcd({ identity }: PeerFacts): PeerAnswer {

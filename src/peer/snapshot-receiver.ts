@@ -39,7 +39,7 @@ export interface ReceiverOptions {
 /** Why a transfer cannot be used. */
 class TransferError extends RingdError {
   override readonly name = "TransferError";
-  readonly code = "ERR_PEER_SNAPSHOT";
+  readonly code = "TRANSFER_FAILED";
   readonly status: number;
 
   constructor(status: number, why: string) {

@@ -5,7 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { formatId } from "../cluster/ids.js";
 import type { Snapshot } from "../raft/message.js";
 import { listSnapshots } from "../snap/writer.js";
-import { type PeerAddress, parsePeerAddress } from "./address.js";
+import { NO_TLS, type PeerAddress, parsePeerAddress } from "./address.js";
 import { Backoff } from "./backoff.js";
 import { peerRequest, readRefusal } from "./dial.js";
 import { SNAPSHOT_PATH } from "./hello.js";
@@ -141,7 +141,7 @@ export class SnapshotSender {
     fileBytes: number,
     signal: AbortSignal,
   ): Promise<Outcome> {
-    if (address.isSecure) return Promise.resolve(failed("TLS between members is not supported"));
+    if (address.isSecure) return Promise.resolve(failed(NO_TLS));
     const { stallMs } = this.#options;
     return new Promise((resolve) => {
       const expecting = { ...headers, Expect: "100-continue" };

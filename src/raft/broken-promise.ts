@@ -12,7 +12,7 @@ const REMEDY =
  */
 export class BrokenPromiseError extends RingdError {
   override readonly name = "BrokenPromiseError";
-  readonly code = "ERR_PROMISE_BROKEN";
+  readonly code = "PROMISE_BROKEN";
 
   constructor(found: string, remedy = REMEDY) {
     super(`Cannot go on as a member of this cluster: ${found}. ${remedy}`);

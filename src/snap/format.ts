@@ -30,7 +30,7 @@ export const SNAPSHOT_HEADER_BYTES = 48;
 export const BLOCK_HEADER_BYTES = 16;
 export const BLOCK_BYTES_MAX = 32 * 2 ** 20;
 export const FORMAT_VERSION = 1;
-export const END_BYTES = 16;
+const END_BYTES = 16;
 const MAGIC = "ringdSNP";
 const CRC_AT = 44;
 

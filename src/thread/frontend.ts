@@ -8,8 +8,8 @@ import { MetricCells } from "../metrics/cells.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { joinFrontend } from "./frontend-server.js";
-import { gatewayFigures } from "./gateway-figures.js";
 import { isLocalPath } from "./local.js";
+import { gatewayFigures } from "./port-figures.js";
 import {
   FIRST_FRONTEND_PART,
   type FrontendInput,

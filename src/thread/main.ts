@@ -20,10 +20,10 @@ import { hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { listen, makeFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
-import { gatewayFigures } from "./gateway-figures.js";
 import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
+import { gatewayFigures } from "./port-figures.js";
 import {
   createTopology,
   FIRST_FRONTEND_PART,
@@ -173,7 +173,7 @@ function whenFailed(workers: Readonly<Record<string, Worker>>): Promise<never> {
       });
       worker.on("exit", (code) => {
         const why = `the ${name} thread ended with code ${code}, and nobody told it to`;
-        if (!isStopped) reject(new ThreadError("ERR_THREAD_ENDED", why));
+        if (!isStopped) reject(new ThreadError("THREAD_ENDED", why));
       });
     }
   });

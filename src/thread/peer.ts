@@ -5,13 +5,14 @@ import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
-import { cellOf } from "../metrics/families.js";
 import { PeerTable } from "../metrics/peer-table.js";
 import { type PeerInbox, PeerNetwork } from "../peer/network.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../peer/records.js";
 import { Bell } from "../ring/bell.js";
-import { Inlet, Outlet } from "../ring/fragments.js";
+import { EventLoopPort } from "../ring/event-loop-port.js";
+import { Inlet, type OnMessage, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
+import { portFigures } from "./port-figures.js";
 import { type Identity, PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /**
@@ -19,16 +20,8 @@ import { type Identity, PEER_PART, type WorkerInput, type WorkerMessage } from "
  * its bell when the core has put something into the outbox or made room in the inbox.
  */
 
-/** Records taken from the outbox before sockets get their turn again. */
-const BATCH_RECORDS = 1024;
-/** Messages after which the core is told before the turn of the event loop is over. */
-const PUBLISH_MESSAGES = 32;
-
 /** A transfer of a snapshot that does not move for so long is given up. */
 const SNAPSHOT_STALL_MS = 10_000;
-
-const WAKEUPS = cellOf("wakeups", "peer");
-const RING_FULL = cellOf("ringFull", "peer");
 
 const { config, topology } = workerData as WorkerInput;
 const log = createLogger(config.log, "peer", topology.logLevel);
@@ -41,28 +34,29 @@ function tellMain(message: WorkerMessage): void {
 
 /** Both rings between this thread and the core, and the bell. */
 class CorePort implements PeerInbox {
-  readonly #bell = new Bell(topology.peerBell);
   readonly #inbox = new Outlet(new RingWriter(topology.inbox, coreBell));
-  readonly #outbox: Inlet;
-  readonly #onTurn: () => void;
-  readonly #runBound = () => this.#run();
-  readonly #hasWorkBound = () => this.#outbox.hasWork() || this.#inbox.canMove();
-  #isScheduled = false;
-  #isParked = false;
-  #isClosed = false;
-  #unpublished = 0;
+  readonly #port: EventLoopPort;
 
   /**
-   * @param outbox takes what the core sent
+   * @param onMessage takes what the core sent
    * @param onTurn after each batch of that
    */
-  constructor(outbox: (reader: RingReader) => Inlet, onTurn: () => void) {
-    this.#outbox = outbox(new RingReader(topology.outbox, coreBell));
-    this.#onTurn = onTurn;
+  constructor(onMessage: OnMessage, onTurn: () => void) {
+    this.#port = new EventLoopPort({
+      outlet: this.#inbox,
+      inlet: new Inlet(new RingReader(topology.outbox, coreBell), onMessage),
+      bell: new Bell(topology.peerBell),
+      later: setImmediate,
+      onTurn: () => {
+        onTurn();
+        return false;
+      },
+      figures: portFigures(metrics, "peer"),
+    });
   }
 
   start(): void {
-    this.#run();
+    this.#port.start();
   }
 
   get queuedBytes(): number {
@@ -73,8 +67,7 @@ class CorePort implements PeerInbox {
     this.#inbox.open(payload.length);
     payload.copy(this.#inbox.bytes, this.#inbox.at);
     this.#inbox.close(InboxType.message, payload.length);
-    if (++this.#unpublished >= PUBLISH_MESSAGES) this.#publish();
-    this.#schedule();
+    this.#port.sent();
   }
 
   up(id: bigint): void {
@@ -97,7 +90,7 @@ class CorePort implements PeerInbox {
     this.#inbox.open(payload.length);
     this.#inbox.bytes.set(payload, this.#inbox.at);
     this.#inbox.close(InboxType.snapshotReceived, payload.length);
-    this.#schedule();
+    this.#port.sent();
   }
 
   removed(): void {
@@ -106,55 +99,12 @@ class CorePort implements PeerInbox {
 
   /** The core is not listened to any more; what it was told before is published. */
   close(): void {
-    this.#isClosed = true;
-    this.#publish();
+    this.#port.close();
   }
 
   #event(type: number, id: bigint, value = 0): void {
     writePeerEvent(this.#inbox, type, id, value);
-    this.#schedule();
-  }
-
-  #publish(): void {
-    this.#unpublished = 0;
-    const hadQueued = this.#inbox.queuedBytes > 0;
-    this.#inbox.publish();
-    if (!hadQueued && this.#inbox.queuedBytes > 0) metrics.add(RING_FULL, 1);
-  }
-
-  #schedule(): void {
-    if (this.#isScheduled || this.#isClosed) return;
-    this.#isScheduled = true;
-    if (this.#isParked) this.#bell.disarm(); // The run looks at the outbox anyway.
-    setImmediate(this.#runBound); // After all sockets that became readable in this turn.
-  }
-
-  #run(): void {
-    this.#isScheduled = false;
-    this.#publish();
-    const taken = this.#outbox.drain(BATCH_RECORDS);
-    this.#onTurn();
-    if (taken === BATCH_RECORDS) this.#schedule();
-    this.#park();
-  }
-
-  #park(): void {
-    if (this.#isClosed || this.#isScheduled) return;
-    if (this.#isParked) {
-      if (!this.#bell.rearm(this.#hasWorkBound)) this.#schedule();
-      return;
-    }
-    const rung = this.#bell.parkAsync(this.#hasWorkBound);
-    if (rung === undefined) {
-      this.#schedule();
-      return;
-    }
-    this.#isParked = true;
-    void rung.then(() => {
-      this.#isParked = false;
-      metrics.add(WAKEUPS, 1);
-      if (!this.#isClosed && !this.#isScheduled) this.#run();
-    });
+    this.#port.sent();
   }
 }
 
@@ -163,13 +113,12 @@ async function main(): Promise<void> {
   const [identity] = (await once(parentPort, "message")) as [Identity];
   let isStopping = false;
   const port: CorePort = new CorePort(
-    (reader) =>
-      new Inlet(reader, (type, bytes, view, at, length) => {
-        if (type === OutboxType.message) network.send(bytes, view, at, length);
-        else if (type === OutboxType.members) {
-          network.setMembers(JSON.parse(bytes.toString("utf8", at, at + length)) as PeerMembers);
-        } else if (type === OutboxType.stop) isStopping = true;
-      }),
+    (type, bytes, view, at, length) => {
+      if (type === OutboxType.message) network.send(bytes, view, at, length);
+      else if (type === OutboxType.members) {
+        network.setMembers(JSON.parse(bytes.toString("utf8", at, at + length)) as PeerMembers);
+      } else if (type === OutboxType.stop) isStopping = true;
+    },
     () => {
       network.flush();
       network.inboxMoved();

@@ -22,9 +22,10 @@ import { createRing } from "../ring/ring.js";
  * There is a pair of requests and answers for each frontend; the first frontend is the main thread.
  *
  * Start: main makes this; wal locks the data directory and reads the disk; core takes what it read,
- * restores the store, starts raft, publishes the member; then main listens, and other frontends do.
- * Stop: frontends stop listening; core finishes what it accepted, ends watches, then tells wal to
- * close; main exits when both are done. A thread that dies otherwise takes the process down.
+ * restores the store and starts raft; peer is told who this member is, listens and dials; core publishes
+ * the member; then main listens, and other frontends do.
+ * Stop: frontends stop listening; core finishes what it accepted, ends watches, then tells wal and peer
+ * to close; main exits when all three are done. A thread that dies otherwise takes the process down.
  */
 export interface Topology {
   readonly frontends: readonly FrontendMemory[];

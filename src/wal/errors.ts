@@ -5,7 +5,7 @@ import { RingdError } from "../lib/errors.js";
 /** Damage that is not a torn tail (rules 2 and 4 of record.ts). The member must not start. */
 export class CorruptRecordError extends RingdError {
   override readonly name = "CorruptRecordError";
-  readonly code = "ERR_WAL_CORRUPT";
+  readonly code = "WAL_CORRUPT";
   readonly file: string;
   readonly atBytes: number;
 
@@ -23,7 +23,7 @@ export class CorruptRecordError extends RingdError {
 /** A segment is missing, or the log does not reach back to the snapshot. */
 export class LogGapError extends RingdError {
   override readonly name = "LogGapError";
-  readonly code = "ERR_WAL_GAP";
+  readonly code = "WAL_GAP";
 
   constructor(what: string) {
     super(
@@ -39,7 +39,7 @@ export class LogGapError extends RingdError {
  */
 export class LogFullError extends RingdError {
   override readonly name = "LogFullError";
-  readonly code = "ERR_WAL_FULL";
+  readonly code = "WAL_FULL";
 
   constructor(cause: DiskError) {
     super(`Cannot extend the log: ${cause.message}`, { cause });
@@ -52,7 +52,7 @@ export class LogFullError extends RingdError {
  */
 export class LogFailedError extends RingdError {
   override readonly name = "LogFailedError";
-  readonly code = "ERR_WAL_FAILED";
+  readonly code = "WAL_FAILED";
 
   constructor(cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -63,7 +63,7 @@ export class LogFailedError extends RingdError {
 /** One call on a file that the operating system refused. */
 export class DiskError extends RingdError {
   override readonly name = "DiskError";
-  readonly code = "ERR_DISK";
+  readonly code = "DISK_FAILED";
   /** The system's name for it: "ENOSPC", "EIO". */
   readonly errno: string;
   /** Which call: "write", "datasync". */
@@ -84,7 +84,7 @@ export class DiskError extends RingdError {
 /** Another process uses the directory. */
 export class DataDirLockedError extends RingdError {
   override readonly name = "DataDirLockedError";
-  readonly code = "ERR_DATA_DIR_LOCKED";
+  readonly code = "DATA_DIR_LOCKED";
 
   /** @param holder process id as its owner wrote it down; undefined if it has not (yet) */
   constructor(dir: string, holder: number | undefined) {
@@ -96,28 +96,28 @@ export class DataDirLockedError extends RingdError {
 /** The directory belongs to something else: etcd, a newer ringd, both a member and a proxy. */
 export class ForeignDataDirError extends RingdError {
   override readonly name = "ForeignDataDirError";
-  readonly code = "ERR_DATA_DIR_FOREIGN";
+  readonly code = "DATA_DIR_FOREIGN";
 
   constructor(dir: string, why: string) {
-    super(`cannot use data dir ${dir}: ${why}`);
+    super(`Cannot use data directory ${dir}: ${why}`);
   }
 }
 
 /** The directory cannot be made, listed or written. */
 export class DataDirAccessError extends RingdError {
   override readonly name = "DataDirAccessError";
-  readonly code = "ERR_DATA_DIR_ACCESS";
+  readonly code = "DATA_DIR_ACCESS";
 
   constructor(dir: string, cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    super(`cannot use data dir ${dir}: ${why}`, { cause });
+    super(`Cannot use data directory ${dir}: ${why}`, { cause });
   }
 }
 
 /** A snapshot file that does not read back as it was written. */
 export class CorruptSnapshotError extends RingdError {
   override readonly name = "CorruptSnapshotError";
-  readonly code = "ERR_SNAPSHOT_CORRUPT";
+  readonly code = "SNAPSHOT_CORRUPT";
   readonly file: string;
   readonly atBytes: number;
 

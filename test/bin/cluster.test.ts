@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { send } from "../support/http.js";
-import { freePorts } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
 
 const CLUSTER = new URL("../../bin/cluster.js", import.meta.url).pathname;
 

@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { request, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
+import { until } from "../support/until.js";
 
 /** The life of a second member, from joining to being removed and lost. The tests build on one another. */
 
@@ -29,19 +29,25 @@ after(async () => {
 
 /** Asks the first member until it agrees: it refuses while the others are not connected for long enough. */
 async function change(method: string, path: string, peerUrl?: string): Promise<string> {
-  const endMs = Date.now() + UNTIL_MS;
-  for (;;) {
-    const answer = await request(first.port, {
-      method,
-      path,
-      headers: { "Content-Type": "application/json" },
-      ...(peerUrl === undefined ? {} : { body: JSON.stringify({ peerURLs: [peerUrl] }) }),
-    });
-    if (answer.status < 300) return answer.body.toString();
-    const shown = `${method} ${path}: ${answer.status} ${answer.body}`;
-    assert.ok(answer.status === 500 && Date.now() < endMs, shown);
-    await sleep(100);
-  }
+  let shown = "";
+  let body = "";
+  await until(
+    () => shown,
+    UNTIL_MS,
+    async () => {
+      const answer = await request(first.port, {
+        method,
+        path,
+        headers: { "Content-Type": "application/json" },
+        ...(peerUrl === undefined ? {} : { body: JSON.stringify({ peerURLs: [peerUrl] }) }),
+      });
+      body = answer.body.toString();
+      shown = `${method} ${path}: ${answer.status} ${body}`;
+      assert.ok(answer.status < 300 || answer.status === 500, shown);
+      return answer.status < 300;
+    },
+  );
+  return body;
 }
 
 async function membersSeenBy(member: TestMember): Promise<{ id: string; name: string }[]> {
@@ -76,10 +82,11 @@ test("a member that was added and has not started yet stops nobody from writing"
 test("a start that is cut short goes on without the flags, and learns everything", async () => {
   const child = second.launch(joining);
   const walDir = join(second.dataDir, "member", "wal");
-  while (!existsSync(walDir) || !readdirSync(walDir).some((name) => name.endsWith(".wal"))) {
+  const hasLog = () => {
     assert.equal(child.exitCode, null, second.log);
-    await sleep(1);
-  }
+    return existsSync(walDir) && readdirSync(walDir).some((name) => name.endsWith(".wal"));
+  };
+  await until("there is a log", UNTIL_MS, hasLog, 1);
   await second.end("SIGKILL");
   await second.start();
   assert.equal(await valueAt(second, "/a"), "1");

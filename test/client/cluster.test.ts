@@ -8,8 +8,10 @@ import {
   MaybeAppliedError,
   UnavailableError,
 } from "#ringd/client/index.js";
-import { type ClusterMember, TestCluster, until } from "../support/cluster.js";
-import { freePorts, type MemberKind, TestMember } from "../support/member.js";
+import { type ClusterMember, TestCluster } from "../support/cluster.js";
+import { type MemberKind, TestMember } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
+import { until } from "../support/until.js";
 
 /** `KIND=etcd` asks etcd itself. */
 const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";

@@ -25,6 +25,7 @@ test("what has a meaning in a URL is escaped in a key", () => {
 
 test("a query is sorted and leaves out what is undefined", () => {
   assert.equal(encodeQuery({ b: 1, a: true, c: undefined, d: "x y&z" }), "a=true&b=1&d=x+y%26z");
+  assert.equal(encodeQuery({ "x y&z": 1 }), "x+y%26z=1");
   assert.equal(encodeQuery({}), "");
 });
 

@@ -19,7 +19,7 @@ import {
   UnauthorizedError,
   UnavailableError,
 } from "#ringd/client/index.js";
-import { freePorts } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
 import {
   answer,
   type Behaviour,

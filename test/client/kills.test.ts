@@ -6,8 +6,9 @@ import {
   MaybeAppliedError,
   UnavailableError,
 } from "#ringd/client/index.js";
-import { type ClusterMember, TestCluster, until } from "../support/cluster.js";
+import { type ClusterMember, TestCluster } from "../support/cluster.js";
 import type { MemberKind } from "../support/member.js";
+import { until } from "../support/until.js";
 
 /** `KIND=etcd` asks etcd itself. */
 const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { ServerResponse } from "node:http";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import {
   Client,
@@ -10,7 +11,7 @@ import {
   type WatchItem,
 } from "#ringd/client/index.js";
 import { type MemberKind, TestMember } from "../support/member.js";
-import { answer, FakeMember, hangUp, ignore } from "./fake-member.js";
+import { answer, FakeMember, type Heard, hangUp, ignore, succeed } from "./fake-member.js";
 
 /** `KIND=etcd` asks etcd itself. */
 const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
@@ -277,6 +278,34 @@ test("a watch that was never taken up leaves for one that is well, too", async (
   const [item] = await take(other.watch("/k", { afterIndex: 2 }), 1);
   assert.equal(item?.endpoint, b.url);
   assert.ok(failures.some((error) => error instanceof UnhealthyError));
+  await other.close();
+});
+
+test("a watch of one member alone goes back to it, and moves no other call", async () => {
+  const [a, b, c] = await fakeMembers(3);
+  assert.ok(a && b && c);
+  const health = (text: string) => (heard: Heard, response: ServerResponse) =>
+    heard.url === "/health"
+      ? answer(200, { health: text })(heard, response)
+      : succeed("get")(heard, response);
+  a.behaviour = health("false");
+  b.behaviour = health("true");
+  const waitedTwice = new Promise<void>((resolve) => {
+    let waits = 0;
+    c.behaviour = ({ url }, response) => {
+      if (!url.includes("wait")) return; // It hangs.
+      response.writeHead(200, { "X-Etcd-Index": "7" }).flushHeaders();
+      if (++waits === 2) resolve();
+    };
+  });
+  const endpoints = [a.url, b.url, c.url];
+  const other = new Client({ endpoints, order: "given", healthCheckMs: 20, timeoutMs: 20 });
+  const watch = other.watch("/k", { endpoint: c.url });
+  const ended = watch.next();
+  await waitedTwice;
+  assert.equal((await other.get("/k", { timeoutMs: 10_000 })).endpoint, a.url);
+  await watch.return();
+  await ended;
   await other.close();
 });
 

@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { request } from "../support/http.js";
-import { freePorts } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
+import { until } from "../support/until.js";
 
 /** The members API of three real members; `KIND=etcd` runs the same against etcd itself. */
 
@@ -109,19 +109,21 @@ async function expect(
 }
 
 /** Asks again until it is so: for what the API has no event. */
-async function until(
+async function askUntil(
   at: number,
   [method, path, peerUrls]: readonly [string, string, (readonly string[])?],
   isDone: (answer: Answer) => boolean,
   what: string,
 ): Promise<void> {
-  const endMs = Date.now() + UNTIL_MS;
-  for (;;) {
-    const answer = await ask(at, method, path, peerUrls);
-    if (isDone(answer)) return;
-    assert.ok(Date.now() < endMs, `${what}: ${answer.status} ${answer.text}`);
-    await sleep(100);
-  }
+  let answer: Answer | undefined;
+  await until(
+    () => `${what}: ${answer?.status} ${answer?.text}`,
+    UNTIL_MS,
+    async () => {
+      answer = await ask(at, method, path, peerUrls);
+      return isDone(answer);
+    },
+  );
 }
 
 const INTERNAL = '{"message":"Internal Server Error"}';
@@ -139,7 +141,7 @@ test("the members agree on who they are and who leads", async () => {
   const whole = `${JSON.stringify({ members: shown })}\n`;
   for (const at of [0, 1, 2]) {
     const isDone = (answer: Answer) => answer.text === whole;
-    await until(at, ["GET", "/v2/members"], isDone, "all have published themselves");
+    await askUntil(at, ["GET", "/v2/members"], isDone, "all have published themselves");
   }
 
   const { json: leader } = await ask(0, "GET", "/v2/members/leader");
@@ -175,7 +177,7 @@ test("a change of the membership: every answer, and the order of the rules", asy
   for (const at of [0, 1, 2]) {
     // Refused with 500 until all have been connected for five seconds.
     const isDone = (answer: Answer) => answer.text === TAKEN && answer.status === 409;
-    await until(at, ["POST", "/v2/members", peerB], isDone, "all are connected");
+    await askUntil(at, ["POST", "/v2/members", peerB], isDone, "all are connected");
   }
 
   const added = await ask(1, "POST", "/v2/members", ["http://127.0.0.1:9"]);
@@ -228,7 +230,7 @@ test("without a majority: what can be told is told, a change is not", async () =
   }
   const isElection = ({ status, text }: Answer) =>
     status === 503 && text === '{"message":"During election"}';
-  await until(0, ["GET", "/v2/members/leader"], isElection, "the leader is missed");
+  await askUntil(0, ["GET", "/v2/members/leader"], isElection, "the leader is missed");
   await expect(0, ["GET", "/health"], 503, '{"health":"false"}\n');
   await expect(0, ["GET", "/v2/stats/leader"], 403, '{"message":"not current leader"}');
   await expect(0, ["POST", "/v2/members", ["http://127.0.0.1:31"]], 500, INTERNAL);

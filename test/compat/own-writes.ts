@@ -1,5 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../support/until.js";
 
+const OWN_WRITES_MS = 10_000;
 const POLL_MS = 10;
 
 /**
@@ -7,10 +8,10 @@ const POLL_MS = 10;
  * version, which comes soon after the server says it is ready: the client's first index depends on it.
  */
 export async function untilOwnWritesDone(clientUrl: string): Promise<void> {
-  for (;;) {
+  const hasVersion = async () => {
     const answer = await fetch(`${clientUrl}/version`);
     const { etcdcluster } = (await answer.json()) as { etcdcluster: string };
-    if (etcdcluster !== "not_decided") return;
-    await sleep(POLL_MS);
-  }
+    return etcdcluster !== "not_decided";
+  };
+  await until("the cluster has a version", OWN_WRITES_MS, hasVersion, POLL_MS);
 }

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { untilOwnWritesDone } from "../compat/own-writes.js";
-import { freePorts, TestMember } from "../support/member.js";
+import { TestMember } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
 import { cleanEnv, type Outcome, RINGCTL } from "./run.js";
 
 /** The lines of tutorials, run by a shell with ringctl in the place of etcdctl. */

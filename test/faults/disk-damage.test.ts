@@ -21,11 +21,13 @@ import { crc32c } from "#ringd/wal/crc32c.js";
 import { hasBegun } from "#ringd/wal/data-dir.js";
 import { lastFile } from "../support/full-disk.js";
 import { send } from "../support/http.js";
-import { freePorts, TestMember } from "../support/member.js";
+import { TestMember } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
+import { SEED } from "../support/seed.js";
+import { until } from "../support/until.js";
 
 /** Real starts on data directories that cannot be used, or not as they are. FLIPS=n flips more bits. */
 const flips = Number(process.env.FLIPS ?? 4);
-const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const START_MS = 30_000;
 const KEYS = 150;
@@ -53,7 +55,9 @@ before(async () => {
     await send(member.port, "PUT", `/v2/keys/k/${n}`, `value=${String(n).padEnd(300, "v")}`);
   }
   content = (await send(member.port, "GET", "/v2/keys/k?recursive=true")).body.toString();
-  await waitForSnapshot(join(member.dataDir, "member", "snap"));
+  const snapDir = join(member.dataDir, "member", "snap");
+  const hasSnapshot = () => readdirSync(snapDir).some((name) => name.endsWith(".snap"));
+  await until("a snapshot is written", START_MS, hasSnapshot);
   await member.end("SIGKILL");
   sound = join(root, "sound");
   cpSync(member.dataDir, sound, { recursive: true });
@@ -61,12 +65,6 @@ before(async () => {
 });
 
 after(() => rmSync(root, { recursive: true }));
-
-async function waitForSnapshot(dir: string): Promise<void> {
-  while (!readdirSync(dir).some((name) => name.endsWith(".snap"))) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
 
 let copies = 0;
 
@@ -200,8 +198,8 @@ test("what the test starts from is sound", async () => {
   assert.equal(outcome.content, content);
 });
 
-test(`a flipped bit in what a snapshot holds is refused, SEED=${seed}`, async () => {
-  const prng = new Prng(seed);
+test(`a flipped bit in what a snapshot holds is refused, SEED=${SEED}`, async () => {
+  const prng = new Prng(SEED);
   const bytes = readFileSync(snapshotOf(sound)).length;
   for (let i = 0; i < flips; i++) {
     const dir = copyOfSound();
@@ -219,8 +217,8 @@ function usedBytes(path: string): number {
   return bytes.findLastIndex((byte) => byte !== 0) + 1;
 }
 
-test(`a flipped bit in what the log holds is refused, SEED=${seed}`, async () => {
-  const prng = new Prng(seed);
+test(`a flipped bit in what the log holds is refused, SEED=${SEED}`, async () => {
+  const prng = new Prng(SEED);
   const used = usedBytes(segmentOf(sound));
   let refused = 0;
   for (let i = 0; i < flips; i++) {
@@ -237,8 +235,8 @@ test(`a flipped bit in what the log holds is refused, SEED=${seed}`, async () =>
   assert.ok(refused >= flips / 2, `${refused} of ${flips} were in use`);
 });
 
-test(`a flipped bit behind the end of the log does no harm, SEED=${seed}`, async () => {
-  const prng = new Prng(seed);
+test(`a flipped bit behind the end of the log does no harm, SEED=${SEED}`, async () => {
+  const prng = new Prng(SEED);
   const { length } = readFileSync(segmentOf(sound));
   const used = usedBytes(segmentOf(sound));
   assert.ok(length > used + 10_000, "space is taken ahead of the log's end");
@@ -331,6 +329,9 @@ test("a directory that cannot be made or written is refused", async () => {
     const outcome = await start(dir);
     assert.equal(outcome.code, 1, outcome.log);
     assert.equal(outcome.said.length, 1, outcome.log);
-    assert.match(outcome.said[0] ?? "", new RegExp(`^cannot use data dir ${dir}.*: E[A-Z]+: `));
+    assert.match(
+      outcome.said[0] ?? "",
+      new RegExp(`^Cannot use data directory ${dir}.*: E[A-Z]+: `),
+    );
   }
 });

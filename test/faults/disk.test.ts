@@ -6,6 +6,7 @@ import { type TestContext, test } from "node:test";
 import { bytesOf, lastFile, limitFileBytes, SmallDisk } from "../support/full-disk.js";
 import { type RawAnswer, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
+import { until } from "../support/until.js";
 
 /** Real members on disks that are full or fail. */
 
@@ -52,14 +53,6 @@ class Ledger {
   }
 }
 
-async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = performance.now() + PATIENCE_MS;
-  while (!(await isTrue())) {
-    assert.ok(performance.now() < deadlineMs, `waited for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
 function refusalOf({ status, body }: RawAnswer): string {
   assert.equal(status, 500, body.toString());
   const { errorCode, message, cause } = JSON.parse(body.toString());
@@ -101,15 +94,15 @@ async function liveThroughFullDisk(member: TestMember, disk: Disk): Promise<void
     }),
   );
   waiting.catch(() => {}); // Looked at below.
-  await until("the disk to be full", isFull);
-  await until("a refusal", async () => (await ledger.write(member)).status !== 201);
+  await until("the disk to be full", PATIENCE_MS, isFull);
+  await until("a refusal", PATIENCE_MS, async () => (await ledger.write(member)).status !== 201);
   assert.match(refusalOf(await ledger.write(member)), /^Cannot extend the log: (ENOSPC|EFBIG) on /);
   await checkReads(member, ledger, false);
   for (const why of await waiting) {
     assert.match(why, /^etcdserver: request timed out$|^Cannot extend the log: /);
   }
   disk.free(member);
-  await until("writes", async () => (await ledger.write(member)).status === 201);
+  await until("writes", PATIENCE_MS, async () => (await ledger.write(member)).status === 201);
   assert.ok(member.log.includes("there is space again"));
   await ledger.writeMany(member, 10);
   await checkReads(member, ledger, true);
@@ -167,14 +160,16 @@ test("a member stops on a full disk, and starts on it as soon as there is space"
     const waiting = (async () => {
       while ((await ledger.write(member)).status === 201);
     })();
-    await until("the disk to be full", () => member.log.includes("the disk is full"));
+    await until("the disk to be full", PATIENCE_MS, () => member.log.includes("the disk is full"));
     assert.equal(await member.end("SIGTERM"), 0);
     await waiting.catch(() => {}); // The member has gone, perhaps without an answer.
     const child = member.launch();
-    await until("the disk to be full", () => member.log.includes("the disk is full"));
+    await until("the disk to be full", PATIENCE_MS, () => member.log.includes("the disk is full"));
     assert.equal(child.exitCode, null, "it waits");
     disk.free();
-    await until("the start", () => member.log.includes("ready to serve client requests"));
+    await until("the start", PATIENCE_MS, () =>
+      member.log.includes("ready to serve client requests"),
+    );
     await ledger.check(member);
     await ledger.writeMany(member, 5);
   }));
@@ -227,11 +222,11 @@ test("a snapshot that cannot be written is given up; the member goes on and trie
     const ledger = new Ledger();
     order("writeSync .snap ENOSPC");
     await ledger.writeMany(member, 40);
-    await until("the failure", () => member.log.includes("cannot save snapshot"));
+    await until("the failure", PATIENCE_MS, () => member.log.includes("cannot save snapshot"));
     await checkReads(member, ledger, true);
     order(undefined);
     await ledger.writeMany(member, 40);
-    await until("a snapshot", () => member.log.includes("saved snapshot"));
+    await until("a snapshot", PATIENCE_MS, () => member.log.includes("saved snapshot"));
     await member.end("SIGKILL");
     await member.start();
     await ledger.check(member);

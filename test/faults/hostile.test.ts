@@ -5,6 +5,7 @@ import { Prng } from "#ringd/lib/prng.js";
 import { head, RawConnection } from "../frontend/raw.js";
 import { open, request, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
+import { until } from "../support/until.js";
 
 /** A member among clients that mean harm or do not know better. `SEED=n` reruns one history. */
 
@@ -43,11 +44,8 @@ async function checkServes(member: TestMember, value: string): Promise<void> {
 
 /** Every connection is gone again. */
 async function untilDescriptors(member: TestMember, most: number): Promise<void> {
-  const signal = AbortSignal.timeout(CLOSED_MS);
-  while (descriptors(member) > most) {
-    assert.ok(!signal.aborted, `${descriptors(member)} open files, ${most} expected`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  const what = () => `${descriptors(member)} open files become ${most}`;
+  await until(what, CLOSED_MS, () => descriptors(member) <= most);
 }
 
 for (const kind of KINDS) {
@@ -163,11 +161,8 @@ for (const kind of KINDS) {
       t.diagnostic(`${sent} events; RSS grew by ${Math.round(growth / MIB)} MiB`);
       assert.ok(growth < STREAM_RSS_GROWTH_MAX, `RSS grew by ${growth} bytes`);
       await request(port, { method: "DELETE", path: "/v2/keys/x?recursive=true" });
-      const signal = AbortSignal.timeout(10_000);
-      while (events < sent) {
-        assert.ok(!signal.aborted, `${events} of ${sent} events came`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
+      const what = () => `${events} of ${sent} events came`;
+      await until(what, 10_000, () => events >= sent);
       assert.equal(events, sent);
       assert.equal(member.log.split(CUT_OFF).length - 1, 1, "one line");
       stuck.close();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
 import { Client } from "../support/client.js";
+import { SEED } from "../support/seed.js";
 import { checkAppends, checkHistory, checkWatches } from "./lib/checks.js";
 import { History } from "./lib/history.js";
 import { type Lie, LyingServer } from "./lib/lying-server.js";
@@ -10,7 +11,6 @@ import { Workload } from "./lib/workload.js";
 
 /** The whole harness, from sockets to verdict, against servers that do one thing wrong. */
 
-const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
 const ANSWERS = 1500;
 
 const FINDS: Record<Lie, RegExp | undefined> = {
@@ -27,7 +27,7 @@ const FINDS: Record<Lie, RegExp | undefined> = {
 
 for (const [name, says] of Object.entries(FINDS)) {
   const lie = name as Lie;
-  test(`a server with ${lie} is ${says === undefined ? "fine" : "found out"}, SEED=${seed}`, async () => {
+  test(`a server with ${lie} is ${says === undefined ? "fine" : "found out"}, SEED=${SEED}`, async () => {
     const findings = (await findingsOf(lie)).join("\n");
     if (says === undefined) assert.equal(findings, "");
     else assert.ok(says.test(findings), `not as ${says}: ${findings.slice(0, 1000)}`);
@@ -35,7 +35,7 @@ for (const [name, says] of Object.entries(FINDS)) {
 }
 
 async function findingsOf(lie: Lie): Promise<string[]> {
-  const prng = new Prng(seed);
+  const prng = new Prng(SEED);
   const count = lie === "split-brain" ? 2 : 1;
   const servers = Array.from({ length: count }, (_, n) => new LyingServer(`n${n}`, lie, prng));
   await Promise.all(servers.map((server) => server.listen()));

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { request, send } from "../support/http.js";
-import { freePorts, TestMember } from "../support/member.js";
+import { TestMember } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
 import { KINDS } from "./harness.js";
 import { head, RawConnection } from "./raw.js";
 

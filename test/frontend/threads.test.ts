@@ -3,7 +3,8 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { open, request, send } from "../support/http.js";
-import { freePorts, TestMember } from "../support/member.js";
+import { TestMember } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const CLIENTS = 40;

@@ -4,39 +4,44 @@ import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { Prng } from "#ringd/lib/prng.js";
 import { Bell } from "#ringd/ring/bell.js";
+import { EventLoopPort } from "#ringd/ring/event-loop-port.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { SEED } from "../support/seed.js";
 
 const MESSAGES = 30_000;
 
 for (const ringBytes of [4096, 65_536]) {
-  const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
-
-  test(`two threads echo ${MESSAGES} messages through rings of ${ringBytes} bytes, SEED=${seed}`, async () => {
-    const prng = new Prng(seed);
+  test(`two threads echo ${MESSAGES} messages through rings of ${ringBytes} bytes, SEED=${SEED}`, async () => {
+    const prng = new Prng(SEED);
     const there = createRing(ringBytes);
     const back = createRing(ringBytes);
     const ownBell = Bell.create();
     const otherBell = Bell.create();
     const worker = new Worker(new URL("./stress-worker.js", import.meta.url), {
-      workerData: { there, back, ownBell: otherBell, otherBell: ownBell, seed },
+      workerData: { there, back, ownBell: otherBell, otherBell: ownBell, seed: SEED },
     });
     const exited = once(worker, "exit");
-    const bell = new Bell(ownBell);
     const workerBell = new Bell(otherBell);
     const outlet = new Outlet(new RingWriter(there, workerBell));
     const expected: number[] = [];
+    let sent = 0;
     let received = 0;
+    let onLast: () => void = () => undefined;
+    const last = new Promise<void>((resolve) => {
+      onLast = resolve;
+    });
     const inlet = new Inlet(new RingReader(back, workerBell), (type, bytes, view, at, length) => {
       const want = expected[received] as number;
       assert.equal(length, want);
       assert.equal(type, received === MESSAGES - 1 ? 255 : received % 200);
       if (length >= 8) assert.equal(view.getFloat64(at, true), received);
       if (length > 8) assert.equal(bytes[at + length - 1], received & 0xff);
-      received++;
+      if (++received === MESSAGES) onLast();
     });
-    for (let sent = 0; received < MESSAGES; ) {
-      while (sent < MESSAGES && outlet.queuedBytes < 100_000 && !prng.oneIn(50)) {
+    const mayGoOn = () => sent < MESSAGES && outlet.queuedBytes < 100_000;
+    const send = () => {
+      while (mayGoOn() && !prng.oneIn(50)) {
         const length = prng.oneIn(100) ? prng.below(20_000) : prng.below(600);
         expected.push(length);
         outlet.open(length);
@@ -45,13 +50,24 @@ for (const ringBytes of [4096, 65_536]) {
         if (length > 8) outlet.bytes[outlet.at + length - 1] = sent & 0xff;
         outlet.close(sent === MESSAGES - 1 ? 255 : sent % 200, length);
         sent++;
+        port.sent();
       }
-      outlet.publish();
-      const taken = inlet.drain(200);
-      if (taken > 0 || (sent < MESSAGES && outlet.queuedBytes < 100_000)) continue;
-      await bell.parkAsync(() => inlet.hasWork() || outlet.canMove());
-    }
+      return mayGoOn();
+    };
+    const port = new EventLoopPort({
+      outlet,
+      inlet,
+      bell: new Bell(ownBell),
+      later: setImmediate,
+      onTurn: send,
+      figures: {
+        woken: () => undefined,
+        ringFull: () => undefined,
+      },
+    });
+    port.start();
     await exited;
-    assert.equal(received, MESSAGES);
+    await last;
+    port.close();
   });
 }

@@ -173,7 +173,7 @@ function describe(node: Node | undefined): string {
 }
 
 /** FNV-1a over all that members must agree on: nodes, index, and the event history's reach. */
-export function digestOf(store: Store): number {
+function digestOf(store: Store): number {
   let hash = 0x811c9dc5;
   const mix = (value: number) => {
     hash = Math.imul(hash ^ (value | 0), 0x01000193);

@@ -12,8 +12,8 @@ import { Action, Event } from "#ringd/store/event.js";
 import { Refusal } from "#ringd/store/refusal.js";
 import { SnapshotDecodeError, SnapshotDecoder, SnapshotEncoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
+import { SEED } from "../support/seed.js";
 
-const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
 const START_MS = 1_700_000_000_000;
 /** What a client may compare with: numbers up to where they would round. */
 const INDEXES = [
@@ -83,8 +83,8 @@ function content(store: Store): unknown {
   return { index, expiringNodes, nodes, events, stats: store.stats.toArray() };
 }
 
-test(`a store and its restored snapshot stay equal under the same commands, SEED=${seed}`, () => {
-  const prng = new Prng(seed);
+test(`a store and its restored snapshot stay equal under the same commands, SEED=${SEED}`, () => {
+  const prng = new Prng(SEED);
   let store = new Store();
   let twin = new Store();
   for (let n = 0; n < 4000; n++) {
@@ -252,8 +252,8 @@ test("the history begins where 1000 events ago was", () => {
   assert.equal(tooOld.cause, "the requested history has been cleared [501/500]");
 });
 
-test(`commands survive encoding, and hostile bytes are refused, SEED=${seed}`, () => {
-  const prng = new Prng(seed);
+test(`commands survive encoding, and hostile bytes are refused, SEED=${SEED}`, () => {
+  const prng = new Prng(SEED);
   for (let n = 0; n < 2000; n++) {
     const original = randomCommand(prng, START_MS);
     const bytes = Buffer.alloc(encodedBytes(original));

@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import {
   closeSync,
   cpSync,
@@ -10,12 +9,13 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, NoAnswerError } from "./client.js";
 import type { MemberKind } from "./member.js";
+import { freePorts } from "./ports.js";
 import { PeerNetwork } from "./proxy.js";
+import { until } from "./until.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const TOKEN = "ringd-faults";
@@ -24,7 +24,6 @@ const ENDING = ["SIGINT", "SIGTERM"] as const;
 const BALLAST = "ballast";
 const ASK_MS = 1000;
 const END_MS = 30_000;
-const POLL_MS = 20;
 
 export interface ClusterOptions {
   readonly kind: MemberKind;
@@ -182,7 +181,7 @@ export class TestCluster {
   }
 
   async #addMember(name: string): Promise<ClusterMember> {
-    const [clientPort, peerPort] = await freePorts(this.#address, 2);
+    const [clientPort, peerPort] = await freePorts(2, this.#address);
     const listen = { host: this.#address, port: peerPort as number };
     let member: ClusterMember | undefined;
     const proxyPort = await this.network.add(name, listen, () => member?.pid);
@@ -336,11 +335,11 @@ export class ClusterMember {
     this.#isEnding = true;
     child.kill(signal);
     if (this.#isStopped) child.kill("SIGCONT");
-    await until(`${this.name} ends on ${signal}`, END_MS, async () => this.#child !== child);
+    await until(`${this.name} ends on ${signal}`, END_MS, () => this.#child !== child);
   }
 
   async untilExit(timeoutMs: number): Promise<void> {
-    await until(`${this.name} ends by itself`, timeoutMs, async () => this.#child === undefined);
+    await until(`${this.name} ends by itself`, timeoutMs, () => this.#child === undefined);
   }
 
   /** The process does not run on, but keeps its connections and its memory. */
@@ -440,36 +439,7 @@ export class ClusterMember {
   }
 }
 
-/** Asks again every 20 ms. @throws Error if it is not so in time */
-export async function until(
-  what: string | (() => string),
-  timeoutMs: number,
-  isSo: () => Promise<boolean>,
-): Promise<void> {
-  const deadlineMs = performance.now() + timeoutMs;
-  while (!(await isSo())) {
-    if (performance.now() > deadlineMs) {
-      const text = typeof what === "string" ? what : what();
-      throw new Error(`Not within ${timeoutMs} ms: ${text}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
-
 /** The last lines of a file. */
 export function tail(file: string, lines: number): string {
   return readFileSync(file, "utf8").trimEnd().split("\n").slice(-lines).join("\n");
-}
-
-/** Ports that were free a moment ago, each another. */
-async function freePorts(host: string, count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, host);
-    await once(server, "listening");
-    ports.push((server.address() as AddressInfo).port);
-  }
-  await Promise.all(servers.map((server) => once(server.close(), "close")));
-  return ports;
 }

@@ -81,7 +81,7 @@ export function describeViolation({ key, at, values, context }: Violation): stri
  * anyone, it may as well not have happened. The latter needs that every answer names what it found:
  * with a vague answer (`forbids`) after it, the operation stays open.
  */
-export function settleUnknown(operations: readonly Operation[], initial: Value): Operation[] {
+function settleUnknown(operations: readonly Operation[], initial: Value): Operation[] {
   const writers = new Map<Value, number>([[initial, 1]]);
   for (const { leaves } of operations) {
     if (leaves !== undefined) writers.set(leaves, (writers.get(leaves) ?? 0) + 1);

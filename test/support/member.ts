@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePorts } from "./ports.js";
 
 export type MemberKind = "ringd" | "etcd";
 
@@ -138,18 +138,4 @@ export class TestMember {
     await this.end("SIGKILL");
     rmSync(join(this.dataDir, ".."), { recursive: true, force: true });
   }
-}
-
-/** Ports that were free a moment ago, each another. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    if (typeof address === "object" && address !== null) ports.push(address.port);
-  }
-  await Promise.all(servers.map((server) => once(server.close(), "close")));
-  return ports;
 }

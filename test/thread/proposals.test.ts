@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
 import { type Command, CommandOp, syncCommand } from "#ringd/store/command.js";
 import { type Proposal, Proposals } from "#ringd/thread/proposals.js";
+import { SEED } from "../support/seed.js";
 
 const ORIGIN = 7n;
 
@@ -40,10 +41,8 @@ test("an entry of an earlier life of this member belongs to nobody", () => {
   assert.equal(now.size, 1);
 });
 
-const seed = Number(process.env.SEED ?? 1 + Math.floor(Math.random() * 2 ** 31));
-
-test(`what waits is what was added and neither taken, dropped nor too old, SEED=${seed}`, () => {
-  const prng = new Prng(seed);
+test(`what waits is what was added and neither taken, dropped nor too old, SEED=${SEED}`, () => {
+  const prng = new Prng(SEED);
   const proposals = new Proposals(ORIGIN, 5);
   const model = new Map<number, { open: ReturnType<Proposals["add"]>; startMs: number }>();
   for (let nowMs = 1; nowMs <= 20_000; nowMs++) {

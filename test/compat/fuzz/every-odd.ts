@@ -1,19 +1,6 @@
-import {
-  CONTENT_TYPES,
-  HUGE_NUMBERS,
-  HUGE_TTLS,
-  MEMBER_BODIES,
-  MEMBER_TYPES,
-  ODD_BOOLS,
-  ODD_HEADERS,
-  ODD_METHODS,
-  ODD_NUMBERS,
-  ODD_PAIRS,
-  ODD_SEGMENTS,
-  ODD_VALUES,
-} from "./odd.js";
+import * as odd from "./odd.js";
 import { form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
-import { OTHER_PATHS } from "./usual.js";
+import * as usual from "./usual.js";
 
 const BOOLS = [
   "recursive",
@@ -34,7 +21,7 @@ export function everyOddPiece(): Step[] {
 }
 
 function paths(): HttpRequest[] {
-  return ODD_SEGMENTS.flatMap((segment) => [
+  return odd.SEGMENTS.flatMap((segment) => [
     form("PUT", `/v2/keys/${segment}`, "value=1"),
     plain("GET", `/v2/keys/a/${segment}/b?x=<&y`),
     plain("DELETE", `/v2/keys/${segment}?recursive=true`),
@@ -43,7 +30,7 @@ function paths(): HttpRequest[] {
 }
 
 function values(): HttpRequest[] {
-  return ODD_VALUES.flatMap((value) => {
+  return odd.VALUES.flatMap((value) => {
     const sent = escaped(value);
     return [
       form("PUT", "/v2/keys/v", `value=${sent}`),
@@ -55,19 +42,19 @@ function values(): HttpRequest[] {
 
 function parameters(): HttpRequest[] {
   const bools = BOOLS.flatMap((name) =>
-    ODD_BOOLS.map((text, i) =>
+    odd.BOOLS.map((text, i) =>
       i % 2 === 0
         ? form("PUT", "/v2/keys/p", `value=1&${name}=${escaped(text)}`)
         : plain("GET", `/v2/keys/p?${name}=${escaped(text)}`),
     ),
   );
-  const numbers = [...ODD_NUMBERS, ...HUGE_NUMBERS].flatMap((text) => [
+  const numbers = [...odd.NUMBERS, ...odd.HUGE_NUMBERS].flatMap((text) => [
     form("PUT", "/v2/keys/p", `value=1&prevIndex=${escaped(text)}`),
     plain("GET", `/v2/keys/p?waitIndex=${escaped(text)}`),
     form("PUT", "/v2/keys/unseen", `prevExist=true&ttl=${escaped(text)}`),
   ]);
-  const ttls = HUGE_TTLS.map((text) => form("PUT", "/v2/keys/t", `value=1&ttl=${text}`));
-  const pairs = ODD_PAIRS.flatMap((pair) => [
+  const ttls = odd.HUGE_TTLS.map((text) => form("PUT", "/v2/keys/t", `value=1&ttl=${text}`));
+  const pairs = odd.PAIRS.flatMap((pair) => [
     form("PUT", "/v2/keys/p", `${pair}&value=after`),
     form("POST", `/v2/keys/p?${pair}`, ""),
   ]);
@@ -75,15 +62,15 @@ function parameters(): HttpRequest[] {
 }
 
 function types(): HttpRequest[] {
-  const keys = CONTENT_TYPES.flatMap((type) => [
+  const keys = odd.CONTENT_TYPES.flatMap((type) => [
     { ...form("PUT", "/v2/keys/c", "value=body"), headers: [["Content-Type", type] as const] },
     { ...form("POST", "/v2/keys/c?value=%zz", ""), headers: [["content-type", type] as const] },
   ]);
-  const members = [...MEMBER_TYPES, ...CONTENT_TYPES].map((type) => ({
+  const members = [...odd.MEMBER_TYPES, ...odd.CONTENT_TYPES].map((type) => ({
     ...form("POST", "/v2/members", "{"),
     headers: [["Content-Type", type] as const],
   }));
-  const bodies = MEMBER_BODIES.map((body) => ({
+  const bodies = odd.MEMBER_BODIES.map((body) => ({
     ...form("POST", "/v2/members", body),
     headers: [["Content-Type", "application/json"] as const],
   }));
@@ -91,19 +78,19 @@ function types(): HttpRequest[] {
 }
 
 function others(): HttpRequest[] {
-  const methods = [...ODD_METHODS, "GET", "HEAD", "PUT", "POST", "DELETE"];
+  const methods = [...odd.METHODS, "GET", "HEAD", "PUT", "POST", "DELETE"];
   return [
-    ...OTHER_PATHS.flatMap((path) =>
+    ...usual.OTHER_PATHS.flatMap((path) =>
       ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "FOO"]
         .filter((method) => method !== "DELETE" || !path.startsWith("/v2/members"))
         .map((method) => plain(method, path)),
     ),
     ...methods.map((method) => plain(method, "/v2/keys/m?wait=x")),
-    ...ODD_HEADERS.map((header) => ({
+    ...odd.HEADERS.map((header) => ({
       ...form("PUT", "/v2/keys/h", "value=1"),
       headers: [header],
     })),
-    ...ODD_HEADERS.map((header) => ({ ...plain("GET", "/v2/keys/h"), headers: [header] })),
+    ...odd.HEADERS.map((header) => ({ ...plain("GET", "/v2/keys/h"), headers: [header] })),
   ];
 }
 

@@ -1,31 +1,7 @@
 import { Prng } from "#ringd/lib/prng.js";
-import {
-  CONTENT_TYPES,
-  HUGE_NUMBERS,
-  HUGE_TTLS,
-  MEMBER_BODIES,
-  MEMBER_TYPES,
-  ODD_BOOLS,
-  ODD_HEADERS,
-  ODD_METHODS,
-  ODD_NUMBERS,
-  ODD_PAIRS,
-  ODD_SEGMENTS,
-  ODD_VALUES,
-} from "./odd.js";
+import * as odd from "./odd.js";
 import { FORM_TYPE, form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
-import {
-  ALL_FIELDS,
-  DIRECTORIES,
-  FIELDS,
-  FILES,
-  MEMBER_IDS,
-  METHODS,
-  NAMES,
-  OTHER_PATHS,
-  TYPICAL,
-  VALUES,
-} from "./usual.js";
+import * as usual from "./usual.js";
 
 const WATCHES_MAX = 6;
 
@@ -68,7 +44,7 @@ class Generator {
   #watch(): Step {
     const name = `watch${this.#watchCount++}`;
     this.#watches.push(name);
-    const fields: Field[] = [["wait", this.#often(20) ? "true" : this.#prng.pick(ODD_BOOLS)]];
+    const fields: Field[] = [["wait", this.#often(20) ? "true" : this.#prng.pick(odd.BOOLS)]];
     if (this.#prng.oneIn(2)) fields.push(["recursive", "true"]);
     if (this.#prng.oneIn(3)) fields.push(["stream", "true"]);
     if (this.#prng.oneIn(2)) fields.push(["waitIndex", this.#index(true)]);
@@ -76,7 +52,7 @@ class Generator {
     const isOnDirectory = this.#prng.oneIn(2);
     if (isOnDirectory && this.#often(3)) fields.push(["recursive", "true"]);
     const path = this.#path(isOnDirectory ? "POST" : "GET");
-    const target = `${path}?${this.#encode(this.#shuffle(fields))}`;
+    const target = `${path}?${this.#encode(this.#prng.shuffled(fields))}`;
     return { kind: "watch", name, request: plain("GET", target) };
   }
 
@@ -102,7 +78,7 @@ class Generator {
         ]),
       );
       if (this.#prng.oneIn(4)) fields.push(["prevExist", this.#prng.pick(["true", "false"])]);
-      const path = isAlone ? this.#path("PUT") : `/v2/keys/${NAMES[i]}${this.#tail(1)}`;
+      const path = isAlone ? this.#path("PUT") : `/v2/keys/${usual.NAMES[i]}${this.#tail(1)}`;
       const request = form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
       // A node that goes at once may be gone before anything is put into it.
       const hasChild = !isAtOnce && this.#prng.oneIn(2);
@@ -115,7 +91,7 @@ class Generator {
 
   /** What clients do send. */
   #typical(): HttpRequest {
-    const [method, where, parameters] = this.#prng.pick(TYPICAL);
+    const [method, where, parameters] = this.#prng.pick(usual.TYPICAL);
     const path = `/v2/keys${this.#prng.pick(where)}`;
     return method === "PUT" || method === "POST"
       ? form(method, path, parameters)
@@ -124,7 +100,7 @@ class Generator {
 
   #keys(): HttpRequest {
     if (this.#prng.oneIn(4)) return this.#typical();
-    const method = this.#prng.pick(METHODS);
+    const method = this.#prng.pick(usual.METHODS);
     const fields = this.#fields(method);
     const path = this.#path(method);
     if (method === "PUT" || method === "POST") return this.#write(method, path, fields);
@@ -149,7 +125,7 @@ class Generator {
       return { ...plain(this.#oddly(method), target), headers: this.#headers() };
     }
     const request = form(this.#oddly(method), target, this.#encode(inBody));
-    const type = this.#often(12) ? FORM_TYPE : this.#prng.pick(CONTENT_TYPES);
+    const type = this.#often(12) ? FORM_TYPE : this.#prng.pick(odd.CONTENT_TYPES);
     const headers = this.#prng.oneIn(40) ? [] : [["Content-Type", type] as const];
     return {
       ...request,
@@ -159,8 +135,8 @@ class Generator {
   }
 
   #other(): HttpRequest {
-    const path = this.#prng.pick(OTHER_PATHS);
-    const method = this.#often(3) ? "GET" : this.#prng.pick(METHODS);
+    const path = this.#prng.pick(usual.OTHER_PATHS);
+    const method = this.#often(3) ? "GET" : this.#prng.pick(usual.METHODS);
     // A write to one of the members' paths could be a valid one.
     const isSafe = method === "GET" || method === "HEAD" || !path.startsWith("/v2/members");
     const target = this.#prng.oneIn(6) ? `${path}?a=%zz&wait=x` : path;
@@ -170,10 +146,10 @@ class Generator {
   /** Writes that are refused: malformed, about a URL that is taken, or about a member nobody knows. */
   #members(): HttpRequest {
     const method = this.#prng.pick(["POST", "PUT", "DELETE"]);
-    const id = this.#prng.pick(MEMBER_IDS);
+    const id = this.#prng.pick(usual.MEMBER_IDS);
     const path = method === "POST" && this.#prng.oneIn(2) ? "/v2/members" : `/v2/members/${id}`;
-    const body = this.#prng.pick(MEMBER_BODIES);
-    const type = this.#often(4) ? "application/json" : this.#prng.pick(MEMBER_TYPES);
+    const body = this.#prng.pick(odd.MEMBER_BODIES);
+    const type = this.#often(4) ? "application/json" : this.#prng.pick(odd.MEMBER_TYPES);
     return { ...form(method, path, body), headers: [["Content-Type", type]] };
   }
 
@@ -185,13 +161,13 @@ class Generator {
     // What succeeds without a word about the node cannot be seen to expire.
     const isSilent = fields.some(([name]) => name === "noValueOnSuccess");
     const mayExpire = isWrite && !isSilent;
-    return this.#shuffle(mayExpire ? fields : fields.map(withoutTime));
+    return this.#prng.shuffled(mayExpire ? fields : fields.map(withoutTime));
   }
 
   #field(method: string): Field {
     const name = this.#often(15)
-      ? this.#prng.pick(FIELDS[method] ?? ALL_FIELDS)
-      : this.#prng.pick(ALL_FIELDS);
+      ? this.#prng.pick(usual.FIELDS[method] ?? usual.ALL_FIELDS)
+      : this.#prng.pick(usual.ALL_FIELDS);
     switch (name) {
       case "value":
       case "prevValue":
@@ -204,24 +180,24 @@ class Generator {
         return [name, this.#ttl()];
       case "wait":
         // Open watches have steps of their own.
-        return [name, this.#prng.pick(method === "GET" ? ["false", "x", "0", ""] : ODD_BOOLS)];
+        return [name, this.#prng.pick(method === "GET" ? ["false", "x", "0", ""] : odd.BOOLS)];
       case "unknown":
         return [this.#prng.pick(["unknown", "", "Value", "value ", "\xff", "ttl[]", "é"]), "1"];
       default:
         return [
           name,
-          this.#often(8) ? this.#prng.pick(["true", "false"]) : this.#prng.pick(ODD_BOOLS),
+          this.#often(8) ? this.#prng.pick(["true", "false"]) : this.#prng.pick(odd.BOOLS),
         ];
     }
   }
 
   #value(): string {
-    return this.#often(6) ? this.#prng.pick(VALUES) : this.#prng.pick(ODD_VALUES);
+    return this.#often(6) ? this.#prng.pick(usual.VALUES) : this.#prng.pick(odd.VALUES);
   }
 
   #index(mayWait: boolean): string {
-    if (this.#prng.oneIn(16)) return this.#prng.pick(HUGE_NUMBERS);
-    if (this.#prng.oneIn(20)) return this.#prng.pick(ODD_NUMBERS);
+    if (this.#prng.oneIn(16)) return this.#prng.pick(odd.HUGE_NUMBERS);
+    if (this.#prng.oneIn(20)) return this.#prng.pick(odd.NUMBERS);
     if (this.#prng.oneIn(16)) return this.#prng.pick(["0", "1", "2", "000"]);
     if (!mayWait && this.#often(4)) return "<m+0>";
     if (mayWait && this.#prng.oneIn(3)) return `<i+${this.#prng.below(4)}>`;
@@ -229,8 +205,8 @@ class Generator {
   }
 
   #ttl(): string {
-    if (this.#prng.oneIn(6)) return this.#prng.pick(HUGE_TTLS);
-    if (this.#prng.oneIn(4)) return this.#prng.pick(ODD_NUMBERS);
+    if (this.#prng.oneIn(6)) return this.#prng.pick(odd.HUGE_TTLS);
+    if (this.#prng.oneIn(4)) return this.#prng.pick(odd.NUMBERS);
     // Longer than any run: what expires meanwhile does so at one server first.
     return this.#prng.pick(["10000", "20000", "99999", "0030000", ""]);
   }
@@ -240,21 +216,23 @@ class Generator {
     if (this.#prng.oneIn(15)) return `/v2/keys${this.#oddTail()}`;
     if (this.#prng.oneIn(12)) return `/v2/keys${this.#tail(this.#prng.below(4))}`;
     const isDirectory = method === "POST" || this.#prng.oneIn(6);
-    return `/v2/keys${this.#prng.pick(isDirectory ? DIRECTORIES : FILES)}`;
+    return `/v2/keys${this.#prng.pick(isDirectory ? usual.DIRECTORIES : usual.FILES)}`;
   }
 
   #tail(depth: number): string {
     let tail = "";
-    for (let n = depth; n > 0; n--) tail += `/${this.#prng.pick(NAMES)}`;
+    for (let n = depth; n > 0; n--) tail += `/${this.#prng.pick(usual.NAMES)}`;
     return this.#prng.oneIn(15) ? `${tail}/` : tail;
   }
 
   #oddTail(): string {
     let tail = "";
     for (let n = 1 + this.#prng.below(3); n > 0; n--) {
-      const segment = this.#prng.oneIn(3) ? this.#prng.pick(NAMES) : this.#prng.pick(ODD_SEGMENTS);
+      const segment = this.#prng.oneIn(3)
+        ? this.#prng.pick(usual.NAMES)
+        : this.#prng.pick(odd.SEGMENTS);
       tail += (this.#prng.oneIn(25) ? "" : "/") + segment;
-      if (this.#prng.oneIn(10)) tail += this.#prng.pick(ODD_SEGMENTS);
+      if (this.#prng.oneIn(10)) tail += this.#prng.pick(odd.SEGMENTS);
     }
     return tail;
   }
@@ -284,30 +262,21 @@ class Generator {
   }
 
   #oddPair(): string {
-    return this.#prng.pick(ODD_PAIRS);
+    return this.#prng.pick(odd.PAIRS);
   }
 
   #headers(): readonly (readonly [string, string])[] {
     if (this.#often(12)) return [];
-    return [this.#prng.pick(ODD_HEADERS)];
+    return [this.#prng.pick(odd.HEADERS)];
   }
 
   #oddly(method: string): string {
-    return this.#often(40) ? method : this.#prng.pick(ODD_METHODS);
+    return this.#often(40) ? method : this.#prng.pick(odd.METHODS);
   }
 
   /** False once in `n` times. */
   #often(n: number): boolean {
     return !this.#prng.oneIn(n);
-  }
-
-  #shuffle<T>(list: readonly T[]): T[] {
-    const shuffled = [...list];
-    for (let i = shuffled.length - 1; i > 0; i--) {
-      const j = this.#prng.below(i + 1);
-      [shuffled[i], shuffled[j]] = [shuffled[j] as T, shuffled[i] as T];
-    }
-    return shuffled;
   }
 }
 

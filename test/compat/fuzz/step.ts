@@ -48,7 +48,7 @@ export function form(method: string, target: string, body: string): HttpRequest 
   return { ...plain(method, target), headers: [["Content-Type", FORM_TYPE]], body };
 }
 
-/** Raw bytes that are no UTF-8 do not get through to the API, see `ODD_SEGMENTS`; nor does U+FFFD. */
+/** Raw bytes that are no UTF-8 do not get through to the API, see `odd.ts`; nor does U+FFFD. */
 function asUtf8(target: string): string {
   const isText = isUtf8(Buffer.from(target, "latin1")) && !target.includes("\xef\xbf\xbd");
   return isText ? target : asAscii(target);

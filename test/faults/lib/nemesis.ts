@@ -1,6 +1,7 @@
 import type { Prng } from "#ringd/lib/prng.js";
 import { Client, NoAnswerError } from "../../support/client.js";
-import { type ClusterMember, type TestCluster, until } from "../../support/cluster.js";
+import type { ClusterMember, TestCluster } from "../../support/cluster.js";
+import { until } from "../../support/until.js";
 
 /** Entries by which a member is left behind: more than a leader keeps for catching up by log (5,000). */
 const FAR_BEHIND_ENTRIES = 6000;
@@ -39,11 +40,11 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   "kill-all": async ({ cluster, prng }) => {
     const { members } = cluster;
     await Promise.all(members.map((member) => member.end("SIGKILL")));
-    for (const member of shuffled(members, prng)) member.start();
+    for (const member of prng.shuffled(members)) member.start();
   },
   "kill-majority": async (stage) => {
     const { cluster, prng } = stage;
-    const some = shuffled(cluster.members, prng).slice(0, cluster.quorum);
+    const some = prng.shuffled(cluster.members).slice(0, cluster.quorum);
     await Promise.all(some.map((member) => member.end("SIGKILL")));
     await hold(stage);
   },
@@ -63,7 +64,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   },
   "stop-majority": async (stage) => {
     const { cluster, prng } = stage;
-    for (const member of shuffled(cluster.members, prng).slice(0, cluster.quorum)) member.stop();
+    for (const member of prng.shuffled(cluster.members).slice(0, cluster.quorum)) member.stop();
     await hold(stage);
   },
   "stutter-leader": async (stage) => {
@@ -91,14 +92,14 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   },
   halves: async (stage) => {
     const { cluster, prng } = stage;
-    const members = shuffled(cluster.members, prng);
+    const members = prng.shuffled(cluster.members);
     const smaller = 1 + prng.below(cluster.quorum - 1);
     await part(stage, members.slice(0, smaller), members.slice(smaller));
     await hold(stage);
   },
   "split-pair": async (stage) => {
     // Two members that both see all others: in a cluster of three both hear of different leaders.
-    const [a, b] = shuffled(stage.cluster.members, stage.prng);
+    const [a, b] = stage.prng.shuffled(stage.cluster.members);
     await part(stage, [a as ClusterMember], [b as ClusterMember]);
     await hold(stage);
   },
@@ -125,7 +126,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   flicker: async (stage) => {
     const { cluster, prng } = stage;
     for (let n = 0; n < 12; n++) {
-      const [a, b] = shuffled(cluster.members, prng) as [ClusterMember, ClusterMember];
+      const [a, b] = prng.shuffled(cluster.members) as [ClusterMember, ClusterMember];
       if (prng.oneIn(4)) await cluster.network.cut(a.name, b.name);
       else await cluster.network.hold(a.name, b.name);
       await delay(prng.below(200));
@@ -269,15 +270,6 @@ async function burst(
     client.close();
   };
   await Promise.all(Array.from({ length: writers }, (_, n) => write(n)));
-}
-
-function shuffled<T>(list: readonly T[], prng: Prng): T[] {
-  const result = [...list];
-  for (let n = result.length - 1; n > 0; n--) {
-    const other = prng.below(n + 1);
-    [result[n], result[other]] = [result[other] as T, result[n] as T];
-  }
-  return result;
 }
 
 /** A fault lasts; there is no event to wait for. */

@@ -4,8 +4,8 @@ import {
   type ClusterOptions,
   TestCluster,
   tail,
-  until,
 } from "../../support/cluster.js";
+import { until } from "../../support/until.js";
 import { checkAppends, checkEqual, checkHistory, checkWatches } from "./checks.js";
 import { median } from "./failover.js";
 import { History } from "./history.js";

@@ -1,0 +1,27 @@
+import type { GatewayFigures } from "../frontend/ring-gateway.js";
+import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
+import type { PortFigures } from "../ring/event-loop-port.js";
+
+const IN_FLIGHT = cellOf("frontendInFlight");
+
+/** Puts what an event-loop thread's port counts into its thread's cells. */
+export function portFigures(
+  metrics: MetricCells,
+  thread: "main" | "frontend" | "peer",
+): PortFigures {
+  const wakeups = cellOf("wakeups", thread);
+  const full = cellOf("ringFull", thread);
+  return {
+    woken: () => metrics.add(wakeups, 1),
+    ringFull: () => metrics.add(full, 1),
+  };
+}
+
+/** The same of a gateway. */
+export function gatewayFigures(metrics: MetricCells, thread: "main" | "frontend"): GatewayFigures {
+  return {
+    ...portFigures(metrics, thread),
+    inFlight: (requests) => metrics.set(IN_FLIGHT, requests),
+  };
+}

@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Bell } from "#ringd/ring/bell.js";
+import { EventLoopPort } from "#ringd/ring/event-loop-port.js";
+import { Inlet, Outlet } from "#ringd/ring/fragments.js";
+import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+
+const RING_BYTES = 4096;
+
+/** A port whose event loop the test turns by hand, and the other thread's ends of its rings. */
+class Fixture {
+  readonly #ownBell = Bell.create();
+  readonly #there = createRing(RING_BYTES);
+  readonly #back = createRing(RING_BYTES);
+  readonly #outlet = new Outlet(new RingWriter(this.#there, new Bell(Bell.create())));
+  readonly #inlet = new Inlet(new RingReader(this.#back, new Bell(Bell.create())), (type) =>
+    this.taken.push(type),
+  );
+  readonly #otherOutlet = new Outlet(new RingWriter(this.#back, new Bell(this.#ownBell)));
+  readonly #otherInlet = new Inlet(
+    new RingReader(this.#there, new Bell(this.#ownBell)),
+    () => undefined,
+  );
+  readonly taken: number[] = [];
+  readonly #later: (() => void)[] = [];
+  turns = 0;
+  woken = 0;
+  ringFull = 0;
+  eagerTurns = 0;
+  #onWoken: () => void = () => undefined;
+  readonly port = new EventLoopPort({
+    outlet: this.#outlet,
+    inlet: this.#inlet,
+    bell: new Bell(this.#ownBell),
+    later: (turn) => this.#later.push(turn),
+    onTurn: () => {
+      this.turns++;
+      return this.eagerTurns-- > 0;
+    },
+    figures: {
+      woken: () => {
+        this.woken++;
+        this.#onWoken();
+      },
+      ringFull: () => this.ringFull++,
+    },
+  });
+
+  send(bytes: number): void {
+    this.#outlet.open(bytes);
+    this.#outlet.close(1, bytes);
+    this.port.sent();
+  }
+
+  /** Whether the other thread would ring the bell. */
+  get isArmed(): boolean {
+    return Atomics.load(new Int32Array(this.#ownBell), 0) !== 0;
+  }
+
+  /** The other thread says something. */
+  receive(type: number): void {
+    this.#otherOutlet.open(4);
+    this.#otherOutlet.close(type, 4);
+    this.#otherOutlet.publish();
+  }
+
+  /** @returns records that the other thread can see */
+  drainOther(): number {
+    return this.#otherInlet.drain(Number.POSITIVE_INFINITY);
+  }
+
+  /** The immediates of one turn of the event loop. */
+  turnLoop(): number {
+    const due = this.#later.splice(0);
+    for (const turn of due) turn();
+    return due.length;
+  }
+
+  untilWoken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onWoken = resolve;
+    });
+  }
+}
+
+test("it sleeps until the bell rings, takes what came, and sleeps again", async () => {
+  const fixture = new Fixture();
+  fixture.port.start();
+  assert.equal(fixture.isArmed, true);
+  const woken = fixture.untilWoken();
+  fixture.receive(7);
+  assert.equal(fixture.isArmed, false, "the bell is rung once");
+  fixture.receive(8);
+  assert.deepEqual(fixture.taken, [], "only its own event loop takes");
+  await woken;
+  assert.deepEqual(fixture.taken, [7, 8]);
+  assert.equal(fixture.isArmed, true);
+  assert.equal(fixture.turns, 2);
+});
+
+test("what one turn sends is published together, and at 32 messages without waiting", () => {
+  const fixture = new Fixture();
+  fixture.port.start();
+  for (let n = 0; n < 31; n++) fixture.send(4);
+  assert.equal(fixture.drainOther(), 0);
+  fixture.send(4);
+  assert.equal(fixture.drainOther(), 32);
+  fixture.send(4);
+  assert.equal(fixture.drainOther(), 0);
+  assert.equal(fixture.turnLoop(), 1, "one turn for all of them");
+  assert.equal(fixture.drainOther(), 1);
+  assert.equal(fixture.turns, 2);
+});
+
+test("nobody rings while a turn is due; it looks at what came before it sleeps again", async () => {
+  const fixture = new Fixture();
+  fixture.port.start();
+  fixture.send(4);
+  assert.equal(fixture.isArmed, false);
+  fixture.receive(7);
+  fixture.turnLoop();
+  assert.deepEqual(fixture.taken, [7]);
+  assert.equal(fixture.isArmed, true, "armed again, by the promise that is pending still");
+  const woken = fixture.untilWoken();
+  fixture.receive(8);
+  await woken;
+  assert.deepEqual(fixture.taken, [7, 8]);
+  assert.equal(fixture.woken, 1);
+});
+
+test("a ring with no room is counted once, and left as soon as there is some", async () => {
+  const fixture = new Fixture();
+  fixture.port.start();
+  const records = 3 * (RING_BYTES / 512);
+  for (let n = 0; n < records; n++) fixture.send(500);
+  fixture.turnLoop();
+  assert.equal(fixture.ringFull, 1);
+  assert.equal(fixture.isArmed, true);
+  let seen = 0;
+  while (seen < records) {
+    const woken = fixture.untilWoken();
+    const taken = fixture.drainOther();
+    assert.ok(taken > 0, "the bell tells of room");
+    seen += taken;
+    if (seen < records) await woken;
+  }
+  assert.equal(fixture.ringFull, 1);
+});
+
+test("an eager owner gets turns one after the other, and sleeps afterwards", () => {
+  const fixture = new Fixture();
+  fixture.eagerTurns = 2;
+  fixture.port.start();
+  assert.equal(fixture.isArmed, false);
+  assert.equal(fixture.turnLoop(), 1);
+  assert.equal(fixture.turnLoop(), 1);
+  assert.equal(fixture.isArmed, true);
+  assert.equal(fixture.turnLoop(), 0);
+  assert.equal(fixture.turns, 3);
+});
+
+test("a closed port has published what was sent, and takes no more turns", () => {
+  const fixture = new Fixture();
+  fixture.port.start();
+  fixture.port.close();
+  fixture.send(4);
+  assert.equal(fixture.turnLoop(), 0);
+  fixture.port.close();
+  assert.equal(fixture.drainOther(), 1);
+  assert.equal(fixture.turns, 1);
+});
