@@ -62,6 +62,7 @@ const CATCH_UP_ENTRIES = 5000; // As etcd's.
 const EVENT_HISTORY_MIN = 1000;
 const EVENT_HISTORY_MAX = 10_000_000;
 const FRONTEND_THREADS_MAX = 64;
+const V2_ANYWAY = "--enable-v2=false has no effect: the v2 API is all there is";
 const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
   debug: "debug",
   info: "info",
@@ -82,13 +83,13 @@ const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
  * @throws ConfigError
  */
 export function readConfig(argv: readonly string[], environment: Environment): Request {
-  const { texts, warnings } = readSources(argv, environment);
-  const read = new FlagReader(texts);
+  const given = readSources(argv, environment);
+  const read = new FlagReader(given);
   if (read.bool("help")) return { kind: "help" };
   if (read.bool("version")) return { kind: "version" };
   checkBootstrapFlags(read);
   refuseUnsupported(read);
-  return { kind: "run", config: buildConfig(read, warnings, argv) };
+  return { kind: "run", config: buildConfig(read, given.warnings, argv) };
 }
 
 function buildConfig(
@@ -105,7 +106,9 @@ function buildConfig(
     throw cannotVerify("--frontend-threads needs --frontend=uws: node:http cannot share a port");
   }
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
-  const initialCluster = read.string("initial-cluster") || initialClusterText([{ name, peerUrls }]);
+  // A first start without a name ends with etcd's words: the cluster has no member of that name.
+  const alone = initialClusterText([{ name: name || "default", peerUrls }]);
+  const initialCluster = read.string("initial-cluster") || alone;
   return {
     name,
     dataDir: read.string("data-dir") || `${name}.etcd`,
@@ -133,9 +136,9 @@ function buildConfig(
     log: {
       level: logLevel(read),
       format: read.oneOf("log-format", ["auto", "json", "pretty"]),
-      outputs: items(read.string("log-outputs")),
+      outputs: items(read.string(read.isGiven("log-outputs") ? "log-outputs" : "log-output")),
     },
-    warnings,
+    warnings: read.bool("enable-v2") ? warnings : [...warnings, V2_ANYWAY],
     argv,
   };
 }
@@ -174,6 +177,8 @@ function readAddresses(read: FlagReader): Addresses {
   const client = readPair(read, "listen-client-urls", "advertise-client-urls", "");
   const peer = readPair(read, "listen-peer-urls", "initial-advertise-peer-urls", "peer-");
   if (
+    // As in etcd, a file may leave it to the default.
+    !read.isFromFile &&
     read.isGiven("listen-client-urls") &&
     !read.isGiven("advertise-client-urls") &&
     !read.isGiven("addr")
@@ -216,14 +221,13 @@ function readPair(
   if (bind !== "" && read.isGiven(listenFlag)) {
     throw cannotVerify(`--${legacyPrefix}bind-addr and --${listenFlag} exclude each other`);
   }
-  const advertised =
-    addr === "" ? read.urls(advertiseFlag) : parseUrls(`${legacyPrefix}addr`, `http://${addr}`);
-  if (bind !== "") {
-    return { listen: parseUrls(`${legacyPrefix}bind-addr`, `http://${bind}`), advertised };
-  }
+  const parse = (flag: string, url: string) =>
+    parseUrls(url, (why) => read.invalid(`${legacyPrefix}${flag}`, why));
+  const advertised = addr === "" ? read.urls(advertiseFlag) : parse("addr", `http://${addr}`);
+  if (bind !== "") return { listen: parse("bind-addr", `http://${bind}`), advertised };
   if (addr === "" || read.isGiven(listenFlag)) return { listen: read.urls(listenFlag), advertised };
   const port = advertised[0]?.port ?? 0;
-  return { listen: parseUrls(`${legacyPrefix}addr`, `http://[::]:${port}`), advertised };
+  return { listen: parse("addr", `http://[::]:${port}`), advertised };
 }
 
 function between(read: FlagReader, flag: string, min: number, max: number): number {

@@ -1,27 +1,32 @@
 import { parseGoBool } from "../lib/go-bool.js";
-import { ConfigError } from "./config-error.js";
+import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS } from "./flags.js";
+import type { Given } from "./sources.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
 
-/** Typed access to given texts and defaults. What cannot be read is a ConfigError with exit code 2. */
+/** Typed access to given texts and defaults. */
 export class FlagReader {
-  readonly #texts: ReadonlyMap<string, string>;
+  readonly #given: Given;
 
-  constructor(texts: ReadonlyMap<string, string>) {
-    this.#texts = texts;
+  constructor(given: Given) {
+    this.#given = given;
+  }
+
+  get isFromFile(): boolean {
+    return this.#given.file !== "";
   }
 
   isGiven(name: string): boolean {
-    return this.#texts.has(name);
+    return this.#given.texts.has(name);
   }
 
   string(name: string): string {
-    return this.#texts.get(name) ?? FLAGS[name]?.value ?? "";
+    return this.#given.texts.get(name) ?? FLAGS[name]?.value ?? "";
   }
 
   bool(name: string): boolean {
     const value = parseGoBool(this.string(name));
-    if (value === undefined) throw this.#invalid(name, "parse error");
+    if (value === undefined) throw this.invalid(name, "parse error");
     return value;
   }
 
@@ -29,24 +34,28 @@ export class FlagReader {
     const text = this.string(name);
     const value = Number(text);
     if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
-      throw this.#invalid(name, "parse error");
+      throw this.invalid(name, "parse error");
     }
     return value;
   }
 
   urls(name: string): ListenUrl[] {
-    return parseUrls(name, this.string(name));
+    return parseUrls(this.string(name), (why) => this.invalid(name, why));
   }
 
   oneOf<T extends string>(name: string, choices: readonly T[]): T {
     const text = this.string(name);
     const found = choices.find((choice) => choice === text);
-    if (found === undefined) throw this.#invalid(name, `it is one of ${choices.join(", ")}`);
+    if (found === undefined) throw this.invalid(name, `it is one of ${choices.join(", ")}`);
     return found;
   }
 
-  #invalid(name: string, why: string): ConfigError {
+  /** A text that cannot be read, and where it stands. */
+  invalid(name: string, why: string): ConfigError {
     const text = this.string(name);
+    const { variables, file } = this.#given;
+    const place = variables.get(name) ?? (file === "" ? "" : `${name} in ${file}`);
+    if (place !== "") return cannotVerify(`invalid value "${text}" for ${place}: ${why}`);
     const kind = FLAGS[name]?.kind === "bool" ? "boolean value" : "value";
     return new ConfigError(`invalid ${kind} "${text}" for flag -${name}: ${why}`, 2);
   }

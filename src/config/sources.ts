@@ -1,16 +1,24 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { parseGoBool } from "../lib/go-bool.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS, GONE, IGNORED, IGNORED_LEGACY, IGNORED_VARIABLES } from "./flags.js";
 
 /** Where texts of flags came from: only flags that were given are in it. */
 export interface Given {
   readonly texts: ReadonlyMap<string, string>;
+  /** The variable that a flag's text came from; none for the command line and the file. */
+  readonly variables: ReadonlyMap<string, string>;
+  /** Where the texts came from instead, with --config-file; else "". */
+  readonly file: string;
   /** To be logged once there is a logger. */
   readonly warnings: readonly string[];
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Images set ETCD_VERSION to say what is in them. */
+const ONLY_ARGUMENTS: ReadonlySet<string> = new Set(["version", "help"]);
 
 /**
  * Reads command line and environment as etcd does: the command line wins, RINGD_ over ETCD_, an empty
@@ -22,10 +30,10 @@ export function readSources(argv: readonly string[], environment: Environment): 
   const texts = new Map<string, string>();
   const warnings: string[] = [];
   readArguments(argv, texts, warnings);
-  readEnvironment(environment, texts, warnings);
+  const variables = readEnvironment(environment, texts, warnings);
   const file = texts.get("config-file") ?? "";
-  if (file === "") return { texts, warnings };
-  return { texts: readFile(file), warnings };
+  if (file === "") return { texts, variables, file, warnings };
+  return { texts: readFile(file), variables: new Map(), file, warnings };
 }
 
 function readArguments(
@@ -39,6 +47,9 @@ function readArguments(
     if (argument === "--") {
       if (i + 1 < argv.length) throw strayArgument(argv[i + 1] as string);
       return;
+    }
+    if (match === null && /^-./.test(argument)) {
+      throw new ConfigError(`bad flag syntax: ${argument}`, 2);
     }
     if (match === null) throw strayArgument(argument);
     const name = match[1] as string;
@@ -57,8 +68,10 @@ function readArguments(
       if (i + 1 >= argv.length) throw new ConfigError(`flag needs an argument: -${name}`, 2);
       text = argv[++i] as string;
     }
-    if (IGNORED.has(name)) warnings.push(`flag --${name} has no effect on a v2 server`);
-    else texts.set(name === "h" ? "help" : name, text);
+    if (IGNORED.has(name)) {
+      checkIgnored(name, text);
+      warnings.push(`flag --${name} has no effect on a v2 server`);
+    } else texts.set(name === "h" ? "help" : name, text);
   }
 }
 
@@ -67,15 +80,28 @@ function yaml(): typeof import("yaml") {
   return createRequire(import.meta.url)("yaml") as typeof import("yaml");
 }
 
+/** What has no effect is still no place for a slip of the pen. */
+function checkIgnored(name: string, text: string): void {
+  const kind = IGNORED.get(name);
+  if (kind === "bool" && parseGoBool(text) === undefined) {
+    throw new ConfigError(`invalid boolean value "${text}" for flag -${name}: parse error`, 2);
+  }
+  if (kind === "uint" && !/^\d+$/.test(text)) {
+    throw new ConfigError(`invalid value "${text}" for flag -${name}: parse error`, 2);
+  }
+}
+
 function strayArgument(argument: string): ConfigError {
   return cannotVerify(`'${argument}' is not a valid flag`);
 }
 
+/** @returns which variable each flag's text came from */
 function readEnvironment(
   environment: Environment,
   texts: Map<string, string>,
   warnings: string[],
-): void {
+): Map<string, string> {
+  const variables = new Map<string, string>();
   const known = new Map<string, string>();
   for (const name of [...Object.keys(FLAGS), ...IGNORED.keys(), ...IGNORED_LEGACY]) {
     known.set(name.toUpperCase().replaceAll("-", "_"), name);
@@ -87,9 +113,13 @@ function readEnvironment(
       const name = known.get(variable.slice(prefix.length));
       if (name === undefined)
         warnings.push(`unrecognized environment variable ${variable}=${text}`);
-      else if (name in FLAGS && !texts.has(name)) texts.set(name, text);
+      else if (name in FLAGS && !ONLY_ARGUMENTS.has(name) && !texts.has(name)) {
+        texts.set(name, text);
+        variables.set(name, variable);
+      }
     }
   }
+  return variables;
 }
 
 /** Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Others are ignored. */

@@ -1,5 +1,5 @@
 import { parseUrlList } from "../cluster/peer-urls.js";
-import { ConfigError } from "./config-error.js";
+import type { ConfigError } from "./config-error.js";
 
 /** An address to listen on or to tell others. */
 export interface ListenUrl {
@@ -14,18 +14,15 @@ export interface ListenUrl {
 /**
  * Reads a comma-separated list of URLs; blanks around items do not count.
  *
- * @throws ConfigError with exit code 2
+ * @param refuse makes the error from the reason
+ * @throws ConfigError
  */
-export function parseUrls(flag: string, text: string): ListenUrl[] {
+export function parseUrls(text: string, refuse: (why: string) => ConfigError): ListenUrl[] {
   const list = parseUrlList(text.split(",").map((item) => item.trim()));
-  if (list.kind === "invalid") {
-    throw new ConfigError(`invalid value "${text}" for flag -${flag}: ${list.message}`, 2);
-  }
+  if (list.kind === "invalid") throw refuse(list.message);
   return list.urls.map((url) => {
     const address = splitListenUrl(url);
-    if (address === undefined) {
-      throw new ConfigError(`invalid value "${text}" for flag -${flag}: bad port in ${url}`, 2);
-    }
+    if (address === undefined) throw refuse(`bad port in ${url}`);
     return address;
   });
 }

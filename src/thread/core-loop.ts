@@ -44,7 +44,7 @@ export interface CoreWorld {
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
   readonly log: Logger;
-  readonly onReady: () => void;
+  readonly onReady: (news: readonly string[]) => void;
 }
 
 /** The core's loop, one turn at a time: drains the rings into the member, and publishes what it made. */

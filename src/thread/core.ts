@@ -80,7 +80,7 @@ function run(): void {
     monoMs: () => performance.now(),
     random: (below) => randomInt(below),
     log,
-    onReady: () => tellMain({ kind: "ready" }),
+    onReady: (news) => tellMain({ kind: "published", news }),
   });
   const hasWork = () => loop.hasWork();
   while (!loop.isStopped) {

@@ -82,11 +82,12 @@ export async function start(config: Config): Promise<void> {
   gateway.start();
   stopOnSignals(log, gateway, frontends, workers);
   // With others it takes as long as it takes them to be a quorum.
-  const [made] = await Promise.race([
+  const [made, { news }] = await Promise.race([
     failed,
     Promise.all([
       makeFrontend(config, gateway, clusterId, log, metrics),
-      whenSaid("ready", [core, peer]),
+      whenSaid("published", [core]),
+      whenSaid("ready", [peer]),
     ]),
   ]);
   const { frontend, canShare } = made;
@@ -104,6 +105,7 @@ export async function start(config: Config): Promise<void> {
   }
   failFast(log, failed, frontends);
   limitHeapGrowth();
+  for (const line of news) log.info(line);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
 }

@@ -103,7 +103,7 @@ export interface MemberPorts {
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
   /** Once: this member serves clients from now on. */
-  readonly onReady: () => void;
+  readonly onReady: (news: readonly string[]) => void;
 }
 
 /**
@@ -152,7 +152,7 @@ export class Member implements Consensus {
     ports: MemberPorts,
     times: { nowMs: number; monoMs: number },
   ) {
-    const { clients, metrics, peers, log } = ports;
+    const { clients, metrics, peers } = ports;
     const { memberId, clusterId, snapshot, store } = recovery;
     this.#config = config;
     this.#plan = plan;
@@ -194,7 +194,6 @@ export class Member implements Consensus {
       stats: this.#stats,
     });
     this.#publication = new Publication(config, { memberId, clusterId }, this.#membership, {
-      log,
       propose: (command) => this.#proposeOwn(command),
       onReady: ports.onReady,
     });

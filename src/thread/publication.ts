@@ -4,18 +4,20 @@ import { formatId } from "../cluster/ids.js";
 import type { Membership } from "../cluster/membership.js";
 import { VERSION_PATH } from "../cluster/paths.js";
 import type { Config } from "../config/config.js";
-import type { Logger } from "../log/logger.js";
 import { type Command, CommandOp } from "../store/command.js";
 
 /** How long one of the commands may be under way before it is proposed again. */
 const RETRY_MS = 2000;
 
 export interface PublicationPorts {
-  readonly log: Logger;
   /** Proposes a command of the member's own; false if that cannot be done now. */
   readonly propose: (command: Command) => boolean;
-  /** Once: this member serves clients from now on. */
-  readonly onReady: () => void;
+  /**
+   * Once: this member serves clients from now on.
+   *
+   * @param news lines that those who start members wait for in its log, to connect at once
+   */
+  readonly onReady: (news: readonly string[]) => void;
 }
 
 /**
@@ -60,18 +62,19 @@ export class Publication {
     if (this.#isPublished) return;
     this.#isPublished = true;
     this.#retryMs = Number.NEGATIVE_INFINITY;
-    const { name, advertiseClientUrls } = this.#config;
-    const text = `{Name:${name} ClientURLs:[${advertiseClientUrls.join(" ")}]}`;
-    this.#ports.log.info(`published ${text} to cluster ${formatId(this.#clusterId)}`);
   }
 
   /** The membership or the cluster version may have changed. */
   check(): void {
     if (this.#isReady || !this.#isPublished || this.#membership.version === "") return;
     this.#isReady = true;
+    const { name, advertiseClientUrls } = this.#config;
+    const text = `{Name:${name} ClientURLs:[${advertiseClientUrls.join(" ")}]}`;
     const minor = this.#membership.version.split(".").slice(0, 2).join(".");
-    this.#ports.log.info(`enabled capabilities for version ${minor}`);
-    this.#ports.onReady();
+    this.#ports.onReady([
+      `published ${text} to cluster ${formatId(this.#clusterId)}`,
+      `enabled capabilities for version ${minor}`,
+    ]);
   }
 
   #attributes(nowMs: number): Command {

@@ -122,6 +122,8 @@ export interface Identity {
 export type WorkerMessage =
   | { readonly kind: "recovered"; readonly identity: Identity }
   | { readonly kind: "ready" }
+  /** The core's way to say it is ready, with what is to be logged as soon as clients are served. */
+  | { readonly kind: "published"; readonly news: readonly string[] }
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stopped" };
 

@@ -10,9 +10,10 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { syncDirectory } from "./disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "./errors.js";
-import { RECORD_HEADER_BYTES } from "./record.js";
+import { PAYLOAD_BYTES_MAX, SECTOR_BYTES } from "./record.js";
 import {
   decodeSegmentHeader,
+  holdsRecord,
   parseSegmentName,
   SEGMENT_HEADER_BYTES,
   type WalMetadata,
@@ -33,6 +34,8 @@ export interface DataDir {
 }
 
 const DIR_MODE = 0o700;
+/** A segment's header and its first record, to the end of the last sector it may lie in. */
+const FIRST_RECORD_BYTES = SEGMENT_HEADER_BYTES + PAYLOAD_BYTES_MAX + 2 * SECTOR_BYTES;
 
 /** What the directory was last started as. */
 export type DataDirKind = "empty" | "member" | "proxy";
@@ -71,7 +74,8 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
 
 /**
  * Whether a member has begun here: from then on its log says who the members are, and no flag does. A
- * start that was cut short may leave a first segment without a record.
+ * start that was cut short may leave a first segment without a record, or with a torn one, which recovery
+ * cuts off.
  *
  * @throws DataDirAccessError
  */
@@ -79,8 +83,7 @@ export function hasBegun(dir: string, walDir = join(dir, "member", "wal")): bool
   const segments = segmentsIn(walDir);
   const [first] = segments;
   if (first === undefined || segments.length > 1) return first !== undefined;
-  const start = readStart(join(walDir, first), SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES);
-  return start.subarray(SEGMENT_HEADER_BYTES).some((byte) => byte !== 0);
+  return holdsRecord(readStart(join(walDir, first), FIRST_RECORD_BYTES));
 }
 
 /**

@@ -2,6 +2,7 @@ import { assert } from "../lib/assert.js";
 import { readU64, writeU64 } from "./batch.js";
 import { crc32c } from "./crc32c.js";
 import type { HardState } from "./entry.js";
+import { scanRecord } from "./record.js";
 
 /**
  * WAL segment: a header of one sector, then records (record.ts), then zeros.
@@ -158,6 +159,18 @@ export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
     header: { sequence, firstIndex, prevTerm, hardState, metadata, prevCrc },
     crc,
   };
+}
+
+/**
+ * Whether the first segment of a log holds anything that recovery would keep, or refuse.
+ *
+ * @param segment the file, or its beginning with all of a first record
+ */
+export function holdsRecord(segment: Uint8Array): boolean {
+  const header = decodeSegmentHeader(segment);
+  if (header.kind !== "header") return true; // Recovery says what it is.
+  const { kind } = scanRecord(segment, SEGMENT_HEADER_BYTES, header.crc);
+  return kind === "record" || kind === "damaged";
 }
 
 /** etcd's log begins with a frame of type crc: a length below 2^24, and a protobuf field 1 that is 4. */

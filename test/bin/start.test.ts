@@ -111,6 +111,27 @@ test("a port in use and a data directory in use: one line each, exit 1", async (
   }
 });
 
+test("lines that harnesses wait for come when clients are served, not before", async () => {
+  const member = await TestMember.create("ringd");
+  try {
+    const lines = [
+      /serving insecure client requests on 127\.0\.0\.1:\d+/,
+      /published {Name:default ClientURLs:\[http:\/\/127\.0\.0\.1:\d+\]} to cluster [0-9a-f]+/,
+      /enabled capabilities for version 3\.4/,
+      /ready to serve client requests/,
+    ];
+    const places = lines.map((line) => member.log.search(line));
+    assert.ok(!places.includes(-1), member.log);
+    assert.deepEqual(
+      places,
+      places.toSorted((a, b) => a - b),
+      member.log,
+    );
+  } finally {
+    await member.destroy();
+  }
+});
+
 test("the node:http frontend gives the same answers", async () => {
   const member = await TestMember.create("ringd", ["--frontend", "node"]);
   try {

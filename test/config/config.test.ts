@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { type Config, readConfig } from "#ringd/config/config.js";
+import { ConfigError } from "#ringd/config/config-error.js";
 
 function configOf(...argv: string[]): Config {
   const request = readConfig(argv, {});
@@ -89,4 +93,95 @@ test("unknown variables are warned about, those of etcd that are no flags are no
   const request = readConfig([], environment);
   assert.ok(request.kind === "run");
   assert.deepEqual(request.config.warnings, ["unrecognized environment variable ETCD_VER=v3.4.23"]);
+});
+
+/** What a start is refused with; undefined if it is not. */
+function refusalOf(
+  argv: readonly string[],
+  environment: Record<string, string> = {},
+): { exitCode: number; message: string } | undefined {
+  try {
+    readConfig(argv, environment);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const { exitCode, message } = error;
+    return { exitCode, message };
+  }
+}
+
+test("a bad value is refused with the name of its place: flag, variable, or key of the file", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, "ringd.yml");
+  writeFileSync(file, "heartbeat-interval: abc\n");
+  assert.deepEqual(refusalOf(["--heartbeat-interval=abc"], { ETCD_HEARTBEAT_INTERVAL: "x" }), {
+    exitCode: 2,
+    message: 'invalid value "abc" for flag -heartbeat-interval: parse error',
+  });
+  assert.deepEqual(refusalOf([], { ETCD_HEARTBEAT_INTERVAL: "x" }), {
+    exitCode: 1,
+    message: `error verifying flags, invalid value "x" for ETCD_HEARTBEAT_INTERVAL: parse error. See 'ringd --help'.`,
+  });
+  assert.deepEqual(refusalOf([], { RINGD_FORCE_NEW_CLUSTER: "yes" }), {
+    exitCode: 1,
+    message: `error verifying flags, invalid value "yes" for RINGD_FORCE_NEW_CLUSTER: parse error. See 'ringd --help'.`,
+  });
+  assert.match(
+    refusalOf([], { ETCD_LISTEN_PEER_URLS: "http://a" })?.message ?? "",
+    /^error verifying flags, invalid value "http:\/\/a" for ETCD_LISTEN_PEER_URLS: URL address/,
+  );
+  assert.deepEqual(refusalOf(["--config-file", file], { ETCD_HEARTBEAT_INTERVAL: "x" }), {
+    exitCode: 1,
+    message: `error verifying flags, invalid value "abc" for heartbeat-interval in ${file}: parse error. See 'ringd --help'.`,
+  });
+});
+
+test("a file may listen without advertising, flags may not", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, "ringd.yml");
+  writeFileSync(file, "listen-client-urls: http://127.0.0.1:1\n");
+  const { listenClientUrls, advertiseClientUrls } = configOf("--config-file", file);
+  assert.deepEqual(
+    listenClientUrls.map(({ text }) => text),
+    ["http://127.0.0.1:1"],
+  );
+  assert.deepEqual(advertiseClientUrls, ["http://localhost:2379"]);
+  assert.equal(refusalOf(["--listen-client-urls=http://127.0.0.1:1"])?.exitCode, 1);
+});
+
+test("flags of etcd that a v2 server has no use for are taken, but not with a bad value", () => {
+  const argv = ["--max-concurrent-streams=5", "--experimental-warning-apply-duration", "1s"];
+  const { warnings } = configOf(...argv);
+  assert.deepEqual(warnings, [
+    "flag --max-concurrent-streams has no effect on a v2 server",
+    "flag --experimental-warning-apply-duration has no effect on a v2 server",
+  ]);
+  assert.match(configOf("--enable-v2=false").warnings[0] ?? "", /^--enable-v2=false has no effect/);
+  assert.equal(refusalOf(["--enable-v2=x"])?.exitCode, 2);
+  assert.deepEqual(configOf("--log-output=stdout").log.outputs, ["stdout"]);
+  assert.deepEqual(refusalOf(["--max-txn-ops=x"]), {
+    exitCode: 2,
+    message: 'invalid value "x" for flag -max-txn-ops: parse error',
+  });
+  assert.deepEqual(refusalOf(["--enable-grpc-gateway=maybe"]), {
+    exitCode: 2,
+    message: 'invalid boolean value "maybe" for flag -enable-grpc-gateway: parse error',
+  });
+  for (const argument of ["---x", "--=x", "-=", "---"]) {
+    assert.deepEqual(refusalOf([argument]), {
+      exitCode: 2,
+      message: `bad flag syntax: ${argument}`,
+    });
+  }
+});
+
+test("ETCD_VERSION says what an image holds: it does not ask for the version", () => {
+  assert.equal(readConfig([], { ETCD_VERSION: "1", RINGD_HELP: "true" }).kind, "run");
+  assert.equal(readConfig(["--version"], {}).kind, "version");
+});
+
+test("a member without a name is named by no cluster", () => {
+  assert.equal(configOf("--name=").initialCluster, "default=http://localhost:2380");
 });

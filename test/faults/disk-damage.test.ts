@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   cpSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -17,6 +18,7 @@ import { after, before, test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
 import { snapshotName } from "#ringd/snap/format.js";
 import { crc32c } from "#ringd/wal/crc32c.js";
+import { hasBegun } from "#ringd/wal/data-dir.js";
 import { lastFile } from "../support/full-disk.js";
 import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
@@ -110,6 +112,30 @@ async function start(dataDir: string): Promise<Outcome> {
     log: output,
     content: found,
   };
+}
+
+/** Starts a member, and ends it with SIGKILL when it has said that, and has written its first record. */
+async function untilMember(args: readonly string[], said: string): Promise<void> {
+  const child = spawn(process.execPath, [RINGD, ...args]);
+  let output = "";
+  child.stdout.on("data", (text: Buffer) => {
+    output += text;
+  });
+  child.stderr.on("data", (text: Buffer) => {
+    output += text;
+  });
+  const exit = once(child, "exit");
+  const isWritten = () => {
+    const dir = join(args.at(-1) as string, "member", "wal");
+    return existsSync(dir) && readdirSync(dir).some((name) => name.endsWith(".wal"));
+  };
+  const signal = AbortSignal.timeout(START_MS);
+  while (!output.includes(said) || !isWritten() || !hasBegun(args.at(-1) as string)) {
+    assert.ok(!signal.aborted && child.exitCode === null, output);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  child.kill("SIGKILL");
+  await exit;
 }
 
 async function read(): Promise<string> {
@@ -240,6 +266,21 @@ test("a log that ends in the middle of a record starts without it, and says so",
   const again = await start(dir);
   assert.equal(again.content, outcome.content);
   assert.doesNotMatch(again.log, /cut off the end of the log/);
+});
+
+test("a first start that is cut off in its first record is made anew", async () => {
+  // Many founders, so that the record is longer than a sector. They are not there, so it waits for them.
+  const [own = ""] = urls.slice(-1);
+  const others = Array.from({ length: 30 }, (_, i) => `o${i}=http://127.0.0.1:${i + 1}`).join();
+  const args = [...urls.slice(0, -1), `${own},${others}`, "--data-dir", join(root, "torn")];
+  const launch = (untilSaid: string) => untilMember(args, untilSaid);
+  await launch("starting a new member");
+  const path = segmentOf(join(root, "torn"));
+  const bytes = readFileSync(path);
+  assert.ok(bytes.findLastIndex((byte) => byte !== 0) > 1024, "the record has two sectors");
+  writeFileSync(path, bytes.fill(0, 1024));
+  await launch("starting a new member");
+  assert.ok(readFileSync(path).findLastIndex((byte) => byte !== 0) > 1024);
 });
 
 test("a log of a later version of ringd is refused", async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import { formatId } from "#ringd/cluster/ids.js";
+import { ConfigError } from "#ringd/config/config-error.js";
 import { parseUrls } from "#ringd/config/urls.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { PeerTable } from "#ringd/metrics/peer-table.js";
@@ -157,7 +158,7 @@ export class Endpoint {
 }
 
 export function listenUrl(text: string) {
-  const [url] = parseUrls("listen-peer-urls", text);
+  const [url] = parseUrls(text, (why) => new ConfigError(`${text}: ${why}`, 2));
   if (url === undefined) throw new Error(`no URL: ${text}`);
   return url;
 }

@@ -20,6 +20,7 @@ import { SimNetwork } from "./member-network.js";
 import { type MemberWorld, SimMember } from "./member-node.js";
 import { SimOperator } from "./member-operator.js";
 import { listen, type ProbeListener } from "./member-probe.js";
+import { StatusCheck } from "./member-status.js";
 import { SimWatcher } from "./member-watchers.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
@@ -80,6 +81,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   readonly #watchers: SimWatcher[];
   readonly #stirrer: SimStirrer;
   readonly #operator: SimOperator;
+  readonly #status = new StatusCheck();
   readonly #clientWorld: ClientWorld;
   readonly #clusterId: bigint;
   /** Members that were removed and stopped, and those that were then started again for a while. */
@@ -291,6 +293,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       if (happens(faults.pauseMs)) some().pausedUntilMs = this.#now + prng.below(faults.pauseMsMax);
       if (happens(faults.wallJumpMs)) some().wallOffsetMs += prng.below(10_000) - 5000;
       if (happens(faults.failedSyncMs)) some().syncFails = true;
+      if (happens(faults.failedReadMs)) some().readFails = true;
       if (happens(faults.fullDiskMs)) {
         const { disk } = some();
         disk.capacityBytes = disk.usedBytes + prng.below(6000);
@@ -383,6 +386,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       member.disk.capacityBytes = Number.POSITIVE_INFINITY;
       member.stepsToPowerCut = Number.POSITIVE_INFINITY;
       member.syncFails = false;
+      member.readFails = false;
       if (this.#ghosts.has(member)) continue;
       // A log that failed is mended by a restart, and so is a stop that the operator takes back.
       if (member.life !== undefined && this.prng.oneIn(2)) this.#crash(member, false);
@@ -463,7 +467,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     if (applied !== this.checks.raft.commitIndex) return "not everything is applied";
     if (this.#clients.some(({ isIdle }) => !isIdle)) return "a client waits";
     const waiting = this.#watchers.findIndex((watcher) => !watcher.isComplete());
-    return waiting < 0 ? "" : `watcher ${waiting} has not seen everything`;
+    if (waiting >= 0) return `watcher ${waiting} has not seen everything`;
+    return this.#status.whyWrong(this.members.values());
   }
 
   #checkHistory(): void {

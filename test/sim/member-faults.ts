@@ -31,6 +31,8 @@ export interface MemberFaults {
   // Disks.
   readonly fullDiskMs: number;
   readonly failedSyncMs: number;
+  /** A snapshot that came from another member cannot be read. */
+  readonly failedReadMs: number;
   readonly segmentBytes: number;
   readonly zeroAheadBytes: number;
 
@@ -103,6 +105,7 @@ export function drawFaults(prng: Prng): MemberFaults {
     watchers: prng.below(4),
     keys: 1 + prng.below(3),
     thinkMsMax: prng.pick([50, 200, 600]),
+    failedReadMs: maybe(1000, 5000),
   };
 }
 

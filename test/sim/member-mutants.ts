@@ -1,3 +1,5 @@
+import { RaftStats } from "#ringd/api/raft-stats.js";
+import { Prng } from "#ringd/lib/prng.js";
 import { RaftCore } from "#ringd/raft/core.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { RaftLog } from "#ringd/raft/log.js";
@@ -227,6 +229,28 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a restart takes the snapshot's log for the member's own and forgets the entries behind it",
     plant: () =>
       wrapRecovery((found) => (found.snapshot.index > 0 ? { ...found, entries: [] } : found)),
+  },
+  {
+    name: "a received snapshot that cannot be read is waited for",
+    faults: { founders: 3, snapshotCount: 5, catchUpEntries: 0, failedReadMs: 300 },
+    plant: () => wrap(Member.prototype, "snapshotUnreadable", () => () => undefined),
+  },
+  {
+    name: "proposals have the same numbers in every life",
+    plant: () =>
+      wrap(
+        Prng.prototype,
+        "below",
+        (below) =>
+          function (this: Prng, bound) {
+            const drawn = below.call(this, bound);
+            return bound === 2 ** 32 ? 0 : drawn; // What numbers begin with is drawn of so many.
+          },
+      ),
+  },
+  {
+    name: "a member that is elected does not say so in its statistics",
+    plant: () => wrap(RaftStats.prototype, "onBecomeLeader", () => () => undefined),
   },
 ];
 

@@ -28,9 +28,11 @@ import { Store } from "#ringd/store/store.js";
 import { CoreLoop } from "#ringd/thread/core-loop.js";
 import { SnapshotType, writeBytes } from "#ringd/thread/log-records.js";
 import type { Recovery } from "#ringd/thread/raft-start.js";
-import { createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
-import { WalLoop } from "#ringd/thread/wal-loop.js";
+import { CORE_PART, createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
+import { type SnapshotSource, WalLoop } from "#ringd/thread/wal-loop.js";
+import type { LogPosition } from "#ringd/wal/batch.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
+import { holdsRecord, parseSegmentName } from "#ringd/wal/segment.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { PowerLost, SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
@@ -100,6 +102,8 @@ export class SimMember {
   /** The power fails at the next step of the disk that counts this down to 0. */
   stepsToPowerCut = Number.POSITIVE_INFINITY;
   syncFails = false;
+  /** The next snapshot that came from another member cannot be read, or not to its end. */
+  readFails = false;
   powerLost = false;
   starts = 0;
 
@@ -131,10 +135,11 @@ export class SimMember {
     };
     this.starts++;
     try {
+      const plan = this.#hasBegun() ? undefined : this.plan;
       const { wal, found } = this.recover();
       this.store = found.store;
       this.applied = found.snapshot.index;
-      this.life = new Life(this, wal, found);
+      this.life = new Life(this, plan, wal, found);
     } catch (error) {
       // A disk that fails at a start ends it; the operator tries again.
       const isDisk = error instanceof LogFailedError || error instanceof LogFullError;
@@ -143,6 +148,14 @@ export class SimMember {
       return false;
     }
     return true;
+  }
+
+  /** As wal/data-dir.ts finds it: then no plan is made. */
+  #hasBegun(): boolean {
+    const segments = this.disk.list().filter((name) => parseSegmentName(name) !== undefined);
+    const [first] = segments;
+    if (first === undefined || segments.length > 1) return first !== undefined;
+    return holdsRecord(this.disk.read(first));
   }
 
   /** The core made this log itself, from the plan. */
@@ -191,6 +204,14 @@ export class SimMember {
     return decoder.finish();
   }
 
+  /** A snapshot that came from another member. */
+  openReceived(position: LogPosition): SnapshotSource {
+    const fails = this.readFails;
+    this.readFails = false;
+    const blocks = fails ? this.world.prng.below(4) : Number.POSITIVE_INFINITY;
+    return this.snapshots.open(position, blocks);
+  }
+
   /** The process dies; with a power cut, what the disk had not synced may be lost or torn. */
   crash(isPowerCut: boolean): void {
     const { life } = this;
@@ -199,6 +220,7 @@ export class SimMember {
     this.powerLost = false;
     this.stepsToPowerCut = Number.POSITIVE_INFINITY;
     this.syncFails = false;
+    this.readFails = false;
     life?.cutAll();
     // What founders agree on beforehand is written with their first job.
     if (this.isFounding) this.durableLog = new DurableLog(BLANK);
@@ -256,7 +278,8 @@ export class Life {
   #isFlushed = false;
   isReady = false;
 
-  constructor(member: SimMember, wal: Wal, found: Recovery) {
+  /** @param plan undefined where the log says who the member is */
+  constructor(member: SimMember, plan: StartPlan | undefined, wal: Wal, found: Recovery) {
     const { world, config } = member;
     const { faults, log, monoMs } = world;
     const ringBytes = faults.ringBytes;
@@ -277,7 +300,7 @@ export class Life {
       wal,
       append: new RingReader(topology.append, coreBell),
       durable: new Outlet(new RingWriter(topology.durable, coreBell)),
-      openSnapshot: (position) => member.snapshots.open(position),
+      openSnapshot: (position) => member.openReceived(position),
       maxWals: config.maxWals,
       metrics: new MetricCells(topology.metrics, WAL_PART),
       monoMs,
@@ -295,7 +318,7 @@ export class Life {
       (type, bytes, _view, at, length) =>
         this.#onBlock(type, Uint8Array.from(bytes.subarray(at, at + length))),
     );
-    this.loop = new CoreLoop(config, topology, member.plan, found, {
+    this.loop = new CoreLoop(config, topology, plan, found, {
       nowMs: () => member.nowMs,
       monoMs,
       random: (below) => world.prng.below(below),
@@ -343,6 +366,11 @@ export class Life {
     );
     const requests = new Outlet(new RingWriter(memory.requests, coreBell));
     return { requests, answers, open, lastRequestId: 0 };
+  }
+
+  /** What the core shows. */
+  get metrics(): MetricCells {
+    return new MetricCells(this.#topology.metrics, CORE_PART);
   }
 
   get isStopped(): boolean {
@@ -469,6 +497,7 @@ export class Life {
         return;
       case "snapshot":
         this.member.snapshots.add(arrival.file);
+        this.member.snapshots.purge(this.member.config.maxSnapshots);
         writeBytes(this.#inbox, InboxType.snapshotReceived, arrival.bytes);
         return;
       case "event":

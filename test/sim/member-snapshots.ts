@@ -30,17 +30,21 @@ export class SimSnapshots {
     return this.#files[0]?.index ?? 0;
   }
 
-  open({ term, index }: LogPosition): SnapshotSource {
+  /** @param failsAfter so many blocks can be read */
+  open({ term, index }: LogPosition, failsAfter: number): SnapshotSource {
+    const name = `${term}-${index}.snap`;
     const file = this.#files.find((other) => other.term === term && other.index === index);
-    if (file === undefined) throw new DiskError("open", `${term}-${index}.snap`, "ENOENT");
+    if (file === undefined) throw new DiskError("open", name, "ENOENT");
     const blocks = file.blocks.values();
     let isOpen = true;
+    let left = failsAfter;
     return {
       term,
       index,
       metadata: file.metadata,
       next: () => {
         assert(isOpen, "a snapshot is read before it is closed");
+        if (left-- <= 0) throw new DiskError("read", name, "EIO");
         return blocks.next().value;
       },
       close: () => {

@@ -13,6 +13,8 @@ export class Checks {
   readonly #entries = new Map<string, string>();
   /** Entry `i + 1` as first committed. */
   readonly committed: Entry[] = [];
+  /** The term in which entry `i + 1` was committed, or a later one; 1 for what founders begin with. */
+  readonly #committedIn: number[] = [];
   /** The state after entry `i + 1`. */
   readonly states: number[] = [];
 
@@ -20,7 +22,10 @@ export class Checks {
     return this.committed.length;
   }
 
-  /** Election safety, and leader completeness for the new leader. */
+  /**
+   * Election safety, and leader completeness for the new leader. It may be one whose votes took long, of a
+   * term before that in which the newest entries were committed: those it may lack.
+   */
   leads(raft: Raft): void {
     const { id, term } = raft;
     const other = this.#leaderOf.get(term);
@@ -29,6 +34,7 @@ export class Checks {
     this.#leaderOf.set(term, id);
     const { firstIndex } = raft.status();
     for (let index = firstIndex; index <= this.commitIndex; index++) {
+      if ((this.#committedIn[index - 1] ?? 1) >= term) continue;
       const entry = this.committed[index - 1] as Entry;
       const own = raft.termOf(index);
       assert.equal(own, entry.term, `leader ${id} of term ${term} lacks committed entry ${index}`);
@@ -60,6 +66,7 @@ export class Checks {
         `entry ${index}/${term} committed by ${raft.id} is on disks ${holders} of ${voters}`,
       );
       this.committed.push(raft.entryOf(index));
+      this.#committedIn[index - 1] = raft.term;
     }
   }
 

@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -100,6 +101,32 @@ test("a member has begun once its log holds a record", (t) => {
   }
   writeFileSync(join(dir, "file"), "");
   assert.throws(() => hasBegun(dir, join(dir, "file")), DataDirAccessError);
+});
+
+test("a member whose first record is torn has not begun; with a damaged one it has", (t) => {
+  const dir = tempDir(t);
+  const { walDir } = openDataDir(dir);
+  const disk = new FileDisk(walDir);
+  const { wal } = Wal.open({ disk, metadataIfNew: { memberId: 1n, clusterId: 2n } });
+  const data = new Uint8Array(1500).fill(7);
+  wal.append({ entries: [{ index: 1, term: 1, type: 0, data }] });
+  wal.sync();
+  wal.close();
+  const [name = ""] = readdirSync(walDir);
+  const path = join(walDir, name);
+  const whole = readFileSync(path);
+  assert.equal(hasBegun(dir), true);
+  writeFileSync(path, Buffer.from(whole).fill(0, 1024, 1536)); // One sector never reached the disk.
+  assert.equal(hasBegun(dir), false);
+  assert.deepEqual(identityLeft(dir), { memberId: 1n, clusterId: 2n });
+  writeFileSync(path, whole.subarray(0, 1024)); // All that follows did not.
+  assert.equal(hasBegun(dir), false);
+  for (const at of [512, 700]) {
+    const damaged = Buffer.from(whole);
+    damaged.writeUInt8(damaged.readUInt8(at) ^ 1, at);
+    writeFileSync(path, damaged);
+    assert.equal(hasBegun(dir), true, "recovery refuses it");
+  }
 });
 
 test("a directory that is both a member's and a proxy's is refused, a proxy's is no member's", (t) => {

@@ -80,9 +80,11 @@ test("a payload of the largest size that forbids a mask in every sector still ge
     }
     mask = mask === 0 ? 0xa5c3 : (mask + 0x6b2d) & 0xffff;
   }
-  const began = performance.now();
+  // Of the processor: how much else the machine has to do does not matter.
+  const began = process.cpuUsage();
   const file = fileWith(payload, at);
-  assert(performance.now() - began < 2000, "one pass, not one for each mask");
+  const { user, system } = process.cpuUsage(began);
+  assert(user + system < 2_000_000, "one pass, not one for each mask");
   for (const part of parts(file, at, payload.length)) assert(bitsOf(part) >= 2);
   const scan = scanRecord(file, at, 99);
   assert(scan.kind === "record");
