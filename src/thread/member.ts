@@ -494,6 +494,8 @@ export class Member implements Consensus {
     }
     this.#tickedMs = this.monoMs;
     this.#figures.show(status);
+    metrics.set(COMMITTED, status.commit);
+    metrics.set(APPLIED, this.#applied);
     metrics.set(PENDING, this.#writes.open);
     metrics.set(SNAPSHOT_APPLYING, this.#arrival.isLoading ? 1 : 0);
   }
