@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { main } from "../ctl/main.js";
-import { written } from "../ctl/terminal.js";
+import { written } from "../ctl/output/terminal.js";
 
 const [, program = "ringctl", ...words] = process.argv;
 const exitCode = await main({

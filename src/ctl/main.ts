@@ -2,13 +2,13 @@ import { createRequire } from "node:module";
 import { basename } from "node:path";
 import type { Command, Option } from "commander";
 import { assert } from "../lib/assert.js";
-import { GLOBAL_FLAGS } from "./commands.js";
-import { EXIT, Failure, refused } from "./exit.js";
-import { longForm, readDuration, readInt } from "./flags.js";
-import { type Invocation, readInvocation } from "./invocation.js";
-import { startLightly } from "./light.js";
-import { type FlagSpec, FlagValues } from "./spec.js";
-import { endWithPipe, err, out } from "./terminal.js";
+import { GLOBAL_FLAGS } from "./cli/commands.js";
+import { longForm, readDuration, readInt } from "./cli/flags.js";
+import { type Invocation, readInvocation } from "./cli/invocation.js";
+import { startLightly } from "./cli/light.js";
+import { type FlagSpec, FlagValues } from "./cli/spec.js";
+import { EXIT, Failure, refused } from "./output/exit.js";
+import { endWithPipe, err, out } from "./output/terminal.js";
 
 // As a module it would be loaded even for help, and through another loader, which takes longer.
 const require = createRequire(import.meta.url);
@@ -58,7 +58,7 @@ async function carryOut(
       out(`${program} version: ${await line.version(program)}\nAPI version: 2\n`);
       return EXIT.ok;
     case "help": {
-      const { commandHelp, groupHelp, programHelp } = await import("./help.js");
+      const { commandHelp, groupHelp, programHelp } = await import("./cli/help.js");
       const { command, path, extent, misuse } = invocation;
       const text =
         command === undefined

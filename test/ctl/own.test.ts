@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { Histogram } from "#ringd/ctl/histogram.js";
-import { Metrics, quantileBetween } from "#ringd/ctl/metrics-text.js";
-import { type Look, render } from "#ringd/ctl/top.js";
+import { Metrics, quantileBetween } from "#ringd/ctl/commands/metrics-text.js";
+import { type Look, render } from "#ringd/ctl/commands/top.js";
+import { Histogram } from "#ringd/ctl/output/histogram.js";
 import { TestMember } from "../support/member.js";
 import { type Outcome, ringctl } from "./run.js";
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
-import type { TlsOptions } from "../client/options.js";
-import { refused } from "./exit.js";
+import type { TlsOptions } from "../../client/options.js";
+import { refused } from "../output/exit.js";
 
 /** Reads the files of the TLS flags; an empty name is none. @throws Failure as etcdctl words it */
 export function readTlsFiles(caFile: string, certFile: string, keyFile: string): TlsOptions {

@@ -1,9 +1,9 @@
-import { encodePath } from "../client/encode.js";
-import type { Request } from "../client/transport.js";
-import { cleanPath } from "../lib/clean-path.js";
-import { show } from "./errors.js";
-import { refused } from "./exit.js";
-import type { Session } from "./session.js";
+import { encodePath } from "../../client/encode.js";
+import type { Request } from "../../client/transport.js";
+import { cleanPath } from "../../lib/clean-path.js";
+import type { Session } from "../cli/session.js";
+import { show } from "../output/errors.js";
+import { refused } from "../output/exit.js";
 
 /** Members and authentication: JSON both ways, failures in plain words with exit code 1. */
 

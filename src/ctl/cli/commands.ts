@@ -66,10 +66,10 @@ const ROLES: FlagSpec = {
   usage: "List of roles to grant or revoke",
 };
 
-const keys = () => import("./key-commands.js");
-const watches = () => import("./watch-commands.js");
-const members = () => import("./member-commands.js");
-const auth = () => import("./auth-commands.js");
+const keys = () => import("../commands/keys.js");
+const watches = () => import("../commands/watch.js");
+const members = () => import("../commands/members.js");
+const auth = () => import("../commands/auth.js");
 
 const USER_COMMANDS: readonly CommandSpec[] = [
   {
@@ -198,14 +198,14 @@ export const COMMANDS: readonly CommandSpec[] = [
       string("backup-wal-dir", "Path to the backup wal dir"),
       bool("with-v3", "Backup v3 backend data"),
     ],
-    load: async () => (await import("./backup.js")).backup,
+    load: async () => (await import("../commands/backup.js")).backup,
   },
   {
     name: "cluster-health",
     usage: "check the health of the etcd cluster",
     argsUsage: " ",
     flags: [bool("forever", "forever check the health every 10 second until CTRL+C", "f")],
-    load: async () => (await import("./cluster-health.js")).clusterHealth,
+    load: async () => (await import("../commands/cluster-health.js")).clusterHealth,
   },
   {
     name: "mk",
@@ -349,7 +349,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { names: ["hidden"], kind: "strings", usage: "Hidden key spaces to import from snapshot" },
       { names: ["c"], kind: "int", usage: "Number of concurrent clients", initial: "10" },
     ],
-    load: async () => (await import("./import.js")).importSnapshot,
+    load: async () => (await import("../commands/import.js")).importSnapshot,
     isOwn: true,
   },
   {
@@ -357,7 +357,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: "write a directory and all below it to standard output or a file, as JSON",
     argsUsage: "[key]",
     flags: [{ names: ["file", "f"], kind: "string", usage: "file to write" }],
-    load: async () => (await import("./dump.js")).dump,
+    load: async () => (await import("../commands/dump.js")).dump,
     isOwn: true,
   },
   {
@@ -369,7 +369,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       bool("keep", "leave keys that exist as they are"),
       { names: ["c"], kind: "int", usage: "requests under way at a time", initial: "32" },
     ],
-    load: async () => (await import("./load.js")).load,
+    load: async () => (await import("../commands/load.js")).load,
     isOwn: true,
   },
   {
@@ -380,7 +380,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { names: ["interval"], kind: "duration", usage: "time between two looks", initial: "2s" },
       { names: ["count", "n"], kind: "int", usage: "looks to take, 0 for no end", initial: "0" },
     ],
-    load: async () => (await import("./top.js")).top,
+    load: async () => (await import("../commands/top.js")).top,
     isOwn: true,
   },
   {
@@ -393,14 +393,14 @@ export const COMMANDS: readonly CommandSpec[] = [
       { names: ["size"], kind: "int", usage: "bytes of a value", initial: "64" },
       { names: ["key"], kind: "string", usage: "directory to use", initial: "/ringctl-bench" },
     ],
-    load: async () => (await import("./bench.js")).bench,
+    load: async () => (await import("../commands/bench.js")).bench,
     isOwn: true,
   },
   {
     name: "completion",
     usage: "print a completion script for bash, zsh or fish",
     argsUsage: "<shell>",
-    load: async () => (await import("./completion.js")).completion,
+    load: async () => (await import("../commands/completion.js")).completion,
     isOwn: true,
   },
 ];

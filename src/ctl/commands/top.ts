@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import colors from "picocolors";
-import type { Member } from "../client/answers.js";
-import { Client } from "../client/client.js";
-import { ClientError } from "../client/errors.js";
-import { toKeyFailure } from "./errors.js";
-import { EXIT } from "./exit.js";
+import type { Member } from "../../client/answers.js";
+import { Client } from "../../client/client.js";
+import { ClientError } from "../../client/errors.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { toKeyFailure } from "../output/errors.js";
+import { EXIT } from "../output/exit.js";
+import { endAtInterrupt, out } from "../output/terminal.js";
 import { Metrics, quantileBetween } from "./metrics-text.js";
-import { Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { endAtInterrupt, out } from "./terminal.js";
 
 const CTRL_C = 3;
 const INTERVAL_MS_MIN = 100;

@@ -1,11 +1,11 @@
-import type { Member } from "../client/answers.js";
-import { parseUrlList } from "../cluster/peer-urls.js";
-import { goQuote } from "../lib/go-text.js";
-import { EXIT, Failure, refused } from "./exit.js";
+import type { Member } from "../../client/answers.js";
+import { parseUrlList } from "../../cluster/peer-urls.js";
+import { goQuote } from "../../lib/go-text.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { EXIT, Failure, refused } from "../output/exit.js";
+import { err, out } from "../output/terminal.js";
 import { askJson } from "./json-call.js";
-import { Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { err, out } from "./terminal.js";
 
 export async function memberList(context: Context): Promise<number> {
   if (context.args.length > 0) throw refused("No arguments accepted");

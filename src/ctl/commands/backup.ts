@@ -1,17 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { RingdError } from "../lib/errors.js";
-import { SnapshotReader } from "../snap/reader.js";
-import { listSnapshots } from "../snap/writer.js";
-import { FileDisk, syncDirectory } from "../wal/disk.js";
-import type { WalEntry } from "../wal/entry.js";
-import { LogReplay, type Replay } from "../wal/recover.js";
-import { parseSegmentName } from "../wal/segment.js";
-import { Wal } from "../wal/wal.js";
-import { EXIT, refused } from "./exit.js";
-import type { Context } from "./spec.js";
-import { err } from "./terminal.js";
+import { RingdError } from "../../lib/errors.js";
+import { SnapshotReader } from "../../snap/reader.js";
+import { listSnapshots } from "../../snap/writer.js";
+import { FileDisk, syncDirectory } from "../../wal/disk.js";
+import type { WalEntry } from "../../wal/entry.js";
+import { LogReplay, type Replay } from "../../wal/recover.js";
+import { parseSegmentName } from "../../wal/segment.js";
+import { Wal } from "../../wal/wal.js";
+import type { Context } from "../cli/spec.js";
+import { EXIT, refused } from "../output/exit.js";
+import { err } from "../output/terminal.js";
 
 /** Entries are made durable in pieces of about this. */
 const PIECE_BYTES = 4 * 2 ** 20;

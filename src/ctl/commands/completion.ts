@@ -1,8 +1,8 @@
-import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG } from "./commands.js";
-import { EXIT, refused } from "./exit.js";
-import { longForm } from "./flags.js";
-import type { CommandSpec, Context, FlagSpec } from "./spec.js";
-import { out } from "./terminal.js";
+import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG } from "../cli/commands.js";
+import { longForm } from "../cli/flags.js";
+import type { CommandSpec, Context, FlagSpec } from "../cli/spec.js";
+import { EXIT, refused } from "../output/exit.js";
+import { out } from "../output/terminal.js";
 
 /**
  * Completion scripts: commands, subcommands and flags, made from the tables that the parser has.

@@ -1,9 +1,9 @@
-import { EXIT, keyFailure, refused } from "./exit.js";
-import { printAnswer } from "./key-output.js";
-import { expectKeys, type KeyNode } from "./keys.js";
-import { Session } from "./session.js";
-import type { Context, FlagValues } from "./spec.js";
-import { out } from "./terminal.js";
+import { Session } from "../cli/session.js";
+import type { Context, FlagValues } from "../cli/spec.js";
+import { EXIT, keyFailure, refused } from "../output/exit.js";
+import { printAnswer } from "../output/keys.js";
+import { out } from "../output/terminal.js";
+import { expectKeys, type KeyNode } from "./key-request.js";
 
 /** get, ls, and everything that writes. Like etcdctl they connect first, and look at their arguments then. */
 

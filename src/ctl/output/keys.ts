@@ -1,5 +1,5 @@
-import { goJsonString } from "../lib/go-text.js";
-import type { KeyAnswer, KeyNode } from "./keys.js";
+import { goJsonString } from "../../lib/go-text.js";
+import type { KeyAnswer, KeyNode } from "../commands/key-request.js";
 import { err, out } from "./terminal.js";
 
 /** Prints what the key space answered. A format that does not exist is complained about, no more. */

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Member } from "../client/answers.js";
-import { MemberError, UnavailableError } from "../client/errors.js";
-import { endpointText, toKeyFailure } from "./errors.js";
-import { EXIT, Failure, keyFailure } from "./exit.js";
+import type { Member } from "../../client/answers.js";
+import { MemberError, UnavailableError } from "../../client/errors.js";
+import { readTls, Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { endpointText, toKeyFailure } from "../output/errors.js";
+import { EXIT, Failure, keyFailure } from "../output/exit.js";
+import { endAtInterrupt, out } from "../output/terminal.js";
 import { parseJson } from "./json-call.js";
-import { toMembers } from "./member-commands.js";
-import { readTls, Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { endAtInterrupt, out } from "./terminal.js";
+import { toMembers } from "./members.js";
 
 const ROUND_MS = 10_000;
 

@@ -1,9 +1,9 @@
-import { splitUrl } from "../cluster/peer-urls.js";
-import { goQuote } from "../lib/go-text.js";
-import { UnreachableError } from "./errors.js";
-import { refused } from "./exit.js";
+import { splitUrl } from "../../cluster/peer-urls.js";
+import { goQuote } from "../../lib/go-text.js";
+import { UnreachableError } from "../output/errors.js";
+import { refused } from "../output/exit.js";
+import { err } from "../output/terminal.js";
 import type { Context } from "./spec.js";
-import { err } from "./terminal.js";
 
 const PORT_MAX = 65_535;
 const DEFAULT_ENDPOINTS = "http://127.0.0.1:2379,http://127.0.0.1:4001";

@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
-import { Client } from "../client/client.js";
+import { Client } from "../../client/client.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { toKeyFailure } from "../output/errors.js";
+import { EXIT, keyFailure, refused } from "../output/exit.js";
+import { err, out } from "../output/terminal.js";
 import { isRecord } from "./dump-format.js";
-import { toKeyFailure } from "./errors.js";
-import { EXIT, keyFailure, refused } from "./exit.js";
 import { inParallel } from "./parallel.js";
-import { Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { err, out } from "./terminal.js";
 
 /** A shorter life is raised to this: an import takes its time. */
 const TTL_MIN_SECONDS = 300;

@@ -5,7 +5,7 @@ import {
   MaybeAppliedError,
   TimeoutError,
   UnavailableError,
-} from "../client/errors.js";
+} from "../../client/errors.js";
 import { type Failure, keyFailure } from "./exit.js";
 
 /**

@@ -1,6 +1,6 @@
 import { readSync } from "node:fs";
 import type { ReadStream } from "node:tty";
-import { out } from "./terminal.js";
+import { out } from "../output/terminal.js";
 
 const CTRL_C = 3;
 const CTRL_D = 4;

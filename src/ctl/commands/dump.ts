@@ -1,14 +1,14 @@
 import { closeSync, openSync, writeSync } from "node:fs";
-import type { Node } from "../client/answers.js";
-import { Client } from "../client/client.js";
-import { cleanPath } from "../lib/clean-path.js";
+import type { Node } from "../../client/answers.js";
+import { Client } from "../../client/client.js";
+import { cleanPath } from "../../lib/clean-path.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { toKeyFailure } from "../output/errors.js";
+import { EXIT, refused } from "../output/exit.js";
+import { Progress } from "../output/progress.js";
+import { out } from "../output/terminal.js";
 import { type DumpedNode, FORMAT } from "./dump-format.js";
-import { toKeyFailure } from "./errors.js";
-import { EXIT, refused } from "./exit.js";
-import { Progress } from "./progress.js";
-import { Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { out } from "./terminal.js";
 
 const PIECE_LINES = 1000;
 

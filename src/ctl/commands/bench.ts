@@ -1,13 +1,13 @@
-import { Client } from "../client/client.js";
-import { ClientError } from "../client/errors.js";
-import { cleanPath } from "../lib/clean-path.js";
-import { toKeyFailure } from "./errors.js";
-import { EXIT, refused } from "./exit.js";
-import { Histogram } from "./histogram.js";
-import { Progress } from "./progress.js";
-import { Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { out } from "./terminal.js";
+import { Client } from "../../client/client.js";
+import { ClientError } from "../../client/errors.js";
+import { cleanPath } from "../../lib/clean-path.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { toKeyFailure } from "../output/errors.js";
+import { EXIT, refused } from "../output/exit.js";
+import { Histogram } from "../output/histogram.js";
+import { Progress } from "../output/progress.js";
+import { out } from "../output/terminal.js";
 
 /** Keys that are written in turn. */
 const KEYS = 1000;

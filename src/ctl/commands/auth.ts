@@ -1,10 +1,10 @@
-import { cleanPath } from "../lib/clean-path.js";
-import { EXIT, Failure, refused } from "./exit.js";
+import { cleanPath } from "../../lib/clean-path.js";
+import { askPassword } from "../cli/password.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { EXIT, Failure, refused } from "../output/exit.js";
+import { err, out } from "../output/terminal.js";
 import { askJson } from "./json-call.js";
-import { askPassword } from "./password.js";
-import { Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { err, out } from "./terminal.js";
 
 /** auth, user and role commands. */
 

@@ -1,15 +1,15 @@
 import { readFileSync } from "node:fs";
-import { Client } from "../client/client.js";
-import { KeyExistsError, NotAFileError } from "../client/errors.js";
-import { cleanPath } from "../lib/clean-path.js";
+import { Client } from "../../client/client.js";
+import { KeyExistsError, NotAFileError } from "../../client/errors.js";
+import { cleanPath } from "../../lib/clean-path.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { toKeyFailure } from "../output/errors.js";
+import { EXIT, refused } from "../output/exit.js";
+import { Progress } from "../output/progress.js";
+import { out } from "../output/terminal.js";
 import { type Dump, type DumpedNode, parseDump } from "./dump-format.js";
-import { toKeyFailure } from "./errors.js";
-import { EXIT, refused } from "./exit.js";
 import { inParallel } from "./parallel.js";
-import { Progress } from "./progress.js";
-import { Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { out } from "./terminal.js";
 
 /** Writes a dump back, to where it was or below another key. Nothing else is removed. */
 export async function load(context: Context): Promise<number> {

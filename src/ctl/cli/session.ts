@@ -1,14 +1,14 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Cluster, type ReadAnswer } from "../client/cluster.js";
-import { TimeoutError, UnavailableError } from "../client/errors.js";
-import type { CallOptions, ClientOptions, SentRequest } from "../client/options.js";
-import type { Request } from "../client/transport.js";
-import { goQuote } from "../lib/go-text.js";
+import { Cluster, type ReadAnswer } from "../../client/cluster.js";
+import { TimeoutError, UnavailableError } from "../../client/errors.js";
+import type { CallOptions, ClientOptions, SentRequest } from "../../client/options.js";
+import type { Request } from "../../client/transport.js";
+import { goQuote } from "../../lib/go-text.js";
+import { isConnectionTrouble, toKeyFailure, type UnreachableError } from "../output/errors.js";
+import { EXIT, Failure, keyFailure } from "../output/exit.js";
+import { err } from "../output/terminal.js";
 import { discoveryDomain, readEndpoints, sortOut, variable } from "./endpoints.js";
-import { isConnectionTrouble, toKeyFailure, type UnreachableError } from "./errors.js";
-import { EXIT, Failure, keyFailure } from "./exit.js";
 import type { Context } from "./spec.js";
-import { err } from "./terminal.js";
 
 /** What a command line says about how to reach the cluster. */
 export interface Connection {

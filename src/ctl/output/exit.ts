@@ -1,4 +1,4 @@
-import { RingdError } from "../lib/errors.js";
+import { RingdError } from "../../lib/errors.js";
 
 /** Exit codes of etcdctl's v2 commands. */
 export const EXIT = {

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { EXIT, type Failure, keyFailure, refused } from "./exit.js";
-import { keyOf } from "./key-commands.js";
-import { printAnswer } from "./key-output.js";
-import { askKeys, type KeyAnswer } from "./keys.js";
-import { Session } from "./session.js";
-import type { Context } from "./spec.js";
-import { endAtInterrupt, err, out } from "./terminal.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { EXIT, type Failure, keyFailure, refused } from "../output/exit.js";
+import { printAnswer } from "../output/keys.js";
+import { endAtInterrupt, err, out } from "../output/terminal.js";
+import { askKeys, type KeyAnswer } from "./key-request.js";
+import { keyOf } from "./keys.js";
 
 /** Waits as etcdctl does: an outage or a history that is too short ends the command with exit code 4. */
 

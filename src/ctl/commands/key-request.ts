@@ -1,9 +1,9 @@
-import { encodeForm, encodePath, encodeQuery, type Parameters } from "../client/encode.js";
-import type { Request } from "../client/transport.js";
-import { cleanPath } from "../lib/clean-path.js";
-import { toKeyFailure } from "./errors.js";
-import { EXIT, keyFailure } from "./exit.js";
-import type { Session } from "./session.js";
+import { encodeForm, encodePath, encodeQuery, type Parameters } from "../../client/encode.js";
+import type { Request } from "../../client/transport.js";
+import { cleanPath } from "../../lib/clean-path.js";
+import type { Session } from "../cli/session.js";
+import { toKeyFailure } from "../output/errors.js";
+import { EXIT, keyFailure } from "../output/exit.js";
 
 /** The key space as etcdctl's commands see it: every field an answer had, and nothing read into it. */
 
