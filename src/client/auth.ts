@@ -1,6 +1,6 @@
 import type { Permissions, Role, User } from "./answers.js";
 import type { Cluster } from "./cluster.js";
-import { askJson } from "./json-api.js";
+import { callJsonApi } from "./json-api.js";
 import type { CallOptions } from "./options.js";
 
 const PATH = "/v2/auth";
@@ -19,18 +19,18 @@ export class Auth {
   }
 
   async isEnabled(options: CallOptions = {}): Promise<boolean> {
-    const json = await askJson(this.#cluster, "GET", `${PATH}/enable`, options);
+    const json = await callJsonApi(this.#cluster, "GET", `${PATH}/enable`, options);
     return (json as { enabled?: boolean }).enabled === true;
   }
 
   /** @throws ApiError with status 409: there is no user root, or it is on already */
   async enable(options: CallOptions = {}): Promise<void> {
-    await askJson(this.#cluster, "PUT", `${PATH}/enable`, options, undefined, DONE);
+    await callJsonApi(this.#cluster, "PUT", `${PATH}/enable`, options, undefined, DONE);
   }
 
   /** @throws ApiError with status 409: it is off already */
   async disable(options: CallOptions = {}): Promise<void> {
-    await askJson(this.#cluster, "DELETE", `${PATH}/enable`, options, undefined, DONE);
+    await callJsonApi(this.#cluster, "DELETE", `${PATH}/enable`, options, undefined, DONE);
   }
 }
 
@@ -44,13 +44,13 @@ export class Users {
 
   /** Names, sorted. */
   async list(options: CallOptions = {}): Promise<readonly string[]> {
-    const json = await askJson(this.#cluster, "GET", `${PATH}/users`, options);
+    const json = await callJsonApi(this.#cluster, "GET", `${PATH}/users`, options);
     return ((json as { users?: UserJson[] | null }).users ?? []).map(({ user }) => user);
   }
 
   /** @throws ApiError with status 404 */
   async get(name: string, options: CallOptions = {}): Promise<User> {
-    return user(await askJson(this.#cluster, "GET", userPath(name), options));
+    return user(await callJsonApi(this.#cluster, "GET", userPath(name), options));
   }
 
   /** As in etcd, adding a user that is there changes its password. */
@@ -63,7 +63,7 @@ export class Users {
   }
 
   async remove(name: string, options: CallOptions = {}): Promise<void> {
-    await askJson(this.#cluster, "DELETE", userPath(name), options, undefined, DONE);
+    await callJsonApi(this.#cluster, "DELETE", userPath(name), options, undefined, DONE);
   }
 
   /** All or nothing. @throws ApiError with status 404, 409 (has one of them already) */
@@ -78,7 +78,7 @@ export class Users {
 
   async #put(name: string, change: object, options: CallOptions): Promise<User> {
     const json = { user: name, ...change };
-    return user(await askJson(this.#cluster, "PUT", userPath(name), options, json, DONE));
+    return user(await callJsonApi(this.#cluster, "PUT", userPath(name), options, json, DONE));
   }
 }
 
@@ -92,13 +92,13 @@ export class Roles {
 
   /** Names, sorted, with the built-in `root`. */
   async list(options: CallOptions = {}): Promise<readonly string[]> {
-    const json = await askJson(this.#cluster, "GET", `${PATH}/roles`, options);
+    const json = await callJsonApi(this.#cluster, "GET", `${PATH}/roles`, options);
     return ((json as { roles?: Role[] | null }).roles ?? []).map(({ role }) => role);
   }
 
   /** @throws ApiError with status 404 */
   async get(name: string, options: CallOptions = {}): Promise<Role> {
-    return role(await askJson(this.#cluster, "GET", rolePath(name), options));
+    return role(await callJsonApi(this.#cluster, "GET", rolePath(name), options));
   }
 
   /** With no permissions. @throws ApiError with status 409 if it is there */
@@ -107,7 +107,7 @@ export class Roles {
   }
 
   async remove(name: string, options: CallOptions = {}): Promise<void> {
-    await askJson(this.#cluster, "DELETE", rolePath(name), options, undefined, DONE);
+    await callJsonApi(this.#cluster, "DELETE", rolePath(name), options, undefined, DONE);
   }
 
   /** @throws ApiError with status 404, 409 (has one of them already) */
@@ -122,7 +122,7 @@ export class Roles {
 
   async #put(name: string, change: object, options: CallOptions): Promise<Role> {
     const json = { role: name, ...change };
-    return role(await askJson(this.#cluster, "PUT", rolePath(name), options, json, DONE));
+    return role(await callJsonApi(this.#cluster, "PUT", rolePath(name), options, json, DONE));
   }
 }
 

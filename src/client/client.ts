@@ -11,8 +11,8 @@ import { Auth } from "./auth.js";
 import { Cluster, type ReadAnswer } from "./cluster.js";
 import { encodePath, encodeQuery } from "./encode.js";
 import { NoEndpointsError } from "./errors.js";
-import { askJson } from "./json-api.js";
-import { type KeysChange, keysAnswer, keysRequest } from "./keys.js";
+import { callJsonApi } from "./json-api.js";
+import { type KeysCall, keysRequest, readKeysAnswer } from "./keys.js";
 import { Members } from "./members.js";
 import type {
   CallOptions,
@@ -26,8 +26,8 @@ import type {
   TtlOptions,
   WatchOptions,
 } from "./options.js";
-import type { Request } from "./transport.js";
-import { watch } from "./watch.js";
+import type { MemberRequest } from "./transport.js";
+import { watchKey } from "./watch.js";
 
 /** What a value may be: text, stored as UTF-8, or bytes. */
 export type Value = string | Uint8Array;
@@ -154,27 +154,27 @@ export class Client {
    * @throws EtcdError (not allowed), UnavailableError (see `outageMs`)
    */
   watch(key: string, options: WatchOptions = {}): Watch {
-    return watch(this.#cluster, key, options);
+    return watchKey(this.#cluster, key, options);
   }
 
   // ---- the cluster ----
 
   /** Of the member that is asked. */
   selfStats(options: CallOptions = {}): Promise<SelfStats> {
-    return askJson(this.#cluster, "GET", "/v2/stats/self", options) as Promise<SelfStats>;
+    return callJsonApi(this.#cluster, "GET", "/v2/stats/self", options) as Promise<SelfStats>;
   }
 
   /** @throws ApiError from any member but the leader */
   leaderStats(options: CallOptions = {}): Promise<LeaderStats> {
-    return askJson(this.#cluster, "GET", "/v2/stats/leader", options) as Promise<LeaderStats>;
+    return callJsonApi(this.#cluster, "GET", "/v2/stats/leader", options) as Promise<LeaderStats>;
   }
 
   storeStats(options: CallOptions = {}): Promise<StoreStats> {
-    return askJson(this.#cluster, "GET", "/v2/stats/store", options) as Promise<StoreStats>;
+    return callJsonApi(this.#cluster, "GET", "/v2/stats/store", options) as Promise<StoreStats>;
   }
 
   version(options: CallOptions = {}): Promise<Version> {
-    return askJson(this.#cluster, "GET", "/version", options) as Promise<Version>;
+    return callJsonApi(this.#cluster, "GET", "/version", options) as Promise<Version>;
   }
 
   /** Whether one member (the pinned one, unless `endpoint` is given) has a quorum. @throws if it is not reached */
@@ -208,18 +208,18 @@ export class Client {
 
   /** Anything else a member serves, such as `/metrics`. @param path with a leading slash, not encoded */
   request(
-    method: Request["method"],
+    method: MemberRequest["method"],
     path: string,
     options: RequestOptions = {},
   ): Promise<ReadAnswer> {
     const query = encodeQuery(options.query ?? {});
-    const request: Request = {
+    const request: MemberRequest = {
       method,
       path: encodePath(path) + (query === "" ? "" : `?${query}`),
       body: options.json === undefined ? undefined : JSON.stringify(options.json),
       contentType: options.json === undefined ? undefined : "application/json",
     };
-    return this.#cluster.ask(request, options, options.repeat ?? method === "GET");
+    return this.#cluster.request(request, options, options.repeat ?? method === "GET");
   }
 
   /** Ends all calls and watches, and closes the connections. */
@@ -227,9 +227,9 @@ export class Client {
     return this.#cluster.close();
   }
 
-  async #keys(change: KeysChange, options: CallOptions, isRepeatable = true): Promise<KeysAnswer> {
+  async #keys(change: KeysCall, options: CallOptions, isRepeatable = true): Promise<KeysAnswer> {
     const repeat = options.repeat ?? isRepeatable;
-    return keysAnswer(await this.#cluster.ask(keysRequest(change), options, repeat));
+    return readKeysAnswer(await this.#cluster.request(keysRequest(change), options, repeat));
   }
 }
 

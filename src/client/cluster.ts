@@ -9,50 +9,52 @@ import {
   TimeoutError,
   UnavailableError,
 } from "./errors.js";
+import { HealthMonitor } from "./health-monitor.js";
 import type { CallOptions, ClientOptions } from "./options.js";
-import { type Answer, type Request, Transport } from "./transport.js";
-import { Vigil } from "./vigil.js";
+import { type MemberRequest, type MemberResponse, Transport } from "./transport.js";
 
 /** Where a client looks for a member that is told nothing else. */
 export const DEFAULT_ENDPOINT = "http://127.0.0.1:2379";
 const TIMEOUT_MS = 5000;
 const HEALTH_CHECK_MS = 10_000;
 
-/** An answer that was read to its end. */
+/** A complete response. */
 export interface ReadAnswer {
   readonly status: number;
-  readonly headers: Answer["headers"];
+  readonly headers: MemberResponse["headers"];
   readonly endpoint: string;
   readonly body: string;
 }
 
 /**
- * The endpoints and the choice between them, which is that of etcd's v2 client: one is pinned and gets all
- * requests; when it fails, the next ones are tried in order, each once, and the first that does well is pinned.
+ * The endpoints and the choice between them, by the rules of etcd's v2 client: one is pinned and gets all
+ * requests; when it fails, the next ones are tried in order, each once, and the first that succeeds is pinned.
  *
- * To fail is not to be reached, not to answer in time, or to answer with 5xx. A request that is not repeatable is
- * sent on only if it surely never left; otherwise its outcome is unknown, and the caller is told so.
+ * An endpoint fails if it cannot be reached, does not respond in time, or responds with 5xx. A request that is
+ * not repeatable goes to the next endpoint only if it was not sent; otherwise its outcome is unknown, and
+ * MaybeAppliedError says so.
  */
 export class Cluster {
   readonly #transport: Transport;
   readonly #options: ClientOptions;
   readonly #closing = new AbortController();
-  readonly #vigil: Vigil;
+  readonly #monitor: HealthMonitor;
   #endpoints: readonly string[] = [];
   #pinned = 0;
 
   constructor(options: ClientOptions) {
     this.#options = options;
     this.endpoints = options.endpoints ?? [DEFAULT_ENDPOINT];
+    manyListeners(this.#closing.signal);
     this.#transport = new Transport(options);
-    this.#vigil = new Vigil(
+    this.#monitor = new HealthMonitor(
       options.healthCheckMs ?? HEALTH_CHECK_MS,
       (endpoint) => this.#isHealthy(endpoint),
       (endpoint) => this.#endpoints.filter((other) => other !== endpoint),
     );
   }
 
-  /** In the order they are tried, if the first is the pinned one. */
+  /** In the order they are tried, starting from the pinned one. */
   get endpoints(): readonly string[] {
     return this.#endpoints;
   }
@@ -65,68 +67,84 @@ export class Cluster {
     this.#pinned = 0;
   }
 
-  /** Takes other endpoints; keeps the pinned one where it is if they are the same in another order. */
+  /** Replaces the endpoints; the same ones in another order keep their order and the pinned one. */
   replace(urls: readonly string[]): void {
     const endpoints = urls.map(normalize);
     const isSame = [...endpoints].sort().join() === [...this.#endpoints].sort().join();
     if (!isSame) this.endpoints = endpoints;
   }
 
-  /** The one that is asked first. */
+  /** The endpoint that is tried first. */
   get pinned(): string {
     return this.#endpoints[this.#pinned] as string;
   }
 
   /**
-   * Has any member answer, and reads the answer.
+   * Sends a request to any member and reads the response.
    *
    * @throws UnavailableError, MaybeAppliedError, TimeoutError, or the reason of the signal
    */
-  async ask(request: Request, call: CallOptions = {}, isRepeatable = true): Promise<ReadAnswer> {
+  async request(
+    request: MemberRequest,
+    call: CallOptions = {},
+    isRepeatable = true,
+  ): Promise<ReadAnswer> {
     const totalMs = call.totalTimeoutMs ?? this.#options.totalTimeoutMs ?? 0;
     const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs ?? TIMEOUT_MS;
-    const limit = new Limit([call.signal, this.#closing.signal], totalMs);
+    const signals = [this.#closing.signal];
+    if (call.signal !== undefined) signals.push(manyListeners(call.signal));
+    let timer: NodeJS.Timeout | undefined;
+    if (totalMs > 0 && totalMs !== Number.POSITIVE_INFINITY) {
+      const timeout = new AbortController();
+      timer = setTimeout(() => timeout.abort(new TimeoutError(totalMs)), totalMs);
+      signals.push(timeout.signal);
+    }
     try {
-      return await this.#untilOneDoes(call.endpoint, isRepeatable, async (endpoint) => {
-        const answer = await this.#transport.send(endpoint, request, timeoutMs, limit.signal);
-        if (answer.status >= 500 && !request.takesAnyStatus) throw await memberError(answer);
-        const { status, headers } = answer;
-        return { status, headers, endpoint, body: await answer.text() };
+      return await this.#tryEach(call.endpoint, isRepeatable, async (endpoint) => {
+        const response = await this.#transport.send(endpoint, request, timeoutMs, signals);
+        if (response.status >= 500 && !request.takesAnyStatus) throw await memberError(response);
+        const { status, headers } = response;
+        return { status, headers, endpoint, body: await response.text() };
       });
     } finally {
-      limit.end();
+      clearTimeout(timer);
     }
   }
 
   /**
-   * Has any member take up a wait. It goes on in the answer's body, under the eye of the vigil.
+   * Starts a long poll on any member; the health monitor watches that member until the body is read.
    *
-   * @throws UnavailableError, or the reason of the signal
+   * @param signals each ends the poll, also while the body is read
+   * @throws UnavailableError, or a signal's reason
    */
-  async wait(request: Request, only: string | undefined, signal: AbortSignal): Promise<Answer> {
-    return this.#untilOneDoes(only, true, async (endpoint) => {
-      const limit = new Limit([signal]);
-      const endVigil = this.#vigil.over(endpoint, (error, other) => {
+  async poll(
+    request: MemberRequest,
+    only: string | undefined,
+    signals: readonly AbortSignal[],
+  ): Promise<MemberResponse> {
+    return this.#tryEach(only, true, async (endpoint) => {
+      const unhealthy = new AbortController();
+      const endMonitoring = this.#monitor.monitor(endpoint, (error, other) => {
         if (only === undefined) this.#pin(other);
-        limit.abort(error);
+        unhealthy.abort(error);
       });
-      const end = () => {
-        endVigil();
-        limit.end();
-      };
       try {
-        const answer = await this.#transport.send(endpoint, request, 0, limit.signal);
-        if (answer.status >= 500) throw await memberError(answer);
-        return { ...answer, text: () => answer.text().finally(end) };
+        const response = await this.#transport.send(endpoint, request, 0, [
+          ...signals,
+          this.#closing.signal,
+          unhealthy.signal,
+        ]);
+        if (response.status >= 500) throw await memberError(response);
+        return { ...response, text: () => response.text().finally(endMonitoring) };
       } catch (error) {
-        end();
+        endMonitoring();
         throw error;
       }
     });
   }
 
-  /** @param only asks this one, and leaves the pin where it is; undefined: the pinned one, then the others */
-  async #untilOneDoes<T>(
+  /** @param only try this one and pin nothing; undefined: the pinned one, then the others */
+  async #tryEach<T>(
     only: string | undefined,
     isRepeatable: boolean,
     act: (endpoint: string) => Promise<T>,
@@ -150,15 +168,15 @@ export class Cluster {
     throw new UnavailableError(errors);
   }
 
-  /** Of the pinned member, unless the call names one. @throws UnavailableError if it is not reached */
+  /** Of the pinned member, unless the call names one. @throws UnavailableError if it cannot be reached */
   async isHealthy(call: CallOptions): Promise<boolean> {
     const endpoint = call.endpoint ?? this.pinned;
-    const request: Request = { method: "GET", path: "/health", takesAnyStatus: true };
-    const { health } = parseJson(await this.ask(request, { ...call, endpoint })) as Health;
+    const request: MemberRequest = { method: "GET", path: "/health", takesAnyStatus: true };
+    const { health } = parseBody(await this.request(request, { ...call, endpoint })) as Health;
     return health === true || health === "true";
   }
 
-  /** Ends everything under way, watches too. */
+  /** Ends everything in flight, watches too. */
   async close(): Promise<void> {
     this.#closing.abort(new DOMException("The client was closed", "AbortError"));
     await this.#transport.close();
@@ -172,7 +190,7 @@ export class Cluster {
     return [...this.#endpoints.slice(this.#pinned), ...this.#endpoints.slice(0, this.#pinned)];
   }
 
-  /** No-op for one that is not, or no longer, in the list. */
+  /** No-op for an endpoint that has left the list. */
   #pin(endpoint: string): void {
     const at = this.#endpoints.indexOf(endpoint);
     if (at >= 0) this.#pinned = at;
@@ -194,43 +212,9 @@ export class Cluster {
   }
 }
 
-/** One signal from several, and from a limit on the time. It must be ended, so that no listener stays. */
-export class Limit {
-  readonly #abort = new AbortController();
-  readonly #undo: (() => void)[] = [];
-
-  /** @param totalMs 0: no limit */
-  constructor(signals: readonly (AbortSignal | undefined)[], totalMs = 0) {
-    for (const signal of signals) {
-      if (signal === undefined) continue;
-      // One signal may end any number of calls and watches; Node would warn of a leak from the eleventh on.
-      setMaxListeners(0, signal);
-      const pass = () => this.#abort.abort(signal.reason);
-      if (signal.aborted) pass();
-      signal.addEventListener("abort", pass, { once: true });
-      this.#undo.push(() => signal.removeEventListener("abort", pass));
-    }
-    if (totalMs <= 0 || totalMs === Number.POSITIVE_INFINITY) return;
-    const timer = setTimeout(() => this.#abort.abort(new TimeoutError(totalMs)), totalMs);
-    this.#undo.push(() => clearTimeout(timer));
-  }
-
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  abort(reason: Error): void {
-    this.#abort.abort(reason);
-  }
-
-  end(): void {
-    for (const undo of this.#undo.splice(0)) undo();
-  }
-}
-
 /** @throws InvalidAnswerError */
-export function parseJson(answer: ReadAnswer): unknown {
-  const { body, endpoint, status } = answer;
+export function parseBody(response: ReadAnswer): unknown {
+  const { body, endpoint, status } = response;
   try {
     return JSON.parse(body);
   } catch (error) {
@@ -243,15 +227,15 @@ export function parseJson(answer: ReadAnswer): unknown {
   }
 }
 
-/** A string, a boolean from some servers. */
+/** etcd sends a string, some other servers a boolean. */
 interface Health {
   readonly health?: unknown;
 }
 
-async function memberError(answer: Answer): Promise<MemberError> {
+async function memberError(response: MemberResponse): Promise<MemberError> {
   const { STATUS_CODES } = await import("node:http");
-  const text = STATUS_CODES[answer.status] ?? "";
-  return new MemberError(answer.endpoint, answer.status, text, await answer.text());
+  const statusText = STATUS_CODES[response.status] ?? "";
+  return new MemberError(response.endpoint, response.status, statusText, await response.text());
 }
 
 function normalize(url: string): string {
@@ -260,6 +244,12 @@ function normalize(url: string): string {
     throw new TypeError(`Endpoint ${url} is neither http nor https`);
   }
   return origin + (pathname.endsWith("/") ? pathname.slice(0, -1) : pathname);
+}
+
+/** One signal may end any number of calls and watches; Node.js would warn of a leak from the eleventh on. */
+export function manyListeners(signal: AbortSignal): AbortSignal {
+  setMaxListeners(0, signal);
+  return signal;
 }
 
 /** Fisher and Yates. */

@@ -293,13 +293,17 @@ export class InvalidAnswerError extends EndpointError {
 }
 
 function describe(cause: unknown): { code: string; text: string } {
-  if (!(cause instanceof Error)) return { code: "", text: String(cause) };
+  if (!(cause instanceof Error)) return { code: "", text: CLOSED };
   // Happy eyeballs: all addresses of a name failed, each with an error of its own.
   const first: unknown = cause instanceof AggregateError ? cause.errors[0] : cause;
-  const code = (first as NodeJS.ErrnoException).code ?? "";
+  const { code = "", syscall } = first as NodeJS.ErrnoException;
+  // node:http calls it a reset, too, when the other side closes the connection; only resets are system errors.
+  if (code === "ECONNRESET" && syscall === undefined) return { code: "", text: CLOSED };
   const text = KNOWN[code] ?? (first instanceof Error ? first.message.trim() : String(first));
   return { code, text };
 }
+
+const CLOSED = "the other side closed it";
 
 const KNOWN: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused",
@@ -307,6 +311,5 @@ const KNOWN: Readonly<Record<string, string>> = {
   ENOTFOUND: "no such host",
   EHOSTUNREACH: "no route to host",
   ENETUNREACH: "network is unreachable",
-  UND_ERR_SOCKET: "the other side closed it",
-  UND_ERR_CONNECT_TIMEOUT: "no connection in time",
+  ETIMEDOUT: "timed out",
 };

@@ -1,20 +1,20 @@
-import { type Cluster, parseJson, type ReadAnswer } from "./cluster.js";
+import { type Cluster, parseBody, type ReadAnswer } from "./cluster.js";
 import { ApiError, EtcdError, type EtcdErrorBody, InvalidAnswerError } from "./errors.js";
 import type { CallOptions } from "./options.js";
-import type { Request } from "./transport.js";
+import type { MemberRequest } from "./transport.js";
 
 /**
- * Everything that is not the key space: JSON there and back, refusals as `{"message": "..."}`.
+ * Sends a request to an API other than the key space: JSON in both directions, errors as `{"message": "..."}`.
  *
  * @param path encoded
  * @param json undefined: no body
- * @param accepted other statuses are refusals
- * @returns the answer's JSON; undefined for an empty body
- * @throws ApiError for a refusal, and what `Cluster.ask` throws
+ * @param accepted status codes of success
+ * @returns the response's JSON; undefined for an empty body
+ * @throws ApiError for any other status, and the errors of `Cluster.request`
  */
-export async function askJson(
+export async function callJsonApi(
   cluster: Cluster,
-  method: Request["method"],
+  method: MemberRequest["method"],
   path: string,
   options: CallOptions,
   json?: unknown,
@@ -23,17 +23,17 @@ export async function askJson(
   const body = json === undefined ? undefined : JSON.stringify(json);
   const contentType = json === undefined ? undefined : "application/json";
   const request = { method, path, body, contentType };
-  const answer = await cluster.ask(request, options, options.repeat ?? true);
-  if (!accepted.includes(answer.status)) throw refusal(answer);
-  return answer.body === "" ? undefined : parseJson(answer);
+  const answer = await cluster.request(request, options, options.repeat ?? true);
+  if (!accepted.includes(answer.status)) throw errorOf(answer);
+  return answer.body === "" ? undefined : parseBody(answer);
 }
 
-/** The error that an answer of the key space or any other part is. */
-export function refusal(answer: ReadAnswer): Error {
+/** Decodes the error in a response of any API; it is an InvalidAnswerError if no etcd would send it. */
+export function errorOf(answer: ReadAnswer): Error {
   const { status, endpoint, body } = answer;
   let json: Partial<EtcdErrorBody> | null;
   try {
-    json = parseJson(answer) as Partial<EtcdErrorBody> | null;
+    json = parseBody(answer) as Partial<EtcdErrorBody> | null;
   } catch (error) {
     if (!(error instanceof InvalidAnswerError)) throw error;
     const text = body.trim();

@@ -1,13 +1,13 @@
 import type { KeysAnswer, Node } from "./answers.js";
-import { parseJson, type ReadAnswer } from "./cluster.js";
+import { parseBody, type ReadAnswer } from "./cluster.js";
 import { encodeForm, encodeKey, encodeQuery, type Parameters } from "./encode.js";
 import { InvalidAnswerError } from "./errors.js";
-import { refusal } from "./json-api.js";
-import type { Answer, Request } from "./transport.js";
+import { errorOf } from "./json-api.js";
+import type { MemberRequest, MemberResponse } from "./transport.js";
 
-/** A request to the key space. */
-export interface KeysChange {
-  readonly method: Request["method"];
+/** A request to the key space; it may be a read. */
+export interface KeysCall {
+  readonly method: MemberRequest["method"];
   readonly key: string;
   readonly query?: Parameters | undefined;
   readonly form?: KeysForm | undefined;
@@ -19,8 +19,8 @@ export interface KeysForm {
   readonly refresh?: boolean | undefined;
 }
 
-/** @throws TypeError for a TTL that is no whole number of seconds */
-export function keysRequest({ method, key, query = {}, form }: KeysChange): Request {
+/** @throws TypeError for a TTL that is not a whole number of seconds */
+export function keysRequest({ method, key, query = {}, form }: KeysCall): MemberRequest {
   const text = encodeQuery(query);
   return {
     method,
@@ -31,11 +31,11 @@ export function keysRequest({ method, key, query = {}, form }: KeysChange): Requ
   };
 }
 
-/** @throws EtcdError for a refusal, InvalidAnswerError */
-export function keysAnswer(answer: ReadAnswer): KeysAnswer {
+/** @throws EtcdError if the key space rejected the request, ApiError, InvalidAnswerError */
+export function readKeysAnswer(answer: ReadAnswer): KeysAnswer {
   const { status, headers, endpoint } = answer;
-  if (status !== 200 && status !== 201) throw refusal(answer);
-  const { action, node, prevNode } = keysEvent(answer);
+  if (status !== 200 && status !== 201) throw errorOf(answer);
+  const { action, node, prevNode } = readEvent(answer);
   return {
     action,
     node,
@@ -50,24 +50,28 @@ export function keysAnswer(answer: ReadAnswer): KeysAnswer {
 }
 
 /** The JSON of a success. @throws InvalidAnswerError */
-export function keysEvent(answer: ReadAnswer): Pick<KeysAnswer, "action" | "node" | "prevNode"> {
-  const json = parseJson(answer) as Partial<KeysAnswer> | null;
+export function readEvent(answer: ReadAnswer): Pick<KeysAnswer, "action" | "node" | "prevNode"> {
+  const json = parseBody(answer) as Partial<KeysAnswer> | null;
   if (typeof json?.action !== "string" || typeof json.node !== "object" || json.node === null) {
-    throw new InvalidAnswerError(answer.endpoint, answer.status, "response is no key space answer");
+    throw new InvalidAnswerError(
+      answer.endpoint,
+      answer.status,
+      "response is not from a v2 key space",
+    );
   }
   const node = named(json.node);
   const prevNode = json.prevNode ?? undefined;
   return { action: json.action, node, ...(prevNode === undefined ? {} : { prevNode }) };
 }
 
-/** @returns 0 if there is none */
-export function headerNumber(headers: Answer["headers"], name: string): number {
+/** @returns 0 for a header that is missing */
+export function headerNumber(headers: MemberResponse["headers"], name: string): number {
   return Number(headers[name] ?? 0);
 }
 
 function encodeKeysForm({ value, ttl, refresh }: KeysForm): string {
   if (ttl !== undefined && (!Number.isSafeInteger(ttl) || ttl < 0)) {
-    throw new TypeError(`ttl is a whole number of seconds, not ${ttl}`);
+    throw new TypeError(`ttl must be a whole number of seconds, not ${ttl}`);
   }
   const pairs: string[] = [];
   if (refresh !== undefined) pairs.push(`refresh=${refresh}`);
@@ -76,7 +80,7 @@ function encodeKeysForm({ value, ttl, refresh }: KeysForm): string {
   return pairs.join("&");
 }
 
-/** The root comes without key and, in an empty store, without indexes. */
+/** The server sends the root without a key and, in an empty store, without indexes. */
 function named(node: Node): Node {
   if (node.key !== undefined && node.modifiedIndex !== undefined) return node;
   return {

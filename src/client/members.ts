@@ -1,6 +1,6 @@
 import type { Member } from "./answers.js";
 import type { Cluster } from "./cluster.js";
-import { askJson } from "./json-api.js";
+import { callJsonApi } from "./json-api.js";
 import type { CallOptions } from "./options.js";
 
 const PATH = "/v2/members";
@@ -18,30 +18,30 @@ export class Members {
 
   /** By id. */
   async list(options: CallOptions = {}): Promise<readonly Member[]> {
-    const json = await askJson(this.#cluster, "GET", PATH, options);
+    const json = await callJsonApi(this.#cluster, "GET", PATH, options);
     return (json as { members?: readonly Member[] | null }).members ?? [];
   }
 
   /** @throws UnavailableError during an election */
   async leader(options: CallOptions = {}): Promise<Member> {
-    return (await askJson(this.#cluster, "GET", `${PATH}/leader`, options)) as Member;
+    return (await callJsonApi(this.#cluster, "GET", `${PATH}/leader`, options)) as Member;
   }
 
   /** Announces a member, which is to be started then. @returns it, with its id and no name yet */
   async add(peerUrl: string, options: CallOptions = {}): Promise<Member> {
     const json = { peerURLs: [peerUrl] };
-    return (await askJson(this.#cluster, "POST", PATH, options, json, [201])) as Member;
+    return (await callJsonApi(this.#cluster, "POST", PATH, options, json, [201])) as Member;
   }
 
   /** For good: the id never returns. @throws ApiError with status 404 for an unknown one */
   async remove(id: string, options: CallOptions = {}): Promise<void> {
-    await askJson(this.#cluster, "DELETE", memberPath(id), options, undefined, [204, 410]);
+    await callJsonApi(this.#cluster, "DELETE", memberPath(id), options, undefined, [204, 410]);
   }
 
   /** Replaces the peer URLs. @throws ApiError with status 404, 409 */
   async update(id: string, peerUrls: readonly string[], options: CallOptions = {}): Promise<void> {
     const json = { peerURLs: peerUrls };
-    await askJson(this.#cluster, "PUT", memberPath(id), options, json, [204]);
+    await callJsonApi(this.#cluster, "PUT", memberPath(id), options, json, [204]);
   }
 }
 

@@ -5,7 +5,6 @@ import { assert } from "../lib/assert.js";
 import { GLOBAL_FLAGS } from "./cli/commands.js";
 import { longForm, readDuration, readInt } from "./cli/flags.js";
 import { type Invocation, readInvocation } from "./cli/invocation.js";
-import { startLightly } from "./cli/light.js";
 import { type FlagSpec, FlagValues } from "./cli/spec.js";
 import { EXIT, Failure, refused } from "./output/exit.js";
 import { endWithPipe, err, out } from "./output/terminal.js";
@@ -88,7 +87,6 @@ async function run(
   for (const name of path) command = bare(command.command(name));
   const flags = withFlags(command, spec.flags ?? []);
   command.argument("[args...]").action(async (args: string[]) => {
-    if (spec.isOwn === undefined) startLightly();
     const execute = await spec.load?.();
     assert(execute !== undefined, "a command that is run has something to run");
     exitCode = await execute({ program, globals: globals(), flags: flags(), args, env });

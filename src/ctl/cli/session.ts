@@ -1,8 +1,7 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { Cluster, type ReadAnswer } from "../../client/cluster.js";
 import { TimeoutError, UnavailableError } from "../../client/errors.js";
 import type { CallOptions, ClientOptions, SentRequest } from "../../client/options.js";
-import type { Request } from "../../client/transport.js";
+import type { MemberRequest } from "../../client/transport.js";
 import { goQuote } from "../../lib/go-text.js";
 import { isConnectionTrouble, toKeyFailure, type UnreachableError } from "../output/errors.js";
 import { EXIT, Failure, keyFailure } from "../output/exit.js";
@@ -43,8 +42,6 @@ export class Session {
     if (!context.globals.bool("no-sync")) {
       if (isDebug) err(`start to sync cluster using endpoints(${session.endpoints.join(",")})\n`);
       await session.#sync();
-      // undici takes a connection as free shortly after the answer: without this, a second one is opened.
-      await nextTurn();
       if (isDebug) err(`got endpoints(${session.endpoints.join(",")}) after sync\n`);
     }
     session.#showEndpoints(context);
@@ -75,34 +72,42 @@ export class Session {
    * @param isRepeatable whether it may be sent to another endpoint when it failed at one
    * @throws ClientError
    */
-  async ask(request: Request, isRepeatable = true): Promise<ReadAnswer> {
+  async request(request: MemberRequest, isRepeatable = true): Promise<ReadAnswer> {
     const { totalTimeoutMs } = this.#connection;
     const isLimited = request.isWatch !== true;
     if (isLimited && totalTimeoutMs <= 0) throw new TimeoutError(0);
-    return await this.#askAny(request, isLimited ? { totalTimeoutMs } : {}, isRepeatable);
+    return await this.#requestAny(request, isLimited ? { totalTimeoutMs } : {}, isRepeatable);
   }
 
   /** One request to one URL, without credentials and not shown by --debug. @throws ClientError */
-  async askApart(endpoint: string, request: Request, timeoutMs: number): Promise<ReadAnswer> {
+  async requestApart(
+    endpoint: string,
+    request: MemberRequest,
+    timeoutMs: number,
+  ): Promise<ReadAnswer> {
     const { tls } = this.#connection.options;
     const apart = new Cluster({ endpoints: [endpoint], tls });
     try {
-      return await apart.ask(request, { timeoutMs });
+      return await apart.request(request, { timeoutMs });
     } finally {
       await apart.close();
     }
   }
 
   /** Without a limit on the time for all endpoints together. @throws ClientError */
-  async askUnlimited(request: Request): Promise<ReadAnswer> {
-    return await this.#askAny(request, {}, true);
+  async requestUnlimited(request: MemberRequest): Promise<ReadAnswer> {
+    return await this.#requestAny(request, {}, true);
   }
 
-  async #askAny(request: Request, call: CallOptions, isRepeatable: boolean): Promise<ReadAnswer> {
+  async #requestAny(
+    request: MemberRequest,
+    call: CallOptions,
+    isRepeatable: boolean,
+  ): Promise<ReadAnswer> {
     const { cluster, unreachable } = this.#connection;
     if (cluster === undefined) throw new UnavailableError(unreachable);
     try {
-      return await cluster.ask(request, call, isRepeatable);
+      return await cluster.request(request, call, isRepeatable);
     } catch (error) {
       if (this.#isSynced || !(error instanceof UnavailableError)) throw error;
       throw new UnavailableError([...error.errors, ...unreachable]);
@@ -113,7 +118,7 @@ export class Session {
   async #sync(): Promise<void> {
     let urls: string[];
     try {
-      const answer = await this.ask({ method: "GET", path: "/v2/members" });
+      const answer = await this.request({ method: "GET", path: "/v2/members" });
       if (answer.status !== 200) return;
       const { members } = JSON.parse(answer.body) as { members?: { clientURLs?: string[] }[] };
       urls = (members ?? []).flatMap(({ clientURLs }) => clientURLs ?? []);

@@ -41,7 +41,7 @@ export async function clusterHealth(context: Context): Promise<number> {
 async function list(session: Session): Promise<Member[]> {
   const sorry = "cluster may be unhealthy: failed to list members\n";
   const answer = await session
-    .askUnlimited({ method: "GET", path: "/v2/members" })
+    .requestUnlimited({ method: "GET", path: "/v2/members" })
     .catch(async (error: unknown) => {
       out(sorry);
       throw await toKeyFailure(EXIT.server, error);
@@ -80,7 +80,7 @@ async function healthAt(
 ): Promise<boolean | string> {
   let body: string;
   try {
-    body = (await session.askApart(url, { method: "GET", path: "/health" }, timeoutMs)).body;
+    body = (await session.requestApart(url, { method: "GET", path: "/health" }, timeoutMs)).body;
   } catch (error) {
     const [first] = error instanceof UnavailableError ? error.errors : [];
     if (first === undefined) throw error;

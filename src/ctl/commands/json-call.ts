@@ -1,5 +1,5 @@
 import { encodePath } from "../../client/encode.js";
-import type { Request } from "../../client/transport.js";
+import type { MemberRequest } from "../../client/transport.js";
 import { cleanPath } from "../../lib/clean-path.js";
 import type { Session } from "../cli/session.js";
 import { show } from "../output/errors.js";
@@ -8,7 +8,7 @@ import { refused } from "../output/exit.js";
 /** Members and authentication: JSON both ways, failures in plain words with exit code 1. */
 
 export interface JsonCall {
-  readonly method: Request["method"];
+  readonly method: MemberRequest["method"];
   /** Not encoded. */
   readonly path: string;
   readonly body?: unknown;
@@ -27,12 +27,12 @@ export interface JsonAnswer {
 /** @throws Failure with exit code 1 */
 export async function askJson(session: Session, call: JsonCall): Promise<JsonAnswer> {
   const { method, path, body, expected, hasReason = false } = call;
-  const request: Request = {
+  const request: MemberRequest = {
     method,
     path: encodePath(cleanPath(path).replace(/(?<=.)\/$/, "")),
     ...(body === undefined ? {} : { body: JSON.stringify(body), contentType: "application/json" }),
   };
-  const answer = await session.ask(request).catch(async (error: unknown) => {
+  const answer = await session.request(request).catch(async (error: unknown) => {
     throw refused((await show(error)).text);
   });
   if (expected.includes(answer.status)) {

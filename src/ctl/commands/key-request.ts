@@ -1,5 +1,5 @@
 import { encodeForm, encodePath, encodeQuery, type Parameters } from "../../client/encode.js";
-import type { Request } from "../../client/transport.js";
+import type { MemberRequest } from "../../client/transport.js";
 import { cleanPath } from "../../lib/clean-path.js";
 import type { Session } from "../cli/session.js";
 import { toKeyFailure } from "../output/errors.js";
@@ -27,7 +27,7 @@ export interface KeyAnswer {
 }
 
 export interface KeyRequest {
-  readonly method: Request["method"];
+  readonly method: MemberRequest["method"];
   readonly key: string;
   readonly query?: Parameters;
   readonly form?: Readonly<Record<string, string | Uint8Array | undefined>>;
@@ -45,9 +45,11 @@ export async function askKeys(
   request: KeyRequest,
 ): Promise<KeyAnswer | undefined> {
   const { isOneShot = false } = request;
-  const answer = await session.ask(toHttp(request), !isOneShot).catch(async (error: unknown) => {
-    throw await toKeyFailure(EXIT.server, error, isOneShot);
-  });
+  const answer = await session
+    .request(toHttp(request), !isOneShot)
+    .catch(async (error: unknown) => {
+      throw await toKeyFailure(EXIT.server, error, isOneShot);
+    });
   const isGood = answer.status === 200 || answer.status === 201;
   if (isGood && answer.body === "") return undefined;
   const body = parse(answer.body);
@@ -79,7 +81,7 @@ function parse(body: string): Readonly<Record<string, unknown>> {
   );
 }
 
-function toHttp({ method, key, query = {}, form, isWatch }: KeyRequest): Request {
+function toHttp({ method, key, query = {}, form, isWatch }: KeyRequest): MemberRequest {
   const text = encodeQuery(query);
   const path = encodePath(cleanPath(`/v2/keys${key.startsWith("/") ? "" : "/"}${key}`));
   const common = { method, path: text === "" ? path : `${path}?${text}`, isWatch };

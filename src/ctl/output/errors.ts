@@ -20,7 +20,6 @@ const SYSTEM_TEXTS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: "connect: cannot assign requested address",
   EACCES: "connect: permission denied",
   ETIMEDOUT: "i/o timeout",
-  UND_ERR_CONNECT_TIMEOUT: "i/o timeout",
 };
 
 const CERTIFICATE_TEXTS: Readonly<Record<string, string>> = {
@@ -155,6 +154,6 @@ async function connectText(error: ConnectError): Promise<string> {
       ? "tls: first record does not look like a TLS handshake"
       : `remote error: tls: ${first.reason ?? first.message}`;
   }
-  if (systemCode === "ECONNRESET" || systemCode === "UND_ERR_SOCKET") return "EOF";
+  if (systemCode === "ECONNRESET" || systemCode === "") return "EOF";
   return error.message;
 }

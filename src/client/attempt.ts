@@ -1,0 +1,126 @@
+import type { ClientRequest, IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { RingdError } from "../lib/errors.js";
+import { ConnectError, ConnectionLostError, RequestTimeoutError } from "./errors.js";
+
+/** Longer than any handshake takes; a dead network would otherwise hold a watch for minutes. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Named as the system's own timeout, which comes later. */
+class ConnectTimeout extends RingdError {
+  override readonly name = "ConnectTimeout";
+  readonly code = "ETIMEDOUT";
+}
+
+/**
+ * One request to one member, redirects included. The first of these ends it: the response is complete, the
+ * connection fails, one of the signals fires, the timeout passes. Until `end` it listens to the signals.
+ */
+export class Attempt {
+  readonly #endpoint: string;
+  readonly #signals: readonly AbortSignal[];
+  #request: ClientRequest | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #connectTimer: NodeJS.Timeout | undefined;
+  #reject: (reason: unknown) => void = () => undefined;
+  /** In an object, because a signal's reason may be any value. */
+  #failure: { readonly reason: unknown } | undefined;
+  /** Whether the request was handed to an established connection: if not, it was surely not applied. */
+  #isSent = false;
+
+  /** @throws the reason of a signal that has fired already */
+  constructor(endpoint: string, signals: readonly AbortSignal[]) {
+    for (const signal of signals) signal.throwIfAborted();
+    this.#endpoint = endpoint;
+    this.#signals = signals;
+    for (const signal of signals) signal.addEventListener("abort", this.#onAbort);
+  }
+
+  /** @param timeoutMs until the response's headers; 0: no limit */
+  startTimer(timeoutMs: number): void {
+    if (timeoutMs <= 0) return;
+    this.#timer = setTimeout(() => {
+      this.#fail(new RequestTimeoutError(this.#endpoint, this.#isSent));
+    }, timeoutMs);
+  }
+
+  stopTimer(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Waits for the headers. @throws EndpointError, or a signal's reason */
+  response(request: ClientRequest, body: string | undefined): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      this.#request = request;
+      request.on("response", resolve);
+      request.on("error", (error) => this.#fail(this.#connectionError(error)));
+      request.on("socket", (socket) => this.#onSocket(socket));
+      // A signal may have fired between two redirects.
+      if (this.#failure !== undefined) this.#fail(this.#failure.reason);
+      request.end(body);
+    });
+  }
+
+  /** Reads the rest of the response as UTF-8. @throws ConnectionLostError, or a signal's reason */
+  text(response: IncomingMessage): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      if (this.#failure !== undefined) return reject(this.#failure.reason);
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk: string) => {
+        text += chunk;
+      });
+      const onClose = () => this.#fail(this.#connectionError(response.errored));
+      if (response.destroyed) return onClose();
+      response.on("close", onClose);
+      response.on("end", () => {
+        response.off("close", onClose);
+        resolve(text);
+      });
+    });
+  }
+
+  /** Signals are left alone from here on. */
+  end(): void {
+    this.stopTimer();
+    for (const signal of this.#signals) signal.removeEventListener("abort", this.#onAbort);
+  }
+
+  readonly #onAbort = (event: Event): void => {
+    this.#fail((event.target as AbortSignal).reason);
+  };
+
+  /** Rejects at once: a request that waits for a connection would report its end only when it gets one. */
+  #fail(reason: unknown): void {
+    this.#failure ??= { reason };
+    clearTimeout(this.#connectTimer);
+    this.#request?.destroy();
+    this.#reject(this.#failure.reason);
+  }
+
+  /** Node.js writes a request once its connection stands, over TLS after the member's certificate was checked. */
+  #onSocket(socket: Socket | TLSSocket): void {
+    const isSecure = "secureConnecting" in socket;
+    if (!socket.connecting && !(isSecure && socket.secureConnecting)) {
+      this.#isSent = true;
+      return;
+    }
+    this.#connectTimer = setTimeout(() => {
+      const cause = new ConnectTimeout(`no connection within ${CONNECT_TIMEOUT_MS} ms`);
+      this.#fail(new ConnectError(this.#endpoint, cause));
+    }, CONNECT_TIMEOUT_MS);
+    socket.once(isSecure ? "secureConnect" : "connect", () => {
+      clearTimeout(this.#connectTimer);
+      this.#isSent = true;
+    });
+  }
+
+  #connectionError(cause: unknown): Error {
+    return this.#isSent
+      ? new ConnectionLostError(this.#endpoint, cause)
+      : new ConnectError(this.#endpoint, cause);
+  }
+}
