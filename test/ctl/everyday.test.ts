@@ -93,11 +93,11 @@ test("watches", async () => {
     "[set] /d/Book\nb\n",
   );
   await says(
-    "$CTL watch --forever --after-index 3 /d/Book > log & until grep -q b log; do sleep 0.1; done; kill -INT $!; wait $!; echo $?; cat log",
+    "touch log; $CTL watch --forever --after-index 3 /d/Book > log & until grep -q b log; do sleep 0.1; done; kill -INT $!; wait $!; echo $?; cat log",
     "0\nb\n",
   );
   await says(
-    "$CTL exec-watch --recursive --after-index 3 /d -- env > log & until grep -q VALUE log; do sleep 0.1; done; kill -INT $!; wait $!; grep ^ETCD_WATCH_[AKV] log | sort",
+    "touch log; $CTL exec-watch --recursive --after-index 3 /d -- env > log & until grep -q VALUE log; do sleep 0.1; done; kill -INT $!; wait $!; grep ^ETCD_WATCH_[AKV] log | sort",
     "ETCD_WATCH_ACTION=set\nETCD_WATCH_KEY=/d/Book\nETCD_WATCH_VALUE=b\n",
   );
 });

@@ -66,55 +66,43 @@ const ROLES: FlagSpec = {
   usage: "List of roles to grant or revoke",
 };
 
-const keys = () => import("../commands/keys.js");
-const watches = () => import("../commands/watch.js");
-const members = () => import("../commands/members.js");
-const auth = () => import("../commands/auth.js");
-
 const USER_COMMANDS: readonly CommandSpec[] = [
   {
     name: "add",
     usage: "add a new user for the etcd cluster",
     argsUsage: "<user>",
-    load: async () => (await auth()).userAdd,
   },
   {
     name: "get",
     usage: "get details for a user",
     argsUsage: "<user>",
-    load: async () => (await auth()).userGet,
   },
   {
     name: "list",
     usage: "list all current users",
     argsUsage: "<user>",
-    load: async () => (await auth()).userList,
   },
   {
     name: "remove",
     usage: "remove a user for the etcd cluster",
     argsUsage: "<user>",
-    load: async () => (await auth()).userRemove,
   },
   {
     name: "grant",
     usage: "grant roles to an etcd user",
     argsUsage: "<user>",
     flags: [ROLES],
-    load: async () => (await auth()).userGrant,
   },
   {
     name: "revoke",
     usage: "revoke roles for an etcd user",
     argsUsage: "<user>",
     flags: [ROLES],
-    load: async () => (await auth()).userRevoke,
   },
   {
     name: "passwd",
     usage: "change password for a user",
     argsUsage: "<user>",
-    load: async () => (await auth()).userPasswd,
   },
 ];
 
@@ -123,39 +111,33 @@ const ROLE_COMMANDS: readonly CommandSpec[] = [
     name: "add",
     usage: "add a new role for the etcd cluster",
     argsUsage: "<role> ",
-    load: async () => (await auth()).roleAdd,
   },
   {
     name: "get",
     usage: "get details for a role",
     argsUsage: "<role>",
-    load: async () => (await auth()).roleGet,
   },
   {
     name: "list",
     usage: "list all roles",
     argsUsage: " ",
-    load: async () => (await auth()).roleList,
   },
   {
     name: "remove",
     usage: "remove a role from the etcd cluster",
     argsUsage: "<role>",
-    load: async () => (await auth()).roleRemove,
   },
   {
     name: "grant",
     usage: "grant path matches to an etcd role",
     argsUsage: "<role>",
     flags: permissionFlags("granted", "Grant", ["read-only", "write-only", "read-write"]),
-    load: async () => (await auth()).roleGrant,
   },
   {
     name: "revoke",
     usage: "revoke path matches for an etcd role",
     argsUsage: "<role>",
     flags: permissionFlags("revoked", "Revoke", ["read", "write", "read-write"]),
-    load: async () => (await auth()).roleRevoke,
   },
 ];
 
@@ -164,25 +146,21 @@ const MEMBER_COMMANDS: readonly CommandSpec[] = [
     name: "list",
     usage: "enumerate existing cluster members",
     argsUsage: " ",
-    load: async () => (await members()).memberList,
   },
   {
     name: "add",
     usage: "add a new member to the etcd cluster",
     argsUsage: "<name> <peerURL>",
-    load: async () => (await members()).memberAdd,
   },
   {
     name: "remove",
     usage: "remove an existing member from the etcd cluster",
     argsUsage: "<memberID>",
-    load: async () => (await members()).memberRemove,
   },
   {
     name: "update",
     usage: "update an existing member in the etcd cluster",
     argsUsage: "<memberID> <peerURLs>",
-    load: async () => (await members()).memberUpdate,
   },
 ];
 
@@ -198,28 +176,24 @@ export const COMMANDS: readonly CommandSpec[] = [
       string("backup-wal-dir", "Path to the backup wal dir"),
       bool("with-v3", "Backup v3 backend data"),
     ],
-    load: async () => (await import("../commands/backup.js")).backup,
   },
   {
     name: "cluster-health",
     usage: "check the health of the etcd cluster",
     argsUsage: " ",
     flags: [bool("forever", "forever check the health every 10 second until CTRL+C", "f")],
-    load: async () => (await import("../commands/cluster-health.js")).clusterHealth,
   },
   {
     name: "mk",
     usage: "make a new key with a given value",
     argsUsage: "<key> <value>",
     flags: [bool("in-order", "create in-order key under directory <key>"), TTL],
-    load: async () => (await keys()).mk,
   },
   {
     name: "mkdir",
     usage: "make a new directory",
     argsUsage: "<key>",
     flags: [TTL],
-    load: async () => (await keys()).mkdir,
   },
   {
     name: "rm",
@@ -231,20 +205,17 @@ export const COMMANDS: readonly CommandSpec[] = [
       string("with-value", "previous value"),
       int("with-index", "previous index"),
     ],
-    load: async () => (await keys()).rm,
   },
   {
     name: "rmdir",
     usage: "removes the key if it is an empty directory or a key-value pair",
     argsUsage: "<key>",
-    load: async () => (await keys()).rmdir,
   },
   {
     name: "get",
     usage: "retrieve the value of a key",
     argsUsage: "<key>",
     flags: [SORT, QUORUM],
-    load: async () => (await keys()).get,
   },
   {
     name: "ls",
@@ -256,7 +227,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       bool("p", "append slash (/) to directories"),
       QUORUM,
     ],
-    load: async () => (await keys()).ls,
   },
   {
     name: "set",
@@ -273,28 +243,24 @@ export const COMMANDS: readonly CommandSpec[] = [
       string("swap-with-value", "previous value"),
       int("swap-with-index", "previous index"),
     ],
-    load: async () => (await keys()).set,
   },
   {
     name: "setdir",
     usage: "create a new directory or update an existing directory TTL",
     argsUsage: "<key>",
     flags: [TTL],
-    load: async () => (await keys()).setdir,
   },
   {
     name: "update",
     usage: "update an existing key with a given value",
     argsUsage: "<key> <value>",
     flags: [TTL],
-    load: async () => (await keys()).update,
   },
   {
     name: "updatedir",
     usage: "update an existing directory",
     argsUsage: "<key> <value>",
     flags: [TTL],
-    load: async () => (await keys()).updatedir,
   },
   {
     name: "watch",
@@ -305,7 +271,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       AFTER_INDEX,
       bool("recursive", "returns all values for key and child keys", "r"),
     ],
-    load: async () => (await watches()).watch,
   },
   {
     name: "exec-watch",
@@ -313,7 +278,6 @@ export const COMMANDS: readonly CommandSpec[] = [
     argsUsage: "<key> <command> [args...]",
     keepsSeparator: true,
     flags: [AFTER_INDEX, bool("recursive", "watch all values for key and child keys", "r")],
-    load: async () => (await watches()).execWatch,
   },
   {
     name: "member",
@@ -330,13 +294,11 @@ export const COMMANDS: readonly CommandSpec[] = [
         name: "enable",
         usage: "enable auth access controls",
         argsUsage: " ",
-        load: async () => (await auth()).authEnable,
       },
       {
         name: "disable",
         usage: "disable auth access controls",
         argsUsage: " ",
-        load: async () => (await auth()).authDisable,
       },
     ],
   },
@@ -349,7 +311,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       { names: ["hidden"], kind: "strings", usage: "Hidden key spaces to import from snapshot" },
       { names: ["c"], kind: "int", usage: "Number of concurrent clients", initial: "10" },
     ],
-    load: async () => (await import("../commands/import.js")).importSnapshot,
     isOwn: true,
   },
   {
@@ -357,7 +318,6 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: "write a directory and all below it to standard output or a file, as JSON",
     argsUsage: "[key]",
     flags: [{ names: ["file", "f"], kind: "string", usage: "file to write" }],
-    load: async () => (await import("../commands/dump.js")).dump,
     isOwn: true,
   },
   {
@@ -369,7 +329,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       bool("keep", "leave keys that exist as they are"),
       { names: ["c"], kind: "int", usage: "requests under way at a time", initial: "32" },
     ],
-    load: async () => (await import("../commands/load.js")).load,
     isOwn: true,
   },
   {
@@ -380,7 +339,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       { names: ["interval"], kind: "duration", usage: "time between two looks", initial: "2s" },
       { names: ["count", "n"], kind: "int", usage: "looks to take, 0 for no end", initial: "0" },
     ],
-    load: async () => (await import("../commands/top.js")).top,
     isOwn: true,
   },
   {
@@ -393,14 +351,12 @@ export const COMMANDS: readonly CommandSpec[] = [
       { names: ["size"], kind: "int", usage: "bytes of a value", initial: "64" },
       { names: ["key"], kind: "string", usage: "directory to use", initial: "/ringctl-bench" },
     ],
-    load: async () => (await import("../commands/bench.js")).bench,
     isOwn: true,
   },
   {
     name: "completion",
     usage: "print a completion script for bash, zsh or fish",
     argsUsage: "<shell>",
-    load: async () => (await import("../commands/completion.js")).completion,
     isOwn: true,
   },
 ];

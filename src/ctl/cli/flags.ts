@@ -1,11 +1,10 @@
 import { parseGoBool } from "../../lib/go-bool.js";
 import { goQuote } from "../../lib/go-text.js";
-import type { FlagKind, FlagSpec } from "./spec.js";
+import { type FlagKind, type FlagSpec, FlagValues } from "./spec.js";
 
 /**
- * Flags as Go programs take them: one dash or two, `-flag=value` or `-flag value`, booleans without a
- * value. commander knows neither single-dash long flags nor these messages, so a command line is first
- * brought into the one form it does know, `--flag=value ... -- arguments`.
+ * Flags by the rules of Go's flag package, and with its messages: one dash or two, `-flag=value` or
+ * `-flag value`, booleans without a value. No parser of npm knows long flags with a single dash.
  */
 
 export type FlagScan =
@@ -40,13 +39,13 @@ export function scanFlags(specs: readonly FlagSpec[], words: readonly string[]):
       else if (at < words.length) text = words[at++] as string;
       else return misuse(`flag needs an argument: -${name}`);
     }
-    const wrong = complaint(spec.kind, text);
-    if (wrong !== undefined) {
+    const problem = invalidity(spec.kind, text);
+    if (problem !== undefined) {
       const quoted = goQuote(text);
       return misuse(
         spec.kind === "bool"
-          ? `invalid boolean value ${quoted} for -${name}: ${wrong}`
-          : `invalid value ${quoted} for flag -${name}: ${wrong}`,
+          ? `invalid boolean value ${quoted} for -${name}: ${problem}`
+          : `invalid value ${quoted} for flag -${name}: ${problem}`,
       );
     }
     given.push({ spec, name, text });
@@ -54,7 +53,36 @@ export function scanFlags(specs: readonly FlagSpec[], words: readonly string[]):
   return { kind: "flags", given, rest: words.slice(at) };
 }
 
-/** A flag may be given twice, but not under two names. @returns what to say about it */
+/** The values of all flags: those given, else their defaults. A boolean set to false once is false. */
+export function flagValues(specs: readonly FlagSpec[], given: readonly GivenFlag[]): FlagValues {
+  const values = new Map<string, unknown>();
+  for (const spec of specs) {
+    const texts = given.filter((flag) => flag.spec === spec).map(({ text }) => text);
+    const [name] = spec.names;
+    const text = texts.at(-1) ?? spec.initial;
+    if (spec.kind === "bool") {
+      values.set(name, texts.length > 0 && texts.every((each) => parseGoBool(each) === true));
+    } else if (spec.kind === "strings") {
+      values.set(name, texts);
+    } else if (text !== undefined) {
+      values.set(name, readValue(spec.kind, text));
+    }
+  }
+  return new FlagValues(values);
+}
+
+function readValue(kind: "int" | "duration" | "string", text: string): unknown {
+  switch (kind) {
+    case "int":
+      return readInt(text);
+    case "duration":
+      return readDuration(text);
+    case "string":
+      return text;
+  }
+}
+
+/** A flag may be given twice, but not under two names. @returns the error message */
 export function twoForms(given: readonly GivenFlag[]): string | undefined {
   for (const { spec } of given) {
     const [first, second] = spec.names.filter((name) => given.some((flag) => flag.name === name));
@@ -64,8 +92,8 @@ export function twoForms(given: readonly GivenFlag[]): string | undefined {
 }
 
 /**
- * Moves a command's flags before its arguments, up to `--`. A word behind a flag goes with it, whether the
- * flag takes a value or not: after a boolean it comes to stand first among the arguments.
+ * Moves a command's flags before its arguments, up to `--`. The word after a flag moves with it, whether the
+ * flag takes a value or not: after a boolean it becomes the first argument, as in etcdctl.
  *
  * @param keepsSeparator leaves `--` between the arguments; else it moves before them, where it is dropped
  */
@@ -103,7 +131,7 @@ function isFlag(specs: readonly FlagSpec[], word: string): boolean {
 
 const PARSE_ERROR = "parse error";
 
-function complaint(kind: FlagKind, text: string): string | undefined {
+function invalidity(kind: FlagKind, text: string): string | undefined {
   switch (kind) {
     case "bool":
       return parseGoBool(text) === undefined ? PARSE_ERROR : undefined;
@@ -120,7 +148,7 @@ function complaint(kind: FlagKind, text: string): string | undefined {
   }
 }
 
-/** Decimal, or behind `0x`, `0o`, `0` or `0b`; underscores between digits. */
+/** Decimal, or with the prefix `0x`, `0o`, `0` or `0b`; underscores may separate digits. */
 export function readInt(text: string): bigint | undefined {
   const parts =
     /^([+-]?)(0[xX](?:_?[0-9a-fA-F])+|0[oO]?(?:_?[0-7])+|0[bB](?:_?[01])+|0|[1-9](?:_?[0-9])*)$/.exec(

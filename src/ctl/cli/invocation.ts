@@ -1,16 +1,16 @@
 import { parseGoBool } from "../../lib/go-bool.js";
 import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG, VERSION_FLAG } from "./commands.js";
-import { flagsFirst, type GivenFlag, longForm, scanFlags, twoForms } from "./flags.js";
-import type { CommandSpec, FlagSpec } from "./spec.js";
+import { flagsFirst, flagValues, type GivenFlag, scanFlags, twoForms } from "./flags.js";
+import type { CommandSpec, FlagSpec, FlagValues } from "./spec.js";
 
-/** What a command line asks for. `path` are the names of a command and of what it is part of. */
+/** A command line, parsed. `path` are the words that name a command: its group, if any, and itself. */
 export type Invocation =
   | {
       readonly kind: "run";
       readonly path: readonly string[];
-      readonly command: CommandSpec;
-      /** The same command line in the form commander takes: `--flag value` ... `--` arguments. */
-      readonly words: readonly string[];
+      readonly globals: FlagValues;
+      readonly flags: FlagValues;
+      readonly args: readonly string[];
     }
   | { readonly kind: "version" }
   | {
@@ -20,7 +20,7 @@ export type Invocation =
       readonly command: CommandSpec | undefined;
       /** `help member` and `member help` show less and more of a group than `member --help`. */
       readonly extent?: "brief" | "full";
-      /** What was wrong, for standard error, and how it is put before the help. */
+      /** An error for standard error, and its form before the help. */
       readonly misuse?: { readonly text: string; readonly intro: string };
     }
   | { readonly kind: "unknown-command"; readonly name: string };
@@ -44,7 +44,7 @@ export function readInvocation(words: readonly string[]): Invocation {
   if (isGiven(scan.given, HELP_FLAG)) return { kind: "help", path: [], command: undefined };
   if (isGiven(scan.given, VERSION_FLAG)) return { kind: "version" };
   const [name, ...rest] = scan.rest;
-  const globals = inLongForm(scan.given);
+  const globals = flagValues(GLOBAL_FLAGS, scan.given);
   if (name === undefined) return { kind: "help", path: [], command: undefined };
   if (name === "help" || name === "h") return helpOn(COMMANDS, [], undefined, rest[0]);
   const command = COMMANDS.find((spec) => spec.name === name);
@@ -58,7 +58,7 @@ function ofGroup(
   groupName: string,
   group: CommandSpec,
   subcommands: readonly CommandSpec[],
-  globals: readonly string[],
+  globals: FlagValues,
   words: readonly string[],
 ): Invocation {
   const scan = scanFlags([HELP_FLAG], words);
@@ -76,7 +76,7 @@ function ofGroup(
 function ofCommand(
   path: readonly string[],
   command: CommandSpec,
-  globals: readonly string[],
+  globals: FlagValues,
   words: readonly string[],
 ): Invocation {
   const specs = [...(command.flags ?? []), HELP_FLAG];
@@ -95,8 +95,9 @@ function ofCommand(
   return {
     kind: "run",
     path,
-    command,
-    words: [...globals, ...path, ...inLongForm(scan.given), "--", ...scan.rest],
+    globals,
+    flags: flagValues(command.flags ?? [], scan.given),
+    args: scan.rest,
   };
 }
 
@@ -122,19 +123,4 @@ function groupMisuse(
 
 function isGiven(given: readonly GivenFlag[], spec: FlagSpec): boolean {
   return given.some((flag) => flag.spec === spec && parseGoBool(flag.text) === true);
-}
-
-/** A boolean set to false is as good as not given. */
-function inLongForm(given: readonly GivenFlag[]): string[] {
-  const words: string[] = [];
-  const falsified = new Set(
-    given
-      .filter(({ spec, text }) => spec.kind === "bool" && parseGoBool(text) !== true)
-      .map((flag) => flag.spec),
-  );
-  for (const { spec, text } of given) {
-    if (falsified.has(spec)) continue;
-    words.push(longForm(spec), ...(spec.kind === "bool" ? [] : [text]));
-  }
-  return words;
 }

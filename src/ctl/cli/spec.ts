@@ -1,6 +1,6 @@
 /**
- * What the command line offers, as data: the parser, the help texts and the shell completions are all made
- * from it. Texts of v2 commands and flags are etcdctl's, which scripts and people know.
+ * The command line as data: parser, help texts and shell completions are all derived from it. Texts of v2
+ * commands and flags are etcdctl's, which scripts and people know.
  */
 
 /** `strings` may be given several times. `duration` is written as in Go: `1.5s`, `200ms`. */
@@ -20,19 +20,18 @@ export interface FlagSpec {
 export interface CommandSpec {
   readonly name: string;
   readonly usage: string;
-  /** Behind the command's name in help. */
+  /** Follows the command's name in help. */
   readonly argsUsage?: string;
   readonly description?: string;
   readonly flags?: readonly FlagSpec[];
-  /** Tells `KEY -- COMMAND` apart by the `--`. */
+  /** Keeps the `--` of `KEY -- COMMAND` among the arguments. */
   readonly keepsSeparator?: true;
   readonly subcommands?: readonly CommandSpec[];
-  /** Loads what runs it. A command that is not run costs nothing. */
-  readonly load?: () => Promise<Run>;
+  /** ringctl's own: not shown by help when it is called as etcdctl. */
   readonly isOwn?: true;
 }
 
-/** Values of the flags that were given, by long name; ints are signed 64-bit, durations nanoseconds. */
+/** Values of flags by long name, with defaults; ints are signed 64-bit, durations nanoseconds. */
 export class FlagValues {
   readonly #values: ReadonlyMap<string, unknown>;
 
@@ -64,7 +63,7 @@ export class FlagValues {
   }
 }
 
-/** All a command knows of the world. */
+/** Everything a command gets: it reads no other flags, arguments or variables. */
 export interface Context {
   /** The name it was called by: `ringctl`, or `etcdctl` through a link of that name. */
   readonly program: string;
@@ -74,5 +73,5 @@ export interface Context {
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** @returns the exit code */
-export type Run = (context: Context) => Promise<number>;
+/** Runs a command. @returns the exit code */
+export type Execute = (context: Context) => Promise<number>;
