@@ -30,6 +30,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   store: ["lib"],
   lib: [],
 };
+/** The rooms of a folder that has some: which of them each may import. Files beside the rooms may import all. */
+const ROOMS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  ctl: { commands: ["cli", "output"], cli: ["output"], output: [] },
+};
 /** Values in, values out. */
 const PURE = ["api", "cluster", "lib", "raft", "ring", "store"];
 const IMPURE =
@@ -43,10 +47,18 @@ const files = readdirSync(SRC, { recursive: true, encoding: "utf8" })
     text: readFileSync(join(SRC, file), "utf8"),
   }));
 
+/** Specifiers of other files, also of those that `import()` loads. */
+function imported(text: string): string[] {
+  return [...text.matchAll(/(?:\bfrom |\bimport |\bimport\()"(\.[^"]*)"/g)].map(
+    ([, path = ""]) => path,
+  );
+}
+
 test("imports between folders point one way", () => {
   const wrong: string[] = [];
   for (const { file, folder, text } of files) {
-    for (const [, target = ""] of text.matchAll(/(?:from|import) "\.\.\/([a-z]+)\//g)) {
+    for (const path of imported(text)) {
+      const [target = ""] = join(dirname(file), path).split("/");
       if (target !== folder && !MAY_IMPORT[folder]?.includes(target)) {
         wrong.push(`${file} imports ${target}`);
       }
@@ -56,11 +68,32 @@ test("imports between folders point one way", () => {
   assert.ok(files.length > 50);
 });
 
-test("no file imports itself by way of others", () => {
-  // What is loaded when it is needed (`import()`) makes no circle.
+test("imports between the rooms of a folder point one way", () => {
+  const wrong: string[] = [];
+  for (const { file, folder, text } of files) {
+    const rooms = ROOMS[folder];
+    if (rooms === undefined) continue;
+    const [, room = ""] = /^[^/]+\/([^/]+)\//.exec(file) ?? [];
+    if (room !== "") assert.ok(rooms[room] !== undefined, `${file} is in a room that has no rules`);
+    for (const path of imported(text)) {
+      const [top, target, ...rest] = join(dirname(file), path).split("/");
+      if (top !== folder || room === "" || target === room) continue;
+      // From a room nobody reaches up to the files beside it.
+      if (rest.length === 0 || !rooms[room]?.includes(target ?? "")) {
+        wrong.push(`${file} imports ${path}`);
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test("no file imports itself by way of others, at load or with import()", () => {
   const targets = new Map(
     files.map(({ file, text }) => {
-      const from = [...text.matchAll(/^(?:import|export|\}).*? from "(\.[^"]*)\.js";$/gm)];
+      const from = [
+        ...text.matchAll(/^(?:import|export|\}).*? from "(\.[^"]*)\.js";$/gm),
+        ...text.matchAll(/\bimport\("(\.[^"]*)\.js"\)/g),
+      ];
       return [file, from.map(([, path = ""]) => `${join(dirname(file), path)}.ts`)] as const;
     }),
   );

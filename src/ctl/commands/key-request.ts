@@ -4,68 +4,50 @@ import { cleanPath } from "../../lib/clean-path.js";
 import type { Session } from "../cli/session.js";
 import { toKeyFailure } from "../output/errors.js";
 import { EXIT, keyFailure } from "../output/exit.js";
+import type { KeyResponse } from "../output/keys.js";
 
-/** The key space as etcdctl's commands see it: every field an answer had, and nothing read into it. */
-
-export interface KeyNode {
-  readonly key?: string;
-  readonly dir?: boolean;
-  readonly value?: string;
-  readonly nodes?: readonly KeyNode[];
-  readonly createdIndex?: number;
-  readonly modifiedIndex?: number;
-  readonly expiration?: string;
-  readonly ttl?: number;
-}
-
-export interface KeyAnswer {
-  readonly action: string;
-  readonly node: KeyNode;
-  readonly prevNode?: KeyNode;
-  /** Index of the store. */
-  readonly index: string;
-}
+/** The key space as etcdctl's commands use it. */
 
 export interface KeyRequest {
   readonly method: MemberRequest["method"];
   readonly key: string;
   readonly query?: Parameters;
   readonly form?: Readonly<Record<string, string | Uint8Array | undefined>>;
-  /** Sent to one endpoint only: a second one could report a failure that was none. */
+  /** Sent to one endpoint only: a second one could report a failure although the first one succeeded. */
   readonly isOneShot?: boolean;
   readonly isWatch?: boolean;
 }
 
 /**
- * @returns undefined for an empty answer, which ends a wait without an event
+ * @returns undefined for an empty body, which ends a long poll without an event
  * @throws Failure with exit code 4
  */
-export async function askKeys(
+export async function requestKeys(
   session: Session,
   request: KeyRequest,
-): Promise<KeyAnswer | undefined> {
+): Promise<KeyResponse | undefined> {
   const { isOneShot = false } = request;
-  const answer = await session
+  const response = await session
     .request(toHttp(request), !isOneShot)
     .catch(async (error: unknown) => {
       throw await toKeyFailure(EXIT.server, error, isOneShot);
     });
-  const isGood = answer.status === 200 || answer.status === 201;
-  if (isGood && answer.body === "") return undefined;
-  const body = parse(answer.body);
-  if (!isGood) {
+  const isSuccess = response.status === 200 || response.status === 201;
+  if (isSuccess && response.body === "") return undefined;
+  const body = parse(response.body);
+  if (!isSuccess) {
     const { errorCode = 0, message = "", cause = "", index = 0 } = body;
     throw keyFailure(EXIT.server, `${errorCode}: ${message} (${cause}) [${index}]`);
   }
-  const index = String(answer.headers["x-etcd-index"] ?? "0");
-  return { ...(body as unknown as KeyAnswer), index };
+  const index = String(response.headers["x-etcd-index"] ?? "0");
+  return { ...(body as unknown as KeyResponse), index };
 }
 
-/** As askKeys, where an answer without a body is an error. */
-export async function expectKeys(session: Session, request: KeyRequest): Promise<KeyAnswer> {
-  const answer = await askKeys(session, request);
-  if (answer === undefined) throw keyFailure(EXIT.server, "client: response body is empty");
-  return answer;
+/** As requestKeys, but a response without a body is an error. */
+export async function requestNode(session: Session, request: KeyRequest): Promise<KeyResponse> {
+  const response = await requestKeys(session, request);
+  if (response === undefined) throw keyFailure(EXIT.server, "client: response body is empty");
+  return response;
 }
 
 function parse(body: string): Readonly<Record<string, unknown>> {

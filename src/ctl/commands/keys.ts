@@ -1,32 +1,32 @@
 import { Session } from "../cli/session.js";
 import type { Context, FlagValues } from "../cli/spec.js";
 import { EXIT, keyFailure, refused } from "../output/exit.js";
-import { printAnswer } from "../output/keys.js";
+import { type KeyNode, type KeyResponse, printResponse } from "../output/keys.js";
 import { out } from "../output/terminal.js";
-import { expectKeys, type KeyNode } from "./key-request.js";
+import { requestNode } from "./key-request.js";
 
-/** get, ls, and everything that writes. Like etcdctl they connect first, and look at their arguments then. */
+/** get, ls, and all commands that write. Like etcdctl they connect before they check their arguments. */
 
 export async function get(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
   const { flags } = context;
-  const answer = await expectKeys(session, {
+  const response = await requestNode(session, {
     method: "GET",
     key,
     query: { recursive: false, sorted: flags.bool("sort"), quorum: flags.bool("quorum") },
   });
-  if (answer.node.dir) {
-    throw refused(`${answer.node.key ?? ""}: is a directory`);
+  if (response.node.dir) {
+    throw refused(`${response.node.key ?? ""}: is a directory`);
   }
-  print(context, answer);
+  print(context, response);
   return EXIT.ok;
 }
 
 export async function ls(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { args, flags, globals } = context;
-  const answer = await expectKeys(session, {
+  const response = await requestNode(session, {
     method: "GET",
     key: args[0] ?? "/",
     query: {
@@ -36,17 +36,17 @@ export async function ls(context: Context): Promise<number> {
     },
   });
   if (globals.string("output") !== "simple") {
-    print(context, answer);
+    print(context, response);
     return EXIT.ok;
   }
-  const { node } = answer;
+  const { node } = response;
   const names = node.dir ? [] : [node.key ?? ""];
   collectNames(node, flags.bool("p"), names);
   if (names.length > 0) out(`${names.join("\n")}\n`);
   return EXIT.ok;
 }
 
-/** A directory comes before what is in it. */
+/** A directory comes before its children. */
 function collectNames(node: KeyNode, isSlashed: boolean, names: string[]): void {
   for (const child of node.nodes ?? []) {
     names.push(`${child.key ?? ""}${isSlashed && child.dir ? "/" : ""}`);
@@ -59,7 +59,7 @@ export async function set(context: Context): Promise<number> {
   const key = keyOf(context);
   const value = await givenValue(context);
   const { flags } = context;
-  const answer = await expectKeys(session, {
+  const response = await requestNode(session, {
     method: "PUT",
     key,
     query: {
@@ -68,7 +68,7 @@ export async function set(context: Context): Promise<number> {
     },
     form: { value, ttl: ttlOf(flags) },
   });
-  print(context, answer);
+  print(context, response);
   return EXIT.ok;
 }
 
@@ -76,13 +76,13 @@ export async function mk(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
   const form = { value: await givenValue(context), ttl: ttlOf(context.flags) };
-  const answer = await expectKeys(
+  const response = await requestNode(
     session,
     context.flags.bool("in-order")
       ? { method: "POST", key, form }
       : { method: "PUT", key, query: { prevExist: false }, form, isOneShot: true },
   );
-  print(context, answer);
+  print(context, response);
   return EXIT.ok;
 }
 
@@ -92,7 +92,7 @@ export async function update(context: Context): Promise<number> {
   const form = { value: await givenValue(context), ttl: ttlOf(context.flags) };
   print(
     context,
-    await expectKeys(session, { method: "PUT", key, query: { prevExist: true }, form }),
+    await requestNode(session, { method: "PUT", key, query: { prevExist: true }, form }),
   );
   return EXIT.ok;
 }
@@ -111,14 +111,14 @@ export function updatedir(context: Context): Promise<number> {
 
 async function writeDirectory(context: Context, prevExist: boolean | undefined): Promise<number> {
   const session = await Session.open(context);
-  const answer = await expectKeys(session, {
+  const response = await requestNode(session, {
     method: "PUT",
     key: keyOf(context),
     query: { dir: true, prevExist },
     form: { ttl: ttlOf(context.flags) },
     isOneShot: prevExist === false,
   });
-  if (context.globals.string("output") !== "simple") print(context, answer);
+  if (context.globals.string("output") !== "simple") print(context, response);
   return EXIT.ok;
 }
 
@@ -142,13 +142,13 @@ async function remove(
 ): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
-  const answer = await expectKeys(session, { method: "DELETE", key, query, isOneShot: true });
-  if (!answer.node.dir || context.globals.string("output") !== "simple") print(context, answer);
+  const response = await requestNode(session, { method: "DELETE", key, query, isOneShot: true });
+  if (!response.node.dir || context.globals.string("output") !== "simple") print(context, response);
   return EXIT.ok;
 }
 
-function print({ globals }: Context, answer: Parameters<typeof printAnswer>[0]): void {
-  printAnswer(answer, globals.string("output"));
+function print({ globals }: Context, response: KeyResponse): void {
+  printResponse(response, globals.string("output"));
 }
 
 export function keyOf({ args: [key] }: Context): string {
@@ -156,7 +156,7 @@ export function keyOf({ args: [key] }: Context): string {
   return key;
 }
 
-/** The second argument, or all of standard input, whose bytes stay as they are. */
+/** The second argument, or all of standard input, byte for byte. */
 async function givenValue({ args: [, value] }: Context): Promise<string | Uint8Array> {
   if (value !== undefined) return value;
   const bytes = await readStandardInput();
@@ -169,18 +169,18 @@ async function readStandardInput(): Promise<Uint8Array> {
   try {
     return readFileSync(0);
   } catch {
-    // Closed, or a terminal that others read from: as good as empty.
+    // Closed, or a terminal of another process group: counts as empty.
     return new Uint8Array();
   }
 }
 
-/** Seconds; none at 0 and below. etcdctl counts in 64-bit nanoseconds, which a great number overflows. */
+/** Seconds; no TTL at 0 and below. etcdctl counts in 64-bit nanoseconds, so that large values overflow. */
 function ttlOf(flags: FlagValues): string | undefined {
   const ns = BigInt.asIntN(64, flags.int("ttl") * 1_000_000_000n);
   return ns > 0n ? String(ns / 1_000_000_000n) : undefined;
 }
 
-/** 0 is none; below 0 it wraps around, as in etcdctl. */
+/** 0 counts as not given; negative values wrap around, as in etcdctl. */
 function unsigned(flags: FlagValues, name: string): string | undefined {
   const value = flags.int(name);
   return value === 0n ? undefined : String(BigInt.asUintN(64, value));

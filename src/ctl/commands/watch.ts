@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { EXIT, type Failure, keyFailure, refused } from "../output/exit.js";
-import { printAnswer } from "../output/keys.js";
+import { type KeyResponse, printResponse } from "../output/keys.js";
 import { endAtInterrupt, err, out } from "../output/terminal.js";
-import { askKeys, type KeyAnswer } from "./key-request.js";
+import { requestKeys } from "./key-request.js";
 import { keyOf } from "./keys.js";
 
-/** Waits as etcdctl does: an outage or a history that is too short ends the command with exit code 4. */
+/** Like etcdctl: an outage, or events lost because the history is too short, end the command with exit code 4. */
 
 export async function watch(context: Context): Promise<number> {
   const session = await Session.open(context);
@@ -18,7 +18,7 @@ export async function watch(context: Context): Promise<number> {
   for await (const event of events(session, key, context)) {
     if (event.node.dir) continue;
     if (isRecursive) out(`[${event.action}] ${event.node.key ?? ""}\n`);
-    printAnswer(event, globals.string("output"));
+    printResponse(event, globals.string("output"));
     if (!flags.bool("forever")) break;
   }
   return EXIT.ok;
@@ -42,18 +42,18 @@ async function* events(
   session: Session,
   key: string,
   { flags }: Context,
-): AsyncGenerator<KeyAnswer, void, undefined> {
+): AsyncGenerator<KeyResponse, void, undefined> {
   const recursive = flags.bool("recursive");
   const afterIndex = BigInt.asUintN(64, flags.int("after-index"));
   let waitIndex = String(afterIndex > 0n ? BigInt.asUintN(64, afterIndex + 1n) : 0n);
   for (;;) {
-    const event = await askKeys(session, {
+    const event = await requestKeys(session, {
       method: "GET",
       key,
       query: { wait: true, waitIndex, recursive },
       isWatch: true,
     });
-    // The server ended the wait without an event.
+    // The server ended the long poll without an event.
     if (event === undefined) continue;
     waitIndex = String((event.node.modifiedIndex ?? 0) + 1);
     yield event;
@@ -61,8 +61,8 @@ async function* events(
 }
 
 /**
- * `KEY -- COMMAND ...`, which etcdctl 3.4 only understands behind a flag without a value. Without the separator
- * the key stands last, as old versions of etcdctl reordered their arguments.
+ * `KEY -- COMMAND ...`, which etcdctl 3.4 understands only after a flag without a value. Without the separator
+ * the key comes last, because old versions of etcdctl reordered their arguments.
  */
 function keyAndCommand(args: readonly string[]): {
   readonly key: string;
@@ -78,10 +78,10 @@ function keyAndCommand(args: readonly string[]): {
   return { key: key as string, command };
 }
 
-/** Starts a command and does not wait for it. One that cannot be started ends everything. */
+/** Starts a command and does not wait for it. If it cannot be started, the process exits. */
 function execute(
   [file = "", ...args]: readonly string[],
-  { action, node }: KeyAnswer,
+  { action, node }: KeyResponse,
   env: NodeJS.ProcessEnv,
   running: Set<ChildProcess>,
 ): void {

@@ -1,10 +1,29 @@
 import { goJsonString } from "../../lib/go-text.js";
-import type { KeyAnswer, KeyNode } from "../commands/key-request.js";
 import { err, out } from "./terminal.js";
 
-/** Prints what the key space answered. A format that does not exist is complained about, no more. */
-export function printAnswer(answer: KeyAnswer, format: string): void {
-  const { action, node, prevNode } = answer;
+/** A node as the server sent it: fields that etcdctl prints may be missing. */
+export interface KeyNode {
+  readonly key?: string;
+  readonly dir?: boolean;
+  readonly value?: string;
+  readonly nodes?: readonly KeyNode[];
+  readonly createdIndex?: number;
+  readonly modifiedIndex?: number;
+  readonly expiration?: string;
+  readonly ttl?: number;
+}
+
+export interface KeyResponse {
+  readonly action: string;
+  readonly node: KeyNode;
+  readonly prevNode?: KeyNode;
+  /** Of the store; text, because it is only printed. */
+  readonly index: string;
+}
+
+/** Prints a response of the key space. As in etcdctl, an unknown format is not a failure. */
+export function printResponse(response: KeyResponse, format: string): void {
+  const { action, node, prevNode } = response;
   switch (format) {
     case "simple":
       out(
@@ -20,7 +39,7 @@ export function printAnswer(answer: KeyAnswer, format: string): void {
         `Modified-Index: ${node.modifiedIndex ?? 0}`,
         ...(prevNode === undefined ? [] : [`PrevNode.Value: ${prevNode.value ?? ""}`]),
         `TTL: ${node.ttl ?? 0}`,
-        `Index: ${answer.index}`,
+        `Index: ${response.index}`,
         ...(action === "delete" ? [] : ["", node.value ?? ""]),
       ];
       out(`${lines.join("\n")}\n`);
@@ -36,7 +55,7 @@ export function printAnswer(answer: KeyAnswer, format: string): void {
   }
 }
 
-/** Every field in etcdctl's order; those it always shows are there even when the server left them out. */
+/** Fields in etcdctl's order; those it always shows are there even when the server left them out. */
 function nodeJson(node: KeyNode | undefined): string {
   if (node === undefined) return "null";
   const { key = "", dir, value = "", nodes, createdIndex = 0, modifiedIndex = 0 } = node;
