@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
+import { Latencies } from "#ringd/ctl/output/latencies.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { run } from "./lib/lifetime.js";
 import { PeerMessage, type RingPeerInput } from "./lib/ring-peer-input.js";
-import { Histogram } from "./lib/stats.js";
 import { figure, table } from "./lib/table.js";
 
 /**
@@ -136,7 +136,7 @@ async function oneWay(bytes: number, perPublish: number): Promise<Figures> {
 }
 
 interface RoundTrips extends Figures {
-  readonly latencies: Histogram;
+  readonly latencies: Latencies;
 }
 
 /** `inFlight` messages there and back, then the next ones. */
@@ -147,7 +147,7 @@ async function roundTrip(
 ): Promise<RoundTrips> {
   const ends = new Ends();
   const { reader, bell } = ends;
-  const latencies = new Histogram();
+  const latencies = new Latencies();
   let answered = 0;
   const onAnswer = () => {
     answered++;
@@ -208,7 +208,9 @@ async function main(): Promise<void> {
       const { ns, cpuNs, wakeUps, latencies } = await roundTrip(320, inFlight, isEventLoop);
       roundTripRows.push(
         [`${isEventLoop ? "event loop" : "asleep"}, ${inFlight} at once`].concat(
-          [latencies.quantile(0.5) * 1e3, latencies.quantile(0.99) * 1e3, ns, cpuNs].map(figure),
+          [latencies.quantileMs(0.5) * 1e3, latencies.quantileMs(0.99) * 1e3, ns, cpuNs].map(
+            figure,
+          ),
           `${(wakeUps * 100).toFixed(2)}%`,
         ),
       );

@@ -279,10 +279,10 @@ async function measureReads(
     await delay(200); // What waited behind the read is answered now, and counts.
     const felt = pulse.take();
     worstMs.push(felt.maxMs);
-    p99sMs.push(felt.quantile(0.99));
+    p99sMs.push(felt.quantileMs(0.99));
   }
   await pulse.stop();
-  figures["PUT beside nothing, p99 ms"] = calm.quantile(0.99);
+  figures["PUT beside nothing, p99 ms"] = calm.quantileMs(0.99);
   figures["PUT beside nothing, max ms"] = calm.maxMs;
   figures["recursive GET, ms"] = median(reads.map((read) => read.totalMs));
   figures["recursive GET, first byte ms"] = median(reads.map((read) => read.firstByteMs));

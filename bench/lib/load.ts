@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import autocannon from "autocannon";
+import { Latencies } from "#ringd/ctl/output/latencies.js";
 import { atExit } from "./lifetime.js";
 import { ownCpuMicros } from "./proc.js";
-import { Histogram } from "./stats.js";
 import { FORM, KEYS, PUT_BODY, requestAt, type Workload } from "./workload.js";
 
 /** autocannon runs in this process; wrk is a program of its own and costs far less CPU per request. */
@@ -82,7 +82,7 @@ async function cannon(options: LoadOptions): Promise<Measured> {
     () => {}, // With a callback, autocannon does not hand the instance out as a promise.
   );
   // autocannon's own histogram counts whole milliseconds, too coarse for one connection.
-  const latencies = new Histogram();
+  const latencies = new Latencies();
   let refused = 0;
   let broken = 0;
   const startedMs = performance.now();
@@ -100,9 +100,9 @@ async function cannon(options: LoadOptions): Promise<Measured> {
     requests: latencies.count,
     errors: refused + broken,
     seconds: Math.max(options.seconds, (lastMs - startedMs) / 1000),
-    p50Ms: latencies.quantile(0.5),
-    p99Ms: latencies.quantile(0.99),
-    p999Ms: latencies.quantile(0.999),
+    p50Ms: latencies.quantileMs(0.5),
+    p99Ms: latencies.quantileMs(0.99),
+    p999Ms: latencies.quantileMs(0.999),
     maxMs: latencies.maxMs,
   };
 }

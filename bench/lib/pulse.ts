@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { Latencies } from "#ringd/ctl/output/latencies.js";
 import { Connection, renderPut } from "./client.js";
-import { Histogram } from "./stats.js";
 
 export interface PulseOptions {
   readonly url: string;
@@ -21,7 +21,7 @@ export class Pulse {
   readonly #due: number[] = [];
   readonly #options: PulseOptions;
   readonly #rendered: Buffer;
-  #latencies = new Histogram();
+  #latencies = new Latencies();
   #errors = 0;
   #inFlight = 0;
   #running = true;
@@ -47,9 +47,9 @@ export class Pulse {
   }
 
   /** What was recorded since the last call. */
-  take(): Histogram {
+  take(): Latencies {
     const taken = this.#latencies;
-    this.#latencies = new Histogram();
+    this.#latencies = new Latencies();
     return taken;
   }
 

@@ -5,7 +5,7 @@ import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
 import { EXIT, refused } from "../output/exit.js";
-import { Histogram } from "../output/histogram.js";
+import { Latencies } from "../output/latencies.js";
 import { Progress } from "../output/progress.js";
 import { out } from "../output/terminal.js";
 
@@ -28,7 +28,7 @@ export async function bench(context: Context): Promise<number> {
     isInterrupted = true;
   });
   const run = async (label: string, request: (n: number) => Promise<unknown>) => {
-    const histogram = new Histogram();
+    const latencies = new Latencies();
     const progress = new Progress(label, seconds);
     const startMs = performance.now();
     const elapsed = () => (performance.now() - startMs) / 1000;
@@ -37,14 +37,14 @@ export async function bench(context: Context): Promise<number> {
       while (elapsed() < seconds && !isInterrupted) {
         const sentMs = performance.now();
         await request(n++);
-        histogram.add(performance.now() - sentMs);
-        progress.to(elapsed(), `${Math.round(histogram.count / elapsed())}/s`);
+        latencies.record(performance.now() - sentMs);
+        progress.to(elapsed(), `${Math.round(latencies.count / elapsed())}/s`);
       }
     };
     await Promise.all(Array.from({ length: connections }, worker));
     const took = elapsed();
     progress.end();
-    report(label, histogram, took);
+    report(label, latencies, took);
   };
   let written = 0;
   try {
@@ -73,14 +73,14 @@ async function cleanUp(client: Client, directory: string): Promise<void> {
   }
 }
 
-function report(label: string, histogram: Histogram, seconds: number): void {
-  const of = (share: number) => `${histogram.quantileMs(share).toFixed(2)} ms`;
-  const rate = Math.round(histogram.count / seconds);
+function report(label: string, latencies: Latencies, seconds: number): void {
+  const of = (share: number) => `${latencies.quantileMs(share).toFixed(2)} ms`;
+  const rate = Math.round(latencies.count / seconds);
   out(
     [
-      `${label}: ${histogram.count} requests in ${seconds.toFixed(1)} s, ${rate}/s`,
-      `  p50 ${of(0.5)}  p90 ${of(0.9)}  p99 ${of(0.99)}  max ${histogram.maxMs.toFixed(2)} ms`,
-      ...histogram.rows(),
+      `${label}: ${latencies.count} requests in ${seconds.toFixed(1)} s, ${rate}/s`,
+      `  p50 ${of(0.5)}  p90 ${of(0.9)}  p99 ${of(0.99)}  max ${latencies.maxMs.toFixed(2)} ms`,
+      ...latencies.rows(),
       "",
     ].join("\n"),
   );
