@@ -1,15 +1,15 @@
 /** A key. Indexes above 2^53 lose digits. */
 export interface Node {
-  /** Full path; `/` for the root, whose name the server leaves out. */
+  /** Full path; `/` for the root, which the server sends without a key. */
   readonly key: string;
-  /** Of a file. Neither directories nor what a delete or an expiry left behind have one. */
+  /** Of a file. Directories and deleted or expired nodes have none. */
   readonly value?: string;
   readonly dir?: boolean;
-  /** RFC 3339, when the key will be removed. */
+  /** When the key expires; RFC 3339. */
   readonly expiration?: string;
-  /** Seconds left, rounded up; 0 or less when it is overdue. */
+  /** Seconds left, rounded up; 0 or less if expiry is overdue. */
   readonly ttl?: number;
-  /** Of a directory that was read: the children, which have theirs only in a recursive read. */
+  /** Children of a directory that was read; theirs only in a recursive read. */
   readonly nodes?: readonly Node[];
   readonly modifiedIndex: number;
   readonly createdIndex: number;
@@ -25,13 +25,13 @@ export type Action =
   | "compareAndSwap"
   | "compareAndDelete";
 
-/** What the key space answers. */
+/** The result of a read or write of a key. */
 export interface KeysAnswer {
   readonly action: Action;
   readonly node: Node;
-  /** What was there before. */
+  /** The node before the change. */
   readonly prevNode?: Node;
-  /** Index of the store when it answered; watch from here with `afterIndex`. */
+  /** Index of the store when the request was served; `afterIndex` of a watch from here. */
   readonly index: number;
   readonly raftIndex: number;
   readonly raftTerm: number;
@@ -39,19 +39,19 @@ export interface KeysAnswer {
   readonly clusterId: string;
   /** 201 if the key is new, else 200. */
   readonly status: number;
-  /** Which member answered. */
+  /** URL of the member that served the request. */
   readonly endpoint: string;
 }
 
-/** The changes of a key; iterate once. It waits only while `next` is awaited, and keeps nothing in between. */
+/** The changes of a key; iterate once. It polls only while `next` is awaited and buffers nothing. */
 export interface Watch extends AsyncIterable<WatchItem> {
   next(): Promise<IteratorResult<WatchItem, undefined>>;
-  /** Ends it, also while `next` waits. */
+  /** Ends the watch, also while `next` waits. */
   return(): Promise<IteratorResult<WatchItem, undefined>>;
   [Symbol.asyncIterator](): Watch;
 }
 
-/** What `watch` yields. */
+/** An item that `watch` yields. */
 export type WatchItem = WatchEvent | WatchReset;
 
 /** A change. */
@@ -60,16 +60,16 @@ export interface WatchEvent {
   readonly action: Action;
   readonly node: Node;
   readonly prevNode?: Node;
-  /** modifiedIndex of the change, the next watch's `afterIndex`. */
+  /** modifiedIndex of the change; `afterIndex` to resume from. */
   readonly index: number;
-  /** Index of the store when the member took up the wait. */
+  /** Index of the store when the long poll began. */
   readonly storeIndex: number;
   readonly endpoint: string;
 }
 
 /**
- * The history no longer held what came next, so that events are missing. Here is what is there now, read
- * through a quorum; events after `index` follow. Whoever keeps a copy replaces it by `node`.
+ * Events were lost, because the server's history no longer held the next one. `node` is the current
+ * state, read with a quorum; events after `index` follow. Replace a local copy by `node`.
  */
 export interface WatchReset {
   readonly kind: "reset";
@@ -77,7 +77,7 @@ export interface WatchReset {
   readonly node: Node | undefined;
   readonly index: number;
   readonly endpoint: string;
-  /** What the server said. */
+  /** The server's error. */
   readonly reason: Error;
 }
 
@@ -91,13 +91,13 @@ export interface Member {
   readonly clientURLs: readonly string[];
 }
 
-/** Of the server, and the one all members of the cluster understand: `3.4.23`, `3.4.0`. */
+/** Of the member, and the highest one that all members support: `3.4.23`, `3.4.0`. */
 export interface Version {
   readonly etcdserver: string;
   readonly etcdcluster: string;
 }
 
-/** What a member says of itself. Times are RFC 3339, `uptime` is Go's `1h2m3.5s`, rates are per second. */
+/** Statistics of one member. Times are RFC 3339, `uptime` is Go's `1h2m3.5s`, rates are per second. */
 export interface SelfStats {
   readonly name: string;
   readonly id: string;
@@ -116,7 +116,7 @@ export interface SelfStats {
   readonly sendBandwidthRate?: number;
 }
 
-/** What the leader measures of its followers, by their ids. */
+/** The leader's measurements of its followers, by member id. */
 export interface LeaderStats {
   readonly leader: string;
   readonly followers: Readonly<
@@ -137,7 +137,7 @@ export interface LeaderStats {
   >;
 }
 
-/** Counters of the member that is asked, and how many watches it has open. */
+/** Request counters of one member, and its number of open watches. */
 export type StoreStats = Readonly<
   Record<
     | "getsSuccess"
@@ -173,7 +173,7 @@ export interface Role {
   readonly permissions: Permissions;
 }
 
-/** Keys, or prefixes and a `*`, that may be read and written. */
+/** Keys that may be read and written: exact, or a prefix followed by `*`. */
 export interface Permissions {
   readonly kv: { readonly read: readonly string[]; readonly write: readonly string[] };
 }

@@ -4,18 +4,19 @@ import type { TLSSocket } from "node:tls";
 import { RingdError } from "../lib/errors.js";
 import { ConnectError, ConnectionLostError, RequestTimeoutError } from "./errors.js";
 
-/** Longer than any handshake takes; a dead network would otherwise hold a watch for minutes. */
+/** Longer than any handshake takes; without it a dead network would hold a watch for minutes. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Named as the system's own timeout, which comes later. */
+/** Has the code of the kernel's own timeout, which fires after minutes only. */
 class ConnectTimeout extends RingdError {
   override readonly name = "ConnectTimeout";
   readonly code = "ETIMEDOUT";
 }
 
 /**
- * One request to one member, redirects included. The first of these ends it: the response is complete, the
- * connection fails, one of the signals fires, the timeout passes. Until `end` it listens to the signals.
+ * One request to one member, redirects included. It ends with the first of these: the response is
+ * complete, the connection fails, a signal fires, the timeout passes. It listens to the signals until
+ * `end`.
  */
 export class Attempt {
   readonly #endpoint: string;
@@ -26,7 +27,7 @@ export class Attempt {
   #reject: (reason: unknown) => void = () => undefined;
   /** In an object, because a signal's reason may be any value. */
   #failure: { readonly reason: unknown } | undefined;
-  /** Whether the request was handed to an established connection: if not, it was surely not applied. */
+  /** Whether an established connection got the request: if not, it cannot have been applied. */
   #isSent = false;
 
   /** @throws the reason of a signal that has fired already */
@@ -83,7 +84,7 @@ export class Attempt {
     });
   }
 
-  /** Signals are left alone from here on. */
+  /** Removes the listeners from the signals. */
   end(): void {
     this.stopTimer();
     for (const signal of this.#signals) signal.removeEventListener("abort", this.#onAbort);
@@ -93,7 +94,7 @@ export class Attempt {
     this.#fail((event.target as AbortSignal).reason);
   };
 
-  /** Rejects at once: a request that waits for a connection would report its end only when it gets one. */
+  /** Rejects at once: node:http reports the end of a queued request only once it has a connection. */
   #fail(reason: unknown): void {
     this.#failure ??= { reason };
     clearTimeout(this.#connectTimer);
@@ -101,7 +102,7 @@ export class Attempt {
     this.#reject(this.#failure.reason);
   }
 
-  /** Node.js writes a request once its connection stands, over TLS after the member's certificate was checked. */
+  /** Node.js sends a request once the connection is established, over TLS after the handshake. */
   #onSocket(socket: Socket | TLSSocket): void {
     const isSecure = "secureConnecting" in socket;
     if (!socket.connecting && !(isSecure && socket.secureConnecting)) {

@@ -6,7 +6,7 @@ import type { CallOptions } from "./options.js";
 const PATH = "/v2/auth";
 const DONE = [200, 201];
 
-/** Users, roles, and the switch. All but `isEnabled` need the role root once it is on. */
+/** Users, roles, and the switch. Once enabled, all but `isEnabled` require the role root. */
 export class Auth {
   readonly users: Users;
   readonly roles: Roles;
@@ -23,12 +23,12 @@ export class Auth {
     return (json as { enabled?: boolean }).enabled === true;
   }
 
-  /** @throws ApiError with status 409: there is no user root, or it is on already */
+  /** @throws ApiError with status 409 without a user root, or if it is enabled already */
   async enable(options: CallOptions = {}): Promise<void> {
     await callJsonApi(this.#cluster, "PUT", `${PATH}/enable`, options, undefined, DONE);
   }
 
-  /** @throws ApiError with status 409: it is off already */
+  /** @throws ApiError with status 409 if it is disabled already */
   async disable(options: CallOptions = {}): Promise<void> {
     await callJsonApi(this.#cluster, "DELETE", `${PATH}/enable`, options, undefined, DONE);
   }
@@ -53,7 +53,7 @@ export class Users {
     return user(await callJsonApi(this.#cluster, "GET", userPath(name), options));
   }
 
-  /** As in etcd, adding a user that is there changes its password. */
+  /** As in etcd, adding an existing user changes its password. */
   async add(name: string, password: string, options: CallOptions = {}): Promise<void> {
     await this.#put(name, { password }, options);
   }
@@ -101,7 +101,7 @@ export class Roles {
     return role(await callJsonApi(this.#cluster, "GET", rolePath(name), options));
   }
 
-  /** With no permissions. @throws ApiError with status 409 if it is there */
+  /** Without permissions. @throws ApiError with status 409 if the role exists */
   async add(name: string, options: CallOptions = {}): Promise<void> {
     await this.#put(name, { permissions: kv({}) }, options);
   }
@@ -115,7 +115,7 @@ export class Roles {
     return this.#put(name, { grant: kv(patterns) }, options);
   }
 
-  /** What it does not have is skipped. @throws ApiError with status 404, 400 (nothing changed) */
+  /** Skips permissions the role lacks. @throws ApiError with status 404, 400 (nothing changed) */
   revoke(name: string, patterns: Patterns, options: CallOptions = {}): Promise<Role> {
     return this.#put(name, { revoke: kv(patterns) }, options);
   }
@@ -126,13 +126,13 @@ export class Roles {
   }
 }
 
-/** Keys, or what keys begin with and a `*`. */
+/** Keys: exact, or a prefix followed by `*`. */
 export interface Patterns {
   readonly read?: readonly string[] | undefined;
   readonly write?: readonly string[] | undefined;
 }
 
-/** Roles come as names after a change, and with their permissions otherwise. */
+/** The server sends roles as names after a change, else as objects with permissions. */
 interface UserJson {
   readonly user: string;
   readonly roles?: readonly (string | Role)[] | null;

@@ -29,21 +29,21 @@ import type {
 import type { MemberRequest } from "./transport.js";
 import { watchKey } from "./watch.js";
 
-/** What a value may be: text, stored as UTF-8, or bytes. */
+/** Text, stored as UTF-8, or bytes. */
 export type Value = string | Uint8Array;
 
 /**
  * A client of a cluster that speaks etcd's v2 protocol.
  *
- * Its connections keep a process alive only while a call or a watch is under way. All methods may be called at
- * the same time, and reject with a ClientError, or with the reason of the signal they were given.
+ * Its connections keep a process alive only while a call or a watch is in flight. Methods may be called
+ * concurrently; they reject with a ClientError or with the reason of the caller's signal.
  */
 export class Client {
   readonly members: Members;
   readonly auth: Auth;
   readonly #cluster: Cluster;
 
-  /** Connects to nothing yet. @throws TypeError for an endpoint that is no URL, NoEndpointsError for none */
+  /** Opens no connection yet. @throws TypeError for an invalid URL, NoEndpointsError for none */
   constructor(options: ClientOptions = {}) {
     this.#cluster = new Cluster(options);
     this.members = new Members(this.#cluster);
@@ -86,7 +86,7 @@ export class Client {
     return this.set(key, value, { ...options, prevExist: false });
   }
 
-  /** Adds a key to a directory, under a name that sorts after all before it. */
+  /** Adds a key to a directory; its generated name sorts after all earlier ones. */
   createInOrder(directory: string, value: Value, options: TtlOptions = {}): Promise<KeysAnswer> {
     const { ttl } = options;
     return this.#keys({ method: "POST", key: directory, form: { value, ttl } }, options, false);
@@ -98,7 +98,7 @@ export class Client {
   }
 
   /**
-   * Replaces a file if it is as it was: has this value (not empty), or modifiedIndex, or both.
+   * Replaces a file if it has this value (not empty), this modifiedIndex, or both.
    *
    * @throws CompareFailedError, KeyNotFoundError
    */
@@ -132,7 +132,7 @@ export class Client {
     return this.set(key, "", { ...options, dir: true, prevExist: false });
   }
 
-  /** Makes a directory, in place of a file too. @throws NotAFileError if it is there already */
+  /** Creates a directory, or replaces a file by one. @throws NotAFileError if the directory exists */
   setDir(key: string, options: TtlOptions = {}): Promise<KeysAnswer> {
     return this.set(key, "", { ...options, dir: true });
   }
@@ -142,14 +142,14 @@ export class Client {
     return this.set(key, "", { ...options, dir: true, prevExist: true });
   }
 
-  /** Renews a TTL (seconds): the value stays and no watch wakes. @throws KeyNotFoundError */
+  /** Renews a TTL (seconds) without an event; the value stays. @throws KeyNotFoundError */
   refresh(key: string, ttl: number, options: RefreshOptions = {}): Promise<KeysAnswer> {
     return this.set(key, "", { ...options, ttl, refresh: true, prevExist: true });
   }
 
   /**
-   * Yields the changes of a key in order, each once. It goes on with another member when its own is lost; when
-   * the history no longer holds what comes next, it says so with an item of kind `reset`.
+   * Yields the changes of a key in order, each once. It resumes at another member when one fails, and
+   * yields an item of kind `reset` when events were lost.
    *
    * @throws EtcdError (not allowed), UnavailableError (see `outageMs`)
    */
@@ -159,7 +159,7 @@ export class Client {
 
   // ---- the cluster ----
 
-  /** Of the member that is asked. */
+  /** Of the pinned member, unless `endpoint` is given; so are the other statistics. */
   selfStats(options: CallOptions = {}): Promise<SelfStats> {
     return callJsonApi(this.#cluster, "GET", "/v2/stats/self", options) as Promise<SelfStats>;
   }
@@ -177,7 +177,7 @@ export class Client {
     return callJsonApi(this.#cluster, "GET", "/version", options) as Promise<Version>;
   }
 
-  /** Whether one member (the pinned one, unless `endpoint` is given) has a quorum. @throws if it is not reached */
+  /** Whether one member has a quorum. @throws UnavailableError if it cannot be reached */
   health(options: CallOptions = {}): Promise<boolean> {
     return this.#cluster.isHealthy(options);
   }
@@ -187,13 +187,13 @@ export class Client {
     return this.#cluster.endpoints;
   }
 
-  /** @throws TypeError for one that is no URL, NoEndpointsError for none */
+  /** @throws TypeError for an invalid URL, NoEndpointsError for none */
   set endpoints(urls: readonly string[]) {
     this.#cluster.endpoints = urls;
   }
 
   /**
-   * Takes the client URLs of all members in place of the endpoints.
+   * Replaces the endpoints by the client URLs of all members.
    *
    * @returns the endpoints
    * @throws NoEndpointsError if the members advertise none
@@ -206,7 +206,7 @@ export class Client {
     return this.endpoints;
   }
 
-  /** Anything else a member serves, such as `/metrics`. @param path with a leading slash, not encoded */
+  /** Any other path, such as `/metrics`. @param path with a leading slash, not encoded */
   request(
     method: MemberRequest["method"],
     path: string,
@@ -222,7 +222,7 @@ export class Client {
     return this.#cluster.request(request, options, options.repeat ?? method === "GET");
   }
 
-  /** Ends all calls and watches, and closes the connections. */
+  /** Ends all calls and watches and closes the connections. */
   close(): Promise<void> {
     return this.#cluster.close();
   }
@@ -233,17 +233,17 @@ export class Client {
   }
 }
 
-/** Of `Client.request`. */
+/** Options of `Client.request`. */
 export interface RequestOptions extends CallOptions {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined;
   /** Sent as JSON. */
   readonly json?: unknown;
 }
 
-/** Nothing to compare with would be an unconditional write: never what was meant. */
+/** Without a condition it would be an unconditional write, which nobody means by this name. */
 function compared<T extends CompareOptions>(options: T): T {
   if ((options.prevValue ?? "") === "" && (options.prevIndex ?? 0) === 0) {
-    throw new TypeError("Either prevValue (not empty) or prevIndex (not 0) is needed to compare");
+    throw new TypeError("compare needs prevValue (not empty) or prevIndex (not 0)");
   }
   return options;
 }

@@ -13,7 +13,7 @@ import { HealthMonitor } from "./health-monitor.js";
 import type { CallOptions, ClientOptions } from "./options.js";
 import { type MemberRequest, type MemberResponse, Transport } from "./transport.js";
 
-/** Where a client looks for a member that is told nothing else. */
+/** The endpoint of a client that is given none. */
 export const DEFAULT_ENDPOINT = "http://127.0.0.1:2379";
 const TIMEOUT_MS = 5000;
 const HEALTH_CHECK_MS = 10_000;
@@ -59,7 +59,7 @@ export class Cluster {
     return this.#endpoints;
   }
 
-  /** @throws NoEndpointsError if there are none, TypeError for one that is no http or https URL */
+  /** @throws NoEndpointsError if there are none, TypeError unless all are http or https URLs */
   set endpoints(urls: readonly string[]) {
     if (urls.length === 0) throw new NoEndpointsError();
     const endpoints = urls.map(normalize);
@@ -246,13 +246,13 @@ function normalize(url: string): string {
   return origin + (pathname.endsWith("/") ? pathname.slice(0, -1) : pathname);
 }
 
-/** One signal may end any number of calls and watches; Node.js would warn of a leak from the eleventh on. */
+/** For a signal that may end many calls: Node.js would warn of a leak from the eleventh listener on. */
 export function manyListeners(signal: AbortSignal): AbortSignal {
   setMaxListeners(0, signal);
   return signal;
 }
 
-/** Fisher and Yates. */
+/** By Fisher and Yates: every order is equally likely. */
 function shuffled<T>(items: readonly T[]): T[] {
   const copy = [...items];
   for (let n = copy.length - 1; n > 0; n--) {

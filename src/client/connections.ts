@@ -2,12 +2,12 @@ import { Agent, type AgentOptions } from "node:http";
 import { ConnectError } from "./errors.js";
 import type { TlsOptions } from "./options.js";
 
-/** TCP probes an idle connection after this, ten times a second: so a host that vanished is noticed. */
+/** TCP keep-alive: after this, ten probes a second apart detect a host that vanished. */
 const PROBE_IDLE_MS = 10_000;
-/** Less than servers keep unused connections open, so that no request meets one that is being closed. */
+/** Shorter than servers' limits, so that no request is sent on a connection being closed. */
 const UNUSED_MS_MAX = 4000;
 
-/** Kept-alive connections, with and without TLS. */
+/** Keep-alive connections, with and without TLS. */
 export class Connections {
   readonly #tls: TlsOptions | undefined;
   readonly #options: AgentOptions;
@@ -26,7 +26,7 @@ export class Connections {
     this.#plain = new Agent(this.#options);
   }
 
-  /** @throws ConnectError for certificates and keys that OpenSSL does not accept */
+  /** @throws ConnectError for certificates and keys that OpenSSL rejects */
   async agentFor({ protocol, origin }: URL): Promise<Agent> {
     if (protocol !== "https:") return this.#plain;
     try {
@@ -42,13 +42,13 @@ export class Connections {
     (await this.#secure?.catch(() => undefined))?.destroy();
   }
 
-  /** Loads TLS, which costs more than a plain request, only where it is used. */
+  /** Loads TLS on first use: it takes longer than a whole plain request. */
   async #makeSecure(): Promise<Agent> {
     const [https, tls] = await Promise.all([import("node:https"), import("node:tls")]);
     const { servername, rejectUnauthorized, ...credentials } = this.#tls ?? {};
     return new https.Agent({
       ...this.#options,
-      // One context for all connections: the agent would compare certificates and keys at every request.
+      // One context for all connections: else the agent compares certificates and keys per request.
       secureContext: tls.createSecureContext(credentials),
       ...(servername === undefined ? {} : { servername }),
       ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),

@@ -1,25 +1,25 @@
 import { cleanPath } from "../lib/clean-path.js";
 
 /**
- * Paths, queries and forms as etcd's own client writes them, which is also what its debugging output shows.
- * All are UTF-8, percent-encoded; a query is sorted by name and has a plus for a blank.
+ * Paths, queries and forms, encoded byte for byte as by etcd's own client: `--debug` shows them. All are
+ * UTF-8, percent-encoded; queries are sorted by name and have a plus for a space.
  */
 
-/** A parameter that is undefined is left out. */
+/** Undefined parameters are left out. */
 export type Parameters = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** @returns the path under `/v2/keys`, beginning with a slash; `.`, `..` and empty parts are resolved */
 export function encodeKey(key: string): string {
-  // With a slash at its end a key names the same node, but permissions tell the two apart.
+  // A trailing slash stays: it names the same node, but permissions distinguish the two.
   return encodePath(cleanPath(key));
 }
 
-/** Leaves what a path may hold: everything that is no question mark, reserved or not. */
+/** Leaves all characters that a path may contain, reserved ones too. */
 export function encodePath(path: string): string {
   return escapeBytes(Buffer.from(path), PATH);
 }
 
-/** @returns `a=1&b=2`, or nothing */
+/** @returns `a=1&b=2`; empty without parameters */
 export function encodeQuery(parameters: Parameters): string {
   const names = Object.keys(parameters).sort();
   const pairs = names.flatMap((name) => {
@@ -42,7 +42,7 @@ const UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 const FORM = table(UNRESERVED, true);
 const PATH = table(`${UNRESERVED}$&+,/:;=@`, false);
 
-/** What each byte becomes: itself, a plus, or (0) three characters. */
+/** The replacement of each byte: itself or a plus; 0 means three characters, `%xx`. */
 function table(kept: string, isBlankPlus: boolean): Uint8Array {
   const bytes = new Uint8Array(256);
   for (const byte of Buffer.from(kept)) bytes[byte] = byte;

@@ -1,30 +1,30 @@
 import { RingdError } from "../lib/errors.js";
 
 /**
- * Everything that a call of the client rejects with, but for the reason of a signal of the caller's own:
+ * All errors that a call of the client rejects with, besides the reason of the caller's own signal:
  *
  *   ClientError
- *   ├─ EtcdError            the key space refused: errorCode, cause and index as the server said them
+ *   ├─ EtcdError            rejected by the key space; errorCode, cause and index are the server's
  *   │  ├─ KeyNotFoundError 100   CompareFailedError 101    NotAFileError 102          NotADirectoryError 104
  *   │  ├─ KeyExistsError 105     RootReadOnlyError 107     DirectoryNotEmptyError 108 UnauthorizedError 110
  *   │  ├─ InvalidRequestError 200 to 299
  *   │  └─ EventIndexClearedError 401
- *   ├─ ApiError             members or authentication refused: status and the server's sentence
- *   ├─ UnavailableError     no endpoint answered well; `errors` has one of the following for each tried
- *   ├─ MaybeAppliedError    a write that must not be sent twice got no answer
- *   ├─ TimeoutError         totalTimeoutMs is over
- *   ├─ NoEndpointsError     no endpoint to ask
- *   └─ EndpointError        of one endpoint
- *      ├─ ConnectError         not reached: refused, unknown name, bad certificate
- *      ├─ ConnectionLostError  reached, then cut off before the answer was complete
- *      ├─ RequestTimeoutError  no answer in timeoutMs
+ *   ├─ ApiError             rejected by the members, auth or statistics API; status and message are the server's
+ *   ├─ UnavailableError     every endpoint failed; `errors` has one EndpointError for each
+ *   ├─ MaybeAppliedError    a write that must not be sent twice failed after it was sent
+ *   ├─ TimeoutError         totalTimeoutMs passed
+ *   ├─ NoEndpointsError     no endpoints configured or advertised
+ *   └─ EndpointError        one endpoint failed
+ *      ├─ ConnectError         not connected: connection refused, unknown name, bad certificate
+ *      ├─ ConnectionLostError  disconnected before the response was complete
+ *      ├─ RequestTimeoutError  no response headers within timeoutMs
  *      ├─ MemberError          status 5xx: no leader, too busy
- *      ├─ UnhealthyError       a watch left it
- *      └─ InvalidAnswerError   not what an etcd would say
+ *      ├─ UnhealthyError       failed a health check while a watch was open
+ *      └─ InvalidAnswerError   the response is not from an etcd
  */
 export abstract class ClientError extends RingdError {}
 
-/** What the key space answers when it refuses. */
+/** The JSON of an error of the key space. */
 export interface EtcdErrorBody {
   readonly errorCode: number;
   readonly message: string;
@@ -32,17 +32,17 @@ export interface EtcdErrorBody {
   readonly index: number;
 }
 
-/** The key space refused the request: `100: Key not found (/a) [17]`. */
+/** The key space rejected the request: `100: Key not found (/a) [17]`. */
 export class EtcdError extends ClientError {
   override readonly name: string = "EtcdError";
   readonly code: string = "ETCD_ERROR";
-  /** The server's number, the one programs know: 100 is "Key not found". */
+  /** The server's error code: 100 is "Key not found". */
   readonly errorCode: number;
   /** The server's message without cause and index. */
   readonly reason: string;
-  /** What it is about, usually a key; empty if the server gave none. */
+  /** Usually the key in question; empty if the server sent none. */
   override readonly cause: string;
-  /** Index of the store when it refused; 0 if the request itself was wrong. */
+  /** Index of the store at that time; 0 if the request itself was invalid. */
   readonly index: number;
   /** HTTP status. */
   readonly status: number;
@@ -59,7 +59,7 @@ export class EtcdError extends ClientError {
     this.endpoint = endpoint;
   }
 
-  /** The class for the number. */
+  /** @returns an instance of the class for the error code */
   static of(body: EtcdErrorBody, status: number, endpoint: string): EtcdError {
     const isInvalid = body.errorCode >= 200 && body.errorCode < 300;
     const Class = isInvalid ? InvalidRequestError : (CLASSES[body.errorCode] ?? EtcdError);
@@ -73,7 +73,7 @@ export class KeyNotFoundError extends EtcdError {
   override readonly code = "KEY_NOT_FOUND";
 }
 
-/** 101: prevValue or prevIndex is not what the key has. `cause` says both: `[wanted != present]`. */
+/** 101: prevValue or prevIndex differs. `cause` has both: `[expected != actual]`. */
 export class CompareFailedError extends EtcdError {
   override readonly name = "CompareFailedError";
   override readonly code = "COMPARE_FAILED";
@@ -109,19 +109,19 @@ export class DirectoryNotEmptyError extends EtcdError {
   override readonly code = "DIRECTORY_NOT_EMPTY";
 }
 
-/** 110: the user, or who gives none, may not do this. */
+/** 110: the user (or guest) lacks the permission. */
 export class UnauthorizedError extends EtcdError {
   override readonly name = "UnauthorizedError";
   override readonly code = "UNAUTHORIZED";
 }
 
-/** 200 to 299: a parameter that the server does not take. */
+/** 200 to 299: the server rejected a parameter. */
 export class InvalidRequestError extends EtcdError {
   override readonly name = "InvalidRequestError";
   override readonly code = "INVALID_REQUEST";
 }
 
-/** 401: the history no longer holds what happened at that index. */
+/** 401: the history no longer holds the event at that index. */
 export class EventIndexClearedError extends EtcdError {
   override readonly name = "EventIndexClearedError";
   override readonly code = "EVENT_INDEX_CLEARED";
@@ -139,7 +139,7 @@ const CLASSES: Readonly<Record<number, typeof EtcdError>> = {
   401: EventIndexClearedError,
 };
 
-/** The server refused a request about members, authentication or statistics. The message is its sentence. */
+/** The members, auth or statistics API rejected the request. The message is the server's. */
 export class ApiError extends ClientError {
   override readonly name = "ApiError";
   readonly code = "API_ERROR";
@@ -154,7 +154,7 @@ export class ApiError extends ClientError {
   }
 }
 
-/** Every endpoint was tried, and none answered well. */
+/** Every endpoint was tried and failed. */
 export class UnavailableError extends ClientError {
   override readonly name = "UnavailableError";
   readonly code = "UNAVAILABLE";
@@ -169,8 +169,8 @@ export class UnavailableError extends ClientError {
 }
 
 /**
- * A write that is not safe to send twice (see `CallOptions.repeat`) reached a member, but no good answer came
- * back: it may have been carried out, or may be later. `cause` tells what happened.
+ * A write that is not safe to send twice (see `CallOptions.repeat`) was sent, and the endpoint failed: it
+ * may have been applied, or may be later. `cause` is the endpoint's error.
  */
 export class MaybeAppliedError extends ClientError {
   override readonly name = "MaybeAppliedError";
@@ -178,18 +178,18 @@ export class MaybeAppliedError extends ClientError {
   override readonly cause: EndpointError;
 
   constructor(cause: EndpointError) {
-    super(`${cause.message}; whether the request was carried out is unknown`);
+    super(`${cause.message}; the request may have been applied`);
     this.cause = cause;
   }
 }
 
-/** The time for the whole call is over. */
+/** The call took longer than `totalTimeoutMs`. */
 export class TimeoutError extends ClientError {
   override readonly name = "TimeoutError";
   readonly code = "TIMEOUT";
 
   constructor(totalTimeoutMs: number) {
-    super(`No answer within ${totalTimeoutMs} ms`);
+    super(`No response within ${totalTimeoutMs} ms`);
   }
 }
 
@@ -203,10 +203,10 @@ export class NoEndpointsError extends ClientError {
   }
 }
 
-/** One endpoint did not answer well; others may. */
+/** One endpoint failed; others may work. */
 export abstract class EndpointError extends ClientError {
   readonly endpoint: string;
-  /** Whether a part of the request may have reached the member. */
+  /** Whether the member may have received the request. */
   readonly isSent: boolean;
 
   constructor(message: string, endpoint: string, isSent: boolean, cause?: unknown) {
@@ -216,11 +216,11 @@ export abstract class EndpointError extends ClientError {
   }
 }
 
-/** The request never left: the connection is refused, the name is unknown, a certificate does not fit. */
+/** The request was not sent: connection refused, unknown name, invalid certificate. */
 export class ConnectError extends EndpointError {
   override readonly name = "ConnectError";
   readonly code = "CONNECT";
-  /** Of the system or TLS: `ECONNREFUSED`, `ENOTFOUND`, `CERT_HAS_EXPIRED`; empty if unknown. */
+  /** From the system or TLS: `ECONNREFUSED`, `ENOTFOUND`, `CERT_HAS_EXPIRED`; else empty. */
   readonly systemCode: string;
 
   constructor(endpoint: string, cause: unknown) {
@@ -230,7 +230,7 @@ export class ConnectError extends EndpointError {
   }
 }
 
-/** The connection ended before the answer was complete. */
+/** The connection ended before the response was complete. */
 export class ConnectionLostError extends EndpointError {
   override readonly name = "ConnectionLostError";
   readonly code = "CONNECTION_LOST";
@@ -238,12 +238,12 @@ export class ConnectionLostError extends EndpointError {
 
   constructor(endpoint: string, cause: unknown) {
     const { code, text } = describe(cause);
-    super(`Lost the connection to ${endpoint}: ${text}`, endpoint, true, cause);
+    super(`Lost connection to ${endpoint}: ${text}`, endpoint, true, cause);
     this.systemCode = code;
   }
 }
 
-/** No answer within `timeoutMs`. */
+/** No response headers within `timeoutMs`. */
 export class RequestTimeoutError extends EndpointError {
   override readonly name = "RequestTimeoutError";
   readonly code = "REQUEST_TIMEOUT";
@@ -253,12 +253,12 @@ export class RequestTimeoutError extends EndpointError {
   }
 }
 
-/** The member answered 5xx: it has no leader, is too busy, or is a proxy without members. */
+/** Status 5xx: the member has no leader, is too busy, or is a proxy without members. */
 export class MemberError extends EndpointError {
   override readonly name = "MemberError";
   readonly code = "MEMBER_ERROR";
   readonly status: number;
-  /** As it came; the reason may be in it. */
+  /** Of the response, unparsed; it may contain the reason. */
   readonly body: string;
 
   constructor(endpoint: string, status: number, statusText: string, body: string) {
@@ -270,7 +270,7 @@ export class MemberError extends EndpointError {
   }
 }
 
-/** A watch left this member, which did not answer a health check or is cut off from the others. */
+/** A watch left this member, because its health check failed. */
 export class UnhealthyError extends EndpointError {
   override readonly name = "UnhealthyError";
   readonly code = "UNHEALTHY";
@@ -280,7 +280,7 @@ export class UnhealthyError extends EndpointError {
   }
 }
 
-/** The answer is not of the kind an etcd gives. */
+/** The response is not from an etcd. */
 export class InvalidAnswerError extends EndpointError {
   override readonly name = "InvalidAnswerError";
   readonly code = "INVALID_ANSWER";
@@ -294,16 +294,16 @@ export class InvalidAnswerError extends EndpointError {
 
 function describe(cause: unknown): { code: string; text: string } {
   if (!(cause instanceof Error)) return { code: "", text: CLOSED };
-  // Happy eyeballs: all addresses of a name failed, each with an error of its own.
+  // All addresses of a name failed, each with its own error.
   const first: unknown = cause instanceof AggregateError ? cause.errors[0] : cause;
   const { code = "", syscall } = first as NodeJS.ErrnoException;
-  // node:http calls it a reset, too, when the other side closes the connection; only resets are system errors.
+  // node:http uses this code for a closed connection, too; only a real reset has a syscall.
   if (code === "ECONNRESET" && syscall === undefined) return { code: "", text: CLOSED };
   const text = KNOWN[code] ?? (first instanceof Error ? first.message.trim() : String(first));
   return { code, text };
 }
 
-const CLOSED = "the other side closed it";
+const CLOSED = "closed by the server";
 
 const KNOWN: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused",

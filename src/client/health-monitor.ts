@@ -7,9 +7,9 @@ export type IsHealthy = (endpoint: string) => Promise<boolean>;
 export type OnUnhealthy = (error: EndpointError, other: string) => void;
 
 /**
- * Checks the members that long polls wait at. A member that hangs or is partitioned keeps its connections and
- * sends nothing, which a watch without events looks like, too. So each is asked for its health periodically; a
- * watch leaves an unhealthy member as soon as another one is healthy, and stays where it is while none is.
+ * Checks the health of members with open long polls. A member that hangs or is partitioned keeps its
+ * connections open and sends nothing, just like a watch without events. A watch leaves an unhealthy
+ * member as soon as another one is healthy; while none is, it stays.
  */
 export class HealthMonitor {
   readonly #intervalMs: number;
@@ -19,7 +19,7 @@ export class HealthMonitor {
 
   /**
    * @param intervalMs 0: never
-   * @param others the endpoints that could take over
+   * @param others the other endpoints
    */
   constructor(
     intervalMs: number,
@@ -41,7 +41,7 @@ export class HealthMonitor {
       this.#monitored.set(endpoint, monitored);
     }
     const { polls, timer } = monitored;
-    // Its own object, even if the same function is given twice.
+    // A new object each time, because a function may be registered twice.
     const poll = { onUnhealthy };
     polls.add(poll);
     return () => {
@@ -70,7 +70,7 @@ export class HealthMonitor {
   }
 }
 
-/** One endpoint, however many long polls wait there. */
+/** One endpoint and all long polls on it. */
 interface Monitored {
   readonly timer: NodeJS.Timeout;
   readonly polls: Set<{ readonly onUnhealthy: OnUnhealthy }>;

@@ -28,7 +28,7 @@ export async function callJsonApi(
   return answer.body === "" ? undefined : parseBody(answer);
 }
 
-/** Decodes the error in a response of any API; it is an InvalidAnswerError if no etcd would send it. */
+/** Decodes the error in a response of any API; InvalidAnswerError if there is none in it. */
 export function errorOf(answer: ReadAnswer): Error {
   const { status, endpoint, body } = answer;
   let json: Partial<EtcdErrorBody> | null;

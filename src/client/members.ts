@@ -6,8 +6,8 @@ import type { CallOptions } from "./options.js";
 const PATH = "/v2/members";
 
 /**
- * The members of a cluster. As in etcd's client a change is sent to the next member when one fails: a second
- * `add` is refused for its peer URL (409), and a second `remove` counts as done.
+ * The members of a cluster. As in etcd's client, a change is repeated at the next member when one fails:
+ * a repeated `add` is rejected for its peer URL (409), a repeated `remove` succeeds.
  */
 export class Members {
   readonly #cluster: Cluster;
@@ -27,13 +27,13 @@ export class Members {
     return (await callJsonApi(this.#cluster, "GET", `${PATH}/leader`, options)) as Member;
   }
 
-  /** Announces a member, which is to be started then. @returns it, with its id and no name yet */
+  /** Adds a member, to be started afterwards. @returns it, with its id and no name yet */
   async add(peerUrl: string, options: CallOptions = {}): Promise<Member> {
     const json = { peerURLs: [peerUrl] };
     return (await callJsonApi(this.#cluster, "POST", PATH, options, json, [201])) as Member;
   }
 
-  /** For good: the id never returns. @throws ApiError with status 404 for an unknown one */
+  /** Permanently: the id is never used again. @throws ApiError with status 404 */
   async remove(id: string, options: CallOptions = {}): Promise<void> {
     await callJsonApi(this.#cluster, "DELETE", memberPath(id), options, undefined, [204, 410]);
   }

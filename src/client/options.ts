@@ -2,26 +2,26 @@ import type { ConnectionOptions } from "node:tls";
 
 /** How to reach a cluster. */
 export interface ClientOptions {
-  /** URLs of members; `http://127.0.0.1:2379` if none are given. A path in them is put before every path. */
+  /** URLs of members, `http://127.0.0.1:2379` by default. A path in a URL is prepended to all paths. */
   readonly endpoints?: readonly string[] | undefined;
-  /** `random` (as etcd's clients, spreads the load) or `given`: the order in which endpoints are tried. */
+  /** In which order endpoints are tried: `random` (the default, spreads the load) or `given`. */
   readonly order?: "random" | "given" | undefined;
   /**
-   * How long one member may take to begin its answer, connecting included, before the next one is asked;
-   * 5000 by default, 0 for ever. It does not limit watches.
+   * Milliseconds until the response's headers, connecting included, before the next member is tried;
+   * 5000 by default, 0 for no limit. Watches are not limited.
    */
   readonly timeoutMs?: number | undefined;
-  /** How long a call may take with all its attempts; 0, for ever, by default. It does not limit watches. */
+  /** Milliseconds for a call with all its attempts; 0, no limit, by default. Watches are not limited. */
   readonly totalTimeoutMs?: number | undefined;
-  /** For HTTP Basic; none is sent without a name. */
+  /** For HTTP Basic authentication; without a name none is sent. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly tls?: TlsOptions | undefined;
-  /** Connections to one member, beyond those of watches; 64 by default. More requests wait for one. */
+  /** Connections to one member, not counting watches; 64 by default. Further requests are queued. */
   readonly connectionsMax?: number | undefined;
   /**
-   * How often a member that watches wait at is asked for its health, so that they leave one that hangs or is cut
-   * off; 10,000 by default, 0 never.
+   * Milliseconds between health checks of a member with open watches, which leave it when it hangs or
+   * is partitioned; 10,000 by default, 0 for none.
    */
   readonly healthCheckMs?: number | undefined;
   /** Called before each attempt of each request, watches included. */
@@ -30,7 +30,7 @@ export interface ClientOptions {
   readonly onFailure?: ((error: Error, endpoint: string) => void) | undefined;
 }
 
-/** As in `node:tls`: contents (PEM), not names of files. */
+/** As in `node:tls`: contents (PEM), not file names. */
 export type TlsOptions = Pick<
   ConnectionOptions,
   | "ca"
@@ -44,49 +44,50 @@ export type TlsOptions = Pick<
   | "ciphers"
 >;
 
-/** One attempt, as a debugging callback gets it. No credentials are in it. */
+/** One attempt, for debugging. It contains no credentials. */
 export interface SentRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Form or JSON; undefined if there is none. */
+  /** Form or JSON. */
   readonly body: string | undefined;
 }
 
-/** What any call takes beyond its own options. */
+/** Options of all calls. */
 export interface CallOptions {
   /** Ends the call; it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
   readonly totalTimeoutMs?: number | undefined;
-  /** Asks this one only, instead of any of the cluster. */
+  /** Send to this member only. */
   readonly endpoint?: string | undefined;
   /**
-   * Whether the request is sent to the next member although the first one may have carried it out. Reads,
-   * unconditional `set` and `update` of files, and changes of members, users and roles are by default, as in
-   * etcd's client. All else is not: repeated, a `create` or `delete` would report a failure that was none, and
-   * `createInOrder` would add another key. Then the call rejects with MaybeAppliedError.
+   * Whether to repeat the request at the next member although the first one may have applied it. As in
+   * etcd's client, the default is true for reads, unconditional `set` and `update` of files, and changes
+   * of members, users and roles. It is false for all others, which reject with MaybeAppliedError: a
+   * repeated `create` or `delete` would fail although it was applied, and a repeated `createInOrder`
+   * would add a second key.
    */
   readonly repeat?: boolean | undefined;
 }
 
-/** Of `get` and `list`. */
+/** Options of `get` and `list`. */
 export interface GetOptions extends CallOptions {
-  /** With everything below. */
+  /** Include all descendants. */
   readonly recursive?: boolean | undefined;
-  /** By key, bytewise; in no order otherwise. */
+  /** By key, bytewise; else in no particular order. */
   readonly sorted?: boolean | undefined;
-  /** Linearizable: sees every write that was answered before. Otherwise what this member has applied. */
+  /** Linearizable: sees every acknowledged write. Else the read sees what this member has applied. */
   readonly quorum?: boolean | undefined;
 }
 
-/** Of whatever writes a key. */
+/** Options of writes. */
 export interface TtlOptions extends CallOptions {
-  /** Seconds until the key is removed. Without one a write makes it permanent. */
+  /** Seconds until the key expires. Without it a write makes the key permanent. */
   readonly ttl?: number | undefined;
 }
 
-/** Of `set`: what to write, and on which conditions. */
+/** Options of `set`: what to write, and its conditions. */
 export interface SetOptions extends TtlOptions {
   /** Makes a directory; the value is ignored. */
   readonly dir?: boolean | undefined;
@@ -96,11 +97,11 @@ export interface SetOptions extends TtlOptions {
   readonly prevIndex?: number | undefined;
   /** ... and exists (true) or does not (false). */
   readonly prevExist?: boolean | undefined;
-  /** Renews the TTL alone, which wakes no watch; the value must be empty. */
+  /** Only renew the TTL, without an event; the value must be empty. */
   readonly refresh?: boolean | undefined;
 }
 
-/** What a key must be for a change of it; all that is given must hold. */
+/** Conditions of a change; all that are given must hold. */
 export interface CompareOptions extends CallOptions {
   readonly prevValue?: string | undefined;
   readonly prevIndex?: number | undefined;
@@ -108,34 +109,34 @@ export interface CompareOptions extends CallOptions {
 
 export interface CompareAndSwapOptions extends CompareOptions, TtlOptions {}
 
-/** Of `delete`. */
+/** Options of `delete`. */
 export interface DeleteOptions extends CompareOptions {
-  /** Allows removing a directory, which must be empty ... */
+  /** Allow removing a directory, which must be empty ... */
   readonly dir?: boolean | undefined;
-  /** ... unless everything below is to go with it. */
+  /** ... unless this is set: remove all descendants, too. */
   readonly recursive?: boolean | undefined;
 }
 
-/** Of `refresh`. */
+/** Options of `refresh`. */
 export interface RefreshOptions extends CompareOptions {
   readonly dir?: boolean | undefined;
 }
 
-/** Of `watch`. */
+/** Options of `watch`. */
 export interface WatchOptions {
-  /** Everything below, too, except what a name beginning with `_` hides. */
+  /** Include all descendants, except hidden ones (a name that begins with `_`). */
   readonly recursive?: boolean | undefined;
-  /** Begins with the first event after this index: the `index` of a read. */
+  /** Start after this index, for instance the `index` of a read. */
   readonly afterIndex?: number | undefined;
-  /** The same by the index of the first event itself; `afterIndex: n` is `waitIndex: n + 1`. */
+  /** Start at this index; `afterIndex: n` is `waitIndex: n + 1`. */
   readonly waitIndex?: number | undefined;
-  /** Ends the iteration: without an error, as `break` does. */
+  /** Ends the iteration without an error, like `break`. */
   readonly signal?: AbortSignal | undefined;
-  /** Only this member. */
+  /** Watch at this member only. */
   readonly endpoint?: string | undefined;
   /**
-   * How long no member at all may be reachable, once the watch had begun, before it throws UnavailableError;
-   * 60,000 by default, Infinity for ever. If none is reachable at the beginning, it throws at once.
+   * Milliseconds during which no member is reachable before a running watch throws UnavailableError;
+   * 60,000 by default, Infinity for no limit. If none is reachable at its start, it throws at once.
    */
   readonly outageMs?: number | undefined;
 }

@@ -13,9 +13,9 @@ export interface MemberRequest {
   readonly path: string;
   readonly body?: string | undefined;
   readonly contentType?: string | undefined;
-  /** A connection of its own, and no limit on the wait for the response. */
+  /** Uses a separate connection, without a timeout. */
   readonly isWatch?: boolean | undefined;
-  /** Status codes 5xx are results, too, not failures of the member. */
+  /** Treat 5xx as a result, not as a failure of the member. */
   readonly takesAnyStatus?: boolean | undefined;
 }
 
@@ -28,10 +28,10 @@ export interface MemberResponse {
   text(): Promise<string>;
 }
 
-/** Carries one request to one member. Knows no other, and never sends anything twice. */
+/** Sends one request to one member, once: failover and repetition are the cluster's job. */
 export class Transport {
   readonly #requests: Connections;
-  /** Separate, so that watches never keep requests waiting for a connection. */
+  /** Separate, so that requests never queue behind watches. */
   readonly #watches: Connections;
   readonly #authorization: string | undefined;
   readonly #onRequest: ClientOptions["onRequest"];
@@ -50,7 +50,7 @@ export class Transport {
   /**
    * @param endpoint URL of a member, without a slash at its end
    * @param timeoutMs until the response's headers; 0: no limit
-   * @param signals any of them ends it, also while the body is read
+   * @param signals each ends the request, also while the body is read
    * @throws EndpointError, or a signal's reason
    */
   async send(
@@ -88,7 +88,7 @@ export class Transport {
     if (contentType !== undefined) headers["content-type"] = contentType;
     this.#onRequest?.({ method, url: url.href, headers: { ...headers }, body });
     if (this.#authorization !== undefined) headers.authorization = this.#authorization;
-    // Node.js leaves it out for DELETE.
+    // Node.js omits it for DELETE.
     if (body !== undefined) headers["content-length"] = `${Buffer.byteLength(body)}`;
     const connections = request.isWatch ? this.#watches : this.#requests;
     const agent = await connections.agentFor(url);

@@ -19,7 +19,7 @@ const PAUSE_MS_MAX = 1000;
 /** etcd's error "watcher is cleared due to etcd recovery": poll again. */
 const WATCHER_CLEARED = 400;
 
-/** A generator's own `return` would wait for the event that its `next` waits for. */
+/** Ends at `return`, even during `next`: a generator's own `return` would wait for the next event. */
 export function watchKey(cluster: Cluster, key: string, options: WatchOptions): Watch {
   const ending = new AbortController();
   const signals = [ending.signal];
@@ -50,14 +50,14 @@ async function* follow(
 }
 
 /**
- * Waits for one event at a time (a long poll) and asks for the next one by index, so that any member can serve
- * it: one that lags waits until it has applied that index. Streams (`stream=true`) are not used, because they
- * deliver only the first of the events in the history.
+ * Waits for one event at a time (a long poll) and asks for the next one by index, so that any member can
+ * serve it: one that lags waits until it has applied that index. Streams (`stream=true`) are not used,
+ * because they deliver only the first of the events in the history.
  *
  *   waitIndex unknown     from now on; the response's headers come at once and contain the current index
  *   event at i            next waitIndex is i + 1
  *   connection lost       same waitIndex, another member
- *   401 (index cleared)   read the key with a quorum at index i, yield it as a reset, next waitIndex is i + 1
+ *   401 (index cleared)   read the key with a quorum at index i, yield a reset; next waitIndex is i + 1
  */
 class Poller {
   readonly #cluster: Cluster;
@@ -67,7 +67,7 @@ class Poller {
   /** Of the next event to deliver; 0: the first one from now on. */
   #waitIndex: number;
   #hasBegun = false;
-  /** Since when no member is reachable. */
+  /** When the last member became unreachable. */
   #outageSinceMs: number | undefined;
 
   constructor(
@@ -94,7 +94,7 @@ class Poller {
       } catch (error) {
         this.#noteOutage(error);
       }
-      // After a lost connection the next member is tried at once; repeated failures are spaced out.
+      // The next member is tried at once after a lost connection; repeated failures are spaced out.
       if (pauseMs > 0) await pause(pauseMs, this.#signal());
       pauseMs = Math.min(Math.max(pauseMs * 2, PAUSE_MS_MIN), PAUSE_MS_MAX);
     }
@@ -162,7 +162,7 @@ class Poller {
     if (nowMs - this.#outageSinceMs >= (this.#options.outageMs ?? OUTAGE_MS)) throw error;
   }
 
-  /** Only for rare events: in Node.js 20 every combined signal leaves about 70 bytes at the lasting ones. */
+  /** For rare events only: in Node.js 20 each combined signal leaks about 70 bytes at its sources. */
   #signal(): AbortSignal {
     return AbortSignal.any([...this.#signals, this.#cluster.closing]);
   }
