@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { main } from "../ctl/main.js";
-import { written } from "../ctl/output/terminal.js";
+import { flush } from "../ctl/output/terminal.js";
 
 const [, program = "ringctl", ...words] = process.argv;
 const exitCode = await main({
@@ -12,5 +12,5 @@ const exitCode = await main({
     return (await import("./version.js")).ringdVersion();
   },
 });
-await written();
+await flush();
 process.exit(exitCode);

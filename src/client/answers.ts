@@ -43,7 +43,9 @@ export interface KeysAnswer {
   readonly endpoint: string;
 }
 
-/** The changes of a key; iterate once. It polls only while `next` is awaited and buffers nothing. */
+/**
+ * The changes of a key; iterate once. It polls only while `next` is awaited and buffers nothing.
+ */
 export interface Watch extends AsyncIterable<WatchItem> {
   next(): Promise<IteratorResult<WatchItem, undefined>>;
   /** Ends the watch, also while `next` waits. */
@@ -97,7 +99,9 @@ export interface Version {
   readonly etcdcluster: string;
 }
 
-/** Statistics of one member. Times are RFC 3339, `uptime` is Go's `1h2m3.5s`, rates are per second. */
+/**
+ * Statistics of one member. Times are RFC 3339, `uptime` is Go's `1h2m3.5s`, rates are per second.
+ */
 export interface SelfStats {
   readonly name: string;
   readonly id: string;

@@ -15,8 +15,8 @@ class ConnectTimeout extends RingdError {
 
 /**
  * One request to one member, redirects included. It ends with the first of these: the response is
- * complete, the connection fails, a signal fires, the timeout passes. It listens to the signals until
- * `end`.
+ * complete, the connection fails, a signal fires, the timeout passes. It listens to the signals
+ * until `end`.
  */
 export class Attempt {
   readonly #endpoint: string;
@@ -94,7 +94,9 @@ export class Attempt {
     this.#fail((event.target as AbortSignal).reason);
   };
 
-  /** Rejects at once: node:http reports the end of a queued request only once it has a connection. */
+  /**
+   * Rejects at once: node:http reports the end of a queued request only once it has a connection.
+   */
   #fail(reason: unknown): void {
     this.#failure ??= { reason };
     clearTimeout(this.#connectTimer);

@@ -35,8 +35,8 @@ export type Value = string | Uint8Array;
 /**
  * A client of a cluster that speaks etcd's v2 protocol.
  *
- * Its connections keep a process alive only while a call or a watch is in flight. Methods may be called
- * concurrently; they reject with a ClientError or with the reason of the caller's signal.
+ * Its connections keep a process alive only while a call or a watch is in flight. Methods may be
+ * called concurrently; they reject with a ClientError or with the reason of the caller's signal.
  */
 export class Client {
   readonly members: Members;
@@ -132,7 +132,11 @@ export class Client {
     return this.set(key, "", { ...options, dir: true, prevExist: false });
   }
 
-  /** Creates a directory, or replaces a file by one. @throws NotAFileError if the directory exists */
+  /**
+   * Creates a directory, or replaces a file by one.
+   *
+   * @throws NotAFileError if the directory exists
+   */
   setDir(key: string, options: TtlOptions = {}): Promise<KeysAnswer> {
     return this.set(key, "", { ...options, dir: true });
   }
@@ -148,8 +152,8 @@ export class Client {
   }
 
   /**
-   * Yields the changes of a key in order, each once. It resumes at another member when one fails, and
-   * yields an item of kind `reset` when events were lost.
+   * Yields the changes of a key in order, each once. It resumes at another member when one fails,
+   * and yields an item of kind `reset` when events were lost.
    *
    * @throws EtcdError (not allowed), UnavailableError (see `outageMs`)
    */

@@ -27,12 +27,13 @@ export interface ReadAnswer {
 }
 
 /**
- * The endpoints and the choice between them, by the rules of etcd's v2 client: one is pinned and gets all
- * requests; when it fails, the next ones are tried in order, each once, and the first that succeeds is pinned.
+ * The endpoints and the choice between them, by the rules of etcd's v2 client: one is pinned and
+ * gets all requests; when it fails, the next ones are tried in order, each once, and the first that
+ * succeeds is pinned.
  *
- * An endpoint fails if it cannot be reached, does not respond in time, or responds with 5xx. A request that is
- * not repeatable goes to the next endpoint only if it was not sent; otherwise its outcome is unknown, and
- * MaybeAppliedError says so.
+ * An endpoint fails if it cannot be reached, does not respond in time, or responds with 5xx. A
+ * request that is not repeatable goes to the next endpoint only if it was not sent; otherwise its
+ * outcome is unknown, and MaybeAppliedError says so.
  */
 export class Cluster {
   readonly #transport: Transport;
@@ -112,7 +113,8 @@ export class Cluster {
   }
 
   /**
-   * Starts a long poll on any member; the health monitor watches that member until the body is read.
+   * Starts a long poll on any member; the health monitor watches that member until the body is
+   * read.
    *
    * @param signals each ends the poll, also while the body is read
    * @throws UnavailableError, or a signal's reason
@@ -168,7 +170,11 @@ export class Cluster {
     throw new UnavailableError(errors);
   }
 
-  /** Of the pinned member, unless the call names one. @throws UnavailableError if it cannot be reached */
+  /**
+   * Of the pinned member, unless the call names one.
+   *
+   * @throws UnavailableError if it cannot be reached
+   */
   async isHealthy(call: CallOptions): Promise<boolean> {
     const endpoint = call.endpoint ?? this.pinned;
     const request: MemberRequest = { method: "GET", path: "/health", takesAnyStatus: true };
@@ -246,7 +252,9 @@ function normalize(url: string): string {
   return origin + (pathname.endsWith("/") ? pathname.slice(0, -1) : pathname);
 }
 
-/** For a signal that may end many calls: Node.js would warn of a leak from the eleventh listener on. */
+/**
+ * For a signal that may end many calls: Node.js would warn of a leak from the eleventh listener on.
+ */
 export function manyListeners(signal: AbortSignal): AbortSignal {
   setMaxListeners(0, signal);
   return signal;

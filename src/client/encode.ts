@@ -1,14 +1,17 @@
 import { cleanPath } from "../lib/clean-path.js";
 
 /**
- * Paths, queries and forms, encoded byte for byte as by etcd's own client: `--debug` shows them. All are
- * UTF-8, percent-encoded; queries are sorted by name and have a plus for a space.
+ * Paths, queries and forms, encoded byte for byte as by etcd's own client: `--debug` shows them.
+ * All are UTF-8, percent-encoded; queries are sorted by name and have a plus for a space.
  */
 
 /** Undefined parameters are left out. */
 export type Parameters = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** @returns the path under `/v2/keys`, beginning with a slash; `.`, `..` and empty parts are resolved */
+/**
+ * @returns the path under `/v2/keys`, beginning with a slash; `.`, `..` and empty parts are
+ * resolved
+ */
 export function encodeKey(key: string): string {
   // A trailing slash stays: it names the same node, but permissions distinguish the two.
   return encodePath(cleanPath(key));

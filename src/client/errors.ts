@@ -5,11 +5,12 @@ import { RingdError } from "../lib/errors.js";
  *
  *   ClientError
  *   ├─ EtcdError            rejected by the key space; errorCode, cause and index are the server's
- *   │  ├─ KeyNotFoundError 100   CompareFailedError 101    NotAFileError 102          NotADirectoryError 104
- *   │  ├─ KeyExistsError 105     RootReadOnlyError 107     DirectoryNotEmptyError 108 UnauthorizedError 110
+ *   │  ├─ KeyNotFoundError 100, CompareFailedError 101, NotAFileError 102
+ *   │  ├─ NotADirectoryError 104, KeyExistsError 105, RootReadOnlyError 107
+ *   │  ├─ DirectoryNotEmptyError 108, UnauthorizedError 110
  *   │  ├─ InvalidRequestError 200 to 299
  *   │  └─ EventIndexClearedError 401
- *   ├─ ApiError             rejected by the members, auth or statistics API; status and message are the server's
+ *   ├─ ApiError             rejected by the members, auth or statistics API, with its message
  *   ├─ UnavailableError     every endpoint failed; `errors` has one EndpointError for each
  *   ├─ MaybeAppliedError    a write that must not be sent twice failed after it was sent
  *   ├─ TimeoutError         totalTimeoutMs passed
@@ -169,8 +170,8 @@ export class UnavailableError extends ClientError {
 }
 
 /**
- * A write that is not safe to send twice (see `CallOptions.repeat`) was sent, and the endpoint failed: it
- * may have been applied, or may be later. `cause` is the endpoint's error.
+ * A write that is not safe to send twice (see `CallOptions.repeat`) was sent, and the endpoint
+ * failed: it may have been applied, or may be later. `cause` is the endpoint's error.
  */
 export class MaybeAppliedError extends ClientError {
   override readonly name = "MaybeAppliedError";

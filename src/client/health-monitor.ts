@@ -7,9 +7,9 @@ export type IsHealthy = (endpoint: string) => Promise<boolean>;
 export type OnUnhealthy = (error: EndpointError, other: string) => void;
 
 /**
- * Checks the health of members with open long polls. A member that hangs or is partitioned keeps its
- * connections open and sends nothing, just like a watch without events. A watch leaves an unhealthy
- * member as soon as another one is healthy; while none is, it stays.
+ * Checks the health of members with open long polls. A member that hangs or is partitioned keeps
+ * its connections open and sends nothing, just like a watch without events. A watch leaves an
+ * unhealthy member as soon as another one is healthy; while none is, it stays.
  */
 export class HealthMonitor {
   readonly #intervalMs: number;

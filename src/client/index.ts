@@ -1,5 +1,6 @@
 /**
- * `ringd/client`: a client of ringd and of any server of etcd's v2 protocol. This is the only entry.
+ * `ringd/client`: a client of ringd and of any server of etcd's v2 protocol. This is the only
+ * entry.
  *
  * ```ts
  * import { Client, KeyNotFoundError } from "ringd/client";

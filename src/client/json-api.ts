@@ -4,7 +4,8 @@ import type { CallOptions } from "./options.js";
 import type { MemberRequest } from "./transport.js";
 
 /**
- * Sends a request to an API other than the key space: JSON in both directions, errors as `{"message": "..."}`.
+ * Sends a request to an API other than the key space: JSON in both directions, errors as
+ * `{"message": "..."}`.
  *
  * @param path encoded
  * @param json undefined: no body

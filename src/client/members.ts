@@ -6,8 +6,8 @@ import type { CallOptions } from "./options.js";
 const PATH = "/v2/members";
 
 /**
- * The members of a cluster. As in etcd's client, a change is repeated at the next member when one fails:
- * a repeated `add` is rejected for its peer URL (409), a repeated `remove` succeeds.
+ * The members of a cluster. As in etcd's client, a change is repeated at the next member when one
+ * fails: a repeated `add` is rejected for its peer URL (409), a repeated `remove` succeeds.
  */
 export class Members {
   readonly #cluster: Cluster;

@@ -2,26 +2,33 @@ import type { ConnectionOptions } from "node:tls";
 
 /** How to reach a cluster. */
 export interface ClientOptions {
-  /** URLs of members, `http://127.0.0.1:2379` by default. A path in a URL is prepended to all paths. */
+  /**
+   * URLs of members, `http://127.0.0.1:2379` by default. A path in a URL is prepended to all paths.
+   */
   readonly endpoints?: readonly string[] | undefined;
   /** In which order endpoints are tried: `random` (the default, spreads the load) or `given`. */
   readonly order?: "random" | "given" | undefined;
   /**
-   * Milliseconds until the response's headers, connecting included, before the next member is tried;
-   * 5000 by default, 0 for no limit. Watches are not limited.
+   * Milliseconds until the response's headers, connecting included, before the next member is
+   * tried; 5000 by default, 0 for no limit. Watches are not limited.
    */
   readonly timeoutMs?: number | undefined;
-  /** Milliseconds for a call with all its attempts; 0, no limit, by default. Watches are not limited. */
+  /**
+   * Milliseconds for a call with all its attempts; 0, no limit, by default. Watches are not
+   * limited.
+   */
   readonly totalTimeoutMs?: number | undefined;
   /** For HTTP Basic authentication; without a name none is sent. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly tls?: TlsOptions | undefined;
-  /** Connections to one member, not counting watches; 64 by default. Further requests are queued. */
+  /**
+   * Connections to one member, not counting watches; 64 by default. Further requests are queued.
+   */
   readonly connectionsMax?: number | undefined;
   /**
-   * Milliseconds between health checks of a member with open watches, which leave it when it hangs or
-   * is partitioned; 10,000 by default, 0 for none.
+   * Milliseconds between health checks of a member with open watches, which leave it when it hangs
+   * or is partitioned; 10,000 by default, 0 for none.
    */
   readonly healthCheckMs?: number | undefined;
   /** Called before each attempt of each request, watches included. */
@@ -62,11 +69,11 @@ export interface CallOptions {
   /** Send to this member only. */
   readonly endpoint?: string | undefined;
   /**
-   * Whether to repeat the request at the next member although the first one may have applied it. As in
-   * etcd's client, the default is true for reads, unconditional `set` and `update` of files, and changes
-   * of members, users and roles. It is false for all others, which reject with MaybeAppliedError: a
-   * repeated `create` or `delete` would fail although it was applied, and a repeated `createInOrder`
-   * would add a second key.
+   * Whether to repeat the request at the next member although the first one may have applied it. As
+   * in etcd's client, the default is true for reads, unconditional `set` and `update` of files, and
+   * changes of members, users and roles. It is false for all others, which reject with
+   * MaybeAppliedError: a repeated `create` or `delete` would fail although it was applied, and a
+   * repeated `createInOrder` would add a second key.
    */
   readonly repeat?: boolean | undefined;
 }
@@ -77,7 +84,9 @@ export interface GetOptions extends CallOptions {
   readonly recursive?: boolean | undefined;
   /** By key, bytewise; else in no particular order. */
   readonly sorted?: boolean | undefined;
-  /** Linearizable: sees every acknowledged write. Else the read sees what this member has applied. */
+  /**
+   * Linearizable: sees every acknowledged write. Else the read sees what this member has applied.
+   */
   readonly quorum?: boolean | undefined;
 }
 
@@ -135,8 +144,9 @@ export interface WatchOptions {
   /** Watch at this member only. */
   readonly endpoint?: string | undefined;
   /**
-   * Milliseconds during which no member is reachable before a running watch throws UnavailableError;
-   * 60,000 by default, Infinity for no limit. If none is reachable at its start, it throws at once.
+   * Milliseconds during which no member is reachable before a running watch throws
+   * UnavailableError; 60,000 by default, Infinity for no limit. If none is reachable at its start,
+   * it throws at once.
    */
   readonly outageMs?: number | undefined;
 }

@@ -19,7 +19,9 @@ const PAUSE_MS_MAX = 1000;
 /** etcd's error "watcher is cleared due to etcd recovery": poll again. */
 const WATCHER_CLEARED = 400;
 
-/** Ends at `return`, even during `next`: a generator's own `return` would wait for the next event. */
+/**
+ * Ends at `return`, even during `next`: a generator's own `return` would wait for the next event.
+ */
 export function watchKey(cluster: Cluster, key: string, options: WatchOptions): Watch {
   const ending = new AbortController();
   const signals = [ending.signal];
@@ -50,14 +52,14 @@ async function* follow(
 }
 
 /**
- * Waits for one event at a time (a long poll) and asks for the next one by index, so that any member can
- * serve it: one that lags waits until it has applied that index. Streams (`stream=true`) are not used,
- * because they deliver only the first of the events in the history.
+ * Waits for one event at a time (a long poll) and asks for the next one by index, so that any
+ * member can serve it: one that lags waits until it has applied that index. Streams (`stream=true`)
+ * are not used, because they deliver only the first of the events in the history.
  *
- *   waitIndex unknown     from now on; the response's headers come at once and contain the current index
+ *   waitIndex unknown     from now on; the response's headers, sent at once, have the current index
  *   event at i            next waitIndex is i + 1
  *   connection lost       same waitIndex, another member
- *   401 (index cleared)   read the key with a quorum at index i, yield a reset; next waitIndex is i + 1
+ *   401 (index cleared)   quorum read of the key at index i, yield a reset; next waitIndex is i + 1
  */
 class Poller {
   readonly #cluster: Cluster;
@@ -162,7 +164,9 @@ class Poller {
     if (nowMs - this.#outageSinceMs >= (this.#options.outageMs ?? OUTAGE_MS)) throw error;
   }
 
-  /** For rare events only: in Node.js 20 each combined signal leaks about 70 bytes at its sources. */
+  /**
+   * For rare events only: in Node.js 20 each combined signal leaks about 70 bytes at its sources.
+   */
   #signal(): AbortSignal {
     return AbortSignal.any([...this.#signals, this.#cluster.closing]);
   }

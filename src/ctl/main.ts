@@ -2,12 +2,12 @@ import { basename } from "node:path";
 import { assert } from "../lib/assert.js";
 import { type Invocation, readInvocation } from "./cli/invocation.js";
 import { loaderOf } from "./commands/implementations.js";
-import { EXIT, Failure, refused } from "./output/exit.js";
-import { endWithPipe, err, out } from "./output/terminal.js";
+import { EXIT, Failure, failure } from "./output/exit.js";
+import { err, exitWithPipe, out } from "./output/terminal.js";
 
 /** The command line that the process was started with. */
 export interface CommandLine {
-  /** Path or name it was called by. */
+  /** Path or name of the executable. */
   readonly program: string;
   readonly words: readonly string[];
   readonly env: NodeJS.ProcessEnv;
@@ -16,12 +16,13 @@ export interface CommandLine {
 }
 
 /**
- * Runs one command line. No input shows a stack trace: an unexpected error ends with one line and exit code 1.
+ * Runs one command line. No input shows a stack trace: an unexpected error ends with one line and
+ * exit code 1.
  *
  * @returns the exit code
  */
 export async function main(line: CommandLine): Promise<number> {
-  endWithPipe();
+  exitWithPipe();
   const program = basename(line.program).replace(/\.[cm]?js$/, "");
   try {
     const invocation = readInvocation(line.words);
@@ -58,7 +59,7 @@ async function carryOut(
             : groupHelp([program, ...path].join(" "), command, extent, await line.version(program));
       out((misuse?.intro ?? "") + text);
       if (misuse === undefined) return EXIT.ok;
-      throw refused(misuse.text);
+      throw failure(misuse.text);
     }
     case "unknown-command":
       throw new Failure(EXIT.unknownCommand, `No help topic for '${invocation.name}'`);

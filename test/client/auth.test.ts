@@ -23,7 +23,7 @@ function hasStatus(status: number): (error: unknown) => boolean {
   return (error) => error instanceof ApiError && error.status === status;
 }
 
-test("users and roles are made, changed, listed and removed", async () => {
+test("users and roles are created, changed, listed and removed", async () => {
   const { users, roles } = guest.auth;
   assert.deepEqual(await users.list(), []);
   await users.add("ann", "secret");
@@ -54,7 +54,7 @@ test("users and roles are made, changed, listed and removed", async () => {
   await users.grant("ann", ["reader"]);
 });
 
-test("once it is on, only who may does", async () => {
+test("once enabled, permissions are enforced", async () => {
   await assert.rejects(guest.auth.enable(), hasStatus(409));
   await guest.auth.users.add("root", "rö:t");
   await guest.auth.enable();

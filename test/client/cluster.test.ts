@@ -13,7 +13,7 @@ import { type MemberKind, TestMember } from "../support/member.js";
 import { freePorts } from "../support/ports.js";
 import { until } from "../support/until.js";
 
-/** `KIND=etcd` asks etcd itself. */
+/** `KIND=etcd` runs the tests against etcd. */
 const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
 let cluster: TestCluster;
@@ -33,7 +33,7 @@ after(async () => {
   await cluster.destroy();
 });
 
-test("members.list and members.leader tell who is in the cluster", async () => {
+test("members.list and members.leader return the cluster's members", async () => {
   const members = await client.members.list();
   assert.deepEqual(members.map(({ name }) => name).sort(), ["n1", "n2", "n3"]);
   const leader = await client.members.leader();
@@ -49,7 +49,7 @@ test("members.list and members.leader tell who is in the cluster", async () => {
   }
 });
 
-test("a member is announced, moved and removed", async () => {
+test("a member is added, updated and removed", async () => {
   const [port, other] = await freePorts(2);
   const [url, moved] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${other}`];
   const added = await client.members.add(url);
@@ -72,7 +72,7 @@ test("a member is announced, moved and removed", async () => {
   });
 });
 
-test("statistics come from the member that is asked", async () => {
+test("statistics are those of the given endpoint", async () => {
   const leader = await cluster.leader();
   const id = await leader.id();
   for (const member of cluster.members) {
@@ -95,7 +95,7 @@ test("statistics come from the member that is asked", async () => {
   }
 });
 
-test("from one endpoint it learns all, and does without any one", async () => {
+test("from one endpoint it finds all members, and survives the loss of each", async () => {
   const [first, second] = cluster.members;
   assert.ok(first && second);
   const other = new Client({ endpoints: [first.clientUrl] });
@@ -111,11 +111,11 @@ test("from one endpoint it learns all, and does without any one", async () => {
   await other.close();
 });
 
-for (const [what, strike] of [
+for (const [what, inject] of [
   ["hangs", async (member: ClusterMember) => member.stop()],
-  ["is cut off from the others", isolate],
+  ["is partitioned", isolate],
 ] as const) {
-  test(`a watch leaves a member that ${what}, and misses nothing`, async () => {
+  test(`a watch leaves a member that ${what} and loses no event`, async () => {
     const [first, second, third] = cluster.members;
     assert.ok(first && second && third);
     const writer = new Client({ endpoints: [second.clientUrl, third.clientUrl] });
@@ -133,8 +133,8 @@ for (const [what, strike] of [
     const [{ value: before }] = await Promise.all([items.next(), writer.set("/w/1", "v")]);
     assert.equal(before?.endpoint, first.clientUrl);
     const next = items.next();
-    await strike(first);
-    // The leader may be who was struck: then this waits for another one.
+    await inject(first);
+    // If the faulty member is the leader, this waits for the next one.
     for (const n of [2, 3]) await until("it is written", 30_000, () => wrote(writer, `/w/${n}`));
     const after = [(await next).value, (await items.next()).value];
     assert.deepEqual(
@@ -153,7 +153,7 @@ async function isolate({ name }: ClusterMember): Promise<void> {
   await Promise.all(others.map((other) => cluster.network.cut(name, other.name)));
 }
 
-/** Created just once, so that there is one event, however often it is tried. */
+/** Creates the key, so that retries cause no second event. */
 async function wrote(writer: Client, key: string): Promise<boolean> {
   try {
     await writer.create(key, "v");
@@ -165,7 +165,7 @@ async function wrote(writer: Client, key: string): Promise<boolean> {
   }
 }
 
-test("without a quorum, reads are answered, quorum reads are not", async () => {
+test("without a quorum, reads work and quorum reads fail", async () => {
   const [first, second, third] = cluster.members;
   assert.ok(first && second && third);
   await client.set("/last", "v");
@@ -179,7 +179,7 @@ test("without a quorum, reads are answered, quorum reads are not", async () => {
   assert.equal(await client.health({ endpoint: third.clientUrl, timeoutMs: 10_000 }), false);
 });
 
-test("a member that is restarted is spoken to again without an error", async () => {
+test("requests after a restart of the member succeed", async () => {
   const member = await TestMember.create(KIND);
   const single = new Client({ endpoints: [member.clientUrl] });
   await single.set("/a", "v");

@@ -7,7 +7,7 @@ const README = readFileSync(new URL("../../../README.md", import.meta.url), "utf
 const SECTION = /\n## Client library\n([\s\S]*?)\n## /.exec(README)?.[1] ?? "";
 
 test("the package's entry is the client", async () => {
-  // A variable, so that the compiler does not look for a package of this name.
+  // A variable, so that the compiler does not resolve it.
   const name = "ringd/client";
   assert.equal(((await import(name)) as typeof entry).Client, entry.Client);
 });
@@ -30,7 +30,7 @@ test("the README names every method and every error, on one page", () => {
   assert.ok(SECTION.split("\n").length < 80, "a page");
 });
 
-test("every error has a code and a name of its own", () => {
+test("every error class has its own code and name", () => {
   const names = Object.keys(entry).filter((name) => name.endsWith("Error"));
   assert.ok(names.length > 20);
   const body = { errorCode: 100, message: "Key not found", cause: "/a", index: 5 };

@@ -21,12 +21,12 @@ import {
 } from "#ringd/client/index.js";
 import { freePorts } from "../support/ports.js";
 import {
-  answer,
   type Behaviour,
-  breakOff,
+  disconnect,
   FakeMember,
   hangUp,
   ignore,
+  respond,
   succeed,
 } from "./fake-member.js";
 
@@ -53,45 +53,45 @@ function clientOf(endpoints: readonly string[], options: ClientOptions = {}): Cl
   return client;
 }
 
-const noLeader: Behaviour = answer(500, {
+const noLeader: Behaviour = respond(500, {
   errorCode: 300,
   message: "Raft Internal Error",
   index: 0,
 });
 
-test("an endpoint where nobody listens is passed over, and the next one is kept", async () => {
+test("an endpoint that refuses connections is skipped, and the next one is pinned", async () => {
   const failures: string[] = [];
   const onFailure = (error: Error, endpoint: string) => failures.push(`${error.name} ${endpoint}`);
   const client = clientOf([nobody, a.url, b.url], { onFailure });
   assert.equal((await client.get("/x")).endpoint, a.url);
   assert.equal((await client.get("/x")).endpoint, a.url);
   assert.deepEqual(failures, [`ConnectError ${nobody}`]);
-  assert.equal(b.heard.length, 0);
+  assert.equal(b.received.length, 0);
 });
 
 for (const [what, behaviour, Class] of [
   ["has no leader", noLeader, MemberError],
   ["hangs up", hangUp, ConnectionLostError],
-  ["does not answer", ignore, RequestTimeoutError],
-  ["breaks off in the middle", breakOff, ConnectionLostError],
+  ["does not respond", ignore, RequestTimeoutError],
+  ["disconnects within the body", disconnect, ConnectionLostError],
 ] as const) {
-  // A slow machine must not run into it: the next member has to answer within it, too.
+  // The next member has to respond within this, too, even on a slow machine.
   const patienceMs = behaviour === ignore ? 1000 : 10_000;
   const timeoutMs = behaviour === ignore ? 100 : 10_000;
 
-  test(`what is safe to repeat goes to the next member when one ${what}`, async () => {
+  test(`a repeatable request goes to the next member when one ${what}`, async () => {
     a.behaviour = behaviour;
     const errors: Error[] = [];
     const client = clientOf([a.url, b.url], { onFailure: (e) => errors.push(e) });
     const { endpoint } = await client.set("/x", "v", { timeoutMs: patienceMs });
     assert.equal(endpoint, b.url);
     assert.equal((await client.get("/x")).endpoint, b.url);
-    assert.equal(a.heard.length, 1);
+    assert.equal(a.received.length, 1);
     assert.equal(errors.length, 1);
     assert.ok(errors[0] instanceof Class, `${errors[0]}`);
   });
 
-  test(`what is not safe to repeat is not, when one ${what}`, async () => {
+  test(`any other request is not repeated when one ${what}`, async () => {
     a.behaviour = behaviour;
     const client = clientOf([a.url, b.url]);
     const calls = [
@@ -108,21 +108,21 @@ for (const [what, behaviour, Class] of [
       const error: unknown = await call().catch((reason: unknown) => reason);
       assert.ok(error instanceof MaybeAppliedError, `${error}`);
       assert.ok(error.cause instanceof Class);
-      assert.equal(a.heard.length, n + 1);
+      assert.equal(a.received.length, n + 1);
     }
-    assert.equal(b.heard.length, 0);
+    assert.equal(b.received.length, 0);
     // The next request begins with the next member.
     assert.equal((await client.get("/x")).endpoint, b.url);
   });
 }
 
-test("what never left is sent to the next member, safe to repeat or not", async () => {
+test("a request that was not sent goes to the next member, repeatable or not", async () => {
   const client = clientOf([nobody, a.url]);
   assert.equal((await client.delete("/x")).endpoint, a.url);
 });
 
-test("a connection that is never established counts as never left", async () => {
-  // It accepts, and never answers the TLS handshake.
+test("a request whose TLS handshake never ends counts as not sent", async () => {
+  // Accepts connections and never responds to the handshake.
   const silent = createServer();
   silent.listen(0, "127.0.0.1");
   await once(silent, "listening");
@@ -140,7 +140,7 @@ test("a connection that is never established counts as never left", async () => 
   silent.close();
 });
 
-test("a call may say itself whether it is safe to repeat", async () => {
+test("`repeat` overrides whether a request is repeated", async () => {
   a.behaviour = hangUp;
   const client = clientOf([a.url, b.url]);
   assert.equal((await client.delete("/x", { repeat: true })).endpoint, b.url);
@@ -152,9 +152,9 @@ test("a call may say itself whether it is safe to repeat", async () => {
   assert.equal((await client.request("PUT", "/any", { repeat: true })).endpoint, b.url);
 });
 
-test("when all have failed, the error tells of each, in order", async () => {
+test("when all endpoints fail, the error has one entry for each, in order", async () => {
   a.behaviour = noLeader;
-  b.behaviour = answer(502, "");
+  b.behaviour = respond(502, "");
   const client = clientOf([nobody, a.url, b.url]);
   const error: unknown = await client.get("/x").catch((reason: unknown) => reason);
   assert.ok(error instanceof UnavailableError);
@@ -171,38 +171,38 @@ test("when all have failed, the error tells of each, in order", async () => {
   );
 });
 
-test("a refusal is the cluster's answer: nobody else is asked", async () => {
+test("an error of the key space is final: no other member is tried", async () => {
   const body = { errorCode: 100, message: "Key not found", cause: "/x", index: 9 };
-  a.behaviour = answer(404, body);
+  a.behaviour = respond(404, body);
   await assert.rejects(clientOf([a.url, b.url]).get("/x"), KeyNotFoundError);
-  assert.equal(b.heard.length, 0);
+  assert.equal(b.received.length, 0);
 });
 
-test("no permission is an error of its own, in keys and elsewhere", async () => {
+test("a missing permission has an error class for keys, and a status for other APIs", async () => {
   const message = "The request requires user authentication";
   const body = { errorCode: 110, message, cause: "Insufficient credentials", index: 0 };
-  a.behaviour = answer(401, body);
+  a.behaviour = respond(401, body);
   const client = clientOf([a.url]);
   await assert.rejects(client.get("/x"), UnauthorizedError);
-  a.behaviour = answer(401, { message: "Insufficient credentials" });
+  a.behaviour = respond(401, { message: "Insufficient credentials" });
   const error: unknown = await client.members.remove("1").catch((reason: unknown) => reason);
   assert.ok(error instanceof ApiError);
   assert.deepEqual([error.status, error.message], [401, "Insufficient credentials"]);
 });
 
-test("what is no etcd is called so", async () => {
+test("a response that is not from an etcd is an InvalidAnswerError or ApiError", async () => {
   const client = clientOf([a.url]);
   for (const body of ["<html>hello</html>", "", "[]", "null", '{"action":"get"}']) {
-    a.behaviour = answer(200, body);
+    a.behaviour = respond(200, body);
     await assert.rejects(client.get("/x"), InvalidAnswerError, body);
   }
-  a.behaviour = answer(404, "404 page not found\n");
+  a.behaviour = respond(404, "404 page not found\n");
   await assert.rejects(client.get("/x"), { name: "ApiError", message: "404 page not found" });
-  a.behaviour = answer(404, "<html>");
+  a.behaviour = respond(404, "<html>");
   await assert.rejects(client.get("/x"), InvalidAnswerError);
 });
 
-test("the time for the whole call is a limit of its own", async () => {
+test("totalTimeoutMs limits a call with all its attempts", async () => {
   a.behaviour = ignore;
   b.behaviour = ignore;
   const client = clientOf([a.url, b.url], { timeoutMs: 0, totalTimeoutMs: 50 });
@@ -221,26 +221,26 @@ test("a signal ends a call with its reason", async () => {
   const abort = new AbortController();
   const reason = new Error("enough");
   const got = client.get("/x", { signal: abort.signal });
-  await a.untilHeard(1);
+  await a.untilReceived(1);
   abort.abort(reason);
   await assert.rejects(got, reason);
   await assert.rejects(client.get("/x", { signal: abort.signal }), reason);
-  assert.equal(a.heard.length, 1);
-  assert.equal(b.heard.length, 0);
+  assert.equal(a.received.length, 1);
+  assert.equal(b.received.length, 0);
 });
 
-test("closing ends what is under way and refuses what comes", async () => {
+test("closing ends calls in flight and rejects new ones", async () => {
   a.behaviour = ignore;
   const client = clientOf([a.url]);
   const got = client.get("/x");
   const ended = assert.rejects(got, { name: "AbortError" });
-  await a.untilHeard(1);
+  await a.untilReceived(1);
   await client.close();
   await ended;
   await assert.rejects(client.get("/x"), { name: "AbortError" });
 });
 
-test("more requests than connections wait for one another", async () => {
+test("requests beyond connectionsMax are queued", async () => {
   const client = clientOf([a.url], { connectionsMax: 2 });
   const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => client.get(`/k${n}`)));
   assert.deepEqual(
@@ -250,22 +250,22 @@ test("more requests than connections wait for one another", async () => {
 });
 
 test("redirects are followed, within limits", async () => {
-  a.behaviour = answer(301, "", { Location: `${b.url}/v2/keys/there` });
+  a.behaviour = respond(301, "", { Location: `${b.url}/v2/keys/there` });
   const client = clientOf([a.url]);
   assert.equal((await client.get("/x")).node.key, "/there");
-  a.behaviour = answer(301, "", { Location: "/v2/keys/x" });
+  a.behaviour = respond(301, "", { Location: "/v2/keys/x" });
   await assert.rejects(client.get("/x"), InvalidAnswerError);
-  assert.equal(a.heard.length, 12);
+  assert.equal(a.received.length, 12);
 });
 
-test("the path of an endpoint is put before every path", async () => {
+test("the path of an endpoint is prepended to every path", async () => {
   const client = clientOf([`${a.url}/etcd/`]);
   await client.request("GET", "/metrics", { query: { b: "x y", a: 1 } });
-  assert.equal(a.heard[0]?.url, "/etcd/metrics?a=1&b=x+y");
+  assert.equal(a.received[0]?.url, "/etcd/metrics?a=1&b=x+y");
   assert.deepEqual(client.endpoints, [`${a.url}/etcd`]);
 });
 
-test("requests are what etcd's client sends, and the hook sees them without credentials", async () => {
+test("requests equal those of etcd's client, and onRequest gets no credentials", async () => {
   const sent: SentRequest[] = [];
   const onRequest = (request: SentRequest) => sent.push(request);
   const client = clientOf([nobody, a.url], { onRequest, username: "ann", password: "p:w" });
@@ -273,7 +273,7 @@ test("requests are what etcd's client sends, and the hook sees them without cred
   await client.set("/k", "a b", { ttl: 5, prevValue: "o", prevIndex: 3 });
   await client.request("POST", "/v2/members", { json: { peerURLs: [] } });
   assert.deepEqual(
-    a.heard.map(({ method, url, body }) => `${method} ${url} ${body}`),
+    a.received.map(({ method, url, body }) => `${method} ${url} ${body}`),
     [
       "GET /v2/keys/k?quorum=true&recursive=false&sorted=false ",
       "PUT /v2/keys/k?prevIndex=3&prevValue=o ttl=5&value=a+b",
@@ -281,8 +281,8 @@ test("requests are what etcd's client sends, and the hook sees them without cred
     ],
   );
   const basic = `Basic ${Buffer.from("ann:p:w").toString("base64")}`;
-  assert.ok(a.heard.every(({ headers }) => headers.authorization === basic));
-  assert.equal(a.heard[1]?.headers["content-type"], "application/x-www-form-urlencoded");
+  assert.ok(a.received.every(({ headers }) => headers.authorization === basic));
+  assert.equal(a.received[1]?.headers["content-type"], "application/x-www-form-urlencoded");
   assert.deepEqual(
     sent.map(({ method, url }) => `${method} ${url}`),
     [
@@ -296,31 +296,31 @@ test("requests are what etcd's client sends, and the hook sees them without cred
   assert.ok(!JSON.stringify(sent).includes("Basic"));
 });
 
-test("a call may name its endpoint, and is then kept from all others", async () => {
+test("a call with an endpoint goes to that one only", async () => {
   const client = clientOf([a.url, b.url]);
   assert.equal((await client.get("/x", { endpoint: b.url })).endpoint, b.url);
   b.behaviour = noLeader;
   await assert.rejects(client.get("/x", { endpoint: b.url }), UnavailableError);
-  assert.equal(a.heard.length, 0);
-  // The others go on where they were.
+  assert.equal(a.received.length, 0);
+  // The pinned endpoint has not changed.
   assert.equal((await client.get("/x")).endpoint, a.url);
 });
 
-test("health is the word of one member, whatever its status", async () => {
+test("health is read from one member, whatever the status code", async () => {
   const client = clientOf([a.url, b.url]);
   for (const [health, isHealthy] of [
     ["true", true],
     [true, true],
     ["false", false],
   ]) {
-    a.behaviour = answer(isHealthy ? 200 : 503, { health });
+    a.behaviour = respond(isHealthy ? 200 : 503, { health });
     assert.equal(await client.health(), isHealthy);
   }
-  assert.equal(b.heard.length, 0);
+  assert.equal(b.received.length, 0);
   await assert.rejects(client.health({ endpoint: nobody }), UnavailableError);
 });
 
-test("endpoints are checked, kept in order or shuffled", async () => {
+test("endpoints are validated, and kept in order or shuffled", async () => {
   assert.throws(() => new Client({ endpoints: [] }), NoEndpointsError);
   assert.throws(() => new Client({ endpoints: ["not a url"] }), TypeError);
   assert.throws(() => new Client({ endpoints: ["ftp://127.0.0.1"] }), /neither http nor https/);
@@ -332,24 +332,24 @@ test("endpoints are checked, kept in order or shuffled", async () => {
   assert.deepEqual([...shuffled].sort(), [...many].sort());
 });
 
-test("syncEndpoints takes what the members advertise", async () => {
+test("syncEndpoints uses the advertised client URLs", async () => {
   const one = { id: "1", name: "a", peerURLs: [], clientURLs: [a.url] };
-  a.behaviour = answer(200, { members: [one, { ...one, id: "2", clientURLs: [b.url] }] });
+  a.behaviour = respond(200, { members: [one, { ...one, id: "2", clientURLs: [b.url] }] });
   const client = clientOf([a.url]);
   assert.deepEqual(await client.syncEndpoints(), [a.url, b.url]);
   assert.deepEqual(client.endpoints, [a.url, b.url]);
-  a.behaviour = answer(200, { members: [{ ...one, clientURLs: [] }] });
+  a.behaviour = respond(200, { members: [{ ...one, clientURLs: [] }] });
   await assert.rejects(client.syncEndpoints(), NoEndpointsError);
   assert.deepEqual(client.endpoints, [a.url, b.url]);
 });
 
-test("syncing to the same endpoints keeps the one that works", async () => {
+test("syncing to the same endpoints keeps the pinned one", async () => {
   a.behaviour = hangUp;
   const one = { id: "1", name: "a", peerURLs: [], clientURLs: [a.url, b.url] };
-  b.behaviour = answer(200, { members: [one] });
+  b.behaviour = respond(200, { members: [one] });
   const client = clientOf([a.url, b.url]);
   await client.syncEndpoints();
   b.behaviour = succeed("get");
   await client.get("/x");
-  assert.equal(a.heard.length, 1);
+  assert.equal(a.received.length, 1);
 });

@@ -2,23 +2,23 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** One request as it came. */
-export interface Heard {
+/** One received request. */
+export interface Received {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingMessage["headers"];
   readonly body: string;
 }
 
-/** What it does with a request. */
-export type Behaviour = (heard: Heard, response: ServerResponse) => void;
+/** Handles a request. */
+export type Behaviour = (received: Received, response: ServerResponse) => void;
 
-/** A server that behaves as a test wants, well or badly, and remembers what it heard. */
+/** A server with a behaviour that the test chooses; it records the requests. */
 export class FakeMember {
-  readonly heard: Heard[] = [];
+  readonly received: Received[] = [];
   behaviour: Behaviour;
   readonly #server: Server;
-  #onHeard: () => void = () => undefined;
+  #onReceived: () => void = () => undefined;
 
   private constructor(behaviour: Behaviour) {
     this.behaviour = behaviour;
@@ -26,10 +26,10 @@ export class FakeMember {
       let body = "";
       for await (const chunk of request) body += chunk;
       const { method = "", url = "", headers } = request;
-      const heard = { method, url, headers, body };
-      this.heard.push(heard);
-      this.#onHeard();
-      this.behaviour(heard, response);
+      const received = { method, url, headers, body };
+      this.received.push(received);
+      this.#onReceived();
+      this.behaviour(received, response);
     });
   }
 
@@ -44,13 +44,13 @@ export class FakeMember {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Resolves when it has heard that many requests. */
-  untilHeard(count: number): Promise<void> {
+  /** Resolves when that many requests were received. */
+  untilReceived(count: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#onHeard = () => {
-        if (this.heard.length >= count) resolve();
+      this.#onReceived = () => {
+        if (this.received.length >= count) resolve();
       };
-      this.#onHeard();
+      this.#onReceived();
     });
   }
 
@@ -60,16 +60,16 @@ export class FakeMember {
   }
 }
 
-/** A key space success. */
+/** Responds like a successful request to the key space. */
 export function succeed(action: string): Behaviour {
   return ({ url }, response) => {
     const key = new URL(url, "http://member").pathname.replace("/v2/keys", "");
     const node = { key, value: "v", modifiedIndex: 7, createdIndex: 7 };
-    answer(200, { action, node }, { "X-Etcd-Index": "7" })({} as Heard, response);
+    respond(200, { action, node }, { "X-Etcd-Index": "7" })({} as Received, response);
   };
 }
 
-export function answer(
+export function respond(
   status: number,
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
@@ -80,14 +80,14 @@ export function answer(
   };
 }
 
-/** Reads the request and ends the connection. */
+/** Reads the request and closes the connection. */
 export const hangUp: Behaviour = (_, response) => response.destroy();
 
-/** Reads the request and says nothing. */
+/** Reads the request and never responds. */
 export const ignore: Behaviour = () => undefined;
 
-/** Begins an answer and ends the connection in the middle of it. */
-export const breakOff: Behaviour = (_, response) => {
+/** Closes the connection within the body of the response. */
+export const disconnect: Behaviour = (_, response) => {
   response.writeHead(200, { "X-Etcd-Index": "7" });
   response.write('{"action":');
   setImmediate(() => response.destroy());

@@ -15,7 +15,7 @@ import {
 } from "#ringd/client/index.js";
 import { type MemberKind, TestMember } from "../support/member.js";
 
-/** `KIND=etcd` asks etcd itself. */
+/** `KIND=etcd` runs the tests against etcd. */
 const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
 let member: TestMember;
@@ -31,7 +31,7 @@ after(async () => {
   await member.destroy();
 });
 
-/** The error a call rejects with, of the class it must have. */
+/** @returns the error that a call rejects with, of the expected class */
 async function refused<T extends ClientError>(
   call: Promise<unknown>,
   Class: abstract new (...args: never[]) => T,
@@ -44,7 +44,7 @@ async function refused<T extends ClientError>(
   return error;
 }
 
-test("set, get, update, delete: what a file goes through", async () => {
+test("set, get, update and delete a file", async () => {
   const set = await client.set("/file/a", "one");
   assert.equal(set.action, "set");
   assert.equal(set.status, 201);
@@ -84,7 +84,7 @@ test("set, get, update, delete: what a file goes through", async () => {
   assert.ok(error instanceof EtcdError);
 });
 
-test("values are text or bytes, and come back as text", async () => {
+test("values are text or bytes, and are returned as text", async () => {
   const text = "a+b c&d=e%f\n\u0000\u2028 ü 日 \u{1f600}";
   assert.equal((await client.set("/value", text)).node.value, text);
   assert.equal((await client.get("/value")).node.value, text);
@@ -94,25 +94,25 @@ test("values are text or bytes, and come back as text", async () => {
   assert.equal((await client.set("/value", long)).node.value, long);
 });
 
-test("keys are any text", async () => {
+test("keys may be any text", async () => {
   for (const key of ["/k/a b", "/k/a?b#c", "/k/ü/日", "/k/100%", "/k/a+b", "/k/a&b=c;d"]) {
     assert.equal((await client.set(key, "v")).node.key, key);
     assert.equal((await client.get(key)).node.key, key);
   }
 });
 
-test("create makes what is not there", async () => {
+test("create fails for an existing key", async () => {
   assert.equal((await client.create("/create", "v")).action, "create");
   const error = await refused(client.create("/create", "w"), KeyExistsError);
   assert.deepEqual([error.errorCode, error.cause, error.status], [105, "/create", 412]);
 });
 
-test("update changes what is there", async () => {
+test("update fails for a missing key", async () => {
   const error = await refused(client.update("/no/such", "v"), KeyNotFoundError);
   assert.equal(error.cause, "/no");
 });
 
-test("compareAndSwap goes by value, index, or both", async () => {
+test("compareAndSwap compares value, index, or both", async () => {
   const { node } = await client.set("/swap", "one");
   const two = await client.compareAndSwap("/swap", "two", { prevValue: "one" });
   assert.equal(two.action, "compareAndSwap");
@@ -128,7 +128,7 @@ test("compareAndSwap goes by value, index, or both", async () => {
   assert.equal((await client.get("/swap")).node.value, "three");
 });
 
-test("compareAndDelete removes what is as it was", async () => {
+test("compareAndDelete removes only an unchanged key", async () => {
   await client.set("/cad", "one");
   await refused(client.compareAndDelete("/cad", { prevValue: "two" }), CompareFailedError);
   await assert.rejects(client.compareAndDelete("/cad", {}), TypeError);
@@ -136,7 +136,7 @@ test("compareAndDelete removes what is as it was", async () => {
   assert.equal(gone.action, "compareAndDelete");
 });
 
-test("createInOrder makes names that sort", async () => {
+test("createInOrder generates names in sorted order", async () => {
   const first = await client.createInOrder("/queue", "a");
   const second = await client.createInOrder("/queue", "b", { ttl: 100 });
   assert.match(first.node.key, /^\/queue\/\d{20}$/);
@@ -145,7 +145,7 @@ test("createInOrder makes names that sort", async () => {
   assert.deepEqual(keys, [first.node.key, second.node.key]);
 });
 
-test("directories: made, listed, given a TTL, removed", async () => {
+test("directories are created, listed, given a TTL and removed", async () => {
   assert.equal((await client.mkdir("/dir")).node.dir, true);
   await refused(client.mkdir("/dir"), KeyExistsError);
   await refused(client.setDir("/dir"), NotAFileError);
@@ -172,7 +172,7 @@ test("directories: made, listed, given a TTL, removed", async () => {
   await client.delete("/dir", { dir: true });
 });
 
-test("a file in the way is no directory", async () => {
+test("a file cannot have children", async () => {
   await client.set("/plain", "v");
   const error = await refused(client.set("/plain/below", "v"), NotADirectoryError);
   assert.deepEqual([error.errorCode, error.cause], [104, "/plain"]);
@@ -187,7 +187,7 @@ test("the root can be read but not written", async () => {
   assert.equal(error.errorCode, 107);
 });
 
-test("a TTL runs out, a refresh renews it without a new value", async () => {
+test("a key expires, and a refresh renews its TTL without a new value", async () => {
   const set = await client.set("/ttl", "v", { ttl: 500 });
   assert.equal(set.node.ttl, 500);
   assert.ok(Date.parse(set.node.expiration ?? "") > Date.now() + 400_000);
@@ -205,7 +205,7 @@ test("a TTL runs out, a refresh renews it without a new value", async () => {
   }
 });
 
-test("a parameter the server does not take is an error of its own", async () => {
+test("a rejected parameter is an InvalidRequestError", async () => {
   const error = await refused(
     client.set("/x", "v", { refresh: true, ttl: 5 }),
     InvalidRequestError,

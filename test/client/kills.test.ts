@@ -10,17 +10,19 @@ import { type ClusterMember, TestCluster } from "../support/cluster.js";
 import type { MemberKind } from "../support/member.js";
 import { until } from "../support/until.js";
 
-/** `KIND=etcd` asks etcd itself. */
+/** `KIND=etcd` runs the tests against etcd. */
 const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
-/** `EVENTS=10000` is the long form. */
+/** `EVENTS=10000` is the long run. */
 const EVENTS = Number(process.env.EVENTS ?? 400);
 const KILLS = 3;
-/** Writes that the watch has not seen yet: well within the history, so that it never has to read anew. */
+/**
+ * Writes ahead of the watch: well below the length of the history, so that no event is lost.
+ */
 const AHEAD_MAX = 200;
-/** What was on its way through a killed leader is never answered: not worth more patience. */
+/** Requests that a killed leader forwards never get a response, so waiting longer is useless. */
 const TIMEOUT_MS = 1000;
-/** How long an election or a start may take on a machine that is busy with other tests. */
+/** Limit for an election or a start on a machine that is busy with other tests. */
 const PATIENCE_MS = 60_000;
 
 let cluster: TestCluster;
@@ -42,7 +44,7 @@ function urls(first?: ClusterMember): string[] {
   return [...(first === undefined ? [] : [first]), ...others].map(({ clientUrl }) => clientUrl);
 }
 
-/** Creates keys one after the other, so that every event is of another key; tells how far it is. */
+/** Creates keys one after the other: each event has its own key. */
 class Writer {
   written = 0;
   seen = 0;
@@ -62,7 +64,7 @@ class Writer {
     }
   }
 
-  /** Ends it, wherever it is. */
+  /** Ends the loop in any state. */
   close(): Promise<void> {
     return this.#client.close();
   }
@@ -93,7 +95,7 @@ test(`${EVENTS} events across ${KILLS} killed leaders, each once and in order`, 
   const { index } = await client.set("/start", "v");
   const writer = new Writer();
   const writing = writer.run();
-  // Without a writer there is nothing to wait for.
+  // Without a writer no event comes.
   writing.catch(() => client.close());
   const killer = new Killer();
   const servedBy: string[] = [];
@@ -127,14 +129,17 @@ test(`${EVENTS} events across ${KILLS} killed leaders, each once and in order`, 
   t.diagnostic(`${writer.unsure} writes of unknown outcome; served by ${servedBy.length} in turn`);
 });
 
-/** Kills the leader when it is time, and only while the watch waits there, so that it is hit each time. */
+/**
+ * Kills the leader from time to time, but only while the watch is open at it, so that each kill
+ * hits the watch.
+ */
 class Killer {
   kills = 0;
-  /** The last kill, until who was killed is back. */
+  /** Resolves when the last killed member is healthy again. */
   killing: Promise<void> = Promise.resolve();
   #victim: ClusterMember | undefined;
 
-  /** @param endpoint who told the latest event */
+  /** @param endpoint of the latest event */
   async see(client: Client, seen: number, endpoint: string): Promise<void> {
     if (this.#victim === undefined) {
       if (this.kills === KILLS || seen < (EVENTS * (this.kills + 1)) / (KILLS + 1)) return;

@@ -16,7 +16,7 @@ import { TestMember } from "../support/member.js";
 const NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split(" ");
 const folder = mkdtempSync(join(tmpdir(), "ringd-tls-"));
 let member: TestMember;
-/** Of a member that takes any client, as etcd does with `--cert-file` alone. */
+/** Accepts any client, as etcd does with `--cert-file` alone. */
 let open: TestMember;
 
 before(async () => {
@@ -40,7 +40,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** An etcd that serves clients over TLS; the last flag of a name counts. */
+/** An etcd that serves clients over TLS; the last flag of a name wins. */
 async function listening(args: readonly string[]): Promise<TestMember> {
   const made = await TestMember.make("etcd", args);
   const url = secure(made);
@@ -95,7 +95,7 @@ async function failure(url: string, tls: TlsOptions | undefined): Promise<Error 
   const client = new Client({ endpoints: [url], tls });
   try {
     await client.get("/");
-    return assert.fail("it was let in");
+    return assert.fail("the member accepted the client");
   } catch (error) {
     assert.ok(error instanceof UnavailableError, `${error}`);
     return error.errors[0];
@@ -104,7 +104,7 @@ async function failure(url: string, tls: TlsOptions | undefined): Promise<Error 
   }
 }
 
-test("with a certificate of the member's authority all calls and watches work", async () => {
+test("calls and watches work with a client certificate of the member's CA", async () => {
   const client = new Client({ endpoints: [secure(member)], tls: tlsOf("client") });
   const { index } = await client.set("/tls", "v");
   for await (const item of client.watch("/tls", { afterIndex: index - 1 })) {
@@ -116,14 +116,14 @@ test("with a certificate of the member's authority all calls and watches work", 
   await client.close();
 });
 
-test("a member whose authority is not known is not spoken to", async () => {
+test("a member with an unknown CA is rejected", async () => {
   const { cert, key } = tlsOf("client");
   const error = await failure(secure(member), { cert, key });
   assert.ok(error instanceof ConnectError);
   assert.equal(error.systemCode, "UNABLE_TO_VERIFY_LEAF_SIGNATURE");
 });
 
-test("a certificate for another name is refused, unless that name is expected", async () => {
+test("a certificate for another name is rejected, unless servername is set to it", async () => {
   const { ca } = tlsOf("client");
   const error = await failure(secure(open), { ca });
   assert.ok(error instanceof ConnectError);
@@ -135,15 +135,15 @@ test("a certificate for another name is refused, unless that name is expected", 
   }
 });
 
-test("without a certificate, or with a stranger's, the member does not let one in", async () => {
+test("a client without a certificate, or with one of another CA, is rejected", async () => {
   for (const tls of [{ ca: tlsOf("client").ca }, tlsOf("other")]) {
-    // TLS 1.3 refuses after the handshake, so that the request may be on its way.
+    // TLS 1.3 rejects after the handshake, when the request may have been sent.
     const error = await failure(secure(member), tls);
     assert.ok(error instanceof ConnectionLostError || error instanceof ConnectError, `${error}`);
   }
 });
 
-test("http to a member that speaks TLS is an error, and the other way round", async () => {
+test("http to a TLS member fails, and https to a plain one", async () => {
   assert.ok((await failure(member.clientUrl, undefined)) !== undefined);
   const plain = await TestMember.create("etcd");
   const error = await failure(secure(plain), tlsOf("client"));

@@ -9,9 +9,9 @@ import {
   RequestTimeoutError,
   UnavailableError,
 } from "#ringd/client/index.js";
-import { answer, FakeMember, ignore, succeed } from "./fake-member.js";
+import { FakeMember, ignore, respond, succeed } from "./fake-member.js";
 
-/** What crosses the wire, and what is left behind when a call ends. */
+/** Bytes on the wire, and resources after the end of a call. */
 
 let member: FakeMember;
 
@@ -21,21 +21,21 @@ beforeEach(async () => {
 
 afterEach(() => member.close());
 
-test("every method carries its body and its length", async () => {
+test("every method sends its body with Content-Length", async () => {
   const client = new Client({ endpoints: [member.url] });
   for (const method of ["PUT", "POST", "DELETE"] as const) {
     await client.request(method, "/any", { json: { text: "ü€" } });
-    const { headers, body } = member.heard.at(-1) ?? assert.fail();
+    const { headers, body } = member.received.at(-1) ?? assert.fail();
     assert.equal(body, '{"text":"ü€"}');
     assert.equal(headers["content-length"], `${Buffer.byteLength(body)}`);
     assert.equal(headers["content-type"], "application/json");
   }
   await client.delete("/x");
-  assert.equal(member.heard.at(-1)?.body, "");
+  assert.equal(member.received.at(-1)?.body, "");
   await client.close();
 });
 
-test("characters that arrive in two pieces are put together", async () => {
+test("characters split between chunks are decoded", async () => {
   const bytes = Buffer.from('{"action":"get","node":{"key":"/x","value":"ü€😀"}}');
   member.behaviour = (_, response) => {
     response.writeHead(200);
@@ -50,11 +50,11 @@ test("characters that arrive in two pieces are put together", async () => {
   await client.close();
 });
 
-test("a request that waits for a connection ends in time, and is never sent", async () => {
+test("a queued request times out or aborts at once, and is never sent", async () => {
   member.behaviour = ignore;
   const client = new Client({ endpoints: [member.url], connectionsMax: 1 });
   const first = client.delete("/first", { timeoutMs: 0 }).catch((error: unknown) => error);
-  await member.untilHeard(1);
+  await member.untilReceived(1);
   const second: unknown = await client.delete("/second", { timeoutMs: 50 }).catch((e) => e);
   assert.ok(second instanceof UnavailableError);
   assert.ok(second.errors[0] instanceof RequestTimeoutError && !second.errors[0].isSent);
@@ -65,12 +65,12 @@ test("a request that waits for a connection ends in time, and is never sent", as
   await client.close();
   assert.ok((await first) instanceof Error);
   assert.deepEqual(
-    member.heard.map(({ url }) => url),
+    member.received.map(({ url }) => url),
     ["/v2/keys/first"],
   );
 });
 
-test("a connection that breaks between headers and body is lost, not unreachable", async () => {
+test("a connection that closes after the headers is lost, not unreachable", async () => {
   member.behaviour = (_, response) => {
     response.writeHead(200, { "Content-Length": "100" });
     response.flushHeaders();
@@ -79,7 +79,7 @@ test("a connection that breaks between headers and body is lost, not unreachable
   const client = new Client({ endpoints: [member.url] });
   const error: unknown = await client.delete("/x").catch((reason: unknown) => reason);
   assert.ok(error instanceof MaybeAppliedError && error.cause instanceof ConnectionLostError);
-  assert.match(error.message, /: the other side closed it; /);
+  assert.match(error.message, /: closed by the server; /);
   await client.close();
 });
 
@@ -87,7 +87,7 @@ test("calls and watches leave no listener at the caller's signal", async () => {
   const { signal } = new AbortController();
   const client = new Client({ endpoints: [member.url] });
   for (let n = 0; n < 20; n++) await client.get("/x", { signal, totalTimeoutMs: 10_000 });
-  member.behaviour = answer(404, "no");
+  member.behaviour = respond(404, "no");
   await assert.rejects(client.get("/x", { signal }));
   member.behaviour = succeed("set");
   const watch = client.watch("/x", { signal });

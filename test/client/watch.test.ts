@@ -11,9 +11,9 @@ import {
   type WatchItem,
 } from "#ringd/client/index.js";
 import { type MemberKind, TestMember } from "../support/member.js";
-import { answer, FakeMember, type Heard, hangUp, ignore, succeed } from "./fake-member.js";
+import { FakeMember, hangUp, ignore, type Received, respond, succeed } from "./fake-member.js";
 
-/** `KIND=etcd` asks etcd itself. */
+/** `KIND=etcd` runs the tests against etcd. */
 const KIND: MemberKind = process.env.KIND === "etcd" ? "etcd" : "ringd";
 
 const HISTORY = 1000;
@@ -64,7 +64,7 @@ function brief(items: readonly WatchItem[]): string[] {
   );
 }
 
-test("a watch yields each change of the key, with what was there before", async () => {
+test("a watch yields each change of the key with the previous node", async () => {
   const { index } = await client.set(prefix, "one");
   await client.set(prefix, "two");
   await client.set(`${prefix}-other`, "x");
@@ -81,7 +81,7 @@ test("a watch yields each change of the key, with what was there before", async 
   assert.equal(third?.endpoint, member.clientUrl);
 });
 
-test("afterIndex and waitIndex say where it begins", async () => {
+test("a watch starts at afterIndex or waitIndex", async () => {
   const { index } = await client.set(`${prefix}/a`, "1");
   await client.set(`${prefix}/b`, "2");
   const first = async (options: object) =>
@@ -90,12 +90,12 @@ test("afterIndex and waitIndex say where it begins", async () => {
   assert.deepEqual(await first({ waitIndex: index }), [`set ${prefix}/a=1`]);
 });
 
-test("without an index it begins now, and loses nothing from then on", async () => {
+test("without an index a watch starts now and loses no later event", async () => {
   await client.set(`${prefix}/old`, "x");
   const items = client.watch(prefix, { recursive: true });
   const [first] = await Promise.all([
     items.next(),
-    // However many it takes until the watch is there.
+    // As many as it takes until the watch is open.
     (async () => {
       for (let n = 0; (await client.storeStats()).watchers === 0; n++) assert.ok(n < 1000);
       await client.set(`${prefix}/a`, "1");
@@ -107,7 +107,7 @@ test("without an index it begins now, and loses nothing from then on", async () 
   await items.return();
 });
 
-test("when the history is gone it reads the key anew and says so", async () => {
+test("when events were lost it reads the key again and yields a reset", async () => {
   const { index } = await client.set(`${prefix}/a`, "1");
   await client.set(`${prefix}/b`, "2");
   const writes = Array.from({ length: HISTORY }, (_, n) => client.set("/flood", String(n)));
@@ -143,14 +143,14 @@ test("a signal ends a watch without an error, at once", async () => {
   for await (const _ of client.watch(prefix, { signal: AbortSignal.abort() })) assert.fail();
 });
 
-test("return() ends a watch that waits", async () => {
+test("return() ends a waiting watch", async () => {
   const items = client.watch(prefix);
   const next = items.next();
   await items.return();
   assert.equal((await next).done, true);
 });
 
-test("an ended watch leaves no waiter at the member", async () => {
+test("an ended watch leaves no watcher at the member", async () => {
   const abort = new AbortController();
   const watches = Array.from({ length: 20 }, () =>
     client.watch(prefix, { signal: abort.signal }).next(),
@@ -161,7 +161,7 @@ test("an ended watch leaves no waiter at the member", async () => {
   for (let n = 0; (await client.storeStats()).watchers > 0; n++) assert.ok(n < 1000);
 });
 
-test("a hundred watches leave the connections for requests alone", async () => {
+test("a hundred watches use no connections of requests", async () => {
   const abort = new AbortController();
   const few = new Client({ endpoints: [member.clientUrl], connectionsMax: 1 });
   const watches = Array.from({ length: 100 }, () =>
@@ -180,38 +180,39 @@ test("closing the client ends its watches with an error", async () => {
   await next;
 });
 
-test("what the server does not allow is thrown", async () => {
+test("a watch that the server rejects throws", async () => {
   const items = client.watch(prefix, { waitIndex: -5 });
   await assert.rejects(items.next(), InvalidRequestError);
   assert.equal((await items.next()).done, true);
 });
 
-test("a watch that nobody takes up throws at once", async () => {
+test("a watch throws at once if no member is reachable at its start", async () => {
   const [a, b] = await fakeMembers(2);
   for (const fake of fakes) fake.behaviour = hangUp;
   const other = new Client({ endpoints: [a?.url ?? "", b?.url ?? ""] });
   await assert.rejects(other.watch("/k").next(), UnavailableError);
-  assert.deepEqual([a?.heard.length, b?.heard.length], [1, 1]);
+  assert.deepEqual([a?.received.length, b?.received.length], [1, 1]);
   await other.close();
 });
 
-test("once begun it outlives an outage of all, up to outageMs", async () => {
+test("a running watch survives an outage of all members, up to outageMs", async () => {
   const [a] = await fakeMembers(1);
   assert.ok(a);
   const other = new Client({ endpoints: [a.url] });
   let asked = 0;
-  a.behaviour = (heard, response) => {
+  a.behaviour = (received, response) => {
     asked++;
     if (asked < 4) {
-      // The head, which tells the index, then nothing more.
+      // Headers with the index, and no body.
       if (asked === 1) response.writeHead(200, { "X-Etcd-Index": "41" }).flushHeaders();
       setImmediate(() => response.destroy());
-    } else answer(200, { action: "set", node: { key: "/k", modifiedIndex: 42 } })(heard, response);
+    } else
+      respond(200, { action: "set", node: { key: "/k", modifiedIndex: 42 } })(received, response);
   };
   const items = other.watch("/k", { outageMs: 60_000 });
   assert.equal((await items.next()).value?.index, 42);
   assert.deepEqual(
-    a.heard.map(({ url }) => /waitIndex=\d+/.exec(url)?.[0]),
+    a.received.map(({ url }) => /waitIndex=\d+/.exec(url)?.[0]),
     ["waitIndex=0", "waitIndex=42", "waitIndex=42", "waitIndex=42"],
   );
   await items.return();
@@ -221,21 +222,21 @@ test("once begun it outlives an outage of all, up to outageMs", async () => {
   await other.close();
 });
 
-test("a wait that ends without an event is asked again", async () => {
+test("a long poll that ends without an event is repeated", async () => {
   const [a] = await fakeMembers(1);
   assert.ok(a);
   const cleared = { errorCode: 400, message: "watcher is cleared due to etcd recovery", index: 5 };
   const event = { action: "set", node: { key: "/k", modifiedIndex: 9 } };
-  const answers = [answer(200, ""), answer(400, cleared), answer(200, "{"), answer(200, event)];
-  a.behaviour = (heard, response) => answers.shift()?.(heard, response);
+  const answers = [respond(200, ""), respond(400, cleared), respond(200, "{"), respond(200, event)];
+  a.behaviour = (received, response) => answers.shift()?.(received, response);
   const other = new Client({ endpoints: [a.url] });
   const [item] = await take(other.watch("/k", { afterIndex: 3 }), 1);
   assert.equal(item?.index, 9);
-  assert.ok(a.heard.every(({ url }) => url.includes("waitIndex=4")));
+  assert.ok(a.received.every(({ url }) => url.includes("waitIndex=4")));
   await other.close();
 });
 
-test("a watch leaves a member that has become ill for one that is well", async () => {
+test("a watch moves from an unhealthy member to a healthy one", async () => {
   const [a, b, c] = await fakeMembers(3);
   assert.ok(a && b && c);
   const failures: Error[] = [];
@@ -250,26 +251,26 @@ test("a watch leaves a member that has become ill for one that is well", async (
     if (!url.includes("wait")) return; // It hangs.
     response.writeHead(200, { "X-Etcd-Index": "7" }).flushHeaders();
   };
-  b.behaviour = answer(503, { health: "false" });
-  c.behaviour = (heard, response) => {
+  b.behaviour = respond(503, { health: "false" });
+  c.behaviour = (received, response) => {
     const event = { action: "set", node: { key: "/k", modifiedIndex: 8 } };
-    answer(200, heard.url === "/health" ? { health: "true" } : event)(heard, response);
+    respond(200, received.url === "/health" ? { health: "true" } : event)(received, response);
   };
   const [item] = await take(other.watch("/k"), 1);
   assert.equal(item?.endpoint, c.url);
-  assert.equal(a.heard.filter(({ url }) => url.includes("wait")).length, 1);
-  assert.ok(b.heard.every(({ url }) => url === "/health"));
-  assert.match(c.heard.at(-1)?.url ?? "", /waitIndex=8$/);
+  assert.equal(a.received.filter(({ url }) => url.includes("wait")).length, 1);
+  assert.ok(b.received.every(({ url }) => url === "/health"));
+  assert.match(c.received.at(-1)?.url ?? "", /waitIndex=8$/);
   await other.close();
 });
 
-test("a watch that was never taken up leaves for one that is well, too", async () => {
+test("a watch moves even if the unhealthy member never sent headers", async () => {
   const [a, b] = await fakeMembers(2);
   assert.ok(a && b);
   a.behaviour = ignore;
-  b.behaviour = (heard, response) => {
+  b.behaviour = (received, response) => {
     const event = { action: "set", node: { key: "/k", modifiedIndex: 8 } };
-    answer(200, heard.url === "/health" ? { health: "true" } : event)(heard, response);
+    respond(200, received.url === "/health" ? { health: "true" } : event)(received, response);
   };
   const failures: Error[] = [];
   const options = { healthCheckMs: 20, timeoutMs: 20, order: "given" as const };
@@ -281,13 +282,13 @@ test("a watch that was never taken up leaves for one that is well, too", async (
   await other.close();
 });
 
-test("a watch of one member alone goes back to it, and moves no other call", async () => {
+test("a watch with an endpoint stays at that member, and does not change the pinned one", async () => {
   const [a, b, c] = await fakeMembers(3);
   assert.ok(a && b && c);
-  const health = (text: string) => (heard: Heard, response: ServerResponse) =>
-    heard.url === "/health"
-      ? answer(200, { health: text })(heard, response)
-      : succeed("get")(heard, response);
+  const health = (text: string) => (received: Received, response: ServerResponse) =>
+    received.url === "/health"
+      ? respond(200, { health: text })(received, response)
+      : succeed("get")(received, response);
   a.behaviour = health("false");
   b.behaviour = health("true");
   const waitedTwice = new Promise<void>((resolve) => {
@@ -309,14 +310,15 @@ test("a watch of one member alone goes back to it, and moves no other call", asy
   await other.close();
 });
 
-test("without a member that is well, a watch stays where it is", async () => {
+test("without a healthy member a watch stays where it is", async () => {
   const [a, b] = await fakeMembers(2);
   assert.ok(a && b);
   let events = 0;
   for (const fake of [a, b]) {
-    fake.behaviour = (heard, response) => {
-      if (heard.url === "/health") answer(503, { health: "false" })(heard, response);
-      else if (b.heard.length < 3) response.writeHead(200, { "X-Etcd-Index": "7" }).flushHeaders();
+    fake.behaviour = (received, response) => {
+      if (received.url === "/health") respond(503, { health: "false" })(received, response);
+      else if (b.received.length < 3)
+        response.writeHead(200, { "X-Etcd-Index": "7" }).flushHeaders();
       else events++;
     };
   }
@@ -324,15 +326,15 @@ test("without a member that is well, a watch stays where it is", async () => {
   const other = new Client({ endpoints, order: "given", healthCheckMs: 10 });
   const abort = new AbortController();
   const ended = other.watch("/k", { signal: abort.signal }).next();
-  await b.untilHeard(3);
-  assert.equal(a.heard.filter(({ url }) => url.includes("wait")).length, 1);
+  await b.untilReceived(3);
+  assert.equal(a.received.filter(({ url }) => url.includes("wait")).length, 1);
   assert.equal(events, 0);
   abort.abort();
   await ended;
   await other.close();
 });
 
-test("a member that stops hands its watches over", async () => {
+test("a watch moves when its member shuts down", async () => {
   const [a, b] = await fakeMembers(2);
   assert.ok(a && b);
   const failures: Error[] = [];
@@ -342,7 +344,7 @@ test("a member that stops hands its watches over", async () => {
     onFailure: (error) => failures.push(error),
   });
   a.behaviour = hangUp;
-  b.behaviour = answer(200, { action: "set", node: { key: "/k", modifiedIndex: 8 } });
+  b.behaviour = respond(200, { action: "set", node: { key: "/k", modifiedIndex: 8 } });
   const [item] = await take(other.watch("/k"), 1);
   assert.equal(item?.endpoint, b.url);
   assert.ok(failures[0] instanceof ConnectionLostError);

@@ -1,4 +1,7 @@
-/** Self-signed, for tests only: the first is of 127.0.0.1, the second of elsewhere.example; until 2126. */
+/**
+ * Self-signed, for tests only: the first is of 127.0.0.1, the second of elsewhere.example; until
+ * 2126.
+ */
 export interface Certificate {
   readonly cert: string;
   readonly key: string;

@@ -10,7 +10,7 @@ import { TestMember } from "../support/member.js";
 import { freePorts } from "../support/ports.js";
 import { cleanEnv, type Outcome, RINGCTL } from "./run.js";
 
-/** The lines of tutorials, run by a shell with ringctl in the place of etcdctl. */
+/** Commands from tutorials, run by a shell with ringctl instead of etcdctl. */
 
 let member: TestMember;
 const folder = mkdtempSync(join(tmpdir(), "ringctl-everyday-"));
@@ -23,7 +23,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** @param script `$CTL` is ringctl, `$E` the server's URL, which variables name to it too */
+/** @param script `$CTL` is ringctl, `$E` the server's URL, also set by variables */
 async function shell(script: string, env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
   const child = spawn("bash", ["-c", script], {
     cwd: folder,

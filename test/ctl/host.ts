@@ -1,7 +1,7 @@
 import { COMPAT_VERSION } from "#ringd/api/status.js";
 import { main } from "#ringd/ctl/main.js";
 
-/** See Host in run.ts. What a command line prints is caught where it would leave the process. */
+/** The process of Host in run.ts. Captures what command lines print. */
 
 interface Order {
   readonly id: number;

@@ -6,7 +6,7 @@ import { untilOwnWritesDone } from "../compat/own-writes.js";
 import { type MemberKind, TestMember } from "../support/member.js";
 import { EtcdctlLink, etcdctl, Host, type Outcome, type RunOptions, ringctl } from "./run.js";
 
-/** Every so many lines ringctl is a process of its own. */
+/** One in so many lines runs ringctl as a separate process. */
 const SAMPLE = 10;
 
 /** One command line of a script. */
@@ -18,9 +18,10 @@ export interface Line {
 }
 
 /**
- * Reads a script: one command line each line, quoted as in a shell, without the program's name. `$E` is the
- * server's URL. `--endpoints $E` is put first, unless the line begins with `@`. Variables may stand before
- * the arguments ($S is a server that never answers, $H one that is down for maintenance), and standard input behind ` << `, where \n is a line end.
+ * Parses a script: one command line per line, quoted as in a shell, without the program's name.
+ * `--endpoints $E` is prepended, unless the line begins with `@`. Variables may precede the
+ * arguments; standard input follows ` << `, where \n is a newline. `$E` is the server's URL, `$S` a
+ * server that never responds, `$H` one that is down for maintenance.
  */
 export function readScript(script: string): Line[] {
   return script
@@ -45,10 +46,10 @@ export function readScript(script: string): Line[] {
 }
 
 /**
- * Runs a script with Debian's etcdctl and with ringctl, each on a fresh server of its own, and compares after
- * every line what was printed, the exit code and the whole store.
+ * Runs a script with Debian's etcdctl and with ringctl, each on a new server of its own, and
+ * compares output, exit code and the whole store after every line.
  *
- * @returns how many lines there were
+ * @returns the number of lines
  */
 export async function compareScript(kind: MemberKind, script: string): Promise<number> {
   const link = new EtcdctlLink();
@@ -95,7 +96,7 @@ async function listening(server: Server): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** What reads or starts something; and some of the others, to see the process too. */
+/** Commands that read standard input or start others, and a sample of the rest. */
 function needsProcess({ args, input }: Line, n: number): boolean {
   return input !== "" || args.includes("exec-watch") || n % SAMPLE === 0;
 }
@@ -121,7 +122,7 @@ async function runOn(
   };
 }
 
-/** Ports, ids, times, and the name of the program in usage differ between any two runs. */
+/** Masks what differs between any two runs: ports, ids and times. */
 function mask(text: string, server: TestMember): string {
   const masked = text
     .replaceAll(server.clientUrl, "<url>")
@@ -134,7 +135,7 @@ function mask(text: string, server: TestMember): string {
   return masked.includes("<id>") ? inOrder(masked) : masked;
 }
 
-/** Members are listed by id, which is random. */
+/** Sorts the lines: members are listed by id, which is random. */
 function inOrder(text: string): string {
   return text
     .replace(/(?<=ETCD_INITIAL_CLUSTER=").*(?=")/, (list) => list.split(",").sort().join(","))

@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Metrics, quantileBetween } from "#ringd/ctl/commands/metrics-text.js";
-import { type Look, render } from "#ringd/ctl/commands/top.js";
+import { render, type Sample } from "#ringd/ctl/commands/top.js";
 import { Latencies } from "#ringd/ctl/output/latencies.js";
 import { TestMember } from "../support/member.js";
 import { type Outcome, ringctl } from "./run.js";
 
-/** What etcdctl does not have. */
+/** Commands that etcdctl does not have. */
 
 const folder = mkdtempSync(join(tmpdir(), "ringctl-own-"));
 let member: TestMember;
@@ -26,7 +26,7 @@ function run(args: readonly string[], input = ""): Promise<Outcome> {
   return ringctl(args, { input, env: { RINGCTL_ENDPOINTS: member.clientUrl } });
 }
 
-test("a dump loaded elsewhere is the same, and --keep leaves what is there", async () => {
+test("a dump restored elsewhere is equal, and --keep does not overwrite", async () => {
   for (const [key, value, ...flags] of [
     ["/d/a", "1"],
     ["/d/b/c", 'ünï "quoted"\nlines', "--ttl", "1000"],
@@ -61,13 +61,13 @@ test("a dump loaded elsewhere is the same, and --keep leaves what is there", asy
   assert.equal((await run(["get", "/copy/a"])).out, "1\n");
 });
 
-test("what is no dump is refused before anything is written", async () => {
+test("an invalid dump is rejected before anything is written", async () => {
   const node =
     '{"format":"ringctl dump 1","root":"/x","index":1,"nodes":[{"key":"/y","value":""}]}';
   for (const text of ["", "{", "{}", "[]", node]) {
     const { code, err } = await run(["load"], text);
     assert.equal(code, 1, text);
-    assert.match(err, /^standard input is no dump: [^\n]+\n$/);
+    assert.match(err, /^standard input is not a dump: [^\n]+\n$/);
   }
 });
 
@@ -105,7 +105,7 @@ test("a snapshot of etcd 0.4 is imported", async () => {
   );
 });
 
-test("bench measures and leaves nothing behind", async () => {
+test("bench prints latencies and removes its keys", async () => {
   const { code, out, err } = await run(["bench", "--seconds", "1", "-c", "4", "--key", "/load"]);
   assert.equal(err, "");
   assert.equal(code, 0);
@@ -116,7 +116,7 @@ test("bench measures and leaves nothing behind", async () => {
   assert.equal((await run(["ls", "/load"])).code, 4);
 });
 
-test("the completion scripts parse, and complete", async () => {
+test("the completion scripts are valid and complete words", async () => {
   const { out: script } = await run(["completion", "bash"]);
   const complete = (words: string) => {
     const list = words.split(" ");
@@ -129,7 +129,7 @@ test("the completion scripts parse, and complete", async () => {
   assert.match((await run(["completion", "zsh"])).out, /bashcompinit\n/);
   assert.match((await run(["completion", "fish"])).out, /-a set -d 'set the value of a key'\n/);
   const other = await run(["completion", "constructor"]);
-  assert.deepEqual(other, { code: 1, out: "", err: "Name one shell: bash, zsh or fish\n" });
+  assert.deepEqual(other, { code: 1, out: "", err: "Specify one shell: bash, zsh or fish\n" });
 });
 
 test("quantiles of latencies are right within a thousandth", () => {
@@ -148,7 +148,7 @@ test("quantiles of latencies are right within a thousandth", () => {
   );
 });
 
-test("top shows rates and quantiles of what happened since the last look", () => {
+test("top shows rates and quantiles since the last refresh", () => {
   const metrics = new Metrics(
     '# HELP f x\nf_bucket{le="0.001"} 10\nf_bucket{le="0.5"} 99\nf_bucket{le="+Inf"} 100\nr{method="GET"} 3\nr{method="PUT"} 4\n',
   );
@@ -158,14 +158,14 @@ test("top shows rates and quantiles of what happened since the last look", () =>
   assert.equal(quantileBetween(new Map(), buckets, 0.99), 0.5);
   assert.equal(quantileBetween(buckets, buckets, 0.99), undefined);
   const member = { id: "ab", name: "n", peerURLs: [], clientURLs: [] };
-  const look = (atMs: number, requests: number): Look => ({
+  const sample = (atMs: number, requests: number): Sample => ({
     ...{ member, atMs, role: "leader", term: 2, index: 9, requests, fsyncs: buckets },
   });
-  const down: Look = {
-    ...{ ...look(2000, 0), member: { ...member, id: "cd", name: "" }, role: "down" },
+  const down: Sample = {
+    ...{ ...sample(2000, 0), member: { ...member, id: "cd", name: "" }, role: "down" },
     ...{ term: undefined, index: undefined, requests: undefined, fsyncs: new Map() },
   };
-  const table = render([look(0, 10)], [look(2000, 30), down], false);
+  const table = render([sample(0, 10)], [sample(2000, 30), down], false);
   assert.deepEqual(
     table.split("\n").map((line) => line.split(/ {2,}/).map((cell) => cell.trim())),
     [

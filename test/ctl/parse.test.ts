@@ -11,7 +11,7 @@ function parse(line: string) {
   return invocation as Extract<typeof invocation, { kind: "run" }>;
 }
 
-test("every command of the table has an implementation, and nothing else has", async () => {
+test("every command of the table has an implementation, and groups have none", async () => {
   const paths = (commands: readonly CommandSpec[], path: readonly string[]): string[][] =>
     commands.flatMap(({ name, subcommands }) =>
       subcommands === undefined ? [[...path, name]] : paths(subcommands, [...path, name]),

@@ -9,7 +9,7 @@ import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 import { cleanEnv, type Outcome, RINGCTL, ringctl, run } from "./run.js";
 
-/** What a process does besides printing: signals, pipes, terminals. */
+/** Signals, pipes, terminals: behaviour that needs a real process. */
 
 let member: TestMember;
 before(async () => {
@@ -33,7 +33,7 @@ test("Ctrl-C in exec-watch ends the commands it started", async () => {
   const watch = start(["exec-watch", ...WATCH_ALL, "--", "sh", "-c", script]);
   await untilPrinted(watch, /(?:^started set \/w\/k \d\n){3}/m);
   watch.kill("SIGINT");
-  // Its output is closed when nobody holds it any more, that is, when the commands have ended too.
+  // Its output is closed when its commands have exited, too.
   assert.deepEqual(await once(watch, "close"), [0, null]);
 });
 
@@ -44,7 +44,7 @@ test("exec-watch takes KEY -- COMMAND without a flag before it", async () => {
   assert.deepEqual(await once(watch, "close"), [0, null]);
 });
 
-test("a pipe that nobody reads any more ends it quietly", async () => {
+test("it exits silently when the reader of its pipe is gone", async () => {
   const watch = start(["watch", "--forever", ...WATCH_ALL]);
   let err = "";
   watch.stderr?.on("data", (text) => {
@@ -54,13 +54,13 @@ test("a pipe that nobody reads any more ends it quietly", async () => {
   watch.stdout?.destroy();
   const ended = once(watch, "exit");
   await send(member.port, "PUT", "/v2/keys/w/k", "value=4");
-  // The first event may still have gone into the pipe.
+  // The first event may still have been buffered by the pipe.
   await send(member.port, "PUT", "/v2/keys/w/k", "value=5");
   assert.deepEqual(await ended, [141, null]);
   assert.equal(err, "");
 });
 
-test("a password is asked for on a terminal and not shown", async () => {
+test("a password prompt on a terminal does not echo", async () => {
   const command = `'${process.execPath}' '${RINGCTL}' --endpoints ${member.clientUrl} -u root get /w/k`;
   const terminal = spawn("script", ["-qec", command, "/dev/null"], { env: cleanEnv() });
   const text = untilPrinted(terminal, /Password: [\s\S]*\d\r?\n/);
@@ -104,28 +104,28 @@ test("a get neither loads TLS nor opens a second connection", async () => {
   assert.equal(connections, 1);
 });
 
-/** Prints more than a pipe holds. */
+/** Prints more than a pipe can buffer. */
 async function listMuch(reader: string): Promise<Outcome> {
   const key = "k".repeat(2000);
   for (let n = 0; n < 100; n++)
     await send(member.port, "PUT", `/v2/keys/long/${key}${n}`, "value=");
   const list = `'${process.execPath}' '${RINGCTL}' --endpoints ${member.clientUrl} ls /long`;
-  // A pipe of the shell's: those that Node.js makes for its children are sockets.
+  // A pipe made by the shell: Node.js gives its children sockets.
   const script = `{ ${list}; echo "exit code $?" >&2; } | { ${reader}; }`;
   return await run("bash", ["-c", script], {});
 }
 
-test("a listing whose reader stops early ends quietly", async () => {
+test("a listing exits silently when its reader stops early", async () => {
   const { out, err } = await listMuch("head -c 9");
   assert.deepEqual({ out, err }, { out: "/long/kkk", err: "exit code 141\n" });
 });
 
-test("a listing whose reader is slow is printed to its end", async () => {
+test("a listing is complete when its reader is slow", async () => {
   const { out, err } = await listMuch("sleep 1; wc -l");
   assert.deepEqual({ out, err }, { out: "100\n", err: "exit code 0\n" });
 });
 
-test("an unforeseen answer is one line, not a stack trace", async () => {
+test("an unexpected response prints one line, not a stack trace", async () => {
   const env = { RINGCTL_ENDPOINTS: `${member.clientUrl}/nothing/here` };
   for (const args of [["member", "list"], ["user", "list"], ["top"], ["dump"], ["bench"], ["ls"]]) {
     const { code, err } = await ringctl(args, { env });
@@ -142,7 +142,7 @@ function start(args: readonly string[]): ChildProcess {
   });
 }
 
-/** @returns all that was printed until then */
+/** @returns all output until then */
 async function untilPrinted(child: ChildProcess, wanted: string | RegExp): Promise<string> {
   let text = "";
   return await new Promise((resolve, reject) => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 export const RINGCTL = new URL("../../bin/ringctl.js", import.meta.url).pathname;
 const LIMIT_MS = 30_000;
 
-/** What a command line did. */
+/** The result of a command line. */
 export interface Outcome {
   readonly code: number | null;
   readonly out: string;
@@ -17,7 +17,7 @@ export interface Outcome {
 export interface RunOptions {
   readonly input?: string | Uint8Array;
   readonly env?: Readonly<Record<string, string>>;
-  /** ringctl, or a link to it. */
+  /** Path of ringctl or of a link to it. */
   readonly script?: string;
 }
 
@@ -30,7 +30,7 @@ export function ringctl(args: readonly string[], options: RunOptions = {}): Prom
   return run(process.execPath, [options.script ?? RINGCTL, ...args], options);
 }
 
-/** Without the variables of whoever runs the tests. */
+/** The environment without the caller's own settings for etcdctl and ringctl. */
 export function cleanEnv(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !/^(ETCD|RING)CTL_/.test(name));
   return { ...Object.fromEntries(own), ETCDCTL_API: "2", ...more };
@@ -50,7 +50,7 @@ export async function run(
   child.stderr.setEncoding("utf8").on("data", (text) => {
     err += text;
   });
-  // It may end without reading.
+  // The command may exit before it reads its input.
   child.stdin.on("error", () => undefined);
   child.stdin.end(input);
   const [code] = (await once(child, "close")) as [number | null];
@@ -63,8 +63,8 @@ interface Reply {
 }
 
 /**
- * A process that runs one command line after the other as ringctl does, which saves most of what a process of
- * its own costs. Command lines that read standard input or start commands need their own.
+ * A process that runs command lines as ringctl does, one after the other, which is much faster than
+ * a process for each. Command lines that read standard input or start commands need their own.
  */
 export class Host {
   readonly #child: ChildProcess;
@@ -102,7 +102,7 @@ export class Host {
   }
 }
 
-/** A folder with a link to ringctl by the name of etcdctl. */
+/** A link to ringctl with the name etcdctl, in a temporary folder. */
 export class EtcdctlLink {
   readonly #folder = mkdtempSync(join(tmpdir(), "ringctl-test-"));
   readonly path = join(this.#folder, "etcdctl");

@@ -1,4 +1,4 @@
-/** Command lines for lockstep.ts; every line runs on what the lines before it left. */
+/** Command lines for lockstep.ts; each line runs on the state that the previous lines left. */
 
 export const KEYS = `
 set /a 1

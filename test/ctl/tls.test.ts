@@ -37,7 +37,7 @@ after(() => {
   rmSync(folder, { recursive: true });
 });
 
-test("a certificate is checked, and given, as etcdctl does", async () => {
+test("certificates are verified and presented as by etcdctl", async () => {
   const url = (port: number) => `https://127.0.0.1:${port}`;
   const pair = ["--cert-file", loopback.cert, "--key-file", loopback.key];
   const lines: readonly (readonly [number, ...string[]])[] = [
@@ -59,7 +59,7 @@ test("a certificate is checked, and given, as etcdctl does", async () => {
   }
 });
 
-test("the files may come from variables", async () => {
+test("variables can name the files", async () => {
   const env = {
     RINGCTL_CA_FILE: loopback.cert,
     ETCDCTL_CERT_FILE: loopback.cert,

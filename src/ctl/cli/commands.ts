@@ -1,6 +1,6 @@
 import type { CommandSpec, FlagSpec } from "./spec.js";
 
-/** Every flag and command, in the order help shows them. */
+/** All flags and commands, in the order of the help texts. */
 
 export const GLOBAL_FLAGS: readonly FlagSpec[] = [
   bool("debug", "output cURL commands which can be used to reproduce the request"),
@@ -315,39 +315,49 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "dump",
-    usage: "write a directory and all below it to standard output or a file, as JSON",
+    usage: "write a directory with all its descendants to standard output or a file, as JSON",
     argsUsage: "[key]",
     flags: [{ names: ["file", "f"], kind: "string", usage: "file to write" }],
     isOwn: true,
   },
   {
     name: "load",
-    usage: "write what dump wrote back, from standard input or a file",
+    usage: "restore a dump from standard input or a file",
     argsUsage: "[key]",
     flags: [
       { names: ["file", "f"], kind: "string", usage: "file to read" },
-      bool("keep", "leave keys that exist as they are"),
-      { names: ["c"], kind: "int", usage: "requests under way at a time", initial: "32" },
+      bool("keep", "do not overwrite existing keys"),
+      { names: ["c"], kind: "int", usage: "concurrent requests", initial: "32" },
     ],
     isOwn: true,
   },
   {
     name: "top",
-    usage: "show the members and what they do, until q or CTRL+C",
+    usage: "show the members' metrics, refreshed until q or CTRL+C",
     argsUsage: " ",
     flags: [
-      { names: ["interval"], kind: "duration", usage: "time between two looks", initial: "2s" },
-      { names: ["count", "n"], kind: "int", usage: "looks to take, 0 for no end", initial: "0" },
+      { names: ["interval"], kind: "duration", usage: "time between two refreshes", initial: "2s" },
+      {
+        names: ["count", "n"],
+        kind: "int",
+        usage: "number of refreshes, 0 for no limit",
+        initial: "0",
+      },
     ],
     isOwn: true,
   },
   {
     name: "bench",
-    usage: "put and get keys for some seconds and show how long it took",
+    usage: "put and get keys for some seconds and show the latencies",
     argsUsage: " ",
     flags: [
-      { names: ["seconds"], kind: "int", usage: "length of each of the two parts", initial: "5" },
-      { names: ["c"], kind: "int", usage: "requests under way at a time", initial: "64" },
+      {
+        names: ["seconds"],
+        kind: "int",
+        usage: "duration of each of the two phases",
+        initial: "5",
+      },
+      { names: ["c"], kind: "int", usage: "concurrent requests", initial: "64" },
       { names: ["size"], kind: "int", usage: "bytes of a value", initial: "64" },
       { names: ["key"], kind: "string", usage: "directory to use", initial: "/ringctl-bench" },
     ],

@@ -1,21 +1,21 @@
 import { splitUrl } from "../../cluster/peer-urls.js";
 import { goQuote } from "../../lib/go-text.js";
 import { UnreachableError } from "../output/errors.js";
-import { refused } from "../output/exit.js";
+import { failure } from "../output/exit.js";
 import { err } from "../output/terminal.js";
 import type { Context } from "./spec.js";
 
 const PORT_MAX = 65_535;
 const DEFAULT_ENDPOINTS = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
-/** Where a setting comes from when no flag gives it: `RINGCTL_NAME`, then `ETCDCTL_NAME`. */
+/** The variable that replaces a missing flag: `RINGCTL_NAME`, else `ETCDCTL_NAME`. */
 export function variable(env: NodeJS.ProcessEnv, name: string): string {
   return env[`RINGCTL_${name}`] || env[`ETCDCTL_${name}`] || "";
 }
 
 /**
- * The endpoints to begin with: what DNS says where it is asked, else the first of the flags and variables that
- * is set. Each is checked as etcdctl does; a scheme that is missing is http.
+ * The initial endpoints: those of DNS discovery if it is requested, else the first of the flags and
+ * variables that is set. Checked like in etcdctl; the default scheme is http.
  */
 export async function readEndpoints(context: Context): Promise<string[]> {
   const discovered = await discover(context);
@@ -23,17 +23,17 @@ export async function readEndpoints(context: Context): Promise<string[]> {
   return texts.map((text) => {
     const url = splitUrl(text);
     if (url.kind === "invalid") {
-      throw refused(`parse ${goQuote(url.shown)}: ${url.reason}`);
+      throw failure(`parse ${goQuote(url.shown)}: ${url.reason}`);
     }
     return url.scheme === "" ? `http://${text}` : url.text;
   });
 }
 
 /**
- * Parts the endpoints that the client takes from those that etcdctl takes too, but never reaches: it goes on with
- * the others, and has these in its list of errors when those fail, too. Without a name the host is this one.
+ * Separates endpoints that no client can reach. etcdctl accepts them, uses the others, and lists
+ * these among its errors if the others fail, too. The default host is localhost.
  */
-export function sortOut(endpoints: readonly string[]): {
+export function partition(endpoints: readonly string[]): {
   readonly reachable: readonly string[];
   readonly unreachable: readonly UnreachableError[];
 } {
@@ -42,18 +42,18 @@ export function sortOut(endpoints: readonly string[]): {
   for (const endpoint of endpoints) {
     const [, scheme = "", host, name = "", port = ""] =
       /^([^:]*):(?:\/\/((?:[^/?#]*@)?([^/?#@]*?)(?::(\d*))?)(?=[/?#]|$))?/.exec(endpoint) ?? [];
-    const no = (text: string, isDial = false) =>
+    const reject = (text: string, isDial = false) =>
       unreachable.push(new UnreachableError(endpoint, text, isDial));
     if (scheme !== "http" && scheme !== "https") {
-      no(`unsupported protocol scheme ${goQuote(scheme)}`);
+      reject(`unsupported protocol scheme ${goQuote(scheme)}`);
     } else if (host === undefined || host === "") {
-      no("http: no Host in request URL");
+      reject("http: no Host in request URL");
     } else if (Number(port) > PORT_MAX) {
-      no(`dial tcp: address ${port}: invalid port`, true);
+      reject(`dial tcp: address ${port}: invalid port`, true);
     } else {
       const url = name === "" ? endpoint.replace("//", "//localhost") : endpoint;
       if (URL.canParse(url)) reachable.push(url);
-      else no(`dial tcp: lookup ${name}: no such host`, true);
+      else reject(`dial tcp: lookup ${name}: no such host`, true);
     }
   }
   return { reachable, unreachable };
@@ -71,7 +71,7 @@ function given({ globals, env }: Context): string {
   );
 }
 
-/** The domain to look up and whether http results are welcome. */
+/** The domain to look up, and whether http endpoints are accepted. */
 export function discoveryDomain({ globals, env }: Context): {
   readonly domain: string;
   readonly isInsecure: boolean;
@@ -93,7 +93,7 @@ async function discover(context: Context): Promise<string[]> {
     lookUp(`_etcd-client${suffix}._tcp.${domain}`, "http"),
   ]);
   if (typeof secure === "string" && typeof plain === "string") {
-    throw refused(`dns lookup errors: ${secure} and ${plain}`);
+    throw failure(`dns lookup errors: ${secure} and ${plain}`);
   }
   const found = [secure, plain].flatMap((urls) => (typeof urls === "string" ? [] : urls));
   if (isInsecure) return found;
@@ -104,7 +104,7 @@ async function discover(context: Context): Promise<string[]> {
   });
 }
 
-/** @returns URLs, or why there are none */
+/** @returns URLs, or an error message */
 async function lookUp(name: string, scheme: string): Promise<string[] | string> {
   const { getServers, promises } = await import("node:dns");
   try {
@@ -114,7 +114,8 @@ async function lookUp(name: string, scheme: string): Promise<string[] | string> 
   } catch (error) {
     const [server = ""] = getServers();
     const { code } = error as NodeJS.ErrnoException;
-    const why = code === "ENOTFOUND" || code === "ENODATA" ? "no such host" : "server misbehaving";
-    return `lookup ${name} on ${server.includes(":") ? server : `${server}:53`}: ${why}`;
+    const reason =
+      code === "ENOTFOUND" || code === "ENODATA" ? "no such host" : "server misbehaving";
+    return `lookup ${name} on ${server.includes(":") ? server : `${server}:53`}: ${reason}`;
   }
 }

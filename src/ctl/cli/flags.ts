@@ -1,6 +1,6 @@
 import { parseGoBool } from "../../lib/go-bool.js";
 import { goQuote } from "../../lib/go-text.js";
-import { type FlagKind, type FlagSpec, FlagValues } from "./spec.js";
+import { type FlagSpec, FlagValues, type ValueKind } from "./spec.js";
 
 /**
  * Flags by the rules of Go's flag package, and with its messages: one dash or two, `-flag=value` or
@@ -18,7 +18,7 @@ export interface GivenFlag {
   readonly text: string;
 }
 
-/** Reads flags up to the first argument or `--`, which is dropped. */
+/** Parses flags up to the first argument or `--`, which is dropped. */
 export function scanFlags(specs: readonly FlagSpec[], words: readonly string[]): FlagScan {
   const given: GivenFlag[] = [];
   let at = 0;
@@ -53,7 +53,7 @@ export function scanFlags(specs: readonly FlagSpec[], words: readonly string[]):
   return { kind: "flags", given, rest: words.slice(at) };
 }
 
-/** The values of all flags: those given, else their defaults. A boolean set to false once is false. */
+/** Given or default values of all flags. A boolean that is set to false once is false. */
 export function flagValues(specs: readonly FlagSpec[], given: readonly GivenFlag[]): FlagValues {
   const values = new Map<string, unknown>();
   for (const spec of specs) {
@@ -92,10 +92,12 @@ export function twoForms(given: readonly GivenFlag[]): string | undefined {
 }
 
 /**
- * Moves a command's flags before its arguments, up to `--`. The word after a flag moves with it, whether the
- * flag takes a value or not: after a boolean it becomes the first argument, as in etcdctl.
+ * Moves a command's flags before its arguments, up to `--`. The word after a flag moves with it,
+ * whether the flag takes a value or not: after a boolean it becomes the first argument, as in
+ * etcdctl.
  *
- * @param keepsSeparator leaves `--` between the arguments; else it moves before them, where it is dropped
+ * @param keepsSeparator leaves `--` between the arguments; else it moves before them, where it is
+ * dropped
  */
 export function flagsFirst(
   specs: readonly FlagSpec[],
@@ -131,7 +133,7 @@ function isFlag(specs: readonly FlagSpec[], word: string): boolean {
 
 const PARSE_ERROR = "parse error";
 
-function invalidity(kind: FlagKind, text: string): string | undefined {
+function invalidity(kind: ValueKind, text: string): string | undefined {
   switch (kind) {
     case "bool":
       return parseGoBool(text) === undefined ? PARSE_ERROR : undefined;
@@ -186,7 +188,7 @@ function misuse(text: string): FlagScan {
   return { kind: "misuse", text };
 }
 
-/** `--recursive`, or `-p` where there is only a letter. */
+/** `--recursive`, or `-p` for a flag that has only a letter. */
 export function longForm(spec: FlagSpec): string {
   const [name] = spec.names;
   return name.length === 1 ? `-${name}` : `--${name}`;

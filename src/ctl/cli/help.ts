@@ -1,11 +1,14 @@
 import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG, VERSION_FLAG } from "./commands.js";
 import type { CommandSpec, FlagSpec } from "./spec.js";
 
-/** Help texts, laid out as etcdctl's. Called as etcdctl, only what etcdctl has is shown. */
+/**
+ * Help texts in etcdctl's layout. Called as etcdctl, ringctl shows etcdctl's commands and flags
+ * only.
+ */
 
 const ETCDCTL = "etcdctl";
 
-/** @param version behind VERSION */
+/** @param version shown under VERSION */
 export function programHelp(program: string, version: string): string {
   const commands = COMMANDS.filter((command) => isShown(program, command));
   const flags = GLOBAL_FLAGS.filter((flag) => isShown(program, flag));
@@ -37,11 +40,11 @@ export function groupHelp(
   extent: "brief" | "full" | undefined,
   version: string,
 ): string {
-  const head = ["NAME:", `   ${name} - ${group.usage}`, "", "USAGE:"];
-  if (extent === "brief") return lines(...head, `   ${name} [arguments...]`);
+  const top = ["NAME:", `   ${name} - ${group.usage}`, "", "USAGE:"];
+  if (extent === "brief") return lines(...top, `   ${name} [arguments...]`);
   const isFull = extent === "full";
   return lines(
-    ...head,
+    ...top,
     `   ${name}${isFull ? " [global options]" : ""} command [command options] [arguments...]`,
     "",
     ...(isFull ? ["VERSION:", `   ${version}`, ""] : []),
@@ -54,7 +57,7 @@ export function groupHelp(
   );
 }
 
-/** @param path names of the command and of the group it is part of */
+/** @param path words that name the command: its group, if any, and itself */
 export function commandHelp(
   program: string,
   path: readonly string[],
@@ -78,7 +81,7 @@ function isShown(program: string, { isOwn }: { readonly isOwn?: true }): boolean
   return isOwn === undefined || program !== ETCDCTL;
 }
 
-/** A word between backquotes in a flag's usage names its value. */
+/** As in Go's flag package, a word in backquotes in a flag's usage is its placeholder. */
 function flagRow({ names, kind, usage, initial }: FlagSpec): readonly [string, string] {
   const quoted = /`([^`]*)`/.exec(usage);
   const placeholder = quoted?.[1] ?? (kind === "bool" ? "" : "value");

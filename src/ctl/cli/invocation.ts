@@ -3,7 +3,7 @@ import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG, VERSION_FLAG } from "./commands.js";
 import { flagsFirst, flagValues, type GivenFlag, scanFlags, twoForms } from "./flags.js";
 import type { CommandSpec, FlagSpec, FlagValues } from "./spec.js";
 
-/** A command line, parsed. `path` are the words that name a command: its group, if any, and itself. */
+/** A parsed command line. `path`: the words that name a command, its group (if any) and itself. */
 export type Invocation =
   | {
       readonly kind: "run";
@@ -18,16 +18,17 @@ export type Invocation =
       readonly path: readonly string[];
       /** Undefined for the program itself. */
       readonly command: CommandSpec | undefined;
-      /** `help member` and `member help` show less and more of a group than `member --help`. */
+      /** `help member` is briefer than `member --help`, and `member help` fuller. */
       readonly extent?: "brief" | "full";
-      /** An error for standard error, and its form before the help. */
+      /** `text` goes to standard error, `intro` before the help. */
       readonly misuse?: { readonly text: string; readonly intro: string };
     }
   | { readonly kind: "unknown-command"; readonly name: string };
 
 /**
- * Reads a command line by etcdctl's rules: global flags stand before the command; a command's flags may
- * stand anywhere up to `--`; help wins over what is missing, but not over what is wrong.
+ * Parses a command line by etcdctl's rules: global flags precede the command, a command's flags may
+ * appear anywhere before `--`, and `--help` wins over missing arguments, but not over invalid
+ * flags.
  */
 export function readInvocation(words: readonly string[]): Invocation {
   const scan = scanFlags([...GLOBAL_FLAGS, HELP_FLAG, VERSION_FLAG], words);

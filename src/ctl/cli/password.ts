@@ -8,12 +8,12 @@ const BACKSPACE = [8, 127];
 const LINE_ENDS = [10, 13];
 
 /**
- * Asks on the terminal without showing what is typed. Without a terminal the first line of standard input is
- * it, which scripts rely on.
+ * Prompts on the terminal, without echo. Without a terminal it reads the first line of standard
+ * input, which scripts rely on.
  */
-export async function askPassword(prompt: string): Promise<string> {
+export async function promptPassword(prompt: string): Promise<string> {
   const { stdin } = process;
-  // Before the prompt: what is typed as soon as it shows must not be echoed.
+  // Before the prompt: input typed as soon as it shows must not be echoed.
   if (stdin.isTTY) stdin.setRawMode(true);
   out(prompt);
   const password = stdin.isTTY ? await typed(stdin) : firstLine();
@@ -24,12 +24,12 @@ export async function askPassword(prompt: string): Promise<string> {
 function firstLine(): string {
   const bytes: number[] = [];
   const byte = new Uint8Array(1);
-  // Byte by byte: what follows the line belongs to others.
+  // Byte by byte: a later reader gets the rest of standard input.
   while (readSync(0, byte) === 1 && byte[0] !== 10) bytes.push(byte[0] as number);
   return Buffer.from(bytes).toString("utf8").replace(/\r$/, "");
 }
 
-/** In raw mode the terminal echoes nothing, and Ctrl-C is a byte like any other. */
+/** In raw mode the terminal does not echo, and Ctrl-C arrives as a byte. */
 function typed(input: ReadStream): Promise<string> {
   return new Promise((resolve) => {
     const bytes: number[] = [];
@@ -56,7 +56,7 @@ function typed(input: ReadStream): Promise<string> {
   });
 }
 
-/** Continuation bytes of UTF-8 go with the byte that leads them. */
+/** Removes the continuation bytes of a UTF-8 character with its first byte. */
 function popCharacter(bytes: number[]): void {
   while (((bytes.pop() ?? 0) & 0xc0) === 0x80);
 }

@@ -3,25 +3,25 @@ import { TimeoutError, UnavailableError } from "../../client/errors.js";
 import type { CallOptions, ClientOptions, SentRequest } from "../../client/options.js";
 import type { MemberRequest } from "../../client/transport.js";
 import { goQuote } from "../../lib/go-text.js";
-import { isConnectionTrouble, toKeyFailure, type UnreachableError } from "../output/errors.js";
+import { isConnectionFailure, toKeyFailure, type UnreachableError } from "../output/errors.js";
 import { EXIT, Failure, keyFailure } from "../output/exit.js";
 import { err } from "../output/terminal.js";
-import { discoveryDomain, readEndpoints, sortOut, variable } from "./endpoints.js";
+import { discoveryDomain, partition, readEndpoints, variable } from "./endpoints.js";
 import type { Context } from "./spec.js";
 
-/** What a command line says about how to reach the cluster. */
+/** The settings of a command line for reaching the cluster. */
 export interface Connection {
-  /** Undefined if no endpoint can be asked. */
+  /** Undefined if no endpoint can be reached. */
   readonly cluster: Cluster | undefined;
-  /** The endpoints that were given, but cannot be asked. */
+  /** Given endpoints that no client can reach. */
   readonly unreachable: readonly UnreachableError[];
-  /** For a client of one's own with the same settings. */
+  /** For a separate client with the same settings. */
   readonly options: ClientOptions;
-  /** Milliseconds for the whole command; what is not more than 0 is over at once. */
+  /** Milliseconds for the whole command; 0 and negative values time out at once. */
   readonly totalTimeoutMs: number;
 }
 
-/** The cluster a command talks to, by etcdctl's rules: endpoints, synchronization, time-outs, debugging. */
+/** The cluster, by etcdctl's rules for endpoints, synchronization, timeouts and debugging. */
 export class Session {
   readonly #connection: Connection;
   #isSynced = false;
@@ -31,7 +31,7 @@ export class Session {
   }
 
   /**
-   * Takes the client URLs of all members in place of the endpoints given, unless `--no-sync` is given.
+   * Replaces the endpoints by the client URLs of all members, unless `--no-sync` is given.
    *
    * @throws Failure with exit code 2 if no endpoint can be reached
    */
@@ -48,14 +48,14 @@ export class Session {
     return session;
   }
 
-  /** With the endpoints given. */
+  /** With the endpoints as given. */
   static async openUnsynced(context: Context): Promise<Session> {
     const session = new Session(await connect(context));
     session.#showEndpoints(context);
     return session;
   }
 
-  /** @throws Failure if no endpoint can be asked */
+  /** @throws Failure if no endpoint can be reached */
   get options(): ClientOptions {
     const { cluster, options, unreachable } = this.#connection;
     if (cluster === undefined) throw keyFailure(EXIT.server, unreachable[0]?.message ?? "");
@@ -69,7 +69,7 @@ export class Session {
   }
 
   /**
-   * @param isRepeatable whether it may be sent to another endpoint when it failed at one
+   * @param isRepeatable whether it may be sent to the next endpoint after a failure
    * @throws ClientError
    */
   async request(request: MemberRequest, isRepeatable = true): Promise<ReadAnswer> {
@@ -79,22 +79,22 @@ export class Session {
     return await this.#requestAny(request, isLimited ? { totalTimeoutMs } : {}, isRepeatable);
   }
 
-  /** One request to one URL, without credentials and not shown by --debug. @throws ClientError */
-  async requestApart(
+  /** To this endpoint only, without credentials, not shown by --debug. @throws ClientError */
+  async requestOnce(
     endpoint: string,
     request: MemberRequest,
     timeoutMs: number,
   ): Promise<ReadAnswer> {
     const { tls } = this.#connection.options;
-    const apart = new Cluster({ endpoints: [endpoint], tls });
+    const single = new Cluster({ endpoints: [endpoint], tls });
     try {
-      return await apart.request(request, { timeoutMs });
+      return await single.request(request, { timeoutMs });
     } finally {
-      await apart.close();
+      await single.close();
     }
   }
 
-  /** Without a limit on the time for all endpoints together. @throws ClientError */
+  /** Without a limit on the total time. @throws ClientError */
   async requestUnlimited(request: MemberRequest): Promise<ReadAnswer> {
     return await this.#requestAny(request, {}, true);
   }
@@ -114,17 +114,17 @@ export class Session {
     }
   }
 
-  /** etcdctl goes on with the endpoints it has when a member answers, but not with a list of members. */
+  /** Like etcdctl, it keeps the given endpoints if the response is not a list of members. */
   async #sync(): Promise<void> {
     let urls: string[];
     try {
-      const answer = await this.request({ method: "GET", path: "/v2/members" });
-      if (answer.status !== 200) return;
-      const { members } = JSON.parse(answer.body) as { members?: { clientURLs?: string[] }[] };
+      const response = await this.request({ method: "GET", path: "/v2/members" });
+      if (response.status !== 200) return;
+      const { members } = JSON.parse(response.body) as { members?: { clientURLs?: string[] }[] };
       urls = (members ?? []).flatMap(({ clientURLs }) => clientURLs ?? []);
     } catch (error) {
       if (error instanceof SyntaxError) return;
-      if (isConnectionTrouble(error)) throw await toKeyFailure(EXIT.badConnection, error);
+      if (isConnectionFailure(error)) throw await toKeyFailure(EXIT.badConnection, error);
       return;
     }
     if (urls.length === 0) {
@@ -146,10 +146,10 @@ export class Session {
   }
 }
 
-/** Reads flags, variables and files; connects to nothing yet. */
+/** Reads flags, variables and files; opens no connection yet. */
 async function connect(context: Context): Promise<Connection> {
   const { globals, env } = context;
-  const { reachable, unreachable } = sortOut(await readEndpoints(context));
+  const { reachable, unreachable } = partition(await readEndpoints(context));
   const tls = await readTls(context);
   const user = await readUser(globals.string("username") || variable(env, "USERNAME"));
   const options: ClientOptions = {
@@ -178,8 +178,8 @@ async function readUser(
   if (text === "") return {};
   const colon = text.indexOf(":");
   if (colon >= 0) return { username: text.slice(0, colon), password: text.slice(colon + 1) };
-  const { askPassword } = await import("./password.js");
-  return { username: text, password: await askPassword("Password: ") };
+  const { promptPassword } = await import("./password.js");
+  return { username: text, password: await promptPassword("Password: ") };
 }
 
 /** @throws Failure */

@@ -1,17 +1,17 @@
 /**
- * The command line as data: parser, help texts and shell completions are all derived from it. Texts of v2
- * commands and flags are etcdctl's, which scripts and people know.
+ * The command line as data: parser, help texts and shell completions are all derived from it. Texts
+ * of v2 commands and flags are etcdctl's, which scripts and people know.
  */
 
-/** `strings` may be given several times. `duration` is written as in Go: `1.5s`, `200ms`. */
-export type FlagKind = "bool" | "int" | "string" | "strings" | "duration";
+/** `strings` may be repeated. `duration` is in Go's notation: `1.5s`, `200ms`. */
+export type ValueKind = "bool" | "int" | "string" | "strings" | "duration";
 
 export interface FlagSpec {
   /** Without dashes, the long one first. */
   readonly names: readonly [string, ...string[]];
-  readonly kind: FlagKind;
+  readonly kind: ValueKind;
   readonly usage: string;
-  /** Shown in help, in the notation of the command line; also the value when not given. */
+  /** The default, in the notation of the command line; shown in help. */
   readonly initial?: string;
   /** ringctl's own: not shown by help when it is called as etcdctl. */
   readonly isOwn?: true;

@@ -1,12 +1,16 @@
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import type { TlsOptions } from "../../client/options.js";
-import { refused } from "../output/exit.js";
+import { failure } from "../output/exit.js";
 
-/** Reads the files of the TLS flags; an empty name is none. @throws Failure as etcdctl words it */
+/**
+ * Reads the files of the TLS flags; an empty name means none.
+ *
+ * @throws Failure with etcdctl's text
+ */
 export function readTlsFiles(caFile: string, certFile: string, keyFile: string): TlsOptions {
   if ((certFile === "") !== (keyFile === "")) {
-    throw refused(`KeyFile and CertFile must both be present[key: ${keyFile}, cert: ${certFile}]`);
+    throw failure(`KeyFile and CertFile must both be present[key: ${keyFile}, cert: ${certFile}]`);
   }
   return {
     ...(certFile === "" ? {} : readPair(certFile, keyFile)),
@@ -22,14 +26,14 @@ function readPair(certFile: string, keyFile: string): TlsOptions {
     [key, "key"],
   ] as const) {
     if (!pem.includes("-----BEGIN ")) {
-      throw refused(`tls: failed to find any PEM data in ${what} input`);
+      throw failure(`tls: failed to find any PEM data in ${what} input`);
     }
   }
   try {
     createSecureContext({ cert, key });
   } catch (error) {
     const { message } = error as Error;
-    throw refused(
+    throw failure(
       /mismatch/.test(message)
         ? "tls: private key does not match public key"
         : `cannot use ${certFile} and ${keyFile}: ${message}`,
@@ -48,6 +52,6 @@ function read(file: string): string {
       EACCES: "permission denied",
       EISDIR: "is a directory",
     };
-    throw refused(`${code === "EISDIR" ? "read" : "open"} ${file}: ${why[code ?? ""] ?? message}`);
+    throw failure(`${code === "EISDIR" ? "read" : "open"} ${file}: ${why[code ?? ""] ?? message}`);
   }
 }

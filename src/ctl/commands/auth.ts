@@ -1,12 +1,12 @@
 import { cleanPath } from "../../lib/clean-path.js";
-import { askPassword } from "../cli/password.js";
+import { promptPassword } from "../cli/password.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
-import { EXIT, Failure, refused } from "../output/exit.js";
+import { EXIT, Failure, failure } from "../output/exit.js";
 import { err, out } from "../output/terminal.js";
-import { askJson } from "./json-call.js";
+import { callApi } from "./json-call.js";
 
-/** auth, user and role commands. */
+/** The commands of auth, user and role. */
 
 interface Permission {
   readonly read?: readonly string[] | null;
@@ -20,7 +20,7 @@ interface Role {
 
 interface User {
   readonly user?: string;
-  /** Names, or in answers of some versions whole roles. */
+  /** Names, or whole roles from some versions of the server. */
   readonly roles?: readonly (string | Role)[] | null;
 }
 
@@ -35,7 +35,7 @@ export function authDisable(context: Context): Promise<number> {
 async function setAuth(context: Context, method: "PUT" | "DELETE", done: string): Promise<number> {
   noArguments(context);
   const session = await open(context);
-  await askJson(session, { method, path: "/v2/auth/enable", ...CHANGE });
+  await callApi(session, { method, path: "/v2/auth/enable", ...CHANGE });
   out(done);
   return EXIT.ok;
 }
@@ -43,7 +43,7 @@ async function setAuth(context: Context, method: "PUT" | "DELETE", done: string)
 export async function userList(context: Context): Promise<number> {
   noArguments(context);
   const session = await open(context);
-  const { json } = await askJson(session, { method: "GET", path: "/v2/auth/users", ...READ });
+  const { json } = await callApi(session, { method: "GET", path: "/v2/auth/users", ...READ });
   const { users } = json as { readonly users?: readonly User[] | null };
   for (const { user = "" } of users ?? []) out(`${user}\n`);
   return EXIT.ok;
@@ -52,10 +52,10 @@ export async function userList(context: Context): Promise<number> {
 export async function userGet(context: Context): Promise<number> {
   const name = userName(context);
   const session = await open(context);
-  const { json } = await askJson(session, { method: "GET", path: userPath(name), ...READ });
+  const { json } = await callApi(session, { method: "GET", path: userPath(name), ...READ });
   const { user = "", roles } = json as User;
   const names = (roles ?? []).map((role) => (typeof role === "string" ? role : (role.role ?? "")));
-  // Where roles come whole, etcdctl 3.4 prints a blank for each before the names; scripts count words.
+  // For each whole role etcdctl 3.4 prints a space before the names; scripts split this line.
   const blanks = (roles ?? []).map((role) => (typeof role === "string" ? "" : " ")).join("");
   out(`User: ${user}\nRoles: ${blanks}${names.join(" ")}\n`);
   return EXIT.ok;
@@ -66,8 +66,8 @@ export async function userAdd(context: Context): Promise<number> {
   const session = await open(context);
   const colon = argument.indexOf(":");
   const user = colon < 0 ? argument : argument.slice(0, colon);
-  const password = colon < 0 ? await askPassword("New password: ") : argument.slice(colon + 1);
-  await askJson(session, {
+  const password = colon < 0 ? await promptPassword("New password: ") : argument.slice(colon + 1);
+  await callApi(session, {
     method: "PUT",
     path: userPath(user),
     body: { user, ...withPassword(password), roles: null },
@@ -80,7 +80,7 @@ export async function userAdd(context: Context): Promise<number> {
 export async function userRemove(context: Context): Promise<number> {
   const user = userName(context);
   const session = await open(context);
-  await askJson(session, { method: "DELETE", path: userPath(user), ...CHANGE });
+  await callApi(session, { method: "DELETE", path: userPath(user), ...CHANGE });
   out(`User ${user} removed\n`);
   return EXIT.ok;
 }
@@ -88,8 +88,8 @@ export async function userRemove(context: Context): Promise<number> {
 export async function userPasswd(context: Context): Promise<number> {
   const user = userName(context);
   const session = await open(context);
-  const password = await askPassword("New password: ");
-  await askJson(session, {
+  const password = await promptPassword("New password: ");
+  await callApi(session, {
     method: "PUT",
     path: userPath(user),
     body: { user, ...withPassword(password), roles: null },
@@ -109,10 +109,10 @@ export function userRevoke(context: Context): Promise<number> {
 
 async function changeRolesOf(context: Context, verb: "grant" | "revoke"): Promise<number> {
   const roles = context.flags.strings("roles");
-  if (roles.length === 0) throw refused("No roles specified; please use `--roles`");
+  if (roles.length === 0) throw failure("No roles specified; please use `--roles`");
   const user = userName(context);
   const session = await open(context);
-  await askJson(session, {
+  await callApi(session, {
     method: "PUT",
     path: userPath(user),
     body: { user, roles: null, [verb]: roles },
@@ -125,7 +125,7 @@ async function changeRolesOf(context: Context, verb: "grant" | "revoke"): Promis
 export async function roleList(context: Context): Promise<number> {
   noArguments(context);
   const session = await open(context);
-  const { json } = await askJson(session, {
+  const { json } = await callApi(session, {
     method: "GET",
     path: "/v2/auth/roles",
     expected: [200],
@@ -157,8 +157,8 @@ export async function roleGet(context: Context): Promise<number> {
 export async function roleAdd(context: Context): Promise<number> {
   const role = roleName(context);
   const session = await open(context);
-  if (await roleExists(session, role)) throw refused(`Role ${role} already exists`);
-  await askJson(session, {
+  if (await roleExists(session, role)) throw failure(`Role ${role} already exists`);
+  await callApi(session, {
     method: "PUT",
     path: rolePath(role),
     body: { role, permissions: NO_PERMISSIONS },
@@ -171,7 +171,7 @@ export async function roleAdd(context: Context): Promise<number> {
 export async function roleRemove(context: Context): Promise<number> {
   const role = roleName(context);
   const session = await open(context);
-  await askJson(session, { method: "DELETE", path: rolePath(role), ...CHANGE });
+  await callApi(session, { method: "DELETE", path: rolePath(role), ...CHANGE });
   out(`Role ${role} removed\n`);
   return EXIT.ok;
 }
@@ -187,18 +187,18 @@ export function roleRevoke(context: Context): Promise<number> {
 async function changePermissions(context: Context, verb: "grant" | "revoke"): Promise<number> {
   const { flags } = context;
   const path = flags.string("path");
-  if (path === "") throw refused("No path specified; please use `--path`");
+  if (path === "") throw failure("No path specified; please use `--path`");
   const canonical = cleanPath(path);
-  if (canonical !== path) throw refused(`Not canonical path; please use \`--path=${canonical}\``);
+  if (canonical !== path) throw failure(`Not canonical path; please use \`--path=${canonical}\``);
   const modes = ["read", "write", "readwrite"].filter((mode) => flags.bool(mode));
   const [mode] = modes;
   if (modes.length !== 1) {
-    throw refused("Please specify exactly one of --read, --write or --readwrite");
+    throw failure("Please specify exactly one of --read, --write or --readwrite");
   }
   const role = roleName(context);
   const session = await open(context);
   const before = await readRole(session, role);
-  const { json: after } = await askJson(session, {
+  const { json: after } = await callApi(session, {
     method: "PUT",
     path: rolePath(role),
     body: {
@@ -224,7 +224,7 @@ const CHANGE = { expected: [200, 201], hasReason: true } as const;
 const READ = { expected: [200], hasReason: true } as const;
 const NO_PERMISSIONS = { kv: { read: null, write: null } };
 
-/** --debug shows the endpoints once more, as etcdctl does for these commands. */
+/** With --debug, prints the endpoints a second time, like etcdctl for these commands. */
 async function open(context: Context): Promise<Session> {
   const session = await Session.open(context);
   if (context.globals.bool("debug")) {
@@ -234,11 +234,11 @@ async function open(context: Context): Promise<Session> {
 }
 
 async function readRole(session: Session, role: string): Promise<Role> {
-  const { json } = await askJson(session, { method: "GET", path: rolePath(role), ...READ });
+  const { json } = await callApi(session, { method: "GET", path: rolePath(role), ...READ });
   return json as Role;
 }
 
-/** Any failure counts as absent: the write behind it shows what is wrong. */
+/** Any failure counts as absent: the write that follows reports it. */
 async function roleExists(session: Session, role: string): Promise<boolean> {
   try {
     await readRole(session, role);
@@ -262,15 +262,15 @@ function rolePath(name: string): string {
 }
 
 function userName({ args }: Context): string {
-  if (args.length !== 1) throw refused("Please provide a username");
+  if (args.length !== 1) throw failure("Please provide a username");
   return args[0] as string;
 }
 
 function roleName({ args }: Context): string {
-  if (args.length !== 1) throw refused("Please provide a role name");
+  if (args.length !== 1) throw failure("Please provide a role name");
   return args[0] as string;
 }
 
 function noArguments({ args }: Context): void {
-  if (args.length > 0) throw refused("No arguments accepted");
+  if (args.length > 0) throw failure("No arguments accepted");
 }

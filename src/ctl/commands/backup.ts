@@ -10,24 +10,24 @@ import { LogReplay, type Replay } from "../../wal/recover.js";
 import { parseSegmentName } from "../../wal/segment.js";
 import { Wal } from "../../wal/wal.js";
 import type { Context } from "../cli/spec.js";
-import { EXIT, refused } from "../output/exit.js";
+import { EXIT, failure } from "../output/exit.js";
 import { err } from "../output/terminal.js";
 
-/** Entries are made durable in pieces of about this. */
-const PIECE_BYTES = 4 * 2 ** 20;
+/** Entries are synced in batches of about this size. */
+const BATCH_BYTES = 4 * 2 ** 20;
 const DIR_MODE = 0o700;
 
 /**
- * Copies the newest snapshot and the log behind it to an empty directory; the member may be running. Every
- * record is checked on the way. The copy gets ids of its own, so that nobody takes it for the member it comes
- * from: it starts with --force-new-cluster only.
+ * Copies the newest snapshot and the log after it to an empty directory; the member may be running.
+ * The checksum of every record is verified. The copy gets new ids, so that it cannot be mistaken
+ * for the original member: it starts with --force-new-cluster only.
  */
 export async function backup({ flags }: Context): Promise<number> {
   const dataDir = flags.string("data-dir");
   const backupDir = flags.string("backup-dir");
-  if (dataDir === "") throw refused("--data-dir is needed: the data directory to copy");
-  if (backupDir === "") throw refused("--backup-dir is needed: the directory to make");
-  if (flags.bool("with-v3")) err("There are no v3 data: --with-v3 changes nothing\n");
+  if (dataDir === "") throw failure("--data-dir is needed: the data directory to copy");
+  if (backupDir === "") throw failure("--backup-dir is needed: the directory to make");
+  if (flags.bool("with-v3")) err("--with-v3 has no effect: there is no v3 data\n");
   const source = {
     snap: join(dataDir, "member", "snap"),
     wal: flags.string("wal-dir") || join(dataDir, "member", "wal"),
@@ -39,8 +39,8 @@ export async function backup({ flags }: Context): Promise<number> {
   try {
     copy(source, target);
   } catch (error) {
-    if (error instanceof RingdError) throw refused(error.message);
-    if (error instanceof Error && "syscall" in error) throw refused(error.message);
+    if (error instanceof RingdError) throw failure(error.message);
+    if (error instanceof Error && "syscall" in error) throw failure(error.message);
     throw error;
   }
   return EXIT.ok;
@@ -52,20 +52,20 @@ interface Dirs {
 }
 
 function copy(source: Dirs, target: Dirs): void {
-  if (!existsSync(source.wal)) throw refused(`${source.wal}: no such directory`);
+  if (!existsSync(source.wal)) throw failure(`${source.wal}: no such directory`);
   if (existsSync(join(source.snap, "db"))) {
-    throw refused(`${source.snap} was written by etcd: only etcdctl can back it up`);
+    throw failure(`${source.snap} was written by etcd: only etcdctl can back it up`);
   }
   for (const dir of [target.snap, target.wal]) {
     mkdirSync(dir, { recursive: true, mode: DIR_MODE });
-    if (readdirSync(dir).length > 0) throw refused(`${dir} is not empty`);
+    if (readdirSync(dir).length > 0) throw failure(`${dir} is not empty`);
   }
   const snapshot = copySnapshot(source.snap, target.snap);
   const log = readLog(source.wal, snapshot.index);
   writeLog(target.wal, snapshot, log);
 }
 
-/** @returns where the log has to go on; 0 without a snapshot */
+/** @returns index and term after which the log continues; 0 without a snapshot */
 function copySnapshot(from: string, to: string): { index: number; term: number } {
   const newest = existsSync(from) ? listSnapshots(from).at(-1) : undefined;
   if (newest === undefined) return { index: 0, term: 0 };
@@ -77,11 +77,11 @@ function copySnapshot(from: string, to: string): { index: number; term: number }
   return { index: reader.index, term: reader.term };
 }
 
-/** The last record may be torn: the member may be writing it. */
+/** The last record may be torn, because the member may be writing it. */
 function readLog(dir: string, snapshotIndex: number): Replay {
   const disk = new FileDisk(dir);
   const files = disk.list().filter((name) => parseSegmentName(name) !== undefined);
-  if (files.length === 0) throw refused(`${dir} holds no log`);
+  if (files.length === 0) throw failure(`${dir} holds no log`);
   const replay = new LogReplay(dir, snapshotIndex + 1);
   for (const [i, file] of files.sort().entries()) {
     replay.segment(file, disk.read(file), i === files.length - 1);
@@ -101,11 +101,11 @@ function writeLog(dir: string, snapshot: { index: number; term: number }, log: R
   const put = ({ index, term, type, data }: WalEntry) => {
     if (index <= snapshot.index) return;
     wal.append({ entries: [{ index, term, type, data }] });
-    if (wal.queuedBytes >= PIECE_BYTES) wal.sync();
+    if (wal.queuedBytes >= BATCH_BYTES) wal.sync();
   };
   for (const entry of log.entries) put(entry);
   const { term, commit } = log.hardState;
-  // A vote was the old member's; nobody is to be reminded of it.
+  // The vote belongs to the old member's id.
   wal.setHardState({ term, vote: 0n, commit: Math.max(commit, snapshot.index) });
   wal.sync();
   wal.close();

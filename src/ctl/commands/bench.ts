@@ -4,22 +4,22 @@ import { cleanPath } from "../../lib/clean-path.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
-import { EXIT, refused } from "../output/exit.js";
+import { EXIT, failure } from "../output/exit.js";
 import { Latencies } from "../output/latencies.js";
-import { Progress } from "../output/progress.js";
+import { ProgressBar } from "../output/progress.js";
 import { out } from "../output/terminal.js";
 
-/** Keys that are written in turn. */
+/** Number of keys, written in turn. */
 const KEYS = 1000;
 
-/** A short load of puts, then of gets; what it wrote is removed. For a look, not for a comparison. */
+/** Puts, then gets, for some seconds each; removes its keys. For a first impression only. */
 export async function bench(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { flags } = context;
   const seconds = positive(flags.int("seconds"), "--seconds");
   const connections = positive(flags.int("c"), "-c");
   const value = "x".repeat(positive(flags.int("size"), "--size"));
-  // A directory of this run alone: nobody's keys are touched.
+  // A separate directory for each run: existing keys are not touched.
   const directory = cleanPath(`/${flags.string("key")}/${Date.now()}-${process.pid}`);
   const client = new Client({ ...session.options, connectionsMax: connections });
   const keyOf = (n: number) => `${directory}/${n % KEYS}`;
@@ -29,7 +29,7 @@ export async function bench(context: Context): Promise<number> {
   });
   const run = async (label: string, request: (n: number) => Promise<unknown>) => {
     const latencies = new Latencies();
-    const progress = new Progress(label, seconds);
+    const progress = new ProgressBar(label, seconds);
     const startMs = performance.now();
     const elapsed = () => (performance.now() - startMs) / 1000;
     let n = 0;
@@ -62,11 +62,11 @@ export async function bench(context: Context): Promise<number> {
   return EXIT.ok;
 }
 
-/** What cannot be removed stays: the load has failed already, and its error is the one to show. */
+/** Ignores errors: if the removal fails, the load has failed before, and its error is reported. */
 async function cleanUp(client: Client, directory: string): Promise<void> {
   try {
     await client.delete(directory, { recursive: true });
-    // Unless another run is in it.
+    // Fails while another run uses it.
     await client.delete(directory.slice(0, directory.lastIndexOf("/")), { dir: true });
   } catch (error) {
     if (!(error instanceof ClientError)) throw error;
@@ -88,5 +88,5 @@ function report(label: string, latencies: Latencies, seconds: number): void {
 
 function positive(value: bigint, flag: string): number {
   if (value > 0n && value <= 1_000_000n) return Number(value);
-  throw refused(`${flag} is ${value}, and must be between 1 and 1000000`);
+  throw failure(`${flag} must be between 1 and 1000000, not ${value}`);
 }

@@ -5,17 +5,17 @@ import { readTls, Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { endpointText, toKeyFailure } from "../output/errors.js";
 import { EXIT, Failure, keyFailure } from "../output/exit.js";
-import { endAtInterrupt, out } from "../output/terminal.js";
-import { parseJson } from "./json-call.js";
+import { exitAtInterrupt, out } from "../output/terminal.js";
+import { parseGoJson } from "./json-call.js";
 import { toMembers } from "./members.js";
 
 const ROUND_MS = 10_000;
 
-/** Asks every member of the list for its health, with the endpoints as they were given. */
+/** Checks every member of the cluster; lists the members with the endpoints as given. */
 export async function clusterHealth(context: Context): Promise<number> {
   const isForever = context.flags.bool("forever");
-  if (isForever) endAtInterrupt();
-  // Here alone etcdctl counts a file it cannot read as trouble with the server.
+  if (isForever) exitAtInterrupt();
+  // Only here etcdctl reports an unreadable file as a failure of the server.
   await readTls(context).catch((error: unknown) => {
     throw error instanceof Failure ? keyFailure(EXIT.server, error.message) : error;
   });
@@ -39,19 +39,19 @@ export async function clusterHealth(context: Context): Promise<number> {
 }
 
 async function list(session: Session): Promise<Member[]> {
-  const sorry = "cluster may be unhealthy: failed to list members\n";
+  const message = "cluster may be unhealthy: failed to list members\n";
   const answer = await session
     .requestUnlimited({ method: "GET", path: "/v2/members" })
     .catch(async (error: unknown) => {
-      out(sorry);
+      out(message);
       throw await toKeyFailure(EXIT.server, error);
     });
-  if (answer.status === 200) return toMembers(parseJson(answer.body));
-  out(sorry);
+  if (answer.status === 200) return toMembers(parseGoJson(answer.body));
+  out(message);
   throw keyFailure(EXIT.server, `unexpected status code ${answer.status}`);
 }
 
-/** Asks one URL after the other, until one answers. Says what it found. */
+/** Tries one URL after the other until one responds; prints the results. */
 async function isHealthy(session: Session, member: Member, timeoutMs: number): Promise<boolean> {
   const { id, clientURLs } = member;
   if (clientURLs.length === 0) {
@@ -72,7 +72,7 @@ async function isHealthy(session: Session, member: Member, timeoutMs: number): P
   return false;
 }
 
-/** @returns whether it is healthy, or why that is not known */
+/** @returns whether the member is healthy, or an error message */
 async function healthAt(
   session: Session,
   url: string,
@@ -80,16 +80,16 @@ async function healthAt(
 ): Promise<boolean | string> {
   let body: string;
   try {
-    body = (await session.requestApart(url, { method: "GET", path: "/health" }, timeoutMs)).body;
+    body = (await session.requestOnce(url, { method: "GET", path: "/health" }, timeoutMs)).body;
   } catch (error) {
     const [first] = error instanceof UnavailableError ? error.errors : [];
     if (first === undefined) throw error;
     if (!(first instanceof MemberError)) return `Get "${url}/health": ${await endpointText(first)}`;
-    // It says that it is not healthy with status 503.
+    // An unhealthy member responds with status 503.
     body = first.body;
   }
   try {
-    const { health } = parseJson(body) as { readonly health?: unknown };
+    const { health } = parseGoJson(body) as { readonly health?: unknown };
     return health === true || health === "true";
   } catch (error) {
     return (error as Error).message;

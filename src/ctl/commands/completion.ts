@@ -1,11 +1,11 @@
 import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG } from "../cli/commands.js";
 import { longForm } from "../cli/flags.js";
 import type { CommandSpec, Context, FlagSpec } from "../cli/spec.js";
-import { EXIT, refused } from "../output/exit.js";
+import { EXIT, failure } from "../output/exit.js";
 import { out } from "../output/terminal.js";
 
 /**
- * Completion scripts: commands, subcommands and flags, made from the tables that the parser has.
+ * Completion scripts for commands, subcommands and flags, derived from the parser's tables.
  *
  *   source <(ringctl completion bash)
  *   source <(ringctl completion zsh)
@@ -15,7 +15,7 @@ export async function completion({ args, program }: Context): Promise<number> {
   const [shell = ""] = args;
   const make = SHELLS.get(shell);
   if (make === undefined || args.length !== 1) {
-    throw refused("Name one shell: bash, zsh or fish");
+    throw failure("Specify one shell: bash, zsh or fish");
   }
   out(make(program));
   return EXIT.ok;
@@ -27,9 +27,9 @@ const SHELLS = new Map([
   ["fish", fish],
 ]);
 
-/** A place on the command line, and what may stand there. */
+/** A position on the command line with its possible words. */
 interface Place {
-  /** Commands that lead to it: empty, `get`, `member add`. */
+  /** Commands before it: empty, `get`, `member add`. */
   readonly path: string;
   readonly commands: readonly CommandSpec[];
   readonly flags: readonly FlagSpec[];
@@ -50,7 +50,7 @@ function wordsAt({ commands, flags }: Place): string[] {
   return [...commands.map(({ name }) => name), ...flags.map(longForm)];
 }
 
-/** Global flags that take a value, which is no command. */
+/** Global flags with a value, which must not be taken for a command. */
 function valueFlags(): string[] {
   return GLOBAL_FLAGS.filter(({ kind }) => kind !== "bool").flatMap(({ names }) =>
     names.map((name) => (name.length === 1 ? `-${name}` : `--${name}`)),
@@ -89,7 +89,7 @@ complete -o default -F ${name} ${program}
 `;
 }
 
-/** zsh runs what bash takes. */
+/** zsh emulates bash's completion. */
 function zsh(program: string): string {
   return `autoload -U +X compinit && compinit
 autoload -U +X bashcompinit && bashcompinit

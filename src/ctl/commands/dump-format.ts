@@ -1,5 +1,5 @@
 /**
- * What `dump` writes and `load` reads: JSON, one node a line, directories before what is in them.
+ * The format of `dump` and `load`: JSON, one node per line, directories before their children.
  *
  *   {"format":"ringctl dump 1","root":"/","index":12,"nodes":[
  *   {"key":"/dir","dir":true,"ttl":60},
@@ -12,19 +12,19 @@ export interface DumpedNode {
   readonly key: string;
   readonly dir?: true;
   readonly value?: string;
-  /** Seconds that were left. */
+  /** Remaining seconds at the time of the dump. */
   readonly ttl?: number;
 }
 
 export interface Dump {
-  /** The directory (or file) that was asked for. */
+  /** The dumped directory (or file). */
   readonly root: string;
   /** Index of the store when it was read. */
   readonly index: number;
   readonly nodes: readonly DumpedNode[];
 }
 
-/** @throws SyntaxError that says what is wrong */
+/** @throws SyntaxError with the reason */
 export function parseDump(text: string): Dump {
   const json: unknown = JSON.parse(text);
   if (!isRecord(json) || json.format !== FORMAT) {
@@ -35,7 +35,7 @@ export function parseDump(text: string): Dump {
     throw new SyntaxError('"root", "index" or "nodes" is missing');
   }
   for (const [n, node] of nodes.entries()) {
-    if (!isNode(node, root)) throw new SyntaxError(`node ${n} is not one below ${root}`);
+    if (!isNode(node, root)) throw new SyntaxError(`node ${n} is not a node under ${root}`);
   }
   return { root, index, nodes: nodes as DumpedNode[] };
 }

@@ -5,14 +5,15 @@ import { cleanPath } from "../../lib/clean-path.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
-import { EXIT, refused } from "../output/exit.js";
-import { Progress } from "../output/progress.js";
+import { EXIT, failure } from "../output/exit.js";
+import { ProgressBar } from "../output/progress.js";
 import { out } from "../output/terminal.js";
 import { type DumpedNode, FORMAT } from "./dump-format.js";
 
-const PIECE_LINES = 1000;
+/** Lines per write. */
+const BATCH_LINES = 1000;
 
-/** Everything that a listing shows: not what a name beginning with `_` hides. */
+/** Writes all nodes of a listing: not the hidden ones, whose name begins with `_`. */
 export async function dump(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = cleanPath(`/${context.args[0] ?? ""}`).replace(/(?<=.)\/$/, "");
@@ -25,16 +26,16 @@ export async function dump(context: Context): Promise<number> {
   const nodes = answer.node.dir ? below(answer.node) : [dumped(answer.node)];
   const file = context.flags.string("file");
   const target = file === "" ? undefined : open(file);
-  const progress = new Progress("dump", nodes.length);
+  const progress = new ProgressBar("dump", nodes.length);
   const write = (text: string) => {
     if (target === undefined) out(text);
     else writeSync(target, text);
   };
-  const head = { format: FORMAT, root: key, index: answer.index };
-  write(`${JSON.stringify(head).slice(0, -1)},"nodes":[\n`);
-  for (let at = 0; at < nodes.length; at += PIECE_LINES) {
-    const piece = nodes.slice(at, at + PIECE_LINES);
-    const isLast = at + PIECE_LINES >= nodes.length;
+  const header = { format: FORMAT, root: key, index: answer.index };
+  write(`${JSON.stringify(header).slice(0, -1)},"nodes":[\n`);
+  for (let at = 0; at < nodes.length; at += BATCH_LINES) {
+    const piece = nodes.slice(at, at + BATCH_LINES);
+    const isLast = at + BATCH_LINES >= nodes.length;
     write(`${piece.map((node) => JSON.stringify(node)).join(",\n")}${isLast ? "\n" : ",\n"}`);
     progress.add(piece.length);
   }
@@ -49,15 +50,15 @@ function below(node: Node): DumpedNode[] {
 }
 
 function dumped({ key, dir, value = "", ttl }: Node): DumpedNode {
-  // What is overdue is given the shortest life there is, not an endless one.
-  const life = ttl === undefined ? {} : { ttl: Math.max(ttl, 1) };
-  return dir ? { key, dir: true, ...life } : { key, value, ...life };
+  // An overdue TTL becomes the shortest one: 0 would make the key permanent.
+  const ttlField = ttl === undefined ? {} : { ttl: Math.max(ttl, 1) };
+  return dir ? { key, dir: true, ...ttlField } : { key, value, ...ttlField };
 }
 
 function open(file: string): number {
   try {
     return openSync(file, "w");
   } catch (error) {
-    throw refused((error as Error).message);
+    throw failure((error as Error).message);
   }
 }

@@ -5,7 +5,7 @@ const watches = () => import("./watch.js");
 const members = () => import("./members.js");
 const auth = () => import("./auth.js");
 
-/** By the words that name a command. Each module is loaded when its command runs: starting stays fast. */
+/** By the words that name a command. A module is loaded when its command runs, for a fast start. */
 const LOADERS: Readonly<Record<string, () => Promise<Execute>>> = {
   backup: async () => (await import("./backup.js")).backup,
   "cluster-health": async () => (await import("./cluster-health.js")).clusterHealth,
@@ -48,7 +48,7 @@ const LOADERS: Readonly<Record<string, () => Promise<Execute>>> = {
   completion: async () => (await import("./completion.js")).completion,
 };
 
-/** @param path words that name a command: `["member", "add"]` @returns undefined for an unknown command */
+/** @param path such as `["member", "add"]` @returns undefined for an unknown command */
 export function loaderOf(path: readonly string[]): (() => Promise<Execute>) | undefined {
   const name = path.join(" ");
   return Object.hasOwn(LOADERS, name) ? LOADERS[name] : undefined;

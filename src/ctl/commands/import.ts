@@ -3,21 +3,21 @@ import { Client } from "../../client/client.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
-import { EXIT, keyFailure, refused } from "../output/exit.js";
+import { EXIT, failure, keyFailure } from "../output/exit.js";
 import { err, out } from "../output/terminal.js";
 import { isRecord } from "./dump-format.js";
 import { inParallel } from "./parallel.js";
 
-/** A shorter life is raised to this: an import takes its time. */
+/** Shorter TTLs are raised to this, because an import takes some time. */
 const TTL_MIN_SECONDS = 300;
 
-/** A node of a store of etcd 0.4, as its snapshots hold it. */
+/** A node in a snapshot of etcd 0.4. */
 interface OldNode {
   readonly Path: string;
   readonly Value?: string;
-  /** Go's zero time: never. */
+  /** Go's zero time means never. */
   readonly ExpireTime?: string;
-  /** By name; of a directory. */
+  /** Of a directory, by name. */
   readonly Children?: Readonly<Record<string, OldNode>> | null;
 }
 
@@ -27,7 +27,10 @@ interface Copy {
   readonly ttl: number | undefined;
 }
 
-/** Sets all keys of a snapshot of etcd 0.4; what is under a name beginning with `_` only where --hidden says. */
+/**
+ * Sets all keys of a snapshot of etcd 0.4; hidden ones (a name that begins with `_`) only with
+ * --hidden.
+ */
 export async function importSnapshot(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { flags } = context;
@@ -55,25 +58,25 @@ export async function importSnapshot(context: Context): Promise<number> {
 
 function readSnapshot(file: string): OldNode {
   if (file === "") {
-    throw refused("no snapshot file provided (use --snap)");
+    throw failure("no snapshot file provided (use --snap)");
   }
   let text: string;
   try {
     text = readFileSync(file, "utf8");
   } catch {
-    throw refused(`cannot read snapshot file ${file}`);
+    throw failure(`cannot read snapshot file ${file}`);
   }
   try {
     return rootOf(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw refused(`cannot decode snapshot file ${file}: ${error.message}`);
+    throw failure(`cannot decode snapshot file ${file}: ${error.message}`);
   }
 }
 
 /**
- * A snapshot file is a line with a checksum and JSON whose `state` is the store, in base64; the store itself,
- * as JSON, will do too.
+ * A snapshot file is a line with a checksum and JSON whose `state` is the store in base64. The
+ * store itself, as JSON, is accepted, too.
  */
 function rootOf(text: string): OldNode {
   const json: unknown = JSON.parse(text.replace(/^[0-9a-f]{8}\s*\n/i, ""));
@@ -81,7 +84,7 @@ function rootOf(text: string): OldNode {
   const store: unknown =
     typeof state === "string" ? JSON.parse(Buffer.from(state, "base64").toString("utf8")) : json;
   const root = isRecord(store) ? store.Root : undefined;
-  if (!isRecord(root)) throw new SyntaxError("there is no Root in it");
+  if (!isRecord(root)) throw new SyntaxError("Root is missing");
   return root as unknown as OldNode;
 }
 

@@ -2,57 +2,60 @@ import { encodePath } from "../../client/encode.js";
 import type { MemberRequest } from "../../client/transport.js";
 import { cleanPath } from "../../lib/clean-path.js";
 import type { Session } from "../cli/session.js";
-import { show } from "../output/errors.js";
-import { refused } from "../output/exit.js";
+import { errorText } from "../output/errors.js";
+import { failure } from "../output/exit.js";
 
-/** Members and authentication: JSON both ways, failures in plain words with exit code 1. */
+/** Requests to the members and auth APIs: JSON in both directions, failures have exit code 1. */
 
 export interface JsonCall {
   readonly method: MemberRequest["method"];
   /** Not encoded. */
   readonly path: string;
   readonly body?: unknown;
-  /** Status codes that are no surprise. */
+  /** Status codes of success, and those the caller handles. */
   readonly expected: readonly number[];
-  /** Whether an answer of any other status carries the reason as `message`. */
+  /** Whether responses with other status codes contain the reason as `message`. */
   readonly hasReason?: boolean;
 }
 
-export interface JsonAnswer {
+export interface JsonResponse {
   readonly status: number;
   /** Undefined for an empty body. */
   readonly json: unknown;
 }
 
 /** @throws Failure with exit code 1 */
-export async function askJson(session: Session, call: JsonCall): Promise<JsonAnswer> {
+export async function callApi(session: Session, call: JsonCall): Promise<JsonResponse> {
   const { method, path, body, expected, hasReason = false } = call;
   const request: MemberRequest = {
     method,
     path: encodePath(cleanPath(path).replace(/(?<=.)\/$/, "")),
     ...(body === undefined ? {} : { body: JSON.stringify(body), contentType: "application/json" }),
   };
-  const answer = await session.request(request).catch(async (error: unknown) => {
-    throw refused((await show(error)).text);
+  const response = await session.request(request).catch(async (error: unknown) => {
+    throw failure((await errorText(error)).text);
   });
-  if (expected.includes(answer.status)) {
-    return { status: answer.status, json: answer.body === "" ? undefined : parseJson(answer.body) };
+  if (expected.includes(response.status)) {
+    return {
+      status: response.status,
+      json: response.body === "" ? undefined : parseGoJson(response.body),
+    };
   }
   if (!hasReason) {
-    throw refused(`unexpected status code ${answer.status}`);
+    throw failure(`unexpected status code ${response.status}`);
   }
-  const { message = "" } = parseJson(answer.body) as { readonly message?: string };
-  throw refused(message);
+  const { message = "" } = parseGoJson(response.body) as { readonly message?: string };
+  throw failure(message);
 }
 
-/** Where a body that is no JSON goes wrong, in the words of Go's encoding/json. */
-export function parseJson(body: string): unknown {
+/** @throws Failure for invalid JSON, with the text of Go's encoding/json where etcdctl shows it */
+export function parseGoJson(body: string): unknown {
   try {
     return JSON.parse(body) as unknown;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     const first = /\S/.exec(body)?.[0];
-    throw refused(
+    throw failure(
       first === undefined
         ? "unexpected end of JSON input"
         : /[[{"\d-]/.test(first)

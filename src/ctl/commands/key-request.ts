@@ -13,7 +13,10 @@ export interface KeyRequest {
   readonly key: string;
   readonly query?: Parameters;
   readonly form?: Readonly<Record<string, string | Uint8Array | undefined>>;
-  /** Sent to one endpoint only: a second one could report a failure although the first one succeeded. */
+  /**
+   * Sent to one endpoint only: a second one could report a failure although the first one
+   * succeeded.
+   */
   readonly isOneShot?: boolean;
   readonly isWatch?: boolean;
 }

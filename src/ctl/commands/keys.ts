@@ -1,11 +1,14 @@
 import { Session } from "../cli/session.js";
 import type { Context, FlagValues } from "../cli/spec.js";
-import { EXIT, keyFailure, refused } from "../output/exit.js";
+import { EXIT, failure, keyFailure } from "../output/exit.js";
 import { type KeyNode, type KeyResponse, printResponse } from "../output/keys.js";
 import { out } from "../output/terminal.js";
 import { requestNode } from "./key-request.js";
 
-/** get, ls, and all commands that write. Like etcdctl they connect before they check their arguments. */
+/**
+ * get, ls, and all commands that write. Like etcdctl they connect before they check their
+ * arguments.
+ */
 
 export async function get(context: Context): Promise<number> {
   const session = await Session.open(context);
@@ -17,7 +20,7 @@ export async function get(context: Context): Promise<number> {
     query: { recursive: false, sorted: flags.bool("sort"), quorum: flags.bool("quorum") },
   });
   if (response.node.dir) {
-    throw refused(`${response.node.key ?? ""}: is a directory`);
+    throw failure(`${response.node.key ?? ""}: is a directory`);
   }
   print(context, response);
   return EXIT.ok;
@@ -174,7 +177,10 @@ async function readStandardInput(): Promise<Uint8Array> {
   }
 }
 
-/** Seconds; no TTL at 0 and below. etcdctl counts in 64-bit nanoseconds, so that large values overflow. */
+/**
+ * Seconds; no TTL at 0 and below. etcdctl counts in 64-bit nanoseconds, so that large values
+ * overflow.
+ */
 function ttlOf(flags: FlagValues): string | undefined {
   const ns = BigInt.asIntN(64, flags.int("ttl") * 1_000_000_000n);
   return ns > 0n ? String(ns / 1_000_000_000n) : undefined;

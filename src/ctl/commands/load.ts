@@ -5,13 +5,13 @@ import { cleanPath } from "../../lib/clean-path.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
-import { EXIT, refused } from "../output/exit.js";
-import { Progress } from "../output/progress.js";
+import { EXIT, failure } from "../output/exit.js";
+import { ProgressBar } from "../output/progress.js";
 import { out } from "../output/terminal.js";
 import { type Dump, type DumpedNode, parseDump } from "./dump-format.js";
 import { inParallel } from "./parallel.js";
 
-/** Writes a dump back, to where it was or below another key. Nothing else is removed. */
+/** Restores a dump at its original key or another one. Removes no other keys. */
 export async function load(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { flags, args } = context;
@@ -21,7 +21,7 @@ export async function load(context: Context): Promise<number> {
   const nodes = dump.nodes.map((node) => ({ ...node, key: target + node.key.slice(from) }));
   const client = new Client(session.options);
   const isKept = flags.bool("keep");
-  const progress = new Progress("load", nodes.length);
+  const progress = new ProgressBar("load", nodes.length);
   const put = async (node: DumpedNode) => {
     try {
       await (node.dir ? putDirectory(client, node, isKept) : putFile(client, node, isKept));
@@ -31,7 +31,7 @@ export async function load(context: Context): Promise<number> {
     }
     progress.add(1);
   };
-  // Directories first and in order: a TTL must stand before there is anything in it.
+  // Directories first and in order, because a TTL is set before a directory has children.
   for (const node of nodes) if (node.dir) await put(node);
   const files = nodes.filter(({ dir }) => !dir);
   await inParallel(files, Math.max(Number(flags.int("c")), 1), put);
@@ -57,9 +57,9 @@ async function putDirectory(client: Client, { key, ttl }: DumpedNode, isKept: bo
   } catch (error) {
     if (!(error instanceof KeyExistsError)) throw error;
     if (isKept) return;
-    // Over a file a directory is made; one that is there gets the TTL.
-    await client.setDir(key, { ttl }).catch(async (refusal: unknown) => {
-      if (!(refusal instanceof NotAFileError)) throw refusal;
+    // setDir replaces a file; an existing directory only gets the TTL.
+    await client.setDir(key, { ttl }).catch(async (reason: unknown) => {
+      if (!(reason instanceof NotAFileError)) throw reason;
       await client.updateDir(key, { ttl });
     });
   }
@@ -71,7 +71,7 @@ function read(file: string): Dump {
   } catch (error) {
     const name = file === "" ? "standard input" : file;
     const { message } = error as Error;
-    const text = error instanceof SyntaxError ? `${name} is no dump: ${message}` : message;
-    throw refused(text);
+    const text = error instanceof SyntaxError ? `${name} is not a dump: ${message}` : message;
+    throw failure(text);
   }
 }

@@ -3,21 +3,21 @@ import { parseUrlList } from "../../cluster/peer-urls.js";
 import { goQuote } from "../../lib/go-text.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
-import { EXIT, Failure, refused } from "../output/exit.js";
+import { EXIT, Failure, failure } from "../output/exit.js";
 import { err, out } from "../output/terminal.js";
-import { askJson } from "./json-call.js";
+import { callApi } from "./json-call.js";
 
 export async function memberList(context: Context): Promise<number> {
-  if (context.args.length > 0) throw refused("No arguments accepted");
+  if (context.args.length > 0) throw failure("No arguments accepted");
   const session = await Session.open(context);
   const members = await listMembers(session);
-  const leader = await askJson(session, {
+  const leader = await callApi(session, {
     method: "GET",
     path: "/v2/members/leader",
     expected: [200],
   }).catch((error: unknown) => {
     if (!(error instanceof Failure)) throw error;
-    throw refused(`Failed to get leader:  ${error.message}`);
+    throw failure(`Failed to get leader:  ${error.message}`);
   });
   const { id: leaderId } = leader.json as Member;
   for (const { id, name, peerURLs, clientURLs } of members) {
@@ -32,10 +32,10 @@ export async function memberList(context: Context): Promise<number> {
 
 export async function memberAdd(context: Context): Promise<number> {
   const [name = "", url = ""] = context.args;
-  if (context.args.length !== 2) throw refused("Provide a name and a single member peerURL");
+  if (context.args.length !== 2) throw failure("Provide a name and a single member peerURL");
   const session = await Session.open(context);
   const peerURLs = readUrls([url]);
-  const added = await askJson(session, {
+  const added = await callApi(session, {
     method: "POST",
     path: "/v2/members",
     body: { peerURLs },
@@ -56,11 +56,11 @@ export async function memberAdd(context: Context): Promise<number> {
 
 export async function memberRemove(context: Context): Promise<number> {
   const [id = ""] = context.args;
-  if (context.args.length !== 1) throw refused("Provide a single member ID");
+  if (context.args.length !== 1) throw failure("Provide a single member ID");
   const session = await Session.open(context);
   const members = await listMembers(session).catch((error: unknown) => {
     if (!(error instanceof Failure)) throw error;
-    throw refused(`Error while verifying ID against known members: ${error.message}`);
+    throw failure(`Error while verifying ID against known members: ${error.message}`);
   });
   for (const member of members) {
     if (member.name !== id) continue;
@@ -69,15 +69,15 @@ export async function memberRemove(context: Context): Promise<number> {
     );
   }
   if (!members.some((member) => member.id === id)) {
-    throw refused(`Couldn't find a member in the cluster with an ID of ${id}.`);
+    throw failure(`Couldn't find a member in the cluster with an ID of ${id}.`);
   }
-  await askJson(session, {
+  await callApi(session, {
     method: "DELETE",
     path: `/v2/members/${id}`,
     expected: [204, 410],
   }).catch((error: unknown) => {
     if (!(error instanceof Failure)) throw error;
-    throw refused(`Received an error trying to remove member ${id}: ${error.message}`);
+    throw failure(`Received an error trying to remove member ${id}: ${error.message}`);
   });
   out(`Removed member ${id} from cluster\n`);
   return EXIT.ok;
@@ -86,13 +86,13 @@ export async function memberRemove(context: Context): Promise<number> {
 export async function memberUpdate(context: Context): Promise<number> {
   const [id = "", urls = ""] = context.args;
   if (context.args.length !== 2) {
-    throw refused(
+    throw failure(
       "Provide an ID and a list of comma separated peerURL (0xabcd http://example.com,http://example1.com)",
     );
   }
   const session = await Session.open(context);
   const peerURLs = readUrls(urls.split(","));
-  const answer = await askJson(session, {
+  const answer = await callApi(session, {
     method: "PUT",
     path: `/v2/members/${id}`,
     body: { peerURLs },
@@ -105,7 +105,7 @@ export async function memberUpdate(context: Context): Promise<number> {
 
 /** @throws Failure with exit code 1 */
 async function listMembers(session: Session): Promise<Member[]> {
-  const { json } = await askJson(session, {
+  const { json } = await callApi(session, {
     method: "GET",
     path: "/v2/members",
     expected: [200],
@@ -125,7 +125,7 @@ export function toMembers(json: unknown): Member[] {
 
 function readUrls(texts: readonly string[]): readonly string[] {
   const list = parseUrlList(texts);
-  if (list.kind === "invalid") throw refused(list.message);
+  if (list.kind === "invalid") throw failure(list.message);
   return list.urls;
 }
 
@@ -137,5 +137,5 @@ function throwConflict({
   readonly json: unknown;
 }): void {
   if (status < 400) return;
-  throw refused((json as { readonly message?: string } | undefined)?.message ?? "");
+  throw failure((json as { readonly message?: string } | undefined)?.message ?? "");
 }

@@ -1,4 +1,4 @@
-/** What is read out of Prometheus' text format; `le` bounds in seconds. */
+/** Samples in Prometheus' text format; `le` bounds in seconds. */
 export class Metrics {
   readonly #samples = new Map<string, number>();
 
@@ -11,7 +11,7 @@ export class Metrics {
     }
   }
 
-  /** All samples of a family added up, or undefined if there is none. */
+  /** Sum of all samples of a family; undefined if there is none. */
   sum(family: string): number | undefined {
     let sum: number | undefined;
     for (const [name, value] of this.#samples) {
@@ -34,7 +34,7 @@ export class Metrics {
 }
 
 /**
- * A quantile of what was counted between two looks: the upper bound of the bucket it is in.
+ * A quantile of the values counted between two scrapes: the upper bound of its bucket.
  *
  * @returns seconds; undefined if nothing was counted
  */

@@ -1,4 +1,4 @@
-/** Runs `work` on all items, at most so many at a time. The first failure ends it. */
+/** Runs `work` on all items, `countMax` at a time. Starts no more after the first failure. */
 export async function inParallel<T>(
   items: Iterable<T>,
   countMax: number,

@@ -7,7 +7,7 @@ import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
 import { EXIT } from "../output/exit.js";
-import { endAtInterrupt, out } from "../output/terminal.js";
+import { exitAtInterrupt, out } from "../output/terminal.js";
 import { Metrics, quantileBetween } from "./metrics-text.js";
 
 const CTRL_C = 3;
@@ -16,49 +16,49 @@ const FSYNC = "etcd_disk_wal_fsync_duration_seconds";
 const REQUESTS = "etcd_http_received_total";
 const HOME_AND_CLEAR = "\u001b[H\u001b[J";
 
-/** One member at one moment; undefined for what it did not tell. */
-export interface Look {
+/** The state of one member; undefined for values it did not report. */
+export interface Sample {
   readonly member: Member;
   readonly atMs: number;
   readonly role: "leader" | "follower" | "down";
   readonly term: number | undefined;
-  /** Of the raft log, applied. */
+  /** Applied index of the raft log. */
   readonly index: number | undefined;
   readonly requests: number | undefined;
   readonly fsyncs: ReadonlyMap<number, number>;
 }
 
-/** A table of the members, anew every interval; on a terminal in place, with colours. */
+/** Prints a table of the members every interval; on a terminal in place and with colours. */
 export async function top(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { flags, globals } = context;
   const intervalMs = Math.max(flags.durationMs("interval"), INTERVAL_MS_MIN);
-  const looksMax = Number(flags.int("count"));
+  const countMax = Number(flags.int("count"));
   const client = new Client(session.options);
   const timeoutMs = globals.durationMs("timeout");
-  endAtInterrupt();
+  exitAtInterrupt();
   listenForQuit();
-  let before = await lookAtAll(client, timeoutMs);
-  for (let looks = 1; ; looks++) {
+  let before = await sampleAll(client, timeoutMs);
+  for (let count = 1; ; count++) {
     await sleep(intervalMs);
-    const now = await lookAtAll(client, timeoutMs);
+    const now = await sampleAll(client, timeoutMs);
     const table = render(before, now, colors.isColorSupported && process.stdout.isTTY === true);
     out(process.stdout.isTTY ? HOME_AND_CLEAR + table : table);
-    if (looks === looksMax) return EXIT.ok;
+    if (count === countMax) return EXIT.ok;
     before = now;
   }
 }
 
-async function lookAtAll(client: Client, timeoutMs: number): Promise<Look[]> {
+async function sampleAll(client: Client, timeoutMs: number): Promise<Sample[]> {
   const members = await client.members.list({ timeoutMs }).catch(async (error: unknown) => {
     throw await toKeyFailure(EXIT.server, error);
   });
-  return await Promise.all(members.map((member) => lookAt(client, member, timeoutMs)));
+  return await Promise.all(members.map((member) => sampleMember(client, member, timeoutMs)));
 }
 
-async function lookAt(client: Client, member: Member, timeoutMs: number): Promise<Look> {
+async function sampleMember(client: Client, member: Member, timeoutMs: number): Promise<Sample> {
   const atMs = performance.now();
-  const down: Look = {
+  const down: Sample = {
     ...{ member, atMs, role: "down", term: undefined, index: undefined },
     ...{ requests: undefined, fsyncs: new Map() },
   };
@@ -91,39 +91,43 @@ async function lookAt(client: Client, member: Member, timeoutMs: number): Promis
   }
 }
 
-const HEAD = ["MEMBER", "NAME", "ROLE", "TERM", "INDEX", "LAG", "REQ/S", "FSYNC P99"] as const;
+const HEADINGS = ["MEMBER", "NAME", "ROLE", "TERM", "INDEX", "LAG", "REQ/S", "FSYNC P99"] as const;
 
-/** @param isColored only the words are coloured, so that columns stay */
-export function render(before: readonly Look[], now: readonly Look[], isColored: boolean): string {
+/** @param isColored colours change no column widths */
+export function render(
+  before: readonly Sample[],
+  now: readonly Sample[],
+  isColored: boolean,
+): string {
   const paint = colors.createColors(isColored);
   const first = Math.max(...now.map(({ index }) => index ?? 0));
-  const rows = now.map((look) => {
-    const last = before.find(({ member }) => member.id === look.member.id);
+  const rows = now.map((sample) => {
+    const last = before.find(({ member }) => member.id === sample.member.id);
     return [
-      look.member.id,
-      look.member.name || "-",
-      look.role,
-      show(look.term),
-      show(look.index),
-      look.index === undefined ? "-" : `${first - look.index}`,
-      rate(last, look),
+      sample.member.id,
+      sample.member.name || "-",
+      sample.role,
+      show(sample.term),
+      show(sample.index),
+      sample.index === undefined ? "-" : `${first - sample.index}`,
+      rate(last, sample),
       milliseconds(
-        last === undefined ? undefined : quantileBetween(last.fsyncs, look.fsyncs, 0.99),
+        last === undefined ? undefined : quantileBetween(last.fsyncs, sample.fsyncs, 0.99),
       ),
     ];
   });
-  const widths = HEAD.map((head, n) =>
-    Math.max(head.length, ...rows.map((row) => (row[n] as string).length)),
+  const widths = HEADINGS.map((heading, n) =>
+    Math.max(heading.length, ...rows.map((row) => (row[n] as string).length)),
   );
   const line = (cells: readonly string[]) =>
     cells.map((cell, n) => (n < 3 ? cell.padEnd(at(widths, n)) : cell.padStart(at(widths, n))));
   const roleColor = { leader: paint.green, follower: String, down: paint.red };
   const texts = rows.map((row, n) => {
     const cells = line(row);
-    const color = roleColor[(now[n] as Look).role];
+    const color = roleColor[(now[n] as Sample).role];
     return cells.map((cell, column) => (column === 2 ? color(cell) : cell)).join("  ");
   });
-  return `${[paint.bold(line(HEAD).join("  ")), ...texts].join("\n")}\n`;
+  return `${[paint.bold(line(HEADINGS).join("  ")), ...texts].join("\n")}\n`;
 }
 
 function at(widths: readonly number[], n: number): number {
@@ -134,9 +138,9 @@ function show(value: number | undefined): string {
   return value === undefined ? "-" : `${value}`;
 }
 
-function rate(before: Look | undefined, now: Look): string {
+function rate(before: Sample | undefined, now: Sample): string {
   if (before?.requests === undefined || now.requests === undefined) return "-";
-  // Less than before: it was started anew.
+  // A lower count than before means a restart.
   const count = now.requests < before.requests ? now.requests : now.requests - before.requests;
   return `${Math.round(count / ((now.atMs - before.atMs) / 1000))}`;
 }
@@ -146,7 +150,7 @@ function milliseconds(seconds: number | undefined): string {
   return seconds === Infinity ? "> 8 s" : `<= ${Number((seconds * 1000).toPrecision(3))} ms`;
 }
 
-/** q and Ctrl-C, which a terminal in raw mode delivers as a byte. */
+/** Exits at q or Ctrl-C, which a terminal in raw mode delivers as a byte. */
 function listenForQuit(): void {
   const { stdin } = process;
   if (!stdin.isTTY || !process.stdout.isTTY) return;

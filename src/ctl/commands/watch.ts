@@ -1,20 +1,23 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
-import { EXIT, type Failure, keyFailure, refused } from "../output/exit.js";
+import { EXIT, type Failure, failure, keyFailure } from "../output/exit.js";
 import { type KeyResponse, printResponse } from "../output/keys.js";
-import { endAtInterrupt, err, out } from "../output/terminal.js";
+import { err, exitAtInterrupt, out } from "../output/terminal.js";
 import { requestKeys } from "./key-request.js";
 import { keyOf } from "./keys.js";
 
-/** Like etcdctl: an outage, or events lost because the history is too short, end the command with exit code 4. */
+/**
+ * Like etcdctl: an outage, or events lost because the history is too short, end the command with
+ * exit code 4.
+ */
 
 export async function watch(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = keyOf(context);
   const { flags, globals } = context;
   const isRecursive = flags.bool("recursive");
-  endAtInterrupt();
+  exitAtInterrupt();
   for await (const event of events(session, key, context)) {
     if (event.node.dir) continue;
     if (isRecursive) out(`[${event.action}] ${event.node.key ?? ""}\n`);
@@ -28,7 +31,7 @@ export async function execWatch(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { key, command } = keyAndCommand(context.args);
   const running = new Set<ChildProcess>();
-  endAtInterrupt(() => {
+  exitAtInterrupt(() => {
     for (const child of running) child.kill("SIGINT");
   });
   for await (const event of events(session, key, context)) {
@@ -61,8 +64,8 @@ async function* events(
 }
 
 /**
- * `KEY -- COMMAND ...`, which etcdctl 3.4 understands only after a flag without a value. Without the separator
- * the key comes last, because old versions of etcdctl reordered their arguments.
+ * `KEY -- COMMAND ...`, which etcdctl 3.4 understands only after a flag without a value. Without
+ * the separator the key comes last, because old versions of etcdctl reordered their arguments.
  */
 function keyAndCommand(args: readonly string[]): {
   readonly key: string;
@@ -108,8 +111,8 @@ function startFailure(file: string, { code, message }: NodeJS.ErrnoException): F
     const text = file.includes("/")
       ? `fork/exec ${file}: no such file or directory`
       : `exec: "${file}": executable file not found in $PATH`;
-    return refused(text);
+    return failure(text);
   }
   const why = code === "EACCES" ? "permission denied" : message;
-  return refused(`fork/exec ${file}: ${why}`);
+  return failure(`fork/exec ${file}: ${why}`);
 }

@@ -8,10 +8,7 @@ import {
 } from "../../client/errors.js";
 import { type Failure, keyFailure } from "./exit.js";
 
-/**
- * What went wrong on the way to the cluster, in the words of Go's net and tls packages, which is what etcdctl
- * prints and people search for.
- */
+/** Connection errors in the words of Go's net and tls packages, which people know from etcdctl. */
 
 const SYSTEM_TEXTS: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connect: connection refused",
@@ -32,11 +29,11 @@ const CERTIFICATE_TEXTS: Readonly<Record<string, string>> = {
   CERT_NOT_YET_VALID: "x509: certificate has expired or is not yet valid",
 };
 
-/** An endpoint that cannot be asked at all. */
+/** An endpoint that no client can reach: a scheme, host or port that does not exist. */
 export class UnreachableError extends EndpointError {
   override readonly name = "UnreachableError";
   readonly code = "UNREACHABLE";
-  /** Whether it is dialing that fails, and no check before. */
+  /** Whether etcdctl would fail when it dials, not in a check before. */
   readonly isDial: boolean;
 
   constructor(endpoint: string, text: string, isDial: boolean) {
@@ -45,16 +42,16 @@ export class UnreachableError extends EndpointError {
   }
 }
 
-/** How an error of a call is shown. `detail` is one line for each endpoint, with an empty line behind them. */
-export interface Shown {
+/** A printable error. `detail`: one line for each endpoint, followed by an empty line. */
+export interface ErrorText {
   readonly text: string;
   readonly detail: string;
 }
 
 /**
- * @param isOneShot for a request that etcdctl sends to one endpoint only; it shows that one's error alone
+ * @param isOneShot for a request sent to one endpoint only; etcdctl prints just its error
  */
-export async function show(error: unknown, isOneShot = false): Promise<Shown> {
+export async function errorText(error: unknown, isOneShot = false): Promise<ErrorText> {
   if (error instanceof TimeoutError) return { text: "context deadline exceeded", detail: "" };
   if (error instanceof UnavailableError || error instanceof MaybeAppliedError) {
     const errors = error instanceof UnavailableError ? error.errors : [error.cause];
@@ -70,18 +67,18 @@ export async function show(error: unknown, isOneShot = false): Promise<Shown> {
   return { text: error instanceof Error ? error.message : String(error), detail: "" };
 }
 
-/** As key commands end. */
+/** In the form of key commands. */
 export async function toKeyFailure(
   exitCode: number,
   error: unknown,
   isOneShot = false,
 ): Promise<Failure> {
-  const { text, detail } = await show(error, isOneShot);
+  const { text, detail } = await errorText(error, isOneShot);
   return keyFailure(exitCode, text + detail);
 }
 
-/** Whether no endpoint could be reached at all, which etcdctl tells apart by its exit code. */
-export function isConnectionTrouble(error: unknown): boolean {
+/** Whether no endpoint could be reached at all: etcdctl has an exit code of its own for this. */
+export function isConnectionFailure(error: unknown): boolean {
   if (error instanceof TimeoutError) return true;
   if (!(error instanceof UnavailableError)) return false;
   return error.errors.every(
@@ -106,7 +103,7 @@ interface SystemError extends NodeJS.ErrnoException {
   readonly address?: string;
   readonly port?: number;
   readonly reason?: string;
-  /** The name that was asked for, and the certificate that does not have it. */
+  /** The requested name, and the certificate that lacks it. */
   readonly host?: string;
   readonly cert?: { readonly subjectaltname?: string };
 }
@@ -131,7 +128,7 @@ function wrongNameText({ host = "", cert }: SystemError): string {
 async function connectText(error: ConnectError): Promise<string> {
   const { systemCode, endpoint } = error;
   const { cause } = error;
-  // A name with several addresses: one error for each.
+  // A name with several addresses has one error for each.
   const first = (cause instanceof AggregateError ? cause.errors[0] : cause) as SystemError;
   const system = SYSTEM_TEXTS[systemCode];
   if (system !== undefined) {
@@ -143,8 +140,8 @@ async function connectText(error: ConnectError): Promise<string> {
   if (systemCode === "ENOTFOUND" || systemCode.startsWith("EAI_")) {
     const { getServers } = await import("node:dns");
     const [server = ""] = getServers();
-    const why = systemCode === "ENOTFOUND" ? "no such host" : "server misbehaving";
-    return `dial tcp: lookup ${new URL(endpoint).hostname} on ${server}:53: ${why}`;
+    const reason = systemCode === "ENOTFOUND" ? "no such host" : "server misbehaving";
+    return `dial tcp: lookup ${new URL(endpoint).hostname} on ${server}:53: ${reason}`;
   }
   const certificate = CERTIFICATE_TEXTS[systemCode];
   if (certificate !== undefined) return certificate;

@@ -10,7 +10,7 @@ export const EXIT = {
   notHealthy: 5,
 } as const;
 
-/** Ends the command: `text` goes to standard error as it is, and the process exits with `exitCode`. */
+/** Ends the command: its message goes to standard error, and the process exits with `exitCode`. */
 export class Failure extends RingdError {
   override readonly name = "Failure";
   readonly code = "CTL_FAILURE";
@@ -22,12 +22,12 @@ export class Failure extends RingdError {
   }
 }
 
-/** What is wrong with the command line, or with a request that is no key command's: exit code 1. */
-export function refused(text: string): Failure {
+/** An invalid command line, or a failed request of any but a key command: exit code 1. */
+export function failure(text: string): Failure {
   return new Failure(EXIT.badArguments, text);
 }
 
-/** A failure as key commands print it, with etcdctl's two blanks. */
+/** In the form of key commands, with etcdctl's two spaces. */
 export function keyFailure(exitCode: number, text: string): Failure {
   return new Failure(exitCode, `Error:  ${text}`);
 }

@@ -55,7 +55,7 @@ export function printResponse(response: KeyResponse, format: string): void {
   }
 }
 
-/** Fields in etcdctl's order; those it always shows are there even when the server left them out. */
+/** Fields in etcdctl's order; those it always prints get a default if the server omits them. */
 function nodeJson(node: KeyNode | undefined): string {
   if (node === undefined) return "null";
   const { key = "", dir, value = "", nodes, createdIndex = 0, modifiedIndex = 0 } = node;

@@ -1,9 +1,8 @@
-/** A bar on standard error, if that is a terminal; else nothing. */
-
 const WIDTH = 30;
 const REDRAW_MS = 100;
 
-export class Progress {
+/** A bar on standard error if that is a terminal; else it does nothing. */
+export class ProgressBar {
   readonly #label: string;
   readonly #total: number;
   readonly #startedMs = performance.now();
@@ -20,7 +19,7 @@ export class Progress {
     this.to(this.#done + count);
   }
 
-  /** @param note behind the bar, in place of the count */
+  /** @param note shown after the bar instead of the count */
   to(done: number, note?: string): void {
     this.#done = done;
     const nowMs = performance.now();
@@ -32,7 +31,7 @@ export class Progress {
     this.#isDrawn = true;
   }
 
-  /** Takes the bar away. */
+  /** Erases the bar. */
   end(): void {
     if (this.#isDrawn) process.stderr.write("\r\u001b[K");
     this.#isDrawn = false;

@@ -1,6 +1,6 @@
 /**
- * Standard output and error. Both are written synchronously where they are files or terminals; a pipe takes what
- * it has room for, and the rest when its reader gets on.
+ * Standard output and error. Writes to files and terminals are synchronous; a full pipe takes the
+ * rest when its reader has read more.
  */
 
 const PIPE_CLOSED_EXIT = 141;
@@ -13,29 +13,35 @@ export function err(text: string): void {
   process.stderr.write(text);
 }
 
-/** Ends quietly when nobody reads what is printed, with the exit code a shell shows for SIGPIPE. */
-export function endWithPipe(): void {
+/**
+ * Exits silently when the reader of a pipe is gone, with the exit code that a shell shows for
+ * SIGPIPE.
+ */
+export function exitWithPipe(): void {
   for (const stream of [process.stdout, process.stderr]) {
-    if (stream.listenerCount("error") === 0) stream.on("error", endUnread);
+    if (stream.listenerCount("error") === 0) stream.on("error", exitUnread);
   }
 }
 
-/** Waits until all that was printed is written: what still waits for a slow reader would be lost with the process. */
-export async function written(): Promise<void> {
+/**
+ * Waits until all output is written: exiting earlier would lose the output a slow reader has not
+ * read.
+ */
+export async function flush(): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) {
     const error = await new Promise<Error | null | undefined>((resolve) => {
       stream.write("", resolve);
     });
-    if (error) endUnread(error);
+    if (error) exitUnread(error);
   }
 }
 
-function endUnread(error: NodeJS.ErrnoException): never {
+function exitUnread(error: NodeJS.ErrnoException): never {
   process.exit(error.code === "EPIPE" ? PIPE_CLOSED_EXIT : 1);
 }
 
-/** Ends the process at Ctrl-C with exit code 0, as etcdctl's endless commands do. */
-export function endAtInterrupt(cleanUp: () => void = () => {}): void {
+/** Exits at Ctrl-C with code 0, like etcdctl's endless commands. */
+export function exitAtInterrupt(cleanUp: () => void = () => {}): void {
   process.once("SIGINT", () => {
     cleanUp();
     process.exit(0);
