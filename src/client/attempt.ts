@@ -8,8 +8,8 @@ import { ConnectError, ConnectionLostError, RequestTimeoutError } from "./errors
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Has the code of the kernel's own timeout, which fires after minutes only. */
-class ConnectTimeout extends RingdError {
-  override readonly name = "ConnectTimeout";
+class ConnectTimeoutError extends RingdError {
+  override readonly name = "ConnectTimeoutError";
   readonly code = "ETIMEDOUT";
 }
 
@@ -112,7 +112,7 @@ export class Attempt {
       return;
     }
     this.#connectTimer = setTimeout(() => {
-      const cause = new ConnectTimeout(`no connection within ${CONNECT_TIMEOUT_MS} ms`);
+      const cause = new ConnectTimeoutError(`no connection within ${CONNECT_TIMEOUT_MS} ms`);
       this.#fail(new ConnectError(this.#endpoint, cause));
     }, CONNECT_TIMEOUT_MS);
     socket.once(isSecure ? "secureConnect" : "connect", () => {

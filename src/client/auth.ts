@@ -1,7 +1,7 @@
-import type { Permissions, Role, User } from "./answers.js";
 import type { Cluster } from "./cluster.js";
 import { callJsonApi } from "./json-api.js";
 import type { CallOptions } from "./options.js";
+import type { Permissions, Role, User } from "./responses.js";
 
 const PATH = "/v2/auth";
 const DONE = [200, 201];

@@ -1,12 +1,3 @@
-import type {
-  KeysAnswer,
-  LeaderStats,
-  Node,
-  SelfStats,
-  StoreStats,
-  Version,
-  Watch,
-} from "./answers.js";
 import { Auth } from "./auth.js";
 import { Cluster, type ReadAnswer } from "./cluster.js";
 import { encodePath, encodeQuery } from "./encode.js";
@@ -26,6 +17,15 @@ import type {
   TtlOptions,
   WatchOptions,
 } from "./options.js";
+import type {
+  KeysAnswer,
+  LeaderStats,
+  Node,
+  SelfStats,
+  StoreStats,
+  Version,
+  Watch,
+} from "./responses.js";
 import type { MemberRequest } from "./transport.js";
 import { watchKey } from "./watch.js";
 

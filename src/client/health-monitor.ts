@@ -1,6 +1,6 @@
 import { type EndpointError, UnhealthyError } from "./errors.js";
 
-/** Whether a member answers and has a quorum. Never rejects. */
+/** Whether a member responds and has a quorum. Never rejects. */
 export type IsHealthy = (endpoint: string) => Promise<boolean>;
 
 /** @param other a healthy endpoint to use instead */

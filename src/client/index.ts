@@ -9,10 +9,11 @@
  * for await (const item of client.watch("/message")) console.log(item.kind, item.node?.value);
  * ```
  */
-export type * from "./answers.js";
+
 export { Auth, type Patterns, Roles, Users } from "./auth.js";
 export { Client, type RequestOptions, type Value } from "./client.js";
 export { DEFAULT_ENDPOINT, type ReadAnswer } from "./cluster.js";
 export * from "./errors.js";
 export { Members } from "./members.js";
 export type * from "./options.js";
+export type * from "./responses.js";

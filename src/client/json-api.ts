@@ -24,17 +24,17 @@ export async function callJsonApi(
   const body = json === undefined ? undefined : JSON.stringify(json);
   const contentType = json === undefined ? undefined : "application/json";
   const request = { method, path, body, contentType };
-  const answer = await cluster.request(request, options, options.repeat ?? true);
-  if (!accepted.includes(answer.status)) throw errorOf(answer);
-  return answer.body === "" ? undefined : parseBody(answer);
+  const response = await cluster.request(request, options, options.repeat ?? true);
+  if (!accepted.includes(response.status)) throw errorOf(response);
+  return response.body === "" ? undefined : parseBody(response);
 }
 
 /** Decodes the error in a response of any API; InvalidAnswerError if there is none in it. */
-export function errorOf(answer: ReadAnswer): Error {
-  const { status, endpoint, body } = answer;
+export function errorOf(response: ReadAnswer): Error {
+  const { status, endpoint, body } = response;
   let json: Partial<EtcdErrorBody> | null;
   try {
-    json = parseBody(answer) as Partial<EtcdErrorBody> | null;
+    json = parseBody(response) as Partial<EtcdErrorBody> | null;
   } catch (error) {
     if (!(error instanceof InvalidAnswerError)) throw error;
     const text = body.trim();

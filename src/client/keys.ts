@@ -1,8 +1,8 @@
-import type { KeysAnswer, Node } from "./answers.js";
 import { parseBody, type ReadAnswer } from "./cluster.js";
 import { encodeForm, encodeKey, encodeQuery, type Parameters } from "./encode.js";
 import { InvalidAnswerError } from "./errors.js";
 import { errorOf } from "./json-api.js";
+import type { KeysAnswer, Node } from "./responses.js";
 import type { MemberRequest, MemberResponse } from "./transport.js";
 
 /** A request to the key space; it may be a read. */
@@ -32,10 +32,10 @@ export function keysRequest({ method, key, query = {}, form }: KeysCall): Member
 }
 
 /** @throws EtcdError if the key space rejected the request, ApiError, InvalidAnswerError */
-export function readKeysAnswer(answer: ReadAnswer): KeysAnswer {
-  const { status, headers, endpoint } = answer;
-  if (status !== 200 && status !== 201) throw errorOf(answer);
-  const { action, node, prevNode } = readEvent(answer);
+export function readKeysAnswer(response: ReadAnswer): KeysAnswer {
+  const { status, headers, endpoint } = response;
+  if (status !== 200 && status !== 201) throw errorOf(response);
+  const { action, node, prevNode } = readEvent(response);
   return {
     action,
     node,
@@ -50,12 +50,12 @@ export function readKeysAnswer(answer: ReadAnswer): KeysAnswer {
 }
 
 /** The JSON of a success. @throws InvalidAnswerError */
-export function readEvent(answer: ReadAnswer): Pick<KeysAnswer, "action" | "node" | "prevNode"> {
-  const json = parseBody(answer) as Partial<KeysAnswer> | null;
+export function readEvent(response: ReadAnswer): Pick<KeysAnswer, "action" | "node" | "prevNode"> {
+  const json = parseBody(response) as Partial<KeysAnswer> | null;
   if (typeof json?.action !== "string" || typeof json.node !== "object" || json.node === null) {
     throw new InvalidAnswerError(
-      answer.endpoint,
-      answer.status,
+      response.endpoint,
+      response.status,
       "response is not from a v2 key space",
     );
   }

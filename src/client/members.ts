@@ -1,7 +1,7 @@
-import type { Member } from "./answers.js";
 import type { Cluster } from "./cluster.js";
 import { callJsonApi } from "./json-api.js";
 import type { CallOptions } from "./options.js";
+import type { Member } from "./responses.js";
 
 const PATH = "/v2/members";
 

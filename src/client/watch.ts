@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Watch, WatchItem } from "./answers.js";
 import { type Cluster, manyListeners } from "./cluster.js";
 import {
   EndpointError,
@@ -11,6 +10,7 @@ import {
 import { errorOf } from "./json-api.js";
 import { headerNumber, keysRequest, readEvent, readKeysAnswer } from "./keys.js";
 import type { WatchOptions } from "./options.js";
+import type { Watch, WatchItem } from "./responses.js";
 import type { MemberResponse } from "./transport.js";
 
 const OUTAGE_MS = 60_000;
@@ -127,11 +127,11 @@ class Poller {
 
   async #readItem(response: MemberResponse): Promise<WatchItem | undefined> {
     const { status, headers, endpoint } = response;
-    const answer = { status, headers, endpoint, body: await response.text() };
-    if (status !== 200) throw errorOf(answer);
+    const complete = { status, headers, endpoint, body: await response.text() };
+    if (status !== 200) throw errorOf(complete);
     // A member that shuts down ends its polls with an empty body.
-    if (answer.body.trim() === "") return undefined;
-    const event = readEvent(answer);
+    if (complete.body.trim() === "") return undefined;
+    const event = readEvent(complete);
     const index = event.node.modifiedIndex;
     this.#waitIndex = index + 1;
     const storeIndex = headerNumber(headers, "x-etcd-index");
@@ -144,8 +144,8 @@ class Poller {
     const request = keysRequest({ method: "GET", key: this.#key, query });
     let item: WatchItem;
     try {
-      const answer = await this.#cluster.request(request, { endpoint, signal: this.#signal() });
-      const { node, index, endpoint: readFrom } = readKeysAnswer(answer);
+      const response = await this.#cluster.request(request, { endpoint, signal: this.#signal() });
+      const { node, index, endpoint: readFrom } = readKeysAnswer(response);
       item = { kind: "reset", node, index, endpoint: readFrom, reason };
     } catch (error) {
       if (!(error instanceof KeyNotFoundError)) throw error;

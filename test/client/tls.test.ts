@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -141,6 +144,28 @@ test("a client without a certificate, or with one of another CA, is rejected", a
     const error = await failure(secure(member), tls);
     assert.ok(error instanceof ConnectionLostError || error instanceof ConnectError, `${error}`);
   }
+});
+
+test("certificates and keys that OpenSSL rejects are errors of the connection", async () => {
+  const error = await failure(secure(member), { cert: "no certificate", key: "no key" });
+  assert.ok(error instanceof ConnectError, `${error}`);
+});
+
+test("requests over TLS share a connection", async () => {
+  let connections = 0;
+  const [cert, key] = ["server.crt", "server.key"].map((file) => readFileSync(path(file)));
+  const server = createServer({ cert, key }, (_, response) => {
+    response.end('{"action":"get","node":{"value":"v"}}');
+  });
+  server.on("secureConnection", () => connections++);
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  const { ca } = tlsOf("client");
+  const client = new Client({ endpoints: [`https://127.0.0.1:${port}`], tls: { ca } });
+  for (let n = 0; n < 10; n++) assert.equal((await client.get("/")).node.value, "v");
+  assert.equal(connections, 1);
+  await client.close();
+  await once(server.close(), "close");
 });
 
 test("http to a TLS member fails, and https to a plain one", async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Member } from "../../client/answers.js";
 import { MemberError, UnavailableError } from "../../client/errors.js";
+import type { Member } from "../../client/responses.js";
 import { readTls, Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { endpointText, toKeyFailure } from "../output/errors.js";
@@ -40,15 +40,15 @@ export async function clusterHealth(context: Context): Promise<number> {
 
 async function list(session: Session): Promise<Member[]> {
   const message = "cluster may be unhealthy: failed to list members\n";
-  const answer = await session
+  const response = await session
     .requestUnlimited({ method: "GET", path: "/v2/members" })
     .catch(async (error: unknown) => {
       out(message);
       throw await toKeyFailure(EXIT.server, error);
     });
-  if (answer.status === 200) return toMembers(parseGoJson(answer.body));
+  if (response.status === 200) return toMembers(parseGoJson(response.body));
   out(message);
-  throw keyFailure(EXIT.server, `unexpected status code ${answer.status}`);
+  throw keyFailure(EXIT.server, `unexpected status code ${response.status}`);
 }
 
 /** Tries one URL after the other until one responds; prints the results. */

@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeSync } from "node:fs";
-import type { Node } from "../../client/answers.js";
 import { Client } from "../../client/client.js";
+import type { Node } from "../../client/responses.js";
 import { cleanPath } from "../../lib/clean-path.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
@@ -18,12 +18,12 @@ export async function dump(context: Context): Promise<number> {
   const session = await Session.open(context);
   const key = cleanPath(`/${context.args[0] ?? ""}`).replace(/(?<=.)\/$/, "");
   const client = new Client(session.options);
-  const answer = await client
+  const response = await client
     .get(key, { recursive: true, sorted: true, quorum: true })
     .catch(async (error: unknown) => {
       throw await toKeyFailure(EXIT.server, error);
     });
-  const nodes = answer.node.dir ? below(answer.node) : [dumped(answer.node)];
+  const nodes = response.node.dir ? below(response.node) : [dumped(response.node)];
   const file = context.flags.string("file");
   const target = file === "" ? undefined : open(file);
   const progress = new ProgressBar("dump", nodes.length);
@@ -31,7 +31,7 @@ export async function dump(context: Context): Promise<number> {
     if (target === undefined) out(text);
     else writeSync(target, text);
   };
-  const header = { format: FORMAT, root: key, index: answer.index };
+  const header = { format: FORMAT, root: key, index: response.index };
   write(`${JSON.stringify(header).slice(0, -1)},"nodes":[\n`);
   for (let at = 0; at < nodes.length; at += BATCH_LINES) {
     const piece = nodes.slice(at, at + BATCH_LINES);

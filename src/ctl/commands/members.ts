@@ -1,4 +1,4 @@
-import type { Member } from "../../client/answers.js";
+import type { Member } from "../../client/responses.js";
 import { parseUrlList } from "../../cluster/peer-urls.js";
 import { goQuote } from "../../lib/go-text.js";
 import { Session } from "../cli/session.js";
@@ -92,13 +92,13 @@ export async function memberUpdate(context: Context): Promise<number> {
   }
   const session = await Session.open(context);
   const peerURLs = readUrls(urls.split(","));
-  const answer = await callApi(session, {
+  const response = await callApi(session, {
     method: "PUT",
     path: `/v2/members/${id}`,
     body: { peerURLs },
     expected: [204, 404, 409],
   });
-  throwConflict(answer);
+  throwConflict(response);
   out(`Updated member with ID ${id} in cluster\n`);
   return EXIT.ok;
 }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import colors from "picocolors";
-import type { Member } from "../../client/answers.js";
 import { Client } from "../../client/client.js";
 import { ClientError } from "../../client/errors.js";
+import type { Member } from "../../client/responses.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
