@@ -131,7 +131,7 @@ export function writeRequestId(outlet: Outlet, type: number, requestId: number):
   outlet.close(type, 4);
 }
 
-/** Numbers as f64: none for stop, two for snapshotDone. */
+/** Numbers as f64: none for stop, two for snapshotDone: index, oldest index; or 0, and 1 if it lacked space. */
 export function writeNumbers(outlet: Outlet, type: number, ...numbers: readonly number[]): void {
   outlet.open(numbers.length * 8);
   for (const [i, value] of numbers.entries()) {

@@ -109,7 +109,7 @@ export function decodeSnapshotHeader(
   if (version !== FORMAT_VERSION) {
     throw new ForeignDataDirError(
       file,
-      `its format version is ${version}; this ringd reads ${FORMAT_VERSION}`,
+      `it was written by a newer ringd (snapshot format ${version}); this build reads up to ${FORMAT_VERSION}`,
     );
   }
   const term = Number(view.getBigUint64(16, true));

@@ -150,10 +150,34 @@ export class SnapshotReader implements SnapshotId {
  * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
  */
 export function openNewestSnapshot(dir: string): SnapshotReader | undefined {
-  const leftovers = readdirSync(dir).filter((name) => name.endsWith(TEMPORARY_SUFFIX));
-  for (const name of leftovers) unlinkSync(join(dir, name));
-  // A name given just before the process ended may not be durable yet, and the log may rely on it.
-  syncDirectory(dir);
   const newest = listSnapshots(dir).at(-1);
-  return newest === undefined ? undefined : new SnapshotReader(dir, newest.file);
+  const reader = newest === undefined ? undefined : new SnapshotReader(dir, newest.file);
+  const leftovers = readdirSync(dir).filter((name) => name.endsWith(TEMPORARY_SUFFIX));
+  try {
+    for (const name of leftovers) unlinkSync(join(dir, name));
+    touch(dir);
+    // A name given just before the process ended may not be durable yet, and the log may rely on it.
+    syncDirectory(dir);
+    return reader;
+  } catch (error) {
+    reader?.close();
+    throw asDiskError("clean up", dir, error);
+  }
+}
+
+/** Changes the directory: after a sync of it that failed, the next one might do nothing (see wal/plan.ts). */
+function touch(dir: string): void {
+  const path = join(dir, `touched${TEMPORARY_SUFFIX}`);
+  try {
+    closeSync(openSync(path, "w", 0o600));
+    unlinkSync(path);
+  } catch (error) {
+    const failure = asDiskError("create", path, error);
+    if (!failure.isForWant) throw failure; // A full disk is no reason not to start.
+  }
+}
+
+function asDiskError(call: string, path: string, error: unknown): DiskError {
+  if (error instanceof DiskError) return error;
+  return new DiskError(call, path, (error as NodeJS.ErrnoException).code ?? "EUNKNOWN", error);
 }

@@ -1,6 +1,7 @@
 import { Bell } from "../ring/bell.js";
 import { Inlet } from "../ring/fragments.js";
 import { RingReader } from "../ring/ring.js";
+import { DiskError } from "../wal/errors.js";
 import { purge, SnapshotWriter } from "./writer.js";
 
 /** Record types of the snapshot ring, as its producer numbers them. */
@@ -20,7 +21,12 @@ export interface SnapshotTask {
 export type SnapshotOutcome =
   | WrittenSnapshot
   /** The disk did not take it; all blocks were taken from the ring. */
-  | { readonly kind: "failed"; readonly error: unknown };
+  | {
+      readonly kind: "failed";
+      readonly error: unknown;
+      /** It lacked space, or something else that there may be again; otherwise the disk fails, or is gone. */
+      readonly isForWant: boolean;
+    };
 
 export interface WrittenSnapshot {
   readonly kind: "written";
@@ -28,6 +34,16 @@ export interface WrittenSnapshot {
   readonly oldestIndex: number;
   /** Of each fdatasync of the file. */
   readonly flushSeconds: readonly number[];
+}
+
+function asDiskError(directory: string, error: unknown): DiskError {
+  if (error instanceof DiskError) return error;
+  return new DiskError(
+    "save",
+    directory,
+    (error as NodeJS.ErrnoException).code ?? "EUNKNOWN",
+    error,
+  );
 }
 
 /** Runs in the pool: writes the blocks of one snapshot to a file as they come, and removes old files. */
@@ -73,5 +89,5 @@ export function writeSnapshot(task: SnapshotTask): SnapshotOutcome {
     return { kind: "written", oldestIndex, flushSeconds: writer?.flushSeconds ?? [] };
   }
   attempt(() => writer?.abort());
-  return { kind: "failed", error: failure };
+  return { kind: "failed", error: failure, isForWant: asDiskError(directory, failure).isForWant };
 }

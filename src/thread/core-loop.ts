@@ -267,7 +267,9 @@ function requestInlet(
       member.request(client, request);
     } else if (type === RequestType.stop) onStop();
     else if (type === RequestType.snapshotDone) {
-      member.snapshotDone(readNumber(view, at, 0), readNumber(view, at, 1));
+      const index = readNumber(view, at, 0);
+      if (index > 0) member.snapshotDone(readNumber(view, at, 1));
+      else member.snapshotFailed(readNumber(view, at, 1) === 1);
     } else {
       const client = { frontend, requestId: readRequestId(view, at), method: Method.get };
       if (type === RequestType.abort) member.abort(client);

@@ -1,4 +1,5 @@
 /** The messages between core and wal: layouts, encoders and decoders. Numbers are little-endian. */
+import { writeNumbers } from "../frontend/records.js";
 import type { Entry, EntryType, HardState } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { WalEntry } from "../wal/entry.js";
@@ -17,6 +18,10 @@ export const AppendType = {
   install: 6,
   /** f64 term, f64 index: read this snapshot, which came from another member, to the core. */
   loadSnapshot: 7,
+  /** f64 version: the format of the segments from the next batch on. */
+  format: 8,
+  /** Why the log must take nothing any more, though nothing has failed in it. */
+  giveUp: 9,
 } as const;
 
 /**
@@ -110,6 +115,11 @@ export function readHardState(view: DataView, at: number): HardState {
     commit: view.getFloat64(at + 8, true),
     vote: view.getBigUint64(at + 16, true),
   };
+}
+
+/** Every member reads this format of the log: go on in it. An older one than the log has changes nothing. */
+export function writeFormat(outlet: Outlet, version: number): void {
+  writeNumbers(outlet, AppendType.format, version);
 }
 
 export function writeBytes(outlet: Outlet, type: number, payload: Uint8Array): void {

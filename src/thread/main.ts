@@ -16,7 +16,7 @@ import { cellOf } from "../metrics/families.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotOutcome, SnapshotTask } from "../snap/task.js";
-import { hasBegun } from "../wal/data-dir.js";
+import { checkFirstStart, hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
 import { listen, makeFrontend } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
@@ -115,10 +115,12 @@ async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | 
   if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
   const { planStart } = await import("../bootstrap/plan-start.js");
   const { nodeStartIo } = await import("../bootstrap/io.js");
-  return await planStart(
+  const plan = await planStart(
     config,
     nodeStartIo((message) => log.warn(message)),
   );
+  checkFirstStart(config.dataDir, config.walDir || undefined, plan);
+  return plan;
 }
 
 function startWorker(name: "wal" | "core" | "peer", input: WorkerInput): Worker {
@@ -238,7 +240,7 @@ function mainGateway(
       written.then((outcome) => {
         if (outcome.kind === "failed") {
           log.error({ err: outcome.error }, "cannot save snapshot");
-          gateway.control(RequestType.snapshotDone, 0, 0);
+          gateway.control(RequestType.snapshotDone, 0, outcome.isForWant ? 1 : 0);
           return;
         }
         metrics.observe(SNAP_SECONDS, (performance.now() - startMs) / 1000);

@@ -35,7 +35,7 @@ import type { Client, ClientPort } from "./client-port.js";
 import { FirstElection } from "./first-election.js";
 import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
-import { AppendType, writeEntry, writeHardState } from "./log-records.js";
+import { AppendType, writeBytes, writeEntry, writeHardState } from "./log-records.js";
 import { MembershipChanges } from "./membership-changes.js";
 import type { Peers } from "./peers.js";
 import type { Proposal } from "./proposals.js";
@@ -373,17 +373,30 @@ export class Member implements Consensus {
   }
 
   /**
-   * The pool thread wrote the snapshot up to `index`; 0: it could not.
+   * The pool thread wrote the snapshot.
    *
    * @param oldestIndex of the snapshots that are kept: the log before it can go
    */
-  snapshotDone(index: number, oldestIndex: number): void {
-    const meta = this.#snapshots.done(index > 0, this.#applied);
+  snapshotDone(oldestIndex: number): void {
+    const meta = this.#snapshots.done(true, this.#applied);
     if (meta === undefined) return;
     this.#raft.offerSnapshot(meta);
     this.#raft.compact(meta.index - this.#config.catchUpEntries);
     writeNumbers(this.#ports.append, AppendType.release, oldestIndex);
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
+  }
+
+  /**
+   * The pool thread could not write the snapshot.
+   *
+   * @param isForWant of space, or of what else there may be again. Otherwise the disk fails or is gone, and a
+   *   member that cannot keep a snapshot must not go on promising that it keeps the log
+   */
+  snapshotFailed(isForWant: boolean): void {
+    this.#snapshots.done(false, this.#applied);
+    if (isForWant || this.#isFailed) return;
+    const why = "a snapshot could not be saved";
+    writeBytes(this.#ports.append, AppendType.giveUp, Buffer.from(why));
   }
 
   /** Before a stop: a leader hands over, so that the others need not wait for an election time-out. */

@@ -7,6 +7,7 @@ import { Inlet, type Outlet } from "../ring/fragments.js";
 import type { RingReader } from "../ring/ring.js";
 import type { LogPosition } from "../wal/batch.js";
 import { LogFailedError, LogFullError } from "../wal/errors.js";
+import { FORMAT_VERSION, type FormatVersion } from "../wal/segment.js";
 import type { Wal } from "../wal/wal.js";
 import {
   AppendType,
@@ -26,6 +27,8 @@ const FULL_BYTES_MAX = 32 * 1024 * 1024;
 const BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 /** While the disk is full: how often space is looked for. */
 const RETRY_MS = 500;
+/** How often the files are looked for in their directories, whether something is written or not. */
+const LOOK_MS = 1000;
 
 const FSYNC_SECONDS = cellOf("walFsyncDuration");
 const FINE_FSYNC_SECONDS = cellOf("ringdFsyncDuration");
@@ -50,6 +53,8 @@ export interface WalLoopPorts {
   readonly durable: Outlet;
   /** A snapshot that came from another member. @throws RingdError */
   readonly openSnapshot: (position: LogPosition) => SnapshotSource;
+  /** Looks whether what the log relies on is where it was. @returns why the log must end, or undefined */
+  readonly whatIsMissing?: () => string | undefined;
   /** Segments to keep at least; 0 keeps all. */
   readonly maxWals: number;
   readonly metrics: MetricCells;
@@ -73,6 +78,7 @@ export class WalLoop {
   #isBehind = false;
   /** When a full disk is tried again; undefined while it is not full. */
   #retryMs: number | undefined;
+  #lookMs: number;
   #failure: LogFailedError | undefined;
   #source: SnapshotSource | undefined;
   #isStopping = false;
@@ -80,6 +86,7 @@ export class WalLoop {
 
   constructor(ports: WalLoopPorts) {
     this.#ports = ports;
+    this.#lookMs = ports.whatIsMissing === undefined ? Number.POSITIVE_INFINITY : ports.monoMs();
     this.#append = new Inlet(ports.append, (type, bytes, view, at, length) => {
       if (this.#failure === undefined) this.#take(type, bytes, view, at, length);
       else this.#isStopping ||= type === AppendType.stop;
@@ -105,6 +112,7 @@ export class WalLoop {
   turn(): boolean {
     let taken = 0;
     try {
+      if (this.#failure === undefined) this.#look();
       taken = this.#drain();
       this.#sync();
     } catch (error) {
@@ -136,8 +144,22 @@ export class WalLoop {
 
   /** How long the thread may sleep. */
   msToNext(): number {
-    if (this.#retryMs === undefined) return Number.POSITIVE_INFINITY;
-    return Math.max(0, this.#retryMs - this.#ports.monoMs());
+    const atMs = Math.min(this.#retryMs ?? Number.POSITIVE_INFINITY, this.#lookMs);
+    return Math.max(0, atMs - this.#ports.monoMs());
+  }
+
+  /**
+   * A log whose directory was removed, moved away or unmounted can be written on and on, and nobody will ever
+   * read it.
+   *
+   * @throws LogFailedError
+   */
+  #look(): void {
+    const { monoMs, whatIsMissing, wal } = this.#ports;
+    if (monoMs() < this.#lookMs) return;
+    this.#lookMs = monoMs() + LOOK_MS;
+    const missing = whatIsMissing?.();
+    if (missing !== undefined) throw wal.giveUp(missing);
   }
 
   /** In small steps, as a large value may come with each record and the buffer has an end. */
@@ -187,6 +209,11 @@ export class WalLoop {
       case AppendType.loadSnapshot:
         this.#load(readPosition(view, at));
         return;
+      case AppendType.format:
+        wal.setFormat(Math.min(readNumber(view, at, 0), FORMAT_VERSION) as FormatVersion);
+        return;
+      case AppendType.giveUp:
+        throw wal.giveUp(bytes.toString("utf8", at, at + length));
       case AppendType.stop:
         this.#isStopping = true;
         return;
@@ -230,7 +257,10 @@ export class WalLoop {
   #onFull(error: LogFullError): void {
     const { log, durable, monoMs } = this.#ports;
     if (this.#retryMs === undefined) {
-      log.error({ err: error }, "the disk is full; writes are refused until there is space");
+      const what = error.isForSpace
+        ? "the disk is full; writes are refused until there is space"
+        : "no new file can be opened for the log; writes are refused until one can";
+      log.error({ err: error }, what);
       writeBytes(durable, DurableType.blocked, Buffer.from(error.message));
     }
     this.#retryMs = monoMs() + RETRY_MS;
@@ -241,6 +271,7 @@ export class WalLoop {
     const { log, durable } = this.#ports;
     this.#failure = error;
     this.#retryMs = undefined;
+    this.#lookMs = Number.POSITIVE_INFINITY;
     log.fatal({ err: error }, "the log failed; restart the member when the disk is well");
     writeBytes(durable, DurableType.failed, Buffer.from(error.message));
   }

@@ -10,8 +10,10 @@ import { snapshotName } from "../snap/format.js";
 import { openNewestSnapshot, SnapshotReader } from "../snap/reader.js";
 import { openDataDir } from "../wal/data-dir.js";
 import { FileDisk } from "../wal/disk.js";
-import { lockDir } from "../wal/lock.js";
+import { writeIdentity } from "../wal/identity.js";
+import { type DirLock, lockDir, lockLogDir } from "../wal/lock.js";
 import type { DiskOp } from "../wal/plan.js";
+import { Landmark } from "../wal/presence.js";
 import { Wal } from "../wal/wal.js";
 import { collectGarbage } from "./heap.js";
 import { DurableType, writeBytes, writeEntry, writeHardState } from "./log-records.js";
@@ -46,8 +48,7 @@ class UnsyncedDisk extends FileDisk {
 }
 
 /** Sends the core what the disk holds. @throws RingdError where it cannot be used */
-function recover(walDir: string, snapDir: string): Wal {
-  const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
+function recover(disk: FileDisk, snapDir: string): Wal {
   const reader = openNewestSnapshot(snapDir);
   const sender = reader === undefined ? undefined : new SnapshotSender(reader);
   const { memberId, clusterId } = plan ?? { memberId: 0n, clusterId: 0n };
@@ -60,6 +61,12 @@ function recover(walDir: string, snapDir: string): Wal {
     beforeRepair: () => sender?.sendRest(),
   });
   const { cutTail, entries, hardState, metadata } = recovery;
+  try {
+    writeIdentity(config.dataDir, metadata);
+  } catch (error) {
+    if (!(error instanceof RingdError)) throw error;
+    log.warn({ err: error }, "cannot write down whose data directory this is");
+  }
   if (cutTail !== undefined) {
     log.warn(cutTail, "cut off the end of the log: writes that were never acknowledged");
   }
@@ -118,12 +125,13 @@ function waitForCore(): void {
 }
 
 /** Takes appends until the core says stop. */
-function serve(wal: Wal, snapDir: string): void {
+function serve(wal: Wal, snapDir: string, whatIsMissing: () => string | undefined): void {
   const loop = new WalLoop({
     wal,
     append: new RingReader(topology.append, coreBell),
     durable,
     openSnapshot: (position) => new SnapshotReader(snapDir, snapshotName(position)),
+    whatIsMissing,
     maxWals: config.maxWals,
     metrics,
     monoMs: () => performance.now(),
@@ -138,19 +146,31 @@ function serve(wal: Wal, snapDir: string): void {
 }
 
 function main(): void {
-  let lock: { release(): void } | undefined;
+  const locks: DirLock[] = [];
+  const release = () => {
+    for (const lock of locks.splice(0)) lock.release();
+  };
   try {
     const { walDir, snapDir } = openDataDir(config.dataDir, config.walDir || undefined);
-    lock = lockDir(config.dataDir);
-    const wal = recover(walDir, snapDir);
+    locks.push(lockDir(config.dataDir));
+    locks.push(lockLogDir(walDir));
+    const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
+    const wal = recover(disk, snapDir);
+    const landmarks = [new Landmark(walDir), new Landmark(snapDir), ...locks]; // Until the process ends.
     if (process.memoryUsage().arrayBuffers > GARBAGE_BYTES) collectGarbage();
-    serve(wal, snapDir);
+    serve(wal, snapDir, () => {
+      for (const landmark of landmarks) {
+        const missing = landmark.missing();
+        if (missing !== undefined) return missing;
+      }
+      return disk.missing(wal.file);
+    });
     wal.close();
-    lock.release();
+    release();
     tellMain({ kind: "stopped" });
   } catch (error) {
     if (!(error instanceof RingdError)) throw error;
-    lock?.release();
+    release();
     tellMain({ kind: "failed", code: error.code, message: error.message });
   }
 }

@@ -10,10 +10,12 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { syncDirectory } from "./disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "./errors.js";
+import { IDENTITY_FILE, readIdentity } from "./identity.js";
 import { PAYLOAD_BYTES_MAX, SECTOR_BYTES } from "./record.js";
 import {
   decodeSegmentHeader,
   holdsRecord,
+  newerFormat,
   parseSegmentName,
   SEGMENT_HEADER_BYTES,
   type WalMetadata,
@@ -23,6 +25,7 @@ import {
  * A data directory:
  *
  *   <data-dir>/lock            lock.ts
+ *   <data-dir>/identity        identity.ts
  *   <data-dir>/member/wal/     the log, unless --wal-dir puts it elsewhere
  *   <data-dir>/member/snap/    snapshots
  *   <data-dir>/proxy/          instead of member/, for a proxy
@@ -68,8 +71,40 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
   if (existsSync(join(snapDir, "db"))) {
     throw new ForeignDataDirError(dir, "it was written by etcd (member/snap/db)");
   }
+  checkNothingIsLost(dir, walDir, snapDir);
   for (const path of [dir, snapDir, walDir]) makeDir(path);
   return { dir, walDir, snapDir };
+}
+
+/** The log without the directory of the snapshots, as where a data directory was emptied, but not --wal-dir. */
+function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void {
+  if (segmentsIn(walDir).length === 0 || existsSync(snapDir)) return;
+  throw new ForeignDataDirError(
+    dir,
+    `there is a log in ${walDir}, but ${snapDir}, which belongs to it, is gone. Put it back, restore both ` +
+      "from a backup, or remove this member from its cluster and add it again with both empty",
+  );
+}
+
+/**
+ * What keeps a member from beginning anew: it has begun in this directory before, and its log is gone.
+ *
+ * @param planned who is to begin. @throws ForeignDataDirError, DataDirAccessError
+ */
+export function checkFirstStart(
+  dir: string,
+  walDir = join(dir, "member", "wal"),
+  planned: WalMetadata,
+): void {
+  const before = readIdentity(dir);
+  if (before?.memberId !== planned.memberId || before.clusterId !== planned.clusterId) return;
+  if (segmentsIn(walDir).length > 0) return; // That start was cut short.
+  throw new ForeignDataDirError(
+    dir,
+    `member ${before.memberId.toString(16)} has begun here before, and its log is gone from ${walDir}. Put it ` +
+      "back, restore the directory from a backup, or remove the member from its cluster and add it again; to " +
+      `give up all of its data and begin anew, remove ${join(dir, IDENTITY_FILE)}`,
+  );
 }
 
 /**
@@ -122,10 +157,7 @@ function checkLog(walDir: string): void {
     throw new ForeignDataDirError(walDir, `${newest} was written by etcd`);
   }
   if (scan.kind === "newer") {
-    throw new ForeignDataDirError(
-      walDir,
-      `${newest} was written by a newer ringd (format version ${scan.version})`,
-    );
+    throw new ForeignDataDirError(walDir, newerFormat(newest, scan.version, scan.writer));
   }
 }
 

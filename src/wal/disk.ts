@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   fdatasyncSync,
+  fstatSync,
   fsyncSync,
   openSync,
   readdirSync,
@@ -15,6 +16,7 @@ import { join } from "node:path";
 import { unreachable } from "../lib/assert.js";
 import { DiskError } from "./errors.js";
 import type { DiskOp } from "./plan.js";
+import { whatIsMissing } from "./presence.js";
 
 /** One flat directory of files. Implemented by real files here and by a faulty disk in the tests. */
 export interface Disk {
@@ -39,6 +41,7 @@ export interface Disk {
 export class FileDisk implements Disk {
   readonly dir: string;
   readonly #open = new Map<string, number>();
+  #directoryDescriptor: number | undefined;
 
   constructor(dir: string) {
     this.dir = dir;
@@ -76,7 +79,7 @@ export class FileDisk implements Disk {
         this.#close(op.file);
         break;
       case "syncDirectory":
-        this.#try(op.op, "", () => syncDirectory(this.dir));
+        this.#try(op.op, "", () => fsyncSync(this.#directory()));
         break;
       default:
         unreachable(op);
@@ -85,6 +88,26 @@ export class FileDisk implements Disk {
 
   close(): void {
     for (const file of [...this.#open.keys()]) this.#close(file);
+    if (this.#directoryDescriptor !== undefined) closeSync(this.#directoryDescriptor);
+    this.#directoryDescriptor = undefined;
+  }
+
+  /**
+   * Whether a file that is open is still the one of that name in the directory. Two calls to the system.
+   *
+   * @returns why not, or undefined
+   */
+  missing(file: string): string | undefined {
+    const descriptor = this.#open.get(file);
+    return descriptor === undefined
+      ? undefined
+      : whatIsMissing(join(this.dir, file), fstatSync(descriptor, { bigint: true }));
+  }
+
+  /** Stays open: what is told of a failed write-back is told once, and no descriptor may be left later. */
+  #directory(): number {
+    this.#directoryDescriptor ??= openSync(this.dir, constants.O_RDONLY);
+    return this.#directoryDescriptor;
   }
 
   #create(file: string): void {

@@ -40,15 +40,19 @@ export class LogGapError extends RingdError {
 export class LogFullError extends RingdError {
   override readonly name = "LogFullError";
   readonly code = "WAL_FULL";
+  /** False if it was for want of something else, such as file descriptors. */
+  readonly isForSpace: boolean;
 
   constructor(cause: DiskError) {
     super(`Cannot extend the log: ${cause.message}`, { cause });
+    this.isForSpace = cause.isForSpace;
   }
 }
 
 /**
- * A write or a flush of the log failed, so that what the disk holds is unknown. The log takes nothing
- * more until the process has restarted and read it back.
+ * A write or a flush of the log failed, so that what the disk holds is unknown; or its files are no longer
+ * where the next start looks for them. The log takes nothing more until the process has restarted and read it
+ * back.
  */
 export class LogFailedError extends RingdError {
   override readonly name = "LogFailedError";
@@ -59,6 +63,8 @@ export class LogFailedError extends RingdError {
     super(`Cannot write the log: ${why}. Restart the member once the disk is sound`, { cause });
   }
 }
+
+const WANTS = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"];
 
 /** One call on a file that the operating system refused. */
 export class DiskError extends RingdError {
@@ -78,6 +84,11 @@ export class DiskError extends RingdError {
   /** True if the call failed for want of space: a full disk, a quota, or the limit of a file's size. */
   get isForSpace(): boolean {
     return this.errno === "ENOSPC" || this.errno === "EDQUOT" || this.errno === "EFBIG";
+  }
+
+  /** True if the system lacked something that there may be again: space, file descriptors, memory. */
+  get isForWant(): boolean {
+    return this.isForSpace || WANTS.includes(this.errno);
   }
 }
 

@@ -2,19 +2,20 @@ import { spawnSync } from "node:child_process";
 import {
   closeSync,
   constants,
+  fstatSync,
   ftruncateSync,
   linkSync,
   openSync,
   readFileSync,
   readlinkSync,
   renameSync,
-  statSync,
   unlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { DataDirAccessError, DataDirLockedError } from "./errors.js";
+import { Landmark, whatIsMissing } from "./presence.js";
 
 /**
  * Keeps two processes out of one directory.
@@ -40,7 +41,13 @@ import { DataDirAccessError, DataDirLockedError } from "./errors.js";
  */
 export interface DirLock {
   /** How it is held: by the kernel, or by a file that names the holder. */
-  readonly kind: "flock" | "file";
+  readonly kind: "flock" | "file" | "none";
+  /**
+   * Whoever removes the lock's file lets a second process in, without taking the lock away from the first.
+   *
+   * @returns why the lock keeps nobody out any more, or undefined
+   */
+  missing(): string | undefined;
   release(): void;
 }
 
@@ -73,13 +80,43 @@ export function lockDir(dir: string, flockProgram = "flock"): DirLock {
     const text = Buffer.from(`${JSON.stringify(self())}\n`);
     writeSync(descriptor, text, 0, text.length, 0);
     ftruncateSync(descriptor, text.length);
-    return { kind: "flock", release: () => closeSync(descriptor) };
+    return flockOf(descriptor, join(dir, LOCK_FILE));
   }
   // Status 1 is "someone has it". Others (busybox without -n, a file system without locks) are not.
   const isHeld = run.error === undefined && run.status === 1;
   closeSync(descriptor);
   if (isHeld) throw new DataDirLockedError(dir, readHolder(join(dir, LOCK_FILE))?.pid);
   return lockByFile(dir);
+}
+
+/**
+ * The directory of the log has a lock of its own, on itself: the data directory's does not keep two members
+ * apart that share a `--wal-dir`, nor once its file was removed. Not every file system locks directories.
+ *
+ * @throws DataDirLockedError, DataDirAccessError
+ */
+export function lockLogDir(dir: string, flockProgram = "flock"): DirLock {
+  let descriptor: number;
+  try {
+    descriptor = openSync(dir, constants.O_RDONLY);
+  } catch (error) {
+    throw new DataDirAccessError(dir, error);
+  }
+  const run = spawnSync(flockProgram, ["-n", "3"], {
+    stdio: ["ignore", "ignore", "ignore", descriptor],
+  });
+  if (run.error === undefined && run.status === 0) return flockOf(descriptor, dir);
+  closeSync(descriptor);
+  if (run.error === undefined && run.status === 1) throw new DataDirLockedError(dir, undefined);
+  return { kind: "none", missing: () => undefined, release: () => undefined };
+}
+
+function flockOf(descriptor: number, path: string): DirLock {
+  return {
+    kind: "flock",
+    missing: () => whatIsMissing(path, fstatSync(descriptor, { bigint: true })),
+    release: () => closeSync(descriptor),
+  };
 }
 
 function openLockFile(dir: string): number {
@@ -109,11 +146,13 @@ function lockByFile(dir: string): DirLock {
   } finally {
     unlinkSync(own);
   }
-  const mine = statSync(path).ino;
+  const mine = new Landmark(path);
   return {
     kind: "file",
+    missing: () => mine.missing(),
     release: () => {
-      if (statSync(path, { throwIfNoEntry: false })?.ino === mine) unlinkSync(path);
+      if (mine.missing() === undefined) unlinkSync(path);
+      mine.close();
     },
   };
 }

@@ -1,5 +1,12 @@
 import { assert } from "../lib/assert.js";
-import { encodeSegmentHeader, type SegmentHeader, segmentName } from "./segment.js";
+import type { RecordForm } from "./record.js";
+import {
+  encodeSegmentHeader,
+  type FormatVersion,
+  recordForm,
+  type SegmentHeader,
+  segmentName,
+} from "./segment.js";
 
 /**
  * What to do to the files, described first and carried out later, by disk.ts or by a simulated disk.
@@ -59,6 +66,8 @@ export function planSegment(
   ops: DiskOp[];
   file: string;
   crc: number;
+  version: FormatVersion;
+  form: RecordForm;
   zeroedToBytes: number;
   temporary: string;
 } {
@@ -81,6 +90,8 @@ export function planSegment(
     ops,
     file,
     crc,
+    version: header.version,
+    form: recordForm(header.version, crc),
     zeroedToBytes: bytes.length + zeroAheadBytes,
     temporary,
   };
@@ -125,15 +136,36 @@ export function planPurge(filesOldestFirst: readonly string[]): DiskOp[] {
 }
 
 /**
- * Zeros what a crash left behind the last record, so that no later record can join up with it. A crash
- * in the middle of this leaves less of it, and the next start does it again.
+ * Makes what was read the truth on the disk. An earlier life may have ended with a failed sync: then the page
+ * cache holds what was read, takes it for clean, and the disk lacks it; a sync alone would succeed and change
+ * nothing. So all that may not be durable is written once more, and behind it zeros, which also remove what
+ * a crash left there, so that no later record can join up with it. A crash in the middle of this leaves what
+ * the next start does the same to.
+ *
+ * @param bytes what was read of the file, from `fromBytes` to the end of the last record
+ * @param fileBytes size of the file
  */
-export function planRepair(file: string, fromBytes: number, toBytes: number): DiskOp[] {
+export function planRewrite(
+  file: string,
+  bytes: Uint8Array,
+  fromBytes: number,
+  fileBytes: number,
+): DiskOp[] {
   const ops: DiskOp[] = [];
-  for (let at = fromBytes; at < toBytes; at += ZERO_BYTES_MAX) {
-    const bytes = Math.min(ZERO_BYTES_MAX, toBytes - at);
-    ops.push({ op: "write", file, atBytes: at, chunks: [zeros(bytes)] });
+  if (bytes.length > 0) ops.push({ op: "write", file, atBytes: fromBytes, chunks: [bytes] });
+  for (let at = fromBytes + bytes.length; at < fileBytes; at += ZERO_BYTES_MAX) {
+    const count = Math.min(ZERO_BYTES_MAX, fileBytes - at);
+    ops.push({ op: "write", file, atBytes: at, chunks: [zeros(count)] });
   }
   ops.push({ op: "datasync", file });
   return ops;
+}
+
+/** Changes the directory, for the same reason: else a sync of it might do nothing. */
+export function planTouch(): DiskOp[] {
+  const file = `touched.wal${TEMPORARY_SUFFIX}`;
+  return [
+    { op: "create", file },
+    { op: "unlink", file },
+  ];
 }

@@ -6,12 +6,15 @@ import { crc32c } from "./crc32c.js";
  *
  *   offset  bytes  field
  *   0       4      length    of the payload, 1 .. PAYLOAD_BYTES_MAX
- *   4       2      type      RECORD_BATCH or RECORD_SNAPSHOT
+ *   4       1      type      RECORD_BATCH or RECORD_SNAPSHOT
+ *   5       1      flags     1: everything before this record was durable when it was written
  *   6       2      mask      0, or a word that is XORed over the payload (see below)
  *   8       4      crc       CRC-32C of the payload as it lies on disk, seeded with the crc of the
  *                            record before, or of the segment header
- *   12      4      headCrc   CRC-32C of bytes 0 .. 11
+ *   12      4      headCrc   CRC-32C of bytes 0 .. 11, seeded with the crc of the segment header
  *   16      n      payload, then zeros up to a multiple of 16
+ *
+ * Segments of version 1 have no flags, and nothing seeds the headCrc.
  *
  * Where the log ends, if every byte past the last synced record reads as zero or lies past the end of
  * the file, and the disk may write the 512-byte sectors between two fsyncs in any order:
@@ -20,6 +23,11 @@ import { crc32c } from "./crc32c.js";
  *   3. Payload damaged, and a sector of it blank or past the end of the file: torn, never acknowledged;
  *      cut here, zero what follows.
  *   4. Payload damaged otherwise: corrupt; the member must not start.
+ *   5. A flagged record anywhere behind the end, or behind a torn record: what is missing before it was
+ *      durable, so it was acknowledged, and the disk has lost it: corrupt (not in version 1).
+ *
+ * Rule 5 looks for the header of a record at every multiple of 16. Its seed is why none can be made up:
+ * the segment header has random bits, which no client that chooses what an entry holds has seen.
  *
  * Rule 3 needs records of which no sector is blank when they are whole, or one flipped bit in a record
  * that carries a long run of zeros would pass for a torn write and acknowledged entries would be cut.
@@ -27,8 +35,8 @@ import { crc32c } from "./crc32c.js";
  * at least (two, for one may be flipped away). A payload that lacks them is XORed with a mask word that
  * gives them; almost none needs it, and the check reads a byte or two of each sector.
  *
- * What no such rule can tell from a torn tail is a whole sector of synced records that reads back as
- * zeros in the last segment. In earlier segments that is refused too, by the chain of crcs.
+ * What no such rule can tell from a torn tail is a whole sector of the last records synced that reads back
+ * as zeros in the last segment. In earlier segments that is refused too, by the chain of crcs.
  */
 export const RECORD_HEADER_BYTES = 16;
 export const RECORD_ALIGN_BYTES = 16;
@@ -42,6 +50,14 @@ export const RECORD_BATCH = 1;
 export const RECORD_SNAPSHOT = 2;
 export type RecordType = typeof RECORD_BATCH | typeof RECORD_SNAPSHOT;
 
+/** What a record's header looks like, which depends on the segment it is in. */
+export interface RecordForm {
+  readonly hasFlags: boolean;
+  /** Of every headCrc. */
+  readonly headSeed: number;
+}
+const FLAG_DURABLE_BEFORE = 1;
+
 assert(SECTOR_BYTES % RECORD_ALIGN_BYTES === 0, "no record header crosses a sector");
 assert(RECORD_HEADER_BYTES === RECORD_ALIGN_BYTES, "no record header crosses a sector");
 
@@ -53,6 +69,8 @@ export type Scan =
   | {
       readonly kind: "record";
       readonly type: RecordType;
+      /** Everything before this record was durable when it was written. */
+      readonly isDurableBefore: boolean;
       /** A view into the segment, or a copy if it was masked. */
       readonly payload: Uint8Array;
       readonly crc: number;
@@ -71,6 +89,7 @@ export function alignRecord(bytes: number): number {
  *
  * @param buffer has room up to `alignRecord(at + 16 + payloadBytes)`; what is there is overwritten
  * @param fileAtBytes offset of the record in its file, which decides where its sectors begin
+ * @param isDurableBefore everything before it in its file is durable
  * @returns crc of the record, the seed of the next one
  */
 export function sealRecord(
@@ -80,6 +99,8 @@ export function sealRecord(
   payloadBytes: number,
   fileAtBytes: number,
   crcBefore: number,
+  form: RecordForm,
+  isDurableBefore: boolean,
 ): number {
   assert(fileAtBytes % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
   assert(payloadBytes > 0 && payloadBytes <= PAYLOAD_BYTES_MAX, "payload length is within limits");
@@ -93,10 +114,11 @@ export function sealRecord(
   const crc = crc32c(payload, crcBefore);
   const header = new DataView(buffer.buffer, buffer.byteOffset + at, RECORD_HEADER_BYTES);
   header.setUint32(0, payloadBytes, true);
-  header.setUint16(4, type, true);
+  header.setUint8(4, type);
+  header.setUint8(5, form.hasFlags && isDurableBefore ? FLAG_DURABLE_BEFORE : 0);
   header.setUint16(6, mask, true);
   header.setUint32(8, crc, true);
-  header.setUint32(12, crc32c(buffer.subarray(at, at + 12), 0), true);
+  header.setUint32(12, crc32c(buffer.subarray(at, at + 12), form.headSeed), true);
   return crc;
 }
 
@@ -107,16 +129,22 @@ export function sealRecord(
  * @param at byte offset, a multiple of 16
  * @param crcBefore crc of the record before it, or of the segment header
  */
-export function scanRecord(segment: Uint8Array, at: number, crcBefore: number): Scan {
+export function scanRecord(
+  segment: Uint8Array,
+  at: number,
+  crcBefore: number,
+  form: RecordForm,
+): Scan {
   assert(at % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
   if (at + RECORD_HEADER_BYTES > segment.length) return { kind: "end" };
   if (isBlank(segment, at, at + RECORD_HEADER_BYTES)) return { kind: "end" };
   const header = new DataView(segment.buffer, segment.byteOffset + at, RECORD_HEADER_BYTES);
-  if (crc32c(segment.subarray(at, at + 12), 0) !== header.getUint32(12, true)) {
+  if (crc32c(segment.subarray(at, at + 12), form.headSeed) !== header.getUint32(12, true)) {
     return { kind: "damaged", why: "header checksum differs" };
   }
   const length = header.getUint32(0, true);
-  const type = header.getUint16(4, true);
+  const type = header.getUint8(4);
+  const flags = header.getUint8(5);
   const mask = header.getUint16(6, true);
   const crc = header.getUint32(8, true);
   if (length === 0 || length > PAYLOAD_BYTES_MAX) {
@@ -124,6 +152,9 @@ export function scanRecord(segment: Uint8Array, at: number, crcBefore: number): 
   }
   if (type !== RECORD_BATCH && type !== RECORD_SNAPSHOT) {
     return { kind: "damaged", why: `record type ${type} is unknown` };
+  }
+  if (flags > (form.hasFlags ? FLAG_DURABLE_BEFORE : 0)) {
+    return { kind: "damaged", why: `flags ${flags} are unknown` };
   }
   const payloadAt = at + RECORD_HEADER_BYTES;
   const end = payloadAt + length;
@@ -135,10 +166,35 @@ export function scanRecord(segment: Uint8Array, at: number, crcBefore: number): 
       : { kind: "damaged", why: "payload checksum differs" };
   }
   const next = alignRecord(end);
-  if (mask === 0) return { kind: "record", type, payload, crc, next };
+  const isDurableBefore = flags === FLAG_DURABLE_BEFORE;
+  if (mask === 0) return { kind: "record", type, isDurableBefore, payload, crc, next };
   const unmasked = payload.slice();
   applyMask(unmasked, mask);
-  return { kind: "record", type, payload: unmasked, crc, next };
+  return { kind: "record", type, isDurableBefore, payload: unmasked, crc, next };
+}
+
+/**
+ * Rule 5: looks for a record that was written when everything before it was durable.
+ *
+ * @param from byte offset, a multiple of 16
+ * @returns its offset
+ */
+export function findDurableMark(
+  segment: Uint8Array,
+  from: number,
+  form: RecordForm,
+): number | undefined {
+  if (!form.hasFlags) return undefined;
+  const view = new DataView(segment.buffer, segment.byteOffset, segment.length);
+  const last = segment.length - RECORD_HEADER_BYTES;
+  for (let at = from; at <= last; at += RECORD_ALIGN_BYTES) {
+    if (view.getUint8(at + 5) !== FLAG_DURABLE_BEFORE) continue;
+    const length = view.getUint32(at, true);
+    if (length === 0 || length > PAYLOAD_BYTES_MAX) continue;
+    const headCrc = view.getUint32(at + 12, true);
+    if (crc32c(segment.subarray(at, at + 12), form.headSeed) === headCrc) return at;
+  }
+  return undefined;
 }
 
 /** True if `bytes[from .. to)` is all zeros. */

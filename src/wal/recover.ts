@@ -2,11 +2,20 @@ import { assert, unreachable } from "../lib/assert.js";
 import { type Batch, decodeBatch, decodeSnapshotMark, type LogPosition } from "./batch.js";
 import { type HardState, NO_HARD_STATE, type WalEntry } from "./entry.js";
 import { CorruptRecordError, ForeignDataDirError, LogGapError } from "./errors.js";
-import { RECORD_BATCH, RECORD_SNAPSHOT, scanRecord } from "./record.js";
+import {
+  findDurableMark,
+  RECORD_ALIGN_BYTES,
+  RECORD_BATCH,
+  RECORD_SNAPSHOT,
+  type RecordForm,
+  scanRecord,
+} from "./record.js";
 import {
   decodeSegmentHeader,
-  FORMAT_VERSION,
+  type FormatVersion,
+  newerFormat,
   parseSegmentName,
+  recordForm,
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
   segmentName,
@@ -35,9 +44,15 @@ export interface Replay {
     readonly atBytes: number;
     readonly crc: number;
     readonly fileBytes: number;
+    readonly version: FormatVersion;
+    readonly form: RecordForm;
+    /** Everything before this was durable when what follows was written. */
+    readonly durableToBytes: number;
+    /** What was read from there on, up to the last record's end: the disk may not have it. */
+    readonly undurable: Uint8Array;
   };
-  /** What a crash left behind the last record, to be zeroed before anything is appended. */
-  readonly repair: { readonly fromBytes: number; readonly toBytes: number } | undefined;
+  /** A crash left something behind the last record. */
+  readonly hasRest: boolean;
   /** A record that was being written when the machine stopped; nothing in it was acknowledged. */
   readonly isTorn: boolean;
 }
@@ -64,7 +79,7 @@ export class LogReplay {
   #sequence = 0;
   readonly #segments: { file: string; firstIndex: number }[] = [];
   #tail: Replay["tail"] | undefined;
-  #repair: Replay["repair"];
+  #hasRest = false;
   #isTorn = false;
 
   /**
@@ -90,6 +105,8 @@ export class LogReplay {
     this.#crc = crc;
     this.#sequence = header.sequence;
     this.#segments.push({ file, firstIndex: header.firstIndex });
+    const form = recordForm(header.version, crc);
+    let durableTo = 0; // In version 1 nothing says, and all of it is in doubt.
     let at = SEGMENT_HEADER_BYTES;
     let pauseAt = 0;
     for (;;) {
@@ -97,9 +114,10 @@ export class LogReplay {
         this.#meanwhile();
         pauseAt = at + MEANWHILE_BYTES;
       }
-      const scan = scanRecord(bytes, at, this.#crc);
+      const scan = scanRecord(bytes, at, this.#crc, form);
       switch (scan.kind) {
         case "record":
+          if (scan.isDurableBefore) durableTo = at;
           this.#record(file, at, scan.type, scan.payload);
           this.#crc = scan.crc;
           at = scan.next;
@@ -120,16 +138,21 @@ export class LogReplay {
       break;
     }
     if (!isLast) return;
-    const { sequence } = header;
+    this.#hasRest = lastNonZero(bytes, at) > at;
+    if (this.#hasRest) this.#checkRest(file, bytes, at, form);
     this.#tail = {
-      file,
-      sequence,
-      atBytes: at,
-      crc: this.#crc,
-      fileBytes: bytes.length,
+      ...{ file, sequence: header.sequence, atBytes: at, crc: this.#crc },
+      ...{ fileBytes: bytes.length, version: header.version, form },
+      ...{ durableToBytes: durableTo, undurable: bytes.subarray(durableTo, at) },
     };
-    const toBytes = lastNonZero(bytes, at);
-    if (toBytes > at) this.#repair = { fromBytes: at, toBytes };
+  }
+
+  /** Rule 5 of record.ts. */
+  #checkRest(file: string, bytes: Uint8Array, at: number, form: RecordForm): void {
+    const mark = findDurableMark(bytes, at + RECORD_ALIGN_BYTES, form);
+    if (mark === undefined) return;
+    const why = `the disk has lost what was durable before the record at byte ${mark} was written`;
+    throw new CorruptRecordError(this.#path(file), at, why);
   }
 
   /**
@@ -154,7 +177,7 @@ export class LogReplay {
       last: this.#last,
       segments: this.#segments,
       tail: this.#tail,
-      repair: this.#repair,
+      hasRest: this.#hasRest,
       isTorn: this.#isTorn,
     };
   }
@@ -167,10 +190,7 @@ export class LogReplay {
       case "etcd":
         throw new ForeignDataDirError(this.#dir, `${file} was written by etcd`);
       case "newer":
-        throw new ForeignDataDirError(
-          this.#dir,
-          `${file} has format version ${scan.version}; this ringd reads ${FORMAT_VERSION}`,
-        );
+        throw new ForeignDataDirError(this.#dir, newerFormat(file, scan.version, scan.writer));
       case "damaged":
         throw new CorruptRecordError(this.#path(file), scan.atBytes, scan.why);
       case "header":
@@ -201,6 +221,9 @@ export class LogReplay {
         `it does not continue ${before.file}, which ends with index ${this.#last.index}`,
       );
     }
+    // It may be newer than all records are, if the batch that was to follow was never written. What counts
+    // once the segments before are dropped must count now.
+    this.#hardState = header.hardState;
     return scan;
   }
 

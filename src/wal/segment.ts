@@ -2,7 +2,7 @@ import { assert } from "../lib/assert.js";
 import { readU64, writeU64 } from "./batch.js";
 import { crc32c } from "./crc32c.js";
 import type { HardState } from "./entry.js";
-import { scanRecord } from "./record.js";
+import { type RecordForm, scanRecord } from "./record.js";
 
 /**
  * WAL segment: a header of one sector, then records (record.ts), then zeros.
@@ -18,17 +18,33 @@ import { scanRecord } from "./record.js";
  *   64      8      member id
  *   72      8      cluster id
  *   80      4      prevCrc    crc of the last record of the segment before; 0 in the first
- *   84      424    zero
+ *   84      4      salt       random: see rule 5 of record.ts; zero in version 1
+ *   88      16     writer     version of the ringd that wrote it, ASCII, then zeros; zero in version 1. In
+ *                             the same place in every later version: it says who can read the file
+ *   104     404    zero
  *   508     4      crc        CRC-32C of bytes 0 .. 507: in the same place in every version; seeds the
  *                             crc of the first record
  *
  * A segment gets its name only when its header is on disk (plan.ts), so a named segment without a whole
  * header is damaged, never torn.
+ *
+ * Versions: 2 has a salt, and flags in the headers of its records. A log goes on in the version of its
+ * last segment until it is told otherwise, as the ringd before this one reads version 1 only.
  */
 export const SEGMENT_HEADER_BYTES = 512;
-export const FORMAT_VERSION = 1;
+/** The newest version. */
+export const FORMAT_VERSION = 2;
+/** The oldest version that is read and written. */
+const FORMAT_VERSION_MIN = 1;
+/** The version of this ringd, which a file of the newest format names; as in package.json. */
+export const WRITER = "0.2.0";
 const MAGIC = "ringdWAL";
+const SALT_AT = 84;
+const WRITER_AT = 88;
+const WRITER_BYTES = 16;
 const CRC_AT = 508;
+
+export type FormatVersion = 1 | 2;
 
 /** Ids are u64. They are the log's own from its first segment on, whatever the flags say later. */
 export interface WalMetadata {
@@ -43,6 +59,9 @@ export interface SegmentHeader {
   readonly hardState: HardState;
   readonly metadata: WalMetadata;
   readonly prevCrc: number;
+  readonly version: FormatVersion;
+  /** A u32; 0 in version 1. */
+  readonly salt: number;
 }
 
 export type SegmentHeaderScan =
@@ -51,7 +70,8 @@ export type SegmentHeaderScan =
       readonly header: SegmentHeader;
       readonly crc: number;
     }
-  | { readonly kind: "newer"; readonly version: number }
+  /** `writer`: the version of the ringd that wrote it, if it says so. */
+  | { readonly kind: "newer"; readonly version: number; readonly writer: string }
   | { readonly kind: "etcd" }
   | {
       readonly kind: "damaged";
@@ -84,7 +104,7 @@ export function encodeSegmentHeader(header: SegmentHeader): {
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
-  view.setUint32(8, FORMAT_VERSION, true);
+  view.setUint32(8, header.version, true);
   writeU64(view, 16, header.sequence);
   writeU64(view, 24, header.firstIndex);
   writeU64(view, 32, header.prevTerm);
@@ -94,6 +114,10 @@ export function encodeSegmentHeader(header: SegmentHeader): {
   view.setBigUint64(64, header.metadata.memberId, true);
   view.setBigUint64(72, header.metadata.clusterId, true);
   view.setUint32(80, header.prevCrc, true);
+  if (header.version >= 2) {
+    view.setUint32(SALT_AT, header.salt, true);
+    for (let i = 0; i < WRITER.length; i++) bytes[WRITER_AT + i] = WRITER.charCodeAt(i);
+  }
   const crc = crc32c(bytes.subarray(0, CRC_AT), 0);
   view.setUint32(CRC_AT, crc, true);
   assert(decodeSegmentHeader(bytes).kind === "header", "a segment header reads back");
@@ -129,7 +153,10 @@ export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
     };
   }
   const version = view.getUint32(8, true);
-  if (version !== FORMAT_VERSION) return { kind: "newer", version };
+  if (version > FORMAT_VERSION) return { kind: "newer", version, writer: writerOf(segment) };
+  if (version < FORMAT_VERSION_MIN) {
+    return { kind: "damaged", atBytes: 8, why: `there is no format ${version}` };
+  }
   const sequence = readU64(view, 16);
   const firstIndex = readU64(view, 24);
   const prevTerm = readU64(view, 32);
@@ -156,9 +183,33 @@ export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
   const prevCrc = view.getUint32(80, true);
   return {
     kind: "header",
-    header: { sequence, firstIndex, prevTerm, hardState, metadata, prevCrc },
+    header: {
+      ...{ sequence, firstIndex, prevTerm, hardState, metadata, prevCrc },
+      version: version as FormatVersion,
+      salt: version >= 2 ? view.getUint32(SALT_AT, true) : 0,
+    },
     crc,
   };
+}
+
+/** What the headers of a segment's records look like. @param crc of the segment header */
+export function recordForm(version: FormatVersion, crc: number): RecordForm {
+  return version >= 2 ? { hasFlags: true, headSeed: crc } : { hasFlags: false, headSeed: 0 };
+}
+
+/** Why a file of a newer format is not read, and who reads it. */
+export function newerFormat(file: string, version: number, writer: string): string {
+  const reader = writer === "" ? "" : `; ringd ${writer} reads it`;
+  return `${file} was written by a newer ringd (segment format ${version}); this build reads up to ${FORMAT_VERSION}${reader}`;
+}
+
+function writerOf(segment: Uint8Array): string {
+  let text = "";
+  for (const byte of segment.subarray(WRITER_AT, WRITER_AT + WRITER_BYTES)) {
+    if (byte <= 0x20 || byte >= 0x7f) break;
+    text += String.fromCharCode(byte);
+  }
+  return text;
 }
 
 /**
@@ -169,7 +220,8 @@ export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
 export function holdsRecord(segment: Uint8Array): boolean {
   const header = decodeSegmentHeader(segment);
   if (header.kind !== "header") return true; // Recovery says what it is.
-  const { kind } = scanRecord(segment, SEGMENT_HEADER_BYTES, header.crc);
+  const form = recordForm(header.header.version, header.crc);
+  const { kind } = scanRecord(segment, SEGMENT_HEADER_BYTES, header.crc, form);
   return kind === "record" || kind === "damaged";
 }
 

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { assert } from "../lib/assert.js";
 import type { LogPosition } from "./batch.js";
 import type { Disk } from "./disk.js";
@@ -7,12 +8,20 @@ import {
   type DiskOp,
   planBatch,
   planPurge,
-  planRepair,
+  planRewrite,
   planSegment,
+  planTouch,
   TEMPORARY_SUFFIX,
 } from "./plan.js";
+import type { RecordForm } from "./record.js";
 import { LogReplay, type Replay } from "./recover.js";
-import { parseSegmentName, SEGMENT_HEADER_BYTES, type WalMetadata } from "./segment.js";
+import {
+  FORMAT_VERSION,
+  type FormatVersion,
+  parseSegmentName,
+  SEGMENT_HEADER_BYTES,
+  type WalMetadata,
+} from "./segment.js";
 import { WriteBuffer } from "./write-buffer.js";
 
 /**
@@ -32,8 +41,8 @@ import { WriteBuffer } from "./write-buffer.js";
  *   3. After a failure that leaves the disk's content unknown nothing is written any more.
  *
  * Which failures may be tried again, and why:
- *   - No space while a new segment is made, even at its datasync: yes. No record is in it; it is removed,
- *     and made anew through a new descriptor.
+ *   - No space, or no file descriptor, while a new segment is made, even at its datasync: yes. No record is in
+ *     it; it is removed, and made anew through a new descriptor.
  *   - No space while records are written (`write`, not `datasync`): yes. The call refused the bytes before
  *     they were in the page cache. It may have taken the first part of them, which looks like a torn
  *     tail after a crash, and writing the same bytes over them changes nothing. No flush has been asked
@@ -41,13 +50,17 @@ import { WriteBuffer } from "./write-buffer.js";
  *     fdatasync reports it.
  *   - fdatasync, for whatever reason: no. The kernel reports a failed flush once and may mark the pages
  *     clean; the next fdatasync would succeed with the data lost ("fsyncgate", PostgreSQL 2018).
- *   - Any other failed write: no, for the same doubt.
+ *   - Any other failed write: no, for the same doubt. `open` then writes all of it once more that may not be
+ *     on the disk, whatever the page cache says.
  */
 export class Wal {
   readonly #disk: Disk;
   readonly #segmentBytes: number;
   readonly #zeroAheadBytes: number;
   readonly #metadata: WalMetadata;
+  readonly #salt: () => number;
+  /** Of the segments made from now on. */
+  #format: FormatVersion;
   #segments: { readonly file: string; readonly firstIndex: number }[];
   #sequence: number;
 
@@ -56,6 +69,8 @@ export class Wal {
   #atBytes: number;
   #zeroedToBytes: number;
   #crc: number;
+  #form: RecordForm;
+  #fileFormat: FormatVersion;
   #durable: LogPosition;
 
   // What is appended and not yet durable.
@@ -71,7 +86,8 @@ export class Wal {
    * Opens the log, or makes a new one.
    *
    * A torn tail is cut off here, leftovers are removed, and all that was read is made durable before it
-   * is returned: after a crash of the process alone it may be in the page cache only.
+   * is returned: after a crash of the process alone it may be in the page cache only, and after a failed
+   * sync it may be there as clean. What the last segment does not call durable is written again.
    *
    * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk; LogFullError,
    *   LogFailedError if the log cannot be repaired or made
@@ -98,13 +114,13 @@ export class Wal {
     }
     const found = replay.finish(snapshot.index);
     options.beforeRepair?.();
-    const { file, atBytes, fileBytes } = found.tail;
-    const repair = found.repair ?? { fromBytes: atBytes, toBytes: atBytes };
+    const { file, atBytes, fileBytes, durableToBytes, undurable } = found.tail;
     runOrFail(disk, [
       ...planPurge(leftovers),
-      ...planRepair(file, repair.fromBytes, repair.toBytes),
-      { op: "syncDirectory" },
+      ...planRewrite(file, undurable, durableToBytes, fileBytes),
     ]);
+    touch(disk);
+    runOrFail(disk, [{ op: "syncDirectory" }]);
     const wal = new Wal(options, found, Math.max(atBytes, fileBytes));
     return { wal, recovery: wal.#recovery(found, snapshot) };
   }
@@ -118,7 +134,9 @@ export class Wal {
     const { disk, metadataIfNew: metadata, snapshot = NO_POSITION } = options;
     assert(!hasLog(disk), "no log is written over");
     const leftovers = disk.list().filter(isLeftover);
+    const version = options.formatIfNew ?? FORMAT_VERSION;
     const header = {
+      ...{ version, salt: saltOf(version, options.salt ?? randomSalt) },
       sequence: 0,
       firstIndex: snapshot.index + 1,
       prevTerm: snapshot.term,
@@ -145,8 +163,10 @@ export class Wal {
         atBytes: SEGMENT_HEADER_BYTES,
         crc: plan.crc,
         fileBytes: plan.zeroedToBytes,
+        ...{ version, form: plan.form },
+        ...{ durableToBytes: SEGMENT_HEADER_BYTES, undurable: new Uint8Array(0) },
       },
-      repair: undefined,
+      hasRest: false,
       isTorn: false,
     };
     const wal = new Wal(options, found, plan.zeroedToBytes);
@@ -161,6 +181,10 @@ export class Wal {
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
     this.#zeroAheadBytes = options.zeroAheadBytes ?? ZERO_AHEAD_BYTES;
     this.#metadata = found.metadata;
+    this.#salt = options.salt ?? randomSalt;
+    this.#format = found.tail.version;
+    this.#fileFormat = found.tail.version;
+    this.#form = found.tail.form;
     this.#segments = [...found.segments];
     this.#sequence = found.tail.sequence;
     this.#file = found.tail.file;
@@ -174,6 +198,16 @@ export class Wal {
 
   get metadata(): WalMetadata {
     return this.#metadata;
+  }
+
+  /** Of the segments: the log goes on in that of its last one until `setFormat`. */
+  get format(): FormatVersion {
+    return this.#format;
+  }
+
+  /** The segment that is written now. */
+  get file(): string {
+    return this.#file;
   }
 
   /** Last entry that `sync` has made durable (or the snapshot, if it is newer). */
@@ -236,6 +270,21 @@ export class Wal {
     this.#assertUsable();
     this.#hardState = hardState;
     this.#hasNewHardState = true;
+  }
+
+  /** The next batch that begins goes to a new segment, of a newer version. An older one changes nothing. */
+  setFormat(version: FormatVersion): void {
+    assert(version <= FORMAT_VERSION, "a version that is written is known");
+    if (version > this.#format) this.#format = version;
+  }
+
+  /**
+   * Nothing is written any more, for a reason that lies outside the log's own calls.
+   *
+   * @returns the error of every later call
+   */
+  giveUp(why: string): LogFailedError {
+    return this.#fail(why);
   }
 
   /**
@@ -306,7 +355,7 @@ export class Wal {
   }
 
   #recovery(found: Replay, snapshot: LogPosition): Recovery {
-    const { metadata, isTorn, repair } = found;
+    const { metadata, isTorn, hasRest } = found;
     const reaches = this.#matches(found, snapshot);
     if (!reaches) {
       const { term, vote } = found.hardState;
@@ -326,7 +375,7 @@ export class Wal {
       entries: reaches ? found.entries : [],
       isNew: false,
       cutTail:
-        repair === undefined && !isTorn
+        !hasRest && !isTorn
           ? undefined
           : {
               file: `${this.#disk.dir}/${found.tail.file}`,
@@ -350,9 +399,12 @@ export class Wal {
   /** Before the first record of a batch: decides which file it goes to. */
   #prepare(): void {
     if (!this.#queue.isEmpty) return;
-    if (this.#cut === undefined && this.#atBytes >= this.#segmentBytes) {
+    const isDue = this.#atBytes >= this.#segmentBytes || this.#fileFormat !== this.#format;
+    if (this.#cut === undefined && isDue) {
+      const version = this.#format;
       this.#cut = planSegment(
         {
+          ...{ version, salt: saltOf(version, this.#salt) },
           sequence: this.#sequence + 1,
           firstIndex: this.#last.index + 1,
           prevTerm: this.#last.term,
@@ -363,15 +415,15 @@ export class Wal {
         this.#zeroAheadBytes,
       );
     }
-    if (this.#cut === undefined) this.#queue.begin(this.#atBytes, this.#crc);
-    else this.#queue.begin(SEGMENT_HEADER_BYTES, this.#cut.crc);
+    if (this.#cut === undefined) this.#queue.begin(this.#atBytes, this.#crc, this.#form);
+    else this.#queue.begin(SEGMENT_HEADER_BYTES, this.#cut.crc, this.#cut.form);
   }
 
   #makeSegment(cut: ReturnType<typeof planSegment>): void {
     try {
       for (const op of cut.ops) this.#disk.run(op);
     } catch (error) {
-      if (!(error instanceof DiskError) || !error.isForSpace) throw this.#fail(error);
+      if (!(error instanceof DiskError) || !error.isForWant) throw this.#fail(error);
       this.#discard(cut.temporary);
       throw new LogFullError(error);
     }
@@ -384,6 +436,8 @@ export class Wal {
     });
     this.#atBytes = SEGMENT_HEADER_BYTES;
     this.#crc = cut.crc;
+    this.#form = cut.form;
+    this.#fileFormat = cut.version;
     this.#zeroedToBytes = cut.zeroedToBytes;
     this.#cut = undefined;
   }
@@ -428,6 +482,10 @@ export interface WalOptions {
   readonly keepBeforeSnapshot?: number;
   readonly segmentBytes?: number;
   readonly zeroAheadBytes?: number;
+  /** The newest by default. */
+  readonly formatIfNew?: FormatVersion;
+  /** A random u32 for each segment; from the system by default. */
+  readonly salt?: () => number;
   /** Called now and then while an existing log is read. */
   readonly meanwhile?: () => void;
   /** Called when all of an existing log has been read and nothing is changed on disk yet. */
@@ -469,17 +527,32 @@ function isLeftover(name: string): boolean {
   return name.endsWith(`.wal${TEMPORARY_SUFFIX}`);
 }
 
+const randomSalt = () => randomInt(2 ** 32);
+
+function saltOf(version: FormatVersion, salt: () => number): number {
+  return version >= 2 ? salt() : 0;
+}
+
 function parseFirstIndex(file: string): number {
   const name = parseSegmentName(file);
   assert(name !== undefined, "a segment has a segment's name");
   return name.firstIndex;
 }
 
+/** A disk without room for one more name is no reason not to start. @throws LogFailedError */
+function touch(disk: Disk): void {
+  try {
+    runOrFail(disk, planTouch());
+  } catch (error) {
+    if (!(error instanceof LogFullError)) throw error;
+  }
+}
+
 function runOrFail(disk: Disk, ops: readonly DiskOp[]): void {
   try {
     for (const op of ops) disk.run(op);
   } catch (error) {
-    if (error instanceof DiskError && error.isForSpace) throw new LogFullError(error);
+    if (error instanceof DiskError && error.isForWant) throw new LogFullError(error);
     throw new LogFailedError(error);
   }
 }

@@ -17,6 +17,7 @@ import {
   RECORD_BATCH,
   RECORD_HEADER_BYTES,
   RECORD_SNAPSHOT,
+  type RecordForm,
   type RecordType,
   sealRecord,
 } from "./record.js";
@@ -37,6 +38,7 @@ export class WriteBuffer {
   #crc = 0;
   /** Where the buffer's first byte goes in its file: decides where the records' sectors begin. */
   #fileAtBytes = 0;
+  #form: RecordForm = { hasFlags: false, headSeed: 0 };
   /** Length of the open record's payload so far; 0 if none is open. */
   #openBytes = 0;
   #openFirstIndex = 0;
@@ -67,11 +69,15 @@ export class WriteBuffer {
     return this.#crc;
   }
 
-  /** Before anything is put into an empty buffer: where it will go, and the crc of what is before it. */
-  begin(fileAtBytes: number, crcBefore: number): void {
+  /**
+   * Before anything is put into an empty buffer: where it will go, the crc of what is before it, and the form
+   * of its records. What is before it must be durable: the first record of the buffer says so.
+   */
+  begin(fileAtBytes: number, crcBefore: number, form: RecordForm): void {
     assert(this.isEmpty, "a buffer begins empty");
     this.#fileAtBytes = fileAtBytes;
     this.#crc = crcBefore;
+    this.#form = form;
   }
 
   /** Makes room for an entry. @returns offset in `bytes` where its data go */
@@ -133,7 +139,8 @@ export class WriteBuffer {
   #sealPayload(type: RecordType, payloadBytes: number): void {
     const at = this.#sealedBytes;
     const fileAt = this.#fileAtBytes + at;
-    this.#crc = sealRecord(this.#bytes, at, type, payloadBytes, fileAt, this.#crc);
+    const form = this.#form;
+    this.#crc = sealRecord(this.#bytes, at, type, payloadBytes, fileAt, this.#crc, form, at === 0);
     this.#sealedBytes = alignRecord(at + RECORD_HEADER_BYTES + payloadBytes);
   }
 

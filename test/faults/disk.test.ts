@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { bytesOf, lastFile, limitFileBytes, SmallDisk } from "../support/full-disk.js";
 import { type RawAnswer, send } from "../support/http.js";
+import { losePages, readLost } from "../support/lost-pages.js";
 import { TestMember } from "../support/member.js";
 import { until } from "../support/until.js";
 
@@ -177,7 +178,11 @@ test("a member stops on a full disk, and starts on it as soon as there is space"
 /** A member whose calls on files fail as ordered; see support/failing-calls.ts. */
 async function withFailingCalls(
   flags: readonly string[],
-  body: (member: TestMember, order: (failing: string | undefined) => void) => Promise<void>,
+  body: (
+    member: TestMember,
+    order: (failing: string | undefined) => void,
+    orders: string,
+  ) => Promise<void>,
 ): Promise<void> {
   const preload = new URL("../support/failing-calls.js", import.meta.url).pathname;
   const orders = join(mkdtempSync(join(tmpdir(), "ringd-orders-")), "orders");
@@ -185,10 +190,11 @@ async function withFailingCalls(
   process.env.NODE_OPTIONS = `--import ${preload}`;
   const member = await TestMember.create("ringd", flags);
   try {
-    await body(member, (failing) => {
+    const order = (failing: string | undefined) => {
       if (failing === undefined) rmSync(orders);
       else writeFileSync(orders, failing);
-    });
+    };
+    await body(member, order, orders);
   } finally {
     delete process.env.NODE_OPTIONS;
     delete process.env.FAILING_CALLS;
@@ -231,3 +237,121 @@ test("a snapshot that cannot be written is given up; the member goes on and trie
     await member.start();
     await ledger.check(member);
   }));
+
+test("an fsync that fails once, a restart, then a power cut: all acknowledged since is there", () =>
+  withFailingCalls([], async (member, order, orders) => {
+    const ledger = new Ledger();
+    await ledger.writeMany(member, 20);
+    order("fdatasyncSync .wal EIO");
+    refusalOf(await ledger.write(member));
+    order(undefined);
+    await member.end("SIGKILL");
+    assert.ok(readLost(orders).length > 0, "the disk lacks what was written");
+    await member.start();
+    await ledger.writeMany(member, 30);
+    await member.end("SIGKILL");
+    losePages(orders);
+    await member.start();
+    assert.doesNotMatch(member.log, /cut off the end of the log/);
+    await ledger.check(member);
+    await ledger.writeMany(member, 5);
+  }));
+
+test("a snapshot that fails, and not for want of space, ends writes; reads go on", () =>
+  withFailingCalls(["--snapshot-count", "30"], async (member, order) => {
+    const ledger = new Ledger();
+    order("fdatasyncSync .snap EIO");
+    await until("a refusal", PATIENCE_MS, async () => (await ledger.write(member)).status !== 201);
+    assert.match(refusalOf(await ledger.write(member)), /a snapshot could not be saved/);
+    assert.equal(member.log.split("the log failed").length, 2, "one fatal line");
+    await checkReads(member, ledger, false);
+    order(undefined);
+    assert.equal(await member.end("SIGTERM"), 0);
+    await member.start();
+    await ledger.check(member);
+    await ledger.writeMany(member, 40);
+    await until("a snapshot", PATIENCE_MS, () => member.log.includes("saved snapshot"));
+  }));
+
+/** What can become of the files of a member that runs, and why the next start is refused, if it is. */
+const LOSSES: readonly {
+  readonly what: string;
+  readonly lose: (dataDir: string) => void;
+  readonly refusal: RegExp | undefined;
+}[] = [
+  {
+    what: "member/ is removed",
+    lose: (dir) => rmSync(join(dir, "member"), { recursive: true }),
+    refusal: /member [0-9a-f]+ has begun here before, and its log is gone from \S+member\/wal\. /,
+  },
+  {
+    what: "the data directory is emptied",
+    lose: (dir) => {
+      for (const name of ["member", "lock", "identity"])
+        rmSync(join(dir, name), { recursive: true, force: true });
+    },
+    refusal: undefined, // As far as anybody can tell nothing was here.
+  },
+  {
+    what: "the data directory is moved away",
+    lose: (dir) => renameSync(dir, `${dir}-moved`),
+    refusal: undefined,
+  },
+  {
+    what: "the snapshots' directory is removed",
+    lose: (dir) => rmSync(join(dir, "member", "snap"), { recursive: true }),
+    refusal: /there is a log in \S+, but \S+snap, which belongs to it, is gone/,
+  },
+  {
+    what: "the lock's file is removed",
+    lose: (dir) => rmSync(join(dir, "lock")),
+    refusal: undefined,
+  },
+];
+
+for (const { what, lose, refusal } of LOSSES) {
+  test(`${what}: an idle member notices, takes no write until a restart, and reads go on`, async () => {
+    const member = await TestMember.create("ringd");
+    try {
+      const ledger = new Ledger();
+      await ledger.writeMany(member, 20);
+      lose(member.dataDir);
+      await until("the member to notice", PATIENCE_MS, () => member.log.includes("the log failed"));
+      const why = refusalOf(await ledger.write(member));
+      assert.match(why, /^Cannot write the log: \S+ (is gone|was removed)\. Restart the member /);
+      assert.equal(member.log.split("the log failed").length, 2, "one fatal line");
+      await checkReads(member, ledger, false);
+      assert.equal(await member.end("SIGTERM"), 0);
+      if (refusal === undefined) return;
+      member.launch();
+      assert.equal(await member.untilExit(), 1);
+      assert.match(member.log, refusal);
+      assert.equal(existsSync(join(member.dataDir, "lock.holder")), false);
+    } finally {
+      await member.destroy();
+    }
+  });
+}
+
+for (const lost of ["the log", "the rest"] as const) {
+  test(`with --wal-dir: a start that finds ${lost} gone is refused, and writes nothing`, async () => {
+    const root = mkdtempSync(join(tmpdir(), "ringd-apart-"));
+    const walDir = join(root, "wal");
+    const member = await TestMember.create("ringd", ["--wal-dir", walDir]);
+    try {
+      await new Ledger().writeMany(member, 5);
+      await member.end("SIGTERM");
+      const gone = lost === "the log" ? walDir : member.dataDir;
+      rmSync(gone, { recursive: true });
+      member.launch();
+      assert.equal(await member.untilExit(), 1);
+      const lines = member.log.split("\n").filter((line) => line !== "" && !line.startsWith("{"));
+      assert.equal(lines.length, 1, member.log);
+      assert.match(member.log, lost === "the log" ? /its log is gone from/ : /there is a log in/);
+      assert.equal(existsSync(gone), false, "nothing was made");
+    } finally {
+      await member.destroy();
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+}

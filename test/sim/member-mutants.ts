@@ -121,6 +121,12 @@ export const MUTANTS: readonly Mutant[] = [
     plant: () => skipSteps(({ op }) => op === "datasync"),
   },
   {
+    name: "a restart trusts what a failed fsync has left in the page cache",
+    // A member that is started again after a failed fsync, and loses its power later.
+    faults: { failedSyncMs: 1500, crashMs: 1000, powerCutOneIn: 2, durationMs: 20_000 },
+    plant: plantTrustInPages,
+  },
+  {
     name: "votes go to candidates whose log is behind",
     plant: () => wrap(RaftLog.prototype, "isUpToDate", () => () => true),
   },
@@ -267,6 +273,32 @@ function skipSteps(isSkipped: (op: DiskOp) => boolean): () => void {
         if (!isSkipped(op)) run.call(this, op);
       },
   );
+}
+
+/** While a log is opened it is synced, but nothing is written again. */
+function plantTrustInPages(): () => void {
+  let isOpening = false;
+  const undoRecover = wrap(
+    SimMember.prototype,
+    "recover",
+    (recover) =>
+      function (this: SimMember) {
+        isOpening = this.disk.list().some((name) => name.endsWith(".wal"));
+        try {
+          return recover.call(this);
+        } finally {
+          isOpening = false;
+        }
+      },
+  );
+  const undoSteps = skipSteps((step) => {
+    if (step.op === "datasync") isOpening = false; // What comes then is new.
+    return isOpening && step.op === "write";
+  });
+  return () => {
+    undoSteps();
+    undoRecover();
+  };
 }
 
 /** What a member makes of what the disk held, which has been checked. */

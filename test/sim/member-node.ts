@@ -128,9 +128,9 @@ export class SimMember {
         this.powerLost = true;
         throw new PowerLost();
       }
-      if (this.syncFails && op.op === "datasync") {
-        this.syncFails = false;
-        throw new DiskError("datasync", op.file, "EIO");
+      if (this.syncFails && (op.op === "datasync" || op.op === "syncDirectory")) {
+        this.syncFails = false; // What was to be synced stays readable, and is not on the disk.
+        throw new DiskError(op.op, op.op === "datasync" ? op.file : "", "EIO");
       }
     };
     this.starts++;
@@ -176,6 +176,7 @@ export class SimMember {
       ...(file === undefined ? {} : { snapshot: { index: file.index, term: file.term } }),
       segmentBytes,
       zeroAheadBytes,
+      salt: () => this.world.prng.uint32(),
     });
     const { metadata, hardState } = recovery;
     const entries = recovery.entries.map(
@@ -532,7 +533,7 @@ export class Life {
     const { disk, snapshots, config } = this.member;
     const port = this.#frontends[0] as Frontend;
     if (disk.usedBytes >= disk.capacityBytes) {
-      writeNumbers(port.requests, RequestType.snapshotDone, 0, 0);
+      writeNumbers(port.requests, RequestType.snapshotDone, 0, 1);
     } else {
       snapshots.add(task);
       const oldest = snapshots.purge(config.maxSnapshots);

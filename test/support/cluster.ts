@@ -7,17 +7,20 @@ import {
   openSync,
   readFileSync,
   rmSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, NoAnswerError } from "./client.js";
+import { losePages } from "./lost-pages.js";
 import type { MemberKind } from "./member.js";
 import { freePorts } from "./ports.js";
 import { PeerNetwork } from "./proxy.js";
 import { until } from "./until.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+const PRELOAD = new URL("./failing-calls.js", import.meta.url).pathname;
 const TOKEN = "ringd-faults";
 /** Of this process: no member outlives it. */
 const ENDING = ["SIGINT", "SIGTERM"] as const;
@@ -164,6 +167,7 @@ export class TestCluster {
     this.network.heal(isReset);
     for (const member of this.members) {
       if (member.isDiskFull) member.emptyDisk();
+      member.syncAgain();
       if (member.state === "stopped") member.resume();
       if (member.state === "down") member.start();
     }
@@ -259,6 +263,8 @@ export class ClusterMember {
   /** Holds `data`; may be a mount point. */
   readonly folder: string;
   readonly logFile: string;
+  /** What its calls on files are to do: failing-calls.ts. */
+  readonly #orders: string;
   readonly crashes: string[] = [];
   /** Removed from the cluster, so it may end by itself. */
   isDismissed = false;
@@ -269,6 +275,7 @@ export class ClusterMember {
   readonly #urls: MemberUrls;
   readonly #control: Client;
   #child: ChildProcess | undefined;
+  #failuresSeen = 1;
   #isEnding = false;
   #isStopped = false;
   #id = "";
@@ -282,6 +289,7 @@ export class ClusterMember {
     this.peerUrl = urls.peerUrl;
     this.folder = join(cluster.folder, name);
     this.logFile = join(cluster.folder, `${name}.log`);
+    this.#orders = join(cluster.folder, `${name}.orders`);
     this.#control = new Client(urls.clientUrl, 4);
     mkdirSync(this.folder);
   }
@@ -314,7 +322,12 @@ export class ClusterMember {
     }
     const program = this.#cluster.kind === "etcd" ? "etcd" : process.execPath;
     const log = openSync(this.logFile, "a");
-    const child = spawn(program, this.#arguments, { stdio: ["ignore", log, log] });
+    const env = {
+      ...process.env,
+      FAILING_CALLS: this.#orders,
+      NODE_OPTIONS: `--import ${PRELOAD}`,
+    };
+    const child = spawn(program, this.#arguments, { stdio: ["ignore", log, log], env });
     closeSync(log);
     this.#child = child;
     this.#isEnding = false;
@@ -393,6 +406,28 @@ export class ClusterMember {
   emptyDisk(): void {
     rmSync(join(this.folder, BALLAST), { force: true });
     this.isDiskFull = false;
+  }
+
+  /** Its log cannot be synced, until `syncAgain`. */
+  failSyncs(): void {
+    writeFileSync(this.#orders, "fdatasyncSync .wal EIO");
+  }
+
+  syncAgain(): void {
+    rmSync(this.#orders, { force: true });
+  }
+
+  /** The power goes while it is down: what a failed sync has left in the page cache was never on the disk. */
+  losePages(): void {
+    losePages(this.#orders);
+  }
+
+  /** Its log takes nothing any more until it is started again. */
+  async untilLogFailed(timeoutMs: number): Promise<void> {
+    const failures = () => readFileSync(this.logFile, "utf8").split("the log failed").length;
+    const before = this.#failuresSeen;
+    await until(`the log of ${this.name} fails`, timeoutMs, () => failures() > before);
+    this.#failuresSeen = failures();
   }
 
   /** @returns undefined if there was no answer */

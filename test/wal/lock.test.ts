@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { DataDirAccessError, DataDirLockedError } from "#ringd/wal/errors.js";
-import { lockDir } from "#ringd/wal/lock.js";
+import { lockDir, lockLogDir } from "#ringd/wal/lock.js";
 
 /** A name that no program has: then the lock is a file. */
 const NO_FLOCK = "no-such-program-as-flock";
@@ -101,4 +101,29 @@ test("file: a holder of another boot, or whose process id is another's now, is g
 test("a directory that is not there is one clear error", (t) => {
   const dir = join(tempDir(t), "missing");
   assert.throws(() => lockDir(dir), DataDirAccessError);
+});
+
+test("whoever holds a lock notices that its file is gone, or another", (t) => {
+  for (const program of ["flock", NO_FLOCK]) {
+    const dir = tempDir(t);
+    const lock = lockDir(dir, program);
+    const path = join(dir, lock.kind === "flock" ? "lock" : "lock.holder");
+    assert.equal(lock.missing(), undefined);
+    rmSync(path);
+    assert.match(lock.missing() ?? "", /was removed|is gone/);
+    writeFileSync(path, "");
+    assert.match(lock.missing() ?? "", /was removed|no longer the same file/);
+    lock.release();
+  }
+});
+
+test("flock: the log's directory keeps a second member out, whatever becomes of lock files", (t) => {
+  const dir = tempDir(t);
+  const lock = lockLogDir(dir);
+  assert.equal(lock.kind, "flock");
+  assert.equal(lock.missing(), undefined);
+  assert.throws(() => lockLogDir(dir), DataDirLockedError);
+  lock.release();
+  lockLogDir(dir).release();
+  assert.equal(lockLogDir(dir, NO_FLOCK).kind, "none");
 });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import type { HardState, WalEntry } from "#ringd/wal/entry.js";
-import { LogFullError } from "#ringd/wal/errors.js";
+import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { PowerLost, SimDisk } from "./sim-disk.js";
 
@@ -45,6 +45,8 @@ function live(seed: number): void {
     metadataIfNew: METADATA,
     segmentBytes: prng.pick([2048, 8192, 40_000]),
     zeroAheadBytes: prng.pick([512, 4096, 16_384]),
+    formatIfNew: prng.pick([1, 2, 2] as const),
+    salt: () => prng.uint32(),
   };
   let acked: Model = {
     base: 0,
@@ -54,10 +56,14 @@ function live(seed: number): void {
   let snapshot: LogPosition = { index: 0, term: 0 };
   let unacked: Step[] = [];
   let hasLog = false;
+  const failOneIn = prng.pick([0, 4, 20, 60]);
   for (let life = 0; life < LIVES; life++) {
+    let hasFailed = false;
     let stepsLeft = prng.below(60);
-    disk.before = () => {
+    disk.before = ({ op }) => {
       if (stepsLeft-- === 0) throw new PowerLost();
+      const isSync = op === "datasync" || op === "syncDirectory";
+      if (isSync && failOneIn > 0 && prng.oneIn(failOneIn)) throw new DiskError(op, "file", "EIO");
     };
     try {
       const { wal, recovery } = Wal.open({
@@ -81,6 +87,7 @@ function live(seed: number): void {
         else if (step.kind === "hardState") wal.setHardState(step.hardState);
         else wal.installSnapshot(step.mark);
         if (step.kind === "snapshot") snapshot = step.mark; // Its file was durable before.
+        if (prng.oneIn(40)) wal.setFormat(2);
         if (!prng.oneIn(8)) continue;
         if (prng.oneIn(10)) disk.capacityBytes = disk.usedBytes + prng.below(6000);
         const durable = syncSoonerOrLater(wal, disk, prng);
@@ -93,13 +100,14 @@ function live(seed: number): void {
         wal.releaseBefore(snapshot.index, 1 + prng.below(2));
       }
     } catch (error) {
-      if (!(error instanceof PowerLost) && !((error as Error).cause instanceof PowerLost)) {
-        throw error;
-      }
+      const isPower = error instanceof PowerLost || (error as Error).cause instanceof PowerLost;
+      if (!isPower && !(error instanceof LogFailedError)) throw error;
+      hasFailed = !isPower;
     }
-    // Now and then only the process dies: what was written stays, synced or not.
+    // Now and then only the process dies: what was written stays, synced or not. After a failed sync
+    // that is the rule: somebody starts the member again.
     disk.capacityBytes = Number.POSITIVE_INFINITY;
-    if (prng.oneIn(4)) disk.before = () => {};
+    if (prng.oneIn(4) || (hasFailed && !prng.oneIn(4))) disk.before = () => {};
     else disk.powerCut(prng);
   }
 }

@@ -11,11 +11,13 @@ import {
   sealRecord,
 } from "#ringd/wal/record.js";
 
+const FORM = { hasFlags: true, headSeed: 7 };
+
 /** A file with one record at `at`, and room behind it. */
 function fileWith(payload: Uint8Array, at: number, crcBefore = 99): Uint8Array {
   const file = new Uint8Array(alignRecord(at + RECORD_HEADER_BYTES + payload.length) + 1024);
   file.set(payload, at + RECORD_HEADER_BYTES);
-  sealRecord(file, at, RECORD_BATCH, payload.length, at, crcBefore);
+  sealRecord(file, at, RECORD_BATCH, payload.length, at, crcBefore, FORM, false);
   return file;
 }
 
@@ -40,7 +42,7 @@ test("a record reads back, whatever its length and place", () => {
     const payload = new Uint8Array(1 + prng.below(3000));
     if (!prng.oneIn(4)) for (let k = 0; k < payload.length; k++) payload[k] = prng.uint32();
     const at = 16 * prng.below(64);
-    const scan = scanRecord(fileWith(payload, at), at, 99);
+    const scan = scanRecord(fileWith(payload, at), at, 99, FORM);
     assert(scan.kind === "record");
     assert.deepEqual(scan.payload, payload);
     assert.equal(scan.next, alignRecord(at + RECORD_HEADER_BYTES + payload.length));
@@ -62,7 +64,7 @@ test("no sector of a whole record has fewer than two bits set, however its paylo
     const at = 16 * prng.below(64);
     const file = fileWith(payload, at);
     for (const part of parts(file, at, payload.length)) assert(bitsOf(part) >= 2);
-    const scan = scanRecord(file, at, 99);
+    const scan = scanRecord(file, at, 99, FORM);
     assert(scan.kind === "record");
     assert.deepEqual(scan.payload, payload);
   }
@@ -86,22 +88,22 @@ test("a payload of the largest size that forbids a mask in every sector still ge
   const { user, system } = process.cpuUsage(began);
   assert(user + system < 2_000_000, "one pass, not one for each mask");
   for (const part of parts(file, at, payload.length)) assert(bitsOf(part) >= 2);
-  const scan = scanRecord(file, at, 99);
+  const scan = scanRecord(file, at, 99, FORM);
   assert(scan.kind === "record");
   assert.equal(Buffer.compare(scan.payload, payload), 0);
 });
 
 test("rule 1: a blank header, or one cut off by the end of the file, is the end", () => {
   const file = fileWith(Uint8Array.of(1, 2, 3), 0);
-  assert.equal(scanRecord(file, 32, 0).kind, "end");
-  assert.equal(scanRecord(file.subarray(0, 15), 0, 99).kind, "end");
+  assert.equal(scanRecord(file, 32, 0, FORM).kind, "end");
+  assert.equal(scanRecord(file.subarray(0, 15), 0, 99, FORM).kind, "end");
 });
 
 test("rule 2: a damaged header is damage", () => {
   for (let bit = 0; bit < 8 * RECORD_HEADER_BYTES; bit++) {
     const file = fileWith(new Uint8Array(700), 0);
     file[bit >>> 3] = (file[bit >>> 3] as number) ^ (1 << (bit & 7));
-    assert.equal(scanRecord(file, 0, 99).kind, "damaged");
+    assert.equal(scanRecord(file, 0, 99, FORM).kind, "damaged");
   }
 });
 
@@ -110,9 +112,9 @@ test("rule 3: a payload with a blank sector, or past the end of the file, is tor
   for (const sector of [512, 1024]) {
     const file = fileWith(payload, 0);
     file.fill(0, sector, sector + SECTOR_BYTES);
-    assert.equal(scanRecord(file, 0, 99).kind, "torn");
+    assert.equal(scanRecord(file, 0, 99, FORM).kind, "torn");
   }
-  assert.equal(scanRecord(fileWith(payload, 0).subarray(0, 1000), 0, 99).kind, "torn");
+  assert.equal(scanRecord(fileWith(payload, 0).subarray(0, 1000), 0, 99, FORM).kind, "torn");
 });
 
 test("rule 4: any other damage of the payload is damage, also where its values are zeros", () => {
@@ -121,11 +123,11 @@ test("rule 4: any other damage of the payload is damage, also where its values a
     for (let at = 496 + RECORD_HEADER_BYTES; at < 496 + RECORD_HEADER_BYTES + 1500; at++) {
       const file = whole.slice();
       file[at] = (file[at] as number) ^ (1 << (at & 7));
-      assert.equal(scanRecord(file, 496, 99).kind, "damaged", `byte ${at}`);
+      assert.equal(scanRecord(file, 496, 99, FORM).kind, "damaged", `byte ${at}`);
     }
   }
 });
 
 test("a record is damaged if it does not follow the one before it", () => {
-  assert.equal(scanRecord(fileWith(Uint8Array.of(1), 0, 5), 0, 6).kind, "damaged");
+  assert.equal(scanRecord(fileWith(Uint8Array.of(1), 0, 5), 0, 6, FORM).kind, "damaged");
 });

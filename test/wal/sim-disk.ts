@@ -10,13 +10,20 @@ const PAGE_BYTES = 4096;
 /** The power went: thrown out of the middle of whatever the log was doing. */
 export class PowerLost extends Error {}
 
-/** A file: what a reader sees now, and what of it is durable. */
+/**
+ * A file: what a reader sees now, and what of it is durable.
+ *
+ * A sync that fails leaves the page cache as Linux does: what was written stays readable, and counts as
+ * clean, so that a later sync passes over it and succeeds. Only what is written again is tried again.
+ */
 class SimFile {
   bytes = new Uint8Array(0);
   size = 0;
   durableSize = 0;
-  /** Sectors written since the last sync, as they were before. */
+  /** Dirty sectors: written since the last sync, as they are on the disk. */
   readonly before = new Map<number, Uint8Array>();
+  /** Sectors that a failed sync has given up, as they are on the disk. */
+  readonly lost = new Map<number, Uint8Array>();
 
   write(chunk: Uint8Array, at: number): void {
     const end = at + chunk.length;
@@ -27,24 +34,34 @@ class SimFile {
     }
     for (let s = Math.floor(at / SECTOR_BYTES); s * SECTOR_BYTES < end; s++) {
       if (this.before.has(s)) continue;
-      this.before.set(s, this.bytes.slice(s * SECTOR_BYTES, (s + 1) * SECTOR_BYTES));
+      const onDisk = this.lost.get(s);
+      this.lost.delete(s);
+      this.before.set(s, onDisk ?? this.bytes.slice(s * SECTOR_BYTES, (s + 1) * SECTOR_BYTES));
     }
     this.bytes.set(chunk, at);
     this.size = Math.max(this.size, end);
   }
 
   get isDurable(): boolean {
-    return this.before.size === 0 && this.durableSize === this.size;
+    return this.before.size === 0 && this.lost.size === 0 && this.durableSize === this.size;
   }
 
   datasync(): void {
+    const end = Math.max(0, ...[...this.before.keys()].map((s) => (s + 1) * SECTOR_BYTES));
     this.before.clear();
-    this.durableSize = this.size;
+    const isWhole = this.lost.size === 0;
+    this.durableSize = isWhole ? this.size : Math.max(this.durableSize, Math.min(end, this.size));
+  }
+
+  failSync(): void {
+    for (const [s, onDisk] of this.before) this.lost.set(s, onDisk);
+    this.before.clear();
   }
 
   /** @param keepOneIn one unsynced sector in so many survives; 0: none */
   powerCut(prng: Prng, keepOneIn: number): void {
-    for (const [s, old] of this.before) {
+    for (const [s, old] of [...this.before, ...this.lost]) {
+      // Of those given up some had reached the disk before the others failed.
       if (keepOneIn > 0 && prng.oneIn(keepOneIn)) continue;
       this.bytes.fill(0, s * SECTOR_BYTES, (s + 1) * SECTOR_BYTES);
       this.bytes.set(old, s * SECTOR_BYTES);
@@ -53,6 +70,7 @@ class SimFile {
       this.size = this.durableSize;
       this.bytes.fill(0, this.size);
     }
+    this.lost.clear();
     this.datasync();
   }
 }
@@ -68,7 +86,7 @@ type Pending =
  */
 export class SimDisk implements Disk {
   readonly dir = "/sim";
-  /** Bytes of all files together; a write past it takes whole pages until it is full, then ENOSPC. */
+  /** Bytes of all files together; a write past it takes pages of the file until it is full, then ENOSPC. */
   capacityBytes = Number.POSITIVE_INFINITY;
   /** Called before each step; throw (a DiskError, PowerLost) to make it fail. */
   before: (op: DiskOp) => void = () => {};
@@ -77,6 +95,8 @@ export class SimDisk implements Disk {
   #names = new Map<string, SimFile>();
   #durableNames = new Map<string, SimFile>();
   #pending: Pending[] = [];
+  /** A sync of the directory failed: the next one does nothing, unless a name has changed since. */
+  #isDirectoryClean = false;
 
   get usedBytes(): number {
     let used = 0;
@@ -101,7 +121,12 @@ export class SimDisk implements Disk {
   }
 
   run(op: DiskOp): void {
-    this.before(op);
+    try {
+      this.before(op);
+    } catch (error) {
+      if (error instanceof DiskError) this.#failSync(op);
+      throw error;
+    }
     this.steps.push(op.op);
     switch (op.op) {
       case "create":
@@ -128,6 +153,7 @@ export class SimDisk implements Disk {
       case "close":
         break;
       case "syncDirectory":
+        if (this.#isDirectoryClean) break;
         this.#durableNames = new Map(this.#names);
         this.#pending = [];
         break;
@@ -147,6 +173,7 @@ export class SimDisk implements Disk {
     for (const change of this.#pending) if (prng.oneIn(2)) apply(this.#names, change);
     this.#durableNames = new Map(this.#names);
     this.#pending = [];
+    this.#isDirectoryClean = false;
     this.before = () => {};
   }
 
@@ -177,7 +204,8 @@ export class SimDisk implements Disk {
   #write(file: SimFile, chunks: readonly Uint8Array[], atBytes: number, name: string): void {
     const room = this.capacityBytes - this.usedBytes + file.size - atBytes;
     const all = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    let left = all <= room ? all : Math.max(0, Math.floor(room / PAGE_BYTES) * PAGE_BYTES);
+    const end = Math.floor((atBytes + room) / PAGE_BYTES) * PAGE_BYTES;
+    let left = all <= room ? all : Math.max(0, end - atBytes);
     let at = atBytes;
     for (const chunk of chunks) {
       const part = chunk.subarray(0, left);
@@ -188,7 +216,13 @@ export class SimDisk implements Disk {
     if (all > room) throw new DiskError("write", name, "ENOSPC");
   }
 
+  #failSync(op: DiskOp): void {
+    if (op.op === "datasync") this.#names.get(op.file)?.failSync();
+    else if (op.op === "syncDirectory") this.#isDirectoryClean = true;
+  }
+
   #change(change: Pending): void {
+    this.#isDirectoryClean = false;
     this.#pending.push(change);
     apply(this.#names, change);
   }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { Prng } from "#ringd/lib/prng.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import { crc32c } from "#ringd/wal/crc32c.js";
 import { FileDisk } from "#ringd/wal/disk.js";
@@ -246,7 +247,7 @@ test("open() refuses the files of etcd and of a newer format, and leaves them al
   const { wal } = open(disk);
   const file = wal.segments[0] as string;
   const newer = disk.read(file);
-  newer[8] = 2;
+  newer[8] = 3;
   new DataView(newer.buffer).setUint32(508, crc32c(newer.subarray(0, 508), 0), true);
   const etcd = new Uint8Array(1024);
   etcd.set([4, 0, 0, 0, 0, 0, 0, 0x84, 8, 4, 0x10, 0]);
@@ -256,7 +257,10 @@ test("open() refuses the files of etcd and of a newer format, and leaves them al
   assert.throws(() => open(disk), ForeignDataDirError);
   assert.deepEqual(disk.read(`${file}.tmp`), etcd);
   disk.plant(file, newer);
-  assert.throws(() => open(disk), /format version 2/);
+  assert.throws(
+    () => open(disk),
+    /by a newer ringd \(segment format 3\); this build reads up to 2; /,
+  );
   assert.throws(() => open(disk), ForeignDataDirError);
   assert.deepEqual(disk.read(file), newer);
 });
@@ -460,4 +464,134 @@ test("what was read is durable before open() returns", () => {
   disk.steps.length = 0;
   assert.deepEqual(indexes(open(disk).recovery), [1, 2, 3, 4]);
   assert(disk.steps.includes("datasync") && disk.steps.includes("syncDirectory"));
+});
+
+test("after a failed sync, what the page cache shows is written again before it counts", () => {
+  for (const failing of ["datasync", "syncDirectory"] as const) {
+    for (const formatIfNew of [1, 2] as const) {
+      const disk = new SimDisk();
+      const { wal } = open(disk, { formatIfNew });
+      disk.before = failOn(failing, "EIO");
+      let index = 0;
+      const isFailed = () => {
+        try {
+          fill(wal, index + 1, ++index);
+          return false;
+        } catch (error) {
+          assert(error instanceof LogFailedError);
+          return true;
+        }
+      };
+      while (!isFailed());
+      disk.before = () => {};
+      const { wal: second, recovery } = open(disk, { formatIfNew });
+      const found = recovery.entries.length;
+      assert(disk.isDurable, `${failing}: nothing is left that a power cut would take`);
+      fill(second, found + 1, found + 30);
+      disk.powerCut(new Prng(1));
+      assert.deepEqual(indexes(open(disk, { formatIfNew }).recovery), range(1, found + 30));
+    }
+  }
+});
+
+test("a start writes no more than the last batch again, and the zeros ahead", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk, { segmentBytes: 1e6 });
+  fill(wal, 1, 500);
+  let bytes = 0;
+  disk.before = (op) => {
+    if (op.op === "write") for (const { length } of op.chunks) bytes += length;
+  };
+  assert.equal(open(disk, { segmentBytes: 1e6 }).recovery.entries.length, 500);
+  assert(bytes <= 2 * SMALL.zeroAheadBytes + 512, `${bytes} bytes`);
+});
+
+test("a hole before something that was written when it was durable is damage, not a torn tail", () => {
+  for (const formatIfNew of [1, 2] as const) {
+    const disk = new SimDisk();
+    const options = { segmentBytes: 1e6, formatIfNew };
+    const { wal } = open(disk, options);
+    const file = wal.file;
+    const ends = [512];
+    for (let index = 1; index <= 6; index++) {
+      wal.append({ entries: [entry(index, 1, new Uint8Array(1500).fill(index))] });
+      wal.sync();
+      ends.push(disk.read(file).findLastIndex((byte) => byte !== 0) + 1);
+    }
+    const sound = disk.read(file);
+    for (let hole = 1; hole <= 5; hole++) {
+      for (const from of [ends[hole - 1] as number, (ends[hole - 1] as number) + 600]) {
+        const bytes = Uint8Array.from(sound).fill(0, Math.ceil(from / 512) * 512, ends[hole]);
+        disk.plant(file, bytes);
+        const label = `version ${formatIfNew}, entry ${hole}, from ${from}`;
+        if (formatIfNew === 1) {
+          // Nothing tells in that version; what is left is cut off where it is blank.
+          assert(open(disk, options).recovery.entries.length < 6, label);
+          continue;
+        }
+        assert.throws(() => open(disk, options), /has lost what was durable before the record at/);
+        assert.throws(() => open(disk, options), CorruptRecordError);
+        assert.deepEqual(disk.read(file), bytes, "nothing is changed");
+      }
+    }
+  }
+});
+
+test("what an entry holds is not taken for a record behind a torn one", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk, { segmentBytes: 1e6 });
+  fill(wal, 1, 2);
+  // The header of a record that was durable, as somebody could have read it from another member's log.
+  const other = new SimDisk();
+  const copy = open(other, { segmentBytes: 1e6 }).wal;
+  fill(copy, 1, 2);
+  const header = other.read(copy.file).slice(512, 528);
+  const data = new Uint8Array(4096);
+  for (let at = 0; at < data.length; at += 16) data.set(header, at);
+  const at = disk.read(wal.file).findLastIndex((byte) => byte !== 0) + 1;
+  wal.append({ entries: [entry(3, 1, data)] });
+  disk.before = failOn("datasync", "EIO");
+  assert.throws(() => wal.sync(), LogFailedError);
+  disk.before = () => {};
+  const bytes = disk.read(wal.file);
+  bytes.fill(0, Math.ceil(at / 512) * 512, Math.ceil(at / 512) * 512 + 512);
+  disk.plant(wal.file, bytes);
+  assert.deepEqual(indexes(open(disk).recovery), [1, 2]);
+});
+
+test("a log goes on in its own format until it is told to change, then in a new segment", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk, { segmentBytes: 1e6, formatIfNew: 1 });
+  fill(wal, 1, 3);
+  const again = open(disk, { segmentBytes: 1e6 }).wal;
+  assert.equal(again.format, 1);
+  fill(again, 4, 5);
+  assert.equal(again.segments.length, 1);
+  again.append({ entries: [entry(6)] });
+  again.setFormat(2);
+  again.sync();
+  assert.equal(again.segments.length, 1, "what has begun is written where it began");
+  fill(again, 7, 9);
+  assert.equal(again.segments.length, 2);
+  again.setFormat(1);
+  fill(again, 10, 11);
+  assert.equal(again.segments.length, 2, "there is no way back");
+  const versions = again.segments.map((file) => disk.read(file)[8]);
+  assert.deepEqual(versions, [1, 2]);
+  const last = open(disk, { segmentBytes: 1e6 });
+  assert.equal(last.wal.format, 2);
+  assert.deepEqual(indexes(last.recovery), range(1, 11));
+});
+
+test("no file descriptor for a new segment: sync() succeeds once there is one", () => {
+  const disk = new SimDisk();
+  const { wal } = open(disk);
+  let index = 0;
+  disk.before = failOn("create", "EMFILE");
+  assert.throws(() => {
+    for (;;) fill(wal, index + 1, ++index);
+  }, LogFullError);
+  disk.before = () => {};
+  wal.sync();
+  assert.deepEqual(indexes(open(disk).recovery), range(1, index));
 });

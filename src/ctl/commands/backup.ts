@@ -6,6 +6,7 @@ import { SnapshotReader } from "../../snap/reader.js";
 import { listSnapshots } from "../../snap/writer.js";
 import { FileDisk, syncDirectory } from "../../wal/disk.js";
 import type { WalEntry } from "../../wal/entry.js";
+import { CorruptRecordError } from "../../wal/errors.js";
 import { LogReplay, type Replay } from "../../wal/recover.js";
 import { parseSegmentName } from "../../wal/segment.js";
 import { Wal } from "../../wal/wal.js";
@@ -16,6 +17,7 @@ import { err } from "../output/terminal.js";
 /** Entries are synced in batches of about this size. */
 const BATCH_BYTES = 4 * 2 ** 20;
 const DIR_MODE = 0o700;
+const READ_TRIES = 5;
 
 /**
  * Copies the newest snapshot and the log after it to an empty directory; the member may be running.
@@ -77,8 +79,21 @@ function copySnapshot(from: string, to: string): { index: number; term: number }
   return { index: reader.index, term: reader.term };
 }
 
-/** The last record may be torn, because the member may be writing it. */
+/**
+ * The last record may be torn, because the member may be writing it. What it writes while a file is
+ * read can look like a hole; real damage is there again when the file is read again.
+ */
 function readLog(dir: string, snapshotIndex: number): Replay {
+  for (let tries = 1; ; tries++) {
+    try {
+      return readLogOnce(dir, snapshotIndex);
+    } catch (error) {
+      if (!(error instanceof CorruptRecordError) || tries === READ_TRIES) throw error;
+    }
+  }
+}
+
+function readLogOnce(dir: string, snapshotIndex: number): Replay {
   const disk = new FileDisk(dir);
   const files = disk.list().filter((name) => parseSegmentName(name) !== undefined);
   if (files.length === 0) throw failure(`${dir} holds no log`);
@@ -97,6 +112,7 @@ function writeLog(dir: string, snapshot: { index: number; term: number }, log: R
       clusterId: randomBytes(8).readBigUInt64LE(),
     },
     snapshot,
+    formatIfNew: log.tail.version,
   });
   const put = ({ index, term, type, data }: WalEntry) => {
     if (index <= snapshot.index) return;

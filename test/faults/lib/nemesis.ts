@@ -1,3 +1,5 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Prng } from "#ringd/lib/prng.js";
 import { Client, NoAnswerError } from "../../support/client.js";
 import type { ClusterMember, TestCluster } from "../../support/cluster.js";
@@ -150,6 +152,30 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     // Small snapshots soon want a file.
     await fillDisk(stage, SMALL_BURST);
   },
+  "sync-fails": async (stage) => {
+    // An fsync fails, the member is started again, goes on, and then its power goes.
+    await restore(stage);
+    const one = stage.prng.pick(stage.cluster.members);
+    one.failSyncs();
+    await one.untilLogFailed(NOTICE_MS);
+    one.syncAgain();
+    await one.end("SIGKILL");
+    one.start();
+    await stage.cluster.untilHealthy();
+    await hold(stage);
+    await one.end("SIGKILL");
+    one.losePages();
+    one.start();
+  },
+  "directory-removed": async (stage) => {
+    await restore(stage);
+    const one = stage.prng.pick(stage.cluster.members);
+    rmSync(join(one.dataDir, "member"), { recursive: true });
+    await one.untilLogFailed(NOTICE_MS);
+    await hold(stage);
+    await one.end("SIGKILL");
+    await stage.cluster.replace(one);
+  },
   "far-behind": async (stage) => {
     await restore(stage);
     const one = await followerOf(stage);
@@ -158,6 +184,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await burst(stage, others(stage, one), SMALL_BURST);
   },
 };
+
+/** The calls of others cannot be made to fail, and etcd notices no directory that is gone. */
+export const RINGD_ONLY: readonly string[] = ["sync-fails", "directory-removed"];
 
 /**
  * Only by name.

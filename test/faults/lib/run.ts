@@ -9,7 +9,7 @@ import { until } from "../../support/until.js";
 import { checkAppends, checkEqual, checkHistory, checkWatches } from "./checks.js";
 import { median } from "./failover.js";
 import { History } from "./history.js";
-import { EXTRA_FAULTS, FAULTS } from "./nemesis.js";
+import { EXTRA_FAULTS, FAULTS, RINGD_ONLY } from "./nemesis.js";
 import { Watcher, type WatchLog } from "./watchers.js";
 import { Workload } from "./workload.js";
 
@@ -103,9 +103,11 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
   return figures;
 }
 
-function newDeck({ only }: RunOptions, cluster: TestCluster, prng: Prng): string[] {
+function newDeck({ only, kind }: RunOptions, cluster: TestCluster, prng: Prng): string[] {
   const names = (only.length > 0 ? [...only] : Object.keys(FAULTS)).filter(
-    (name) => !name.startsWith("disk-full") || cluster.hasSmallDisk,
+    (name) =>
+      (!name.startsWith("disk-full") || cluster.hasSmallDisk) &&
+      (kind === "ringd" || !RINGD_ONLY.includes(name)),
   );
   const deck: string[] = [];
   while (names.length > 0) deck.push(...names.splice(prng.below(names.length), 1));

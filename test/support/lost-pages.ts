@@ -1,0 +1,60 @@
+import fs from "node:fs";
+
+/**
+ * What a disk lacks of files that read as if it had it: an fdatasync failed, and nobody has written it again.
+ * Kept in a file beside the orders of failing-calls.ts, as the page cache outlives a process, too.
+ */
+export interface LostRange {
+  readonly path: string;
+  readonly at: number;
+  /** What the disk holds there, in base64. */
+  readonly bytes: string;
+}
+
+export function lostFile(orders: string): string {
+  return `${orders}.lost`;
+}
+
+export function readLost(orders: string): LostRange[] {
+  const file = lostFile(orders);
+  return fs.existsSync(file) ? (JSON.parse(fs.readFileSync(file, "utf8")) as LostRange[]) : [];
+}
+
+export function writeLost(orders: string, ranges: readonly LostRange[]): void {
+  if (ranges.length > 0) fs.writeFileSync(lostFile(orders), JSON.stringify(ranges));
+  else fs.rmSync(lostFile(orders), { force: true });
+}
+
+/** What is left once something was written: the page is dirty again, and goes to the disk with the next sync. */
+export function withoutWritten(
+  ranges: readonly LostRange[],
+  path: string,
+  from: number,
+  bytes: number,
+): LostRange[] {
+  return ranges.flatMap((range) => {
+    const old = Buffer.from(range.bytes, "base64");
+    const end = range.at + old.length;
+    if (range.path !== path || from >= end || from + bytes <= range.at) return [range];
+    const part = (at: number, to: number) =>
+      at < to
+        ? [{ path, at, bytes: old.subarray(at - range.at, to - range.at).toString("base64") }]
+        : [];
+    return [...part(range.at, from), ...part(from + bytes, end)];
+  });
+}
+
+/** The power goes, while no process has the files open. @returns how many bytes are lost */
+export function losePages(orders: string): number {
+  let lost = 0;
+  for (const { path, at, bytes } of readLost(orders)) {
+    if (!fs.existsSync(path)) continue;
+    const old = Buffer.from(bytes, "base64");
+    const descriptor = fs.openSync(path, "r+");
+    fs.writeSync(descriptor, old, 0, old.length, at);
+    fs.closeSync(descriptor);
+    lost += old.length;
+  }
+  writeLost(orders, []);
+  return lost;
+}

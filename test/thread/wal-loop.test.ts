@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
+import { Bell } from "#ringd/ring/bell.js";
+import { Inlet, Outlet } from "#ringd/ring/fragments.js";
+import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import {
+  AppendType,
+  DurableType,
+  writeBytes,
+  writeEntry,
+  writeFormat,
+} from "#ringd/thread/log-records.js";
+import { WAL_PART } from "#ringd/thread/topology.js";
+import { WalLoop } from "#ringd/thread/wal-loop.js";
+import { Wal } from "#ringd/wal/wal.js";
+import { SimDisk } from "../wal/sim-disk.js";
+
+/** A log's loop between two rings, over a simulated disk. */
+function makeLoop(whatIsMissing?: () => string | undefined) {
+  const disk = new SimDisk();
+  const metadataIfNew = { memberId: 1n, clusterId: 2n };
+  const { wal } = Wal.open({ disk, metadataIfNew, formatIfNew: 1 });
+  const [appendMemory, durableMemory] = [createRing(65_536), createRing(65_536)];
+  const [walBell, coreBell] = [new Bell(Bell.create()), new Bell(Bell.create())];
+  const append = new Outlet(new RingWriter(appendMemory, walBell));
+  const world = { nowMs: 0, fatal: [] as string[], failed: [] as string[] };
+  const log = {
+    fatal: (_: unknown, line: string) => world.fatal.push(line),
+    info: () => undefined,
+  };
+  const loop = new WalLoop({
+    wal,
+    append: new RingReader(appendMemory, coreBell),
+    durable: new Outlet(new RingWriter(durableMemory, coreBell)),
+    openSnapshot: () => assert.fail("nobody asks for a snapshot"),
+    ...(whatIsMissing === undefined ? {} : { whatIsMissing }),
+    maxWals: 5,
+    metrics: new MetricCells(createMetricsMemory(3), WAL_PART),
+    monoMs: () => world.nowMs,
+    log: log as never,
+  });
+  const durable = new Inlet(
+    new RingReader(durableMemory, walBell),
+    (type, bytes, _, at, length) => {
+      if (type === DurableType.failed) world.failed.push(bytes.toString("utf8", at, at + length));
+    },
+  );
+  const turn = () => {
+    append.publish();
+    loop.turn();
+    durable.drain(100);
+  };
+  let index = 0;
+  const write = () => {
+    const entry = { index: ++index, term: 1, type: 0, data: new Uint8Array(10) };
+    writeEntry(append, AppendType.entry, entry);
+    turn();
+  };
+  return { append, disk, loop, turn, wal, world, write };
+}
+
+test("the log goes on in another format with the next batch once the core says so", () => {
+  const { append, wal, write } = makeLoop();
+  write();
+  writeFormat(append, 2);
+  write();
+  write();
+  assert.equal(wal.format, 2);
+  assert.equal(wal.segments.length, 2);
+  writeFormat(append, 1);
+  writeFormat(append, 99);
+  write();
+  assert.equal(wal.format, 2, "there is no way back, and none to what is not known");
+  assert.equal(wal.segments.length, 2);
+});
+
+test("the core can end the log: nothing is written, and it is told why, once", () => {
+  const { append, disk, loop, turn, world, write } = makeLoop();
+  write();
+  writeBytes(append, AppendType.giveUp, Buffer.from("a snapshot could not be saved"));
+  turn();
+  const steps = disk.steps.length;
+  write();
+  writeBytes(append, AppendType.giveUp, Buffer.from("again"));
+  turn();
+  assert.equal(disk.steps.length, steps);
+  assert.ok(loop.hasFailed);
+  assert.equal(world.fatal.length, 1);
+  assert.deepEqual(world.failed, [
+    "Cannot write the log: a snapshot could not be saved. Restart the member once the disk is sound",
+  ]);
+});
+
+test("files are looked for once a second, also by an idle log; one that is gone ends it", () => {
+  let missing: string | undefined;
+  let looks = 0;
+  const { disk, loop, turn, world, write } = makeLoop(() => {
+    looks++;
+    return missing;
+  });
+  for (let n = 0; n < 50; n++) write();
+  assert.equal(looks, 1, "not with each batch");
+  assert.equal(loop.msToNext(), 1000);
+  missing = "/data/member/wal is gone";
+  world.nowMs += 999;
+  turn();
+  assert.equal(loop.hasFailed, false);
+  world.nowMs += 1;
+  assert.equal(loop.msToNext(), 0);
+  turn();
+  assert.ok(loop.hasFailed);
+  assert.equal(looks, 2);
+  const steps = disk.steps.length;
+  write();
+  assert.equal(disk.steps.length, steps);
+  assert.match(world.failed.join(), /^Cannot write the log: \/data\/member\/wal is gone\. /);
+  assert.equal(loop.msToNext(), Number.POSITIVE_INFINITY);
+});

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { FileDisk } from "#ringd/wal/disk.js";
+import { decodeSegmentHeader } from "#ringd/wal/segment.js";
+import { Wal } from "#ringd/wal/wal.js";
+import { lastFile } from "../support/full-disk.js";
+import { send } from "../support/http.js";
+import { TestMember } from "../support/member.js";
+
+/**
+ * What ringd 0.1.0 wrote (segment format 1) is read, and goes on. The archive holds `data`, a data directory
+ * with a snapshot and a log behind it, as kill -9 left it; `answer.json`, what GET of everything said then;
+ * `segments`, a log of five small segments: a hundred entries, term 1 + index / 40, a hard state with each tenth.
+ */
+const ARCHIVE = new URL("../../../test/wal/testdata/written-by-0.1.0.tar.gz", import.meta.url);
+
+function unpack(dir: string): void {
+  execFileSync("tar", ["-xzf", ARCHIVE.pathname, "-C", dir]);
+}
+
+function tempDir(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-old-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  unpack(dir);
+  return dir;
+}
+
+const versionOf = (path: string) => {
+  const scan = decodeSegmentHeader(readFileSync(path));
+  assert(scan.kind === "header");
+  return scan.header.version;
+};
+
+/** What is left to live grows shorter. */
+function withoutTtl(node: Record<string, unknown>): unknown {
+  const { ttl: _, nodes, ...rest } = node;
+  if (!Array.isArray(nodes)) return rest;
+  return { ...rest, nodes: nodes.map(withoutTtl) };
+}
+
+test("segments of version 1 are read, and followed by ones of version 2 when it is time", (t) => {
+  const dir = join(tempDir(t), "segments");
+  const options = {
+    metadataIfNew: { memberId: 1n, clusterId: 1n },
+    segmentBytes: 4096,
+    zeroAheadBytes: 1024,
+  };
+  const check = (last: number) => {
+    const disk = new FileDisk(dir);
+    const { wal, recovery } = Wal.open({ disk, ...options });
+    assert.deepEqual(recovery.metadata, { memberId: 7n, clusterId: 9n });
+    assert.equal(recovery.hardState.vote, 7n);
+    assert.equal(recovery.hardState.commit, 99);
+    assert.equal(recovery.entries.length, last);
+    for (const { index, term, data } of recovery.entries) {
+      assert.equal(term, index > 100 ? 3 : 1 + Math.floor(index / 40));
+      assert.deepEqual(new Uint8Array(data), new Uint8Array(100).fill(index));
+    }
+    return wal;
+  };
+  const append = (wal: Wal, index: number) => {
+    const data = new Uint8Array(100).fill(index);
+    wal.append({ entries: [{ index, term: 3, type: 0, data }] });
+    wal.sync();
+  };
+  const first = check(100);
+  assert.equal(first.format, 1);
+  for (let index = 101; index <= 150; index++) append(first, index);
+  assert.ok(first.segments.every((file) => versionOf(join(dir, file)) === 1));
+  first.close();
+  const second = check(150);
+  second.setFormat(2);
+  append(second, 151);
+  assert.equal(versionOf(join(dir, second.file)), 2);
+  second.close();
+  const third = check(151);
+  assert.equal(third.format, 2);
+  third.close();
+});
+
+test("a member starts on the data of version 1, and answers as the one that wrote them", async () => {
+  const member = await TestMember.make("ringd");
+  try {
+    const root = join(member.dataDir, "..");
+    mkdirSync(root, { recursive: true });
+    unpack(root);
+    const was = JSON.parse(readFileSync(join(root, "answer.json"), "utf8"));
+    for (let start = 1; start <= 2; start++) {
+      await member.start();
+      const answer = await send(member.port, "GET", "/v2/keys/?recursive=true&sorted=true");
+      assert.equal(answer.status, 200);
+      const { node, action } = JSON.parse(answer.body.toString());
+      assert.equal(action, "get");
+      assert.deepEqual(withoutTtl(node), withoutTtl(was.body.node));
+      // Whoever goes back to the version before can still read it.
+      assert.equal(versionOf(lastFile(join(member.dataDir, "member", "wal"), ".wal")), 1);
+      await member.end("SIGKILL");
+    }
+  } finally {
+    await member.destroy();
+  }
+});
