@@ -1,8 +1,11 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { checkFormats } from "../cluster/envelope.js";
+import { decodeSnapshotHead } from "../cluster/snapshot-head.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { EntryType } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
@@ -49,6 +52,7 @@ class UnsyncedDisk extends FileDisk {
 function recover(walDir: string, snapDir: string): Wal {
   const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
   const reader = openNewestSnapshot(snapDir);
+  if (reader !== undefined) decodeSnapshotHead(Buffer.from(reader.metadata), config.formatLevel);
   const sender = reader === undefined ? undefined : new SnapshotSender(reader);
   const { memberId, clusterId } = plan ?? { memberId: 0n, clusterId: 0n };
   const { wal, recovery } = Wal.open({
@@ -57,7 +61,14 @@ function recover(walDir: string, snapDir: string): Wal {
     ...(reader === undefined ? {} : { snapshot: { term: reader.term, index: reader.index } }),
     meanwhile: () => sender?.sendSome(),
     // A log that ends before the snapshot gives way to it, which must then be sound to its end.
-    beforeRepair: () => sender?.sendRest(),
+    beforeRepair: (entries) => {
+      const normal = entries.filter(({ type }) => type === EntryType.normal);
+      checkFormats(
+        normal.map(({ data }) => data),
+        config.formatLevel,
+      );
+      sender?.sendRest();
+    },
   });
   const { cutTail, entries, hardState, metadata } = recovery;
   if (cutTail !== undefined) {

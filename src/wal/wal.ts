@@ -97,7 +97,7 @@ export class Wal {
       replay.segment(file, disk.read(file), i === files.length - 1);
     }
     const found = replay.finish(snapshot.index);
-    options.beforeRepair?.();
+    options.beforeRepair?.(found.entries);
     const { file, atBytes, fileBytes } = found.tail;
     const repair = found.repair ?? { fromBytes: atBytes, toBytes: atBytes };
     runOrFail(disk, [
@@ -431,7 +431,7 @@ export interface WalOptions {
   /** Called now and then while an existing log is read. */
   readonly meanwhile?: () => void;
   /** Called when all of an existing log has been read and nothing is changed on disk yet. */
-  readonly beforeRepair?: () => void;
+  readonly beforeRepair?: (entries: readonly WalEntry[]) => void;
 }
 
 /** What a member starts from. */

@@ -13,12 +13,13 @@ const HERE: Identity = { memberId: 0xan, clusterId: 0xcn };
 const THERE: Identity = { memberId: 0xbn, clusterId: 0xcn };
 const ROSTER: Roster = {
   isKnown: true,
+  formatLevel: 1,
   has: (id) => id === 0xan || id === 0xbn,
   isRemoved: (id) => id === 0xdn,
 };
 
 function judged(changes: Headers, roster = ROSTER): string {
-  const verdict = judgeHello({ ...helloHeaders(THERE, 0xan, []), ...changes }, HERE, roster);
+  const verdict = judgeHello({ ...helloHeaders(THERE, 0xan, [], 2), ...changes }, HERE, roster);
   if (verdict.kind === "refused") return `${verdict.status} ${verdict.reason}`;
   return `welcome ${verdict.from.toString(16)} ${verdict.isMember} ${verdict.peerUrls}`;
 }

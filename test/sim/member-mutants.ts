@@ -1,4 +1,5 @@
 import { RaftStats } from "#ringd/api/raft-stats.js";
+import { readEnvelope } from "#ringd/cluster/envelope.js";
 import { Prng } from "#ringd/lib/prng.js";
 import { RaftCore } from "#ringd/raft/core.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
@@ -42,8 +43,6 @@ function wrap<T extends object, K extends keyof T>(
   Object.defineProperty(target, name, { ...before, value: make(before.value as T[K]) });
   return () => Object.defineProperty(target, name, before);
 }
-
-const ENVELOPE_BYTES = 16;
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -165,7 +164,8 @@ export const MUTANTS: readonly Mutant[] = [
         const first = found.entries[0];
         if (found.snapshot.index > 0 && first !== undefined && isCommand(first)) {
           if (first.index <= found.hardState.commit) {
-            found.store.apply(decodeCommand(Buffer.from(first.data), ENVELOPE_BYTES));
+            const data = Buffer.from(first.data);
+            found.store.apply(decodeCommand(data, readEnvelope(data).commandAt));
           }
         }
         return found;
@@ -374,7 +374,7 @@ function plantOwnClock(): () => void {
     "step",
     (step) =>
       function (this: Member) {
-        nowMs = this.nowMs;
+        nowMs = this.wallMs;
         step.call(this);
       },
   );

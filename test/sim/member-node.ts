@@ -1,4 +1,4 @@
-import { decodeConf } from "#ringd/cluster/conf-state.js";
+import { decodeSnapshotHead, NO_HEAD } from "#ringd/cluster/snapshot-head.js";
 import type { StartPlan } from "#ringd/cluster/start-plan.js";
 import type { Config } from "#ringd/config/config.js";
 import {
@@ -186,12 +186,18 @@ export class SimMember {
         data: Uint8Array.from(data),
       }),
     );
+    const { formatLevel } = this.config;
+    const read = file && {
+      ...file,
+      head: decodeSnapshotHead(Buffer.from(file.metadata), formatLevel),
+    };
     const snapshot: SnapshotMeta =
-      file === undefined
+      read === undefined
         ? BLANK.snapshot
-        : { index: file.index, term: file.term, conf: decodeConf(Buffer.from(file.metadata)) };
+        : { index: read.index, term: read.term, conf: read.head.conf };
     const store = this.#restoreStore(file);
-    const found = { ...metadata, snapshot, store, entries, hardState };
+    const head = read?.head ?? NO_HEAD;
+    const found = { ...metadata, snapshot, head, store, entries, hardState };
     this.world.onRecovered(this, found);
     return { wal, found };
   }
