@@ -77,6 +77,11 @@ export class FormatLevels {
     this.#known.delete(id);
   }
 
+  /** Connected, and of a build that knows the first level only. */
+  isOld(id: bigint): boolean {
+    return this.#known.get(id) === 1;
+  }
+
   /** The level that all of these members know, if it is above the cluster's. */
   raisable(selfId: bigint, members: readonly bigint[]): number | undefined {
     if (this.#level === this.newest || members.length === 0) return undefined;

@@ -40,7 +40,10 @@ export class Agreed {
    * their own clocks.
    */
   get hasTime(): boolean {
-    return this.time.clock.isKnown || this.formats.level < VERSIONED_LEVEL;
+    if (this.time.clock.isKnown) return true;
+    const { raft } = this.#ports;
+    const isOldLeader = !raft.isLeader && this.formats.isOld(raft.lead);
+    return isOldLeader && this.formats.level < VERSIONED_LEVEL;
   }
 
   /** A snapshot, the leader's or the one of the start, stands for the log up to it. @throws NewerFormatError */

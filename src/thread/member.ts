@@ -219,6 +219,11 @@ export class Member implements Consensus {
     return { index: this.#raft.commit, term: this.#raft.term };
   }
 
+  /** For simulations. */
+  get knowsTime(): boolean {
+    return this.#agreed.time.clock.isKnown;
+  }
+
   get openWrites(): number {
     return this.#writes.open;
   }
@@ -278,6 +283,7 @@ export class Member implements Consensus {
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
     this.#tickAgreed();
+    this.#publication.check();
     if (this.#raft.lead === NONE) return;
     this.#writes.retry();
     this.#publication.step(this.#raft.isLeader, clusterMs, monoMs);

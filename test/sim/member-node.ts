@@ -83,7 +83,8 @@ export type Arrival =
 export class SimMember {
   readonly id: bigint;
   readonly name: string;
-  readonly config: Config;
+  /** A restart may bring a newer build. */
+  config: Config;
   readonly plan: StartPlan;
   readonly world: MemberWorld;
   readonly disk = new SimDisk();
