@@ -93,7 +93,9 @@ export class ClusterTime {
   applies({ index, term }: Entry, command: Command, isOwn: boolean, monoMs: number): boolean {
     if (isOwn && index < this.#ownIndex) this.#ownIndex = index;
     if (command.op === CommandOp.sync) {
-      if (command.isRefresh && this.#told.term === term) return false;
+      // Builds of before apply it, so none is void as long as one of them may be there.
+      const mayBeVoid = this.#ports.formats.level >= VERSIONED_LEVEL;
+      if (mayBeVoid && command.isRefresh && this.#told.term === term) return false;
       this.#told = { term, index };
       this.#toldMonoMs = monoMs;
       this.#hear(index, term, command, monoMs);
@@ -124,7 +126,7 @@ export class ClusterTime {
   }
 
   #leaderSays(expiringNodes: number, wallMs: number, monoMs: number): Command | undefined {
-    const { formats, raft } = this.#ports;
+    const { raft } = this.#ports;
     const { term, index } = this.#told;
     if (this.clock.isKnown) {
       const isOwed = term !== raft.term || index < this.#publishedIndex;
@@ -138,7 +140,7 @@ export class ClusterTime {
       this.#ports.log.info({ startMs }, "starting the cluster clock from this member's wall clock");
     }
     this.#startedTerm = raft.term;
-    return syncCommand(startMs, formats.level >= VERSIONED_LEVEL);
+    return syncCommand(startMs, true);
   }
 
   /** Nobody else can know the time, or nobody says so. */

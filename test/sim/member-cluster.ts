@@ -36,6 +36,8 @@ const IDLE_STEP_MS_MAX = 12;
 const STIR_MS = 150;
 /** After the last fault a cluster must be well within this. */
 const SETTLE_MS_MAX = 60_000;
+/** What was sent before the faults stopped may have got lost for so long. */
+const HELD_MS_MAX = 5000;
 /** Seconds: with nodes that live longer, the end of a run waits for all to expire. */
 const SHORT_TTL = 4;
 /** One applied index in so many has its store compared. */
@@ -378,7 +380,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #mayStartClock(): boolean {
     const { loseOneIn, partitionMs, pauseMs, cutLeaderOneIn, founders } = this.faults;
     const isHeld = loseOneIn + partitionMs + pauseMs + cutLeaderOneIn > 0;
-    if (isHeld && !this.#isHealed) return true;
+    if (isHeld && (!this.#isHealed || this.#now - this.#healedMs < HELD_MS_MAX)) return true;
     const known = [...this.members.values()].filter(({ life }) => life?.loop.member.knowsTime);
     return known.length * 2 <= founders;
   }

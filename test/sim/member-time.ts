@@ -53,6 +53,7 @@ export class TimeChecks {
   /** A change that was not known before. */
   onEvent({ action, node, prevNode, timeMs, isRefresh }: Event): void {
     if (action === Action.expire) this.#onExpired(node.path);
+    else if (this.#level < VERSIONED_LEVEL) return;
     else if (node.expirationMs > 0 && !isRefresh && !node.isDirectory) {
       const askedMs = this.asked.get(node.value);
       const ttlMs = node.expirationMs - timeMs;
@@ -64,7 +65,7 @@ export class TimeChecks {
   }
 
   #onSync({ timeMs, isRefresh }: Command, term: number, mayStart: () => boolean): void {
-    const isVoid = isRefresh && this.#toldTerm === term;
+    const isVoid = this.#level >= VERSIONED_LEVEL && isRefresh && this.#toldTerm === term;
     this.#toldTerm = term;
     if (isVoid) return;
     if (this.#level < VERSIONED_LEVEL) return;

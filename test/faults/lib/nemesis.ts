@@ -90,6 +90,24 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await part(stage, [leader], others(stage, leader));
     await notice(stage, leader);
   },
+  "clock-leader": async (stage) => {
+    const leader = await leaderOf(stage);
+    leader.shiftWallClock(clockJump(stage));
+    await hold(stage);
+    if (stage.prng.oneIn(2)) leader.shiftWallClock(clockJump(stage));
+    if (stage.prng.oneIn(2)) await leader.end("SIGKILL");
+    await hold(stage);
+  },
+  "clock-all": async (stage) => {
+    // Each another one; some start with it.
+    for (const member of stage.cluster.members) {
+      member.shiftWallClock(clockJump(stage));
+      if (member.state !== "running" || !stage.prng.oneIn(4)) continue;
+      await member.end("SIGKILL");
+      member.start();
+    }
+    await hold(stage);
+  },
   halves: async (stage) => {
     const { cluster, prng } = stage;
     const members = prng.shuffled(cluster.members);
@@ -194,6 +212,11 @@ async function fillDisk(stage: Stage, size: typeof SMALL_BURST): Promise<void> {
   await hold(stage);
   // Once a write has failed, only a start from what is on the disk is sure to be right.
   await small.end("SIGKILL");
+}
+
+/** Up to an hour, either way. */
+function clockJump({ prng }: Stage): number {
+  return prng.pick([-1, 1]) * (2000 + prng.below(3_600_000));
 }
 
 /** The leader; after a while without one, anybody. */
