@@ -53,7 +53,8 @@ function digestOf(dir: string): string {
   const hash = createHash("sha1");
   for (const name of readdirSync(dir, { recursive: true, encoding: "utf8" }).sort()) {
     const path = join(dir, name);
-    if (statSync(path).isFile() && !name.endsWith("lock")) hash.update(name).update(readFileSync(path));
+    if (statSync(path).isFile() && !name.endsWith("lock"))
+      hash.update(name).update(readFileSync(path));
   }
   return hash.digest("hex");
 }

@@ -39,6 +39,16 @@ test("a member is welcome, and others are told why they are not", () => {
   assert.match(judged({}, { ...ROSTER, isKnown: false }), /^503 /);
 });
 
+test("a member of a build that does not know the cluster's format is told which one does", () => {
+  const roster = { ...ROSTER, formatLevel: 2 };
+  assert.equal(judged({}, roster), "welcome b true ");
+  const why =
+    /^426 the cluster writes format 2, and member b reads formats up to 1: it needs ringd 0\.2\.0 or later$/;
+  assert.match(judged({ "x-ringd-format": undefined }, roster), why);
+  assert.match(judged({ "x-ringd-format": "nonsense" }, roster), why);
+  assert.equal(judged({ "x-ringd-format": "9" }, roster), "welcome b true ");
+});
+
 test("a member not heard of yet is welcome if it can be answered", () => {
   const urls = "http://127.0.0.1:1,http://127.0.0.1:2";
   const stranger = { "x-ringd-from": "e", "x-ringd-peer-urls": urls };

@@ -211,6 +211,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   onRecovered(member: SimMember, { snapshot, entries, hardState, store }: Recovery): void {
     checkRecovery(member.name, member.durableLog, {
       snapshotIndex: snapshot.index,
+      snapshotTerm: snapshot.term,
       hardState,
       entries,
     });
@@ -459,6 +460,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
 
   /** Nothing is kept beyond its TTL, long or short. */
   #whyKept(): string {
+    // Builds of before set deadlines by wall clocks, perhaps an hour from now.
+    if (this.faults.oldOneIn > 0) return "";
     if (this.faults.longTtl <= SHORT_TTL && this.#now - this.#healedMs < 2 * SHORT_TTL * 1000)
       return "";
     for (const { name, store } of this.members.values()) {
