@@ -18,7 +18,7 @@ import { freePorts } from "./ports.js";
 import { PeerNetwork } from "./proxy.js";
 import { until } from "./until.js";
 
-const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+export const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const WALL_CLOCK = new URL("wall-clock.js", import.meta.url).href;
 const TOKEN = "ringd-faults";
 /** Of this process: no member outlives it. */
@@ -143,11 +143,12 @@ export class TestCluster {
   }
 
   /** One new member by way of the others, with an empty data directory. */
-  async grow(): Promise<ClusterMember> {
+  async grow(prepare?: (member: ClusterMember) => void): Promise<ClusterMember> {
     const all = [...this.members, ...this.#former];
     const numbers = all.map(({ name }) => Number(name.slice(1)));
     const member = await this.#addMember(`n${Math.max(0, ...numbers) + 1}`);
     await this.#announce(member);
+    prepare?.(member);
     member.start("existing", this.initialCluster);
     return member;
   }
