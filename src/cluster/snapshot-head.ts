@@ -7,8 +7,9 @@ import { NewerFormatError, readBy, VERSIONED_LEVEL } from "./format.js";
 export interface ClockMark {
   /** The latest time, Unix milliseconds; 0 before the first. */
   readonly ms: number;
-  /** Of the last entry that told one. */
+  /** Term and index of the last entry that told one. */
   readonly term: number;
+  readonly index: number;
 }
 
 /** The replicated state that is neither the store's nor raft's. */
@@ -17,12 +18,12 @@ export interface SnapshotHead {
   readonly clock: ClockMark;
 }
 
-export const NO_HEAD: SnapshotHead = { format: 1, clock: { ms: 0, term: 0 } };
+export const NO_HEAD: SnapshotHead = { format: 1, clock: { ms: 0, term: 0, index: 0 } };
 
 /**
  * Metadata of a snapshot, JSON: the membership and, from format 2 on,
  *
- *   "format": 2, "readBy": "0.2.0", "machines": [0], "clock": {"ms": 1700000000000, "term": 3}
+ *   "format": 2, "readBy": "0.2.0", "machines": [0], "clock": {"ms": 1700000000000, "term": 3, "index": 9}
  */
 export function encodeSnapshotHead(conf: ConfState, { format, clock }: SnapshotHead): Buffer {
   if (format < VERSIONED_LEVEL) return encodeConf(conf);

@@ -47,8 +47,8 @@ export class Agreed {
   }
 
   /** A snapshot, the leader's or the one of the start, stands for the log up to it. @throws NewerFormatError */
-  restore({ clock, format }: SnapshotHead): void {
-    this.time.restore(clock);
+  restore({ clock, format }: SnapshotHead, monoMs: number): void {
+    this.time.restore(clock, monoMs);
     this.#raise(format, "");
   }
 

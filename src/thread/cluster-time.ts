@@ -50,7 +50,7 @@ export interface ClusterTimePorts {
 export class ClusterTime {
   readonly clock: ClusterClock;
   readonly #ports: ClusterTimePorts;
-  /** Term and index of the last entry that told the time. Replicated, but for the index. */
+  /** Term and index of the last entry that told the time. Replicated. */
   #told: { readonly term: number; readonly index: number };
   /** The last entry by which a member published itself. */
   #publishedIndex = 0;
@@ -67,21 +67,21 @@ export class ClusterTime {
   #warnedOffsetMs = 0;
   #nextWarnMonoMs = Number.NEGATIVE_INFINITY;
 
-  constructor({ ms, term }: ClockMark, ports: ClusterTimePorts) {
+  constructor({ ms, term, index }: ClockMark, ports: ClusterTimePorts) {
     this.clock = new ClusterClock(ms);
-    this.#told = { term, index: 0 };
+    this.#told = { term, index };
     this.#ports = ports;
   }
 
   /** For a snapshot. */
   get mark(): ClockMark {
-    return { ms: this.clock.floorMs, term: this.#told.term };
+    return { ms: this.clock.floorMs, ...this.#told };
   }
 
   /** A snapshot from the leader took the place of the log. */
-  restore({ ms, term }: ClockMark): void {
-    this.clock.mark(ms);
-    this.#told = { term, index: 0 };
+  restore({ ms, term, index }: ClockMark, monoMs: number): void {
+    this.#told = { term, index };
+    this.#tell(index, term, ms, false, monoMs);
   }
 
   /**
@@ -98,7 +98,7 @@ export class ClusterTime {
       if (mayBeVoid && command.isRefresh && this.#told.term === term) return false;
       this.#told = { term, index };
       this.#toldMonoMs = monoMs;
-      this.#hear(index, term, command, monoMs);
+      this.#tell(index, term, command.timeMs, command.isRefresh, monoMs);
     } else if (command.op === CommandOp.set) {
       const place = readClusterPath(command.path);
       if (place?.kind === "attributes") this.#onPublished(index, term, place.id);
@@ -157,12 +157,12 @@ export class ClusterTime {
     return syncCommand(this.clock.read(wallMs, monoMs));
   }
 
-  #hear(index: number, term: number, { timeMs, isRefresh }: Command, monoMs: number): void {
+  #tell(index: number, term: number, timeMs: number, isStart: boolean, monoMs: number): void {
     const { raft } = this.#ports;
     const { isKnown } = this.clock;
     const isFresh = index > this.#ownIndex || (raft.isLeader && raft.term === term);
     if (!isKnown && !isFresh) this.clock.mark(timeMs);
-    else if (isRefresh) this.clock.restart(timeMs, monoMs);
+    else if (isStart) this.clock.restart(timeMs, monoMs);
     else this.clock.hear(timeMs, monoMs);
     if (!isKnown && this.clock.isKnown) this.#ports.onKnown();
   }

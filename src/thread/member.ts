@@ -208,7 +208,7 @@ export class Member implements Consensus {
     this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
     this.#arrival = new Arrival({ historyEventsMax: config.eventHistoryMax });
     this.#firstElection = new FirstElection(config);
-    this.#agreed.restore(recovery.head);
+    this.#agreed.restore(recovery.head, times.monoMs);
     this.#onMembership();
     this.#carryOutAll();
     if (this.#raft.conf.voters.length === 1) this.#raft.campaign();
@@ -473,7 +473,7 @@ export class Member implements Consensus {
     const store = this.#arrival.take();
     assert(store !== undefined, "raft installs the snapshot it has just been given");
     if (!this.#store.become(store)) this.#keys.cutWatches();
-    this.#agreed.restore(this.#arrival.head);
+    this.#agreed.restore(this.#arrival.head, this.monoMs);
     this.#applied = index;
     this.#appliedTerm = term;
     this.#snapshots.installed(index);

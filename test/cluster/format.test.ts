@@ -53,13 +53,13 @@ test("entries of a newer format, of an unknown machine, or that raise the level 
 });
 
 test("a snapshot's head of format 1 is the membership alone; format 2 adds machines, level and time", () => {
-  const clock = { ms: 1_700_000_000_000, term: 3 };
+  const clock = { ms: 1_700_000_000_000, term: 3, index: 9 };
   const old = encodeSnapshotHead(CONF, { format: 1, clock });
   assert.equal(old.toString(), '{"voters":["1","2"],"learners":["3"]}');
   assert.deepEqual(decodeSnapshotHead(old, 2), {
     conf: CONF,
     format: 1,
-    clock: { ms: 0, term: 0 },
+    clock: { ms: 0, term: 0, index: 0 },
   });
   const head = encodeSnapshotHead(CONF, { format: 2, clock });
   assert.match(head.toString(), /"format":2,"readBy":"0\.2\.0","machines":\[0\]/);

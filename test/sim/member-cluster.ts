@@ -379,11 +379,12 @@ export class MemberCluster implements ProbeListener, MemberWorld {
 
   /** Where messages may be lost or held up, those who know the time may have tried in vain to say so. */
   #mayStartClock(): boolean {
-    const { loseOneIn, partitionMs, pauseMs, cutLeaderOneIn, founders } = this.faults;
+    const { loseOneIn, partitionMs, pauseMs, cutLeaderOneIn } = this.faults;
     const isHeld = loseOneIn + partitionMs + pauseMs + cutLeaderOneIn > 0;
     if (isHeld && (!this.#isHealed || this.#now - this.#healedMs < HELD_MS_MAX)) return true;
-    const known = [...this.members.values()].filter(({ life }) => life?.loop.member.knowsTime);
-    return known.length * 2 <= founders;
+    const { voters = [] } = this.#current?.life?.raft?.conf ?? {};
+    const known = voters.filter((id) => this.members.get(id)?.life?.loop.member.knowsTime);
+    return known.length * 2 <= voters.length;
   }
 
   #start(member: SimMember): void {
