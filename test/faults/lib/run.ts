@@ -103,9 +103,11 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
   return figures;
 }
 
-function newDeck({ only }: RunOptions, cluster: TestCluster, prng: Prng): string[] {
+function newDeck({ only, kind }: RunOptions, cluster: TestCluster, prng: Prng): string[] {
   const names = (only.length > 0 ? [...only] : Object.keys(FAULTS)).filter(
-    (name) => !name.startsWith("disk-full") || cluster.hasSmallDisk,
+    (name) =>
+      (!name.startsWith("disk-full") || cluster.hasSmallDisk) &&
+      (!name.startsWith("clock-") || kind === "ringd"),
   );
   const deck: string[] = [];
   while (names.length > 0) deck.push(...names.splice(prng.below(names.length), 1));
