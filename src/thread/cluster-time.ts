@@ -130,8 +130,8 @@ export class ClusterTime {
     const { term, index } = this.#told;
     if (this.clock.isKnown) {
       const isOwed = term !== raft.term || index < this.#publishedIndex;
-      const isIdle = monoMs - this.#toldMonoMs < IDLE_SYNC_MS;
-      if (!isOwed && expiringNodes === 0 && isIdle) return undefined;
+      const isRecent = monoMs - this.#toldMonoMs < IDLE_SYNC_MS;
+      if (!isOwed && expiringNodes === 0 && isRecent) return undefined;
       return syncCommand(this.clock.read(wallMs, monoMs));
     }
     if (!this.#isAlone(monoMs)) return undefined;

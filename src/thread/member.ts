@@ -583,10 +583,10 @@ export class Member implements Consensus {
     this.#publication.check();
   }
 
-  /** Once at each rise. Here the log's own files go over to the format of the level, too. */
+  /** Once at each rise, and at a start. Here the log's own files go over to the level's format, too. */
   #onFormatLevel(level: number): void {
     this.#writes.format = level;
-    this.#ports.log.info({ level }, "the cluster's format level rose");
+    this.#ports.log.info({ level }, "the cluster writes this format level");
     this.#onMembership();
   }
 

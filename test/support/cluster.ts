@@ -19,6 +19,8 @@ import { PeerNetwork } from "./proxy.js";
 import { until } from "./until.js";
 
 export const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+/** Another build, to see what it does. */
+const PROGRAM = process.env.RINGD_PROGRAM ?? RINGD;
 const WALL_CLOCK = new URL("wall-clock.js", import.meta.url).href;
 const TOKEN = "ringd-faults";
 /** Of this process: no member outlives it. */
@@ -64,7 +66,7 @@ export class TestCluster {
     if (typeof reason === "string") process.exit(1);
   };
 
-  private constructor({ kind, flags = [], environment = {}, program = RINGD }: ClusterOptions) {
+  private constructor({ kind, flags = [], environment = {}, program = PROGRAM }: ClusterOptions) {
     const part = () => 1 + Math.floor(Math.random() * 250);
     this.kind = kind;
     this.flags = flags;
