@@ -2,6 +2,7 @@ import { assert } from "../lib/assert.js";
 import type { Command } from "../store/command.js";
 import { Action, type Event } from "../store/event.js";
 import type { Node } from "../store/node.js";
+import type { Cursor } from "../store/tree.js";
 import { type ClusterPath, readClusterPath } from "./paths.js";
 import { compareBytes } from "./peer-urls.js";
 
@@ -52,6 +53,16 @@ export class Membership {
     if (!isGone) this.#set(place, event.node.value);
     else if (place.kind === "member") this.#members.delete(place.id);
     else assert(false, "members are deleted whole and nothing else below /0 is");
+  }
+
+  /** As `restore`, from the whole store. */
+  restoreFrom(cursor: Cursor): void {
+    cursor.seek("/0/");
+    const nodes: Node[] = [];
+    for (let node = cursor.next(); node?.path.startsWith("/0/"); node = cursor.next()) {
+      nodes.push(node);
+    }
+    this.restore(nodes);
   }
 
   /** Forgets everything and reads the nodes below "/0" of a restored store, in any order. */

@@ -1,3 +1,4 @@
+import { FORMAT_LEVEL } from "../cluster/format.js";
 import { initialClusterText } from "../cluster/initial-cluster.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FlagReader } from "./flag-reader.js";
@@ -46,6 +47,8 @@ export interface Config {
   readonly frontendKind: "uws" | "node";
   readonly enablePprof: boolean;
   readonly unsafeNoFsync: boolean;
+  /** The newest format level that is known: no flag sets it, but tests that want an older member. */
+  readonly formatLevel: number;
   readonly log: LogConfig;
   readonly warnings: readonly string[];
   readonly argv: readonly string[];
@@ -57,6 +60,8 @@ export type Request =
   | { readonly kind: "version" }
   | { readonly kind: "help" };
 
+/** For tests: this member behaves, towards others and its data, as a build that knows no newer level. */
+const FORMAT_LEVEL_VARIABLE = "RINGD_TEST_FORMAT_LEVEL";
 const ELECTION_MS_MAX = 50_000;
 const CATCH_UP_ENTRIES = 5000; // As etcd's.
 const EVENT_HISTORY_MIN = 1000;
@@ -89,7 +94,9 @@ export function readConfig(argv: readonly string[], environment: Environment): R
   if (read.bool("version")) return { kind: "version" };
   checkBootstrapFlags(read);
   refuseUnsupported(read);
-  return { kind: "run", config: buildConfig(read, given.warnings, argv) };
+  const config = buildConfig(read, given.warnings, argv);
+  const level = Number(environment[FORMAT_LEVEL_VARIABLE] ?? config.formatLevel);
+  return { kind: "run", config: { ...config, formatLevel: level } };
 }
 
 function buildConfig(
@@ -133,6 +140,7 @@ function buildConfig(
     frontendKind: read.oneOf("frontend", ["uws", "node"]),
     enablePprof: read.bool("enable-pprof"),
     unsafeNoFsync: read.bool("unsafe-no-fsync"),
+    formatLevel: FORMAT_LEVEL,
     log: {
       level: logLevel(read),
       format: read.oneOf("log-format", ["auto", "json", "pretty"]),

@@ -178,7 +178,10 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
 ]);
 
 /** Variables of etcd that are no flag's: it lets etcd start on other processors, which ringd does anyway. */
-export const IGNORED_VARIABLES: ReadonlySet<string> = new Set(["ETCD_UNSUPPORTED_ARCH"]);
+export const IGNORED_VARIABLES: ReadonlySet<string> = new Set([
+  "ETCD_UNSUPPORTED_ARCH",
+  "RINGD_TEST_FORMAT_LEVEL",
+]);
 
 export const FLAGS: Readonly<Record<string, Flag>> = {
   ...Object.assign({}, ...Object.values(FLAG_SECTIONS)),

@@ -400,6 +400,16 @@ export const FAMILIES = {
     name: "ringd_raft_last_index",
     help: "The last entry of this member's log, durable or not.",
   },
+  clockOffset: {
+    kind: "gauge",
+    name: "ringd_clock_offset_seconds",
+    help: "This member's wall clock less the cluster's clock, by which TTLs go.",
+  },
+  formatLevel: {
+    kind: "gauge",
+    name: "ringd_format_level",
+    help: "The format level of the cluster: it rises once all members know a newer one.",
+  },
   raftRole: {
     kind: "gauge",
     name: "ringd_raft_role",

@@ -1,14 +1,20 @@
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import type { Socket } from "node:net";
 import { NO_TLS, type PeerAddress } from "./address.js";
-import { CLUSTER_HEADER, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
+import { CLUSTER_HEADER, formatOf, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
 
 /** Of a refusal's text. */
 const REASON_BYTES_MAX = 4096;
 
 export type DialResult =
   /** `early`: what the other side sent right behind its answer. */
-  | { readonly kind: "open"; readonly socket: Socket; readonly early: Buffer }
+  | {
+      readonly kind: "open";
+      readonly socket: Socket;
+      readonly early: Buffer;
+      /** The newest format level that the other side knows. */
+      readonly format: number;
+    }
   /** By a member of `clusterId`, or by something else if that is "". */
   | {
       readonly kind: "refused";
@@ -60,8 +66,8 @@ export function dialStream(
     const onAbort = () => fail("given up");
     signal.addEventListener("abort", onAbort);
     call.on("error", (error) => fail(error.message));
-    call.on("upgrade", (_response, socket: Socket, early: Buffer) => {
-      end({ kind: "open", socket, early });
+    call.on("upgrade", (response, socket: Socket, early: Buffer) => {
+      end({ kind: "open", socket, early, format: formatOf(response.headers) });
     });
     call.on("response", (response) => {
       void readRefusal(response).then(end);

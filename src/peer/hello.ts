@@ -1,3 +1,4 @@
+import { readBy } from "../cluster/format.js";
 import { formatId, parseId } from "../cluster/ids.js";
 import { parseUrlList } from "../cluster/peer-urls.js";
 
@@ -9,8 +10,9 @@ import { parseUrlList } from "../cluster/peer-urls.js";
  *   X-Ringd-From        the member that dials
  *   X-Ringd-To          the member it means to reach
  *   X-Ringd-Peer-Urls   where it can be reached itself, separated by commas
+ *   X-Ringd-Format      the newest format level it knows (cluster/format.ts); builds of before say nothing: 1
  *
- * The other side answers with its cluster id and either goes on or says why not.
+ * The other side answers with its cluster id and its own X-Ringd-Format, and either goes on or says why not.
  */
 const PROTOCOL_VERSION = "1";
 const PROTOCOL_HEADER = "x-ringd-protocol";
@@ -18,6 +20,7 @@ export const CLUSTER_HEADER = "x-etcd-cluster-id";
 const FROM_HEADER = "x-ringd-from";
 const TO_HEADER = "x-ringd-to";
 const PEER_URLS_HEADER = "x-ringd-peer-urls";
+const FORMAT_HEADER = "x-ringd-format";
 
 export const STREAM_PATH = "/ringd/stream";
 export const STREAM_UPGRADE = `ringd-raft/${PROTOCOL_VERSION}`;
@@ -33,6 +36,8 @@ export interface Identity {
 export interface Roster {
   /** False until the core has said who they are. */
   readonly isKnown: boolean;
+  /** Of the cluster. */
+  readonly formatLevel: number;
   has(id: bigint): boolean;
   isRemoved(id: bigint): boolean;
 }
@@ -54,14 +59,35 @@ export function helloHeaders(
   { memberId, clusterId }: Identity,
   to: bigint,
   peerUrls: readonly string[],
+  format: number,
 ): Record<string, string> {
   return {
+    ...formatHeader(format),
     [PROTOCOL_HEADER]: PROTOCOL_VERSION,
     [CLUSTER_HEADER]: formatId(clusterId),
     [FROM_HEADER]: formatId(memberId),
     [TO_HEADER]: formatId(to),
     [PEER_URLS_HEADER]: peerUrls.join(","),
   };
+}
+
+/** A build that knows only the first level says nothing. */
+export function formatHeader(format: number): Record<string, string> {
+  return format > 1 ? { [FORMAT_HEADER]: String(format) } : {};
+}
+
+/** The newest level that the other side knows. */
+export function formatOf(headers: Headers): number {
+  const text = textOf(headers[FORMAT_HEADER]);
+  return /^[1-9]\d{0,5}$/.test(text) ? Number(text) : 1;
+}
+
+/** Why a member that knows levels up to `format` only cannot take part; undefined if it can. */
+export function whyTooOld(id: bigint, format: number, level: number): string | undefined {
+  if (format >= level) return undefined;
+  const version = readBy(level);
+  const needs = version === "" ? "a newer ringd" : `ringd ${version} or later`;
+  return `the cluster writes format ${level}, and member ${formatId(id)} reads formats up to ${format}: it needs ${needs}`;
 }
 
 /**
@@ -96,7 +122,9 @@ export function judgeHello(headers: Headers, self: Identity, roster: Roster): Ve
   }
   const from = parseId(textOf(headers[FROM_HEADER]));
   if (from === undefined || from === 0n) return refused(400, "the sender's member id is missing");
-  return judgeSender(from, textOf(headers[PEER_URLS_HEADER]), self, roster);
+  const verdict = judgeSender(from, textOf(headers[PEER_URLS_HEADER]), self, roster);
+  const why = whyTooOld(from, formatOf(headers), roster.formatLevel);
+  return verdict.kind === "refused" || why === undefined ? verdict : refused(426, why);
 }
 
 function judgeSender(from: bigint, urls: string, self: Identity, roster: Roster): Verdict {

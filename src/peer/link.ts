@@ -26,7 +26,10 @@ export interface LinkOwner {
   hello(to: bigint): Record<string, string>;
   /** Where what is sent to a member is counted. */
   figures(id: bigint): PeerFigures;
-  up(id: bigint): void;
+  /** @param format the newest level that the member knows */
+  up(id: bigint, format: number): void;
+  /** Why the member, which knows levels up to `format`, cannot take part. */
+  whyTooOld(id: bigint, format: number): string | undefined;
   down(id: bigint): void;
   overflow(id: bigint): void;
   /** The member says that we were removed from the cluster. */
@@ -198,7 +201,7 @@ export class PeerLink {
     this.#dialling = dialling;
     const { dialMs } = this.#owner;
     const hello = this.#owner.hello(this.id);
-    const result = await dialStream(address, hello, dialMs, dialling.signal);
+    let result = await dialStream(address, hello, dialMs, dialling.signal);
     this.#dialling = undefined;
     if (dialling.signal.aborted) {
       if (result.kind === "open") result.socket.destroy();
@@ -207,8 +210,13 @@ export class PeerLink {
       return;
     }
     if (result.kind === "open") {
-      this.#open(address, result.socket, result.early);
-      return;
+      const reason = this.#owner.whyTooOld(this.id, result.format);
+      if (reason === undefined) {
+        this.#open(address, result);
+        return;
+      }
+      result.socket.destroy();
+      result = { kind: "failed", reason };
     }
     this.#complain(address, result);
     if (result.kind === "refused" && result.status === 410) this.#owner.goneForGood(result);
@@ -228,7 +236,8 @@ export class PeerLink {
     } else this.#owner.log.warn(what, "cannot reach the peer");
   }
 
-  #open(address: PeerAddress, socket: Socket, early: Buffer): void {
+  #open(address: PeerAddress, result: Extract<DialResult, { kind: "open" }>): void {
+    const { socket, early, format } = result;
     this.#socket = socket;
     this.#url = address.text;
     this.#heardMs = performance.now();
@@ -258,7 +267,7 @@ export class PeerLink {
     socket.on("close", () => this.#drop("it was closed"));
     this.#owner.log.info({ peer: formatId(this.id), url: address.text }, "opened stream to peer");
     this.#figures.set("activePeers", 1);
-    this.#owner.up(this.id);
+    this.#owner.up(this.id, format);
     if (early.length > 0) take(early);
   }
 

@@ -8,6 +8,7 @@ import { Arrival } from "./arrival.js";
 import type { DialResult } from "./dial.js";
 import type { LinkFigures } from "./figures.js";
 import {
+  formatHeader,
   helloHeaders,
   type Identity,
   judgeHello,
@@ -15,6 +16,7 @@ import {
   STREAM_PATH,
   STREAM_UPGRADE,
   type Verdict,
+  whyTooOld,
 } from "./hello.js";
 import { type LinkOwner, PeerLink } from "./link.js";
 import { answerRaw, PeerListener } from "./listener.js";
@@ -53,7 +55,8 @@ export interface PeerInbox {
   readonly queuedBytes: number;
   /** @param payload an encoded raft message, the callee's until it returns */
   message(payload: Buffer): void;
-  up(id: bigint): void;
+  /** @param format the newest level that the member knows */
+  up(id: bigint, format: number): void;
   down(id: bigint): void;
   overflow(id: bigint): void;
   /** @param payload an encoded raft message whose file is whole, durable and in its place */
@@ -75,6 +78,8 @@ export interface PeerNetworkOptions {
   readonly maxSnapshots: number;
   /** A transfer of a snapshot that does not move for so long is given up. */
   readonly snapshotStallMs: number;
+  /** The newest that this member knows. */
+  readonly formatLevel: number;
   readonly log: PeerLog;
   readonly inbox: PeerInbox;
   /** Figures of the links. */
@@ -206,7 +211,8 @@ export class PeerNetwork {
       waitMostMs: electionMs,
       dialMs: Math.max(DIAL_MS_MIN, electionMs),
       hello: (to) => this.#hello(to),
-      up: (id) => inbox.up(id),
+      up: (id, format) => inbox.up(id, format),
+      whyTooOld: (id, format) => whyTooOld(id, format, this.#roster.formatLevel),
       down: (id) => inbox.down(id),
       overflow: (id) => {
         log.warn({ peer: formatId(id) }, "the peer takes messages too slowly; some are dropped");
@@ -251,7 +257,8 @@ export class PeerNetwork {
   #hello(to: bigint): Record<string, string> {
     const { ownUrls } = this.#roster;
     const { identity, advertisedUrls } = this.#options;
-    return helloHeaders(identity, to, ownUrls.length > 0 ? ownUrls : advertisedUrls);
+    const urls = ownUrls.length > 0 ? ownUrls : advertisedUrls;
+    return helloHeaders(identity, to, urls, this.#options.formatLevel);
   }
 
   #onRemoved({ reason }: Extract<DialResult, { kind: "refused" }>): void {
@@ -339,9 +346,11 @@ export class PeerNetwork {
       answerRaw(socket, textAnswer(404, reason, clusterHeader(identity)));
       return;
     }
+    const own = Object.entries(formatHeader(this.#options.formatLevel));
     socket.write(
       "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n" +
-        `Upgrade: ${STREAM_UPGRADE}\r\nX-Etcd-Cluster-Id: ${formatId(identity.clusterId)}\r\n\r\n`,
+        `Upgrade: ${STREAM_UPGRADE}\r\nX-Etcd-Cluster-Id: ${formatId(identity.clusterId)}\r\n` +
+        `${own.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`,
     );
     this.#arrive(verdict.from, socket, early);
   }

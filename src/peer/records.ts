@@ -15,7 +15,7 @@ export const OutboxType = {
 export const InboxType = {
   /** An encoded raft message: its frame was whole, and it is from the member it says, to us. */
   message: 1,
-  /** u64 id: a stream to this member is open. */
+  /** u64 id, f64 the newest format level it knows: a stream to this member is open. */
   up: 2,
   /** u64 id: the stream to this member ended; what was sent on it may be lost. */
   down: 3,
@@ -44,9 +44,11 @@ export interface PeerMembers {
   readonly removed: readonly string[];
   /** "3.4.0", or "" before there is one. */
   readonly clusterVersion: string;
+  /** Of the cluster: a member that does not know it is refused. */
+  readonly formatLevel: number;
 }
 
-/** An id and, for `snapshotSent`, whether it arrived. */
+/** An id and, for `up` and `snapshotSent`, what else there is to say. */
 export function writePeerEvent(outlet: Outlet, type: number, id: bigint, value = 0): void {
   outlet.open(16);
   outlet.view.setBigUint64(outlet.at, id, true);

@@ -28,6 +28,10 @@ export class PeerRoster implements Roster {
     return this.#members;
   }
 
+  get formatLevel(): number {
+    return this.#members?.formatLevel ?? 1;
+  }
+
   /** Where this member itself can be reached; empty if it is no member. */
   get ownUrls(): readonly string[] {
     return this.#byId.get(this.#self) ?? [];

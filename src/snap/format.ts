@@ -7,11 +7,11 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../wal/errors.js";
  *
  *   offset  bytes  field
  *   0       8      magic      "ringdSNP"
- *   8       4      version    FORMAT_VERSION
+ *   8       4      version    1, or 2 with a head that names format level, machines and cluster time
  *   12      4      zero
  *   16      8      term       of the last entry the snapshot holds
  *   24      8      index      of the same
- *   32      12     zero
+ *   32      12     readBy     version of ringd that reads it, ASCII, zeros; version 1: all zero
  *   44      4      crc        CRC-32C of bytes 0 .. 43; seeds the crc of the first block
  *   48      ...    blocks: one of metadata, any number of data, one end; then the file ends
  *
@@ -29,7 +29,10 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../wal/errors.js";
 export const SNAPSHOT_HEADER_BYTES = 48;
 export const BLOCK_HEADER_BYTES = 16;
 export const BLOCK_BYTES_MAX = 32 * 2 ** 20;
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
+/** The first ringd that reads FORMAT_VERSION: so that an older one can name it. */
+const READ_BY = "0.2.0";
+const READ_BY_AT = 32;
 const END_BYTES = 16;
 const MAGIC = "ringdSNP";
 const CRC_AT = 44;
@@ -66,16 +69,20 @@ export function parseSnapshotName(name: string): SnapshotId | undefined {
 }
 
 /** @returns the header, and the crc that seeds the first block */
-export function encodeSnapshotHeader({ term, index }: SnapshotId): {
-  bytes: Uint8Array;
-  crc: number;
-} {
+export function encodeSnapshotHeader(
+  { term, index }: SnapshotId,
+  version: number,
+): { bytes: Uint8Array; crc: number } {
+  assert(version >= 1 && version <= FORMAT_VERSION, "a snapshot's version is one that is known");
   assert(Number.isSafeInteger(term) && term >= 0, "a term is a safe integer");
   assert(Number.isSafeInteger(index) && index >= 0, "an index is a safe integer");
   const bytes = new Uint8Array(SNAPSHOT_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
-  view.setUint32(8, FORMAT_VERSION, true);
+  view.setUint32(8, version, true);
+  for (let i = 0; version > 1 && i < READ_BY.length; i++) {
+    bytes[READ_BY_AT + i] = READ_BY.charCodeAt(i);
+  }
   view.setBigUint64(16, BigInt(term), true);
   view.setBigUint64(24, BigInt(index), true);
   const crc = crc32c(bytes.subarray(0, CRC_AT), 0);
@@ -106,10 +113,12 @@ export function decodeSnapshotHeader(
     throw new CorruptSnapshotError(file, 0, "the header's checksum differs");
   }
   const version = view.getUint32(8, true);
-  if (version !== FORMAT_VERSION) {
+  if (version < 1 || version > FORMAT_VERSION) {
+    const named = asciiOf(bytes.subarray(READ_BY_AT, CRC_AT));
+    const reader = named === "" ? "a newer ringd" : `ringd ${named} or later`;
     throw new ForeignDataDirError(
       file,
-      `it was written by a newer ringd (snapshot format ${version}); this build reads up to ${FORMAT_VERSION}`,
+      `its format version is ${version}, which ${reader} reads; this ringd reads up to ${FORMAT_VERSION}`,
     );
   }
   const term = Number(view.getBigUint64(16, true));
@@ -169,6 +178,13 @@ export function encodeEnd(blockCount: number, dataBytes: number): Uint8Array {
 export function endMatches(payload: Uint8Array, blockCount: number, dataBytes: number): boolean {
   const want = encodeEnd(blockCount, dataBytes);
   return payload.length === want.length && want.every((byte, i) => byte === payload[i]);
+}
+
+function asciiOf(bytes: Uint8Array): string {
+  return [...bytes]
+    .filter((byte) => byte > 0x20 && byte < 0x7f)
+    .map((byte) => String.fromCharCode(byte))
+    .join("");
 }
 
 function hex16(value: number): string {

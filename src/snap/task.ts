@@ -10,6 +10,8 @@ export interface SnapshotTask {
   readonly term: number;
   readonly index: number;
   readonly metadata: Uint8Array;
+  /** Of the file. */
+  readonly version: number;
   readonly keep: number;
   readonly ring: SharedArrayBuffer;
   readonly ownBell: SharedArrayBuffer;
@@ -63,7 +65,7 @@ export function writeSnapshot(task: SnapshotTask): SnapshotOutcome {
     }
   };
   attempt(() => {
-    writer = new SnapshotWriter(directory, { term, index, metadata });
+    writer = new SnapshotWriter(directory, { term, index, metadata }, task.version);
   });
   const inlet = new Inlet(
     new RingReader(task.ring, new Bell(task.producerBell)),

@@ -20,6 +20,7 @@ import {
   encodeBlockHeader,
   encodeEnd,
   encodeSnapshotHeader,
+  FORMAT_VERSION,
   parseSnapshotName,
   type SnapshotId,
   snapshotName,
@@ -56,13 +57,18 @@ export class SnapshotWriter {
   /**
    * @param dir exists
    * @param options `metadata`: opaque, comes back from the reader; up to BLOCK_BYTES_MAX bytes
+   * @param version of the file
    * @throws DiskError
    */
-  constructor(dir: string, options: SnapshotId & { readonly metadata: Uint8Array }) {
+  constructor(
+    dir: string,
+    options: SnapshotId & { readonly metadata: Uint8Array },
+    version = FORMAT_VERSION,
+  ) {
     this.#dir = dir;
     this.#name = snapshotName(options);
     this.#temporary = join(dir, this.#name.replace(/\.snap$/, TEMPORARY_SUFFIX));
-    const header = encodeSnapshotHeader(options);
+    const header = encodeSnapshotHeader(options, version);
     this.#crc = header.crc;
     this.#descriptor = this.#try("create", () => openSync(this.#temporary, "w", 0o600));
     this.#write([header.bytes]);

@@ -10,8 +10,10 @@ export const CommandOp = {
   compareAndDelete: 6,
   /** POST: `path` is the parent; the store names the child by the new index. */
   createInOrder: 7,
-  /** The leader's clock: expire every node whose deadline is not later than `timeMs`. */
+  /** The cluster's clock: expire every node whose deadline is not later than `timeMs`. */
   sync: 8,
+  /** The cluster's format level is `prevIndex` from here on; `value` names the ringd that reads it. */
+  raise: 9,
 } as const;
 export type CommandOp = (typeof CommandOp)[keyof typeof CommandOp];
 
@@ -35,18 +37,27 @@ export interface Command {
   readonly timeMs: number;
 }
 
-/** Lets expire what is due at a time, Unix milliseconds. */
-export function syncCommand(timeMs: number): Command {
-  return {
-    op: CommandOp.sync,
-    path: "",
-    value: "",
-    isDirectory: false,
-    isRecursive: false,
-    isRefresh: false,
-    expirationMs: PERMANENT,
-    prevValue: "",
-    prevIndex: 0,
-    timeMs,
-  };
+/**
+ * Lets expire what is due at a cluster time, Unix milliseconds, and tells everybody that time.
+ *
+ * @param isStart nobody who knew the time is left: it starts anew with this (`isRefresh`)
+ */
+export function syncCommand(timeMs: number, isStart = false): Command {
+  return { ...NOTHING, op: CommandOp.sync, isRefresh: isStart, timeMs };
 }
+
+/** @param readBy version of ringd */
+export function raiseCommand(level: number, readBy: string, timeMs: number): Command {
+  return { ...NOTHING, op: CommandOp.raise, value: readBy, prevIndex: level, timeMs };
+}
+
+const NOTHING = {
+  path: "",
+  value: "",
+  isDirectory: false,
+  isRecursive: false,
+  isRefresh: false,
+  expirationMs: PERMANENT,
+  prevValue: "",
+  prevIndex: 0,
+} as const;

@@ -164,6 +164,8 @@ export class Store {
       case CommandOp.sync:
         this.#sync(command.timeMs);
         return undefined;
+      case CommandOp.raise:
+        return undefined; // The member's affair.
       default:
         return unreachable(command.op);
     }

@@ -1,3 +1,4 @@
+import { NO_HEAD, type SnapshotHead } from "../cluster/snapshot-head.js";
 import type { Message } from "../raft/message.js";
 import { SnapshotDecoder } from "../store/snapshot.js";
 import type { Store, StoreOptions } from "../store/store.js";
@@ -13,6 +14,7 @@ export class Arrival {
   #message: SnapshotMessage | undefined;
   #decoder: SnapshotDecoder | undefined;
   #store: Store | undefined;
+  #head = NO_HEAD;
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -26,6 +28,15 @@ export class Arrival {
   begin(message: SnapshotMessage): void {
     this.#message = message;
     this.#decoder = new SnapshotDecoder(this.#options);
+  }
+
+  /** Of the snapshot that is loading, or was loaded last. */
+  get head(): SnapshotHead {
+    return this.#head;
+  }
+
+  set head(head: SnapshotHead) {
+    this.#head = head;
   }
 
   block(bytes: Uint8Array): void {

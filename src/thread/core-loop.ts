@@ -97,7 +97,7 @@ export class CoreLoop {
         random,
         onReady,
       },
-      { nowMs: nowMs(), monoMs: monoMs() },
+      { wallMs: nowMs(), monoMs: monoMs() },
     );
     this.#member = member;
     this.#durable = durableInlet(topology, member, log);
@@ -120,8 +120,7 @@ export class CoreLoop {
   /** @returns whether anything came in */
   turn(): boolean {
     const member = this.#member;
-    member.monoMs = this.#world.monoMs();
-    member.nowMs = this.#world.nowMs();
+    member.setTimes(this.#world.nowMs(), this.#world.monoMs());
     let taken = this.#durable.drain(BATCH_RECORDS); // First: what became durable releases other work.
     if (this.#isLogOpen()) taken += this.#inbox.drain(BATCH_RECORDS);
     for (const [frontend, inlet] of this.#requests.entries()) {
@@ -211,6 +210,8 @@ function durableInlet(topology: Topology, member: Member, log: Logger): Inlet {
           return member.block(text(bytes, at, length));
         case DurableType.failed:
           return member.fail(text(bytes, at, length));
+        case DurableType.snapshotHead:
+          return member.snapshotHead(bytes.subarray(at + 16, at + length));
         case DurableType.snapshotBlock:
           return member.snapshotBlock(bytes.subarray(at, at + length));
         case DurableType.snapshotEnd:
@@ -236,7 +237,7 @@ function inboxInlet(topology: Topology, member: Member, log: Logger): Inlet {
             return log.warn({ err: error }, "a message from another member makes no sense");
           }
         case InboxType.up:
-          return member.peerUp(readPeerId(view, at));
+          return member.peerUp(readPeerId(view, at), readPeerValue(view, at));
         case InboxType.down:
           return member.peerDown(readPeerId(view, at));
         case InboxType.overflow:

@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
-import { decodeConf } from "../cluster/conf-state.js";
+import { decodeSnapshotHead, NO_HEAD } from "../cluster/snapshot-head.js";
 import { readNumber } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
@@ -40,6 +40,7 @@ function receiveRecovery(): Recovery {
   const reader = new EntryReader();
   let identity: { memberId: bigint; clusterId: bigint } | undefined;
   let meta: SnapshotMeta = { index: 0, term: 0, conf: { voters: [], learners: [] } };
+  let head = NO_HEAD;
   let decoder: SnapshotDecoder | undefined;
   let hardState: HardState | undefined;
   const inlet = new Inlet(
@@ -49,11 +50,10 @@ function receiveRecovery(): Recovery {
         const memberId = view.getBigUint64(at, true);
         identity = { memberId, clusterId: view.getBigUint64(at + 8, true) };
       } else if (type === DurableType.snapshotHead) {
-        meta = {
-          term: readNumber(view, at, 0),
-          index: readNumber(view, at, 1),
-          conf: decodeConf(bytes.subarray(at + 16, at + length)),
-        };
+        const read = decodeSnapshotHead(bytes.subarray(at + 16, at + length), config.formatLevel);
+        const { conf } = read;
+        head = read;
+        meta = { term: readNumber(view, at, 0), index: readNumber(view, at, 1), conf };
         decoder = new SnapshotDecoder(options);
       } else if (type === DurableType.snapshotBlock) {
         decoder?.push(bytes.subarray(at, at + length));
@@ -68,7 +68,7 @@ function receiveRecovery(): Recovery {
   }
   assert(identity !== undefined, "the log says whose it is");
   const store = decoder?.finish() ?? new Store(options);
-  return { ...identity, snapshot: meta, store, entries, hardState };
+  return { ...identity, snapshot: meta, head, store, entries, hardState };
 }
 
 function run(): void {

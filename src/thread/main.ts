@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Piscina } from "piscina";
 import { formatId } from "../cluster/ids.js";
+import { decodeSnapshotHead } from "../cluster/snapshot-head.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
@@ -228,6 +229,7 @@ function mainGateway(
         term,
         index,
         metadata,
+        version: decodeSnapshotHead(Buffer.from(metadata), config.formatLevel).format,
         keep: config.maxSnapshots,
         ring: topology.snapshot,
         ownBell: topology.poolBell,

@@ -5,14 +5,14 @@ import type { ApiRequest } from "../api/request.js";
 import { healthAnswer } from "../api/status.js";
 import { confChangeCommands } from "../cluster/commands.js";
 import { decodeConfChange } from "../cluster/conf-change.js";
-import { encodeConf } from "../cluster/conf-state.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import { MEMBERS_PATH, REMOVED_MEMBERS_PATH } from "../cluster/paths.js";
 import { judgeConfChange } from "../cluster/rules.js";
+import { decodeSnapshotHead, encodeSnapshotHead } from "../cluster/snapshot-head.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
-import { AnswerType, writeNumbers } from "../frontend/records.js";
+import { writeNumbers } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
@@ -25,30 +25,29 @@ import type { Message } from "../raft/message.js";
 import { decodeMessage } from "../raft/message-codec.js";
 import type { Raft, Ready } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
-import { type Command, syncCommand } from "../store/command.js";
+import type { Command } from "../store/command.js";
 import { Event } from "../store/event.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
+import { Agreed } from "./agreed.js";
 import { Arrival } from "./arrival.js";
 import type { Client, ClientPort } from "./client-port.js";
 import { FirstElection } from "./first-election.js";
 import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
-import { AppendType, writeBytes, writeEntry, writeHardState } from "./log-records.js";
+import { AppendType, writeBytes, writeEntry, writeFormat, writeHardState } from "./log-records.js";
 import { MembershipChanges } from "./membership-changes.js";
 import type { Peers } from "./peers.js";
-import type { Proposal } from "./proposals.js";
+import { firstNumber, type Proposal } from "./proposals.js";
 import { Publication } from "./publication.js";
 import { RaftFigures, showStoreStats } from "./raft-figures.js";
 import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
-import { Snapshots } from "./snapshots.js";
+import { Snapshots, writeSnapshotStart } from "./snapshots.js";
 import { StatusService } from "./status-service.js";
 import { Writes } from "./writes.js";
 
-/** How often the leader lets nodes expire. */
-const SYNC_MS = 500;
 /** What a write may take beyond two election time-outs. */
 const REQUEST_MS = 5000;
 const HEALTH_MS = 1000;
@@ -58,8 +57,6 @@ const HEALTH_MS = 1000;
  */
 const REMOVED_UNSAID_MS = 30_000;
 const REMOVED_SAID_MS = 1000;
-/** More take up the room of several lives among the 2^32 that there is. */
-const PROPOSALS_PER_LIFE = 2 ** 20;
 /** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
 const SLOW_APPLY_MS = 100;
 /** Answers after which their frontend is told, so that it works on them beside the core. */
@@ -108,8 +105,8 @@ export interface MemberPorts {
 
 /**
  * The core of a member: raft, the store on top of it, and the answers. The core's loop calls in;
- * everything leaves through rings. Times: `nowMs` is the wall clock in Unix milliseconds, for TTLs;
- * `monoMs` a clock that never jumps, for time-outs.
+ * everything leaves through rings. Times: `monoMs` is a clock that never jumps, for timeouts; `clusterMs`
+ * the cluster's clock in Unix milliseconds, for TTLs; `wallMs` this machine's, for what operators read.
  */
 export class Member implements Consensus {
   readonly #config: Config;
@@ -131,26 +128,28 @@ export class Member implements Consensus {
   readonly #figures: RaftFigures;
   readonly #arrival: Arrival;
   readonly #firstElection: FirstElection;
+  readonly #agreed: Agreed;
   readonly #timeoutMs: number;
   #applied: number;
   #appliedTerm: number;
+  #memberIds: readonly bigint[] = [];
   #lastLeader = NONE;
   #electedMs = 0;
   #tickedMs = 0;
-  #nextSyncMs = 0;
   /** The log takes nothing until the member is started again: it no longer takes part. */
   #isFailed = false;
   #isStopping = false;
   #leaveMs = Number.POSITIVE_INFINITY;
   monoMs: number;
-  nowMs: number;
+  wallMs: number;
+  clusterMs: number;
 
   constructor(
     config: Config,
     plan: StartPlan | undefined,
     recovery: Recovery,
     ports: MemberPorts,
-    times: { nowMs: number; monoMs: number },
+    times: { wallMs: number; monoMs: number },
   ) {
     const { clients, metrics, peers } = ports;
     const { memberId, clusterId, snapshot, store } = recovery;
@@ -160,11 +159,11 @@ export class Member implements Consensus {
     this.#id = memberId;
     this.#store = store;
     this.#timeoutMs = REQUEST_MS + 2 * config.electionMs;
-    this.nowMs = times.nowMs;
+    this.wallMs = times.wallMs;
     this.monoMs = times.monoMs;
     this.#applied = snapshot.index;
     this.#appliedTerm = snapshot.term;
-    this.#restoreMembership();
+    this.#membership.restoreFrom(this.#store.cursor());
     this.#raft = startRaft(config, plan, recovery, this.#membership, ports);
     this.#writes = new Writes(this.#raft, firstNumber(ports.random), {
       metrics,
@@ -173,6 +172,14 @@ export class Member implements Consensus {
         if (client !== undefined) this.#refuse(client, why);
       },
     });
+    this.#agreed = new Agreed(config.formatLevel, recovery.head, {
+      ...{ raft: this.#raft, metrics, log: ports.log, electionMs: config.electionMs },
+      isFounding: snapshot.index === 0 && recovery.entries.length === 0 && plan?.kind !== "join",
+      propose: (command) => this.#proposeOwn(command),
+      onKnown: () => this.#publication.check(),
+      onFormatLevel: (level) => this.#onFormatLevel(level),
+    });
+    this.clusterMs = this.#agreed.time.clock.read(times.wallMs, times.monoMs);
     this.#figures = new RaftFigures(metrics);
     this.#reads = new Reads(this.#raft);
     this.#changes = new MembershipChanges(
@@ -181,7 +188,7 @@ export class Member implements Consensus {
       firstNumber(ports.random),
       (client, answer) => clients.answerWhole(client, answer),
     );
-    this.#stats = new RaftStats(memberId, config.name, times.nowMs);
+    this.#stats = new RaftStats(memberId, config.name, times.wallMs);
     this.#listings = new Listings(clients);
     this.#keys = new KeysService(store, clients, this, this.#listings, metrics);
     this.#status = new StatusService({
@@ -195,11 +202,13 @@ export class Member implements Consensus {
     });
     this.#publication = new Publication(config, { memberId, clusterId }, this.#membership, {
       propose: (command) => this.#proposeOwn(command),
+      hasTime: () => this.#agreed.hasTime,
       onReady: ports.onReady,
     });
     this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
     this.#arrival = new Arrival({ historyEventsMax: config.eventHistoryMax });
     this.#firstElection = new FirstElection(config);
+    this.#agreed.restore(recovery.head, times.monoMs);
     this.#onMembership();
     this.#carryOutAll();
     if (this.#raft.conf.voters.length === 1) this.#raft.campaign();
@@ -208,6 +217,11 @@ export class Member implements Consensus {
   /** X-Raft-Index and X-Raft-Term. */
   get position(): { index: number; term: number } {
     return { index: this.#raft.commit, term: this.#raft.term };
+  }
+
+  /** For simulations. */
+  get knowsTime(): boolean {
+    return this.#agreed.time.clock.isKnown;
   }
 
   get openWrites(): number {
@@ -219,6 +233,13 @@ export class Member implements Consensus {
     return this.monoMs >= this.#leaveMs;
   }
 
+  /** Once a turn. @param wallMs Unix milliseconds */
+  setTimes(wallMs: number, monoMs: number): void {
+    this.wallMs = wallMs;
+    this.monoMs = monoMs;
+    this.clusterMs = this.#agreed.time.clock.read(wallMs, monoMs);
+  }
+
   request(client: Client, request: ApiRequest): void {
     const routed = routePath(request.path, request.query, request.method);
     if (routed.kind === "answer") {
@@ -227,7 +248,7 @@ export class Member implements Consensus {
     }
     const { path } = routed;
     if (path.startsWith("/v2/keys") && (path.length === 8 || path.charCodeAt(8) === 0x2f)) {
-      this.#keys.handle(client, request, path, this.nowMs, this.monoMs);
+      this.#keys.handle(client, request, path, this.clusterMs, this.monoMs);
       return;
     }
     this.#handleOther(client, request, path);
@@ -253,7 +274,7 @@ export class Member implements Consensus {
   /** One turn of the clock. */
   tick(): void {
     if (!this.#isFailed) this.#raft.tick();
-    const { monoMs, nowMs } = this;
+    const { monoMs, clusterMs } = this;
     this.#showFigures();
     this.#writes.giveUp(monoMs - this.#timeoutMs, (startMs) => this.#timeoutCause(startMs));
     for (const read of this.#reads.takeExpired(monoMs, this.#timeoutMs, HEALTH_MS)) {
@@ -261,10 +282,11 @@ export class Member implements Consensus {
       this.#failRead(read, this.#timeoutCause(read.startMs));
     }
     this.#changes.tick(monoMs, this.#timeoutMs);
+    this.#tickAgreed();
+    this.#publication.check();
     if (this.#raft.lead === NONE) return;
     this.#writes.retry();
-    this.#publication.step(this.#raft.isLeader, nowMs, monoMs);
-    this.#sync();
+    this.#publication.step(this.#raft.isLeader, clusterMs, monoMs);
   }
 
   /** Jobs up to this one are on the disk. */
@@ -296,7 +318,7 @@ export class Member implements Consensus {
       if (this.#arrival.isLoading) return;
       // One of an earlier term is from a leader that was: it comes late, and changes nothing.
       if (message.term >= this.#raft.term) {
-        this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.nowMs);
+        this.#stats.onAppendReceived(from, bytes.length, this.monoMs, this.wallMs);
       }
     } else if (type === "appendReply") this.#stats.onAppendReply(from, message.index, this.monoMs);
     else if (type === "appendReject") this.#stats.onAppendFailed(from);
@@ -304,13 +326,15 @@ export class Member implements Consensus {
   }
 
   /** The stream to a member opened, or ended: what was sent may be lost. */
-  peerUp(id: bigint): void {
+  peerUp(id: bigint, format: number): void {
+    this.#agreed.formats.connected(id, format);
     this.#ports.peers.up(id, this.monoMs);
     if (id === this.#raft.lead) this.#writes.retry();
     this.#firstElection.onPeerUp(this.#raft, (voter) => this.#ports.peers.isConnected(voter));
   }
 
   peerDown(id: bigint): void {
+    this.#agreed.formats.disconnected(id);
     this.#ports.peers.down(id);
     this.#stats.onAppendFailed(id);
     this.#raft.reportUnreachable(id);
@@ -334,6 +358,11 @@ export class Member implements Consensus {
     if (this.#isFailed || this.#arrival.isLoading || index <= this.#applied) return;
     this.#arrival.begin(message);
     writeNumbers(this.#ports.append, AppendType.loadSnapshot, term, index);
+  }
+
+  /** Of the snapshot that was asked for. */
+  snapshotHead(metadata: Buffer): void {
+    this.#arrival.head = decodeSnapshotHead(metadata, this.#config.formatLevel);
   }
 
   snapshotBlock(bytes: Uint8Array): void {
@@ -418,16 +447,6 @@ export class Member implements Consensus {
     this.#ports.peers.stop();
   }
 
-  #restoreMembership(): void {
-    const cursor = this.#store.cursor();
-    cursor.seek("/0/");
-    const nodes = [];
-    for (let node = cursor.next(); node?.path.startsWith("/0/"); node = cursor.next()) {
-      nodes.push(node);
-    }
-    this.#membership.restore(nodes);
-  }
-
   #carryOutAll(): void {
     for (let ready = this.#raft.ready(); ready !== undefined; ready = this.#raft.ready()) {
       this.#carryOut(ready);
@@ -467,10 +486,11 @@ export class Member implements Consensus {
     const store = this.#arrival.take();
     assert(store !== undefined, "raft installs the snapshot it has just been given");
     if (!this.#store.become(store)) this.#keys.cutWatches();
+    this.#agreed.restore(this.#arrival.head, this.monoMs);
     this.#applied = index;
     this.#appliedTerm = term;
     this.#snapshots.installed(index);
-    this.#restoreMembership();
+    this.#membership.restoreFrom(this.#store.cursor());
     this.#keys.deliver(this.#ports.frontends);
     this.#onMembership();
     this.#ports.log.info({ index, term }, "went on from the leader's snapshot");
@@ -515,6 +535,8 @@ export class Member implements Consensus {
 
   #applyCommand(entry: Entry): void {
     const { command, proposal } = this.#writes.take(entry.data);
+    const isOwn = proposal !== undefined;
+    if (!this.#agreed.applies(entry, command, isOwn, this.monoMs)) return;
     if (!this.#membership.mayApply(command)) return;
     const result = this.#store.apply(command);
     if (result instanceof Event && Membership.concerns(result.node.path)) {
@@ -529,8 +551,9 @@ export class Member implements Consensus {
     this.#keys.deliver(this.#ports.frontends);
     if (proposal !== undefined && proposal.client === undefined) {
       this.#publication.onOwnCommand(command);
-      this.#publication.step(this.#raft.isLeader, this.nowMs, this.monoMs); // Not only with the next tick.
+      this.#publication.step(this.#raft.isLeader, this.clusterMs, this.monoMs); // Not only with the next tick.
       this.#publication.check();
+      this.#tickAgreed();
     }
   }
 
@@ -564,11 +587,21 @@ export class Member implements Consensus {
   }
 
   #onMembership(): void {
-    this.#ports.peers.tellMembers(this.#membership, this.#plan?.members ?? []);
+    const { level } = this.#agreed.formats;
+    this.#ports.peers.tellMembers(this.#membership, this.#plan?.members ?? [], level);
     const ids = this.#membership.members().map(({ id }) => id);
+    this.#memberIds = ids;
     this.#stats.setPeers(ids.filter((id) => id !== this.#id));
     this.#ports.metrics.setId(CLUSTER_VERSION, packVersion(this.#membership.version));
     this.#publication.check();
+  }
+
+  /** Once at each rise, and at a start: entries and the log's own files go over to the level's format. */
+  #onFormatLevel(level: number): void {
+    this.#writes.format = level;
+    writeFormat(this.#ports.append, level);
+    this.#ports.log.info({ level }, "the cluster writes this format level");
+    this.#onMembership();
   }
 
   /** etcd reads the membership back from the store to judge a change, and counts that as reads. */
@@ -586,7 +619,7 @@ export class Member implements Consensus {
     if (lead === this.#lastLeader) return;
     const before = this.#lastLeader;
     this.#lastLeader = lead;
-    if (isLeader) this.#stats.onBecomeLeader(this.nowMs);
+    if (isLeader) this.#stats.onBecomeLeader(this.wallMs);
     if (lead === NONE) {
       log.warn(`lost leader ${formatId(before)} at term ${term}`);
       return;
@@ -595,7 +628,14 @@ export class Member implements Consensus {
     metrics.add(LEADER_CHANGES, 1);
     log.info({ leader: formatId(lead), term }, `elected leader ${formatId(lead)} at term ${term}`);
     this.#writes.retry();
-    this.#publication.step(isLeader, this.nowMs, this.monoMs);
+    this.#publication.step(isLeader, this.clusterMs, this.monoMs);
+    this.#tickAgreed();
+  }
+
+  /** With the clock, and at once where it lets a start go on. */
+  #tickAgreed(): void {
+    const { expiringNodes } = this.#store;
+    this.#agreed.tick(this.#memberIds, expiringNodes, this.wallMs, this.monoMs);
   }
 
   /** @returns false if it cannot even be tried now */
@@ -606,15 +646,6 @@ export class Member implements Consensus {
     return true;
   }
 
-  /** Only the leader's clock lets nodes expire. */
-  #sync(): void {
-    if (this.monoMs < this.#nextSyncMs) return;
-    this.#nextSyncMs = this.monoMs + SYNC_MS;
-    if (this.#store.expiringNodes > 0 && this.#raft.isLeader) {
-      this.#proposeOwn(syncCommand(this.nowMs));
-    }
-  }
-
   #handOver(): void {
     const successor = this.#raft.successor();
     if (successor !== NONE) this.#raft.transferLeadership(successor);
@@ -623,13 +654,7 @@ export class Member implements Consensus {
   #startSnapshot(): void {
     const meta = { index: this.#applied, term: this.#appliedTerm, conf: this.#raft.conf };
     this.#snapshots.start(this.#store, meta);
-    const { main } = this.#ports;
-    const metadata = encodeConf(meta.conf);
-    main.open(16 + metadata.length);
-    main.view.setFloat64(main.at, meta.term, true);
-    main.view.setFloat64(main.at + 8, meta.index, true);
-    main.bytes.set(metadata, main.at + 16);
-    main.close(AnswerType.startSnapshot, 16 + metadata.length);
+    writeSnapshotStart(this.#ports.main, meta, encodeSnapshotHead(meta.conf, this.#agreed.head));
     this.#ports.log.info({ index: meta.index }, "taking snapshot");
   }
 
@@ -667,7 +692,7 @@ export class Member implements Consensus {
   }
 
   #handleOther(client: Client, request: ApiRequest, path: string): void {
-    const outcome = this.#status.handle(request, path, this.nowMs, this.monoMs);
+    const outcome = this.#status.handle(request, path, this.wallMs, this.monoMs);
     switch (outcome.kind) {
       case "answer":
         this.#ports.clients.answerWhole(client, outcome.answer);
@@ -686,14 +711,4 @@ export class Member implements Consensus {
       }
     }
   }
-}
-
-/**
- * Where a life of this member begins to number its proposals. An entry of an earlier life that is committed
- * in this one must not pass for one of this life's: it would be applied as another command than everywhere
- * else. So lives are far apart, by lot and not by the clock, as a machine may be set back in time, and one
- * without a clock of its own starts at the same second every time.
- */
-function firstNumber(random: (below: number) => number): number {
-  return random(2 ** 32) * PROPOSALS_PER_LIFE;
 }

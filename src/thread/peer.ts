@@ -70,8 +70,8 @@ class CorePort implements PeerInbox {
     this.#port.sent();
   }
 
-  up(id: bigint): void {
-    this.#event(InboxType.up, id);
+  up(id: bigint, format: number): void {
+    this.#event(InboxType.up, id, format);
   }
 
   down(id: bigint): void {
@@ -133,6 +133,7 @@ async function main(): Promise<void> {
     snapDir: join(config.dataDir, "member", "snap"),
     maxSnapshots: config.maxSnapshots,
     snapshotStallMs: SNAPSHOT_STALL_MS,
+    formatLevel: config.formatLevel,
     log,
     inbox: port,
     figures: new PeerTable(metrics, "links"),

@@ -40,7 +40,7 @@ export class Peers {
    *
    * @param expected members that the start plan names; they count until the log has named some
    */
-  tellMembers(membership: Membership, expected: readonly StartMember[]): void {
+  tellMembers(membership: Membership, expected: readonly StartMember[], formatLevel: number): void {
     const known = membership.members();
     // A member that was removed goes on talking to the others for a while: one of the last two may be the
     // only one to know that the removal is committed.
@@ -53,6 +53,7 @@ export class Peers {
       members,
       removed: membership.removedIds().map(formatId),
       clusterVersion: membership.version,
+      formatLevel,
     };
     const bytes = Buffer.from(JSON.stringify(content));
     this.#outbox.open(bytes.length);

@@ -1,19 +1,13 @@
+import { envelopeBytes, readEnvelope, writeEnvelope } from "../cluster/envelope.js";
 import type { Command } from "../store/command.js";
 import { decodeCommand, encodeCommand, encodedBytes } from "../store/command-codec.js";
 import type { Client } from "./client-port.js";
 
-/**
- * Data of a normal log entry. Little-endian.
- *
- *   offset  bytes  field
- *   0       8      id of the member that proposed it
- *   8       8      that member's number for the proposal, f64
- *   16      n      encoded command
- */
-const ENVELOPE_BYTES = 16;
 /** Entry data are cut from blocks of this size: one allocation for hundreds of entries. */
 const BLOCK_BYTES = 256 * 1024;
 
+/** More take up the room of several lives among the 2^32 that there is. */
+const PROPOSALS_PER_LIFE = 2 ** 20;
 /** Places of done proposals that are kept before all others move up. */
 const HOLES_MAX = 1024;
 
@@ -44,11 +38,17 @@ export class Proposals {
   #block = Buffer.alloc(0);
   #blockView = new DataView(this.#block.buffer);
   #used = 0;
+  #format = 1;
 
   /** @param firstNumber far from those of any earlier life of this member */
   constructor(origin: bigint, firstNumber: number) {
     this.#origin = origin;
     this.#lastNumber = firstNumber;
+  }
+
+  /** Of what is proposed from now on: 1 or 2. */
+  set format(format: number) {
+    this.#format = format;
   }
 
   get size(): number {
@@ -58,12 +58,12 @@ export class Proposals {
   /** @returns the entry's data, and the proposal's number for `get` and `drop` */
   add(proposal: Proposal): OpenProposal {
     const number = ++this.#lastNumber;
-    const bytes = ENVELOPE_BYTES + encodedBytes(proposal.command);
+    const envelope = envelopeBytes(this.#format);
+    const bytes = envelope + encodedBytes(proposal.command);
     const at = this.#take(bytes);
     const view = this.#blockView;
-    view.setBigUint64(at, this.#origin, true);
-    view.setFloat64(at + 8, number, true);
-    encodeCommand(proposal.command, this.#block, view, at + ENVELOPE_BYTES);
+    writeEnvelope(view, at, this.#format, this.#origin, number);
+    encodeCommand(proposal.command, this.#block, view, at + envelope);
     const { buffer, byteOffset } = this.#block;
     const open = { number, data: new Uint8Array(buffer, byteOffset + at, bytes), proposal };
     this.#open.push(open);
@@ -87,14 +87,14 @@ export class Proposals {
       this.#remove(this.#head);
       return { command: oldest.proposal.command, proposal: oldest.proposal };
     }
-    const view = new DataView(data.buffer, data.byteOffset, ENVELOPE_BYTES);
-    if (view.getBigUint64(0, true) === this.#origin) {
-      const at = this.#find(view.getFloat64(8, true));
+    const { origin, number, commandAt } = readEnvelope(data);
+    if (origin === this.#origin) {
+      const at = this.#find(number);
       const proposal = this.#open[at]?.proposal;
       this.#remove(at);
       if (proposal !== undefined) return { command: proposal.command, proposal };
     }
-    return { command: decodeCommand(data, ENVELOPE_BYTES), proposal: undefined };
+    return { command: decodeCommand(data, commandAt), proposal: undefined };
   }
 
   /** Takes out those that have waited since before `startMs`. */
@@ -136,4 +136,14 @@ export class Proposals {
     this.#used += bytes;
     return at;
   }
+}
+
+/**
+ * Where a life of this member begins to number its proposals. An entry of an earlier life that is committed
+ * in this one must not pass for one of this life's: it would be applied as another command than everywhere
+ * else. So lives are far apart, by lot and not by the clock, as a machine may be set back in time, and one
+ * without a clock of its own starts at the same second every time.
+ */
+export function firstNumber(random: (below: number) => number): number {
+  return random(2 ** 32) * PROPOSALS_PER_LIFE;
 }

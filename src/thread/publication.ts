@@ -12,6 +12,8 @@ const RETRY_MS = 2000;
 export interface PublicationPorts {
   /** Proposes a command of the member's own; false if that cannot be done now. */
   readonly propose: (command: Command) => boolean;
+  /** Whether this member knows the cluster's time, without which it takes no writes. */
+  readonly hasTime: () => boolean;
   /**
    * Once: this member serves clients from now on.
    *
@@ -58,15 +60,16 @@ export class Publication {
 
   /** A command that this member itself proposed was applied. */
   onOwnCommand(command: Command): void {
-    if (command.op === CommandOp.sync || command.path === VERSION_PATH) return;
+    if (command.op !== CommandOp.set || command.path === VERSION_PATH) return;
     if (this.#isPublished) return;
     this.#isPublished = true;
     this.#retryMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** The membership or the cluster version may have changed. */
+  /** The membership or the cluster version may have changed, or the cluster's time become known. */
   check(): void {
     if (this.#isReady || !this.#isPublished || this.#membership.version === "") return;
+    if (!this.#ports.hasTime()) return;
     this.#isReady = true;
     const { name, advertiseClientUrls } = this.#config;
     const text = `{Name:${name} ClientURLs:[${advertiseClientUrls.join(" ")}]}`;

@@ -2,6 +2,7 @@ import { encodeConfChange } from "../cluster/conf-change.js";
 import { forceNewCluster } from "../cluster/force-new-cluster.js";
 import { formatId } from "../cluster/ids.js";
 import type { Membership } from "../cluster/membership.js";
+import type { SnapshotHead } from "../cluster/snapshot-head.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import { assert } from "../lib/assert.js";
@@ -19,6 +20,8 @@ export interface Recovery {
   readonly memberId: bigint;
   readonly clusterId: bigint;
   readonly snapshot: SnapshotMeta;
+  /** Of the snapshot. */
+  readonly head: SnapshotHead;
   readonly store: Store;
   readonly entries: Entry[];
   readonly hardState: HardState;

@@ -1,3 +1,4 @@
+import { AnswerType } from "../frontend/records.js";
 import type { SnapshotMeta } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
 import { SnapshotEncoder } from "../store/snapshot.js";
@@ -70,4 +71,17 @@ export class Snapshots {
     this.#lastIndex = isWritten ? (meta?.index ?? appliedIndex) : appliedIndex;
     return isWritten ? meta : undefined;
   }
+}
+
+/** Asks the main thread to have the file written whose blocks follow. */
+export function writeSnapshotStart(
+  main: Outlet,
+  { term, index }: SnapshotMeta,
+  metadata: Uint8Array,
+): void {
+  main.open(16 + metadata.length);
+  main.view.setFloat64(main.at, term, true);
+  main.view.setFloat64(main.at + 8, index, true);
+  main.bytes.set(metadata, main.at + 16);
+  main.close(AnswerType.startSnapshot, 16 + metadata.length);
 }

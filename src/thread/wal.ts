@@ -1,8 +1,11 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { checkFormats } from "../cluster/envelope.js";
+import { decodeSnapshotHead } from "../cluster/snapshot-head.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { EntryType } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
@@ -14,6 +17,7 @@ import { writeIdentity } from "../wal/identity.js";
 import { type DirLock, lockDir, lockLogDir } from "../wal/lock.js";
 import type { DiskOp } from "../wal/plan.js";
 import { Landmark } from "../wal/presence.js";
+import { FORMAT_VERSION as SEGMENT_FORMAT } from "../wal/segment.js";
 import { Wal } from "../wal/wal.js";
 import { collectGarbage } from "./heap.js";
 import { DurableType, writeBytes, writeEntry, writeHardState } from "./log-records.js";
@@ -50,15 +54,25 @@ class UnsyncedDisk extends FileDisk {
 /** Sends the core what the disk holds. @throws RingdError where it cannot be used */
 function recover(disk: FileDisk, snapDir: string): Wal {
   const reader = openNewestSnapshot(snapDir);
+  if (reader !== undefined) decodeSnapshotHead(Buffer.from(reader.metadata), config.formatLevel);
   const sender = reader === undefined ? undefined : new SnapshotSender(reader);
   const { memberId, clusterId } = plan ?? { memberId: 0n, clusterId: 0n };
   const { wal, recovery } = Wal.open({
     disk,
     metadataIfNew: { memberId, clusterId },
+    // One that joins a cluster writes what an older build reads until the log says that all know more.
+    formatIfNew: plan?.kind === "join" || config.formatLevel === 1 ? 1 : SEGMENT_FORMAT,
     ...(reader === undefined ? {} : { snapshot: { term: reader.term, index: reader.index } }),
     meanwhile: () => sender?.sendSome(),
     // A log that ends before the snapshot gives way to it, which must then be sound to its end.
-    beforeRepair: () => sender?.sendRest(),
+    beforeRepair: (entries) => {
+      const normal = entries.filter(({ type }) => type === EntryType.normal);
+      checkFormats(
+        normal.map(({ data }) => data),
+        config.formatLevel,
+      );
+      sender?.sendRest();
+    },
   });
   const { cutTail, entries, hardState, metadata } = recovery;
   try {

@@ -49,6 +49,11 @@ export class Writes {
     return this.#proposals.size;
   }
 
+  /** Of the entries that are proposed from now on. */
+  set format(format: number) {
+    this.#proposals.format = format;
+  }
+
   get blockedBy(): string {
     return this.#blockedBy;
   }

@@ -113,7 +113,7 @@ export class Wal {
       replay.segment(file, disk.read(file), i === files.length - 1);
     }
     const found = replay.finish(snapshot.index);
-    options.beforeRepair?.();
+    options.beforeRepair?.(found.entries);
     const { file, atBytes, fileBytes, durableToBytes, undurable } = found.tail;
     runOrFail(disk, [
       ...planPurge(leftovers),
@@ -489,7 +489,7 @@ export interface WalOptions {
   /** Called now and then while an existing log is read. */
   readonly meanwhile?: () => void;
   /** Called when all of an existing log has been read and nothing is changed on disk yet. */
-  readonly beforeRepair?: () => void;
+  readonly beforeRepair?: (entries: readonly WalEntry[]) => void;
 }
 
 /** What a member starts from. */

@@ -61,9 +61,11 @@ test("a stream that has gone silent is given up", async () => {
   const downs: bigint[] = [];
   const link = new PeerLink(2n, [two.url], {
     ...{ log: { info: say, warn: say, error: say }, waitMostMs: 1000, dialMs: 1000 },
-    hello: (to) => helloHeaders({ memberId: 1n, clusterId: CLUSTER }, to, ["http://127.0.0.1:1"]),
+    hello: (to) =>
+      helloHeaders({ memberId: 1n, clusterId: CLUSTER }, to, ["http://127.0.0.1:1"], 2),
     figures: (id) => two.figures.take(id),
     up: () => undefined,
+    whyTooOld: () => undefined,
     down: (id) => downs.push(id),
     overflow: () => assert.fail("nothing was sent"),
     goneForGood: () => assert.fail("nobody was removed"),

@@ -70,6 +70,7 @@ export class Endpoint {
       snapDir: this.snapDir,
       maxSnapshots: 3,
       snapshotStallMs: 10_000,
+      formatLevel: 2,
       log: { info: log, warn: log, error: log } as unknown as PeerNetworkOptions["log"],
       figures: this.figures,
       inbox: {
@@ -171,6 +172,7 @@ export function membersOf(
     members: endpoints.map((endpoint) => endpoint.memberOf()),
     removed: removed.map(formatId),
     clusterVersion: "3.4.0",
+    formatLevel: 1,
   };
 }
 

@@ -13,12 +13,13 @@ const HERE: Identity = { memberId: 0xan, clusterId: 0xcn };
 const THERE: Identity = { memberId: 0xbn, clusterId: 0xcn };
 const ROSTER: Roster = {
   isKnown: true,
+  formatLevel: 1,
   has: (id) => id === 0xan || id === 0xbn,
   isRemoved: (id) => id === 0xdn,
 };
 
 function judged(changes: Headers, roster = ROSTER): string {
-  const verdict = judgeHello({ ...helloHeaders(THERE, 0xan, []), ...changes }, HERE, roster);
+  const verdict = judgeHello({ ...helloHeaders(THERE, 0xan, [], 2), ...changes }, HERE, roster);
   if (verdict.kind === "refused") return `${verdict.status} ${verdict.reason}`;
   return `welcome ${verdict.from.toString(16)} ${verdict.isMember} ${verdict.peerUrls}`;
 }
@@ -36,6 +37,16 @@ test("a member is welcome, and others are told why they are not", () => {
   assert.match(judged({ "x-ringd-from": "d" }), /^410 the member d has been permanently removed/);
   assert.equal(judged({ "x-ringd-from": "e" }), "404 member e is not known here");
   assert.match(judged({}, { ...ROSTER, isKnown: false }), /^503 /);
+});
+
+test("a member of a build that does not know the cluster's format is told which one does", () => {
+  const roster = { ...ROSTER, formatLevel: 2 };
+  assert.equal(judged({}, roster), "welcome b true ");
+  const why =
+    /^426 the cluster writes format 2, and member b reads formats up to 1: it needs ringd 0\.2\.0 or later$/;
+  assert.match(judged({ "x-ringd-format": undefined }, roster), why);
+  assert.match(judged({ "x-ringd-format": "nonsense" }, roster), why);
+  assert.equal(judged({ "x-ringd-format": "9" }, roster), "welcome b true ");
 });
 
 test("a member not heard of yet is welcome if it can be answered", () => {

@@ -47,7 +47,7 @@ function transfer(
   changes: Record<string, string> = {},
 ): ClientRequest {
   const head = { senderTerm: 5, term: 2, index: 7, fileBytes };
-  const hello = helloHeaders({ memberId: 2n, clusterId: CLUSTER }, to.id, []);
+  const hello = helloHeaders({ memberId: 2n, clusterId: CLUSTER }, to.id, [], 2);
   const call = request(`${to.url}/ringd/snapshot`, {
     ...{ method: "POST", agent: false },
     headers: { ...hello, ...snapshotHeaders(head), ...changes },

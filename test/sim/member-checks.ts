@@ -147,6 +147,7 @@ export function checkRecovery(
   log: DurableLog,
   found: {
     readonly snapshotIndex: number;
+    readonly snapshotTerm: number;
     readonly hardState: HardState;
     readonly entries: readonly { readonly index: number; readonly term: number }[];
   },
@@ -156,6 +157,9 @@ export function checkRecovery(
   if (found.hardState.term === term && !log.hasUnfinishedHardState) {
     assert.equal(found.hardState.vote, vote, `${name} forgot its vote in term ${term}`);
   }
+  // A snapshot that came from the leader, and of which the log knew nothing yet, takes the place of what
+  // contradicts it: that was never committed.
+  if (!log.holds(found.snapshotIndex, found.snapshotTerm)) return;
   const terms = new Map(found.entries.map((entry) => [entry.index, entry.term]));
   for (const entry of log.entries) {
     if (entry.index >= log.unfinishedFrom || entry.index <= found.snapshotIndex) continue;

@@ -34,6 +34,10 @@ export interface ClientWorld {
   /** The next position in the history of all calls and returns. */
   readonly position: () => number;
   readonly registers: Registers;
+  /** When each value with a TTL was asked for. */
+  readonly asked: Map<string, number>;
+  /** Seconds. */
+  readonly longTtl: number;
 }
 
 export interface HttpRequest {
@@ -277,10 +281,13 @@ export class SimStirrer {
 
   stir(): void {
     const { prng } = this.#world;
-    const value = `value=s${++this.#made}`;
+    const { asked, longTtl, nowMs } = this.#world;
+    asked.set(`s${++this.#made}`, nowMs());
+    const value = `value=s${this.#made}`;
     const leaf = `/v2/keys/r/s${prng.below(4)}`;
     const request = prng.pick<HttpRequest>([
       { method: Method.put, path: leaf, body: form(`${value}&ttl=${1 + prng.below(4)}`) },
+      { method: Method.put, path: `${leaf}.long`, body: form(`${value}&ttl=${longTtl}`) },
       { method: Method.put, path: leaf, body: form("ttl=2&refresh=true&prevExist=true") },
       { method: Method.put, path: leaf, body: form(value) },
       { method: Method.delete, path: leaf },

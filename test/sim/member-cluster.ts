@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { pino } from "pino";
+import { FORMAT_LEVEL } from "#ringd/cluster/format.js";
 import { formatId } from "#ringd/cluster/ids.js";
 import { foundingPlan, type StartMember, type StartPlan } from "#ringd/cluster/start-plan.js";
 import { type Config, readConfig } from "#ringd/config/config.js";
@@ -21,6 +22,7 @@ import { type MemberWorld, SimMember } from "./member-node.js";
 import { SimOperator } from "./member-operator.js";
 import { listen, type ProbeListener } from "./member-probe.js";
 import { StatusCheck } from "./member-status.js";
+import { TimeChecks } from "./member-time.js";
 import { SimWatcher } from "./member-watchers.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
@@ -34,6 +36,10 @@ const IDLE_STEP_MS_MAX = 12;
 const STIR_MS = 150;
 /** After the last fault a cluster must be well within this. */
 const SETTLE_MS_MAX = 60_000;
+/** What was sent before the faults stopped may have got lost for so long. */
+const HELD_MS_MAX = 5000;
+/** Seconds: with nodes that live longer, the end of a run waits for all to expire. */
+const SHORT_TTL = 4;
 /** One applied index in so many has its store compared. */
 const DIGEST_EVERY = 5;
 /** Without a leader for so long, members of a cluster of two look for the removed one. */
@@ -75,6 +81,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   readonly faults: MemberFaults;
   readonly log: Logger;
   readonly checks = new MemberChecks();
+  readonly #times = new TimeChecks(() => this.#now);
   readonly members = new Map<bigint, SimMember>();
   readonly peers: SimNetwork;
   readonly #clients: SimClient[];
@@ -108,6 +115,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       running: () => [...this.members.values()].filter(({ life }) => life?.isReady),
       position: () => ++this.#positions,
       registers: new Registers(),
+      asked: this.#times.asked,
+      longTtl: this.faults.longTtl,
     };
     const { founders, clients, watchers, keys, thinkMsMax } = this.faults;
     const first = Array.from({ length: founders }, (_, i) => ({
@@ -171,6 +180,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     this.checks.onReady(member, raft, ready);
     if (ready === undefined) return;
     this.checks.onCommitted(member, ready);
+    this.#times.onCommitted(ready.committed, () => this.#mayStartClock());
     const { cutLeaderOneIn } = this.faults;
     if (ready.softState?.role !== "leader" || this.#isHealed || cutLeaderOneIn === 0) return;
     if (!this.prng.oneIn(cutLeaderOneIn)) return;
@@ -189,7 +199,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   }
 
   onEvent(event: Event): void {
+    const isNew = event.index > this.checks.lastEvent;
     this.checks.onEvent(event);
+    if (isNew) this.#times.onEvent(event);
   }
 
   onSnapshot(store: Store, meta: SnapshotMeta): void {
@@ -199,6 +211,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   onRecovered(member: SimMember, { snapshot, entries, hardState, store }: Recovery): void {
     checkRecovery(member.name, member.durableLog, {
       snapshotIndex: snapshot.index,
+      snapshotTerm: snapshot.term,
       hardState,
       entries,
     });
@@ -291,7 +304,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       if (happens(faults.crashMs)) this.#crashSome(some());
       if (happens(faults.stopMs)) some().life?.stop();
       if (happens(faults.pauseMs)) some().pausedUntilMs = this.#now + prng.below(faults.pauseMsMax);
-      if (happens(faults.wallJumpMs)) some().wallOffsetMs += prng.below(10_000) - 5000;
+      if (happens(faults.wallJumpMs)) some().wallOffsetMs += this.#drawOffset();
       if (happens(faults.failedSyncMs)) some().syncFails = true;
       if (happens(faults.failedReadMs)) some().readFails = true;
       if (happens(faults.fullDiskMs)) {
@@ -350,11 +363,36 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #add(name: string, plan: StartPlan): void {
     const { memberId: id } = plan;
     this.log.info(`${name} is ${formatId(id)}`);
-    this.members.set(id, new SimMember(id, name, this.#config(name), plan, this));
+    const { oldOneIn, wallJumpMs } = this.faults;
+    const isOld = plan.kind !== "join" && oldOneIn > 0 && this.prng.oneIn(oldOneIn);
+    const config = this.#config(name);
+    const formatLevel = isOld ? 1 : FORMAT_LEVEL;
+    const member = new SimMember(id, name, { ...config, formatLevel }, plan, this);
+    if (wallJumpMs > 0) member.wallOffsetMs = this.#drawOffset();
+    this.members.set(id, member);
+  }
+
+  #drawOffset(): number {
+    const { wallJumpMsMax } = this.faults;
+    return this.prng.below(2 * wallJumpMsMax) - wallJumpMsMax;
+  }
+
+  /** Where messages may be lost or held up, those who know the time may have tried in vain to say so. */
+  #mayStartClock(): boolean {
+    const { loseOneIn, partitionMs, pauseMs, cutLeaderOneIn } = this.faults;
+    const isHeld = loseOneIn + partitionMs + pauseMs + cutLeaderOneIn > 0;
+    if (isHeld && (!this.#isHealed || this.#now - this.#healedMs < HELD_MS_MAX)) return true;
+    const { voters = [] } = this.#current?.life?.raft?.conf ?? {};
+    const known = voters.filter((id) => this.members.get(id)?.life?.loop.member.knowsTime);
+    return known.length * 2 <= voters.length;
   }
 
   #start(member: SimMember): void {
     this.#current = member;
+    const { formatLevel } = member.config;
+    if (formatLevel < FORMAT_LEVEL && member.starts > 0 && (this.#isHealed || this.prng.oneIn(2))) {
+      member.config = { ...member.config, formatLevel: FORMAT_LEVEL };
+    }
     member.digestedAt = -1;
     this.log.info(`${member.name} starts`);
     if (!member.start()) member.downUntilMs = this.#now + 50;
@@ -389,7 +427,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       member.readFails = false;
       if (this.#ghosts.has(member)) continue;
       // A log that failed is mended by a restart, and so is a stop that the operator takes back.
-      if (member.life !== undefined && this.prng.oneIn(2)) this.#crash(member, false);
+      const isOld = member.config.formatLevel < FORMAT_LEVEL;
+      if (member.life !== undefined && (isOld || this.prng.oneIn(2))) this.#crash(member, false);
       member.downUntilMs = Math.min(member.downUntilMs, this.#now);
     }
     for (const client of this.#clients) client.isRetired = true;
@@ -406,6 +445,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       this.#restartFailed();
       if (writer.acknowledged > 0) writer.isRetired = true;
       why = writer.acknowledged === 0 ? "no write is acknowledged" : this.#whyUnsettled();
+      if (why === "") why = this.#whyKept();
       if (why === "") {
         for (const member of this.members.values()) {
           if (member.store !== undefined) {
@@ -417,6 +457,18 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       }
     }
     assert.fail(`not well ${SETTLE_MS_MAX} ms after the faults stopped: ${why}`);
+  }
+
+  /** Nothing is kept beyond its TTL, long or short. */
+  #whyKept(): string {
+    // Builds of before set deadlines by wall clocks, perhaps an hour from now.
+    if (this.faults.oldOneIn > 0) return "";
+    if (this.faults.longTtl <= SHORT_TTL && this.#now - this.#healedMs < 2 * SHORT_TTL * 1000)
+      return "";
+    for (const { name, store } of this.members.values()) {
+      if (store !== undefined && store.expiringNodes > 0) return `${name} keeps nodes with a TTL`;
+    }
+    return "";
   }
 
   #restartFailed(): void {

@@ -21,6 +21,10 @@ export interface MemberFaults {
   readonly pauseMs: number;
   readonly pauseMsMax: number;
   readonly wallJumpMs: number;
+  /** Wall clocks jump by up to this, and are as far off from the beginning. */
+  readonly wallJumpMsMax: number;
+  /** One founder in so many begins as a build that knows format 1 only, until a restart; 0: none does. */
+  readonly oldOneIn: number;
 
   // Their threads: one turn in so many is left out; 0: none is.
   readonly skipTurnOneIn: number;
@@ -61,6 +65,8 @@ export interface MemberFaults {
   readonly watchers: number;
   readonly keys: number;
   readonly thinkMsMax: number;
+  /** Of the longest-lived nodes, seconds. Those are waited for in the end. */
+  readonly longTtl: number;
 }
 
 export function drawFaults(prng: Prng): MemberFaults {
@@ -106,6 +112,9 @@ export function drawFaults(prng: Prng): MemberFaults {
     keys: 1 + prng.below(3),
     thinkMsMax: prng.pick([50, 200, 600]),
     failedReadMs: maybe(1000, 5000),
+    wallJumpMsMax: prng.pick([5000, 3_600_000]),
+    oldOneIn: prng.pick([0, 0, 0, 1, 2]),
+    longTtl: prng.pick([4, 4, 4, 20]),
   };
 }
 

@@ -1,4 +1,6 @@
 import { RaftStats } from "#ringd/api/raft-stats.js";
+import { ClusterClock } from "#ringd/cluster/cluster-clock.js";
+import { readEnvelope } from "#ringd/cluster/envelope.js";
 import { Prng } from "#ringd/lib/prng.js";
 import { RaftCore } from "#ringd/raft/core.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
@@ -11,6 +13,7 @@ import { CommandOp } from "#ringd/store/command.js";
 import { decodeCommand } from "#ringd/store/command-codec.js";
 import { SnapshotDecoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
+import { ClusterTime } from "#ringd/thread/cluster-time.js";
 import { Member } from "#ringd/thread/member.js";
 import type { Recovery } from "#ringd/thread/raft-start.js";
 import { Reads } from "#ringd/thread/reads.js";
@@ -42,8 +45,6 @@ function wrap<T extends object, K extends keyof T>(
   Object.defineProperty(target, name, { ...before, value: make(before.value as T[K]) });
   return () => Object.defineProperty(target, name, before);
 }
-
-const ENVELOPE_BYTES = 16;
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -171,7 +172,8 @@ export const MUTANTS: readonly Mutant[] = [
         const first = found.entries[0];
         if (found.snapshot.index > 0 && first !== undefined && isCommand(first)) {
           if (first.index <= found.hardState.commit) {
-            found.store.apply(decodeCommand(Buffer.from(first.data), ENVELOPE_BYTES));
+            const data = Buffer.from(first.data);
+            found.store.apply(decodeCommand(data, readEnvelope(data).commandAt));
           }
         }
         return found;
@@ -180,6 +182,33 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "nodes expire by each member's own clock",
     plant: plantOwnClock,
+  },
+  {
+    name: "nodes expire by the leader's wall clock",
+    faults: { founders: 3, wallJumpMs: 1000, wallJumpMsMax: 3_600_000, longTtl: 20, oldOneIn: 0 },
+    plant: () =>
+      wrap(
+        ClusterClock.prototype,
+        "read",
+        () =>
+          function (this: ClusterClock, wallMs) {
+            return Math.max(wallMs, this.floorMs);
+          },
+      ),
+  },
+  {
+    name: "a member that starts takes its wall clock for the cluster's",
+    faults: { founders: 3, wallJumpMs: 1000, wallJumpMsMax: 3_600_000, longTtl: 20, oldOneIn: 0 },
+    plant: () =>
+      wrap(
+        ClusterTime.prototype,
+        "tick",
+        (tick) =>
+          function (this: ClusterTime, expiringNodes, wallMs, monoMs) {
+            if (!this.clock.isKnown) this.clock.hear(this.clock.read(wallMs, monoMs), monoMs);
+            tick.call(this, expiringNodes, wallMs, monoMs);
+          },
+      ),
   },
   {
     name: "the log is dropped beyond the oldest snapshot",
@@ -406,7 +435,7 @@ function plantOwnClock(): () => void {
     "step",
     (step) =>
       function (this: Member) {
-        nowMs = this.nowMs;
+        nowMs = this.wallMs;
         step.call(this);
       },
   );

@@ -201,7 +201,8 @@ export class SimNetwork implements PeerPort {
       const isNews = isUp !== life.upPeers.has(other.id) || (isRefused && !life.isToldRemoved);
       if (!isNews || this.#prng.below(NOTICE_MS) > passedMs) continue;
       const tell = (event: number) => {
-        life.arrivals.push({ type: "event", event, id: other.id, value: 0 });
+        const value = event === InboxType.up ? other.config.formatLevel : 0;
+        life.arrivals.push({ type: "event", event, id: other.id, value });
       };
       if (isUp) {
         life.upPeers.add(other.id);

@@ -1,4 +1,4 @@
-import { decodeConf } from "#ringd/cluster/conf-state.js";
+import { decodeSnapshotHead, NO_HEAD } from "#ringd/cluster/snapshot-head.js";
 import type { StartPlan } from "#ringd/cluster/start-plan.js";
 import type { Config } from "#ringd/config/config.js";
 import {
@@ -83,7 +83,8 @@ export type Arrival =
 export class SimMember {
   readonly id: bigint;
   readonly name: string;
-  readonly config: Config;
+  /** A restart may bring a newer build. */
+  config: Config;
   readonly plan: StartPlan;
   readonly world: MemberWorld;
   readonly disk = new SimDisk();
@@ -173,6 +174,7 @@ export class SimMember {
     const { wal, recovery } = Wal.open({
       disk: this.disk,
       metadataIfNew: { memberId: this.plan.memberId, clusterId: this.plan.clusterId },
+      formatIfNew: this.plan.kind === "join" || this.config.formatLevel === 1 ? 1 : 2,
       ...(file === undefined ? {} : { snapshot: { index: file.index, term: file.term } }),
       segmentBytes,
       zeroAheadBytes,
@@ -187,12 +189,18 @@ export class SimMember {
         data: Uint8Array.from(data),
       }),
     );
+    const { formatLevel } = this.config;
+    const read = file && {
+      ...file,
+      head: decodeSnapshotHead(Buffer.from(file.metadata), formatLevel),
+    };
     const snapshot: SnapshotMeta =
-      file === undefined
+      read === undefined
         ? BLANK.snapshot
-        : { index: file.index, term: file.term, conf: decodeConf(Buffer.from(file.metadata)) };
+        : { index: read.index, term: read.term, conf: read.head.conf };
     const store = this.#restoreStore(file);
-    const found = { ...metadata, snapshot, store, entries, hardState };
+    const head = read?.head ?? NO_HEAD;
+    const found = { ...metadata, snapshot, head, store, entries, hardState };
     this.world.onRecovered(this, found);
     return { wal, found };
   }

@@ -8,7 +8,7 @@ import { BLOCK_BYTES_MAX, snapshotName } from "#ringd/snap/format.js";
 import { openNewestSnapshot } from "#ringd/snap/reader.js";
 import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
 import { crc32c } from "#ringd/wal/crc32c.js";
-import { CorruptSnapshotError, DiskError, ForeignDataDirError } from "#ringd/wal/errors.js";
+import { CorruptSnapshotError, DiskError } from "#ringd/wal/errors.js";
 
 const METADATA = new TextEncoder().encode('{"clusterId":"7e27652122e8b2ae"}');
 
@@ -110,10 +110,15 @@ test("a snapshot under another's name, and one of a newer format, are refused", 
   writeFileSync(join(dir, snapshotName({ term: 1, index: 8 })), bytes);
   assert.throws(() => readAll(dir), /name and header differ/);
   rmSync(join(dir, snapshotName({ term: 1, index: 8 })));
-  bytes[8] = 2;
+  bytes[8] = 3;
+  bytes.write("9.9.9\0", 32, "latin1");
   bytes.writeUInt32LE(crc32c(bytes.subarray(0, 44), 0), 44);
   writeFileSync(path, bytes);
-  assert.throws(() => readAll(dir), ForeignDataDirError);
+  const why = {
+    name: "ForeignDataDirError",
+    message: /version is 3, which ringd 9\.9\.9 or later/,
+  };
+  assert.throws(() => readAll(dir), why);
 });
 
 test("an unfinished snapshot is never seen, and removed at the next start", (t) => {

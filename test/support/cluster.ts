@@ -19,8 +19,11 @@ import { freePorts } from "./ports.js";
 import { PeerNetwork } from "./proxy.js";
 import { until } from "./until.js";
 
-const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
-const PRELOAD = new URL("./failing-calls.js", import.meta.url).pathname;
+export const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+/** Another build, to see what it does. */
+const PROGRAM = process.env.RINGD_PROGRAM ?? RINGD;
+const WALL_CLOCK = new URL("wall-clock.js", import.meta.url).href;
+const FAILING_CALLS = new URL("failing-calls.js", import.meta.url).pathname;
 const TOKEN = "ringd-faults";
 /** Of this process: no member outlives it. */
 const ENDING = ["SIGINT", "SIGTERM"] as const;
@@ -33,6 +36,10 @@ export interface ClusterOptions {
   readonly size: number;
   /** For every member, both kinds. */
   readonly flags?: readonly string[];
+  /** For members of the kind ringd; one may change its own before it is started again. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Instead of today's ringd. */
+  readonly program?: string;
   /** The first member gets a disk of its own of that size, if this user may mount one. */
   readonly smallDiskMb?: number;
 }
@@ -49,6 +56,8 @@ export class TestCluster {
   /** Logs and, unless a member's folder is a mount, data. */
   readonly folder: string;
   readonly flags: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly program: string;
   readonly members: ClusterMember[] = [];
   readonly #address: string;
   readonly #former: ClusterMember[] = [];
@@ -59,10 +68,12 @@ export class TestCluster {
     if (typeof reason === "string") process.exit(1);
   };
 
-  private constructor({ kind, flags = [] }: ClusterOptions) {
+  private constructor({ kind, flags = [], environment = {}, program = PROGRAM }: ClusterOptions) {
     const part = () => 1 + Math.floor(Math.random() * 250);
     this.kind = kind;
     this.flags = flags;
+    this.environment = environment;
+    this.program = program;
     this.#address = `127.${part()}.${part()}.${part()}`;
     this.network = new PeerNetwork(this.#address);
     this.folder = mkdtempSync(join(tmpdir(), "ringd-cluster-"));
@@ -136,11 +147,12 @@ export class TestCluster {
   }
 
   /** One new member by way of the others, with an empty data directory. */
-  async grow(): Promise<ClusterMember> {
+  async grow(prepare?: (member: ClusterMember) => void): Promise<ClusterMember> {
     const all = [...this.members, ...this.#former];
     const numbers = all.map(({ name }) => Number(name.slice(1)));
     const member = await this.#addMember(`n${Math.max(0, ...numbers) + 1}`);
     await this.#announce(member);
+    prepare?.(member);
     member.start("existing", this.initialCluster);
     return member;
   }
@@ -168,6 +180,7 @@ export class TestCluster {
     for (const member of this.members) {
       if (member.isDiskFull) member.emptyDisk();
       member.syncAgain();
+      member.shiftWallClock(0);
       if (member.state === "stopped") member.resume();
       if (member.state === "down") member.start();
     }
@@ -269,6 +282,9 @@ export class ClusterMember {
   /** Removed from the cluster, so it may end by itself. */
   isDismissed = false;
   isOnSmallDisk = false;
+  /** Of its process from the next start on. */
+  environment: Readonly<Record<string, string>>;
+  program: string;
   /** Then it may end by itself, too. */
   isDiskFull = false;
   readonly #cluster: TestCluster;
@@ -291,6 +307,8 @@ export class ClusterMember {
     this.logFile = join(cluster.folder, `${name}.log`);
     this.#orders = join(cluster.folder, `${name}.orders`);
     this.#control = new Client(urls.clientUrl, 4);
+    this.environment = cluster.environment;
+    this.program = cluster.program;
     mkdirSync(this.folder);
   }
 
@@ -312,7 +330,7 @@ export class ClusterMember {
     if (clusterState !== undefined) {
       const { clientUrl, listenPeerUrl, peerUrl } = this.#urls;
       this.#arguments = [
-        ...(this.#cluster.kind === "etcd" ? ["--enable-v2=true"] : [RINGD]),
+        ...(this.#cluster.kind === "etcd" ? ["--enable-v2=true"] : []),
         ...["--name", this.name, "--data-dir", this.dataDir],
         ...["--listen-client-urls", clientUrl, "--advertise-client-urls", clientUrl],
         ...["--listen-peer-urls", listenPeerUrl, "--initial-advertise-peer-urls", peerUrl],
@@ -320,14 +338,19 @@ export class ClusterMember {
         ...["--initial-cluster-token", TOKEN, ...this.#cluster.flags],
       ];
     }
-    const program = this.#cluster.kind === "etcd" ? "etcd" : process.execPath;
+    const isEtcd = this.#cluster.kind === "etcd";
+    const first = isEtcd ? [] : ["--import", WALL_CLOCK, this.program];
     const log = openSync(this.logFile, "a");
-    const env = {
-      ...process.env,
-      FAILING_CALLS: this.#orders,
-      NODE_OPTIONS: `--import ${PRELOAD}`,
-    };
-    const child = spawn(program, this.#arguments, { stdio: ["ignore", log, log], env });
+    const child = spawn(isEtcd ? "etcd" : process.execPath, [...first, ...this.#arguments], {
+      stdio: ["ignore", log, log],
+      env: {
+        ...process.env,
+        FAILING_CALLS: this.#orders,
+        NODE_OPTIONS: `--import ${FAILING_CALLS}`,
+        TEST_WALL_CLOCK: this.#clockFile,
+        ...this.environment,
+      },
+    });
     closeSync(log);
     this.#child = child;
     this.#isEnding = false;
@@ -376,6 +399,15 @@ export class ClusterMember {
     if (!this.isOnSmallDisk) return;
     if (isKept) cpSync(this.folder, `${this.folder}-disk`, { recursive: true });
     spawnSync("umount", [this.folder]);
+  }
+
+  /** Its wall clock jumps to be off by so much, and stays so over restarts; 0 mends it. Of ringd only. */
+  shiftWallClock(ms: number): void {
+    writeFileSync(this.#clockFile, String(ms));
+  }
+
+  get #clockFile(): string {
+    return `${this.logFile}.clock`;
   }
 
   /** Before the first start. Afterwards `isOnSmallDisk` says whether it could be done. */

@@ -23,7 +23,7 @@ test("a member that was removed still knows whom to tell how far it got", () => 
     for (const [i, command] of confChangeCommands(content, 0).entries()) {
       membership.apply(eventOf(command, i + 1));
     }
-    peers.tellMembers(membership, []);
+    peers.tellMembers(membership, [], 1);
   };
   const self = MEMBER_ID.toString(16);
   change({ kind: "add", id: 0xabcn, peerUrls: ["http://127.0.0.1:7001"] });

@@ -92,6 +92,29 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await part(stage, [leader], others(stage, leader));
     await notice(stage, leader);
   },
+  "clock-leader": async (stage) => {
+    await restore(stage);
+    const leader = await leaderOf(stage);
+    const checkKept = await putLongLived(stage);
+    leader.shiftWallClock(clockJump(stage));
+    await hold(stage);
+    if (stage.prng.oneIn(2)) leader.shiftWallClock(clockJump(stage));
+    if (stage.prng.oneIn(2)) await leader.end("SIGKILL");
+    await hold(stage);
+    await checkKept();
+  },
+  "clock-all": async (stage) => {
+    const { cluster, prng } = stage;
+    await restore(stage);
+    const checkKept = await putLongLived(stage);
+    // Each another one; and one starts with it.
+    for (const member of cluster.members) member.shiftWallClock(clockJump(stage));
+    const one = prng.pick(cluster.members);
+    await one.end("SIGKILL");
+    one.start();
+    await hold(stage);
+    await checkKept();
+  },
   halves: async (stage) => {
     const { cluster, prng } = stage;
     const members = prng.shuffled(cluster.members);
@@ -186,7 +209,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
 };
 
 /** The calls of others cannot be made to fail, and etcd notices no directory that is gone. */
-export const RINGD_ONLY: readonly string[] = ["sync-fails", "directory-removed"];
+export const RINGD_ONLY: readonly string[] = ["sync-fails", "directory-removed", "clock-"];
 
 /**
  * Only by name.
@@ -223,6 +246,36 @@ async function fillDisk(stage: Stage, size: typeof SMALL_BURST): Promise<void> {
   await hold(stage);
   // Once a write has failed, only a start from what is on the disk is sure to be right.
   await small.end("SIGKILL");
+}
+
+/** A key with minutes to live. @returns checks, by whoever answers, that it is there */
+async function putLongLived({ cluster, prng, scratch }: Stage): Promise<() => Promise<void>> {
+  const path = `/v2/keys${scratch}/ttl${prng.below(1e6)}`;
+  const ask = async (method: string, query: string, form?: string) => {
+    for (const member of prng.shuffled(cluster.running)) {
+      const client = new Client(member.clientUrl);
+      const options = { ...(form === undefined ? {} : { form }), timeoutMs: 5000 };
+      try {
+        const { status } = await client.call(method, `${path}${query}`, options);
+        if (status < 500) return status;
+      } catch (error) {
+        if (!(error instanceof NoAnswerError)) throw error;
+      } finally {
+        client.close();
+      }
+    }
+    return undefined;
+  };
+  const isThere = (await ask("PUT", "", "value=x&ttl=600")) !== undefined;
+  return async () => {
+    const status = isThere ? await ask("GET", "?quorum=true") : undefined;
+    if (status === 404) throw new Error(`${path} expired minutes too early`);
+  };
+}
+
+/** Up to an hour, either way. */
+function clockJump({ prng }: Stage): number {
+  return prng.pick([-1, 1]) * (2000 + prng.below(3_600_000));
 }
 
 /** The leader; after a while without one, anybody. */

@@ -107,7 +107,7 @@ function newDeck({ only, kind }: RunOptions, cluster: TestCluster, prng: Prng): 
   const names = (only.length > 0 ? [...only] : Object.keys(FAULTS)).filter(
     (name) =>
       (!name.startsWith("disk-full") || cluster.hasSmallDisk) &&
-      (kind === "ringd" || !RINGD_ONLY.includes(name)),
+      (kind === "ringd" || !RINGD_ONLY.some((only) => name.startsWith(only))),
   );
   const deck: string[] = [];
   while (names.length > 0) deck.push(...names.splice(prng.below(names.length), 1));

@@ -1,0 +1,94 @@
+import { CommandOp } from "../store/command.js";
+import { decodeCommand } from "../store/command-codec.js";
+import { NewerFormatError } from "./format.js";
+
+/**
+ * Data of a normal log entry. Little-endian.
+ *
+ *   offset  bytes  field
+ *   0       8      id of the member that proposed it
+ *   8       8      that member's number for the proposal, f64; from format 2 on negative
+ *   16      n      format 1: encoded command of the v2 store
+ *
+ * From format 2 on (a negative number says so: those of format 1 are above 0):
+ *
+ *   16      1      128 + format
+ *   17      1      state machine, Machine
+ *   18      2      zero
+ *   20      n      encoded command of that machine
+ */
+export const ENVELOPE_1_BYTES = 16;
+export const ENVELOPE_2_BYTES = 20;
+const FORMAT_AT = 16;
+const MACHINE_AT = 17;
+/** No operation of format 1 has such a number, so a build that knows only that one refuses it. */
+const FORMAT_BASE = 128;
+const FORMAT = 2;
+
+/** State machines on the log. */
+export const Machine = { v2Store: 0 } as const;
+
+/** @param format 1 or 2 */
+export function envelopeBytes(format: number): number {
+  return format === 1 ? ENVELOPE_1_BYTES : ENVELOPE_2_BYTES;
+}
+
+export function writeEnvelope(
+  view: DataView,
+  at: number,
+  format: number,
+  origin: bigint,
+  number: number,
+): void {
+  view.setBigUint64(at, origin, true);
+  if (format === 1) {
+    view.setFloat64(at + 8, number, true);
+    return;
+  }
+  view.setFloat64(at + 8, -number, true);
+  view.setUint8(at + FORMAT_AT, FORMAT_BASE + FORMAT);
+  view.setUint8(at + MACHINE_AT, Machine.v2Store);
+  view.setUint16(at + MACHINE_AT + 1, 0, true);
+}
+
+export interface Envelope {
+  readonly origin: bigint;
+  readonly number: number;
+  /** Where the command begins. */
+  readonly commandAt: number;
+}
+
+/** @throws NewerFormatError */
+export function readEnvelope(data: Uint8Array, newest = FORMAT): Envelope {
+  const view = new DataView(data.buffer, data.byteOffset, data.length);
+  const origin = view.getBigUint64(0, true);
+  const number = view.getFloat64(8, true);
+  if (number >= 0) return { origin, number, commandAt: ENVELOPE_1_BYTES };
+  const format = view.getUint8(FORMAT_AT) - FORMAT_BASE;
+  if (format !== FORMAT || newest < FORMAT)
+    throw new NewerFormatError("the log", format, "", newest);
+  const machine = view.getUint8(MACHINE_AT);
+  if (machine !== Machine.v2Store) {
+    throw new NewerFormatError(`an entry of state machine ${machine}`, format, "", newest);
+  }
+  return { origin, number: -number, commandAt: ENVELOPE_2_BYTES };
+}
+
+/**
+ * Looks for what only a newer ringd reads, before anything is made of a log that was read back. Cheap: it
+ * decodes no command but the one that raises the level.
+ *
+ * @param entries of type normal
+ * @throws NewerFormatError
+ */
+export function checkFormats(entries: Iterable<Uint8Array>, newest: number): void {
+  for (const data of entries) {
+    if (data.length <= ENVELOPE_1_BYTES) continue;
+    const { commandAt } = readEnvelope(data, newest);
+    if (data[commandAt] !== CommandOp.raise) continue;
+    const { prevIndex, value } = decodeCommand(data, commandAt);
+    if (Number(prevIndex) > newest) {
+      throw new NewerFormatError("the log", Number(prevIndex), value, newest);
+    }
+  }
+}

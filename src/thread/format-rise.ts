@@ -1,0 +1,29 @@
+import { type FormatLevels, readBy } from "../cluster/format.js";
+import type { Raft } from "../raft/raft.js";
+import { type Command, raiseCommand } from "../store/command.js";
+
+/** How long the entry that raises the level may be under way before it is proposed again. */
+const RETRY_MS = 2000;
+
+/** Raises the cluster's format level (cluster/format.ts) once all of its members know a newer one. */
+export class FormatRise {
+  readonly #raft: Raft;
+  readonly #formats: FormatLevels;
+  readonly #propose: (command: Command) => void;
+  #nextMonoMs = 0;
+
+  constructor(raft: Raft, formats: FormatLevels, propose: (command: Command) => void) {
+    this.#raft = raft;
+    this.#formats = formats;
+    this.#propose = propose;
+  }
+
+  /** Now and then. @param members of the cluster, learners and this one included */
+  tick(members: readonly bigint[], timeMs: number, monoMs: number): void {
+    if (!this.#raft.isLeader || monoMs < this.#nextMonoMs) return;
+    const level = this.#formats.raisable(this.#raft.id, members);
+    if (level === undefined) return;
+    this.#nextMonoMs = monoMs + RETRY_MS;
+    this.#propose(raiseCommand(level, readBy(level), timeMs));
+  }
+}

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { readEnvelope } from "#ringd/cluster/envelope.js";
+import { VERSIONED_LEVEL } from "#ringd/cluster/format.js";
+import { type Entry, EntryType } from "#ringd/raft/entry.js";
+import { type Command, CommandOp } from "#ringd/store/command.js";
+import { decodeCommand } from "#ringd/store/command-codec.js";
+import { Action, type Event } from "#ringd/store/event.js";
+
+/**
+ * How far clocks may be apart: what a member was told took so long, with all the delays, halts and catching
+ * up of a run. Jumps and skews of wall clocks are up to an hour.
+ */
+const LAG_MS_MAX = 8000;
+
+interface Deadline {
+  /** When the client asked. */
+  readonly askedMs: number;
+  readonly ttlMs: number;
+}
+
+/** Judges the cluster's clock, and what expires by it, by the simulation's own time. */
+export class TimeChecks {
+  readonly #nowMs: () => number;
+  /** When each value was asked for. */
+  readonly asked = new Map<string, number>();
+  readonly #deadlines = new Map<string, Deadline>();
+  #lastIndex = 0;
+  /** Cluster time less the simulation's; undefined until the first time is told. */
+  #offsetMs: number | undefined;
+  #level = 1;
+  #toldTerm = 0;
+  /** Nodes that expired and whose TTL was known. */
+  expired = 0;
+  /** Times the clock was started from a wall clock. */
+  starts = 0;
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** Some member takes these for committed. @param mayStart whether all that knew the time may be out of reach */
+  onCommitted(entries: readonly Entry[], mayStart: () => boolean): void {
+    for (const { index, term, type, data } of entries) {
+      if (index <= this.#lastIndex) continue;
+      this.#lastIndex = index;
+      if (type !== EntryType.normal || data.length === 0) continue;
+      const command = decodeCommand(data, readEnvelope(data).commandAt);
+      if (command.op === CommandOp.raise) this.#forget(Number(command.prevIndex));
+      else if (command.op === CommandOp.sync) this.#onSync(command, term, mayStart);
+    }
+  }
+
+  /** A change that was not known before. */
+  onEvent({ action, node, prevNode, timeMs, isRefresh }: Event): void {
+    if (action === Action.expire) this.#onExpired(node.path);
+    else if (this.#level < VERSIONED_LEVEL) return;
+    else if (node.expirationMs > 0 && !isRefresh && !node.isDirectory) {
+      const askedMs = this.asked.get(node.value);
+      const ttlMs = node.expirationMs - timeMs;
+      if (askedMs === undefined) this.#deadlines.delete(node.path);
+      else this.#deadlines.set(node.path, { askedMs, ttlMs });
+    } else if (node.path !== prevNode?.path || isRefresh || node.expirationMs === 0) {
+      this.#deadlines.delete(node.path);
+    }
+  }
+
+  #onSync({ timeMs, isRefresh }: Command, term: number, mayStart: () => boolean): void {
+    const isVoid = this.#level >= VERSIONED_LEVEL && isRefresh && this.#toldTerm === term;
+    this.#toldTerm = term;
+    if (isVoid) return;
+    if (this.#level < VERSIONED_LEVEL) return;
+    const nowMs = this.#nowMs();
+    const aheadMs = this.#offsetMs === undefined ? 0 : timeMs - this.#offsetMs - nowMs;
+    if (isRefresh) {
+      assert.ok(this.#offsetMs === undefined || mayStart(), "the cluster clock was started anew");
+      this.starts++;
+      this.#forget(this.#level);
+      this.#offsetMs = timeMs - nowMs;
+      return;
+    }
+    assert.ok(aheadMs <= LAG_MS_MAX, `the cluster clock jumped ahead by ${aheadMs} ms`);
+    this.#offsetMs = Math.max(this.#offsetMs ?? timeMs - nowMs, timeMs - nowMs);
+  }
+
+  #onExpired(path: string): void {
+    const deadline = this.#deadlines.get(path);
+    this.#deadlines.delete(path);
+    if (deadline === undefined) return;
+    this.expired++;
+    const { askedMs, ttlMs } = deadline;
+    const livedMs = this.#nowMs() - askedMs;
+    assert.ok(
+      livedMs >= ttlMs - LAG_MS_MAX,
+      `${path} expired ${livedMs} ms after it was asked for with a TTL of ${ttlMs} ms`,
+    );
+  }
+
+  /** What was set before goes by another clock. */
+  #forget(level: number): void {
+    this.#level = level;
+    this.#offsetMs = undefined;
+    this.#deadlines.clear();
+  }
+}
