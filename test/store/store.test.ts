@@ -79,8 +79,8 @@ function content(store: Store): unknown {
   const cursor = store.view().cursor("");
   const nodes = [];
   for (let node = cursor.next(); node !== undefined; node = cursor.next()) nodes.push({ ...node });
-  const { index, expiringNodes, events } = store;
-  return { index, expiringNodes, nodes, events, stats: store.stats.toArray() };
+  const { index, expiringNodes, events, bytes } = store;
+  return { index, bytes, expiringNodes, nodes, events, stats: store.stats.toArray() };
 }
 
 test(`a store and its restored snapshot stay equal under the same commands, SEED=${SEED}`, () => {
