@@ -109,7 +109,8 @@ export class Expiry {
       let child = 2 * i + 1;
       if (child >= heap.length) break;
       const right = child + 1;
-      if (right < heap.length && isBefore(heap[right] as Deadline, heap[child] as Deadline)) child = right;
+      if (right < heap.length && isBefore(heap[right] as Deadline, heap[child] as Deadline))
+        child = right;
       if (!isBefore(heap[child] as Deadline, node)) break;
       heap[i] = heap[child] as Deadline;
       i = child;

@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import { getHeapStatistics } from "node:v8";
 import { parentPort, workerData } from "node:worker_threads";
 import { decodeConf } from "../cluster/conf-state.js";
 import { readNumber } from "../frontend/records.js";
@@ -14,6 +15,7 @@ import { RingReader } from "../ring/ring.js";
 import { SnapshotDecoder } from "../store/snapshot.js";
 import { Store } from "../store/store.js";
 import { CoreLoop } from "./core-loop.js";
+import { storeLimits } from "./heap.js";
 import { DurableType, EntryReader, readHardState } from "./log-records.js";
 import type { Recovery } from "./raft-start.js";
 import { CORE_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
@@ -26,6 +28,7 @@ const WAKEUPS = cellOf("wakeups", "core");
 
 const { config, topology, plan } = workerData as WorkerInput;
 const log = createLogger(config.log, "core", topology.logLevel);
+const limits = storeLimits(config.quotaBytes, getHeapStatistics().heap_size_limit);
 const bell = new Bell(topology.coreBell);
 const metrics = new MetricCells(topology.metrics, CORE_PART);
 
@@ -35,7 +38,10 @@ function tellMain(message: WorkerMessage): void {
 
 /** Waits for everything the disk held. */
 function receiveRecovery(): Recovery {
-  const options = { historyEventsMax: config.eventHistoryMax };
+  const options = {
+    historyEventsMax: config.eventHistoryMax,
+    historyBytesMax: limits.historyBytes,
+  };
   const entries: Entry[] = [];
   const reader = new EntryReader();
   let identity: { memberId: bigint; clusterId: bigint } | undefined;
@@ -80,6 +86,7 @@ function run(): void {
     monoMs: () => performance.now(),
     random: (below) => randomInt(below),
     log,
+    limits,
     onReady: (news) => tellMain({ kind: "published", news }),
   });
   const hasWork = () => loop.hasWork();

@@ -33,6 +33,7 @@ import type { Store } from "../store/store.js";
 import { Arrival } from "./arrival.js";
 import type { Client, ClientPort } from "./client-port.js";
 import { FirstElection } from "./first-election.js";
+import type { StoreLimits } from "./heap.js";
 import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
 import { AppendType, writeEntry, writeHardState } from "./log-records.js";
@@ -44,6 +45,7 @@ import { RaftFigures, showStoreStats } from "./raft-figures.js";
 import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
 import { Snapshots } from "./snapshots.js";
+import { Space } from "./space.js";
 import { StatusService } from "./status-service.js";
 import { Writes } from "./writes.js";
 
@@ -68,6 +70,7 @@ const PUBLISH_ANSWERS = 64;
 const TIMED_OUT = "etcdserver: request timed out";
 const TOO_MANY = "etcdserver: too many requests";
 const STOPPED = "etcdserver: server stopped";
+const NO_SPACE = "etcdserver: database space exceeded";
 
 const HAS_LEADER = cellOf("hasLeader");
 const IS_LEADER = cellOf("isLeader");
@@ -100,6 +103,7 @@ export interface MemberPorts {
   readonly frontends: number;
   readonly metrics: MetricCells;
   readonly log: Logger;
+  readonly limits: StoreLimits;
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
   /** Once: this member serves clients from now on. */
@@ -132,6 +136,7 @@ export class Member implements Consensus {
   readonly #arrival: Arrival;
   readonly #firstElection: FirstElection;
   readonly #timeoutMs: number;
+  readonly #space: Space;
   #applied: number;
   #appliedTerm: number;
   #lastLeader = NONE;
@@ -159,6 +164,7 @@ export class Member implements Consensus {
     this.#ports = ports;
     this.#id = memberId;
     this.#store = store;
+    this.#space = new Space(store, ports.limits, metrics);
     this.#timeoutMs = REQUEST_MS + 2 * config.electionMs;
     this.nowMs = times.nowMs;
     this.monoMs = times.monoMs;
@@ -198,7 +204,10 @@ export class Member implements Consensus {
       onReady: ports.onReady,
     });
     this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
-    this.#arrival = new Arrival({ historyEventsMax: config.eventHistoryMax });
+    this.#arrival = new Arrival({
+      historyEventsMax: config.eventHistoryMax,
+      historyBytesMax: ports.limits.historyBytes,
+    });
     this.#firstElection = new FirstElection(config);
     this.#onMembership();
     this.#carryOutAll();
@@ -243,7 +252,15 @@ export class Member implements Consensus {
   }
 
   propose(proposal: Proposal): void {
-    this.#writes.propose(proposal);
+    const admission = this.#space.judge(proposal.command, {
+      openBytes: this.#writes.openBytes,
+      viewBytes: this.#snapshots.viewBytes(this.#store) + this.#listings.viewBytes(this.#store),
+      members: this.#raft.conf.voters.length,
+    });
+    const { client } = proposal;
+    if (admission === "admitted" || client === undefined) this.#writes.propose(proposal);
+    else if (admission === "busy") this.#refuse(client, TOO_MANY);
+    else this.#keys.refuse(client, new Refusal(ErrorCode.noSpace, NO_SPACE, this.#store.index));
   }
 
   readIndex(client: Client, then: () => void): void {
@@ -487,6 +504,7 @@ export class Member implements Consensus {
   /** What changes without an entry, too. */
   #showFigures(): void {
     const { metrics } = this.#ports;
+    this.#lookAtSpace();
     const status = this.#raft.status();
     const lateMs = this.monoMs - this.#tickedMs;
     if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#config.heartbeatMs) {
@@ -498,6 +516,19 @@ export class Member implements Consensus {
     metrics.set(APPLIED, this.#applied);
     metrics.set(PENDING, this.#writes.open);
     metrics.set(SNAPSHOT_APPLYING, this.#arrival.isLoading ? 1 : 0);
+  }
+
+  #lookAtSpace(): void {
+    if (!this.#space.look()) return;
+    const { bytes } = this.#store;
+    const figures = { storeBytes: bytes, quotaBytes: this.#ports.limits.quotaBytes };
+    const { log } = this.#ports;
+    if (this.#space.isFull) {
+      log.warn(
+        figures,
+        "database space exceeded; writes that add are refused until keys are deleted",
+      );
+    } else log.info(figures, "there is database space again; writes are accepted");
   }
 
   #applyCommand(entry: Entry): void {
@@ -666,7 +697,9 @@ export class Member implements Consensus {
         return;
       }
       case "health": {
-        const then = () => this.#answerHealth(client, this.#writes.blockedBy === "");
+        const then = () => {
+          this.#answerHealth(client, this.#writes.blockedBy === "" && !this.#space.isFull);
+        };
         if (this.#raft.lead === NONE) this.#answerHealth(client, false);
         else this.#addRead({ client, then, startMs: this.monoMs, kind: "health" });
         return;

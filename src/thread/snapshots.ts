@@ -18,6 +18,9 @@ export class Snapshots {
   /** Of the snapshot that is being taken or written. */
   #meta: SnapshotMeta | undefined;
   #lastIndex: number;
+  /** Of the store, when the view was taken. */
+  #outBytes = 0;
+  #viewBytesMax = 0;
 
   /** @param lastIndex where the newest snapshot ends */
   constructor(outlet: Outlet, everyEntries: number, lastIndex: number) {
@@ -38,6 +41,14 @@ export class Snapshots {
   start(store: Store, meta: SnapshotMeta): void {
     this.#encoder = new SnapshotEncoder(store);
     this.#meta = meta;
+    this.#outBytes = store.outBytes;
+    this.#viewBytesMax = store.treeBytes;
+  }
+
+  /** What the view keeps although it left the tree, at most. */
+  viewBytes(store: Store): number {
+    if (this.#encoder === undefined) return 0;
+    return Math.min(store.outBytes - this.#outBytes, this.#viewBytesMax);
   }
 
   hasWork(): boolean {

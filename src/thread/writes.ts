@@ -49,6 +49,11 @@ export class Writes {
     return this.#proposals.size;
   }
 
+  /** What they take, or will, once they are applied. */
+  get openBytes(): number {
+    return this.#proposals.openBytes;
+  }
+
   get blockedBy(): string {
     return this.#blockedBy;
   }
