@@ -18,6 +18,8 @@ const QUOTA_SHARE = 0.7;
 const FILL_SHARE = 0.9;
 /** Share of the quota for what only the event history keeps. */
 const HISTORY_SHARE = 1 / 8;
+/** For log entries behind a snapshot, and beside a store that is small. */
+const LOG_BYTES_MAX = 256 * 2 ** 20;
 /**
  * Room for short-lived objects on the core. Measured with 256 connections writing: 64 costs 3
  * microseconds more per write than 16 (the processor's caches no longer hold it), 4 costs as much.
@@ -57,6 +59,8 @@ export interface StoreLimits {
   readonly heapBytes: number;
   /** For what only the event history keeps. */
   readonly historyBytes: number;
+  /** For log entries in memory: a snapshot is due when they take more, and more than the store. */
+  readonly logBytes: number;
 }
 
 const { POSITIVE_INFINITY: UNBOUNDED } = Number;
@@ -64,6 +68,7 @@ export const NO_LIMITS: StoreLimits = {
   quotaBytes: UNBOUNDED,
   heapBytes: UNBOUNDED,
   historyBytes: UNBOUNDED,
+  logBytes: UNBOUNDED,
 };
 
 /**
@@ -76,12 +81,16 @@ export function storeLimits(quotaBytes: number, heapBytes: number): StoreLimits 
   const historyBytes = Math.floor(
     (quotaBytes > 0 ? Math.min(quotaBytes, share) : share) * HISTORY_SHARE,
   );
-  if (quotaBytes < 0) return { ...NO_LIMITS, historyBytes };
-  if (quotaBytes === 0) return { quotaBytes: share, heapBytes: old * FILL_SHARE, historyBytes };
+  const logBytes = Math.min(share / 4, LOG_BYTES_MAX);
+  if (quotaBytes < 0) return { ...NO_LIMITS, historyBytes, logBytes };
+  if (quotaBytes === 0) {
+    return { quotaBytes: share, heapBytes: old * FILL_SHARE, historyBytes, logBytes };
+  }
   return {
     quotaBytes,
     heapBytes: Math.max(old * FILL_SHARE, (quotaBytes * FILL_SHARE) / QUOTA_SHARE),
     historyBytes,
+    logBytes,
   };
 }
 

@@ -203,10 +203,16 @@ export class Member implements Consensus {
       propose: (command) => this.#proposeOwn(command),
       onReady: ports.onReady,
     });
-    this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
+    const { limits } = ports;
+    this.#snapshots = new Snapshots(
+      ports.snapshot,
+      config.snapshotCount,
+      limits.logBytes,
+      snapshot.index,
+    );
     this.#arrival = new Arrival({
       historyEventsMax: config.eventHistoryMax,
-      historyBytesMax: ports.limits.historyBytes,
+      historyBytesMax: limits.historyBytes,
     });
     this.#firstElection = new FirstElection(config);
     this.#onMembership();
@@ -379,7 +385,7 @@ export class Member implements Consensus {
   /** Does what can be done without new input, in pieces of about a millisecond. */
   step(): void {
     this.#carryOutAll();
-    if (this.#snapshots.isDue(this.#applied)) this.#startSnapshot();
+    if (this.#snapshots.isDue(this.#applied, this.#store.treeBytes)) this.#startSnapshot();
     if (this.#snapshots.hasWork()) this.#snapshots.step();
     this.#listings.step();
   }
@@ -398,7 +404,7 @@ export class Member implements Consensus {
     const meta = this.#snapshots.done(index > 0, this.#applied);
     if (meta === undefined) return;
     this.#raft.offerSnapshot(meta);
-    this.#raft.compact(meta.index - this.#config.catchUpEntries);
+    this.#raft.compact(this.#snapshots.compactTo(meta.index, this.#config.catchUpEntries));
     writeNumbers(this.#ports.append, AppendType.release, oldestIndex);
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
   }
@@ -482,7 +488,9 @@ export class Member implements Consensus {
 
   #applyAll(entries: readonly Entry[]): void {
     const startMs = performance.now();
+    let bytes = 0;
     for (const entry of entries) {
+      bytes += entry.data.length;
       if (entry.type === EntryType.confChange) this.#applyConfChange(entry);
       else if (entry.data.length > 0) this.#applyCommand(entry);
       this.#applied = entry.index;
@@ -490,6 +498,7 @@ export class Member implements Consensus {
       if (entry.index % PUBLISH_ANSWERS === 0) this.#ports.clients.publish();
     }
     this.#raft.applied(this.#applied);
+    this.#snapshots.applied(this.#applied, bytes);
     const { metrics } = this.#ports;
     const tookMs = performance.now() - startMs;
     if (tookMs > SLOW_APPLY_MS) metrics.add(SLOW_APPLIES, 1);
@@ -698,6 +707,7 @@ export class Member implements Consensus {
       }
       case "health": {
         const then = () => {
+          this.#lookAtSpace();
           this.#answerHealth(client, this.#writes.blockedBy === "" && !this.#space.isFull);
         };
         if (this.#raft.lead === NONE) this.#answerHealth(client, false);
