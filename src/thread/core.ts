@@ -6,6 +6,7 @@ import { readNumber } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
+import { RepeatFilter } from "../log/repeats.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
@@ -27,7 +28,8 @@ const FLUSH_MS = 1000;
 const WAKEUPS = cellOf("wakeups", "core");
 
 const { config, topology, plan } = workerData as WorkerInput;
-const log = createLogger(config.log, "core", topology.logLevel);
+const repeats = new RepeatFilter(false);
+const log = createLogger(config.log, "core", topology.logLevel, repeats);
 const limits = storeLimits(config.quotaBytes, getHeapStatistics().heap_size_limit);
 const bell = new Bell(topology.coreBell);
 const metrics = new MetricCells(topology.metrics, CORE_PART);
@@ -91,6 +93,7 @@ function run(): void {
   });
   const hasWork = () => loop.hasWork();
   while (!loop.isStopped) {
+    repeats.sweep();
     if (loop.turn()) continue;
     bell.park(hasWork, loop.msToNextTick());
     metrics.add(WAKEUPS, 1);

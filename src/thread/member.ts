@@ -690,6 +690,7 @@ export class Member implements Consensus {
   }
 
   #refuse(client: Client, why: string): void {
+    if (!this.#isStopping) this.#ports.log.warn({ reason: why }, "refused a request");
     this.#keys.refuse(client, new Refusal(ErrorCode.raftInternal, why, 0));
   }
 
