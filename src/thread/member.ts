@@ -137,6 +137,8 @@ export class Member implements Consensus {
   readonly #firstElection: FirstElection;
   readonly #timeoutMs: number;
   readonly #space: Space;
+  /** As it was last said in the log. */
+  #isFull = false;
   #applied: number;
   #appliedTerm: number;
   #lastLeader = NONE;
@@ -528,11 +530,13 @@ export class Member implements Consensus {
   }
 
   #lookAtSpace(): void {
-    if (!this.#space.look()) return;
+    this.#space.look();
+    if (this.#space.isFull === this.#isFull) return;
+    this.#isFull = this.#space.isFull;
     const { bytes } = this.#store;
     const figures = { storeBytes: bytes, quotaBytes: this.#ports.limits.quotaBytes };
     const { log } = this.#ports;
-    if (this.#space.isFull) {
+    if (this.#isFull) {
       log.warn(
         figures,
         "database space exceeded; writes that add are refused until keys are deleted",

@@ -52,16 +52,14 @@ export class Space {
     return this.#isFull;
   }
 
-  /** Now and then, and after writes. @returns whether it became full or ceased to be */
-  look(): boolean {
+  /** Now and then; before anything is refused, anyway. */
+  look(): void {
     const { bytes } = this.#store;
     const { quotaBytes } = this.#limits;
     const share = this.#isFull ? 2 * FULL_SHARE : FULL_SHARE;
-    const wasFull = this.#isFull;
     this.#isFull = bytes > quotaBytes * (1 - share);
     this.#metrics.set(STORE_BYTES, bytes);
     this.#metrics.set(STORE_FULL, this.#isFull ? 1 : 0);
-    return this.#isFull !== wasFull;
   }
 
   judge(command: Command, { openBytes, viewBytes, members }: Underway): Admission {
