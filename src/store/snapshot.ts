@@ -94,13 +94,16 @@ export class SnapshotEncoder {
 /** Rebuilds a store from its blocks. */
 export class SnapshotDecoder {
   readonly #options: StoreOptions;
+  readonly #before: Store | undefined;
   #head: { index: number; nodes: number; events: number; stats: StoreStats } | undefined;
   #nodes: Node[] = [];
   #tree: Tree | undefined;
   readonly #events: Event[] = [];
 
-  constructor(options: StoreOptions = {}) {
+  /** @param before nodes that this store has, too, are taken from it: as a rule most of them are the same */
+  constructor(options: StoreOptions = {}, before?: Store) {
     this.#options = options;
+    this.#before = before;
   }
 
   /** @throws SnapshotDecodeError */
@@ -115,7 +118,11 @@ export class SnapshotDecoder {
       while (!input.isAtEnd) stats.push(input.f64());
       this.#head = { index, nodes, events, stats: StoreStats.of(stats) };
     } else if (kind === BlockKind.nodes) {
-      while (!input.isAtEnd) this.#nodes.push(readNode(input));
+      while (!input.isAtEnd) {
+        const node = readNode(input);
+        const old = this.#before?.get(node.path);
+        this.#nodes.push(old !== undefined && isEqual(old, node) ? old : node);
+      }
     } else if (kind === BlockKind.events) {
       this.#plant();
       while (!input.isAtEnd) this.#events.push(this.#share(readEvent(input)));

@@ -357,7 +357,7 @@ export class Member implements Consensus {
     assert(message.type === "snapshot", "the peer thread gives only whole snapshots");
     const { index, term } = message.meta;
     if (this.#isFailed || this.#arrival.isLoading || index <= this.#applied) return;
-    this.#arrival.begin(message);
+    this.#arrival.begin(message, this.#store);
     writeNumbers(this.#ports.append, AppendType.loadSnapshot, term, index);
   }
 
