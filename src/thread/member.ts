@@ -5,14 +5,13 @@ import type { ApiRequest } from "../api/request.js";
 import { healthAnswer } from "../api/status.js";
 import { confChangeCommands } from "../cluster/commands.js";
 import { decodeConfChange } from "../cluster/conf-change.js";
-import { encodeConf } from "../cluster/conf-state.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import { MEMBERS_PATH, REMOVED_MEMBERS_PATH } from "../cluster/paths.js";
 import { judgeConfChange } from "../cluster/rules.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
-import { AnswerType, writeNumbers } from "../frontend/records.js";
+import { writeNumbers } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
@@ -39,12 +38,12 @@ import { Listings } from "./listings.js";
 import { AppendType, writeEntry, writeHardState } from "./log-records.js";
 import { MembershipChanges } from "./membership-changes.js";
 import type { Peers } from "./peers.js";
-import type { Proposal } from "./proposals.js";
+import { firstNumber, type Proposal } from "./proposals.js";
 import { Publication } from "./publication.js";
 import { RaftFigures, showStoreStats } from "./raft-figures.js";
 import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
-import { Snapshots } from "./snapshots.js";
+import { askForSnapshot, Snapshots } from "./snapshots.js";
 import { Space } from "./space.js";
 import { StatusService } from "./status-service.js";
 import { Writes } from "./writes.js";
@@ -60,8 +59,6 @@ const HEALTH_MS = 1000;
  */
 const REMOVED_UNSAID_MS = 30_000;
 const REMOVED_SAID_MS = 1000;
-/** More take up the room of several lives among the 2^32 that there is. */
-const PROPOSALS_PER_LIFE = 2 ** 20;
 /** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
 const SLOW_APPLY_MS = 100;
 /** Answers after which their frontend is told, so that it works on them beside the core. */
@@ -137,8 +134,6 @@ export class Member implements Consensus {
   readonly #firstElection: FirstElection;
   readonly #timeoutMs: number;
   readonly #space: Space;
-  /** As it was last said in the log. */
-  #isFull = false;
   #applied: number;
   #appliedTerm: number;
   #lastLeader = NONE;
@@ -166,7 +161,7 @@ export class Member implements Consensus {
     this.#ports = ports;
     this.#id = memberId;
     this.#store = store;
-    this.#space = new Space(store, ports.limits, metrics);
+    this.#space = new Space(store, ports.limits, metrics, ports.log);
     this.#timeoutMs = REQUEST_MS + 2 * config.electionMs;
     this.nowMs = times.nowMs;
     this.monoMs = times.monoMs;
@@ -515,7 +510,7 @@ export class Member implements Consensus {
   /** What changes without an entry, too. */
   #showFigures(): void {
     const { metrics } = this.#ports;
-    this.#lookAtSpace();
+    this.#space.look();
     const status = this.#raft.status();
     const lateMs = this.monoMs - this.#tickedMs;
     if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#config.heartbeatMs) {
@@ -527,21 +522,6 @@ export class Member implements Consensus {
     metrics.set(APPLIED, this.#applied);
     metrics.set(PENDING, this.#writes.open);
     metrics.set(SNAPSHOT_APPLYING, this.#arrival.isLoading ? 1 : 0);
-  }
-
-  #lookAtSpace(): void {
-    this.#space.look();
-    if (this.#space.isFull === this.#isFull) return;
-    this.#isFull = this.#space.isFull;
-    const { bytes } = this.#store;
-    const figures = { storeBytes: bytes, quotaBytes: this.#ports.limits.quotaBytes };
-    const { log } = this.#ports;
-    if (this.#isFull) {
-      log.warn(
-        figures,
-        "database space exceeded; writes that add are refused until keys are deleted",
-      );
-    } else log.info(figures, "there is database space again; writes are accepted");
   }
 
   #applyCommand(entry: Entry): void {
@@ -654,13 +634,7 @@ export class Member implements Consensus {
   #startSnapshot(): void {
     const meta = { index: this.#applied, term: this.#appliedTerm, conf: this.#raft.conf };
     this.#snapshots.start(this.#store, meta);
-    const { main } = this.#ports;
-    const metadata = encodeConf(meta.conf);
-    main.open(16 + metadata.length);
-    main.view.setFloat64(main.at, meta.term, true);
-    main.view.setFloat64(main.at + 8, meta.index, true);
-    main.bytes.set(metadata, main.at + 16);
-    main.close(AnswerType.startSnapshot, 16 + metadata.length);
+    askForSnapshot(this.#ports.main, meta);
     this.#ports.log.info({ index: meta.index }, "taking snapshot");
   }
 
@@ -712,7 +686,7 @@ export class Member implements Consensus {
       }
       case "health": {
         const then = () => {
-          this.#lookAtSpace();
+          this.#space.look();
           this.#answerHealth(client, this.#writes.blockedBy === "" && !this.#space.isFull);
         };
         if (this.#raft.lead === NONE) this.#answerHealth(client, false);
@@ -721,14 +695,4 @@ export class Member implements Consensus {
       }
     }
   }
-}
-
-/**
- * Where a life of this member begins to number its proposals. An entry of an earlier life that is committed
- * in this one must not pass for one of this life's: it would be applied as another command than everywhere
- * else. So lives are far apart, by lot and not by the clock, as a machine may be set back in time, and one
- * without a clock of its own starts at the same second every time.
- */
-function firstNumber(random: (below: number) => number): number {
-  return random(2 ** 32) * PROPOSALS_PER_LIFE;
 }

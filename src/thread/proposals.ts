@@ -16,6 +16,8 @@ const BLOCK_BYTES = 256 * 1024;
 
 /** What becomes of a write takes that much beside its bytes (store/size.ts). */
 const NODE_BYTES = 256;
+/** More take up the room of several lives among the 2^32 that there is. */
+const PROPOSALS_PER_LIFE = 2 ** 20;
 /** Places of done proposals that are kept before all others move up. */
 const HOLES_MAX = 1024;
 
@@ -147,4 +149,14 @@ export class Proposals {
     this.#used += bytes;
     return at;
   }
+}
+
+/**
+ * Where a life of this member begins to number its proposals. An entry of an earlier life that is committed
+ * in this one must not pass for one of this life's: it would be applied as another command than everywhere
+ * else. So lives are far apart, by lot and not by the clock, as a machine may be set back in time, and one
+ * without a clock of its own starts at the same second every time.
+ */
+export function firstNumber(random: (below: number) => number): number {
+  return random(2 ** 32) * PROPOSALS_PER_LIFE;
 }

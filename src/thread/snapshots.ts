@@ -1,3 +1,5 @@
+import { encodeConf } from "../cluster/conf-state.js";
+import { AnswerType } from "../frontend/records.js";
 import type { SnapshotMeta } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
 import { SnapshotEncoder } from "../store/snapshot.js";
@@ -118,4 +120,14 @@ export class Snapshots {
     this.#lastIndex = isWritten ? (meta?.index ?? appliedIndex) : appliedIndex;
     return isWritten ? meta : undefined;
   }
+}
+
+/** Has the main thread start a pool thread that writes the file. */
+export function askForSnapshot(main: Outlet, { term, index, conf }: SnapshotMeta): void {
+  const metadata = encodeConf(conf);
+  main.open(16 + metadata.length);
+  main.view.setFloat64(main.at, term, true);
+  main.view.setFloat64(main.at + 8, index, true);
+  main.bytes.set(metadata, main.at + 16);
+  main.close(AnswerType.startSnapshot, 16 + metadata.length);
 }

@@ -1,3 +1,4 @@
+import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { type Command, CommandOp } from "../store/command.js";
@@ -34,11 +35,18 @@ export class Space {
   readonly #store: Store;
   readonly #limits: StoreLimits;
   readonly #metrics: MetricCells;
+  readonly #log: Pick<Logger, "info" | "warn">;
   /** Below this nothing can be refused. */
   readonly #plentyBytes: number;
   #isFull = false;
 
-  constructor(store: Store, limits: StoreLimits, metrics: MetricCells) {
+  constructor(
+    store: Store,
+    limits: StoreLimits,
+    metrics: MetricCells,
+    log: Pick<Logger, "info" | "warn">,
+  ) {
+    this.#log = log;
     this.#store = store;
     this.#limits = limits;
     this.#metrics = metrics;
@@ -57,9 +65,19 @@ export class Space {
     const { bytes } = this.#store;
     const { quotaBytes } = this.#limits;
     const share = this.#isFull ? 2 * FULL_SHARE : FULL_SHARE;
+    const wasFull = this.#isFull;
     this.#isFull = bytes > quotaBytes * (1 - share);
     this.#metrics.set(STORE_BYTES, bytes);
     this.#metrics.set(STORE_FULL, this.#isFull ? 1 : 0);
+    if (this.#isFull === wasFull) return;
+    const figures = { storeBytes: bytes, quotaBytes };
+    if (wasFull) this.#log.info(figures, "there is database space again; writes are accepted");
+    else {
+      this.#log.warn(
+        figures,
+        "database space exceeded; writes that add are refused until keys are deleted",
+      );
+    }
   }
 
   judge(command: Command, { openBytes, viewBytes, members }: Underway): Admission {

@@ -11,6 +11,7 @@ const LIMITS: StoreLimits = {
   ...{ quotaBytes: QUOTA, heapBytes: 1.3 * QUOTA, historyBytes: QUOTA / 8 },
   logBytes: Number.POSITIVE_INFINITY,
 };
+const SILENT = { info: () => undefined, warn: () => undefined };
 const IDLE = { openBytes: 0, viewBytes: 0, members: 1 };
 
 function command(op: CommandOp, path: string, extra: Partial<Command> = {}): Command {
@@ -23,7 +24,7 @@ const set = (path: string, bytes: number) =>
 function setUp(limits = LIMITS): { store: Store; space: Space } {
   const store = new Store({ historyBytesMax: limits.historyBytes });
   const metrics = new MetricCells(createMetricsMemory(1), 0);
-  return { store, space: new Space(store, limits, metrics) };
+  return { store, space: new Space(store, limits, metrics, SILENT) };
 }
 
 /** @returns keys that went in */
