@@ -5,8 +5,8 @@ import { memoryBytes } from "./memory.js";
 
 /** Share of the memory that the store's heap may take, where the other threads need less than the rest. */
 const HEAP_SHARE = 0.8;
-/** For the rings, buffers and code of all threads. Measured: a member without keys takes 110 MB. */
-const OTHERS_BYTES = 192 * 2 ** 20;
+/** For the rings, buffers, log entries and code of all threads: with 192 a group of 512 MB had 6 MB left when full. */
+const OTHERS_BYTES = 256 * 2 ** 20;
 /** A core with less cannot begin. */
 const CORE_OLD_MB_MIN = 64;
 /** Share for each of the other threads: none of them keeps what comes by, but for its own bounded buffers. */

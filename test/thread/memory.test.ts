@@ -53,7 +53,7 @@ test("the memory is the machine's, or what the control group and those above it 
 test("the heaps of the threads fit in the memory", () => {
   for (const mb of [256, 512, 1024, 8192, 65_536]) {
     const core = heapLimitsOf("core", mb * MIB).maxOldGenerationSizeMb ?? 0;
-    assert.ok(core >= 64 && core <= Math.max(mb - 192, 64), `${core} of ${mb} MB`);
+    assert.ok(core >= 64 && core <= Math.max(mb - 256, 64), `${core} of ${mb} MB`);
     const wal = heapLimitsOf("wal", mb * MIB).maxOldGenerationSizeMb ?? 0;
     assert.ok(wal >= 64 && wal <= Math.max(64, mb / 16));
   }
