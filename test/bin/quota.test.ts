@@ -97,7 +97,7 @@ test("a small heap is filled with keys of three shapes, and never overrun", asyn
   const member = await TestMember.create("ringd", ["--unsafe-no-fsync"]);
   const client = new Client(member.clientUrl, 16);
   try {
-    for (const bytes of [3000, 120_000, 2_000_000]) {
+    for (const bytes of [20_000, 120_000, 2_000_000]) {
       const filled = await fill([client, client], (n) => `/${bytes}/k${n}`, bytes);
       await checkFull(client, filled, bytes);
       await member.end("SIGKILL");
