@@ -28,6 +28,7 @@ export const V2_ERRORS: Readonly<Record<ErrorCode, { message: string; status: nu
   [ErrorCode.refreshTtlRequired]: { message: "A TTL must be provided on refresh", status: 400 },
   [ErrorCode.raftInternal]: { message: "Raft Internal Error", status: 500 },
   [ErrorCode.leaderElect]: { message: "During Leader Election", status: 500 },
+  [ErrorCode.noSpace]: { message: "Insufficient Storage", status: 507 },
   [ErrorCode.watcherCleared]: {
     message: "watcher is cleared due to etcd recovery",
     status: 400,

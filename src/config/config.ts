@@ -43,6 +43,8 @@ export interface Config {
   readonly preVote: boolean;
   readonly initialElectionTickAdvance: boolean;
   readonly eventHistoryMax: number;
+  /** Bytes for the store; 0: as the heap allows; negative: without a limit. */
+  readonly quotaBytes: number;
   readonly frontendThreads: number;
   readonly frontendKind: "uws" | "node";
   readonly enablePprof: boolean;
@@ -136,6 +138,7 @@ function buildConfig(
     preVote: read.bool("pre-vote"),
     initialElectionTickAdvance: read.bool("initial-election-tick-advance"),
     eventHistoryMax: between(read, "event-history", EVENT_HISTORY_MIN, EVENT_HISTORY_MAX),
+    quotaBytes: read.int("quota-backend-bytes"),
     frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
     frontendKind: read.oneOf("frontend", ["uws", "node"]),
     enablePprof: read.bool("enable-pprof"),

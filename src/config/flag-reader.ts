@@ -31,9 +31,17 @@ export class FlagReader {
   }
 
   uint(name: string): number {
+    return this.#number(name, /^\d+$/);
+  }
+
+  int(name: string): number {
+    return this.#number(name, /^[+-]?\d+$/);
+  }
+
+  #number(name: string, form: RegExp): number {
     const text = this.string(name);
     const value = Number(text);
-    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
+    if (!form.test(text) || !Number.isSafeInteger(value)) {
       throw this.invalid(name, "parse error");
     }
     return value;

@@ -1,5 +1,5 @@
 /** How the text of a flag is read. */
-export type FlagKind = "string" | "uint" | "bool" | "urls";
+export type FlagKind = "string" | "int" | "uint" | "bool" | "urls";
 
 export interface Flag {
   readonly kind: FlagKind;
@@ -32,6 +32,11 @@ const FLAG_SECTIONS = {
     "max-wals": flag("uint", "5", "Log files to keep; 0 keeps all."),
     cors: flag("string", "*", "Comma-separated white list of origins for CORS."),
     "event-history": flag("uint", "1000", "Events kept for waitIndex; at least 1000."),
+    "quota-backend-bytes": flag(
+      "int",
+      "0",
+      "Bytes that the store may take; 0: 70% of its heap's limit, negative: no quota.",
+    ),
     "frontend-threads": flag("uint", "1", "Threads that serve clients on the same port."),
     frontend: flag("string", "uws", "HTTP implementation: 'uws' or 'node'."),
   },
@@ -141,7 +146,6 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["auto-compaction-mode", "string"],
   ["max-request-bytes", "uint"],
   ["max-txn-ops", "uint"],
-  ["quota-backend-bytes", "string"],
   ["backend-batch-interval", "string"],
   ["backend-batch-limit", "uint"],
   ["host-whitelist", "string"],

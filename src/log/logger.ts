@@ -4,8 +4,12 @@ import { isatty } from "node:tty";
 import { destination, type Logger, multistream, pino, type StreamEntry } from "pino";
 import type pinoPretty from "pino-pretty";
 import type { LogConfig, LogLevel } from "../config/config.js";
+import { RepeatFilter } from "./repeats.js";
 
 export type { Logger } from "pino";
+
+/** Threads whose news, too, come as often as connections do. */
+const CHATTY: ReadonlySet<string> = new Set(["peer"]);
 
 const require = createRequire(import.meta.url);
 
@@ -29,8 +33,16 @@ export function setLogLevel(memory: SharedArrayBuffer, level: LogLevel): void {
  * so that nothing is lost when the process dies and supervisors see a line as soon as it is true.
  *
  * @param thread name of the thread, in every line
+ * @param repeats what warnings and errors go through: one of a kind and minute is logged
  */
-export function createLogger(config: LogConfig, thread: string, level: SharedArrayBuffer): Logger {
+export function createLogger(
+  config: LogConfig,
+  thread: string,
+  level: SharedArrayBuffer,
+  repeats = new RepeatFilter(),
+): Logger {
+  const filteredFrom = CHATTY.has(thread) ? pino.levels.values.info : pino.levels.values.warn;
+  const fatal = pino.levels.values.fatal as number;
   const cell = new Int32Array(level);
   const streams = config.outputs.map((output): StreamEntry => {
     const fd = descriptorOf(output);
@@ -48,7 +60,10 @@ export function createLogger(config: LogConfig, thread: string, level: SharedArr
       formatters: { level: (label) => ({ level: label }) },
       hooks: {
         logMethod(input, method, lineLevel) {
-          if (lineLevel >= Atomics.load(cell, 0)) method.apply(this, input);
+          if (lineLevel < Atomics.load(cell, 0)) return;
+          const emit = (line: readonly unknown[]) => method.apply(this, line as typeof input);
+          if (lineLevel < (filteredFrom as number) || lineLevel >= fatal) emit(input);
+          else repeats.log(lineLevel, input, emit);
         },
       },
     },

@@ -44,7 +44,19 @@ const BYTES = doubling(256, 17);
 /** QGET is a GET with quorum=true. */
 const HTTP_METHODS = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"] as const;
 export type HttpMethod = (typeof HTTP_METHODS)[number];
-const HTTP_CODES = ["400", "401", "403", "404", "405", "412", "413", "429", "500", "503"] as const;
+const HTTP_CODES = [
+  "400",
+  "401",
+  "403",
+  "404",
+  "405",
+  "412",
+  "413",
+  "429",
+  "500",
+  "503",
+  "507",
+] as const;
 const READS = ["get", "getRecursive"] as const;
 const WRITES = ["set", "create", "update", "delete", "compareAndSwap", "compareAndDelete"] as const;
 const THREADS = ["main", "core", "wal", "peer", "frontend"] as const;
@@ -414,6 +426,24 @@ export const FAMILIES = {
     kind: "gauge",
     name: "ringd_raft_role",
     help: "Role of this member: 0 follower, 1 candidate, 2 leader, 3 pre-candidate.",
+  },
+  storeBytes: {
+    kind: "gauge",
+    name: "ringd_store_bytes",
+    // What etcd's dashboards and alerts compare with the quota.
+    aliases: ["etcd_mvcc_db_total_size_in_bytes"],
+    help: "Bytes that nodes and event history take of the heap.",
+  },
+  storeQuota: {
+    kind: "gauge",
+    name: "ringd_store_quota_bytes",
+    aliases: ["etcd_server_quota_backend_bytes"],
+    help: "Bytes beyond which writes that add are refused. 0 if there is no such limit.",
+  },
+  storeFull: {
+    kind: "gauge",
+    name: "ringd_store_full",
+    help: "1 while writes that add are refused because the store is as large as its quota.",
   },
   frontendInFlight: {
     kind: "gauge",

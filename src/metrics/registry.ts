@@ -39,6 +39,15 @@ interface Value {
   readonly metricName?: string;
 }
 
+/**
+ * Of prom-client, and the sums of others that it has by type: gauges under a counter's name, which checkers of
+ * the format complain about.
+ */
+const MISNAMED = ["handles", "requests", "resources"].map((what) => `nodejs_active_${what}_total`);
+
+/** prom-client writes so, which is no number to Prometheus, what it has not measured yet. */
+const UNKNOWN = /^[^#].* nan\n/gim;
+
 /** How often prom-client's event-loop delay monitor looks; its default of 10 ms wakes an idle thread. */
 const EVENT_LOOP_PRECISION_MS = 100;
 
@@ -65,13 +74,14 @@ export class MetricsRegistry {
       register: this.#registry,
       eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS,
     });
+    for (const name of MISNAMED) this.#registry.removeSingleMetric(name);
     for (const key of Object.keys(FAMILIES) as FamilyKey[]) this.#registerFamily(key);
     this.#registerSamples(sample);
   }
 
-  /** The whole page, with a newline at its end. */
-  render(): Promise<string> {
-    return this.#registry.metrics();
+  /** The whole page, with a newline at its end. A figure that is not known yet is not on it. */
+  async render(): Promise<string> {
+    return (await this.#registry.metrics()).replaceAll(UNKNOWN, "");
   }
 
   #registerFamily(key: FamilyKey): void {

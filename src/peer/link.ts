@@ -218,6 +218,7 @@ export class PeerLink {
       result.socket.destroy();
       result = { kind: "failed", reason };
     }
+    this.#figures.add("sentFailures", 1); // Also where raft has nothing to say, as between followers.
     this.#complain(address, result);
     if (result.kind === "refused" && result.status === 410) this.#owner.goneForGood(result);
     this.#next++;
@@ -288,6 +289,7 @@ export class PeerLink {
     const what = { peer: formatId(this.id), url: this.#url, reason: why };
     if (!this.#isClosed) this.#owner.log.warn(what, "lost stream to peer");
     this.#figures.set("activePeers", 0);
+    if (!this.#isClosed) this.#figures.add("sentFailures", 1); // What was under way is lost.
     this.#figures.add("disconnectedPeers", 1);
     this.#owner.down(this.id);
     this.#dialSoon(this.#backoff.next());

@@ -54,3 +54,7 @@ export class Event {
     return this.node.modifiedIndex;
   }
 }
+
+export function isRemoval(action: Action): boolean {
+  return action === Action.delete || action === Action.compareAndDelete || action === Action.expire;
+}

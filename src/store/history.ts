@@ -1,48 +1,87 @@
 import { assert } from "../lib/assert.js";
 import { Action, type Event } from "./event.js";
+import type { Node } from "./node.js";
 import { ErrorCode, Refusal } from "./refusal.js";
+import { EVENT_BYTES, nodeBytes } from "./size.js";
 
 /** etcd's window (v2store/store.go, newWatchHub(1000)); a longer one is an option. */
 export const HISTORY_EVENTS_DEFAULT = 1000;
 
+/** Places of dropped events that are kept before all others move up. */
+const HOLES_MAX = 1024;
+
 /**
  * The last events, one for each index without a gap: refreshes and internal changes included, since
- * every change takes an index.
+ * every change takes an index. There are at most so many, and as few as keep what they hold below a number
+ * of bytes: a thousand events of 10 MB would be more than all else.
  */
 export class History {
-  readonly #events: Event[] = [];
+  /** Oldest first; what is before #head is dropped. */
+  readonly #events: (Event | undefined)[] = [];
+  /** Bytes that each event holds: itself, and nodes that only the history keeps alive. */
+  readonly #held: number[] = [];
   readonly #eventsMax: number;
-  /** Where in #events the next event goes once it is full. */
-  #next = 0;
+  readonly #bytesMax: number;
+  #head = 0;
   #lastIndex = 0;
+  #bytes = 0;
 
-  constructor(eventsMax: number) {
+  constructor(eventsMax: number, bytesMax = Number.POSITIVE_INFINITY) {
     assert(eventsMax > 0, "the history holds at least one event");
     this.#eventsMax = eventsMax;
+    this.#bytesMax = bytesMax;
   }
 
   /** Index of the oldest event kept; 0 before the first. */
   get startIndex(): number {
-    return this.#events.length === 0 ? 0 : this.#lastIndex - this.#events.length + 1;
+    return this.#size === 0 ? 0 : this.#lastIndex - this.#size + 1;
   }
 
-  push(event: Event): void {
-    assert(
-      this.#events.length === 0 || event.index === this.#lastIndex + 1,
-      "events come without a gap",
-    );
+  /** Of the events and of the nodes that nothing else keeps alive. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** @param isNodeOnlyHere the event's node is not the one in the tree, and will not be anyone's prevNode */
+  push(event: Event, isNodeOnlyHere: boolean): void {
+    assert(this.#size === 0 || event.index === this.#lastIndex + 1, "events come without a gap");
     this.#lastIndex = event.index;
-    if (this.#events.length < this.#eventsMax) {
-      this.#events.push(event);
-      return;
-    }
-    this.#events[this.#next] = event;
-    this.#next = (this.#next + 1) % this.#eventsMax;
+    let held = EVENT_BYTES;
+    // What a change takes out of the tree is kept by its event from then on, and by no other.
+    if (event.prevNode !== undefined) held += nodeBytes(event.prevNode);
+    if (isNodeOnlyHere) held += nodeBytes(event.node);
+    this.#events.push(event);
+    this.#held.push(held);
+    this.#bytes += held;
+    if (this.#size > this.#eventsMax) this.#dropOldest();
+    while (this.#bytes > this.#bytesMax && this.#size > 1) this.#dropOldest();
+  }
+
+  /** A node went with its directory, so that no event has it as prevNode: its own may keep it alive. */
+  removedUnnamed(node: Node): void {
+    const at = this.#head + node.modifiedIndex - this.startIndex;
+    if (at < this.#head || this.#events[at]?.node !== node) return;
+    const bytes = nodeBytes(node);
+    this.#held[at] = (this.#held[at] as number) + bytes;
+    this.#bytes += bytes;
   }
 
   /** Oldest first. */
   toArray(): Event[] {
-    return [...this.#events.slice(this.#next), ...this.#events.slice(0, this.#next)];
+    return this.#events.slice(this.#head) as Event[];
+  }
+
+  get #size(): number {
+    return this.#events.length - this.#head;
+  }
+
+  #dropOldest(): void {
+    this.#bytes -= this.#held[this.#head] as number;
+    this.#events[this.#head++] = undefined;
+    if (this.#head < HOLES_MAX || this.#head * 2 < this.#events.length) return;
+    this.#events.splice(0, this.#head);
+    this.#held.splice(0, this.#head);
+    this.#head = 0;
   }
 
   /**
@@ -72,8 +111,7 @@ export class History {
   }
 
   #at(index: number): Event {
-    const offset = index - this.startIndex;
-    return this.#events[(this.#next + offset) % this.#events.length] as Event;
+    return this.#events[this.#head + index - this.startIndex] as Event;
   }
 }
 

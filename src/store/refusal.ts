@@ -17,6 +17,8 @@ export const ErrorCode = {
   refreshTtlRequired: 212,
   raftInternal: 300,
   leaderElect: 301,
+  /** ringd's own: the store is as large as its quota. */
+  noSpace: 302,
   watcherCleared: 400,
   eventIndexCleared: 401,
 } as const;

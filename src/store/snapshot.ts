@@ -94,12 +94,16 @@ export class SnapshotEncoder {
 /** Rebuilds a store from its blocks. */
 export class SnapshotDecoder {
   readonly #options: StoreOptions;
+  readonly #before: Store | undefined;
   #head: { index: number; nodes: number; events: number; stats: StoreStats } | undefined;
-  readonly #nodes: Node[] = [];
+  #nodes: Node[] = [];
+  #tree: Tree | undefined;
   readonly #events: Event[] = [];
 
-  constructor(options: StoreOptions = {}) {
+  /** @param before nodes that this store has, too, are taken from it: as a rule most of them are the same */
+  constructor(options: StoreOptions = {}, before?: Store) {
     this.#options = options;
+    this.#before = before;
   }
 
   /** @throws SnapshotDecodeError */
@@ -114,9 +118,14 @@ export class SnapshotDecoder {
       while (!input.isAtEnd) stats.push(input.f64());
       this.#head = { index, nodes, events, stats: StoreStats.of(stats) };
     } else if (kind === BlockKind.nodes) {
-      while (!input.isAtEnd) this.#nodes.push(readNode(input));
+      while (!input.isAtEnd) {
+        const node = readNode(input);
+        const old = this.#before?.get(node.path);
+        this.#nodes.push(old !== undefined && isEqual(old, node) ? old : node);
+      }
     } else if (kind === BlockKind.events) {
-      while (!input.isAtEnd) this.#events.push(readEvent(input));
+      this.#plant();
+      while (!input.isAtEnd) this.#events.push(this.#share(readEvent(input)));
     } else {
       throw new SnapshotDecodeError(`there is no block kind ${kind}`);
     }
@@ -126,16 +135,54 @@ export class SnapshotDecoder {
   finish(): Store {
     const head = this.#head;
     if (head === undefined) throw new SnapshotDecodeError("it has no head");
-    if (this.#nodes.length !== head.nodes || this.#events.length !== head.events) {
+    const tree = this.#plant();
+    if (tree.size !== head.nodes || this.#events.length !== head.events) {
       throw new SnapshotDecodeError("nodes or events are missing");
     }
     return new Store(this.#options, {
       index: head.index,
-      tree: Tree.load(this.#nodes),
+      tree,
       stats: head.stats,
       events: this.#events,
     });
   }
+
+  /** The nodes came before the events. */
+  #plant(): Tree {
+    this.#tree ??= Tree.load(this.#nodes);
+    this.#nodes = [];
+    return this.#tree;
+  }
+
+  /**
+   * The event with the nodes that are here already: in the store that was written an event had the tree's
+   * own node, or the one that a later event replaced. A copy of each would take the memory twice.
+   */
+  #share(event: Event): Event {
+    const { action, node, prevNode, timeMs, isRefresh } = event;
+    const shared = this.#known(node);
+    const sharedPrev = prevNode === undefined ? undefined : this.#known(prevNode);
+    return new Event(action, shared, sharedPrev, timeMs, isRefresh);
+  }
+
+  #known(node: Node): Node {
+    const inTree = this.#tree?.get(node.path);
+    if (inTree !== undefined && isEqual(inTree, node)) return inTree;
+    const first = this.#events[0]?.index ?? 0;
+    const shown = this.#events[node.modifiedIndex - first]?.node;
+    return shown !== undefined && isEqual(shown, node) ? shown : node;
+  }
+}
+
+function isEqual(a: Node, b: Node): boolean {
+  return (
+    a.modifiedIndex === b.modifiedIndex &&
+    a.path === b.path &&
+    a.createdIndex === b.createdIndex &&
+    a.isDirectory === b.isDirectory &&
+    a.expirationMs === b.expirationMs &&
+    a.value === b.value
+  );
 }
 
 function writeNode(out: BlockBuffer, node: Node): void {

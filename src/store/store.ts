@@ -1,10 +1,11 @@
 import { assert, unreachable } from "../lib/assert.js";
 import { type Command, CommandOp } from "./command.js";
-import { Action, Event } from "./event.js";
+import { Action, Event, isRemoval } from "./event.js";
 import { Expiry } from "./expiry.js";
 import { HISTORY_EVENTS_DEFAULT, History } from "./history.js";
 import { CLUSTER_PREFIX, KEYS_PREFIX, Node, PERMANENT } from "./node.js";
 import { ErrorCode, Refusal } from "./refusal.js";
+import { nodeBytes } from "./size.js";
 import { Stat, StoreStats } from "./stats.js";
 import { type Cursor, Tree, type TreeView } from "./tree.js";
 import { WatchHub } from "./watch-hub.js";
@@ -18,6 +19,8 @@ const IN_ORDER_DIGITS = 20;
 
 export interface StoreOptions {
   readonly historyEventsMax?: number;
+  /** The history holds fewer events when they are large. */
+  readonly historyBytesMax?: number;
 }
 
 /** All of a store, to build one from a snapshot. */
@@ -42,24 +45,39 @@ export class Store {
   #tree: Tree;
   #index: number;
   #expiry: Expiry;
+  /** Of the nodes in the tree. */
+  #treeBytes = 0;
+  #outBytes = 0;
 
   constructor(options: StoreOptions = {}, state?: StoreState) {
-    this.#history = new History(options.historyEventsMax ?? HISTORY_EVENTS_DEFAULT);
+    const { historyEventsMax = HISTORY_EVENTS_DEFAULT, historyBytesMax } = options;
+    this.#history = new History(historyEventsMax, historyBytesMax);
     this.#tree = state?.tree ?? new Tree();
     this.#index = state?.index ?? 0;
     this.stats = state?.stats ?? new StoreStats();
-    this.#expiry = new Expiry((node) => this.#tree.get(node.path) === node);
-    for (const event of state?.events ?? []) this.#history.push(event);
+    this.#expiry = new Expiry((path) => this.#tree.get(path));
+    if (state !== undefined) this.#restore(state.events);
     for (const path of [CLUSTER_PREFIX, KEYS_PREFIX]) {
       if (this.#tree.get(path) === undefined) {
-        this.#tree.set(new Node(path, "", true, 0, 0, PERMANENT));
+        this.#insert(new Node(path, "", true, 0, 0, PERMANENT));
       }
     }
-    if (state !== undefined) {
-      const all = this.#tree.cursor("");
-      for (let node = all.next(); node !== undefined; node = all.next()) this.#expiry.add(node);
-    }
     this.hub = new WatchHub(this.#history);
+  }
+
+  /** @param events share their nodes with the tree and with each other, where they are the same */
+  #restore(events: readonly Event[]): void {
+    const all = this.#tree.cursor("");
+    for (let node = all.next(); node !== undefined; node = all.next()) {
+      this.#treeBytes += nodeBytes(node);
+      this.#expiry.add(node);
+    }
+    const replaced = new Set(events.map(({ prevNode }) => prevNode));
+    for (const event of events) {
+      const { node } = event;
+      const isElsewhere = replaced.has(node) || this.#tree.get(node.path) === node;
+      this.#history.push(event, !isElsewhere);
+    }
   }
 
   /**
@@ -78,6 +96,8 @@ export class Store {
     this.#tree = other.#tree;
     this.#index = other.#index;
     this.#expiry = other.#expiry;
+    this.#outBytes += this.#treeBytes;
+    this.#treeBytes = other.#treeBytes;
     this.hub.readFrom(this.#history);
     if (!isComplete) return false;
     for (const event of missed) {
@@ -89,6 +109,21 @@ export class Store {
   /** The etcd index: changes applied so far. */
   get index(): number {
     return this.#index;
+  }
+
+  /** What the nodes and the history take of the heap: see size.ts. */
+  get bytes(): number {
+    return this.#treeBytes + this.#history.bytes;
+  }
+
+  /** Of the nodes in the tree alone. */
+  get treeBytes(): number {
+    return this.#treeBytes;
+  }
+
+  /** Of the nodes that ever left the tree; only grows. A view keeps what left since it was taken. */
+  get outBytes(): number {
+    return this.#outBytes;
   }
 
   /** Nodes, directories and name spaces included. */
@@ -175,9 +210,11 @@ export class Store {
   checkInvariants(): void {
     this.#tree.checkInvariants();
     let expiring = 0;
+    let bytes = 0;
     const all = this.#tree.cursor("");
     for (let node = all.next(); node !== undefined; node = all.next()) {
       if (node.expirationMs !== PERMANENT) expiring++;
+      bytes += nodeBytes(node);
       assert(node.createdIndex <= this.#index, "no node is newer than the store");
       const slash = node.path.lastIndexOf("/");
       if (slash > 0) {
@@ -185,6 +222,7 @@ export class Store {
         assert(parent?.isDirectory === true, "every node is in a directory");
       }
     }
+    assert(bytes === this.#treeBytes, "the size is that of the nodes");
     assert(expiring === this.#expiry.size, "every deadline is known to the expiry queue");
   }
 
@@ -257,7 +295,7 @@ export class Store {
       break;
     }
     for (let i = missing.length - 1; i >= 0; i--) {
-      this.#tree.set(new Node(missing[i] as string, "", true, index, index, PERMANENT));
+      this.#insert(new Node(missing[i] as string, "", true, index, index, PERMANENT));
     }
     return undefined;
   }
@@ -382,10 +420,9 @@ export class Store {
     const shown = new Node(path, "", isDirectory, createdIndex, this.#index, PERMANENT);
     const event = new Event(action, shown, old, timeMs, false);
     if (isDirectory) this.#removeBelow(path, event);
-    this.#tree.delete(path);
-    this.#expiry.remove(old);
+    this.#takeOut(old);
     this.hub.notifyRemoved(event, path);
-    this.#history.push(event);
+    this.#history.push(event, true);
     this.hub.notify(event);
     return event;
   }
@@ -398,16 +435,36 @@ export class Store {
       below.push(node);
     }
     for (const node of below) {
-      this.#tree.delete(node.path);
-      this.#expiry.remove(node);
+      this.#takeOut(node);
+      this.#history.removedUnnamed(node);
       this.hub.notifyRemoved(event, node.path);
     }
   }
 
   #replace(old: Node | undefined, node: Node): void {
-    this.#tree.set(node);
-    if (old !== undefined) this.#expiry.remove(old);
+    this.#insert(node);
+    if (old !== undefined) {
+      this.#expiry.remove(old);
+      this.#countOut(old);
+    }
     this.#expiry.add(node);
+  }
+
+  #insert(node: Node): void {
+    this.#tree.set(node);
+    this.#treeBytes += nodeBytes(node);
+  }
+
+  #takeOut(node: Node): void {
+    this.#tree.delete(node.path);
+    this.#expiry.remove(node);
+    this.#countOut(node);
+  }
+
+  #countOut(node: Node): void {
+    const bytes = nodeBytes(node);
+    this.#treeBytes -= bytes;
+    this.#outBytes += bytes;
   }
 
   #publish(
@@ -419,7 +476,8 @@ export class Store {
   ): Event {
     this.#index++;
     const event = new Event(action, node, old, command.timeMs, isRefresh);
-    this.#history.push(event);
+    // A directory that is updated is shown with an index that it does not get.
+    this.#history.push(event, action === Action.update && node.isDirectory);
     if (!isRefresh) this.hub.notify(event);
     return event;
   }
@@ -443,8 +501,4 @@ function cleanExpiration(expirationMs: number): number {
 /** Watches of what was below a removed directory are told by its nodes, which the event does not name. */
 function removesMoreThanItShows(event: Event): boolean {
   return event.node.isDirectory && event.prevNode !== undefined && isRemoval(event.action);
-}
-
-function isRemoval(action: Action): boolean {
-  return action === Action.delete || action === Action.compareAndDelete || action === Action.expire;
 }

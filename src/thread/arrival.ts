@@ -24,10 +24,14 @@ export class Arrival {
     return this.#message !== undefined;
   }
 
-  /** The file that `message` is about is asked for. */
-  begin(message: SnapshotMessage): void {
+  /**
+   * The file that `message` is about is asked for.
+   *
+   * @param before the store in use, which the new one shares memory with
+   */
+  begin(message: SnapshotMessage, before: Store): void {
     this.#message = message;
-    this.#decoder = new SnapshotDecoder(this.#options);
+    this.#decoder = new SnapshotDecoder(this.#options, before);
   }
 
   /** Of the snapshot that is loading, or was loaded last. */

@@ -17,6 +17,7 @@ import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { ClientPort } from "./client-port.js";
+import type { StoreLimits } from "./heap.js";
 import { AppendType, DurableType } from "./log-records.js";
 import { Member } from "./member.js";
 import { Peers } from "./peers.js";
@@ -44,6 +45,7 @@ export interface CoreWorld {
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
   readonly log: Logger;
+  readonly limits: StoreLimits;
   readonly onReady: (news: readonly string[]) => void;
 }
 
@@ -71,7 +73,7 @@ export class CoreLoop {
     recovery: Recovery,
     world: CoreWorld,
   ) {
-    const { nowMs, monoMs, random, log, onReady } = world;
+    const { nowMs, monoMs, random, log, limits, onReady } = world;
     const outlet = (memory: SharedArrayBuffer, bell: SharedArrayBuffer) =>
       new Outlet(new RingWriter(memory, new Bell(bell)));
     this.#world = world;
@@ -94,6 +96,7 @@ export class CoreLoop {
         frontends: topology.frontends.length,
         metrics: this.#metrics,
         log,
+        limits,
         random,
         onReady,
       },

@@ -1,10 +1,12 @@
 import { randomInt } from "node:crypto";
+import { getHeapStatistics } from "node:v8";
 import { parentPort, workerData } from "node:worker_threads";
 import { decodeSnapshotHead, NO_HEAD } from "../cluster/snapshot-head.js";
 import { readNumber } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
+import { RepeatFilter } from "../log/repeats.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
@@ -14,6 +16,7 @@ import { RingReader } from "../ring/ring.js";
 import { SnapshotDecoder } from "../store/snapshot.js";
 import { Store } from "../store/store.js";
 import { CoreLoop } from "./core-loop.js";
+import { storeLimits } from "./heap.js";
 import { DurableType, EntryReader, readHardState } from "./log-records.js";
 import type { Recovery } from "./raft-start.js";
 import { CORE_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
@@ -25,7 +28,9 @@ const FLUSH_MS = 1000;
 const WAKEUPS = cellOf("wakeups", "core");
 
 const { config, topology, plan } = workerData as WorkerInput;
-const log = createLogger(config.log, "core", topology.logLevel);
+const repeats = new RepeatFilter(false);
+const log = createLogger(config.log, "core", topology.logLevel, repeats);
+const limits = storeLimits(config.quotaBytes, getHeapStatistics().heap_size_limit);
 const bell = new Bell(topology.coreBell);
 const metrics = new MetricCells(topology.metrics, CORE_PART);
 
@@ -35,7 +40,10 @@ function tellMain(message: WorkerMessage): void {
 
 /** Waits for everything the disk held. */
 function receiveRecovery(): Recovery {
-  const options = { historyEventsMax: config.eventHistoryMax };
+  const options = {
+    historyEventsMax: config.eventHistoryMax,
+    historyBytesMax: limits.historyBytes,
+  };
   const entries: Entry[] = [];
   const reader = new EntryReader();
   let identity: { memberId: bigint; clusterId: bigint } | undefined;
@@ -80,10 +88,12 @@ function run(): void {
     monoMs: () => performance.now(),
     random: (below) => randomInt(below),
     log,
+    limits,
     onReady: (news) => tellMain({ kind: "published", news }),
   });
   const hasWork = () => loop.hasWork();
   while (!loop.isStopped) {
+    repeats.sweep();
     if (loop.turn()) continue;
     bell.park(hasWork, loop.msToNextTick());
     metrics.add(WAKEUPS, 1);

@@ -80,7 +80,10 @@ export async function makeFrontend(
     connectionsMax: connectionsMax(config.frontendThreads),
     bodiesBytesMax: BODIES_BYTES_MAX,
     onConnection: (change) => metrics.add(CONNECTIONS, change),
-    onRefused: () => metrics.add(REFUSED, 1),
+    onRefused: () => {
+      metrics.add(REFUSED, 1);
+      log.warn("refused a client connection: too many are open");
+    },
     onSlowClient: (backlogBytes) => {
       metrics.add(SLOW_CLIENTS, 1);
       log.warn({ backlogBytes }, "cut off a client that does not read its answer");

@@ -11,6 +11,8 @@ interface Job {
   readonly client: Client;
   readonly listing: Listing;
   isHeld: boolean;
+  /** Of the store, when the view was taken. */
+  readonly outBytes: number;
 }
 
 /**
@@ -39,7 +41,14 @@ export class Listings {
     const listing = new Listing(directory, store.view().cursor(""), isRecursive, nowMs);
     listing.next(body, SLICE_BYTES);
     this.#port.answer(client, head, true);
-    this.#jobs.push({ client, listing, isHeld: false });
+    this.#jobs.push({ client, listing, isHeld: false, outBytes: store.outBytes });
+  }
+
+  /** What views keep although it left the tree, at most. */
+  viewBytes(store: Store): number {
+    let oldest = store.outBytes;
+    for (const { outBytes } of this.#jobs) oldest = Math.min(oldest, outBytes);
+    return store.outBytes - oldest;
   }
 
   /** Whether `step` would do something. */

@@ -34,6 +34,7 @@ import { Agreed } from "./agreed.js";
 import { Arrival } from "./arrival.js";
 import type { Client, ClientPort } from "./client-port.js";
 import { FirstElection } from "./first-election.js";
+import type { StoreLimits } from "./heap.js";
 import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
 import { AppendType, writeBytes, writeEntry, writeFormat, writeHardState } from "./log-records.js";
@@ -45,6 +46,7 @@ import { RaftFigures, showStoreStats } from "./raft-figures.js";
 import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
 import { Snapshots, writeSnapshotStart } from "./snapshots.js";
+import { Space } from "./space.js";
 import { StatusService } from "./status-service.js";
 import { Writes } from "./writes.js";
 
@@ -65,6 +67,7 @@ const PUBLISH_ANSWERS = 64;
 const TIMED_OUT = "etcdserver: request timed out";
 const TOO_MANY = "etcdserver: too many requests";
 const STOPPED = "etcdserver: server stopped";
+const NO_SPACE = "etcdserver: database space exceeded";
 
 const HAS_LEADER = cellOf("hasLeader");
 const IS_LEADER = cellOf("isLeader");
@@ -97,6 +100,7 @@ export interface MemberPorts {
   readonly frontends: number;
   readonly metrics: MetricCells;
   readonly log: Logger;
+  readonly limits: StoreLimits;
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
   /** Once: this member serves clients from now on. */
@@ -130,6 +134,7 @@ export class Member implements Consensus {
   readonly #firstElection: FirstElection;
   readonly #agreed: Agreed;
   readonly #timeoutMs: number;
+  readonly #space: Space;
   #applied: number;
   #appliedTerm: number;
   #memberIds: readonly bigint[] = [];
@@ -158,6 +163,7 @@ export class Member implements Consensus {
     this.#ports = ports;
     this.#id = memberId;
     this.#store = store;
+    this.#space = new Space(store, ports.limits, metrics, ports.log);
     this.#timeoutMs = REQUEST_MS + 2 * config.electionMs;
     this.wallMs = times.wallMs;
     this.monoMs = times.monoMs;
@@ -205,8 +211,17 @@ export class Member implements Consensus {
       hasTime: () => this.#agreed.hasTime,
       onReady: ports.onReady,
     });
-    this.#snapshots = new Snapshots(ports.snapshot, config.snapshotCount, snapshot.index);
-    this.#arrival = new Arrival({ historyEventsMax: config.eventHistoryMax });
+    const { limits } = ports;
+    this.#snapshots = new Snapshots(
+      ports.snapshot,
+      config.snapshotCount,
+      limits.logBytes,
+      snapshot.index,
+    );
+    this.#arrival = new Arrival({
+      historyEventsMax: config.eventHistoryMax,
+      historyBytesMax: limits.historyBytes,
+    });
     this.#firstElection = new FirstElection(config);
     this.#agreed.restore(recovery.head, times.monoMs);
     this.#onMembership();
@@ -264,7 +279,15 @@ export class Member implements Consensus {
   }
 
   propose(proposal: Proposal): void {
-    this.#writes.propose(proposal);
+    const admission = this.#space.judge(proposal.command, {
+      openBytes: this.#writes.openBytes,
+      viewBytes: this.#snapshots.viewBytes(this.#store) + this.#listings.viewBytes(this.#store),
+      members: this.#raft.conf.voters.length,
+    });
+    const { client } = proposal;
+    if (admission === "admitted" || client === undefined) this.#writes.propose(proposal);
+    else if (admission === "busy") this.#refuse(client, TOO_MANY);
+    else this.#keys.refuse(client, new Refusal(ErrorCode.noSpace, NO_SPACE, this.#store.index));
   }
 
   readIndex(client: Client, then: () => void): void {
@@ -356,7 +379,7 @@ export class Member implements Consensus {
     assert(message.type === "snapshot", "the peer thread gives only whole snapshots");
     const { index, term } = message.meta;
     if (this.#isFailed || this.#arrival.isLoading || index <= this.#applied) return;
-    this.#arrival.begin(message);
+    this.#arrival.begin(message, this.#store);
     writeNumbers(this.#ports.append, AppendType.loadSnapshot, term, index);
   }
 
@@ -391,7 +414,7 @@ export class Member implements Consensus {
   /** Does what can be done without new input, in pieces of about a millisecond. */
   step(): void {
     this.#carryOutAll();
-    if (this.#snapshots.isDue(this.#applied)) this.#startSnapshot();
+    if (this.#snapshots.isDue(this.#applied, this.#store.treeBytes)) this.#startSnapshot();
     if (this.#snapshots.hasWork()) this.#snapshots.step();
     this.#listings.step();
   }
@@ -410,7 +433,7 @@ export class Member implements Consensus {
     const meta = this.#snapshots.done(true, this.#applied);
     if (meta === undefined) return;
     this.#raft.offerSnapshot(meta);
-    this.#raft.compact(meta.index - this.#config.catchUpEntries);
+    this.#raft.compact(this.#snapshots.compactTo(meta.index, this.#config.catchUpEntries));
     writeNumbers(this.#ports.append, AppendType.release, oldestIndex);
     this.#ports.log.info({ index: meta.index, term: meta.term }, "saved snapshot");
   }
@@ -498,7 +521,9 @@ export class Member implements Consensus {
 
   #applyAll(entries: readonly Entry[]): void {
     const startMs = performance.now();
+    let bytes = 0;
     for (const entry of entries) {
+      bytes += entry.data.length;
       if (entry.type === EntryType.confChange) this.#applyConfChange(entry);
       else if (entry.data.length > 0) this.#applyCommand(entry);
       this.#applied = entry.index;
@@ -506,6 +531,7 @@ export class Member implements Consensus {
       if (entry.index % PUBLISH_ANSWERS === 0) this.#ports.clients.publish();
     }
     this.#raft.applied(this.#applied);
+    this.#snapshots.applied(this.#applied, bytes);
     const { metrics } = this.#ports;
     const tookMs = performance.now() - startMs;
     if (tookMs > SLOW_APPLY_MS) metrics.add(SLOW_APPLIES, 1);
@@ -520,6 +546,7 @@ export class Member implements Consensus {
   /** What changes without an entry, too. */
   #showFigures(): void {
     const { metrics } = this.#ports;
+    this.#space.look();
     const status = this.#raft.status();
     const lateMs = this.monoMs - this.#tickedMs;
     if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#config.heartbeatMs) {
@@ -688,6 +715,7 @@ export class Member implements Consensus {
   }
 
   #refuse(client: Client, why: string): void {
+    if (!this.#isStopping) this.#ports.log.warn({ reason: why }, "refused a request");
     this.#keys.refuse(client, new Refusal(ErrorCode.raftInternal, why, 0));
   }
 
@@ -704,7 +732,10 @@ export class Member implements Consensus {
         return;
       }
       case "health": {
-        const then = () => this.#answerHealth(client, this.#writes.blockedBy === "");
+        const then = () => {
+          this.#space.look();
+          this.#answerHealth(client, this.#writes.blockedBy === "" && !this.#space.isFull);
+        };
         if (this.#raft.lead === NONE) this.#answerHealth(client, false);
         else this.#addRead({ client, then, startMs: this.monoMs, kind: "health" });
         return;

@@ -6,6 +6,8 @@ import type { Client } from "./client-port.js";
 /** Entry data are cut from blocks of this size: one allocation for hundreds of entries. */
 const BLOCK_BYTES = 256 * 1024;
 
+/** What becomes of a write takes that much beside its bytes (store/size.ts). */
+const NODE_BYTES = 256;
 /** More take up the room of several lives among the 2^32 that there is. */
 const PROPOSALS_PER_LIFE = 2 ** 20;
 /** Places of done proposals that are kept before all others move up. */
@@ -34,6 +36,7 @@ export class Proposals {
   readonly #open: (OpenProposal | undefined)[] = [];
   #head = 0;
   #size = 0;
+  #openBytes = 0;
   #lastNumber: number;
   #block = Buffer.alloc(0);
   #blockView = new DataView(this.#block.buffer);
@@ -55,6 +58,11 @@ export class Proposals {
     return this.#size;
   }
 
+  /** What the open ones take, or will, once they are applied. */
+  get openBytes(): number {
+    return this.#openBytes;
+  }
+
   /** @returns the entry's data, and the proposal's number for `get` and `drop` */
   add(proposal: Proposal): OpenProposal {
     const number = ++this.#lastNumber;
@@ -68,6 +76,7 @@ export class Proposals {
     const open = { number, data: new Uint8Array(buffer, byteOffset + at, bytes), proposal };
     this.#open.push(open);
     this.#size++;
+    this.#openBytes += bytes + NODE_BYTES;
     return open;
   }
 
@@ -117,7 +126,9 @@ export class Proposals {
   }
 
   #remove(at: number): void {
-    if (this.#open[at] === undefined) return;
+    const open = this.#open[at];
+    if (open === undefined) return;
+    this.#openBytes -= open.data.length + NODE_BYTES;
     this.#open[at] = undefined;
     this.#size--;
     while (this.#head < this.#open.length && this.#open[this.#head] === undefined) this.#head++;

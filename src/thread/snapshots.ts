@@ -7,6 +7,8 @@ import { SnapshotType, writeBytes } from "./log-records.js";
 
 /** Blocks on their way to the file: more are not made before these are taken. */
 const BYTES_AHEAD_MAX = 1024 * 1024;
+/** Places in the bytes of the log that are kept, where it can be cut. */
+const MARKS = 16;
 
 /**
  * Takes snapshots of the store, a block in each turn of the core's loop, from a frozen view; a pool
@@ -15,20 +17,57 @@ const BYTES_AHEAD_MAX = 1024 * 1024;
 export class Snapshots {
   readonly #outlet: Outlet;
   readonly #everyEntries: number;
+  readonly #logBytes: number;
   #encoder: SnapshotEncoder | undefined;
   /** Of the snapshot that is being taken or written. */
   #meta: SnapshotMeta | undefined;
   #lastIndex: number;
+  /** Of the store, when the view was taken. */
+  #outBytes = 0;
+  #viewBytesMax = 0;
 
-  /** @param lastIndex where the newest snapshot ends */
-  constructor(outlet: Outlet, everyEntries: number, lastIndex: number) {
+  /** Of the entries applied in this life. */
+  #appliedBytes = 0;
+  /** The same when the last snapshot was begun. */
+  #bytesAtLast = 0;
+  /** Some of the entries applied, ascending, with the bytes up to them. */
+  #marks: { index: number; bytes: number }[] = [];
+
+  /**
+   * @param logBytes a snapshot is due when the entries since the last one take more, and more than the store
+   * @param lastIndex where the newest snapshot ends
+   */
+  constructor(outlet: Outlet, everyEntries: number, logBytes: number, lastIndex: number) {
     this.#outlet = outlet;
     this.#everyEntries = everyEntries;
+    this.#logBytes = logBytes;
     this.#lastIndex = lastIndex;
   }
 
-  isDue(appliedIndex: number): boolean {
-    return this.#meta === undefined && appliedIndex - this.#lastIndex >= this.#everyEntries;
+  isDue(appliedIndex: number, storeBytes: number): boolean {
+    if (this.#meta !== undefined) return false;
+    if (appliedIndex - this.#lastIndex >= this.#everyEntries) return true;
+    const bytes = this.#appliedBytes - this.#bytesAtLast;
+    return bytes > this.#logBytes && bytes > storeBytes && appliedIndex > this.#lastIndex;
+  }
+
+  /** Entries up to `index` were applied. */
+  applied(index: number, bytes: number): void {
+    this.#appliedBytes += bytes;
+    const last = this.#marks.at(-1)?.bytes ?? 0;
+    if (this.#appliedBytes - last < this.#logBytes / MARKS) return;
+    this.#marks.push({ index, bytes: this.#appliedBytes });
+  }
+
+  /** Up to where the log in memory can go, of what the snapshot covers: it keeps some for those a little late. */
+  compactTo(snapshotIndex: number, keepEntries: number): number {
+    const from = this.#appliedBytes - this.#logBytes;
+    const last = this.#marks.findLastIndex(({ index, bytes }) => {
+      return bytes <= from && index <= snapshotIndex;
+    });
+    const byBytes = this.#marks[last]?.index ?? 0;
+    this.#marks = this.#marks.slice(Math.max(last, 0));
+    return Math.max(snapshotIndex - keepEntries, byBytes);
   }
 
   /** The leader's snapshot took the place of the log up to `index`. */
@@ -39,6 +78,15 @@ export class Snapshots {
   start(store: Store, meta: SnapshotMeta): void {
     this.#encoder = new SnapshotEncoder(store);
     this.#meta = meta;
+    this.#bytesAtLast = this.#appliedBytes;
+    this.#outBytes = store.outBytes;
+    this.#viewBytesMax = store.treeBytes;
+  }
+
+  /** What the view keeps although it left the tree, at most. */
+  viewBytes(store: Store): number {
+    if (this.#encoder === undefined) return 0;
+    return Math.min(store.outBytes - this.#outBytes, this.#viewBytesMax);
   }
 
   hasWork(): boolean {

@@ -3,6 +3,7 @@ import { checkFormats } from "../cluster/envelope.js";
 import { decodeSnapshotHead } from "../cluster/snapshot-head.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
+import { RepeatFilter } from "../log/repeats.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { EntryType } from "../raft/entry.js";
@@ -33,7 +34,8 @@ const RECOVERY_BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 const GARBAGE_BYTES = 8 * 1024 * 1024;
 
 const { config, topology, plan } = workerData as WorkerInput;
-const log = createLogger(config.log, "wal", topology.logLevel);
+const repeats = new RepeatFilter(false);
+const log = createLogger(config.log, "wal", topology.logLevel, repeats);
 const WAKEUPS = cellOf("wakeups", "wal");
 const metrics = new MetricCells(topology.metrics, WAL_PART);
 const bell = new Bell(topology.walBell);
@@ -156,6 +158,7 @@ function serve(wal: Wal, snapDir: string, whatIsMissing: () => string | undefine
     if (loop.turn() || loop.isStopped) continue;
     bell.park(hasWork, loop.msToNext());
     metrics.add(WAKEUPS, 1);
+    repeats.sweep();
   }
 }
 

@@ -54,6 +54,11 @@ export class Writes {
     this.#proposals.format = format;
   }
 
+  /** What they take, or will, once they are applied. */
+  get openBytes(): number {
+    return this.#proposals.openBytes;
+  }
+
   get blockedBy(): string {
     return this.#blockedBy;
   }

@@ -26,6 +26,7 @@ import { RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { SnapshotDecoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
 import { CoreLoop } from "#ringd/thread/core-loop.js";
+import { NO_LIMITS } from "#ringd/thread/heap.js";
 import { SnapshotType, writeBytes } from "#ringd/thread/log-records.js";
 import type { Recovery } from "#ringd/thread/raft-start.js";
 import { CORE_PART, createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
@@ -332,6 +333,7 @@ export class Life {
       monoMs,
       random: (below) => world.prng.below(below),
       log,
+      limits: NO_LIMITS,
       onReady: () => {
         this.isReady = true;
       },

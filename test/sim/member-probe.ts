@@ -35,8 +35,8 @@ Raft.prototype.ready = function (this: Raft) {
 };
 
 const { push } = History.prototype;
-History.prototype.push = function (this: History, event: Event) {
-  push.call(this, event);
+History.prototype.push = function (this: History, event: Event, isNodeOnlyHere: boolean) {
+  push.call(this, event, isNodeOnlyHere);
   listener?.onEvent(event);
 };
 

@@ -79,8 +79,8 @@ function content(store: Store): unknown {
   const cursor = store.view().cursor("");
   const nodes = [];
   for (let node = cursor.next(); node !== undefined; node = cursor.next()) nodes.push({ ...node });
-  const { index, expiringNodes, events } = store;
-  return { index, expiringNodes, nodes, events, stats: store.stats.toArray() };
+  const { index, expiringNodes, events, bytes } = store;
+  return { index, bytes, expiringNodes, nodes, events, stats: store.stats.toArray() };
 }
 
 test(`a store and its restored snapshot stay equal under the same commands, SEED=${SEED}`, () => {
@@ -101,6 +101,23 @@ test(`a store and its restored snapshot stay equal under the same commands, SEED
   store = snapshotOf(store);
   assert.deepEqual(content(twin), content(store));
   assert.ok(store.index > 1000);
+});
+
+test("a restored store shares nodes with its history, and with the store of before", () => {
+  const store = new Store();
+  for (const value of ["one", "two", "three"])
+    store.apply(command(CommandOp.set, "/1/a", { value }));
+  store.apply(command(CommandOp.set, "/1/b", { value: "b" }));
+  const encoder = new SnapshotEncoder(store);
+  const decoder = new SnapshotDecoder({}, store);
+  for (let block = encoder.next(); block !== undefined; block = encoder.next()) decoder.push(block);
+  const twin = decoder.finish();
+  assert.equal(twin.get("/1/a"), store.get("/1/a"));
+  const [first, second, third] = twin.events;
+  assert.equal(second?.prevNode, first?.node);
+  assert.equal(third?.prevNode, second?.node);
+  assert.equal(third?.node, twin.get("/1/a"));
+  assert.equal(twin.bytes, store.bytes);
 });
 
 test("a set or create below a file is refused with the file, and counted as etcd does", () => {

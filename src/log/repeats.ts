@@ -1,0 +1,134 @@
+/** What a line and its fields are called by: pino's two ways to log. */
+export type LogInput = readonly unknown[];
+
+const EVERY_MS = 60_000;
+/** Lines of one text that differ in what they are about, at a time: more count as one kind. */
+const VARIANTS_MAX = 8;
+const TEXTS_MAX = 256;
+
+interface Kind {
+  readonly untilMs: number;
+  suppressed: number;
+  last: LogInput;
+  emit: (input: LogInput) => void;
+}
+
+/**
+ * Lets one line through for each kind and minute: overload and faults come by the thousand. The first of a kind
+ * comes at once; at the end of its minute one more says how many there were: "...; and 1,234 more like it in
+ * the last minute".
+ *
+ * Of a kind are lines with the same text, numbers and ids aside, about the same peer and for the same reason.
+ */
+export class RepeatFilter {
+  readonly #nowMs: () => number;
+  readonly #kinds = new Map<string, Map<string, Kind>>();
+  #sweepMs = Number.POSITIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #hasTimer: boolean;
+
+  /** @param hasTimer false for a thread without an event loop, which calls `sweep` itself */
+  constructor(hasTimer = true, nowMs: () => number = () => performance.now()) {
+    this.#hasTimer = hasTimer;
+    this.#nowMs = nowMs;
+  }
+
+  /**
+   * Logs a line, or counts it.
+   *
+   * @param level beside the text, what tells one kind from another
+   * @param emit writes a line, now or later
+   */
+  log(level: number, input: LogInput, emit: (input: LogInput) => void): void {
+    const nowMs = this.#nowMs();
+    this.sweep(nowMs);
+    const variants = this.#variantsOf(`${level} ${general(textOf(input))}`);
+    const wanted = variantOf(input[0]);
+    const variant = variants.has(wanted) || variants.size < VARIANTS_MAX ? wanted : "";
+    const known = variants.get(variant);
+    if (known !== undefined) {
+      known.suppressed++;
+      known.last = input;
+      known.emit = emit;
+      return;
+    }
+    emit(input);
+    this.#begin(variants, variant, nowMs, input, emit);
+  }
+
+  /** Ends the minutes that are over. Costs next to nothing when there is nothing to do. */
+  sweep(nowMs: number = this.#nowMs()): void {
+    if (nowMs < this.#sweepMs) return;
+    this.#sweepMs = Number.POSITIVE_INFINITY;
+    for (const [text, variants] of this.#kinds) {
+      for (const [variant, kind] of variants) {
+        if (nowMs < kind.untilMs) {
+          this.#sweepMs = Math.min(this.#sweepMs, kind.untilMs);
+          continue;
+        }
+        variants.delete(variant);
+        if (kind.suppressed === 0) continue;
+        kind.emit(summary(kind.last, kind.suppressed));
+        this.#begin(variants, variant, nowMs, kind.last, kind.emit);
+      }
+      if (variants.size === 0) this.#kinds.delete(text);
+    }
+    this.#arm(nowMs);
+  }
+
+  #variantsOf(text: string): Map<string, Kind> {
+    const name = this.#kinds.has(text) || this.#kinds.size < TEXTS_MAX ? text : "";
+    const variants = this.#kinds.get(name) ?? new Map<string, Kind>();
+    this.#kinds.set(name, variants);
+    return variants;
+  }
+
+  #begin(
+    variants: Map<string, Kind>,
+    variant: string,
+    nowMs: number,
+    last: LogInput,
+    emit: Kind["emit"],
+  ): void {
+    const untilMs = nowMs + EVERY_MS;
+    variants.set(variant, { untilMs, suppressed: 0, last, emit });
+    this.#sweepMs = Math.min(this.#sweepMs, untilMs);
+    this.#arm(nowMs);
+  }
+
+  #arm(nowMs: number): void {
+    if (!this.#hasTimer || this.#timer !== undefined || !Number.isFinite(this.#sweepMs)) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.sweep();
+      this.#arm(this.#nowMs());
+    }, this.#sweepMs - nowMs);
+    this.#timer.unref();
+  }
+}
+
+function textOf(input: LogInput): string {
+  const text = typeof input[0] === "string" ? input[0] : input[1];
+  return typeof text === "string" ? text : "";
+}
+
+/** What a line is about, in its fields. */
+function variantOf(fields: unknown): string {
+  if (typeof fields !== "object" || fields === null) return "";
+  const { peer, url, reason, err } = fields as Record<string, unknown>;
+  const code = err instanceof Error ? ((err as NodeJS.ErrnoException).code ?? err.name) : "";
+  return [peer, url, general(String(reason ?? "")), code]
+    .map((part) => String(part ?? ""))
+    .join(" ");
+}
+
+/** Without numbers and ids. */
+function general(text: string): string {
+  return text.replace(/\b[0-9a-f]{8,}\b|\d+/g, "#");
+}
+
+function summary(input: LogInput, suppressed: number): LogInput {
+  const more = `; and ${suppressed.toLocaleString("en-US")} more like it in the last minute`;
+  if (typeof input[0] === "string") return [input[0] + more, ...input.slice(1)];
+  return [input[0], `${textOf(input)}${more}`, ...input.slice(2)];
+}
