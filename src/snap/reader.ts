@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../lib/assert.js";
+import { RingdError } from "../lib/errors.js";
 import { crc32c } from "../wal/crc32c.js";
 import { syncDirectory } from "../wal/disk.js";
 import { CorruptSnapshotError, DiskError } from "../wal/errors.js";
@@ -150,10 +151,11 @@ export class SnapshotReader implements SnapshotId {
  * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
  */
 export function openNewestSnapshot(dir: string): SnapshotReader | undefined {
-  const newest = listSnapshots(dir).at(-1);
-  const reader = newest === undefined ? undefined : new SnapshotReader(dir, newest.file);
-  const leftovers = readdirSync(dir).filter((name) => name.endsWith(TEMPORARY_SUFFIX));
+  let reader: SnapshotReader | undefined;
   try {
+    const newest = listSnapshots(dir).at(-1);
+    if (newest !== undefined) reader = new SnapshotReader(dir, newest.file);
+    const leftovers = readdirSync(dir).filter((name) => name.endsWith(TEMPORARY_SUFFIX));
     for (const name of leftovers) unlinkSync(join(dir, name));
     touch(dir);
     // A name given just before the process ended may not be durable yet, and the log may rely on it.
@@ -161,7 +163,7 @@ export function openNewestSnapshot(dir: string): SnapshotReader | undefined {
     return reader;
   } catch (error) {
     reader?.close();
-    throw asDiskError("clean up", dir, error);
+    throw asRingdError("clean up", dir, error);
   }
 }
 
@@ -172,12 +174,15 @@ function touch(dir: string): void {
     closeSync(openSync(path, "w", 0o600));
     unlinkSync(path);
   } catch (error) {
-    const failure = asDiskError("create", path, error);
-    if (!failure.isForWant) throw failure; // A full disk is no reason not to start.
+    const failure = asRingdError("create", path, error);
+    // A full disk is no reason not to start.
+    if (!(failure instanceof DiskError) || !failure.isForWant) throw failure;
   }
 }
 
-function asDiskError(call: string, path: string, error: unknown): DiskError {
-  if (error instanceof DiskError) return error;
-  return new DiskError(call, path, (error as NodeJS.ErrnoException).code ?? "EUNKNOWN", error);
+/** @returns what is a mistake of ours as it is */
+function asRingdError(call: string, path: string, error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (error instanceof RingdError || code === undefined) return error;
+  return new DiskError(call, path, code, error);
 }

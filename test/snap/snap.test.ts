@@ -131,6 +131,21 @@ test("an unfinished snapshot is never seen, and removed at the next start", (t) 
   assert.equal(readdirSync(dir).length, 1);
 });
 
+test("a start that cannot list the snapshots is one clear error; a newer one changes nothing", (t) => {
+  const dir = tempDir(t);
+  assert.throws(() => openNewestSnapshot(join(dir, "missing")), DiskError);
+  write(dir, 5, []);
+  const [name = ""] = readdirSync(dir);
+  const bytes = readFileSync(join(dir, name));
+  bytes.writeUInt32LE(2, 8);
+  bytes.writeUInt32LE(crc32c(bytes.subarray(0, 44), 0), 44);
+  writeFileSync(join(dir, name), bytes);
+  writeFileSync(join(dir, "half.snap.tmp"), "");
+  const why = /written by a newer ringd \(snapshot format 2\); this build reads up to 1$/;
+  assert.throws(() => openNewestSnapshot(dir), why);
+  assert.equal(readdirSync(dir).length, 2, "nothing is removed");
+});
+
 test("abort() leaves nothing behind, and does nothing to a finished snapshot", (t) => {
   const dir = tempDir(t);
   const writer = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
