@@ -219,7 +219,6 @@ export class Member implements Consensus {
     return { index: this.#raft.commit, term: this.#raft.term };
   }
 
-  /** For simulations. */
   get knowsTime(): boolean {
     return this.#agreed.time.clock.isKnown;
   }
@@ -621,7 +620,7 @@ export class Member implements Consensus {
   /** With the clock, and at once where it lets a start go on. */
   #tickAgreed(): void {
     const { expiringNodes } = this.#store;
-    this.#agreed.tick(this.#memberIds, expiringNodes, this.wallMs, this.monoMs);
+    this.#agreed.tick(this.#memberIds, { appliedTerm: this.#appliedTerm, expiringNodes }, this);
   }
 
   /** @returns false if it cannot even be tried now */
