@@ -59,8 +59,12 @@ export class Agreed {
   }
 
   /** @param members of the cluster, learners and this one included */
-  tick(members: readonly bigint[], expiringNodes: number, wallMs: number, monoMs: number): void {
-    this.time.tick(expiringNodes, wallMs, monoMs);
+  tick(
+    members: readonly bigint[],
+    store: { readonly appliedTerm: number; readonly expiringNodes: number },
+    { wallMs, monoMs }: { readonly wallMs: number; readonly monoMs: number },
+  ): void {
+    this.time.tick(store.appliedTerm, store.expiringNodes, wallMs, monoMs);
     this.#rise.tick(members, this.time.clock.read(wallMs, monoMs), monoMs);
   }
 

@@ -106,8 +106,8 @@ export class ClusterTime {
     return true;
   }
 
-  /** Now and then. */
-  tick(expiringNodes: number, wallMs: number, monoMs: number): void {
+  /** Now and then. @param appliedTerm of the last entry that was applied */
+  tick(appliedTerm: number, expiringNodes: number, wallMs: number, monoMs: number): void {
     this.#showOffset(wallMs, monoMs);
     const { raft } = this.#ports;
     if (raft.lead === NONE) return;
@@ -116,7 +116,9 @@ export class ClusterTime {
       this.#termMonoMs = monoMs;
       this.#nextMonoMs = 0;
     }
-    if (monoMs < this.#nextMonoMs) return;
+    // What was committed before may have started the clock anew, and tells a new leader's first word apart
+    // from a time that counts no more.
+    if (appliedTerm !== raft.term || monoMs < this.#nextMonoMs) return;
     const command = raft.isLeader
       ? this.#leaderSays(expiringNodes, wallMs, monoMs)
       : this.#followerSays(wallMs, monoMs);
@@ -146,7 +148,8 @@ export class ClusterTime {
   /** Nobody else can know the time, or nobody says so. */
   #isAlone(monoMs: number): boolean {
     const { raft, electionMs, isFounding } = this.#ports;
-    if (isFounding || monoMs - this.#termMonoMs > 2 * electionMs + ASK_MS) return true;
+    if (isFounding && this.#told.term === 0) return true; // Nobody has ever told any.
+    if (monoMs - this.#termMonoMs > 2 * electionMs + ASK_MS) return true;
     const { term, ids } = this.#published;
     return raft.conf.voters.every((id) => id === raft.id || (term === raft.term && ids.has(id)));
   }

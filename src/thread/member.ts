@@ -234,7 +234,6 @@ export class Member implements Consensus {
     return { index: this.#raft.commit, term: this.#raft.term };
   }
 
-  /** For simulations. */
   get knowsTime(): boolean {
     return this.#agreed.time.clock.isKnown;
   }
@@ -662,7 +661,7 @@ export class Member implements Consensus {
   /** With the clock, and at once where it lets a start go on. */
   #tickAgreed(): void {
     const { expiringNodes } = this.#store;
-    this.#agreed.tick(this.#memberIds, expiringNodes, this.wallMs, this.monoMs);
+    this.#agreed.tick(this.#memberIds, { appliedTerm: this.#appliedTerm, expiringNodes }, this);
   }
 
   /** @returns false if it cannot even be tried now */

@@ -204,9 +204,9 @@ export const MUTANTS: readonly Mutant[] = [
         ClusterTime.prototype,
         "tick",
         (tick) =>
-          function (this: ClusterTime, expiringNodes, wallMs, monoMs) {
+          function (this: ClusterTime, appliedTerm, expiringNodes, wallMs, monoMs) {
             if (!this.clock.isKnown) this.clock.hear(this.clock.read(wallMs, monoMs), monoMs);
-            tick.call(this, expiringNodes, wallMs, monoMs);
+            tick.call(this, appliedTerm, expiringNodes, wallMs, monoMs);
           },
       ),
   },

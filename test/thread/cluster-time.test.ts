@@ -60,7 +60,7 @@ class Stage {
   /** @returns what is proposed at once */
   tick(monoMs: number, wallMs = 0, expiring = 0): Command | undefined {
     const before = this.proposed.length;
-    this.time.tick(expiring, wallMs, monoMs);
+    this.time.tick(this.raft.term, expiring, wallMs, monoMs);
     return this.proposed[before];
   }
 }
