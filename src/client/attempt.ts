@@ -64,8 +64,13 @@ export class Attempt {
     });
   }
 
-  /** Reads the rest of the response as UTF-8. @throws ConnectionLostError, or a signal's reason */
-  text(response: IncomingMessage): Promise<string> {
+  /**
+   * Reads the rest of the response as UTF-8 and ends the attempt.
+   *
+   * @param isRedirect whether the attempt continues with another request
+   * @throws ConnectionLostError, or a signal's reason
+   */
+  text(response: IncomingMessage, isRedirect = false): Promise<string> {
     return new Promise((resolve, reject) => {
       this.#reject = reject;
       if (this.#failure !== undefined) return reject(this.#failure.reason);
@@ -79,6 +84,7 @@ export class Attempt {
       response.on("close", onClose);
       response.on("end", () => {
         response.off("close", onClose);
+        if (!isRedirect) this.end();
         resolve(text);
       });
     });
@@ -101,6 +107,7 @@ export class Attempt {
     this.#failure ??= { reason };
     clearTimeout(this.#connectTimer);
     this.#request?.destroy();
+    this.end();
     this.#reject(this.#failure.reason);
   }
 
