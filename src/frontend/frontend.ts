@@ -22,6 +22,8 @@ export interface ChunkBody {
   readonly bytes: Uint8Array;
   framed: Buffer | undefined;
   framedLast: Buffer | undefined;
+  /** The same of the node frontend: both may serve an event. */
+  chunked?: Buffer;
 }
 
 /** What a frontend implementation may ask of its thread. */
@@ -56,6 +58,8 @@ export interface FrontendOptions {
   readonly onConnection: (change: number) => void;
   /** One that was opened is closed at once, as too many are open. */
   readonly onRefused: () => void;
+  /** A connection has ended that never brought a request which could be served, and why if it is known. */
+  readonly onUnserved?: (reason: string) => void;
 }
 
 /**

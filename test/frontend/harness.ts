@@ -28,6 +28,8 @@ export interface SeenRequest {
 }
 
 const WAIT_MS = 10_000;
+/** Node's frontend waits longer for a head, and tests need not. */
+const HEAD_MS_MAX = 2000;
 
 /** Stands in for the core: keeps what a frontend tells it, and answers when the test says so. */
 export class FakeGateway implements Gateway {
@@ -115,6 +117,8 @@ export interface Served {
   /** Backlogs of clients that were cut off. */
   readonly slow: number[];
   readonly connections: { open: number; refused: number };
+  /** Why connections ended that never brought a request. */
+  readonly unserved: string[];
 }
 
 export async function serve(
@@ -124,6 +128,7 @@ export async function serve(
   const gateway = new FakeGateway();
   const slow: number[] = [];
   const connections = { open: 0, refused: 0 };
+  const unserved: string[] = [];
   const options = {
     heads: new HeadText(0xabcn, ["*"]),
     connectionsMax: Number.POSITIVE_INFINITY,
@@ -136,17 +141,19 @@ export async function serve(
       connections.refused++;
     },
     onSlowClient: (bytes: number) => slow.push(bytes),
+    onUnserved: (reason: string) => unserved.push(reason),
   };
   const frontend =
     kind === "uws"
       ? await UwsFrontend.create(loadUws(), gateway, options)
-      : new NodeFrontend(gateway, options);
+      : new NodeFrontend(gateway, options, HEAD_MS_MAX);
   return {
     frontend,
     gateway,
     port: await frontend.listen("127.0.0.1", 0, "alone"),
     slow,
     connections,
+    unserved,
   };
 }
 
