@@ -2,6 +2,7 @@ import { initialClusterText } from "../cluster/initial-cluster.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
+import { type ClientFrontends, readFrontends } from "./frontends.js";
 import { type Environment, readSources } from "./sources.js";
 import { refuseUnsupported } from "./unsupported.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
@@ -15,7 +16,7 @@ export interface LogConfig {
 export type LogLevel = "debug" | "info" | "warn" | "error" | "fatal";
 
 /** Everything a member is told at start: checked, and plain data that passes to worker threads. */
-export interface Config {
+export interface Config extends ClientFrontends {
   readonly name: string;
   readonly dataDir: string;
   /** "" for the place inside the data directory. */
@@ -43,7 +44,6 @@ export interface Config {
   readonly initialElectionTickAdvance: boolean;
   readonly eventHistoryMax: number;
   readonly frontendThreads: number;
-  readonly frontendKind: "uws" | "node";
   readonly enablePprof: boolean;
   readonly unsafeNoFsync: boolean;
   readonly log: LogConfig;
@@ -102,9 +102,6 @@ function buildConfig(
   const heartbeatMs = read.uint("heartbeat-interval");
   const electionMs = read.uint("election-timeout");
   checkTimes(heartbeatMs, electionMs);
-  if (read.uint("frontend-threads") > 1 && read.string("frontend") === "node") {
-    throw cannotVerify("--frontend-threads needs --frontend=uws: node:http cannot share a port");
-  }
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
   // A first start without a name ends with etcd's words: the cluster has no member of that name.
   const alone = initialClusterText([{ name: name || "default", peerUrls }]);
@@ -130,7 +127,7 @@ function buildConfig(
     initialElectionTickAdvance: read.bool("initial-election-tick-advance"),
     eventHistoryMax: between(read, "event-history", EVENT_HISTORY_MIN, EVENT_HISTORY_MAX),
     frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
-    frontendKind: read.oneOf("frontend", ["uws", "node"]),
+    ...readFrontends(read, addresses.listenClientUrls, !namesClientUrls(read)),
     enablePprof: read.bool("enable-pprof"),
     unsafeNoFsync: read.bool("unsafe-no-fsync"),
     log: {
@@ -195,6 +192,12 @@ function readAddresses(read: FlagReader): Addresses {
     listenPeerUrls: peer.listen,
     initialAdvertisePeerUrls: peer.advertised.map((url) => url.text),
   };
+}
+
+/** Whether it was said where to listen for clients. */
+function namesClientUrls(read: FlagReader): boolean {
+  const flags = ["listen-client-urls", "bind-addr", "addr"];
+  return flags.some((flag) => read.string(flag) !== "" && read.isGiven(flag));
 }
 
 /** What others are told must say where. */

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { METHODS, Method } from "../api/request.js";
-import { Body, type BodyRoom } from "./body.js";
+import { Body } from "./body.js";
 import { ByteQueue } from "./byte-queue.js";
 import type { FrontendOptions, Gateway } from "./frontend.js";
 import { statusText } from "./head-text.js";
@@ -37,7 +37,6 @@ const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 export interface Shared {
   readonly gateway: Gateway;
   readonly options: FrontendOptions;
-  readonly room: BodyRoom;
   /** How long a client may take to send the head of a request, from its first byte. */
   readonly headMsMax: number;
   /** No further requests. */
@@ -213,7 +212,7 @@ export class HttpConnection implements Wire {
   }
 
   #begin(head: RequestHead): void {
-    const { gateway, options, room } = this.#shared;
+    const { gateway, options } = this.#shared;
     this.#hasRequested = true;
     const known = METHODS.indexOf(head.method as (typeof METHODS)[number]);
     const method = (known < 0 ? Method.other : known) as Method;
@@ -239,9 +238,9 @@ export class HttpConnection implements Wire {
     const takesBody = method === Method.put || method === Method.post;
     this.#onBody = undefined;
     if (!takesBody) send("", undefined);
-    else if (length === 0) send(contentType, new Body(room));
+    else if (length === 0) send(contentType, new Body(options.bodyRoom));
     else {
-      this.#body = new Body(room);
+      this.#body = new Body(options.bodyRoom);
       this.#onBody = (body) => send(contentType, body);
     }
   }

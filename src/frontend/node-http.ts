@@ -1,5 +1,4 @@
 import { createServer, type Server, type Socket } from "node:net";
-import { BodyRoom } from "./body.js";
 import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { HttpConnection, type Shared } from "./http-connection.js";
 import { ListenError } from "./listen-error.js";
@@ -20,8 +19,7 @@ export class NodeFrontend implements Frontend {
   readonly #shared: Shared;
 
   constructor(gateway: Gateway, options: FrontendOptions, headMsMax = HEAD_MS_MAX) {
-    const room = new BodyRoom(options.bodiesBytesMax);
-    this.#shared = { gateway, options, room, headMsMax, isStopping: false };
+    this.#shared = { gateway, options, headMsMax, isStopping: false };
   }
 
   listen(host: string, port: number, _sharing: PortSharing): Promise<number> {

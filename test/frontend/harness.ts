@@ -1,11 +1,11 @@
 import { ContentKind } from "#ringd/api/answer.js";
 import type { Method } from "#ringd/api/request.js";
+import { BodyRoom } from "#ringd/frontend/body-room.js";
 import {
   BODIES_BYTES_MAX,
   type ChunkBody,
   type Exchange,
   type Frontend,
-  type FrontendOptions,
   type Gateway,
 } from "#ringd/frontend/frontend.js";
 import { HeadText } from "#ringd/frontend/head-text.js";
@@ -123,7 +123,7 @@ export interface Served {
 
 export async function serve(
   kind: FrontendKind,
-  limits: Partial<Pick<FrontendOptions, "connectionsMax" | "bodiesBytesMax">> = {},
+  limits: { connectionsMax?: number; bodiesBytesMax?: number } = {},
 ): Promise<Served> {
   const gateway = new FakeGateway();
   const slow: number[] = [];
@@ -131,9 +131,8 @@ export async function serve(
   const unserved: string[] = [];
   const options = {
     heads: new HeadText(0xabcn, ["*"]),
-    connectionsMax: Number.POSITIVE_INFINITY,
-    bodiesBytesMax: BODIES_BYTES_MAX,
-    ...limits,
+    connectionsMax: limits.connectionsMax ?? Number.POSITIVE_INFINITY,
+    bodyRoom: new BodyRoom(limits.bodiesBytesMax ?? BODIES_BYTES_MAX),
     onConnection: (change: number) => {
       connections.open += change;
     },
