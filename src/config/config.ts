@@ -3,6 +3,7 @@ import { initialClusterText } from "../cluster/initial-cluster.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
+import { type ClientFrontends, readFrontends } from "./frontends.js";
 import { type Environment, readSources } from "./sources.js";
 import { refuseUnsupported } from "./unsupported.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
@@ -16,7 +17,7 @@ export interface LogConfig {
 export type LogLevel = "debug" | "info" | "warn" | "error" | "fatal";
 
 /** Everything a member is told at start: checked, and plain data that passes to worker threads. */
-export interface Config {
+export interface Config extends ClientFrontends {
   readonly name: string;
   readonly dataDir: string;
   /** "" for the place inside the data directory. */
@@ -46,7 +47,6 @@ export interface Config {
   /** Bytes for the store; 0: as the heap allows; negative: without a limit. */
   readonly quotaBytes: number;
   readonly frontendThreads: number;
-  readonly frontendKind: "uws" | "node";
   readonly enablePprof: boolean;
   readonly unsafeNoFsync: boolean;
   /** The newest format level that is known: no flag sets it, but tests that want an older member. */
@@ -111,9 +111,6 @@ function buildConfig(
   const heartbeatMs = read.uint("heartbeat-interval");
   const electionMs = read.uint("election-timeout");
   checkTimes(heartbeatMs, electionMs);
-  if (read.uint("frontend-threads") > 1 && read.string("frontend") === "node") {
-    throw cannotVerify("--frontend-threads needs --frontend=uws: node:http cannot share a port");
-  }
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
   // A first start without a name ends with etcd's words: the cluster has no member of that name.
   const alone = initialClusterText([{ name: name || "default", peerUrls }]);
@@ -140,7 +137,7 @@ function buildConfig(
     eventHistoryMax: between(read, "event-history", EVENT_HISTORY_MIN, EVENT_HISTORY_MAX),
     quotaBytes: read.int("quota-backend-bytes"),
     frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
-    frontendKind: read.oneOf("frontend", ["uws", "node"]),
+    ...readFrontends(read, addresses.listenClientUrls, !namesClientUrls(read)),
     enablePprof: read.bool("enable-pprof"),
     unsafeNoFsync: read.bool("unsafe-no-fsync"),
     formatLevel: FORMAT_LEVEL,
@@ -206,6 +203,12 @@ function readAddresses(read: FlagReader): Addresses {
     listenPeerUrls: peer.listen,
     initialAdvertisePeerUrls: peer.advertised.map((url) => url.text),
   };
+}
+
+/** Whether it was said where to listen for clients. */
+function namesClientUrls(read: FlagReader): boolean {
+  const flags = ["listen-client-urls", "bind-addr", "addr"];
+  return flags.some((flag) => read.string(flag) !== "" && read.isGiven(flag));
 }
 
 /** What others are told must say where. */

@@ -27,7 +27,11 @@ const FLAG_SECTIONS = {
     "heartbeat-interval": flag("uint", "100", "Time of a heartbeat, in ms."),
     "election-timeout": flag("uint", "1000", "Time for an election to time out, in ms."),
     "listen-peer-urls": flag("urls", "http://localhost:2380", "URLs to listen on for peers."),
-    "listen-client-urls": flag("urls", "http://localhost:2379", "URLs to listen on for clients."),
+    "listen-client-urls": flag(
+      "urls",
+      "http://localhost:2379,http://localhost:4001",
+      "URLs to listen on for clients; without the flag 4001 is served by 'node', and may be in use.",
+    ),
     "max-snapshots": flag("uint", "5", "Snapshot files to keep; 0 keeps all."),
     "max-wals": flag("uint", "5", "Log files to keep; 0 keeps all."),
     cors: flag("string", "*", "Comma-separated white list of origins for CORS."),
@@ -37,8 +41,12 @@ const FLAG_SECTIONS = {
       "0",
       "Bytes that the store may take; 0: 70% of its heap's limit, negative: no quota.",
     ),
-    "frontend-threads": flag("uint", "1", "Threads that serve clients on the same port."),
-    frontend: flag("string", "uws", "HTTP implementation: 'uws' or 'node'."),
+    "frontend-threads": flag("uint", "1", "Threads that serve clients on each port of 'uws'."),
+    frontend: flag(
+      "string",
+      "uws",
+      "KIND[,URL=KIND]...: 'uws' is fast, 'node' also serves HTTP/1.0 and all else that etcd does.",
+    ),
   },
   Clustering: {
     "initial-advertise-peer-urls": flag(

@@ -1,4 +1,5 @@
 import type { Method } from "../api/request.js";
+import type { BodyRoom } from "./body-room.js";
 import type { HeadText } from "./head-text.js";
 import type { AnswerRecord } from "./records.js";
 
@@ -22,6 +23,8 @@ export interface ChunkBody {
   readonly bytes: Uint8Array;
   framed: Buffer | undefined;
   framedLast: Buffer | undefined;
+  /** The same of the node frontend: both may serve an event. */
+  chunked?: Buffer;
 }
 
 /** What a frontend implementation may ask of its thread. */
@@ -46,16 +49,18 @@ export interface Gateway {
 /** What both implementations are told. */
 export interface FrontendOptions {
   readonly heads: HeadText;
-  /** Connections open at a time; more are closed as they come. */
+  /** Connections open at a time; more are closed as they come. What another frontend holds is left out. */
   readonly connectionsMax: number;
-  /** What all bodies that have not come whole yet may take. */
-  readonly bodiesBytesMax: number;
+  /** For all bodies that have not come whole yet, of this thread's other frontend, too. */
+  readonly bodyRoom: BodyRoom;
   /** A client that does not read its answer was cut off, about this many bytes behind. */
   readonly onSlowClient: (backlogBytes: number) => void;
   /** A connection opened, 1, or closed, -1. */
   readonly onConnection: (change: number) => void;
   /** One that was opened is closed at once, as too many are open. */
   readonly onRefused: () => void;
+  /** A connection has ended that never brought a request which could be served, and why if it is known. */
+  readonly onUnserved?: (reason: string) => void;
 }
 
 /**

@@ -1,50 +1,25 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Duplex } from "node:stream";
-import { METHODS, Method } from "../api/request.js";
-import { Body, BodyRoom } from "./body.js";
-import {
-  type ChunkBody,
-  type Exchange,
-  type Frontend,
-  type FrontendOptions,
-  type Gateway,
-  type PortSharing,
-  STREAM_BACKLOG_BYTES_MAX,
-} from "./frontend.js";
+import { createServer, type Server, type Socket } from "node:net";
+import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
+import { HttpConnection, type Shared } from "./http-connection.js";
 import { ListenError } from "./listen-error.js";
-import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
-import type { AnswerRecord } from "./records.js";
 
-const HEAD_BYTES_MAX = 1024 * 1024;
-/** How long a client may take to send the head of a request, and how often that is looked at. */
-const HEAD_MS_MAX = 10_000;
-const HEAD_CHECK_MS = 2000;
-/**
- * A client that takes nothing of what waits for it is cut off after once or twice this time: Node looks
- * each time whether there was any progress since it looked last.
- */
-const STALL_MS = 6000;
+/** How long a head may take from its first byte, time to type it by hand. */
+const HEAD_MS_MAX = 20_000;
 /** Peers that vanished without a word are noticed after some multiple of this. */
 const KEEP_ALIVE_MS = 30_000;
 
-/** Of requests through a forward proxy (RFC 9112, 3.2.2); only the target's path counts here. */
-const ABSOLUTE_FORM = /^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i;
-
-/** node:http hands these out without an answer of its own; no path here is to be tunnelled to. */
-const NO_TUNNEL =
-  "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
-/** Serves HTTP through node:http: slower than uWebSockets.js, and runs wherever Node does. */
+/**
+ * Serves HTTP over Node's sockets: slower than uWebSockets.js, runs wherever Node does, and serves every
+ * request that etcd serves. `node:http` does not: its parser takes no method that it does not know, no bytes
+ * above 0x7f in a target, no line that ends with LF alone, no two equal Content-Length.
+ */
 export class NodeFrontend implements Frontend {
   readonly #servers: Server[] = [];
-  readonly #limits: FrontendOptions;
-  #connections = 0;
-  readonly #onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly #connections = new Set<HttpConnection>();
+  readonly #shared: Shared;
 
-  constructor(gateway: Gateway, options: FrontendOptions) {
-    this.#limits = options;
-    const room = new BodyRoom(options.bodiesBytesMax);
-    this.#onRequest = (request, response) => serve(gateway, options, room, request, response);
+  constructor(gateway: Gateway, options: FrontendOptions, headMsMax = HEAD_MS_MAX) {
+    this.#shared = { gateway, options, headMsMax, isStopping: false };
   }
 
   listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
@@ -58,22 +33,17 @@ export class NodeFrontend implements Frontend {
   #listen(where: { host: string; port: number } | { path: string }, name: string): Promise<number> {
     const server = createServer(
       {
-        maxHeaderSize: HEAD_BYTES_MAX,
-        headersTimeout: HEAD_MS_MAX,
-        connectionsCheckingInterval: HEAD_CHECK_MS,
-        requestTimeout: 0,
+        allowHalfOpen: true,
         keepAlive: true,
         keepAliveInitialDelay: KEEP_ALIVE_MS,
         noDelay: true,
       },
-      this.#onRequest,
+      (socket) => this.#onConnection(socket),
     );
-    server.keepAliveTimeout = 0;
-    server.on("connection", (socket) => this.#onConnection(socket));
-    server.on("connect", (_request, socket: Duplex) => socket.end(NO_TUNNEL));
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
-      server.once("error", (error) => reject(new ListenError(name, error.message)));
+      // Later ones are of single connections that could not be accepted; that is no reason to die.
+      server.on("error", (error) => reject(new ListenError(name, error.message)));
       server.listen(where, () => {
         const address = server.address();
         resolve(typeof address === "object" && address !== null ? address.port : 0);
@@ -81,157 +51,30 @@ export class NodeFrontend implements Frontend {
     });
   }
 
-  #onConnection(socket: Duplex): void {
-    this.#connections++;
-    this.#limits.onConnection(1);
+  #onConnection(socket: Socket): void {
+    const { options } = this.#shared;
+    options.onConnection(1);
+    if (this.#connections.size >= options.connectionsMax) {
+      socket.once("close", () => options.onConnection(-1));
+      options.onRefused();
+      socket.destroy();
+      return;
+    }
+    const connection = new HttpConnection(socket, this.#shared);
+    this.#connections.add(connection);
     socket.once("close", () => {
-      this.#connections--;
-      this.#limits.onConnection(-1);
+      this.#connections.delete(connection);
+      options.onConnection(-1);
     });
-    if (this.#connections <= this.#limits.connectionsMax) return;
-    this.#limits.onRefused();
-    socket.destroy();
   }
 
   stopListening(): void {
+    this.#shared.isStopping = true;
     for (const server of this.#servers) server.close();
+    for (const connection of this.#connections) connection.stop();
   }
 
   close(): void {
-    for (const server of this.#servers) server.closeAllConnections();
-  }
-}
-
-function serve(
-  gateway: Gateway,
-  options: FrontendOptions,
-  room: BodyRoom,
-  request: IncomingMessage,
-  response: ServerResponse,
-): void {
-  const target = (request.url ?? "/").replace(ABSOLUTE_FORM, "") || "/";
-  const mark = target.indexOf("?");
-  const path = mark < 0 ? target : target.slice(0, mark) || "/";
-  const query = mark < 0 ? "" : target.slice(mark + 1);
-  const known = METHODS.indexOf(request.method as (typeof METHODS)[number]);
-  const method = (known < 0 ? Method.other : known) as Method;
-  const exchange = new NodeExchange(gateway, options, response, request.headers.origin ?? "");
-  const body = new Body(room);
-  let isRefused = false;
-  request.on("data", (part: Buffer) => {
-    if (isRefused || body.add(part)) return;
-    isRefused = true;
-    body.drop();
-    exchange.answer(NO_ROOM, NO_ROOM_BODY);
-  });
-  request.on("close", () => body.drop());
-  request.on("end", () => {
-    if (isRefused) return;
-    const whole = body.finish(NO_BYTES);
-    exchange.requestId = gateway.request(
-      exchange,
-      method,
-      path,
-      query,
-      request.headers["content-type"] ?? "",
-      whole,
-      body.isTooLarge,
-    );
-  });
-}
-
-const NO_BYTES = new Uint8Array(0);
-
-class NodeExchange implements Exchange {
-  requestId = -1;
-  readonly #gateway: Gateway;
-  readonly #options: FrontendOptions;
-  readonly #response: ServerResponse;
-  readonly #origin: string;
-  #isHeld = false;
-  #isTimed = false;
-
-  constructor(
-    gateway: Gateway,
-    options: FrontendOptions,
-    response: ServerResponse,
-    origin: string,
-  ) {
-    this.#gateway = gateway;
-    this.#options = options;
-    this.#response = response;
-    this.#origin = origin;
-    response.on("close", () => {
-      if (!response.writableFinished && this.requestId >= 0) gateway.abort(this.requestId);
-    });
-    response.on("drain", () => {
-      this.#isHeld = false;
-      response.setTimeout(0);
-      gateway.resume(this.requestId);
-    });
-  }
-
-  answer(head: AnswerRecord, body: Uint8Array): void {
-    const headers = this.#headers(head);
-    if (head.status !== 204) headers.push("Content-Length", String(body.length));
-    this.#response.writeHead(head.status, headers);
-    // The bytes are in the ring only until this returns.
-    this.#end(Buffer.from(body));
-  }
-
-  open(head: AnswerRecord, body: Uint8Array): void {
-    this.#response.writeHead(head.status, this.#headers(head));
-    this.#response.flushHeaders();
-    if (body.length > 0) this.#write(Buffer.from(body));
-  }
-
-  chunk(body: ChunkBody, isEnd: boolean): void {
-    body.framed ??= Buffer.from(body.bytes);
-    if (isEnd) this.#end(body.framed);
-    else this.#write(body.framed);
-  }
-
-  cut(): void {
-    this.#response.destroy();
-  }
-
-  #write(bytes: Buffer): void {
-    if (this.#response.destroyed || this.#response.write(bytes)) return;
-    if (!this.#isHeld) {
-      this.#isHeld = true;
-      this.#expectProgress();
-      this.#gateway.hold(this.requestId);
-    }
-    if (this.#response.writableLength > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow();
-  }
-
-  #end(bytes: Buffer): void {
-    this.#response.end(bytes);
-    if (this.#response.writableFinished || this.#response.destroyed) return;
-    this.#expectProgress();
-    this.#response.once("finish", () => this.#response.setTimeout(0)); // The connection lives on.
-  }
-
-  #expectProgress(): void {
-    this.#response.setTimeout(STALL_MS);
-    if (this.#isTimed) return;
-    this.#isTimed = true;
-    this.#response.on("timeout", () => this.#cutSlow());
-  }
-
-  #cutSlow(): void {
-    this.#options.onSlowClient(this.#response.writableLength);
-    this.cut();
-  }
-
-  #headers(head: AnswerRecord): string[] {
-    return this.#options.heads
-      .lines(head, this.#origin)
-      .split("\r\n")
-      .filter((line) => line !== "")
-      .flatMap((line) => {
-        const colon = line.indexOf(": ");
-        return [line.slice(0, colon), line.slice(colon + 2)];
-      });
+    for (const connection of this.#connections) connection.cut();
   }
 }

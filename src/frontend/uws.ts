@@ -1,7 +1,8 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { createRequire } from "node:module";
 import { Method } from "../api/request.js";
-import { Body, BodyRoom } from "./body.js";
+import { Body } from "./body.js";
+import type { BodyRoom } from "./body-room.js";
 import {
   BODY_BYTES_MAX,
   type Frontend,
@@ -74,8 +75,8 @@ export class UwsFrontend implements Frontend {
     this.#app = uws.App();
     this.#app.filter((res, change) => this.#onConnection(res, Number(change)));
     const backlogs = new Backlogs();
-    const room = new BodyRoom(options.bodiesBytesMax);
-    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, room, res, req));
+    const { bodyRoom } = options;
+    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, bodyRoom, res, req));
   }
 
   async listen(host: string, port: number, sharing: PortSharing): Promise<number> {

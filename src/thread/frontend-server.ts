@@ -1,5 +1,7 @@
 import { rmSync } from "node:fs";
 import type { Config } from "../config/config.js";
+import type { FrontendKind } from "../config/frontends.js";
+import { BodyRoom } from "../frontend/body-room.js";
 import {
   BODIES_BYTES_MAX,
   type Frontend,
@@ -7,8 +9,10 @@ import {
   type PortSharing,
 } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
+import { ListenError } from "../frontend/listen-error.js";
 import type { RingGateway } from "../frontend/ring-gateway.js";
 import { loadUws, UwsFrontend } from "../frontend/uws.js";
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -23,30 +27,44 @@ export interface Endpoint {
   readonly port: number;
 }
 
-export interface MadeFrontend {
-  readonly frontend: Frontend;
-  /** Whether other threads can listen on the same ports. */
-  readonly canShare: boolean;
+/** What serves the client URLs of a thread: one frontend of each kind that is asked for. */
+export interface MadeFrontends {
+  readonly all: readonly Frontend[];
+  /** Of a kind whose ports other threads can share. */
+  readonly shared: Frontend | undefined;
+  readonly of: (kind: FrontendKind) => Frontend;
 }
 
 /**
  * Serves all client URLs on the main thread.
  *
- * @returns the TCP endpoints, with the ports the system gave
+ * @returns the TCP endpoints that other threads may share, with the ports the system gave
  * @throws ListenError
  */
-export async function listen(frontend: Frontend, config: Config, log: Logger): Promise<Endpoint[]> {
+export async function listen(
+  frontends: MadeFrontends,
+  config: Config,
+  log: Logger,
+): Promise<Endpoint[]> {
   const sharing: PortSharing = config.frontendThreads > 1 ? "first" : "alone";
   const endpoints: Endpoint[] = [];
   for (const url of config.listenClientUrls) {
+    const frontend = frontends.of(config.frontendKinds[url.text] ?? "uws");
     if (url.scheme === "unix") {
       const path = `${url.host}:${url.port}`;
       rmSync(path, { force: true });
       await frontend.listenUnix(path);
       log.info(`serving client requests on unix://${path}`);
     } else {
-      const port = await frontend.listen(url.host, url.port, sharing);
-      endpoints.push({ host: url.host, port });
+      let port: number;
+      try {
+        port = await frontend.listen(url.host, url.port, sharing);
+      } catch (error) {
+        if (!(error instanceof ListenError) || url.text !== config.optionalClientUrl) throw error;
+        log.warn(`${error.message}; clients of the old port are not served`);
+        continue;
+      }
+      if (frontend === frontends.shared) endpoints.push({ host: url.host, port });
       log.info(`serving insecure client requests on ${url.host}:${port}`);
     }
   }
@@ -62,24 +80,72 @@ export async function joinFrontend(
   metrics: MetricCells,
   endpoints: readonly Endpoint[],
 ): Promise<Frontend> {
-  const { frontend } = await makeFrontend(config, gateway, clusterId, log, metrics);
+  const kinds: readonly FrontendKind[] = ["uws"];
+  const made = await makeFrontends(kinds, config, gateway, clusterId, log, metrics);
+  const frontend = made.of("uws");
   for (const { host, port } of endpoints) await frontend.listen(host, port, "joins");
   return frontend;
 }
 
-/** The frontend that the configuration and the platform allow; it does not listen yet. */
-export async function makeFrontend(
+/** The frontends that the configuration and the platform allow; they do not listen yet. */
+export async function makeFrontends(
+  kinds: Iterable<FrontendKind>,
   config: Config,
   gateway: RingGateway,
   clusterId: bigint,
   log: Logger,
   metrics: MetricCells,
-): Promise<MadeFrontend> {
-  const options: FrontendOptions = {
-    heads: new HeadText(clusterId, config.corsOrigins),
-    connectionsMax: connectionsMax(config.frontendThreads),
-    bodiesBytesMax: BODIES_BYTES_MAX,
-    onConnection: (change) => metrics.add(CONNECTIONS, change),
+): Promise<MadeFrontends> {
+  const wanted = new Set(kinds);
+  const optionsOf = frontendOptions(config, clusterId, log, metrics);
+  let uws: Frontend | undefined;
+  if (wanted.has("uws")) {
+    try {
+      uws = await UwsFrontend.create(loadUws(), gateway, optionsOf("uws"));
+    } catch (error) {
+      log.warn(
+        { err: error },
+        "uWebSockets.js does not load on this platform; serving over Node's sockets, which is slower",
+      );
+    }
+  }
+  let node: Frontend | undefined;
+  if (uws === undefined || wanted.has("node")) {
+    const { NodeFrontend } = await import("../frontend/node-http.js");
+    node = new NodeFrontend(gateway, optionsOf("node"));
+  }
+  return {
+    all: [uws, node].filter((frontend) => frontend !== undefined),
+    shared: uws,
+    of: (kind) => {
+      const frontend = kind === "uws" ? (uws ?? node) : node;
+      assert(frontend !== undefined, "a frontend of each kind that is asked for");
+      return frontend;
+    },
+  };
+}
+
+/** The thread's limits hold for both kinds together. */
+function frontendOptions(
+  config: Config,
+  clusterId: bigint,
+  log: Logger,
+  metrics: MetricCells,
+): (kind: FrontendKind) => FrontendOptions {
+  const heads = new HeadText(clusterId, config.corsOrigins);
+  const most = connectionsMax(config.frontendThreads);
+  const open = { uws: 0, node: 0 };
+  const bodyRoom = new BodyRoom(BODIES_BYTES_MAX);
+  return (kind) => ({
+    heads,
+    get connectionsMax() {
+      return most - (kind === "uws" ? open.node : open.uws);
+    },
+    bodyRoom,
+    onConnection: (change) => {
+      open[kind] += change;
+      metrics.add(CONNECTIONS, change);
+    },
     onRefused: () => {
       metrics.add(REFUSED, 1);
       log.warn("refused a client connection: too many are open");
@@ -88,17 +154,5 @@ export async function makeFrontend(
       metrics.add(SLOW_CLIENTS, 1);
       log.warn({ backlogBytes }, "cut off a client that does not read its answer");
     },
-  };
-  if (config.frontendKind === "uws") {
-    try {
-      return { frontend: await UwsFrontend.create(loadUws(), gateway, options), canShare: true };
-    } catch (error) {
-      log.warn(
-        { err: error },
-        "uWebSockets.js does not load on this platform; serving with node:http, which is slower",
-      );
-    }
-  }
-  const { NodeFrontend } = await import("../frontend/node-http.js");
-  return { frontend: new NodeFrontend(gateway, options), canShare: false };
+  });
 }

@@ -19,7 +19,7 @@ import { RingReader, RingWriter } from "../ring/ring.js";
 import type { SnapshotOutcome, SnapshotTask } from "../snap/task.js";
 import { checkFirstStart, hasBegun } from "../wal/data-dir.js";
 import { checkFileDescriptorLimit } from "./descriptors.js";
-import { listen, makeFrontend } from "./frontend-server.js";
+import { listen, makeFrontends } from "./frontend-server.js";
 import { FrontendWorkers } from "./frontend-workers.js";
 import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
@@ -86,15 +86,14 @@ export async function start(config: Config): Promise<void> {
   const [made, { news }] = await Promise.race([
     failed,
     Promise.all([
-      makeFrontend(config, gateway, clusterId, log, metrics),
+      makeFrontends(Object.values(config.frontendKinds), config, gateway, clusterId, log, metrics),
       whenSaid("published", [core]),
       whenSaid("ready", [peer]),
     ]),
   ]);
-  const { frontend, canShare } = made;
-  const endpoints = await listen(frontend, config, log);
-  frontends.push(frontend);
-  if (canShare && config.frontendThreads > 1) {
+  const endpoints = await listen(made, config, log);
+  frontends.push(...made.all);
+  if (endpoints.length > 0 && config.frontendThreads > 1) {
     const others = startFrontends({ config, topology, identity, endpoints });
     const onDeath = () => {
       log.fatal("a frontend's thread died");

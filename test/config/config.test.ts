@@ -185,3 +185,76 @@ test("ETCD_VERSION says what an image holds: it does not ask for the version", (
 test("a member without a name is named by no cluster", () => {
   assert.equal(configOf("--name=").initialCluster, "default=http://localhost:2380");
 });
+
+test("a frontend for each client URL; the first kind holds for the rest", (t) => {
+  const urls = "http://127.0.0.1:1,http://127.0.0.1:2,unix://localhost:3";
+  const listen = ["--listen-client-urls", urls, "--advertise-client-urls", "http://a:1"];
+  assert.deepEqual(configOf(...listen).frontendKinds, {
+    "http://127.0.0.1:1": "uws",
+    "http://127.0.0.1:2": "uws",
+    "unix://localhost:3": "uws",
+  });
+  const mixed = "node, http://127.0.0.1:2=uws ,unix://localhost:3=node";
+  const kinds = {
+    "http://127.0.0.1:1": "node",
+    "http://127.0.0.1:2": "uws",
+    "unix://localhost:3": "node",
+  };
+  assert.deepEqual(configOf(...listen, "--frontend", mixed).frontendKinds, kinds);
+  const fromVariable = readConfig(listen, { RINGD_FRONTEND: mixed });
+  assert.ok(fromVariable.kind === "run");
+  assert.deepEqual(fromVariable.config.frontendKinds, kinds);
+
+  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, "ringd.yml");
+  writeFileSync(file, `listen-client-urls: ${urls}\nfrontend: ${mixed}\n`);
+  assert.deepEqual(configOf("--config-file", file).frontendKinds, kinds);
+  writeFileSync(file, `listen-client-urls: ${urls}\nfrontend: [${mixed}]\n`);
+  assert.deepEqual(configOf("--config-file", file).frontendKinds, kinds);
+
+  assert.deepEqual(refusalOf([...listen, "--frontend", "uws,http://0.0.0.0:2=node"]), {
+    exitCode: 1,
+    message:
+      "error verifying flags, --frontend names http://0.0.0.0:2, which is not one of the client URLs: " +
+      "http://127.0.0.1:1, http://127.0.0.1:2, unix://localhost:3. See 'ringd --help'.",
+  });
+  for (const [text, why] of [
+    ["fast", '"fast" is not one of uws, node'],
+    ["", '"" is not one of uws, node'],
+    ["uws,http://127.0.0.1:2", '"http://127.0.0.1:2" is not a URL=KIND'],
+    ["uws,http://127.0.0.1:2=fast", '"fast" is not one of uws, node'],
+    ["uws,http://127.0.0.1:2=node,http://127.0.0.1:2=uws", "http://127.0.0.1:2 is named twice"],
+  ] as const) {
+    const message = `invalid value "${text}" for flag -frontend: ${why}`;
+    assert.deepEqual(refusalOf([...listen, `--frontend=${text}`]), { exitCode: 2, message });
+  }
+  const threads = [...listen, "--frontend-threads=2", "--frontend"];
+  assert.equal(refusalOf([...threads, "node,http://127.0.0.1:2=uws"]), undefined);
+  assert.equal(refusalOf([...threads, "node"])?.exitCode, 1);
+});
+
+test("where nobody says otherwise, clients of the old port are listened to as well", () => {
+  const { listenClientUrls, advertiseClientUrls, frontendKinds, optionalClientUrl } = configOf();
+  assert.deepEqual(
+    listenClientUrls.map(({ text }) => text),
+    ["http://localhost:2379", "http://localhost:4001"],
+  );
+  assert.deepEqual(advertiseClientUrls, ["http://localhost:2379"]);
+  assert.deepEqual(frontendKinds, {
+    "http://localhost:2379": "uws",
+    "http://localhost:4001": "node",
+  });
+  assert.equal(optionalClientUrl, "http://localhost:4001");
+  const fast = configOf("--frontend=node,http://localhost:4001=uws").frontendKinds;
+  assert.deepEqual(fast, { "http://localhost:2379": "node", "http://localhost:4001": "uws" });
+  for (const argv of [
+    ["--listen-client-urls=http://localhost:4001", "--advertise-client-urls=http://a:1"],
+    ["--bind-addr=localhost:4001"],
+    ["--addr=localhost:4001"],
+  ]) {
+    const said = configOf(...argv);
+    assert.equal(said.optionalClientUrl, "", argv[0]);
+    assert.deepEqual(Object.values(said.frontendKinds), ["uws"]);
+  }
+});

@@ -97,7 +97,7 @@ for (const kind of KINDS) {
         for (const connection of slow) await connection.untilClosed(CLOSED_MS);
         clearInterval(drip);
         for (const connection of half) {
-          // node:http gives a body all the time it wants, as etcd does.
+          // The node frontend gives a body all the time it wants, as etcd does.
           if (kind === "uws") await connection.untilClosed(CLOSED_MS);
           else connection.close();
         }

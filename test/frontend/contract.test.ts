@@ -73,10 +73,9 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
       await connection.until(/\r\n\r\nx?$/);
     }
     connection.close();
-    // Methods are case-sensitive (RFC 9110, 9.1); node:http knows only those it knows.
+    // Methods are case-sensitive (RFC 9110, 9.1).
     const odd = await RawConnection.open(port, head("get", "/v2/keys/"));
-    if (isUws) assert.equal((await gateway.next()).method, Method.other);
-    else assert.match(await odd.untilClosed(), /^HTTP\/1\.1 400 /);
+    assert.equal((await gateway.next()).method, Method.other);
     odd.close();
   });
 
@@ -148,7 +147,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   });
 
   contractTest(
-    "pipelined requests: node:http answers in order, uWebSockets.js closes",
+    "pipelined requests: served one after the other, uWebSockets.js closes",
     async (s) => {
       const connection = await RawConnection.open(s.port, head("GET", "/1") + head("GET", "/2"));
       if (isUws) {
@@ -157,9 +156,15 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
         await s.gateway.until(() => s.gateway.aborted.has(request.id), "the abort");
         return;
       }
-      const [first, second] = [await s.gateway.next(), await s.gateway.next()];
-      answer(second, "second");
+      const first = await s.gateway.next();
+      const seen = s.gateway.requests.length;
+      const between = await RawConnection.open(s.port, head("GET", "/between"));
+      answer(await s.gateway.next(), "{}");
+      await between.until("{}");
+      between.close();
+      assert.equal(s.gateway.requests.length, seen + 1, "the second waits for the first");
       answer(first, "first");
+      answer(await s.gateway.next(), "second");
       await connection.until(/first[\s\S]*second$/);
       connection.close();
     },
@@ -168,7 +173,9 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   contractTest("a client that leaves is told to the core once", async ({ gateway, port }) => {
     const waiting = await RawConnection.open(port, head("GET", "/wait"));
     const request = await gateway.next();
-    waiting.close();
+    // Node's frontend answers a client that has closed one direction: only a reset says that it has gone.
+    if (isUws) waiting.close();
+    else waiting.socket.resetAndDestroy();
     await gateway.until(() => gateway.aborted.has(request.id), "the abort");
     answer(request, "too late"); // Does nothing.
 
@@ -292,12 +299,15 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
       const cases: [bytes: string, expected: RegExp][] = [
         ["\x00\x01\x02\xff\xfe\r\n\r\n", firstLine],
         [`\x16\x03\x01\x02\x00\x01${"\xaa".repeat(200)}`, firstLine],
-        ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", firstLine],
+        ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", /^HTTP\/1\.1 505 /],
         [head("GET", "/a b"), firstLine],
         [head("GET", "/a\x00b"), firstLine],
         [head("GET", "/a\x01b"), firstLine],
         [head("PUT", "/", "Content-Length: -1"), /^HTTP\/1\.1 400 /],
-        [head("PUT", "/", "Content-Length: 1", "Transfer-Encoding: chunked"), /^HTTP\/1\.1 400 /],
+        [
+          `${head("PUT", "/", "Content-Length: 1", "Transfer-Encoding: chunked")}zz\r\n`,
+          /^HTTP\/1\.1 400 /,
+        ],
         [`${head("PUT", "/", "Transfer-Encoding: chunked")}zz\r\n`, /^HTTP\/1\.1 400 /],
       ];
       for (const [bytes, expected] of cases) {
@@ -311,13 +321,13 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   contractTest("heads that never become complete are closed in time", async (served) => {
     const { gateway, port } = served;
     const seen = gateway.requests.length;
-    // Where node:http answers 400 at once, uWebSockets.js goes on waiting for a valid line.
+    // Where Node's frontend answers 400 at once, uWebSockets.js goes on waiting for a valid line.
     const cases = [
       "GET / HTTP/1.1\r\nHost: local",
       head("GET", "/", "no colon"),
       head("GET", "/", "Bad Name: x"),
       "GET / HTTP/1.1\r\n\r\n",
-      "",
+      ...(isUws ? [""] : []), // Without a byte a connection is at rest.
     ];
     const connections = await Promise.all(cases.map((bytes) => RawConnection.open(port, bytes)));
     for (const connection of connections) {
@@ -329,21 +339,21 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   contractTest("bytes of a target that would not arrive truly are refused", async (served) => {
     const { gateway, port } = served;
     const seen = gateway.requests.length;
-    for (const target of ["/v2/keys/\xff\xfe", "/v2/keys/a?prevValue=\xff", "/v2/keys/a\x7fb"]) {
+    const high = ["/v2/keys/\xff\xfe", "/v2/keys/a?prevValue=\xff"];
+    for (const target of [...(isUws ? high : []), "/v2/keys/a\x7fb"]) {
       const connection = await RawConnection.open(port, head("GET", target));
       await connection.until(/^HTTP\/1\.1 400 /);
       connection.close();
     }
     assert.equal(gateway.requests.length, seen);
     const utf8 = await RawConnection.open(port, head("GET", "/v2/keys/\xc3\xa9"));
-    if (isUws) {
-      assert.equal((await gateway.next()).path, "/v2/keys/é"); // Text, which goes back to bytes.
-      utf8.close();
-    } else assert.match(await utf8.untilClosed(), /^HTTP\/1\.1 400 /);
+    // Text, which goes back to bytes; or bytes, encoded.
+    assert.equal((await gateway.next()).path, isUws ? "/v2/keys/é" : "/v2/keys/%C3%A9");
+    utf8.close();
   });
 
   contractTest(
-    "HTTP/1.0: node:http answers and closes, uWebSockets.js says 505",
+    "HTTP/1.0: Node's frontend answers and closes, uWebSockets.js says 505",
     async (served) => {
       const { gateway, port } = served;
       const connection = await RawConnection.open(port, "GET /version HTTP/1.0\r\n\r\n");
@@ -355,7 +365,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
         return;
       }
       answer(await gateway.next(), "{}");
-      assert.match(await connection.untilClosed(), /^HTTP\/1\.1 200 OK\r\n[\s\S]*\{\}$/);
+      assert.match(await connection.untilClosed(), /^HTTP\/1\.0 200 OK\r\n[\s\S]*\{\}$/);
     },
   );
 

@@ -1,11 +1,11 @@
 import { ContentKind } from "#ringd/api/answer.js";
 import type { Method } from "#ringd/api/request.js";
+import { BodyRoom } from "#ringd/frontend/body-room.js";
 import {
   BODIES_BYTES_MAX,
   type ChunkBody,
   type Exchange,
   type Frontend,
-  type FrontendOptions,
   type Gateway,
 } from "#ringd/frontend/frontend.js";
 import { HeadText } from "#ringd/frontend/head-text.js";
@@ -28,6 +28,8 @@ export interface SeenRequest {
 }
 
 const WAIT_MS = 10_000;
+/** Node's frontend waits longer for a head, and tests need not. */
+const HEAD_MS_MAX = 2000;
 
 /** Stands in for the core: keeps what a frontend tells it, and answers when the test says so. */
 export class FakeGateway implements Gateway {
@@ -115,20 +117,22 @@ export interface Served {
   /** Backlogs of clients that were cut off. */
   readonly slow: number[];
   readonly connections: { open: number; refused: number };
+  /** Why connections ended that never brought a request. */
+  readonly unserved: string[];
 }
 
 export async function serve(
   kind: FrontendKind,
-  limits: Partial<Pick<FrontendOptions, "connectionsMax" | "bodiesBytesMax">> = {},
+  limits: { connectionsMax?: number; bodiesBytesMax?: number } = {},
 ): Promise<Served> {
   const gateway = new FakeGateway();
   const slow: number[] = [];
   const connections = { open: 0, refused: 0 };
+  const unserved: string[] = [];
   const options = {
     heads: new HeadText(0xabcn, ["*"]),
-    connectionsMax: Number.POSITIVE_INFINITY,
-    bodiesBytesMax: BODIES_BYTES_MAX,
-    ...limits,
+    connectionsMax: limits.connectionsMax ?? Number.POSITIVE_INFINITY,
+    bodyRoom: new BodyRoom(limits.bodiesBytesMax ?? BODIES_BYTES_MAX),
     onConnection: (change: number) => {
       connections.open += change;
     },
@@ -136,17 +140,19 @@ export async function serve(
       connections.refused++;
     },
     onSlowClient: (bytes: number) => slow.push(bytes),
+    onUnserved: (reason: string) => unserved.push(reason),
   };
   const frontend =
     kind === "uws"
       ? await UwsFrontend.create(loadUws(), gateway, options)
-      : new NodeFrontend(gateway, options);
+      : new NodeFrontend(gateway, options, HEAD_MS_MAX);
   return {
     frontend,
     gateway,
     port: await frontend.listen("127.0.0.1", 0, "alone"),
     slow,
     connections,
+    unserved,
   };
 }
 

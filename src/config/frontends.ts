@@ -1,0 +1,60 @@
+import { cannotVerify } from "./config-error.js";
+import type { FlagReader } from "./flag-reader.js";
+import type { ListenUrl } from "./urls.js";
+
+/** Who serves HTTP on a client URL: uWebSockets.js, or ringd itself over Node's sockets. */
+export type FrontendKind = "uws" | "node";
+
+/** Where clients of before etcd 2 still look, which often speak HTTP/1.0. */
+export const OLD_CLIENT_URL = "http://localhost:4001";
+
+export interface ClientFrontends {
+  /** By the text of each client URL. */
+  readonly frontendKinds: Readonly<Record<string, FrontendKind>>;
+  /** Nobody asked for this URL by name, so somebody else may have its port; "" if there is none. */
+  readonly optionalClientUrl: string;
+}
+
+/**
+ * Reads `--frontend KIND[,URL=KIND]...`: the first kind holds for all client URLs that are not named.
+ *
+ * @param isDefault whether `urls` are what ringd listens on when nobody says where
+ * @throws ConfigError
+ */
+export function readFrontends(
+  read: FlagReader,
+  urls: readonly ListenUrl[],
+  isDefault: boolean,
+): ClientFrontends {
+  const [first = "", ...more] = read.string("frontend").split(",");
+  const rest = kindOf(read, first);
+  const kinds = new Map(urls.map(({ text }) => [text, rest]));
+  if (isDefault) kinds.set(OLD_CLIENT_URL, "node");
+  const named = new Set<string>();
+  for (const item of more) {
+    const mark = item.lastIndexOf("=");
+    if (mark < 0) throw read.invalid("frontend", `"${item}" is not a URL=KIND`);
+    const url = item.slice(0, mark).trim();
+    const kind = kindOf(read, item.slice(mark + 1));
+    if (!kinds.has(url)) {
+      const all = [...kinds.keys()].join(", ");
+      throw cannotVerify(`--frontend names ${url}, which is not one of the client URLs: ${all}`);
+    }
+    if (named.has(url)) throw read.invalid("frontend", `${url} is named twice`);
+    named.add(url);
+    kinds.set(url, kind);
+  }
+  if (read.uint("frontend-threads") > 1 && ![...kinds.values()].includes("uws")) {
+    throw cannotVerify("--frontend-threads needs --frontend=uws for one of the client URLs");
+  }
+  return {
+    frontendKinds: Object.fromEntries(kinds),
+    optionalClientUrl: isDefault ? OLD_CLIENT_URL : "",
+  };
+}
+
+function kindOf(read: FlagReader, text: string): FrontendKind {
+  const kind = text.trim();
+  if (kind === "uws" || kind === "node") return kind;
+  throw read.invalid("frontend", `"${kind}" is not one of uws, node`);
+}

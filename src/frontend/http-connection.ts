@@ -1,0 +1,304 @@
+import type { Socket } from "node:net";
+import { METHODS, Method } from "../api/request.js";
+import { Body } from "./body.js";
+import { ByteQueue } from "./byte-queue.js";
+import type { FrontendOptions, Gateway } from "./frontend.js";
+import { statusText } from "./head-text.js";
+import { type BodyDecoder, ChunkedBody, SizedBody } from "./http-body.js";
+import { httpDate, NodeExchange, type Wire } from "./http-exchange.js";
+import {
+  findHeadEnd,
+  leadingBlanks,
+  mayBecomeHead,
+  parseHead,
+  type RequestHead,
+} from "./http-head.js";
+import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
+
+/** Longest head of a request in bytes, as in etcd (Go's http.DefaultMaxHeaderBytes and its slack). */
+const HEAD_BYTES_MAX = 1024 * 1024 + 4096;
+/** What a client may send ahead while its request is being answered, before its socket is read no more. */
+const AHEAD_BYTES_MAX = 64 * 1024;
+/**
+ * A client that takes nothing of what waits for it is cut off after once or twice this time: Node looks
+ * each time whether there was any progress since it looked last.
+ */
+const STALL_MS = 6000;
+/**
+ * Bytes that arrive after a socket was closed reset the connection, and the client may lose an answer that
+ * it has not read yet. So the other side closes first, or gets this long to.
+ */
+const LINGER_MS = 500;
+
+const NO_BYTES = new Uint8Array(0);
+const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
+
+/** What the connections of one frontend share. */
+export interface Shared {
+  readonly gateway: Gateway;
+  readonly options: FrontendOptions;
+  /** How long a client may take to send the head of a request, from its first byte. */
+  readonly headMsMax: number;
+  /** No further requests. */
+  isStopping: boolean;
+}
+
+/**
+ * One client connection: its requests are served one after the other, in the order they came, as Go's
+ * net/http does. Between two requests it may rest for as long as the client likes.
+ *
+ * A client that has closed its sending side (`printf ... | nc -N`) gets all its answers first; a watch
+ * ends then, as etcd's does, because nothing else tells such a client from one that has gone.
+ */
+export class HttpConnection implements Wire {
+  readonly #socket: Socket;
+  readonly #shared: Shared;
+  readonly #input = new ByteQueue();
+  /** Bytes of `#input` in which no head ends. */
+  #searched = 0;
+  #headTimer: NodeJS.Timeout | undefined;
+  /** Of the request whose body is coming in. */
+  #decoder: BodyDecoder | undefined;
+  #body: Body | undefined;
+  /** Gets the body; undefined if nobody wants it. */
+  #onBody: ((body: Body) => void) | undefined;
+  #exchange: NodeExchange | undefined;
+  #isAdvancing = false;
+  /** The client has closed its side. */
+  #hasEnded = false;
+  /** Nothing that the client still sends counts. */
+  #isDeaf = false;
+  #isFinished = false;
+  #hasRequested = false;
+  #whyUnserved = "no_request";
+
+  constructor(socket: Socket, shared: Shared) {
+    this.#socket = socket;
+    this.#shared = shared;
+    socket.on("data", (chunk) => this.#onData(chunk));
+    socket.on("end", () => this.#onEnd());
+    socket.on("drain", () => this.#onDrain());
+    socket.on("timeout", () => this.#onStall());
+    socket.on("error", () => undefined); // "close" follows.
+    socket.on("close", () => this.#onClose());
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** The frontend stops: a connection at rest closes now, another one after its answer. */
+  stop(): void {
+    if (this.#exchange === undefined && this.#decoder === undefined) this.#finish();
+  }
+
+  write(bytes: Buffer | string): boolean {
+    if (this.#socket.destroyed || this.#socket.write(bytes, "latin1")) return true;
+    this.#socket.setTimeout(STALL_MS);
+    return false;
+  }
+
+  get backlogBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  cut(): void {
+    this.#socket.destroy();
+  }
+
+  cutSlow(): void {
+    this.#shared.options.onSlowClient(this.#socket.writableLength);
+    this.#socket.destroy();
+  }
+
+  /** The answer of `exchange` has been written. */
+  onAnswered(exchange: NodeExchange): void {
+    this.#exchange = undefined;
+    if (exchange.isLast || this.#isDeaf || this.#shared.isStopping) this.#finish();
+    else this.#advance();
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#isDeaf) return;
+    this.#input.append(chunk);
+    this.#advance();
+    if (this.#input.length > AHEAD_BYTES_MAX && this.#isBusy) this.#socket.pause();
+  }
+
+  #onEnd(): void {
+    this.#hasEnded = true;
+    this.#exchange?.onClientEnded();
+    this.#advance();
+  }
+
+  #onDrain(): void {
+    this.#socket.setTimeout(0);
+    this.#exchange?.onDrain();
+    this.#advance();
+  }
+
+  #onStall(): void {
+    if (this.#socket.writableLength > 0) this.cutSlow();
+  }
+
+  #onClose(): void {
+    clearTimeout(this.#headTimer);
+    this.#isDeaf = true;
+    this.#input.clear();
+    this.#body?.drop();
+    this.#exchange?.onGone();
+    if (!this.#hasRequested) this.#shared.options.onUnserved?.(this.#whyUnserved);
+  }
+
+  /** The next request has to wait for the answer to this one, or for the client to take it. */
+  get #isBusy(): boolean {
+    return this.#exchange !== undefined || this.#socket.writableNeedDrain;
+  }
+
+  #advance(): void {
+    if (this.#isAdvancing) return; // Answered within the call that asked.
+    this.#isAdvancing = true;
+    while (this.#step());
+    this.#isAdvancing = false;
+  }
+
+  /** @returns whether there may be more to do */
+  #step(): boolean {
+    if (this.#isDeaf) return false;
+    if (this.#decoder !== undefined) return this.#readBody(this.#decoder);
+    if (this.#isBusy) return false;
+    if (this.#socket.isPaused()) this.#socket.resume();
+    return this.#readHead();
+  }
+
+  #readHead(): boolean {
+    const input = this.#input;
+    if (this.#searched === 0) input.skip(leadingBlanks(input.view));
+    const bytes = input.view;
+    const end = findHeadEnd(bytes, this.#searched);
+    if ((end < 0 ? bytes.length : end) > HEAD_BYTES_MAX) {
+      this.#refuse(431, "too long");
+    } else if (end < 0 && !mayBecomeHead(bytes)) {
+      this.#refuse(400, "malformed request line");
+    } else if (end < 0) {
+      this.#searched = -1 - end;
+      this.#awaitHead();
+    } else {
+      clearTimeout(this.#headTimer);
+      this.#headTimer = undefined;
+      this.#searched = 0;
+      input.skip(end);
+      const head = parseHead(bytes.latin1Slice(0, end));
+      if (!("status" in head)) {
+        this.#begin(head);
+        return true;
+      }
+      this.#refuse(head.status, head.why);
+    }
+    return false;
+  }
+
+  #awaitHead(): void {
+    const isAtRest = this.#input.length === 0;
+    if (this.#hasEnded) {
+      if (isAtRest) this.#finish();
+      else this.#refuse(400, "incomplete");
+    } else if (!isAtRest) {
+      this.#headTimer ??= setTimeout(() => {
+        this.#whyUnserved = "timeout";
+        this.#refuse(408, "incomplete");
+      }, this.#shared.headMsMax);
+    }
+  }
+
+  #begin(head: RequestHead): void {
+    const { gateway, options } = this.#shared;
+    this.#hasRequested = true;
+    const known = METHODS.indexOf(head.method as (typeof METHODS)[number]);
+    const method = (known < 0 ? Method.other : known) as Method;
+    const isHead = method === Method.head;
+    const exchange = new NodeExchange(this, gateway, options, head, isHead);
+    this.#exchange = exchange;
+    const send = (contentType: string, body: Body | undefined) => {
+      exchange.requestId = gateway.request(
+        exchange,
+        method,
+        head.path,
+        head.query,
+        contentType,
+        body?.finish(NO_BYTES),
+        body?.isTooLarge ?? false,
+      );
+    };
+    const { length, contentType } = head;
+    if (length !== 0)
+      this.#decoder = length === "chunked" ? new ChunkedBody() : new SizedBody(length);
+    if (head.expectsContinue) this.write(CONTINUE);
+    // To other methods a body means nothing: as in etcd they are served before it has come.
+    const takesBody = method === Method.put || method === Method.post;
+    this.#onBody = undefined;
+    if (!takesBody) send("", undefined);
+    else if (length === 0) send(contentType, new Body(options.bodyRoom));
+    else {
+      this.#body = new Body(options.bodyRoom);
+      this.#onBody = (body) => send(contentType, body);
+    }
+  }
+
+  #readBody(decoder: BodyDecoder): boolean {
+    const outcome = decoder.decode(this.#input, (part) => this.#onPart(part));
+    if (outcome === "more" && !this.#hasEnded) return false;
+    this.#decoder = undefined;
+    const body = this.#body;
+    const onBody = this.#onBody;
+    this.#body = undefined;
+    this.#onBody = undefined;
+    if (outcome === "done") {
+      if (body !== undefined) onBody?.(body);
+      return true;
+    }
+    body?.drop();
+    if (onBody !== undefined) {
+      this.#exchange = undefined; // Nobody has heard of it.
+      this.#refuse(400, "malformed body");
+    } else if (this.#exchange !== undefined) this.#isDeaf = true;
+    else this.#finish();
+    return false;
+  }
+
+  #onPart(part: Buffer): void {
+    if (this.#body === undefined || this.#onBody === undefined || this.#body.add(part)) return;
+    this.#body.drop();
+    this.#onBody = undefined;
+    this.#exchange?.answer(NO_ROOM, NO_ROOM_BODY);
+  }
+
+  #refuse(status: number, why: string): void {
+    const body = `${statusText(status)}: ${why}`;
+    if (!this.#hasRequested && status !== 408) this.#whyUnserved = "bad_request";
+    this.write(
+      `HTTP/1.1 ${statusText(status)}\r\nContent-Type: text/plain; charset=utf-8\r\nDate: ${httpDate()}\r\n` +
+        `Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+    );
+    this.#finish();
+  }
+
+  /** Closes when all that was written has left. */
+  #finish(): void {
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    this.#isDeaf = true;
+    clearTimeout(this.#headTimer);
+    this.#input.clear();
+    const socket = this.#socket;
+    if (socket.writableLength > 0) socket.setTimeout(STALL_MS);
+    socket.end(() => {
+      socket.setTimeout(0);
+      if (!this.#hasEnded) {
+        const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+        socket.once("close", () => clearTimeout(timer));
+      }
+    });
+    socket.resume();
+  }
+}

@@ -1,0 +1,186 @@
+import {
+  type ChunkBody,
+  type Exchange,
+  type FrontendOptions,
+  type Gateway,
+  STREAM_BACKLOG_BYTES_MAX,
+} from "./frontend.js";
+import { statusText } from "./head-text.js";
+import type { RequestHead } from "./http-head.js";
+import type { AnswerRecord } from "./records.js";
+
+/** The connection that a request came on. */
+export interface Wire {
+  /** The client has closed its sending side. */
+  readonly hasEnded: boolean;
+  /** Written and not yet taken by the kernel. */
+  readonly backlogBytes: number;
+  /** @returns false if the client is behind; `onDrain` follows when it has caught up */
+  write(bytes: Buffer): boolean;
+  /** All of the answer has been written. */
+  onAnswered(exchange: NodeExchange): void;
+  /** Ends the connection at once. */
+  cut(): void;
+  /** The same, as the client takes too little. */
+  cutSlow(): void;
+}
+
+const LAST_CHUNK = Buffer.from("0\r\n\r\n");
+
+/**
+ * One request on a connection of the node frontend. To a client of HTTP/1.0 an answer of unknown length
+ * is sent as it is and ends with the connection.
+ */
+export class NodeExchange implements Exchange {
+  requestId = -1;
+  readonly #wire: Wire;
+  readonly #gateway: Gateway;
+  readonly #options: FrontendOptions;
+  readonly #origin: string;
+  readonly #isHttp10: boolean;
+  readonly #isHead: boolean;
+  #isLast: boolean;
+  #isDone = false;
+  #isHeld = false;
+  /** The head has left and no body: an event may come at any time, or never. */
+  #isWatch = false;
+
+  constructor(
+    wire: Wire,
+    gateway: Gateway,
+    options: FrontendOptions,
+    { origin, isHttp10, isLast }: RequestHead,
+    isHead: boolean,
+  ) {
+    this.#wire = wire;
+    this.#gateway = gateway;
+    this.#options = options;
+    this.#origin = origin;
+    this.#isHttp10 = isHttp10;
+    this.#isHead = isHead;
+    this.#isLast = isLast;
+  }
+
+  /** The connection ends with this answer. */
+  get isLast(): boolean {
+    return this.#isLast;
+  }
+
+  answer(head: AnswerRecord, body: Uint8Array): void {
+    if (this.#isDone) return;
+    const text = this.#headText(
+      head,
+      head.status === 204 ? "" : `Content-Length: ${body.length}\r\n`,
+    );
+    const bodyBytes = this.#isHead ? 0 : body.length;
+    // The body is in the ring only until this returns.
+    const bytes = Buffer.allocUnsafe(text.length + bodyBytes);
+    bytes.latin1Write(text, 0);
+    if (bodyBytes > 0) bytes.set(body, text.length);
+    this.#end(bytes);
+  }
+
+  open(head: AnswerRecord, body: Uint8Array): void {
+    if (this.#isDone) return;
+    if (this.#isHttp10) this.#isLast = true;
+    const text = this.#headText(head, this.#isHttp10 ? "" : "Transfer-Encoding: chunked\r\n");
+    const bytes = Buffer.from(text, "latin1");
+    if (body.length > 0) this.#write(Buffer.concat([bytes, this.#framed(body)]));
+    else {
+      this.#write(bytes);
+      this.#isWatch = true;
+      if (this.#wire.hasEnded) this.onClientEnded();
+    }
+  }
+
+  chunk(body: ChunkBody, isEnd: boolean): void {
+    if (this.#isDone) return;
+    let bytes: Buffer;
+    if (this.#isHttp10) bytes = this.#framed(body.bytes);
+    else {
+      body.chunked ??= this.#framed(body.bytes);
+      bytes = body.chunked;
+    }
+    if (!isEnd) this.#write(bytes);
+    else this.#end(this.#isHttp10 ? bytes : Buffer.concat([bytes, LAST_CHUNK]));
+  }
+
+  cut(): void {
+    this.#wire.cut();
+  }
+
+  /** The client will send nothing more: it may have gone. */
+  onClientEnded(): void {
+    if (!this.#isWatch) return;
+    // An event that was already there came with the head.
+    setImmediate(() => {
+      if (this.#isDone) return;
+      this.#gateway.abort(this.requestId);
+      this.#end(this.#isHttp10 ? Buffer.alloc(0) : LAST_CHUNK);
+    });
+  }
+
+  /** The connection is closed. */
+  onGone(): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    if (this.requestId >= 0) this.#gateway.abort(this.requestId);
+  }
+
+  onDrain(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#gateway.resume(this.requestId);
+  }
+
+  /** @returns a copy */
+  #framed(body: Uint8Array): Buffer {
+    if (this.#isHttp10 || body.length === 0) return Buffer.from(body);
+    const size = `${body.length.toString(16)}\r\n`;
+    const bytes = Buffer.allocUnsafe(size.length + body.length + 2);
+    bytes.latin1Write(size, 0);
+    bytes.set(body, size.length);
+    bytes.latin1Write("\r\n", size.length + body.length);
+    return bytes;
+  }
+
+  #write(bytes: Buffer): void {
+    if (bytes.length === 0 || this.#wire.write(bytes)) return;
+    if (!this.#isHeld) {
+      this.#isHeld = true;
+      this.#gateway.hold(this.requestId);
+    }
+    if (this.#wire.backlogBytes > STREAM_BACKLOG_BYTES_MAX) {
+      this.#wire.cutSlow();
+    }
+  }
+
+  #end(bytes: Buffer): void {
+    this.#isDone = true;
+    if (bytes.length > 0) this.#wire.write(bytes);
+    this.#wire.onAnswered(this);
+  }
+
+  #headText(head: AnswerRecord, framing: string): string {
+    const version = this.#isHttp10 ? "1.0" : "1.1";
+    let connection = "";
+    if (this.#isLast !== this.#isHttp10) {
+      connection = this.#isLast ? "Connection: close\r\n" : "Connection: keep-alive\r\n";
+    }
+    const lines = this.#options.heads.lines(head, this.#origin);
+    return `HTTP/${version} ${statusText(head.status)}\r\n${lines}Date: ${httpDate()}\r\n${framing}${connection}\r\n`;
+  }
+}
+
+let dateMs = 0;
+let dateText = "";
+
+/** Now, to the second. */
+export function httpDate(): string {
+  const now = Date.now();
+  if (now - dateMs >= 1000 || now < dateMs) {
+    dateMs = now - (now % 1000);
+    dateText = new Date(now).toUTCString();
+  }
+  return dateText;
+}
