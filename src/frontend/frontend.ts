@@ -22,6 +22,8 @@ export interface ChunkBody {
   readonly bytes: Uint8Array;
   framed: Buffer | undefined;
   framedLast: Buffer | undefined;
+  /** Where a second part of `framed` begins, for an implementation that needs two. */
+  framedSplit?: number;
 }
 
 /** What a frontend implementation may ask of its thread. */
@@ -56,6 +58,8 @@ export interface FrontendOptions {
   readonly onConnection: (change: number) => void;
   /** One that was opened is closed at once, as too many are open. */
   readonly onRefused: () => void;
+  /** A connection has ended that never brought a request which could be served, and why if it is known. */
+  readonly onUnserved?: (reason: string) => void;
 }
 
 /**

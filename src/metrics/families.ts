@@ -47,6 +47,8 @@ export type HttpMethod = (typeof HTTP_METHODS)[number];
 const HTTP_CODES = ["400", "401", "403", "404", "405", "412", "413", "429", "500", "503"] as const;
 const READS = ["get", "getRecursive"] as const;
 const WRITES = ["set", "create", "update", "delete", "compareAndSwap", "compareAndDelete"] as const;
+/** Why a connection had no request, where it can be told. */
+export const UNSERVED_REASONS = ["bad_request", "no_request", "timeout", "unknown"] as const;
 const THREADS = ["main", "core", "wal", "peer", "frontend"] as const;
 
 /**
@@ -424,6 +426,12 @@ export const FAMILIES = {
     kind: "counter",
     name: "ringd_frontend_refused_connections_total",
     help: "Connections closed at once because too many were open.",
+  },
+  frontendUnserved: {
+    kind: "counter",
+    name: "ringd_frontend_connections_without_request_total",
+    help: "Connections that ended without a request that could be served.",
+    labels: { reason: UNSERVED_REASONS },
   },
   ringFull: {
     kind: "counter",

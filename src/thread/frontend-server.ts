@@ -13,6 +13,7 @@ import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { connectionsMax } from "./descriptors.js";
+import { UnservedConnections } from "./unserved.js";
 
 const CONNECTIONS = cellOf("frontendConnections");
 const REFUSED = cellOf("frontendRefused");
@@ -75,12 +76,14 @@ export async function makeFrontend(
   log: Logger,
   metrics: MetricCells,
 ): Promise<MadeFrontend> {
+  const unserved = new UnservedConnections(log, metrics);
   const options: FrontendOptions = {
     heads: new HeadText(clusterId, config.corsOrigins),
     connectionsMax: connectionsMax(config.frontendThreads),
     bodiesBytesMax: BODIES_BYTES_MAX,
     onConnection: (change) => metrics.add(CONNECTIONS, change),
     onRefused: () => metrics.add(REFUSED, 1),
+    onUnserved: (reason) => unserved.count(reason),
     onSlowClient: (backlogBytes) => {
       metrics.add(SLOW_CLIENTS, 1);
       log.warn({ backlogBytes }, "cut off a client that does not read its answer");
