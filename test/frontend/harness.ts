@@ -115,6 +115,8 @@ export interface Served {
   /** Backlogs of clients that were cut off. */
   readonly slow: number[];
   readonly connections: { open: number; refused: number };
+  /** Why connections ended without a request. */
+  readonly unserved: string[];
 }
 
 export async function serve(
@@ -124,6 +126,7 @@ export async function serve(
   const gateway = new FakeGateway();
   const slow: number[] = [];
   const connections = { open: 0, refused: 0 };
+  const unserved: string[] = [];
   const options = {
     heads: new HeadText(0xabcn, ["*"]),
     connectionsMax: Number.POSITIVE_INFINITY,
@@ -136,6 +139,7 @@ export async function serve(
       connections.refused++;
     },
     onSlowClient: (bytes: number) => slow.push(bytes),
+    onUnserved: (reason: string) => unserved.push(reason),
   };
   const frontend =
     kind === "uws"
@@ -147,6 +151,7 @@ export async function serve(
     port: await frontend.listen("127.0.0.1", 0, "alone"),
     slow,
     connections,
+    unserved,
   };
 }
 
