@@ -25,6 +25,8 @@ export interface ChunkBody {
   framedLast: Buffer | undefined;
   /** The same of the node frontend: both may serve an event. */
   chunked?: Buffer;
+  /** Where a second part of `framed` begins, for an implementation that needs two. */
+  framedSplit?: number;
 }
 
 /** What a frontend implementation may ask of its thread. */

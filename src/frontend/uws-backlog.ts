@@ -51,6 +51,7 @@ export class StreamBacklog {
   #looks = 0;
   #lookTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
+  #onTaken: (() => void) | undefined;
 
   constructor(res: HttpResponse, all: Backlogs) {
     this.#res = res;
@@ -64,6 +65,10 @@ export class StreamBacklog {
   /** Whether the library's time-out, rather than the client, is what ends the connection now. */
   get isStalled(): boolean {
     return this.#isBehind && performance.now() - this.#writtenMs > STALLED_MS;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Upper bound of what the client did not take. */
@@ -84,6 +89,12 @@ export class StreamBacklog {
     } else if (this.#unprovenBytes > BURST_BYTES_MAX) return false;
     this.#probe();
     return true;
+  }
+
+  /** After the last write: calls back when the kernel has everything, unless the connection ends before. */
+  whenTaken(onTaken: () => void): void {
+    this.#onTaken = onTaken;
+    this.#probe();
   }
 
   /** The response may not be used any more. */
@@ -113,10 +124,11 @@ export class StreamBacklog {
       this.#isBehind = false;
       this.#unprovenBytes = 0;
       this.#count(0);
+      this.#onTaken?.();
       return;
     }
     this.#drain();
-    if (this.#unprovenBytes < PROBE_BYTES) return;
+    if (this.#unprovenBytes < PROBE_BYTES && this.#onTaken === undefined) return;
     setImmediate(() => {
       if (!this.#isClosed) this.#probe();
     });

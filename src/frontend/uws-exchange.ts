@@ -1,150 +1,218 @@
 import type { HttpResponse } from "uWebSockets.js";
 import { Method } from "../api/request.js";
 import type { Body } from "./body.js";
-import type { ChunkBody, Exchange, FrontendOptions, Gateway } from "./frontend.js";
+import {
+  type ChunkBody,
+  type Exchange,
+  type FrontendOptions,
+  type Gateway,
+  STREAM_BACKLOG_BYTES_MAX,
+} from "./frontend.js";
 import { statusText } from "./head-text.js";
 import type { AnswerRecord } from "./records.js";
-import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
+import type { Backlogs } from "./uws-backlog.js";
+import {
+  ClosingWatch,
+  LastingWatch,
+  type UnservedCount,
+  type Watch,
+  type WatchHandles,
+  type WatchRegister,
+} from "./uws-watch.js";
+import { writeAnswer, writeChunks } from "./uws-writer.js";
 
-/**
- * One request. uWebSockets.js ends the head of a chunked answer only with its first chunk, but a watch
- * must show status and headers before the first event comes. So a watch is framed here: its head goes
- * out with the empty line that ends it, and each event as a chunk of its own. The one call that passes
- * bytes through at this point writes "name: value\r\n", so the ": " in the middle is wrapped into a
- * quoted chunk extension, which every HTTP/1.1 recipient has to skip (RFC 9112, 7.1.1).
- */
+/** What the exchanges of one frontend share. */
+export interface UwsShared {
+  readonly gateway: Gateway;
+  readonly options: FrontendOptions;
+  readonly backlogs: Backlogs;
+  readonly watches: WatchRegister;
+  readonly unserved: UnservedCount;
+}
+
+/** One request. */
 export class UwsExchange implements Exchange {
   readonly res: HttpResponse;
   readonly method: Method;
   requestId = -1;
   /** While it comes in. */
   body: Body | undefined;
-  readonly #gateway: Gateway;
-  readonly #options: FrontendOptions;
-  readonly #backlogs: Backlogs;
+  readonly #shared: UwsShared;
   readonly #origin: string;
+  /** Of a request that may be a watch on a connection that lives on. */
+  readonly #handles: WatchHandles | undefined;
   #isGone = false;
+  /** Its last byte came in; only looked at for what may be a watch. */
+  #hasEnded = false;
+  /** Part of a chunked answer was written. */
+  #isChunked = false;
   #isHeld = false;
-  /** The head went out without a byte of body: chunks are framed here. */
-  #backlog: StreamBacklog | undefined;
+  #heldBytes = 0;
+  /** No more is to come: the core has forgotten the request. */
+  #isComplete = false;
+  #watch: Watch | undefined;
 
   constructor(
-    gateway: Gateway,
-    options: FrontendOptions,
-    backlogs: Backlogs,
+    shared: UwsShared,
     res: HttpResponse,
+    handles: WatchHandles | undefined,
     method: Method,
     origin: string,
   ) {
-    this.#gateway = gateway;
-    this.#options = options;
-    this.#backlogs = backlogs;
+    this.#shared = shared;
     this.res = res;
+    this.#handles = handles;
     this.method = method;
     this.#origin = origin;
-    res.onAborted(() => {
-      if (!this.#isGone && this.#backlog?.isStalled) this.#tellSlow(this.#backlog);
-      this.#end();
-      this.body?.drop();
-      if (this.requestId >= 0) this.#gateway.abort(this.requestId);
-    });
+    res.onAborted(() => this.#onGone());
+    if (handles !== undefined) {
+      res.onData(() => {
+        this.#hasEnded = true;
+      });
+    }
   }
 
   answer(head: AnswerRecord, body: Uint8Array): void {
     if (this.#isGone) return;
     this.#isGone = true;
+    this.#isComplete = true;
+    if (this.method === Method.head || body.length === 0) this.#shared.unserved.onWithoutLength();
+    if (this.method !== Method.head && head.status !== 204) {
+      writeAnswer(this.res, this.#head(head, ""), body);
+      return;
+    }
+    // Told the length, `endWithoutBody` would wait for that many bytes and never be done.
+    const length = head.status === 204 ? "" : `Content-Length: ${body.length}\r\n`;
     this.res.cork(() => {
-      if (this.method === Method.head) {
-        // Told the length, `endWithoutBody` would wait for that many bytes and never be done.
-        this.#writeHead(head, `Content-Length: ${body.length}\r\n`);
-        this.res.endWithoutBody();
-        return;
-      }
-      this.#writeHead(head, "");
-      if (head.status === 204) this.res.endWithoutBody();
-      else this.res.end(body);
+      this.res.writeStatus(this.#head(head, length));
+      this.res.endWithoutBody();
+    });
+  }
+
+  /**
+   * Answers and closes. Not at once: while there is no answer, the library closes the connection itself
+   * instead of taking what follows for another request.
+   */
+  refuse(head: AnswerRecord, body: Uint8Array): void {
+    setImmediate(() => {
+      if (this.#isGone) return;
+      this.#isGone = true;
+      this.res.cork(() => {
+        this.res.writeStatus(this.#head(head, ""));
+        this.res.end(body, true);
+      });
     });
   }
 
   open(head: AnswerRecord, body: Uint8Array): void {
     if (this.#isGone) return;
-    const isFramedHere = body.length === 0;
-    this.res.cork(() => {
-      this.#writeHead(head, isFramedHere ? framedHeadEnd() : "");
-      if (!isFramedHere) this.#write(body);
-    });
-    if (isFramedHere) this.#backlog = new StreamBacklog(this.res, this.#backlogs);
+    const text = this.#head(head, "");
+    if (body.length > 0) this.#write(body, false, text);
+    else this.#openWatch(text);
   }
 
   chunk(body: ChunkBody, isEnd: boolean): void {
     if (this.#isGone) return;
-    const backlog = this.#backlog;
-    if (isEnd) this.#end();
-    this.res.cork(() => {
-      if (backlog !== undefined) this.#writeFramed(body, isEnd);
-      else if (isEnd) this.res.end(body.bytes);
-      else this.#write(body.bytes);
-    });
-    if (isEnd || backlog === undefined || backlog.wrote(body.bytes.length)) return;
-    this.#tellSlow(backlog);
-    this.#end();
-    this.res.close(); // The library now says that the request is aborted, and the core hears of it.
+    if (isEnd) {
+      this.#isGone = true;
+      this.#isComplete = true;
+    }
+    const watch = this.#watch;
+    if (watch === undefined) {
+      this.#write(body.bytes, isEnd, undefined);
+      return;
+    }
+    if (isEnd) this.#shared.watches.delete(watch);
+    if (!(isEnd ? watch.end(body) : watch.event(body))) this.#lose(watch);
+    else if (!isEnd && !watch.backlog.wrote(body.bytes.length)) this.#cutSlow(watch.backlog.bytes);
   }
 
   cut(): void {
     if (this.#isGone) return;
     this.#end();
-    this.res.close();
+    if (this.#watch === undefined) this.res.close();
+    else this.#watch.cut();
+  }
+
+  #openWatch(head: string): void {
+    const { backlogs, watches, gateway } = this.#shared;
+    if (this.#handles === undefined) {
+      this.#watch = new ClosingWatch(this.res, backlogs, head);
+      return;
+    }
+    const onIntruder = () => {
+      if (!this.#isGone) this.#lose(watch);
+    };
+    const watch = new LastingWatch(
+      this.#handles,
+      backlogs,
+      head,
+      this.#hasEnded,
+      () => this.#onGone(),
+      onIntruder,
+    );
+    this.#watch = watch;
+    watches.add(watch, () => {
+      this.#end();
+      gateway.abort(this.requestId);
+    });
+  }
+
+  #onGone(): void {
+    const backlog = this.#watch?.backlog;
+    if (!this.#isGone && backlog?.isStalled) this.#shared.options.onSlowClient(backlog.bytes);
+    this.#shared.unserved.onRequestGone();
+    if (this.#watch === undefined && !this.#isChunked) this.#shared.watches.onUnanswered();
+    this.#end();
+    this.body?.drop();
+    if (this.requestId >= 0 && !this.#isComplete) this.#shared.gateway.abort(this.requestId);
+  }
+
+  /** Another request came on the connection of a watch. */
+  #lose(watch: Watch): void {
+    this.#end();
+    watch.cut();
+    if (!this.#isComplete) this.#shared.gateway.abort(this.requestId);
+  }
+
+  #cutSlow(backlogBytes: number): void {
+    this.#shared.options.onSlowClient(backlogBytes);
+    // The library now says that the request is aborted, and the core hears of it.
+    this.cut();
   }
 
   #end(): void {
     this.#isGone = true;
-    this.#backlog?.close();
+    if (this.#watch === undefined) return;
+    this.#watch.backlog.close();
+    this.#shared.watches.delete(this.#watch);
   }
 
-  #tellSlow(backlog: StreamBacklog): void {
-    this.#options.onSlowClient(backlog.bytes);
-  }
-
-  /** @param last more lines; an empty one ends the head */
-  #writeHead(head: AnswerRecord, last: string): void {
-    const lines = this.#options.heads.lines(head, this.#origin) + last;
+  /** @param last more lines @returns status and header lines, without the last line end */
+  #head(head: AnswerRecord, last: string): string {
+    const lines = this.#shared.options.heads.lines(head, this.#origin) + last;
     // One call for the whole head: the library writes "HTTP/1.1 ", this text and a line end.
-    this.res.writeStatus(`${statusText(head.status)}\r\n${lines}`.slice(0, -2));
+    return `${statusText(head.status)}\r\n${lines}`.slice(0, -2);
   }
 
   /** Large listings: tells the core to pause while the client is behind. */
-  #write(bytes: Uint8Array): void {
-    if (this.res.write(bytes) || this.#isHeld) return;
+  #write(bytes: Uint8Array, isEnd: boolean, head: string | undefined): void {
+    if (head !== undefined) this.#shared.unserved.onWithoutLength();
+    this.#isChunked = true;
+    if (writeChunks(this.res, head, bytes, isEnd) || isEnd) return;
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow(this.#heldBytes);
+    if (this.#isHeld || this.#isGone) return;
     this.#isHeld = true;
-    this.#gateway.hold(this.requestId);
+    this.#shared.gateway.hold(this.requestId);
     this.res.onWritable(() => {
+      this.res.cork(() => undefined); // Sends what is left.
+      this.#heldBytes = 0;
       if (this.#isHeld && !this.#isGone) {
         this.#isHeld = false;
-        this.#gateway.resume(this.requestId);
+        this.#shared.gateway.resume(this.requestId);
       }
       return true;
     });
   }
-
-  #writeFramed(body: ChunkBody, isEnd: boolean): void {
-    const size = body.bytes.length;
-    if (isEnd) {
-      body.framedLast ??= Buffer.concat([OPEN_QUOTE, body.bytes, LAST_CHUNK]);
-      if (size === 0) this.res.writeHeader('0;x="', '"');
-      else this.res.writeHeader(`${size.toString(16)};x="`, body.framedLast);
-      this.res.endWithoutBody();
-    } else {
-      body.framed ??= Buffer.concat([OPEN_QUOTE, body.bytes]);
-      this.res.writeHeader(`${size.toString(16)};x="`, body.framed);
-    }
-  }
 }
-
-/** The library adds Date where it ends a head (RFC 9110, 6.6.1, asks for one); this head ends here. */
-function framedHeadEnd(): string {
-  return `Date: ${new Date().toUTCString()}\r\nTransfer-Encoding: chunked\r\n\r\n`;
-}
-
-const OPEN_QUOTE = Buffer.from('"\r\n');
-const LAST_CHUNK = Buffer.from("\r\n0");

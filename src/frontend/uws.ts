@@ -14,7 +14,10 @@ import { ListenError } from "./listen-error.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY, NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
 import { Backlogs } from "./uws-backlog.js";
 import { calibrate } from "./uws-calibration.js";
-import { UwsExchange } from "./uws-exchange.js";
+import { UwsExchange, type UwsShared } from "./uws-exchange.js";
+import { hasBody, hasUnclearFraming } from "./uws-framing.js";
+import { testWatches } from "./uws-self-test.js";
+import { UnservedCount, WATCH_HANDLES, type WatchHandles, WatchRegister } from "./uws-watch.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
 const LISTEN_SHARED = 0;
@@ -61,22 +64,66 @@ export class UwsFrontend implements Frontend {
   readonly #app: TemplatedApp;
   readonly #listening: us_listen_socket[] = [];
   readonly #options: FrontendOptions;
+  readonly #watches = new WatchRegister();
+  readonly #unserved: UnservedCount;
   #connections = 0;
+  #isRefusing = false;
 
   /** @throws Error where the library does not work as it should */
   static async create(uws: Uws, gateway: Gateway, options: FrontendOptions): Promise<UwsFrontend> {
     await calibrate(uws);
+    const quiet = { ...options, onConnection: () => undefined, onUnserved: () => undefined };
+    await testWatches((probe) => new UwsFrontend(uws, probe, quiet));
     return new UwsFrontend(uws, gateway, options);
   }
 
   private constructor(uws: Uws, gateway: Gateway, options: FrontendOptions) {
     this.#uws = uws;
     this.#options = options;
+    this.#unserved = new UnservedCount(() => options.onUnserved?.("unknown"));
     this.#app = uws.App();
     this.#app.filter((res, change) => this.#onConnection(res, Number(change)));
     const backlogs = new Backlogs();
-    const { bodyRoom } = options;
-    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, bodyRoom, res, req));
+    const shared = {
+      gateway,
+      options,
+      backlogs,
+      watches: this.#watches,
+      unserved: this.#unserved,
+    };
+    this.#route(shared, options.bodyRoom);
+  }
+
+  /**
+   * Four routes match every GET below /v2/: one that may be a watch passes them all, for a handle each, and
+   * any other is served by the first.
+   */
+  #route(shared: UwsShared, room: BodyRoom): void {
+    let handles: HttpResponse[] = [];
+    const pass = (res: HttpResponse, req: HttpRequest) => {
+      if (handles.length > 0 || mayWatch(req.getQuery())) {
+        handles.push(res);
+        req.setYield(true);
+      } else serve(shared, room, res, req, undefined);
+    };
+    const passOn = (res: HttpResponse, req: HttpRequest) => {
+      if (handles.length > 0) pass(res, req);
+      else serve(shared, room, res, req, undefined);
+    };
+    this.#app.get("/v2/*", pass);
+    this.#app.get("/*", passOn);
+    this.#app.any("/v2/*", passOn);
+    this.#app.any("/*", (res, req) => {
+      if (handles.length === 0) {
+        serve(shared, room, res, req, undefined);
+        return;
+      }
+      handles.push(res);
+      const all = handles as unknown as WatchHandles;
+      const canLast = all.length === WATCH_HANDLES && !wantsClose(req);
+      handles = [];
+      serve(shared, room, canLast ? all[2] : res, req, canLast ? all : undefined);
+    });
   }
 
   async listen(host: string, port: number, sharing: PortSharing): Promise<number> {
@@ -123,9 +170,16 @@ export class UwsFrontend implements Frontend {
   #onConnection(res: HttpResponse, change: number): void {
     this.#connections += change;
     this.#options.onConnection(change);
-    if (change < 0 || this.#connections <= this.#options.connectionsMax) return;
+    if (change < 0) {
+      this.#watches.onClose(res);
+      if (!this.#isRefusing) this.#unserved.onClose(res);
+      return;
+    }
+    if (this.#connections <= this.#options.connectionsMax) return;
     this.#options.onRefused();
+    this.#isRefusing = true;
     res.close();
+    this.#isRefusing = false;
   }
 
   stopListening(): void {
@@ -133,6 +187,7 @@ export class UwsFrontend implements Frontend {
   }
 
   close(): void {
+    this.#watches.clear();
     this.#app.close();
   }
 }
@@ -144,24 +199,40 @@ export class UwsFrontend implements Frontend {
  */
 const UNTRUE_TARGET = /[\ufffd\x7f]/;
 
+/** Whether it may ask for a watch; a name may be percent-encoded. */
+function mayWatch(query: string | undefined): boolean {
+  return query !== undefined && query !== "" && (query.includes("wait") || query.includes("%"));
+}
+
+/** As the library sees it: it closes such a connection as soon as it takes an answer for complete. */
+function wantsClose(req: HttpRequest): boolean {
+  return req.getHeader("connection").length === "close".length;
+}
+
+/** @param handles if it may be a watch; `res` is one of them */
 function serve(
-  gateway: Gateway,
-  options: FrontendOptions,
-  backlogs: Backlogs,
+  shared: UwsShared,
   room: BodyRoom,
   res: HttpResponse,
   req: HttpRequest,
+  handles: WatchHandles | undefined,
 ): void {
+  const { gateway, options } = shared;
   const method = METHOD_OF[req.getCaseSensitiveMethod()] ?? Method.other;
   const origin = options.heads.needsOrigin ? req.getHeader("origin") : "";
-  const exchange = new UwsExchange(gateway, options, backlogs, res, method, origin);
+  const exchange = new UwsExchange(shared, res, handles, method, origin);
   const path = req.getUrl();
   const query = req.getQuery() ?? "";
   if (UNTRUE_TARGET.test(path) || UNTRUE_TARGET.test(query)) {
     exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
     return;
   }
-  if (method === Method.put || method === Method.post) {
+  const takesBody = method === Method.put || method === Method.post;
+  if ((takesBody || hasBody(req)) && hasUnclearFraming(req)) {
+    exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
+    return;
+  }
+  if (takesBody) {
     readBody(gateway, exchange, room, path, query, req.getHeader("content-type"));
   } else {
     // A body, if any, is no part of the request's meaning; the library reads past it.

@@ -59,6 +59,8 @@ const HTTP_CODES = [
 ] as const;
 const READS = ["get", "getRecursive"] as const;
 const WRITES = ["set", "create", "update", "delete", "compareAndSwap", "compareAndDelete"] as const;
+/** Why a connection had no request, where it can be told. */
+export const UNSERVED_REASONS = ["bad_request", "no_request", "timeout", "unknown"] as const;
 const THREADS = ["main", "core", "wal", "peer", "frontend"] as const;
 
 /**
@@ -464,6 +466,12 @@ export const FAMILIES = {
     kind: "counter",
     name: "ringd_frontend_refused_connections_total",
     help: "Connections closed at once because too many were open.",
+  },
+  frontendUnserved: {
+    kind: "counter",
+    name: "ringd_frontend_connections_without_request_total",
+    help: "Connections that ended without a request that could be served.",
+    labels: { reason: UNSERVED_REASONS },
   },
   ringFull: {
     kind: "counter",

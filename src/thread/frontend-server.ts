@@ -17,6 +17,7 @@ import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { connectionsMax } from "./descriptors.js";
+import { UnservedConnections } from "./unserved.js";
 
 const CONNECTIONS = cellOf("frontendConnections");
 const REFUSED = cellOf("frontendRefused");
@@ -136,6 +137,7 @@ function frontendOptions(
   const most = connectionsMax(config.frontendThreads);
   const open = { uws: 0, node: 0 };
   const bodyRoom = new BodyRoom(BODIES_BYTES_MAX);
+  const unserved = new UnservedConnections(log, metrics);
   return (kind) => ({
     heads,
     get connectionsMax() {
@@ -150,6 +152,7 @@ function frontendOptions(
       metrics.add(REFUSED, 1);
       log.warn("refused a client connection: too many are open");
     },
+    onUnserved: (reason) => unserved.count(reason),
     onSlowClient: (backlogBytes) => {
       metrics.add(SLOW_CLIENTS, 1);
       log.warn({ backlogBytes }, "cut off a client that does not read its answer");

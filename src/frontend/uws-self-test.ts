@@ -1,0 +1,105 @@
+import { connect } from "node:net";
+import { ContentKind } from "../api/answer.js";
+import { Method } from "../api/request.js";
+import type { Exchange, Frontend, Gateway } from "./frontend.js";
+import { localHead } from "./local-answers.js";
+
+const SELF_TEST_MS = 10_000;
+const NO_BYTES = new Uint8Array(0);
+const EVENT = Buffer.from('{"createdIndex":1}\n');
+const WIRE = '14\r\n{"createdIndex": 1}\n\r\n13\r\n{"createdIndex":1}\n\r\n0\r\n\r\n';
+
+function get(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+}
+
+const event = () => ({ bytes: EVENT, framed: undefined, framedLast: undefined });
+
+/**
+ * Plays watches over a loopback listener, as LastingWatch counts on what the library does not promise: what
+ * is on the wire, and that the core hears of a client that is gone although another request came between.
+ *
+ * @throws Error if the library does not behave as it should
+ */
+export async function testWatches(make: (gateway: Gateway) => Frontend): Promise<void> {
+  const gateway = new SelfTestGateway();
+  const frontend = make(gateway);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const fail = () => reject(new Error("uWebSockets.js: a watch is not what it should be"));
+    timer = setTimeout(fail, SELF_TEST_MS);
+  });
+  try {
+    const port = await frontend.listen("127.0.0.1", 0, "alone");
+    await Promise.race([playToTheEnd(port, gateway), late]);
+    await Promise.race([leaveAfterAnother(port, gateway), late]);
+  } finally {
+    clearTimeout(timer);
+    frontend.stopListening();
+    frontend.close();
+  }
+}
+
+/** Two events, the second the last, and a second watch on the same connection. */
+function playToTheEnd(port: number, gateway: SelfTestGateway): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let watches = 0;
+    let text = "";
+    const client = connect(port, "127.0.0.1", () => client.write(get("/v2/keys?wait=true")));
+    gateway.onRequest = (exchange) => exchange.open(localHead(200, ContentKind.json), NO_BYTES);
+    client.on("error", reject);
+    client.on("data", (part) => {
+      text += part;
+      if (text.endsWith("\r\n\r\n") && !text.includes("{")) gateway.last?.chunk(event(), false);
+      else if (text.endsWith(" 1}\n\r\n")) gateway.last?.chunk(event(), true);
+      if (!text.endsWith(`\r\n\r\n${WIRE}`)) return;
+      watches++;
+      text = "";
+      if (watches < 2) client.write(get("/v2/keys?wait=true"));
+      else {
+        client.destroy();
+        resolve();
+      }
+    });
+  });
+}
+
+/** A PUT is answered while a watch is open, and the client leaves. */
+function leaveAfterAnother(port: number, gateway: SelfTestGateway): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const client = connect(port, "127.0.0.1", () => client.write(get("/v2/keys?wait=true")));
+    gateway.onRequest = (exchange, method) => {
+      const head = localHead(200, ContentKind.json);
+      if (method === Method.put) exchange.answer(head, Buffer.from("put"));
+      else exchange.open(head, NO_BYTES);
+    };
+    gateway.onAbort = resolve;
+    const put = "PUT /v2/keys/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    client.on("error", reject);
+    client.on("data", (part) => {
+      const text = part.toString();
+      if (text.endsWith("put")) client.destroy();
+      else if (text.endsWith("\r\n\r\n")) client.write(put);
+    });
+  });
+}
+
+class SelfTestGateway implements Gateway {
+  onRequest: (exchange: Exchange, method: Method) => void = () => undefined;
+  onAbort: () => void = () => undefined;
+  last: Exchange | undefined;
+
+  request(exchange: Exchange, method: Method): number {
+    this.last = exchange;
+    setImmediate(() => this.onRequest(exchange, method));
+    return 1;
+  }
+
+  abort(): void {
+    this.onAbort();
+  }
+
+  hold(): void {}
+
+  resume(): void {}
+}

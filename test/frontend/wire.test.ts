@@ -1,0 +1,269 @@
+import assert from "node:assert/strict";
+import { execFile, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { promisify } from "node:util";
+import {
+  answer,
+  answerHead,
+  chunkOf,
+  type FrontendKind,
+  KINDS,
+  type Served,
+  serve,
+} from "./harness.js";
+import { head, RawConnection } from "./raw.js";
+import { StrictReader } from "./strict-reader.js";
+
+const WATCH = head("GET", "/v2/keys/?wait=true&stream=true");
+const EVENTS = [1, 2, 3].map(
+  (n) => `{"action":"set","node":{"value":"${n}","createdIndex":${n}}}\n`,
+);
+
+function wireTest(name: string, run: (served: Served, kind: FrontendKind) => Promise<void>): void {
+  for (const kind of KINDS) {
+    test(`${kind}: ${name}`, async () => {
+      const served = await serve(kind);
+      try {
+        await run(served, kind);
+      } finally {
+        served.frontend.stopListening();
+        served.frontend.close();
+      }
+    });
+  }
+}
+
+wireTest(
+  "a strict reader takes watches, and the connection lives on",
+  async ({ gateway, port }) => {
+    const reader = await StrictReader.open(port);
+    for (let round = 0; round < 3; round++) {
+      reader.send(WATCH);
+      const { exchange } = await gateway.next();
+      exchange.open(answerHead(), Buffer.alloc(0));
+      const { status, length } = await reader.head();
+      assert.equal(status, 200);
+      assert.equal(length, undefined);
+      for (const [i, event] of EVENTS.entries()) {
+        assert.equal(reader.unread, "", "nothing before the event");
+        exchange.chunk(chunkOf(event), i === 2);
+        assert.deepEqual(JSON.parse(`${await reader.chunk()}`), JSON.parse(event));
+      }
+      assert.equal(await reader.chunk(), undefined);
+      reader.send(head("PUT", "/v2/keys/a", "Content-Length: 0"));
+      answer(await gateway.next(), "{}", 201);
+      assert.equal((await reader.answer()).status, 201);
+    }
+    reader.send(WATCH);
+    const { exchange } = await gateway.next();
+    exchange.open(answerHead(), Buffer.alloc(0));
+    exchange.chunk(chunkOf(""), true);
+    assert.deepEqual((await reader.answer()).chunks, []);
+    reader.close();
+  },
+);
+
+wireTest("a watch that alone has one event is the core's bytes", async ({ gateway, port }) => {
+  const connection = await RawConnection.open(port, head("GET", "/v2/keys/a?wait=true"));
+  const { exchange } = await gateway.next();
+  exchange.open(answerHead(), Buffer.alloc(0));
+  await connection.until("\r\n\r\n");
+  connection.text = "";
+  const [event = ""] = EVENTS;
+  exchange.chunk(chunkOf(event), true);
+  await connection.until("\r\n0\r\n\r\n");
+  assert.equal(connection.text, `${event.length.toString(16)}\r\n${event}\r\n0\r\n\r\n`);
+  connection.close();
+});
+
+for (const method of ["GET", "PUT", "HEAD"]) {
+  test(`uws: a ${method} behind an open watch ends the connection, and nothing is mixed up`, async () => {
+    const { gateway, port, frontend } = await serve("uws");
+    const connection = await RawConnection.open(port, WATCH);
+    const watch = await gateway.next();
+    watch.exchange.open(answerHead(), Buffer.alloc(0));
+    await connection.until("\r\n\r\n");
+    connection.send(head(method, "/v2/keys/a", "Content-Length: 0"));
+    const next = await gateway.next();
+    if (method === "PUT") answer(next, "put");
+    if (method === "PUT") await connection.until("put");
+    watch.exchange.chunk(chunkOf(EVENTS[0] ?? ""), false);
+    assert.doesNotMatch(await connection.untilClosed(), /action/);
+    await gateway.until(() => gateway.aborted.has(watch.id), "the watch's abort");
+    frontend.stopListening();
+    frontend.close();
+  });
+}
+
+for (const isAnswered of [true, false]) {
+  const when = isAnswered ? "has its answer" : "waits";
+  test(`uws: a client that leaves while a PUT behind its watch ${when} is told to the core`, async () => {
+    const { gateway, port, frontend } = await serve("uws");
+    const others = await Promise.all(
+      [1, 2, 3].map(async () => {
+        const connection = await RawConnection.open(port, WATCH);
+        (await gateway.next()).exchange.open(answerHead(), Buffer.alloc(0));
+        await connection.until("\r\n\r\n");
+        return connection;
+      }),
+    );
+    const watch = gateway.requests[1];
+    const connection = others[1];
+    assert.ok(watch !== undefined && connection !== undefined);
+    connection.send(head("PUT", "/v2/keys/a", "Content-Length: 0"));
+    const put = await gateway.next();
+    if (isAnswered) {
+      answer(put, "put");
+      await connection.until("put");
+    }
+    connection.close();
+    await gateway.until(() => gateway.aborted.size >= (isAnswered ? 1 : 2), "the aborts");
+    // One of the three, whichever connection was first.
+    const lost = [...gateway.aborted].filter((id) => id !== put.id);
+    assert.equal(lost.length, 1);
+    for (const { id, exchange } of gateway.requests.slice(0, 3)) {
+      if (id !== lost[0]) exchange.chunk(chunkOf(EVENTS[0] ?? ""), false);
+    }
+    for (const other of others) if (other !== connection) await other.until("action");
+    for (const other of others) other.close();
+    frontend.stopListening();
+    frontend.close();
+  });
+}
+
+test("uws: connections that end without a request are counted, others are not", async () => {
+  const served = await serve("uws");
+  const { gateway, port, frontend, unserved } = served;
+  const silent = await RawConnection.open(port);
+  silent.close();
+  await gateway.until(() => unserved.length === 1, "the first");
+  const old = await RawConnection.open(port, "GET /health HTTP/1.0\r\n\r\n");
+  await old.untilClosed();
+  await gateway.until(() => unserved.length === 2, "the second");
+  for (const method of ["GET", "HEAD", "PUT"]) {
+    const connection = await RawConnection.open(port, head(method, "/a", "Content-Length: 0"));
+    answer(await gateway.next(), "12345");
+    await connection.until("\r\n\r\n");
+    connection.close();
+  }
+  const watching = await RawConnection.open(port, WATCH);
+  (await gateway.next()).exchange.open(answerHead(), Buffer.alloc(0));
+  await watching.until("\r\n\r\n");
+  watching.close();
+  await gateway.until(() => served.connections.open === 0, "the closes");
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(unserved, ["unknown", "unknown"]);
+  frontend.stopListening();
+  frontend.close();
+});
+
+const GO_READER = `package main
+import ("io"; "net/http"; "os")
+func main() {
+	answer, err := http.Get(os.Args[1])
+	if err != nil { panic(err) }
+	if _, err := io.Copy(os.Stdout, answer.Body); err != nil { panic(err) }
+}
+`;
+const scratch = mkdtempSync(join(tmpdir(), "ringd-readers-"));
+const goReader = join(scratch, "reader.go");
+writeFileSync(goReader, GO_READER);
+after(() => rmSync(scratch, { recursive: true }));
+
+const READERS: Readonly<Record<string, (url: string) => readonly string[]>> = {
+  curl: (url) => ["-sN", "--raw", url],
+  python3: (url) => [
+    "-c",
+    "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())",
+    url,
+  ],
+  go: (url) => ["run", goReader, url],
+  busybox: (url) => ["wget", "-q", "-O", "-", url],
+};
+
+for (const [program, args] of Object.entries(READERS)) {
+  const isThere = spawnSync(program, ["--help"]).error === undefined;
+  const options = { skip: isThere ? false : `needs ${program}` };
+  test(`${program} reads a stream of both frontends`, options, async () => {
+    for (const kind of KINDS) {
+      const { gateway, port, frontend } = await serve(kind);
+      const url = `http://127.0.0.1:${port}/v2/keys/?wait=true&stream=true`;
+      const run = promisify(execFile)(program, args(url));
+      gateway.onRequest = ({ exchange }) => {
+        exchange.open(answerHead(), Buffer.alloc(0));
+        for (const [i, event] of EVENTS.entries()) exchange.chunk(chunkOf(event), i === 2);
+      };
+      const { stdout } = await run;
+      const text = program === "curl" ? stdout.replace(/^[0-9a-f]+\r\n|^\r\n/gm, "") : stdout;
+      const lines = text.trim().split("\n");
+      assert.deepEqual(
+        lines.map((line) => JSON.parse(line)),
+        EVENTS.map((e) => JSON.parse(e)),
+        kind,
+      );
+      if (program === "curl") assert.match(stdout, /\n\r\n0\r\n\r\n$/);
+      frontend.stopListening();
+      frontend.close();
+    }
+  });
+}
+
+const LENGTH = "Content-Length: 7";
+const CHUNKED = "Transfer-Encoding: chunked";
+const UNCLEAR: readonly (readonly [string, readonly string[]])[] = [
+  ["PUT", [LENGTH, "Content-Length: 60"]],
+  ["PUT", ["content-length: 60", LENGTH]],
+  ["POST", [LENGTH, "Content-Length: 0"]],
+  ["PUT", [LENGTH, CHUNKED]],
+  ["PUT", [CHUNKED, LENGTH]],
+  ["PUT", [CHUNKED, CHUNKED]],
+  ["PUT", ["Transfer-Encoding: gzip, chunked"]],
+  ["PUT", ["Transfer-Encoding: identity"]],
+  ["GET", [LENGTH, "Content-Length: 60"]],
+  ["DELETE", [LENGTH, "Content-Length: 60"]],
+];
+
+for (const [method, lines] of UNCLEAR) {
+  for (const more of ["", head("PUT", "/v2/keys/smuggled", "Content-Length: 0")]) {
+    test(`uws: ${method} with ${lines.join(" and ")}${more && ", and more"} is closed and not applied`, async () => {
+      const { gateway, port, frontend } = await serve("uws");
+      gateway.onRequest = (request) => answer(request, "{}");
+      const body = lines.some((line) => line.includes("chunked"))
+        ? "7\r\nvalue=1\r\n0\r\n\r\n"
+        : "value=1";
+      const connection = await RawConnection.open(
+        port,
+        head(method, "/v2/keys/a", ...lines) + body + more,
+      );
+      assert.doesNotMatch(await connection.untilClosed(), /200 OK/);
+      assert.deepEqual(gateway.requests, []);
+      frontend.stopListening();
+      frontend.close();
+    });
+  }
+}
+
+test("uws: two lengths are answered 400; plain chunked bodies are served", async () => {
+  const { gateway, port, frontend } = await serve("uws");
+  gateway.onRequest = (request) => answer(request, request.body.toString());
+  const refused = await RawConnection.open(
+    port,
+    `${head("PUT", "/v2/keys/a", LENGTH, "Content-Length: 9")}value=1`,
+  );
+  assert.match(await refused.untilClosed(), /^HTTP\/1\.1 400 Bad Request\r\n/);
+  const chunked = `${head("PUT", "/v2/keys/a", "Transfer-Encoding: Chunked")}5\r\nvalue\r\n0A\r\n=123456789\r\n000\r\n\r\n`;
+  const whole = await RawConnection.open(port, chunked);
+  await whole.until(/value=123456789$/);
+  whole.text = "";
+  for (const byte of chunked) {
+    whole.send(byte);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await whole.until(/value=123456789$/);
+  whole.close();
+  frontend.stopListening();
+  frontend.close();
+});
