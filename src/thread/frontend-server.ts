@@ -1,5 +1,5 @@
-import { rmSync } from "node:fs";
 import type { Config } from "../config/config.js";
+import type { ListenUrl } from "../config/urls.js";
 import {
   BODIES_BYTES_MAX,
   type Frontend,
@@ -7,12 +7,15 @@ import {
   type PortSharing,
 } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
+import { ListenError } from "../frontend/listen-error.js";
 import type { RingGateway } from "../frontend/ring-gateway.js";
 import { loadUws, UwsFrontend } from "../frontend/uws.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { bindAddressOf, clearSocketPath } from "../peer/bind-address.js";
 import { connectionsMax } from "./descriptors.js";
+import { checkSoleListener, whyNotBound } from "./port-check.js";
 
 const CONNECTIONS = cellOf("frontendConnections");
 const REFUSED = cellOf("frontendRefused");
@@ -29,28 +32,54 @@ export interface MadeFrontend {
   readonly canShare: boolean;
 }
 
+export interface Listening {
+  /** The TCP endpoints, with the ports the system gave. */
+  readonly endpoints: readonly Endpoint[];
+  /** To be logged when clients are served. */
+  readonly news: readonly string[];
+}
+
 /**
- * Serves all client URLs on the main thread.
+ * Binds all client URLs on the main thread. What comes waits in the gateway until that serves.
  *
- * @returns the TCP endpoints, with the ports the system gave
  * @throws ListenError
  */
-export async function listen(frontend: Frontend, config: Config, log: Logger): Promise<Endpoint[]> {
+export async function listen(frontend: Frontend, config: Config): Promise<Listening> {
   const sharing: PortSharing = config.frontendThreads > 1 ? "first" : "alone";
   const endpoints: Endpoint[] = [];
+  const news: string[] = [];
   for (const url of config.listenClientUrls) {
-    if (url.scheme === "unix") {
-      const path = `${url.host}:${url.port}`;
-      rmSync(path, { force: true });
-      await frontend.listenUnix(path);
-      log.info(`serving client requests on unix://${path}`);
-    } else {
-      const port = await frontend.listen(url.host, url.port, sharing);
-      endpoints.push({ host: url.host, port });
-      log.info(`serving insecure client requests on ${url.host}:${port}`);
+    const endpoint = await listenOn(frontend, url, sharing);
+    if (endpoint === undefined) news.push(`serving client requests on ${url.text}`);
+    else {
+      endpoints.push(endpoint);
+      news.push(`serving insecure client requests on ${url.host}:${endpoint.port}`);
     }
   }
-  return endpoints;
+  return { endpoints, news };
+}
+
+/** @returns undefined for a unix socket @throws ListenError */
+export async function listenOn(
+  frontend: Frontend,
+  url: ListenUrl,
+  sharing: PortSharing,
+): Promise<Endpoint | undefined> {
+  if (url.scheme === "unix") {
+    const path = `${url.host}:${url.port}`;
+    const why = await clearSocketPath(path);
+    if (why !== undefined) throw new ListenError(path, why);
+    await frontend.listenUnix(path);
+    return undefined;
+  }
+  const host = await bindAddressOf(url.host);
+  try {
+    const port = await frontend.listen(host, url.port, sharing);
+    if (sharing === "first") checkSoleListener(host, port);
+    return { host, port };
+  } catch (error) {
+    throw new ListenError(`${url.host}:${url.port}`, await whyNotBound(host, url.port, error));
+  }
 }
 
 /** Serves the main thread's endpoints on one more thread. @throws ListenError */
@@ -62,7 +91,8 @@ export async function joinFrontend(
   metrics: MetricCells,
   endpoints: readonly Endpoint[],
 ): Promise<Frontend> {
-  const { frontend } = await makeFrontend(config, gateway, clusterId, log, metrics);
+  const heads = new HeadText(clusterId, config.corsOrigins);
+  const { frontend } = await makeFrontend(config, gateway, heads, log, metrics);
   for (const { host, port } of endpoints) await frontend.listen(host, port, "joins");
   return frontend;
 }
@@ -71,12 +101,12 @@ export async function joinFrontend(
 export async function makeFrontend(
   config: Config,
   gateway: RingGateway,
-  clusterId: bigint,
+  heads: HeadText,
   log: Logger,
   metrics: MetricCells,
 ): Promise<MadeFrontend> {
   const options: FrontendOptions = {
-    heads: new HeadText(clusterId, config.corsOrigins),
+    heads,
     connectionsMax: connectionsMax(config.frontendThreads),
     bodiesBytesMax: BODIES_BYTES_MAX,
     onConnection: (change) => metrics.add(CONNECTIONS, change),

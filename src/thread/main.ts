@@ -5,6 +5,7 @@ import { formatId } from "../cluster/ids.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
+import { HeadText } from "../frontend/head-text.js";
 import { RequestType } from "../frontend/records.js";
 import { type LocalHandler, RingGateway } from "../frontend/ring-gateway.js";
 import { assert } from "../lib/assert.js";
@@ -62,37 +63,49 @@ export async function start(config: Config): Promise<void> {
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
   checkFileDescriptorLimit();
+  const frontends: (Frontend | FrontendWorkers)[] = [];
+  const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
+  let local: LocalHandler = () => undefined; // Not asked before `serve`.
+  const gateway = mainGateway(
+    config,
+    topology,
+    log,
+    (request) => local(request),
+    metrics,
+    (error) => {
+      log.fatal({ err: error }, "a thread died");
+      fail(frontends);
+    },
+  );
+  gateway.holdRequests();
+  const heads = new HeadText(0n, config.corsOrigins);
+
+  // Every port is bound before anything is written or asked of others.
+  const peer = startWorker("peer", { config, topology, plan: undefined });
+  const peerFailed = whenFailed({ peer });
+  const [, { frontend, canShare }] = await Promise.race([
+    peerFailed,
+    Promise.all([whenSaid("ready", [peer]), makeFrontend(config, gateway, heads, log, metrics)]),
+  ]);
+  const { endpoints, news: listenNews } = await listen(frontend, config);
+  frontends.push(frontend);
+
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const core = startWorker("core", input); // It has most to load, and most to do then.
   const wal = startWorker("wal", input);
-  const peer = startWorker("peer", input);
-  const workers = [wal, core, peer];
-  const failed = whenFailed({ wal, core, peer });
+  const failed = Promise.race([peerFailed, whenFailed({ wal, core })]);
+  failed.catch(() => undefined); // Not everybody looks at once.
   const { identity } = await Promise.race([failed, whenSaid("recovered", [core])]);
   const { clusterId, memberId } = identity;
   peer.postMessage(identity);
-  const frontends: (Frontend | FrontendWorkers)[] = [];
-
-  const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
-  const local = debugVarsHandler(config, topology, formatId(memberId));
-  const gateway = mainGateway(config, topology, log, local, metrics, (error) => {
-    log.fatal({ err: error }, "a thread died");
-    fail(frontends);
-  });
+  heads.setClusterId(clusterId);
+  local = debugVarsHandler(config, topology, formatId(memberId));
   gateway.start();
-  stopOnSignals(log, gateway, frontends, workers);
+  stopOnSignals(log, gateway, frontends, [wal, core, peer]);
   // With others it takes as long as it takes them to be a quorum.
-  const [made, { news }] = await Promise.race([
-    failed,
-    Promise.all([
-      makeFrontend(config, gateway, clusterId, log, metrics),
-      whenSaid("published", [core]),
-      whenSaid("ready", [peer]),
-    ]),
-  ]);
-  const { frontend, canShare } = made;
-  const endpoints = await listen(frontend, config, log);
-  frontends.push(frontend);
+  const { news } = await Promise.race([failed, whenSaid("published", [core])]);
+  gateway.serve();
+  for (const line of listenNews) log.info(line);
   if (canShare && config.frontendThreads > 1) {
     const others = startFrontends({ config, topology, identity, endpoints });
     const onDeath = () => {
