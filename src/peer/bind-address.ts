@@ -18,6 +18,8 @@ export async function bindAddressOf(host: string): Promise<string> {
 }
 
 const LOOPBACK = "127.0.0.1";
+/** sockaddr_un of Linux, without the zero at the end. */
+const SOCKET_PATH_BYTES_MAX = 107;
 
 /**
  * Removes a unix socket that a killed process left behind. Sockets in use and files that are none stay.
@@ -25,6 +27,7 @@ const LOOPBACK = "127.0.0.1";
  * @returns why nothing can listen there; undefined if it can be tried
  */
 export async function clearSocketPath(path: string): Promise<string | undefined> {
+  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) return "name too long for a socket";
   try {
     if (!lstatSync(path).isSocket()) return "there is a file that is not a socket";
     if (await isListening(path)) return "address already in use";

@@ -24,6 +24,7 @@ import { FrontendWorkers } from "./frontend-workers.js";
 import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
+import { listenForMetrics } from "./metrics-server.js";
 import { gatewayFigures } from "./port-figures.js";
 import {
   createTopology,
@@ -89,6 +90,8 @@ export async function start(config: Config): Promise<void> {
   ]);
   const { endpoints, news: listenNews } = await listen(frontend, config);
   frontends.push(frontend);
+  const metricsFrontend = await listenForMetrics(config, gateway);
+  if (metricsFrontend !== undefined) frontends.push(metricsFrontend);
 
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const core = startWorker("core", input); // It has most to load, and most to do then.
@@ -106,6 +109,7 @@ export async function start(config: Config): Promise<void> {
   const { news } = await Promise.race([failed, whenSaid("published", [core])]);
   gateway.serve();
   for (const line of listenNews) log.info(line);
+  for (const { text } of config.listenMetricsUrls) log.info(`serving metrics on ${text}`);
   if (canShare && config.frontendThreads > 1) {
     const others = startFrontends({ config, topology, identity, endpoints });
     const onDeath = () => {
