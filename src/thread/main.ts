@@ -124,7 +124,7 @@ export async function start(config: Config): Promise<void> {
   limitHeapGrowth();
   for (const line of news) log.info(line);
   log.info("ready to serve client requests");
-  notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
+  notifySupervisor("READY=1", log);
 }
 
 /** How a member without a log begins. @throws StartPlanError, DataDirAccessError */
@@ -321,7 +321,7 @@ function stopOnSignals(
   const onSignal = (signal: NodeJS.Signals) => {
     if (isStopping) return;
     log.info(`received signal ${signal}; shutting down`);
-    notifySupervisor("STOPPING=1", () => undefined);
+    notifySupervisor("STOPPING=1", log);
     beginStop();
     gateway.control(RequestType.stop);
   };
