@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { systemReason } from "../lib/errors.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS, GONE, IGNORED, IGNORED_LEGACY, IGNORED_VARIABLES } from "./flags.js";
 
@@ -119,7 +120,7 @@ function readFile(file: string, warnings: string[]): Map<string, string> {
   try {
     content = yaml().parse(readFileSync(file, "utf8"));
   } catch (error) {
-    const [why = ""] = (error as Error).message.split("\n", 1); // Of a slip in YAML it shows the place, too.
+    const [why = ""] = systemReason(error).split("\n", 1); // Of a slip in YAML it shows the place, too.
     throw cannotVerify(`cannot read --config-file ${file}: ${why.replace(/:$/, "")}`);
   }
   const texts = new Map<string, string>();
