@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   client: ["lib"],
   cluster: ["lib", "raft", "store"],
   config: ["cluster", "lib"],
-  log: ["config"],
+  log: ["config", "lib"],
   metrics: ["lib"],
   raft: ["lib"],
   ring: ["lib"],

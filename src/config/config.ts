@@ -5,13 +5,15 @@ import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
 import { type ClientFrontends, readFrontends } from "./frontends.js";
 import { type Environment, readSources } from "./sources.js";
-import { refuseUnsupported } from "./unsupported.js";
-import { type ListenUrl, parseUrls } from "./urls.js";
+import { refuseUnsupported, unavailableWarning } from "./unsupported.js";
+import { checkBindUrls, type ListenUrl, parseUrls, withoutRepeats } from "./urls.js";
 
 export interface LogConfig {
   readonly level: LogLevel;
   readonly format: "auto" | "json" | "pretty";
   readonly outputs: readonly string[];
+  /** Which flag named them. */
+  readonly outputsFlag?: string;
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "fatal";
@@ -29,6 +31,8 @@ export interface Config extends ClientFrontends {
   readonly electionMs: number;
   readonly listenPeerUrls: readonly ListenUrl[];
   readonly listenClientUrls: readonly ListenUrl[];
+  /** Where /metrics and /health are served beside the client URLs. */
+  readonly listenMetricsUrls: readonly ListenUrl[];
   readonly advertiseClientUrls: readonly string[];
   readonly initialAdvertisePeerUrls: readonly string[];
   /** As given: it counts only where there is no log yet, so a mistake in it is no reason not to start. */
@@ -94,6 +98,7 @@ export function readConfig(argv: readonly string[], environment: Environment): R
   const read = new FlagReader(given);
   if (read.bool("help")) return { kind: "help" };
   if (read.bool("version")) return { kind: "version" };
+  read.checkAll();
   checkBootstrapFlags(read);
   refuseUnsupported(read);
   const config = buildConfig(read, given.warnings, argv);
@@ -141,14 +146,35 @@ function buildConfig(
     enablePprof: read.bool("enable-pprof"),
     unsafeNoFsync: read.bool("unsafe-no-fsync"),
     formatLevel: FORMAT_LEVEL,
-    log: {
-      level: logLevel(read),
-      format: read.oneOf("log-format", ["auto", "json", "pretty"]),
-      outputs: items(read.string(read.isGiven("log-outputs") ? "log-outputs" : "log-output")),
-    },
-    warnings: read.bool("enable-v2") ? warnings : [...warnings, V2_ANYWAY],
+    log: readLog(read),
+    warnings: allWarnings(read, warnings),
     argv,
   };
+}
+
+function readLog(read: FlagReader): LogConfig {
+  const outputsFlag = read.isGiven("log-outputs") ? "log-outputs" : "log-output";
+  const outputs = read
+    .string(outputsFlag)
+    .split(",")
+    .map((output) => output.trim());
+  if (outputs.includes("default") && outputs.length > 1) {
+    throw cannotVerify('multi logoutput for "default" is not supported yet');
+  }
+  return {
+    level: logLevel(read),
+    format: read.oneOf("log-format", ["auto", "json", "pretty"]),
+    outputs,
+    outputsFlag,
+  };
+}
+
+function allWarnings(read: FlagReader, warnings: readonly string[]): string[] {
+  const all = [...warnings];
+  const unavailable = unavailableWarning(read);
+  if (unavailable !== undefined) all.push(unavailable);
+  if (!read.bool("enable-v2")) all.push(V2_ANYWAY);
+  return all;
 }
 
 /** There is one source of the first members. */
@@ -177,7 +203,11 @@ function checkTimes(heartbeatMs: number, electionMs: number): void {
 
 type Addresses = Pick<
   Config,
-  "listenPeerUrls" | "listenClientUrls" | "advertiseClientUrls" | "initialAdvertisePeerUrls"
+  | "listenPeerUrls"
+  | "listenClientUrls"
+  | "listenMetricsUrls"
+  | "advertiseClientUrls"
+  | "initialAdvertisePeerUrls"
 >;
 
 /** URL flags, or the 0.4 addresses that stand for them in etcd 2.x. */
@@ -195,10 +225,13 @@ function readAddresses(read: FlagReader): Addresses {
       "--advertise-client-urls is required when --listen-client-urls is set explicitly",
     );
   }
+  const metrics = read.urls("listen-metrics-urls");
+  for (const urls of [peer.listen, client.listen, metrics]) checkBindUrls(urls);
   checkHosts("initial-advertise-peer-urls", peer.advertised);
   checkHosts("advertise-client-urls", client.advertised);
   return {
-    listenClientUrls: client.listen,
+    listenClientUrls: withoutRepeats(client.listen),
+    listenMetricsUrls: metrics,
     advertiseClientUrls: client.advertised.map((url) => url.text),
     listenPeerUrls: peer.listen,
     initialAdvertisePeerUrls: peer.advertised.map((url) => url.text),

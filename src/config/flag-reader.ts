@@ -1,8 +1,14 @@
 import { parseGoBool } from "../lib/go-bool.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
-import { FLAGS } from "./flags.js";
+import { FLAGS, type FlagKind, IGNORED } from "./flags.js";
 import type { Given } from "./sources.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
+
+const GO_DURATION = /^[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$/;
+
+function kindOf(name: string): FlagKind | undefined {
+  return FLAGS[name]?.kind ?? IGNORED.get(name);
+}
 
 /** Typed access to given texts and defaults. What cannot be read is a ConfigError. */
 export class FlagReader {
@@ -47,7 +53,9 @@ export class FlagReader {
     return value;
   }
 
+  /** An empty text names no URL where etcd allows that: nothing is listened on. */
   urls(name: string): ListenUrl[] {
+    if (this.string(name) === "" && name.startsWith("listen-")) return [];
     return parseUrls(this.string(name), (why) => this.invalid(name, why));
   }
 
@@ -58,13 +66,33 @@ export class FlagReader {
     return found;
   }
 
+  /** Also of flags that nobody reads: what has no effect is still no place for a slip of the pen. */
+  checkAll(): void {
+    for (const name of this.#given.texts.keys()) {
+      const kind = kindOf(name);
+      if (kind === "bool") this.bool(name);
+      else if (kind === "uint") this.uint(name);
+      else if (kind === "duration" && !GO_DURATION.test(this.string(name))) {
+        throw this.invalid(name, "parse error");
+      }
+    }
+  }
+
+  /** Given flags that are taken and do nothing; a bool that is false asks for nothing. */
+  withoutEffect(): string[] {
+    return [...this.#given.texts.keys()].filter((name) => {
+      if (!IGNORED.has(name) && FLAGS[name]?.lacks !== "ignored") return false;
+      return kindOf(name) !== "bool" || this.bool(name);
+    });
+  }
+
   /** A text that cannot be read, and where it stands. */
   invalid(name: string, why: string): ConfigError {
     const text = this.string(name);
     const { variables, file } = this.#given;
     const place = variables.get(name) ?? (file === "" ? "" : `${name} in ${file}`);
     if (place !== "") return cannotVerify(`invalid value "${text}" for ${place}: ${why}`);
-    const kind = FLAGS[name]?.kind === "bool" ? "boolean value" : "value";
+    const kind = kindOf(name) === "bool" ? "boolean value" : "value";
     return new ConfigError(`invalid ${kind} "${text}" for flag -${name}: ${why}`, 2);
   }
 }

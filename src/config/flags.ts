@@ -1,14 +1,24 @@
 /** How the text of a flag is read. */
-export type FlagKind = "string" | "int" | "uint" | "bool" | "urls";
+export type FlagKind = "string" | "int" | "uint" | "bool" | "urls" | "duration";
 
 export interface Flag {
   readonly kind: FlagKind;
   /** As text, shown in the usage; what holds when the flag is not given. */
   readonly value: string;
   readonly help: string;
+  /** What asks for something that is not there: taken with a warning, or refused (unsupported.ts). */
+  readonly lacks?: "ignored" | "refused";
 }
 
 const flag = (kind: FlagKind, value: string, help: string): Flag => ({ kind, value, help });
+const ignored = (kind: FlagKind, value: string, help: string): Flag => ({
+  ...{ kind, value, help },
+  lacks: "ignored",
+});
+const refused = (kind: FlagKind, value: string, help: string): Flag => ({
+  ...{ kind, value, help },
+  lacks: "refused",
+});
 
 /**
  * Every flag that does something or, see unsupported.ts, is refused, by section of the usage text. Names
@@ -70,46 +80,56 @@ const FLAG_SECTIONS = {
       "true",
       "After a start, wait only briefly for a leader once a majority is connected.",
     ),
-    discovery: flag("string", "", "Discovery URL."),
-    "discovery-srv": flag("string", "", "DNS domain for discovery."),
-    "discovery-srv-name": flag("string", "", "Suffix of the DNS service name."),
-    "discovery-fallback": flag("string", "proxy", "'exit' or 'proxy'."),
-    "discovery-proxy": flag("string", "", "HTTP proxy for the discovery service."),
+    discovery: refused("string", "", "Discovery URL."),
+    "discovery-srv": refused("string", "", "DNS domain for discovery."),
+    "discovery-srv-name": ignored("string", "", "Suffix of the DNS service name."),
+    "discovery-fallback": ignored("string", "proxy", "'exit' or 'proxy'."),
+    "discovery-proxy": ignored("string", "", "HTTP proxy for the discovery service."),
     "enable-v2": flag("bool", "true", "Serve /v2; it is all there is."),
   },
   Proxy: {
-    proxy: flag("string", "off", "'off', 'readonly' or 'on'."),
-    "proxy-failure-wait": flag("uint", "5000", "Time an endpoint is held in failed state, in ms."),
-    "proxy-refresh-interval": flag("uint", "30000", "Time of the endpoints refresh, in ms."),
-    "proxy-dial-timeout": flag("uint", "1000", "Time for a dial to time out, in ms."),
-    "proxy-write-timeout": flag("uint", "5000", "Time for a write to time out, in ms."),
-    "proxy-read-timeout": flag("uint", "0", "Time for a read to time out, in ms."),
+    proxy: refused("string", "off", "'off', 'readonly' or 'on'."),
+    "proxy-failure-wait": ignored(
+      "uint",
+      "5000",
+      "Time an endpoint is held in failed state, in ms.",
+    ),
+    "proxy-refresh-interval": ignored("uint", "30000", "Time of the endpoints refresh, in ms."),
+    "proxy-dial-timeout": ignored("uint", "1000", "Time for a dial to time out, in ms."),
+    "proxy-write-timeout": ignored("uint", "5000", "Time for a write to time out, in ms."),
+    "proxy-read-timeout": ignored("uint", "0", "Time for a read to time out, in ms."),
   },
   Security: {
-    "cert-file": flag("string", "", "Client server TLS certificate."),
-    "key-file": flag("string", "", "Client server TLS key."),
-    "client-cert-auth": flag("bool", "false", "Require client certificates."),
-    "trusted-ca-file": flag("string", "", "Client server TLS trusted CA."),
-    "ca-file": flag("string", "", "Deprecated: trusted CA and client certificates."),
-    "auto-tls": flag("bool", "false", "Client TLS with generated certificates."),
-    "peer-cert-file": flag("string", "", "Peer server TLS certificate."),
-    "peer-key-file": flag("string", "", "Peer server TLS key."),
-    "peer-client-cert-auth": flag("bool", "false", "Require peer client certificates."),
-    "peer-trusted-ca-file": flag("string", "", "Peer server TLS trusted CA."),
-    "peer-ca-file": flag("string", "", "Deprecated: trusted CA and client certificates."),
-    "peer-auto-tls": flag("bool", "false", "Peer TLS with generated certificates."),
+    "cert-file": ignored("string", "", "Client server TLS certificate."),
+    "key-file": ignored("string", "", "Client server TLS key."),
+    "client-cert-auth": refused("bool", "false", "Require client certificates."),
+    "trusted-ca-file": ignored("string", "", "Client server TLS trusted CA."),
+    "ca-file": ignored("string", "", "Deprecated: trusted CA and client certificates."),
+    "auto-tls": refused("bool", "false", "Client TLS with generated certificates."),
+    "peer-cert-file": ignored("string", "", "Peer server TLS certificate."),
+    "peer-key-file": ignored("string", "", "Peer server TLS key."),
+    "peer-client-cert-auth": refused("bool", "false", "Require peer client certificates."),
+    "peer-trusted-ca-file": ignored("string", "", "Peer server TLS trusted CA."),
+    "peer-ca-file": ignored("string", "", "Deprecated: trusted CA and client certificates."),
+    "peer-auto-tls": refused("bool", "false", "Peer TLS with generated certificates."),
   },
   Logging: {
     "log-level": flag("string", "info", "debug, info, warn, error, panic or fatal."),
     debug: flag("bool", "false", "Same as --log-level debug."),
     "log-package-levels": flag("string", "", "Levels by package; the lowest one holds for all."),
     "log-format": flag("string", "auto", "'json', 'pretty', or 'auto': pretty on a terminal."),
-    "log-outputs": flag("string", "default", "stderr, stdout, or a file."),
+    "log-outputs": flag("string", "default", "stderr, stdout, systemd/journal, or files."),
     "log-output": flag("string", "default", "Deprecated: same as --log-outputs."),
-    logger: flag("string", "zap", "Accepted for compatibility."),
+    logger: flag("string", "zap", "'zap': JSON; 'capnslog' is not available, and warned about."),
   },
   "Profiling and other": {
-    "enable-pprof": flag("bool", "false", "Serve /debug/pprof/."),
+    "listen-metrics-urls": flag("urls", "", "URLs that serve /metrics and /health as well."),
+    metrics: flag(
+      "string",
+      "basic",
+      "What 'extensive' adds concerns gRPC, which there is none of.",
+    ),
+    "enable-pprof": ignored("bool", "false", "Serve /debug/pprof/."),
     "config-file": flag("string", "", "YAML file; all other flags and variables are ignored."),
     "unsafe-no-fsync": flag("bool", "false", "Unsafe: do not wait for the disk."),
     version: flag("bool", "false", "Print the version and exit."),
@@ -154,17 +174,15 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["auto-compaction-mode", "string"],
   ["max-request-bytes", "uint"],
   ["max-txn-ops", "uint"],
-  ["backend-batch-interval", "string"],
+  ["backend-batch-interval", "duration"],
   ["backend-batch-limit", "uint"],
   ["host-whitelist", "string"],
-  ["listen-metrics-urls", "string"],
-  ["metrics", "string"],
   ["auth-token", "string"],
   ["auth-token-ttl", "uint"],
   ["bcrypt-cost", "uint"],
-  ["grpc-keepalive-min-time", "string"],
-  ["grpc-keepalive-interval", "string"],
-  ["grpc-keepalive-timeout", "string"],
+  ["grpc-keepalive-min-time", "duration"],
+  ["grpc-keepalive-interval", "duration"],
+  ["grpc-keepalive-timeout", "duration"],
   ["client-crl-file", "string"],
   ["peer-crl-file", "string"],
   ["peer-cert-allowed-cn", "string"],
@@ -177,14 +195,14 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["client-cert-allowed-hostname", "string"],
   ["experimental-enable-lease-checkpoint", "bool"],
   ["experimental-enable-lease-checkpoint-persist", "bool"],
-  ["experimental-warning-apply-duration", "string"],
+  ["experimental-warning-apply-duration", "duration"],
   ["experimental-initial-corrupt-check", "bool"],
-  ["experimental-corrupt-check-time", "string"],
+  ["experimental-corrupt-check-time", "duration"],
   ["experimental-compaction-batch-limit", "uint"],
   ["experimental-peer-skip-client-san-verification", "bool"],
   ["experimental-enable-v2v3", "string"],
   ["experimental-backend-bbolt-freelist-type", "string"],
-  ["experimental-watch-progress-notify-interval", "string"],
+  ["experimental-watch-progress-notify-interval", "duration"],
   ["socket-reuse-port", "bool"],
   ["socket-reuse-address", "bool"],
 ]);
@@ -200,16 +218,24 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   ...LEGACY_ADDRESSES,
 };
 
+const LACKS = {
+  ignored: " Not available: accepted with a warning.",
+  refused: " Not available: refused.",
+} as const;
+
 /** The text of --help. */
 export function usage(): string {
   const lines = ["Usage:", "", "  ringd [flags]", "    Start a member.", ""];
   for (const [title, flags] of Object.entries(FLAG_SECTIONS)) {
     lines.push(`${title}:`);
-    for (const [name, { value, help }] of Object.entries(flags)) {
-      lines.push(`  --${name} '${value}'`, `    ${help}`);
+    for (const [name, { value, help, lacks }] of Object.entries(flags)) {
+      lines.push(`  --${name} '${value}'`, `    ${help}${lacks === undefined ? "" : LACKS[lacks]}`);
     }
     lines.push("");
   }
+  lines.push("Of etcd's other flags these are accepted, and not available:");
+  for (const name of IGNORED.keys()) lines.push(`  --${name}`);
+  lines.push("");
   lines.push(
     "Every flag also reads the variables ETCD_<NAME> and RINGD_<NAME>; RINGD_ wins over ETCD_, the",
     "command line over both.",

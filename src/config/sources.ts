@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { parseGoBool } from "../lib/go-bool.js";
+import { systemReason } from "../lib/errors.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS, GONE, IGNORED, IGNORED_LEGACY, IGNORED_VARIABLES } from "./flags.js";
 
@@ -14,6 +14,12 @@ export interface Given {
   /** To be logged once there is a logger. */
   readonly warnings: readonly string[];
 }
+
+/** Maps within the file, and what their keys' flags begin with. */
+const TLS_SECTIONS: ReadonlyMap<string, string> = new Map([
+  ["client-transport-security", ""],
+  ["peer-transport-security", "peer-"],
+]);
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -33,7 +39,7 @@ export function readSources(argv: readonly string[], environment: Environment): 
   const variables = readEnvironment(environment, texts, warnings);
   const file = texts.get("config-file") ?? "";
   if (file === "") return { texts, variables, file, warnings };
-  return { texts: readFile(file), variables: new Map(), file, warnings };
+  return { texts: readFile(file, warnings), variables: new Map(), file, warnings };
 }
 
 function readArguments(
@@ -68,27 +74,13 @@ function readArguments(
       if (i + 1 >= argv.length) throw new ConfigError(`flag needs an argument: -${name}`, 2);
       text = argv[++i] as string;
     }
-    if (IGNORED.has(name)) {
-      checkIgnored(name, text);
-      warnings.push(`flag --${name} has no effect on a v2 server`);
-    } else texts.set(name === "h" ? "help" : name, text);
+    texts.set(name === "h" ? "help" : name, text);
   }
 }
 
 /** Loaded only for a start that has a file: its 70 modules are a fifth of what the main thread loads. */
 function yaml(): typeof import("yaml") {
   return createRequire(import.meta.url)("yaml") as typeof import("yaml");
-}
-
-/** What has no effect is still no place for a slip of the pen. */
-function checkIgnored(name: string, text: string): void {
-  const kind = IGNORED.get(name);
-  if (kind === "bool" && parseGoBool(text) === undefined) {
-    throw new ConfigError(`invalid boolean value "${text}" for flag -${name}: parse error`, 2);
-  }
-  if (kind === "uint" && !/^\d+$/.test(text)) {
-    throw new ConfigError(`invalid value "${text}" for flag -${name}: parse error`, 2);
-  }
 }
 
 function strayArgument(argument: string): ConfigError {
@@ -113,7 +105,7 @@ function readEnvironment(
       const name = known.get(variable.slice(prefix.length));
       if (name === undefined)
         warnings.push(`unrecognized environment variable ${variable}=${text}`);
-      else if (name in FLAGS && !ONLY_ARGUMENTS.has(name) && !texts.has(name)) {
+      else if (!IGNORED_LEGACY.has(name) && !ONLY_ARGUMENTS.has(name) && !texts.has(name)) {
         texts.set(name, text);
         variables.set(name, variable);
       }
@@ -122,31 +114,35 @@ function readEnvironment(
   return variables;
 }
 
-/** Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Others are ignored. */
-function readFile(file: string): Map<string, string> {
+/** Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Others are warned about. */
+function readFile(file: string, warnings: string[]): Map<string, string> {
   let content: unknown;
   try {
     content = yaml().parse(readFileSync(file, "utf8"));
   } catch (error) {
-    throw cannotVerify(`cannot read --config-file ${file}: ${(error as Error).message}`);
+    const [why = ""] = systemReason(error).split("\n", 1); // Of a slip in YAML it shows the place, too.
+    throw cannotVerify(`cannot read --config-file ${file}: ${why.replace(/:$/, "")}`);
   }
   const texts = new Map<string, string>();
   if (content === null || content === undefined) return texts;
   if (typeof content !== "object" || Array.isArray(content)) {
     throw cannotVerify(`--config-file ${file} does not hold a map of flag names to values`);
   }
-  const take = (prefix: string, map: object) => {
+  const unknown: string[] = [];
+  const take = (section: string, prefix: string, map: object) => {
     for (const [key, value] of Object.entries(map)) {
-      if (`${prefix}${key}` in FLAGS && value !== null && typeof value !== "object") {
-        texts.set(`${prefix}${key}`, String(value));
-      }
-      if (Array.isArray(value)) texts.set(`${prefix}${key}`, value.join(","));
+      const name = `${prefix}${key}`;
+      if (section === "" && TLS_SECTIONS.has(key)) continue;
+      if (!(name in FLAGS) && !IGNORED.has(name)) unknown.push(`${section}${key}`);
+      else if (Array.isArray(value)) texts.set(name, value.join(","));
+      else if (value !== null && typeof value !== "object") texts.set(name, String(value));
     }
   };
-  take("", content);
-  const { "client-transport-security": client, "peer-transport-security": peer } =
-    content as Record<string, unknown>;
-  if (typeof client === "object" && client !== null) take("", client);
-  if (typeof peer === "object" && peer !== null) take("peer-", peer);
+  take("", "", content);
+  for (const [section, prefix] of TLS_SECTIONS) {
+    const map = (content as Record<string, unknown>)[section];
+    if (typeof map === "object" && map !== null) take(`${section}.`, prefix, map);
+  }
+  if (unknown.length > 0) warnings.push(`unrecognized keys in ${file}: ${unknown.join(", ")}`);
   return texts;
 }

@@ -1,5 +1,6 @@
+import { isIP } from "node:net";
 import { parseUrlList } from "../cluster/peer-urls.js";
-import type { ConfigError } from "./config-error.js";
+import { type ConfigError, cannotVerify } from "./config-error.js";
 
 /** An address to listen on or to tell others. */
 export interface ListenUrl {
@@ -22,16 +23,17 @@ export function parseUrls(text: string, refuse: (why: string) => ConfigError): L
   if (list.kind === "invalid") throw refuse(list.message);
   return list.urls.map((url) => {
     const address = splitListenUrl(url);
-    if (address === undefined) {
-      throw refuse(`bad port in ${url}`);
-    }
+    if (address === undefined) throw cannotVerify(`invalid port in ${url}`);
     return address;
   });
 }
 
+/** As in etcd neither user, query nor fragment say anything about where. */
+const LISTEN_URL = /^(https?|unixs?):\/\/(?:[^/?#]*@)?([^/?#]*):(\d*)(?:[?#].*)?$/;
+
 /** @returns undefined for what is no URL of a member, or has a port above 65535 */
 export function splitListenUrl(text: string): ListenUrl | undefined {
-  const [, scheme, host, port] = /^(https?|unixs?):\/\/(.*):(\d*)$/.exec(text) ?? [];
+  const [, scheme, host, port] = LISTEN_URL.exec(text) ?? [];
   if (scheme === undefined || host === undefined || port === undefined) return undefined;
   if (Number(port) > 65535) return undefined;
   return {
@@ -40,4 +42,27 @@ export function splitListenUrl(text: string): ListenUrl | undefined {
     port: Number(port),
     text,
   };
+}
+
+/**
+ * An address to bind is an IP address or localhost: any other name may have several, or change (etcd
+ * embed/config.go, checkBindURLs).
+ *
+ * @throws ConfigError
+ */
+export function checkBindUrls(urls: readonly ListenUrl[]): void {
+  for (const { scheme, host, text } of urls) {
+    if (scheme.startsWith("unix") || host === "localhost") continue;
+    if (isIP(host) !== 0 && !host.includes("%")) continue;
+    throw cannotVerify(`expected IP in URL for binding (${text})`);
+  }
+}
+
+/** As etcd serves clients: an address that is named twice in the same words is listened on once. */
+export function withoutRepeats(urls: readonly ListenUrl[]): ListenUrl[] {
+  const seen = new Set<string>();
+  return urls.filter(({ host, port }) => {
+    const address = `${host}:${port}`;
+    return !seen.has(address) && seen.add(address);
+  });
 }

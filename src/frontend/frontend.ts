@@ -8,6 +8,8 @@ import type { AnswerRecord } from "./records.js";
  * are valid during the call only. Calls after the client has gone do nothing.
  */
 export interface Exchange {
+  /** What `Gateway.request` gave it; less than 0 when nothing waits for it. */
+  requestId: number;
   /** The whole answer. */
   answer(head: AnswerRecord, body: Uint8Array): void;
   /** The start of an answer: status and headers leave at once, chunks follow. */

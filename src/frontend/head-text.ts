@@ -24,18 +24,22 @@ const CONTENT_TYPES: Readonly<Record<ContentKind, string>> = {
  */
 export class HeadText {
   readonly #origins: ReadonlySet<string>;
-  readonly #clusterIdLine: string;
   readonly #prefixes: string[] = [];
 
   /** @param origins the CORS white list; "*" allows all, an empty one sends no CORS headers */
   constructor(clusterId: bigint, origins: readonly string[]) {
     this.#origins = new Set(origins);
-    this.#clusterIdLine = `X-Etcd-Cluster-Id: ${clusterId.toString(16)}\r\n`;
+    this.setClusterId(clusterId);
+  }
+
+  /** For a frontend that listens before the cluster is known; nothing is answered before. */
+  setClusterId(clusterId: bigint): void {
+    const clusterIdLine = `X-Etcd-Cluster-Id: ${clusterId.toString(16)}\r\n`;
     for (const kind of Object.values(ContentKind)) {
       const hasCors = this.#origins.has("*") && kind !== ContentKind.bare;
       const base = hasCors ? `${CORS_FIXED}*\r\n` : "";
       this.#prefixes[kind * 2] = base + CONTENT_TYPES[kind];
-      this.#prefixes[kind * 2 + 1] = base + CONTENT_TYPES[kind] + this.#clusterIdLine;
+      this.#prefixes[kind * 2 + 1] = base + CONTENT_TYPES[kind] + clusterIdLine;
     }
   }
 

@@ -6,6 +6,7 @@ import type { Bell } from "../ring/bell.js";
 import { EventLoopPort, type PortFigures } from "../ring/event-loop-port.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
+import { EarlyRequests } from "./early-requests.js";
 import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
 import {
   BAD_REQUEST,
@@ -89,6 +90,8 @@ export class RingGateway implements Gateway {
   readonly #onStartSnapshot: OnStartSnapshot;
   readonly #figures: GatewayFigures;
   #pollsLeft = 0;
+  /** Until the member is ready: the requests that came early, in order. Undefined from then on. */
+  #early: EarlyRequests | undefined;
 
   constructor(
     requests: RingWriter,
@@ -120,6 +123,21 @@ export class RingGateway implements Gateway {
     this.#port.start();
   }
 
+  /** Keeps requests until `serve`: ports are open before the member is ready, and clients wait. */
+  holdRequests(): void {
+    this.#early ??= new EarlyRequests(QUEUED_BYTES_MAX);
+  }
+
+  /** Takes the requests that wait, and from now on each as it comes. */
+  serve(): void {
+    const early = this.#early;
+    this.#early = undefined;
+    for (const { exchange, id, request } of early?.takeAll() ?? []) {
+      if (this.#exchanges.take(id) !== exchange) continue; // The client has gone.
+      request(exchange);
+    }
+  }
+
   request(
     exchange: Exchange,
     method: Method,
@@ -129,6 +147,25 @@ export class RingGateway implements Gateway {
     body: Uint8Array | undefined,
     isBodyTooLarge: boolean,
   ): number {
+    if (this.#early !== undefined) {
+      const kept = body === undefined ? undefined : new Uint8Array(body); // Valid during the call only.
+      const later = (target: Exchange) => {
+        target.requestId = this.request(
+          target,
+          method,
+          path,
+          query,
+          contentType,
+          kept,
+          isBodyTooLarge,
+        );
+      };
+      if (this.#early.hasRoom(kept?.length ?? 0)) {
+        return this.#early.add(this.#exchanges.add(exchange), exchange, later);
+      }
+      exchange.answer(NO_ROOM, NO_ROOM_BODY);
+      return -1;
+    }
     if (method === Method.options) {
       if (isMalformed(path)) exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
       else exchange.answer(NOTHING_TO_SAY, NO_BYTES);
@@ -161,7 +198,7 @@ export class RingGateway implements Gateway {
   }
 
   abort(requestId: number): void {
-    if (this.#exchanges.take(requestId) === undefined) return;
+    if (this.#exchanges.take(requestId) === undefined || this.#early !== undefined) return;
     writeRequestId(this.#requests, RequestType.abort, requestId);
     this.#port.sent();
   }

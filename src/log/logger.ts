@@ -1,9 +1,10 @@
-import { openSync } from "node:fs";
+import { fstatSync, openSync } from "node:fs";
 import { createRequire } from "node:module";
 import { isatty } from "node:tty";
 import { destination, type Logger, multistream, pino, type StreamEntry } from "pino";
 import type pinoPretty from "pino-pretty";
 import type { LogConfig, LogLevel } from "../config/config.js";
+import { RingdError, systemReason } from "../lib/errors.js";
 import { RepeatFilter } from "./repeats.js";
 
 export type { Logger } from "pino";
@@ -45,10 +46,12 @@ export function createLogger(
   const fatal = pino.levels.values.fatal as number;
   const cell = new Int32Array(level);
   const streams = config.outputs.map((output): StreamEntry => {
-    const fd = descriptorOf(output);
+    const fd = descriptorOf(output, config.outputsFlag ?? "log-outputs");
     const isPretty =
       config.format === "pretty" || (config.format === "auto" && fd <= 2 && isatty(fd));
     const stream = isPretty ? prettyStream(fd) : destination({ fd, sync: true });
+    // A full disk or a pipe that nobody reads costs lines, not the member.
+    if ("on" in stream && typeof stream.on === "function") stream.on("error", () => undefined);
     return { level: "trace", stream };
   });
   const only = streams[0];
@@ -77,8 +80,37 @@ function prettyStream(fd: number): StreamEntry["stream"] {
   return pretty({ destination: fd, sync: true, ignore: "pid,hostname", colorize: isatty(fd) });
 }
 
-function descriptorOf(output: string): number {
+/** A place for log lines that cannot be opened. */
+export class LogOutputError extends RingdError {
+  override readonly name = "LogOutputError";
+  readonly code = "LOG_OUTPUT";
+
+  constructor(flag: string, output: string, why: string) {
+    super(`Cannot open --${flag} ${JSON.stringify(output)}: ${why}`);
+  }
+}
+
+/** @throws LogOutputError */
+function descriptorOf(output: string, flag: string): number {
   if (output === "stdout") return 1;
   if (output === "stderr" || output === "default") return 2;
-  return openSync(output, "a", 0o600);
+  if (output === "systemd/journal") {
+    if (isJournal(2)) return 2;
+    throw new LogOutputError(flag, output, "stderr is not connected to the journal");
+  }
+  const [, scheme, path = output] = /^([a-z]+):\/\/(.*)$/i.exec(output) ?? [];
+  if (scheme !== undefined && scheme !== "file") {
+    throw new LogOutputError(flag, output, `no output is known for "${scheme}"`);
+  }
+  try {
+    return openSync(path, "a", 0o600);
+  } catch (error) {
+    throw new LogOutputError(flag, output, systemReason(error));
+  }
+}
+
+/** Services of systemd are told device and inode of what leads to its journal. */
+function isJournal(fd: number): boolean {
+  const { dev, ino } = fstatSync(fd);
+  return process.env.JOURNAL_STREAM === `${dev}:${ino}`;
 }

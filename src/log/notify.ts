@@ -2,15 +2,43 @@ import { spawn } from "node:child_process";
 
 /**
  * Tells systemd about the state of the service (sd_notify(3)), when it asked for that by setting
- * NOTIFY_SOCKET. Node has no unix datagram sockets, so systemd's own tool sends the message; where
- * there is a NOTIFY_SOCKET there is that tool. `--pid` makes it speak for this process, which needs
- * `NotifyAccess=all` or `exec` in units that do not run as root.
+ * NOTIFY_SOCKET. A unit with the default NotifyAccess=main believes the main process alone, so this
+ * process sends the datagram itself, through node-unix-socket, as Node has no such sockets. Where that
+ * package does not load, and for abstract sockets, systemd's own tool speaks for this process, which takes
+ * NotifyAccess=all in units that do not run as root.
  *
  * @param state "READY=1", "STOPPING=1"
  */
-export function notifySupervisor(state: string, onError: (error: Error) => void): void {
-  if ((process.env.NOTIFY_SOCKET ?? "") === "") return;
-  const child = spawn("systemd-notify", [`--pid=${process.pid}`, state], { stdio: "ignore" });
-  child.on("error", onError);
-  child.unref();
+export function notifySupervisor(state: string, log: NotifyLog): void {
+  const path = process.env.NOTIFY_SOCKET ?? "";
+  if (path === "") return;
+  void sendDatagram(path, state).catch((error: unknown) => {
+    log.warn({ err: error }, "systemd is told by systemd-notify: the unit needs NotifyAccess=all");
+    const child = spawn("systemd-notify", [`--pid=${process.pid}`, state], { stdio: "ignore" });
+    child.on("error", (err) => log.warn({ err }, "systemd-notify failed"));
+    child.unref();
+  });
+}
+
+export interface NotifyLog {
+  warn(details: object, message: string): void;
+}
+
+/** @throws Error where it cannot be sent */
+async function sendDatagram(path: string, text: string): Promise<void> {
+  if (!path.startsWith("/")) throw new Error(`NOTIFY_SOCKET is not a path: ${path}`);
+  const { DgramSocket } = await import("node-unix-socket");
+  const bytes = Buffer.from(text);
+  const socket = new DgramSocket();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.on("error", reject);
+      socket.sendTo(bytes, 0, bytes.length, path, (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  } finally {
+    socket.close();
+  }
 }

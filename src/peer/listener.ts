@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import {
   createServer,
   type IncomingMessage,
@@ -10,6 +9,7 @@ import type { Socket } from "node:net";
 import type { ListenUrl } from "../config/urls.js";
 import { RingdError } from "../lib/errors.js";
 import { addressOf, NO_TLS } from "./address.js";
+import { bindAddressOf, clearSocketPath } from "./bind-address.js";
 import type { PeerAnswer } from "./peer-api.js";
 
 const HEAD_BYTES_MAX = 16 * 1024;
@@ -44,29 +44,60 @@ export interface PeerRequests {
   upgrade(request: IncomingMessage, socket: Socket, early: Buffer): void;
 }
 
+/** Passes requests on, or keeps them until there is somebody who takes them. */
+class WaitingRequests implements PeerRequests {
+  #target: PeerRequests | undefined;
+  #waiting: ((target: PeerRequests) => void)[] = [];
+
+  serve(target: PeerRequests): void {
+    this.#target = target;
+    for (const pass of this.#waiting.splice(0)) pass(target);
+  }
+
+  request(...request: Parameters<PeerRequests["request"]>): void {
+    this.#pass((target) => target.request(...request));
+  }
+
+  upgrade(...upgrade: Parameters<PeerRequests["upgrade"]>): void {
+    this.#pass((target) => target.upgrade(...upgrade));
+  }
+
+  #pass(call: (target: PeerRequests) => void): void {
+    if (this.#target === undefined) this.#waiting.push(call);
+    else call(this.#target);
+  }
+}
+
 /** Listens on the peer URLs. Sees whole heads only: what is no HTTP is answered and cut off here. */
 export class PeerListener {
   readonly #servers: Server[] = [];
-  readonly #requests: PeerRequests;
+  readonly #requests = new WaitingRequests();
   readonly #limits: ListenerLimits;
 
-  constructor(requests: PeerRequests, limits = LIMITS) {
-    this.#requests = requests;
+  /** @param requests left out by who listens before it knows who it is; then what comes waits for `serve` */
+  constructor(requests?: PeerRequests, limits = LIMITS) {
+    if (requests !== undefined) this.#requests.serve(requests);
     this.#limits = limits;
   }
 
+  serve(requests: PeerRequests): void {
+    this.#requests.serve(requests);
+  }
+
   /** @returns the port, 0 for a unix socket. @throws PeerListenError */
-  listen(url: ListenUrl): Promise<number> {
+  async listen(url: ListenUrl): Promise<number> {
     const { target, isSecure, text } = addressOf(url);
-    if (isSecure) {
-      return Promise.reject(new PeerListenError(text, NO_TLS));
+    if (isSecure) throw new PeerListenError(text, NO_TLS);
+    const where = "path" in target ? target : { ...target, host: await bindAddressOf(target.host) };
+    if ("path" in target) {
+      const why = await clearSocketPath(target.path);
+      if (why !== undefined) throw new PeerListenError(text, why);
     }
-    if ("path" in target) rmSync(target.path, { force: true }); // Left by a process that was killed.
     const server = makeServer(this.#requests, this.#limits);
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(new PeerListenError(text, error.message)));
-      server.listen(target, () => {
+      server.listen(where, () => {
         const address = server.address();
         resolve(typeof address === "object" && address !== null ? address.port : 0);
       });

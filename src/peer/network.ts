@@ -82,6 +82,8 @@ export interface PeerNetworkOptions {
   readonly formatLevel: number;
   readonly log: PeerLog;
   readonly inbox: PeerInbox;
+  /** One that listens already; what came meanwhile waits. */
+  readonly listener?: PeerListener;
   /** Figures of the links. */
   readonly figures: LinkFigures;
 }
@@ -128,18 +130,19 @@ export class PeerNetwork {
     const { identity, heartbeatMs, electionMs } = options;
     this.#options = options;
     this.#roster = new PeerRoster(identity.memberId);
-    this.#listener = new PeerListener({
-      request: (request, response, mayContinue) => {
-        this.#onRequest(request, response, mayContinue);
-      },
-      upgrade: (request, socket, early) => this.#onUpgrade(request, socket, early),
-    });
+    this.#listener = options.listener ?? new PeerListener();
     this.#pingMs = Math.min(PING_MS_MAX, heartbeatMs * PING_HEARTBEATS);
     this.#deadMs = Math.max(DEAD_MS_MIN, electionMs * DEAD_ELECTIONS);
     this.#linkOwner = this.#makeLinkOwner();
     this.#sender = this.#makeSender();
     this.#receiver = this.#makeReceiver();
     this.#timer = setInterval(() => this.#tick(), this.#pingMs);
+    this.#listener.serve({
+      request: (request, response, mayContinue) => {
+        this.#onRequest(request, response, mayContinue);
+      },
+      upgrade: (request, socket, early) => this.#onUpgrade(request, socket, early),
+    });
   }
 
   /** @returns the port, 0 for a unix socket. @throws PeerListenError */

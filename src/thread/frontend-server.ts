@@ -1,6 +1,6 @@
-import { rmSync } from "node:fs";
 import type { Config } from "../config/config.js";
 import type { FrontendKind } from "../config/frontends.js";
+import type { ListenUrl } from "../config/urls.js";
 import { BodyRoom } from "../frontend/body-room.js";
 import {
   BODIES_BYTES_MAX,
@@ -16,7 +16,9 @@ import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { bindAddressOf, clearSocketPath } from "../peer/bind-address.js";
 import { connectionsMax } from "./descriptors.js";
+import { checkSoleListener, whyNotBound } from "./port-check.js";
 import { UnservedConnections } from "./unserved.js";
 
 const CONNECTIONS = cellOf("frontendConnections");
@@ -36,40 +38,66 @@ export interface MadeFrontends {
   readonly of: (kind: FrontendKind) => Frontend;
 }
 
+export interface Listening {
+  /** The TCP endpoints, with the ports the system gave. */
+  readonly endpoints: readonly Endpoint[];
+  /** To be logged when clients are served. */
+  readonly news: readonly string[];
+}
+
 /**
- * Serves all client URLs on the main thread.
+ * Binds all client URLs on the main thread. What comes waits in the gateway until that serves.
  *
- * @returns the TCP endpoints that other threads may share, with the ports the system gave
+ * @returns the endpoints that other threads may share
  * @throws ListenError
  */
 export async function listen(
   frontends: MadeFrontends,
   config: Config,
   log: Logger,
-): Promise<Endpoint[]> {
+): Promise<Listening> {
   const sharing: PortSharing = config.frontendThreads > 1 ? "first" : "alone";
   const endpoints: Endpoint[] = [];
+  const news: string[] = [];
   for (const url of config.listenClientUrls) {
     const frontend = frontends.of(config.frontendKinds[url.text] ?? "uws");
-    if (url.scheme === "unix") {
-      const path = `${url.host}:${url.port}`;
-      rmSync(path, { force: true });
-      await frontend.listenUnix(path);
-      log.info(`serving client requests on unix://${path}`);
-    } else {
-      let port: number;
-      try {
-        port = await frontend.listen(url.host, url.port, sharing);
-      } catch (error) {
-        if (!(error instanceof ListenError) || url.text !== config.optionalClientUrl) throw error;
-        log.warn(`${error.message}; clients of the old port are not served`);
-        continue;
+    try {
+      const isShared = frontend === frontends.shared;
+      const endpoint = await listenOn(frontend, url, isShared ? sharing : "alone");
+      if (endpoint === undefined) news.push(`serving client requests on ${url.text}`);
+      else {
+        if (isShared) endpoints.push(endpoint);
+        news.push(`serving insecure client requests on ${url.host}:${endpoint.port}`);
       }
-      if (frontend === frontends.shared) endpoints.push({ host: url.host, port });
-      log.info(`serving insecure client requests on ${url.host}:${port}`);
+    } catch (error) {
+      if (!(error instanceof ListenError) || url.text !== config.optionalClientUrl) throw error;
+      log.warn(`${error.message}; clients of the old port are not served`);
     }
   }
-  return endpoints;
+  return { endpoints, news };
+}
+
+/** @returns undefined for a unix socket @throws ListenError */
+export async function listenOn(
+  frontend: Frontend,
+  url: ListenUrl,
+  sharing: PortSharing,
+): Promise<Endpoint | undefined> {
+  if (url.scheme === "unix") {
+    const path = `${url.host}:${url.port}`;
+    const why = await clearSocketPath(path);
+    if (why !== undefined) throw new ListenError(path, why);
+    await frontend.listenUnix(path);
+    return undefined;
+  }
+  const host = await bindAddressOf(url.host);
+  try {
+    const port = await frontend.listen(host, url.port, sharing);
+    if (sharing === "first") checkSoleListener(host, port);
+    return { host, port };
+  } catch (error) {
+    throw new ListenError(`${url.host}:${url.port}`, await whyNotBound(host, url.port, error));
+  }
 }
 
 /** Serves the main thread's endpoints on one more thread. @throws ListenError */
@@ -82,7 +110,8 @@ export async function joinFrontend(
   endpoints: readonly Endpoint[],
 ): Promise<Frontend> {
   const kinds: readonly FrontendKind[] = ["uws"];
-  const made = await makeFrontends(kinds, config, gateway, clusterId, log, metrics);
+  const heads = new HeadText(clusterId, config.corsOrigins);
+  const made = await makeFrontends(kinds, config, gateway, heads, log, metrics);
   const frontend = made.of("uws");
   for (const { host, port } of endpoints) await frontend.listen(host, port, "joins");
   return frontend;
@@ -93,12 +122,12 @@ export async function makeFrontends(
   kinds: Iterable<FrontendKind>,
   config: Config,
   gateway: RingGateway,
-  clusterId: bigint,
+  heads: HeadText,
   log: Logger,
   metrics: MetricCells,
 ): Promise<MadeFrontends> {
   const wanted = new Set(kinds);
-  const optionsOf = frontendOptions(config, clusterId, log, metrics);
+  const optionsOf = frontendOptions(config, heads, log, metrics);
   let uws: Frontend | undefined;
   if (wanted.has("uws")) {
     try {
@@ -129,11 +158,10 @@ export async function makeFrontends(
 /** The thread's limits hold for both kinds together. */
 function frontendOptions(
   config: Config,
-  clusterId: bigint,
+  heads: HeadText,
   log: Logger,
   metrics: MetricCells,
 ): (kind: FrontendKind) => FrontendOptions {
-  const heads = new HeadText(clusterId, config.corsOrigins);
   const most = connectionsMax(config.frontendThreads);
   const open = { uws: 0, node: 0 };
   const bodyRoom = new BodyRoom(BODIES_BYTES_MAX);

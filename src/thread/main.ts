@@ -6,6 +6,7 @@ import { decodeSnapshotHead } from "../cluster/snapshot-head.js";
 import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
+import { HeadText } from "../frontend/head-text.js";
 import { RequestType } from "../frontend/records.js";
 import { type LocalHandler, RingGateway } from "../frontend/ring-gateway.js";
 import { assert } from "../lib/assert.js";
@@ -24,6 +25,7 @@ import { FrontendWorkers } from "./frontend-workers.js";
 import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
 import { debugVarsHandler } from "./local.js";
 import { SnapshotType } from "./log-records.js";
+import { listenForMetrics } from "./metrics-server.js";
 import { gatewayFigures } from "./port-figures.js";
 import {
   createTopology,
@@ -63,36 +65,55 @@ export async function start(config: Config): Promise<void> {
   const log = createLogger(config.log, "main", topology.logLevel);
   for (const warning of config.warnings) log.warn(warning);
   checkFileDescriptorLimit();
+  const frontends: (Frontend | FrontendWorkers)[] = [];
+  const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
+  let local: LocalHandler = () => undefined; // Not asked before `serve`.
+  const gateway = mainGateway(
+    config,
+    topology,
+    log,
+    (request) => local(request),
+    metrics,
+    (error) => {
+      log.fatal({ err: error }, "a thread died");
+      fail(frontends);
+    },
+  );
+  gateway.holdRequests();
+  const heads = new HeadText(0n, config.corsOrigins);
+
+  // Every port is bound before anything is written or asked of others.
+  const peer = startWorker("peer", { config, topology, plan: undefined });
+  const peerFailed = whenFailed({ peer });
+  const [, made] = await Promise.race([
+    peerFailed,
+    Promise.all([
+      whenSaid("ready", [peer]),
+      makeFrontends(Object.values(config.frontendKinds), config, gateway, heads, log, metrics),
+    ]),
+  ]);
+  const { endpoints, news: listenNews } = await listen(made, config, log);
+  frontends.push(...made.all);
+  const metricsFrontend = await listenForMetrics(config, gateway);
+  if (metricsFrontend !== undefined) frontends.push(metricsFrontend);
+
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const core = startWorker("core", input); // It has most to load, and most to do then.
   const wal = startWorker("wal", input);
-  const peer = startWorker("peer", input);
-  const workers = [wal, core, peer];
-  const failed = whenFailed({ wal, core, peer });
+  const failed = Promise.race([peerFailed, whenFailed({ wal, core })]);
+  failed.catch(() => undefined); // Not everybody looks at once.
   const { identity } = await Promise.race([failed, whenSaid("recovered", [core])]);
   const { clusterId, memberId } = identity;
   peer.postMessage(identity);
-  const frontends: (Frontend | FrontendWorkers)[] = [];
-
-  const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
-  const local = debugVarsHandler(config, topology, formatId(memberId));
-  const gateway = mainGateway(config, topology, log, local, metrics, (error) => {
-    log.fatal({ err: error }, "a thread died");
-    fail(frontends);
-  });
+  heads.setClusterId(clusterId);
+  local = debugVarsHandler(config, topology, formatId(memberId));
   gateway.start();
-  stopOnSignals(log, gateway, frontends, workers);
+  stopOnSignals(log, gateway, frontends, [wal, core, peer]);
   // With others it takes as long as it takes them to be a quorum.
-  const [made, { news }] = await Promise.race([
-    failed,
-    Promise.all([
-      makeFrontends(Object.values(config.frontendKinds), config, gateway, clusterId, log, metrics),
-      whenSaid("published", [core]),
-      whenSaid("ready", [peer]),
-    ]),
-  ]);
-  const endpoints = await listen(made, config, log);
-  frontends.push(...made.all);
+  const { news } = await Promise.race([failed, whenSaid("published", [core])]);
+  gateway.serve();
+  for (const line of listenNews) log.info(line);
+  for (const { text } of config.listenMetricsUrls) log.info(`serving metrics on ${text}`);
   if (endpoints.length > 0 && config.frontendThreads > 1) {
     const others = startFrontends({ config, topology, identity, endpoints });
     const onDeath = () => {
@@ -107,7 +128,7 @@ export async function start(config: Config): Promise<void> {
   limitHeapGrowth();
   for (const line of news) log.info(line);
   log.info("ready to serve client requests");
-  notifySupervisor("READY=1", (error) => log.warn({ err: error }, "systemd-notify failed"));
+  notifySupervisor("READY=1", log);
 }
 
 /** How a member without a log begins. @throws StartPlanError, DataDirAccessError */
@@ -307,7 +328,7 @@ function stopOnSignals(
   const onSignal = (signal: NodeJS.Signals) => {
     if (isStopping) return;
     log.info(`received signal ${signal}; shutting down`);
-    notifySupervisor("STOPPING=1", () => undefined);
+    notifySupervisor("STOPPING=1", log);
     beginStop();
     gateway.control(RequestType.stop);
   };

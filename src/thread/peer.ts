@@ -6,6 +6,7 @@ import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { PeerTable } from "../metrics/peer-table.js";
+import { PeerListener } from "../peer/listener.js";
 import { type PeerInbox, PeerNetwork } from "../peer/network.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../peer/records.js";
 import { Bell } from "../ring/bell.js";
@@ -110,6 +111,17 @@ class CorePort implements PeerInbox {
 
 async function main(): Promise<void> {
   assert(parentPort !== null, "this is a worker thread");
+  // Before anybody knows who this member is: a port in use ends a start that has changed nothing yet.
+  const listener = new PeerListener();
+  try {
+    for (const url of config.listenPeerUrls) await listener.listen(url);
+  } catch (error) {
+    if (!(error instanceof RingdError)) throw error;
+    listener.close();
+    tellMain({ kind: "failed", code: error.code, message: error.message });
+    return;
+  }
+  tellMain({ kind: "ready" });
   const [identity] = (await once(parentPort, "message")) as [Identity];
   let isStopping = false;
   const port: CorePort = new CorePort(
@@ -136,6 +148,7 @@ async function main(): Promise<void> {
     formatLevel: config.formatLevel,
     log,
     inbox: port,
+    listener,
     figures: new PeerTable(metrics, "links"),
   });
   const stop = async () => {
@@ -144,18 +157,7 @@ async function main(): Promise<void> {
     port.close();
     tellMain({ kind: "stopped" });
   };
-  try {
-    for (const url of config.listenPeerUrls) {
-      await network.listen(url);
-      log.info(`serving peer requests on ${url.text}`);
-    }
-  } catch (error) {
-    if (!(error instanceof RingdError)) throw error;
-    await network.stop();
-    tellMain({ kind: "failed", code: error.code, message: error.message });
-    return;
-  }
-  tellMain({ kind: "ready" });
+  for (const url of config.listenPeerUrls) log.info(`serving peer requests on ${url.text}`);
   port.start();
 }
 

@@ -21,9 +21,10 @@ import { createRing } from "../ring/ring.js";
  *
  * There is a pair of requests and answers for each frontend; the first frontend is the main thread.
  *
- * Start: main makes this; wal locks the data directory and reads the disk; core takes what it read,
- * restores the store and starts raft; peer is told who this member is, listens and dials; core publishes
- * the member; then main listens, and other frontends do.
+ * Start: main makes this; peer and main bind all ports, where whoever comes waits; only then is anything
+ * asked or written: main plans a first start, wal locks the data directory and reads the disk; core takes
+ * what it read, restores the store and starts raft; peer is told who this member is, serves and dials; core
+ * publishes the member; then main serves who waits, and other frontends listen.
  * Stop: frontends stop listening; core finishes what it accepted, ends watches, then tells wal and peer
  * to close; main exits when all three are done. A thread that dies otherwise takes the process down.
  */

@@ -1,0 +1,225 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { readConfig } from "#ringd/config/config.js";
+import { ConfigError } from "#ringd/config/config-error.js";
+import { usage } from "#ringd/config/flags.js";
+
+/**
+ * Every flag of `etcd --help`, of 3.4 and of 2.3, with a value that asks for something: it works, is named
+ * in the one line of warning, or is refused.
+ */
+const TABLE: Readonly<Record<"works" | "warned" | "refused", readonly string[]>> = {
+  works: [
+    "name=x",
+    "data-dir=d",
+    "wal-dir=w",
+    "snapshot-count=5",
+    "heartbeat-interval=50",
+    "election-timeout=2000",
+    "initial-election-tick-advance=false",
+    "listen-peer-urls=http://127.0.0.1:1",
+    "listen-client-urls=http://127.0.0.1:1",
+    "listen-metrics-urls=http://127.0.0.1:1",
+    "max-snapshots=1",
+    "max-wals=1",
+    "cors=http://a:1",
+    "initial-advertise-peer-urls=http://127.0.0.1:1",
+    "initial-cluster=default=http://127.0.0.1:1",
+    "initial-cluster-state=existing",
+    "initial-cluster-token=t",
+    "advertise-client-urls=http://127.0.0.1:1",
+    "strict-reconfig-check=false",
+    "pre-vote=false",
+    "enable-v2=true",
+    "force-new-cluster=true",
+    "metrics=basic",
+    "logger=zap",
+    "log-outputs=stderr",
+    "log-output=stderr",
+    "log-level=debug",
+    "log-package-levels=raft=DEBUG",
+    "debug=true",
+    "proxy=off",
+    "unsafe-no-fsync=true",
+    // Flags of 0.4 that 2.3 still takes.
+    "addr=127.0.0.1:1",
+    "bind-addr=127.0.0.1:1",
+    "peer-addr=127.0.0.1:1",
+    "peer-bind-addr=127.0.0.1:1",
+  ],
+  warned: [
+    "backend-batch-interval=1s",
+    "backend-batch-limit=1",
+    "max-txn-ops=1",
+    "max-request-bytes=1",
+    "max-concurrent-streams=1",
+    "grpc-keepalive-min-time=1s",
+    "grpc-keepalive-interval=1h1m",
+    "grpc-keepalive-timeout=20s",
+    "discovery-fallback=exit",
+    "discovery-proxy=http://a:1",
+    "discovery-srv-name=a",
+    "auto-compaction-retention=1",
+    "auto-compaction-mode=revision",
+    "cert-file=c",
+    "key-file=k",
+    "trusted-ca-file=c",
+    "ca-file=c",
+    "client-crl-file=c",
+    "client-cert-allowed-hostname=h",
+    "peer-cert-file=c",
+    "peer-key-file=k",
+    "peer-trusted-ca-file=c",
+    "peer-ca-file=c",
+    "peer-crl-file=c",
+    "peer-cert-allowed-cn=a",
+    "peer-cert-allowed-hostname=a",
+    "cipher-suites=a",
+    "host-whitelist=a",
+    "auth-token=jwt",
+    "bcrypt-cost=5",
+    "auth-token-ttl=5",
+    "enable-pprof=true",
+    "metrics=extensive",
+    "logger=capnslog",
+    "proxy-failure-wait=1",
+    "proxy-refresh-interval=1",
+    "proxy-dial-timeout=1",
+    "proxy-write-timeout=1",
+    "proxy-read-timeout=1",
+    "experimental-initial-corrupt-check=true",
+    "experimental-corrupt-check-time=1m",
+    "experimental-enable-v2v3=/a",
+    "experimental-backend-bbolt-freelist-type=map",
+    "experimental-enable-lease-checkpoint=true",
+    "experimental-compaction-batch-limit=1",
+    "experimental-peer-skip-client-san-verification=true",
+    "experimental-watch-progress-notify-interval=5s",
+    "experimental-warning-apply-duration=100ms",
+    "experimental-v3demo=true",
+    "experimental-gRPC-addr=127.0.0.1:1",
+    "experimental-auto-compaction-retention=1",
+  ],
+  refused: [
+    "client-cert-auth=true",
+    "auto-tls=true",
+    "peer-client-cert-auth=true",
+    "peer-auto-tls=true",
+    "discovery=http://a:1/t",
+    "discovery-srv=a",
+    "proxy=on",
+    "proxy=readonly",
+    "listen-metrics-urls=https://127.0.0.1:1",
+    "listen-client-urls=https://127.0.0.1:1",
+    "listen-peer-urls=https://127.0.0.1:1",
+  ],
+};
+/** What listening asks for beside. */
+const BESIDE = ["--advertise-client-urls", "http://127.0.0.1:1"];
+
+function outcomeOf(argv: readonly string[], environment: Record<string, string> = {}): string {
+  try {
+    const request = readConfig(argv, environment);
+    assert.ok(request.kind === "run");
+    const lines = request.config.warnings.filter((line) => line.startsWith("flags accepted but"));
+    assert.ok(lines.length <= 1);
+    return lines[0] ?? "";
+  } catch (error) {
+    if (error instanceof ConfigError) return `refused: ${error.message}`;
+    throw error;
+  }
+}
+
+const nameOf = (item: string) => item.slice(0, item.indexOf("="));
+const textOf = (item: string) => item.slice(item.indexOf("=") + 1);
+
+function check(kind: keyof typeof TABLE, item: string, outcome: string): void {
+  if (kind === "works") assert.equal(outcome, "", item);
+  else if (kind === "refused") assert.match(outcome, /^refused: .* is not available/, item);
+  else {
+    const named = outcome.replace("flags accepted but not available: --", "").split("=")[0];
+    assert.equal(named, nameOf(item), `${item}: ${outcome}`);
+  }
+}
+
+for (const kind of ["works", "warned", "refused"] as const) {
+  test(`${kind}: as a flag, a variable, a key of the file`, (t) => {
+    const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+    t.after(() => rmSync(dir, { recursive: true }));
+    for (const item of TABLE[kind]) {
+      const beside = /^(addr|advertise-client)/.test(item) ? [] : BESIDE;
+      check(kind, item, outcomeOf([...beside, `--${item}`]));
+      const variable = nameOf(item).toUpperCase().replaceAll("-", "_");
+      check(kind, item, outcomeOf(beside, { [`ETCD_${variable}`]: textOf(item) }));
+      const file = join(dir, "ringd.yml");
+      writeFileSync(file, `${nameOf(item)}: ${JSON.stringify(textOf(item))}\n`);
+      check(kind, item, outcomeOf(["--config-file", file]));
+    }
+  });
+}
+
+test("all that is asked for in vain stands in one line", () => {
+  const argv = [
+    "--cert-file=c",
+    "--enable-pprof",
+    "--max-txn-ops=1",
+    "--enable-grpc-gateway=false",
+  ];
+  assert.equal(
+    outcomeOf(argv, { ETCD_BCRYPT_COST: "4" }),
+    "flags accepted but not available: --cert-file, --enable-pprof, --max-txn-ops, --bcrypt-cost",
+  );
+});
+
+test("TLS settings and unknown keys of a file are named", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, "ringd.yml");
+  writeFileSync(
+    file,
+    "peer-transport-security:\n  cert-file: c\n  shape: round\ncolour: red\nlog-outputs: [stderr, stdout]\n",
+  );
+  const request = readConfig(["--config-file", file], {});
+  assert.ok(request.kind === "run");
+  assert.deepEqual(request.config.warnings, [
+    `unrecognized keys in ${file}: colour, peer-transport-security.shape`,
+    "flags accepted but not available: --peer-cert-file",
+  ]);
+  assert.deepEqual(request.config.log.outputs, ["stderr", "stdout"]);
+});
+
+/** Exit codes of etcd 3.4.23. */
+const BAD_VALUES: readonly (readonly [flag: string, exitCode: number])[] = [
+  ["proxy-failure-wait=x", 2],
+  ["proxy=foo", 2],
+  ["discovery-fallback=foo", 2],
+  ["experimental-corrupt-check-time=foo", 2],
+  ["grpc-keepalive-timeout=20", 2],
+  ["max-snapshots=-1", 2],
+  ["heartbeat-interval=1.5", 2],
+  ["enable-pprof=maybe", 2],
+  ["logger=foo", 1],
+  ["log-outputs=default,stderr", 1],
+];
+
+test("bad values end the start with etcd's exit code, also where the flag has no effect", () => {
+  for (const [flag, exitCode] of BAD_VALUES) {
+    assert.throws(() => readConfig([`--${flag}`], {}), { name: "ConfigError", exitCode }, flag);
+  }
+});
+
+test("--help says of every flag whether it is available", () => {
+  const text = usage();
+  for (const kind of ["warned", "refused"] as const) {
+    for (const name of TABLE[kind].map(nameOf)) {
+      if (/^(listen-|metrics|logger)/.test(name)) continue; // By value: the text says so.
+      const [, help = ""] = new RegExp(`^  --${name}(?: .*)?\n(.*)$`, "m").exec(text) ?? [];
+      const list = text.slice(text.indexOf("Of etcd's other flags"));
+      assert.ok(help.includes("Not available: ") || list.includes(`  --${name}\n`), name);
+    }
+  }
+  assert.match(text, /--snapshot-count .*\n(?!.*Not available)/);
+});
