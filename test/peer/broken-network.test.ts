@@ -60,7 +60,7 @@ test("a stream that has gone silent is given up", async () => {
   const say = () => void log.emit("line");
   const downs: bigint[] = [];
   const link = new PeerLink(2n, [two.url], {
-    ...{ log: { info: say, warn: say, error: say }, waitMostMs: 1000, dialMs: 1000 },
+    ...{ log: { info: say, warn: say, error: say }, waitMostMs: 1000, dialMs: 1000, pingMs: 100 },
     hello: (to) => helloHeaders({ memberId: 1n, clusterId: CLUSTER }, to, ["http://127.0.0.1:1"]),
     figures: (id) => two.figures.take(id),
     up: () => undefined,
