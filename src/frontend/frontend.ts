@@ -1,5 +1,6 @@
 import type { Method } from "../api/request.js";
 import type { HeadText } from "./head-text.js";
+import type { LargeLimits } from "./large-requests.js";
 import type { AnswerRecord } from "./records.js";
 
 /**
@@ -7,6 +8,8 @@ import type { AnswerRecord } from "./records.js";
  * are valid during the call only. Calls after the client has gone do nothing.
  */
 export interface Exchange {
+  /** Its body takes room until the core has answered, whether or not the client is still there. */
+  readonly isLarge: boolean;
   /** The whole answer. */
   answer(head: AnswerRecord, body: Uint8Array): void;
   /** The start of an answer: status and headers leave at once, chunks follow. */
@@ -46,10 +49,14 @@ export interface Gateway {
 /** What both implementations are told. */
 export interface FrontendOptions {
   readonly heads: HeadText;
+  /** A request was refused because too much is under way. */
+  readonly onTooMany: () => void;
   /** Connections open at a time; more are closed as they come. */
   readonly connectionsMax: number;
   /** What all bodies that have not come whole yet may take. */
   readonly bodiesBytesMax: number;
+  /** Left out ones get the default. */
+  readonly largeLimits?: Partial<LargeLimits>;
   /** A client that does not read its answer was cut off, about this many bytes behind. */
   readonly onSlowClient: (backlogBytes: number) => void;
   /** A connection opened, 1, or closed, -1. */

@@ -11,6 +11,7 @@ import {
   type PortSharing,
   STREAM_BACKLOG_BYTES_MAX,
 } from "./frontend.js";
+import { LARGE_LIMITS, type LargeRequest, LargeRequests, largeBytes } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
 import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
 import type { AnswerRecord } from "./records.js";
@@ -44,7 +45,10 @@ export class NodeFrontend implements Frontend {
   constructor(gateway: Gateway, options: FrontendOptions) {
     this.#limits = options;
     const room = new BodyRoom(options.bodiesBytesMax);
-    this.#onRequest = (request, response) => serve(gateway, options, room, request, response);
+    const large = new LargeRequests({ ...LARGE_LIMITS, ...options.largeLimits });
+    this.#onRequest = (request, response) => {
+      serve(gateway, options, room, large, request, response);
+    };
   }
 
   listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
@@ -106,6 +110,7 @@ function serve(
   gateway: Gateway,
   options: FrontendOptions,
   room: BodyRoom,
+  large: LargeRequests,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
@@ -118,13 +123,20 @@ function serve(
   const exchange = new NodeExchange(gateway, options, response, request.headers.origin ?? "");
   const body = new Body(room);
   let isRefused = false;
-  request.on("data", (part: Buffer) => {
-    if (isRefused || body.add(part)) return;
+  const refuse = () => {
     isRefused = true;
     body.drop();
+    options.onTooMany();
     exchange.answer(NO_ROOM, NO_ROOM_BODY);
+    request.resume();
+  };
+  request.on("data", (part: Buffer) => {
+    if (!isRefused && !body.add(part)) refuse();
   });
-  request.on("close", () => body.drop());
+  request.on("close", () => {
+    body.drop();
+    if (exchange.requestId < 0) exchange.large?.leave();
+  });
   request.on("end", () => {
     if (isRefused) return;
     const whole = body.finish(NO_BYTES);
@@ -138,12 +150,24 @@ function serve(
       body.isTooLarge,
     );
   });
+  const bytes = declaredBytes(request);
+  if (bytes === 0) return;
+  exchange.large = large.enter(bytes, { proceed: () => request.resume(), refuse });
+  if (exchange.large === undefined) refuse();
+  else if (exchange.large.isWaiting) request.pause();
+}
+
+function declaredBytes({ headers }: IncomingMessage): number {
+  const { "content-length": length } = headers;
+  if (length === undefined && headers["transfer-encoding"] === undefined) return 0;
+  return largeBytes(length ?? "");
 }
 
 const NO_BYTES = new Uint8Array(0);
 
 class NodeExchange implements Exchange {
   requestId = -1;
+  large: LargeRequest | undefined;
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
   readonly #response: ServerResponse;
@@ -171,7 +195,13 @@ class NodeExchange implements Exchange {
     });
   }
 
+  get isLarge(): boolean {
+    return this.large !== undefined;
+  }
+
   answer(head: AnswerRecord, body: Uint8Array): void {
+    this.large?.leave();
+    if (this.#response.destroyed) return;
     const headers = this.#headers(head);
     if (head.status !== 204) headers.push("Content-Length", String(body.length));
     this.#response.writeHead(head.status, headers);

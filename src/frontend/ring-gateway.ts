@@ -161,7 +161,9 @@ export class RingGateway implements Gateway {
   }
 
   abort(requestId: number): void {
-    if (this.#exchanges.take(requestId) === undefined) return;
+    const exchange = this.#exchanges.get(requestId);
+    if (exchange === undefined) return;
+    if (!exchange.isLarge) this.#exchanges.take(requestId);
     writeRequestId(this.#requests, RequestType.abort, requestId);
     this.#port.sent();
   }

@@ -3,6 +3,7 @@ import { Method } from "../api/request.js";
 import type { Body } from "./body.js";
 import type { ChunkBody, Exchange, FrontendOptions, Gateway } from "./frontend.js";
 import { statusText } from "./head-text.js";
+import type { LargeRequest } from "./large-requests.js";
 import type { AnswerRecord } from "./records.js";
 import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
 
@@ -19,6 +20,7 @@ export class UwsExchange implements Exchange {
   requestId = -1;
   /** While it comes in. */
   body: Body | undefined;
+  large: LargeRequest | undefined;
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
   readonly #backlogs: Backlogs;
@@ -47,10 +49,20 @@ export class UwsExchange implements Exchange {
       this.#end();
       this.body?.drop();
       if (this.requestId >= 0) this.#gateway.abort(this.requestId);
+      else this.large?.leave();
     });
   }
 
+  get isLarge(): boolean {
+    return this.large !== undefined;
+  }
+
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
   answer(head: AnswerRecord, body: Uint8Array): void {
+    this.large?.leave();
     if (this.#isGone) return;
     this.#isGone = true;
     this.res.cork(() => {

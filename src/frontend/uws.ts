@@ -9,6 +9,7 @@ import {
   type Gateway,
   type PortSharing,
 } from "./frontend.js";
+import { LARGE_LIMITS, LargeRequests, largeBytes } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY, NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
 import { Backlogs } from "./uws-backlog.js";
@@ -74,8 +75,8 @@ export class UwsFrontend implements Frontend {
     this.#app = uws.App();
     this.#app.filter((res, change) => this.#onConnection(res, Number(change)));
     const backlogs = new Backlogs();
-    const room = new BodyRoom(options.bodiesBytesMax);
-    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, room, res, req));
+    const bodies = new Bodies(gateway, options);
+    this.#app.any("/*", (res, req) => serve(gateway, options, backlogs, bodies, res, req));
   }
 
   async listen(host: string, port: number, sharing: PortSharing): Promise<number> {
@@ -147,7 +148,7 @@ function serve(
   gateway: Gateway,
   options: FrontendOptions,
   backlogs: Backlogs,
-  room: BodyRoom,
+  bodies: Bodies,
   res: HttpResponse,
   req: HttpRequest,
 ): void {
@@ -161,48 +162,87 @@ function serve(
     return;
   }
   if (method === Method.put || method === Method.post) {
-    readBody(gateway, exchange, room, path, query, req.getHeader("content-type"));
+    const large = largeBytes(req.getHeader("content-length"));
+    bodies.read(exchange, path, query, req.getHeader("content-type"), large);
   } else {
     // A body, if any, is no part of the request's meaning; the library reads past it.
     exchange.requestId = gateway.request(exchange, method, path, query, "", undefined, false);
   }
 }
 
-function readBody(
-  gateway: Gateway,
-  exchange: UwsExchange,
-  room: BodyRoom,
-  path: string,
-  query: string,
-  contentType: string,
-): void {
-  let body: Body | undefined; // Most come whole.
-  let isRefused = false;
-  exchange.res.onData((chunk, isLast) => {
-    if (isRefused) return;
-    if (!isLast) {
-      if (body === undefined) {
-        body = new Body(room);
-        exchange.body = body;
+/** Reads bodies of requests, and passes the requests on. */
+class Bodies {
+  readonly #gateway: Gateway;
+  readonly #options: FrontendOptions;
+  readonly #room: BodyRoom;
+  readonly #large: LargeRequests;
+
+  constructor(gateway: Gateway, options: FrontendOptions) {
+    this.#gateway = gateway;
+    this.#options = options;
+    this.#room = new BodyRoom(options.bodiesBytesMax);
+    this.#large = new LargeRequests({ ...LARGE_LIMITS, ...options.largeLimits });
+  }
+
+  /** @param largeBytes that a body which does not come whole may have; 0: it is not large */
+  read(
+    exchange: UwsExchange,
+    path: string,
+    query: string,
+    contentType: string,
+    largeBytes: number,
+  ): void {
+    let body: Body | undefined; // Most come whole.
+    let isRefused = false;
+    exchange.res.onData((chunk, isLast) => {
+      if (isRefused) return;
+      if (!isLast) {
+        if (body === undefined) {
+          body = new Body(this.#room);
+          exchange.body = body;
+          if (largeBytes > 0) isRefused = !this.#admit(exchange, largeBytes);
+          if (isRefused) return;
+        }
+        // The chunk dies on return.
+        if (body.add(Buffer.from(new Uint8Array(chunk)))) return;
+        isRefused = true;
+        this.#refuse(exchange);
+        return;
       }
-      // The chunk dies on return.
-      if (body.add(Buffer.from(new Uint8Array(chunk)))) return;
-      isRefused = true;
-      body.drop();
-      exchange.answer(NO_ROOM, NO_ROOM_BODY);
-      return;
-    }
-    const last = new Uint8Array(chunk);
-    const whole = body === undefined ? last : body.finish(last);
-    const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
-    exchange.requestId = gateway.request(
-      exchange,
-      exchange.method,
-      path,
-      query,
-      contentType,
-      whole,
-      isTooLarge,
-    );
-  });
+      if (exchange.isGone) return; // It has waited too long.
+      const last = new Uint8Array(chunk);
+      const whole = body === undefined ? last : body.finish(last);
+      const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
+      exchange.requestId = this.#gateway.request(
+        exchange,
+        exchange.method,
+        path,
+        query,
+        contentType,
+        whole,
+        isTooLarge,
+      );
+    });
+  }
+
+  /** @returns false if it is refused */
+  #admit(exchange: UwsExchange, bytes: number): boolean {
+    const { res } = exchange;
+    exchange.large = this.#large.enter(bytes, {
+      proceed: () => res.resume(),
+      refuse: () => {
+        res.resume(); // Afterwards it may not be touched.
+        this.#refuse(exchange);
+      },
+    });
+    if (exchange.large === undefined) this.#refuse(exchange);
+    else if (exchange.large.isWaiting) res.pause();
+    return exchange.large !== undefined;
+  }
+
+  #refuse(exchange: UwsExchange): void {
+    exchange.body?.drop();
+    this.#options.onTooMany();
+    exchange.answer(NO_ROOM, NO_ROOM_BODY);
+  }
 }

@@ -425,6 +425,11 @@ export const FAMILIES = {
     name: "ringd_frontend_refused_connections_total",
     help: "Connections closed at once because too many were open.",
   },
+  frontendTooMany: {
+    kind: "counter",
+    name: "ringd_frontend_refused_requests_total",
+    help: "Requests refused before they were read whole because too much was under way.",
+  },
   ringFull: {
     kind: "counter",
     name: "ringd_ring_full_total",

@@ -1,7 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { NO_TLS, type PeerAddress } from "./address.js";
-import { CLUSTER_HEADER, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
+import { CLUSTER_HEADER, FEATURES_HEADER, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
 
 /** Of a refusal's text. */
 const REASON_BYTES_MAX = 4096;
@@ -16,7 +16,13 @@ const CONNECTIONS_MAX = 8;
 
 export type DialResult =
   /** `early`: what the other side sent right behind its answer. */
-  | { readonly kind: "open"; readonly socket: Socket; readonly early: Buffer }
+  | {
+      readonly kind: "open";
+      readonly socket: Socket;
+      readonly early: Buffer;
+      /** What FEATURES_HEADER names. */
+      readonly features: readonly string[];
+    }
   /** By a member of `clusterId`, or by something else if that is "". */
   | {
       readonly kind: "refused";
@@ -129,8 +135,9 @@ function sayHello(
     signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
     call.on("error", (error) => fail(error.message));
-    call.on("upgrade", (_response, socket: Socket, early: Buffer) => {
-      end({ kind: "open", socket, early });
+    call.on("upgrade", ({ headers }, socket: Socket, early: Buffer) => {
+      const features = String(headers[FEATURES_HEADER] ?? "").split(",");
+      end({ kind: "open", socket, early, features });
     });
     call.on("response", (response) => {
       void readRefusal(response).then(end);

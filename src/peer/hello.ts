@@ -10,7 +10,10 @@ import { parseUrlList } from "../cluster/peer-urls.js";
  *   X-Ringd-To          the member it means to reach
  *   X-Ringd-Peer-Urls   where it can be reached itself, separated by commas
  *
- * The other side answers with its cluster id and either goes on or says why not.
+ * The other side answers with its cluster id and either goes on or says why not. If it goes on it names
+ * messages that it takes and that members of before do not know, separated by commas:
+ *
+ *   X-Ringd-Features    forward-once
  */
 const PROTOCOL_VERSION = "1";
 const PROTOCOL_HEADER = "x-ringd-protocol";
@@ -18,6 +21,9 @@ export const CLUSTER_HEADER = "x-etcd-cluster-id";
 const FROM_HEADER = "x-ringd-from";
 const TO_HEADER = "x-ringd-to";
 const PEER_URLS_HEADER = "x-ringd-peer-urls";
+
+export const FEATURES_HEADER = "x-ringd-features";
+export const FORWARD_ONCE = "forward-once";
 
 export const STREAM_PATH = "/ringd/stream";
 export const STREAM_UPGRADE = `ringd-raft/${PROTOCOL_VERSION}`;

@@ -7,7 +7,10 @@ import { Backoff } from "./backoff.js";
 import { type DialResult, dialStream } from "./dial.js";
 import type { PeerFigures } from "./figures.js";
 import { FrameBatch, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
+import { FORWARD_ONCE } from "./hello.js";
 import type { PeerLog } from "./peer-log.js";
+
+type OpenDial = Extract<DialResult, { kind: "open" }>;
 
 /** Bytes waiting for one member's socket; a message longer than that goes if it is the only one. */
 export const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
@@ -35,7 +38,7 @@ export interface LinkOwner {
   hello(to: bigint): Record<string, string>;
   /** Where what is sent to a member is counted. */
   figures(id: bigint): PeerFigures;
-  up(id: bigint): void;
+  up(id: bigint, takesOnce: boolean): void;
   down(id: bigint): void;
   overflow(id: bigint): void;
   /** The member says that we were removed from the cluster. */
@@ -220,7 +223,7 @@ export class PeerLink {
     this.#timer = undefined;
     this.#dialling?.abort();
     this.#spares = 0;
-    this.#open(address, result.socket, result.early);
+    this.#open(address, result);
   }
 
   /** Our own thread stood still: nobody else is to blame for the silence. */
@@ -272,7 +275,7 @@ export class PeerLink {
       return;
     }
     if (result.kind === "open") {
-      this.#open(address, result.socket, result.early);
+      this.#open(address, result);
       this.#owner.log.info({ peer: formatId(this.id), url: address.text }, "opened stream to peer");
       return;
     }
@@ -295,7 +298,7 @@ export class PeerLink {
     } else this.#owner.log.warn(what, "cannot reach the peer");
   }
 
-  #open(address: PeerAddress, socket: Socket, early: Buffer): void {
+  #open(address: PeerAddress, { socket, early, features }: OpenDial): void {
     this.#socket = socket;
     this.#url = address.text;
     this.#heardMs = performance.now();
@@ -330,7 +333,7 @@ export class PeerLink {
     socket.on("end", () => lost("the peer closed it"));
     socket.on("close", () => lost("it was closed"));
     this.#figures.set("activePeers", 1);
-    this.#owner.up(this.id);
+    this.#owner.up(this.id, features.includes(FORWARD_ONCE));
     if (early.length > 0) take(early);
   }
 

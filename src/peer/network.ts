@@ -8,6 +8,8 @@ import { Arrival } from "./arrival.js";
 import type { DialResult } from "./dial.js";
 import type { LinkFigures } from "./figures.js";
 import {
+  FEATURES_HEADER,
+  FORWARD_ONCE,
   helloHeaders,
   type Identity,
   judgeHello,
@@ -53,7 +55,7 @@ export interface PeerInbox {
   readonly queuedBytes: number;
   /** @param payload an encoded raft message, the callee's until it returns */
   message(payload: Buffer): void;
-  up(id: bigint): void;
+  up(id: bigint, takesOnce: boolean): void;
   down(id: bigint): void;
   overflow(id: bigint): void;
   /** @param payload an encoded raft message whose file is whole, durable and in its place */
@@ -207,7 +209,7 @@ export class PeerNetwork {
       dialMs: Math.max(DIAL_MS_MIN, electionMs),
       pingMs: this.#pingMs,
       hello: (to) => this.#hello(to),
-      up: (id) => inbox.up(id),
+      up: (id, takesOnce) => inbox.up(id, takesOnce),
       down: (id) => inbox.down(id),
       overflow: (id) => {
         log.warn({ peer: formatId(id) }, "the peer takes messages too slowly; some are dropped");
@@ -345,7 +347,8 @@ export class PeerNetwork {
     }
     socket.write(
       "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n" +
-        `Upgrade: ${STREAM_UPGRADE}\r\nX-Etcd-Cluster-Id: ${formatId(identity.clusterId)}\r\n\r\n`,
+        `Upgrade: ${STREAM_UPGRADE}\r\nX-Etcd-Cluster-Id: ${formatId(identity.clusterId)}\r\n` +
+        `${FEATURES_HEADER}: ${FORWARD_ONCE}\r\n\r\n`,
     );
     this.#arrive(verdict.from, socket, early);
   }

@@ -15,7 +15,7 @@ export const OutboxType = {
 export const InboxType = {
   /** An encoded raft message: its frame was whole, and it is from the member it says, to us. */
   message: 1,
-  /** u64 id: a stream to this member is open. */
+  /** u64 id, f64 1 or 0: a stream to this member is open; whether it takes a `forwardOnce`. */
   up: 2,
   /** u64 id: the stream to this member ended; what was sent on it may be lost. */
   down: 3,
@@ -46,7 +46,7 @@ export interface PeerMembers {
   readonly clusterVersion: string;
 }
 
-/** An id and, for `snapshotSent`, whether it arrived. */
+/** An id and, for `snapshotSent`, whether it arrived; for `up`, whether it takes a `forwardOnce`. */
 export function writePeerEvent(outlet: Outlet, type: number, id: bigint, value = 0): void {
   outlet.open(16);
   outlet.view.setBigUint64(outlet.at, id, true);

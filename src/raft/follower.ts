@@ -74,14 +74,24 @@ export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {
 /** Passes on what waits for the leader. */
 export function flushFollower(core: RaftCore): void {
   if (core.lead === NONE) return;
-  const { id: from, lead: to, reads } = core;
+  const { reads } = core;
   if (core.forwards.length > 0) {
-    core.send({ type: "forward", to, from, term: 0, proposals: core.forwards });
+    passOn(core);
     core.dropForwards();
   }
   if (!reads.canStartBatch()) return;
   reads.startBatch();
   askForIndex(core);
+}
+
+function passOn(core: RaftCore): void {
+  const { id: from, lead: to, term, forwards, oldestForward: oldest } = core;
+  const isOnce = (number: number) => number > 0 && core.takesOnce.has(to);
+  const once = forwards.filter(({ number }) => isOnce(number));
+  if (once.length > 0) core.send({ type: "forwardOnce", to, from, term, oldest, proposals: once });
+  if (once.length === forwards.length) return;
+  const proposals = forwards.filter(({ number }) => !isOnce(number));
+  core.send({ type: "forward", to, from, term: 0, proposals });
 }
 
 /** Once per heartbeat interval, in case the request or its answer was lost. */

@@ -236,7 +236,7 @@ function inboxInlet(topology: Topology, member: Member, log: Logger): Inlet {
             return log.warn({ err: error }, "a message from another member makes no sense");
           }
         case InboxType.up:
-          return member.peerUp(readPeerId(view, at));
+          return member.peerUp(readPeerId(view, at), readPeerValue(view, at) === 1);
         case InboxType.down:
           return member.peerDown(readPeerId(view, at));
         case InboxType.overflow:

@@ -16,6 +16,7 @@ import { connectionsMax } from "./descriptors.js";
 
 const CONNECTIONS = cellOf("frontendConnections");
 const REFUSED = cellOf("frontendRefused");
+const TOO_MANY = cellOf("frontendTooMany");
 const SLOW_CLIENTS = cellOf("frontendSlowClients");
 
 export interface Endpoint {
@@ -81,6 +82,7 @@ export async function makeFrontend(
     bodiesBytesMax: BODIES_BYTES_MAX,
     onConnection: (change) => metrics.add(CONNECTIONS, change),
     onRefused: () => metrics.add(REFUSED, 1),
+    onTooMany: () => metrics.add(TOO_MANY, 1),
     onSlowClient: (backlogBytes) => {
       metrics.add(SLOW_CLIENTS, 1);
       log.warn({ backlogBytes }, "cut off a client that does not read its answer");

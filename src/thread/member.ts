@@ -236,6 +236,7 @@ export class Member implements Consensus {
   abort(client: Client): void {
     this.#keys.abort(client);
     this.#listings.abort(client);
+    this.#writes.abort(client);
   }
 
   hold(client: Client, isHeld: boolean): void {
@@ -304,9 +305,13 @@ export class Member implements Consensus {
   }
 
   /** The stream to a member opened, or ended: what was sent may be lost. */
-  peerUp(id: bigint): void {
+  peerUp(id: bigint, takesOnce: boolean): void {
     this.#ports.peers.up(id, this.monoMs);
-    if (id === this.#raft.lead) this.#writes.retry();
+    this.#raft.peerTakesOnce(id, takesOnce);
+    if (id === this.#raft.lead) {
+      this.#writes.sendAgain();
+      this.#writes.retry();
+    }
     this.#firstElection.onPeerUp(this.#raft, (voter) => this.#ports.peers.isConnected(voter));
   }
 
@@ -456,6 +461,7 @@ export class Member implements Consensus {
     if (!this.#store.become(store)) this.#keys.cutWatches();
     this.#applied = index;
     this.#appliedTerm = term;
+    this.#writes.skipTo(term);
     this.#snapshots.installed(index);
     this.#restoreMembership();
     this.#keys.deliver(this.#ports.frontends);
@@ -466,6 +472,7 @@ export class Member implements Consensus {
   #applyAll(entries: readonly Entry[]): void {
     const startMs = performance.now();
     for (const entry of entries) {
+      if (entry.term !== this.#appliedTerm) this.#writes.onTerm(entry.term);
       if (entry.type === EntryType.confChange) this.#applyConfChange(entry);
       else if (entry.data.length > 0) this.#applyCommand(entry);
       this.#applied = entry.index;

@@ -70,8 +70,8 @@ class CorePort implements PeerInbox {
     this.#port.sent();
   }
 
-  up(id: bigint): void {
-    this.#event(InboxType.up, id);
+  up(id: bigint, takesOnce: boolean): void {
+    this.#event(InboxType.up, id, takesOnce ? 1 : 0);
   }
 
   down(id: bigint): void {

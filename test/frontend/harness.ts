@@ -119,7 +119,7 @@ export interface Served {
 
 export async function serve(
   kind: FrontendKind,
-  limits: Partial<Pick<FrontendOptions, "connectionsMax" | "bodiesBytesMax">> = {},
+  limits: Partial<Pick<FrontendOptions, "connectionsMax" | "bodiesBytesMax" | "largeLimits">> = {},
 ): Promise<Served> {
   const gateway = new FakeGateway();
   const slow: number[] = [];
@@ -135,6 +135,7 @@ export async function serve(
     onRefused: () => {
       connections.refused++;
     },
+    onTooMany: () => undefined,
     onSlowClient: (bytes: number) => slow.push(bytes),
   };
   const frontend =

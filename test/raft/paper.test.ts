@@ -289,7 +289,10 @@ test("reads: an answer to an earlier life of this member is not taken", () => {
 test("forward: proposals share a message, and a malformed membership change is ignored", () => {
   const follower = member(1n);
   follower.step(append(1, [0, 0], 0, []));
-  assert.deepEqual(follower.propose(NO_DATA), { kind: "forwarded", leader: 2n });
+  assert.deepEqual(follower.propose(NO_DATA), {
+    ...{ kind: "forwarded", leader: 2n },
+    ...{ term: follower.term, isOnce: false },
+  });
   follower.propose(NO_DATA);
   const sent = drain(follower).filter((message) => message.type === "forward");
   assert.deepEqual(

@@ -201,7 +201,9 @@ export class SimNetwork implements PeerPort {
       const isNews = isUp !== life.upPeers.has(other.id) || (isRefused && !life.isToldRemoved);
       if (!isNews || this.#prng.below(NOTICE_MS) > passedMs) continue;
       const tell = (event: number) => {
-        life.arrivals.push({ type: "event", event, id: other.id, value: 0 });
+        // Some are of before, and know no forwardOnce.
+        const value = event === InboxType.up && other.id % 4n !== 0n ? 1 : 0;
+        life.arrivals.push({ type: "event", event, id: other.id, value });
       };
       if (isUp) {
         life.upPeers.add(other.id);

@@ -17,7 +17,7 @@ class FakeRaft {
   lead = NONE;
   isLeader = false;
   proposed = 0;
-  answer: ProposeResult = { kind: "forwarded", leader: OTHER };
+  answer: ProposeResult = { kind: "forwarded", leader: OTHER, term: 1, isOnce: false };
 
   propose(): ProposeResult {
     this.proposed++;
