@@ -2,17 +2,22 @@
 export class Forwarded {
   /** In the order they were taken, which is nearly that of the numbers. */
   readonly #numbers = new Set<number>();
+  #oldest = 0;
 
   add(number: number): void {
     this.#numbers.add(number);
   }
 
-  /** @param oldest numbers below it are forgotten, and count as seen */
-  unseen<T extends { readonly number: number }>(oldest: number, proposals: readonly T[]): T[] {
+  /** Lower numbers are not sent again. Should one come all the same, late, it counts as taken. */
+  forgetBelow(oldest: number): void {
+    this.#oldest = Math.max(this.#oldest, oldest);
     for (const number of this.#numbers) {
-      if (number >= oldest) break;
+      if (number >= oldest) return;
       this.#numbers.delete(number);
     }
-    return proposals.filter(({ number }) => number >= oldest && !this.#numbers.has(number));
+  }
+
+  has(number: number): boolean {
+    return number < this.#oldest || this.#numbers.has(number);
   }
 }

@@ -94,9 +94,11 @@ export function proposeConfChange(core: RaftCore, change: ConfChange): ProposeRe
 
 /** Of this term. Those that cannot be taken now may come again. */
 export function onForwardOnce(core: RaftCore, peer: Progress, message: ForwardOnce): void {
-  for (const { number, type, data } of peer.forwarded.unseen(message.oldest, message.proposals)) {
-    if (type !== EntryType.normal) continue;
-    if (proposeHere(core, type, data).kind === "appended") peer.forwarded.add(number);
+  const { forwarded } = peer;
+  forwarded.forgetBelow(message.oldest);
+  for (const { number, type, data } of message.proposals) {
+    if (type !== EntryType.normal || forwarded.has(number)) continue;
+    if (proposeHere(core, type, data).kind === "appended") forwarded.add(number);
   }
 }
 

@@ -588,6 +588,7 @@ export class Member implements Consensus {
     this.#electedMs = this.monoMs;
     metrics.add(LEADER_CHANGES, 1);
     log.info({ leader: formatId(lead), term }, `elected leader ${formatId(lead)} at term ${term}`);
+    this.#writes.sendAgain();
     this.#writes.retry();
     this.#publication.step(isLeader, this.nowMs, this.monoMs);
   }

@@ -84,11 +84,14 @@ export class Writes {
     else open.term = Number.POSITIVE_INFINITY;
   }
 
-  /** The stream to the leader was lost and is there again: so may be what was passed on. */
+  /** The leader, or the stream to it, was lost and is there again: what was passed on may be lost. */
   sendAgain(): void {
     if (this.#raft.isLeader) return;
     const { term } = this.#raft;
-    for (const open of this.#proposals.all()) if (open.term === term) this.#submit(open);
+    for (const { term: itsTerm, data, number } of this.#proposals.all()) {
+      // One that finds no room may have arrived the first time: it is not refused.
+      if (itsTerm === term) this.#raft.propose(data, number, this.#proposals.oldest);
+    }
   }
 
   /** Before the first entry of a term is applied: those of earlier terms that are still open are lost. */

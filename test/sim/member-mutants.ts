@@ -256,7 +256,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a leader takes a write again that is passed on to it again",
-    plant: () => wrap(Forwarded.prototype, "unseen", () => (_oldest, proposals) => [...proposals]),
+    plant: () => wrap(Forwarded.prototype, "has", () => () => false),
   },
   {
     name: "a write is proposed anew while it may still be committed",

@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { fork, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { type TestContext, test } from "node:test";
+import { NetworkLab } from "../support/network-lab.js";
+import { until } from "../support/until.js";
+import { LINK_FAULTS, type LinkFault, runLinkFault } from "./lib/links.js";
+
+const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+const LAB = new URL("../support/network-lab.js", import.meta.url).pathname;
+const skip = NetworkLab.unavailable() ?? false;
+
+/** `npm run faults -- links` is the long form. */
+async function run(t: TestContext, fault: LinkFault | undefined, seconds: number) {
+  assert.ok(fault !== undefined);
+  const command = [process.execPath, RINGD];
+  const result = await runLinkFault({ command, fault, seconds, size: 3, flags: [] });
+  t.diagnostic(JSON.stringify(result));
+  return result;
+}
+
+test("on flapping links no write is lost on its way for good, and few leaders", {
+  skip,
+}, async (t) => {
+  const result = await run(t, LINK_FAULTS["flap-all"], 12);
+  assert.equal(result.failed, 0, "what a stream lost is sent again");
+  assert.ok(result.acknowledged > 0);
+});
+
+test("after a leader was heard but heard nobody, all members go on", { skip }, async (t) => {
+  const result = await run(t, LINK_FAULTS["deaf-leader"], 6);
+  assert.equal(result.failed, 0, "what the old leader took is proposed anew");
+  assert.ok(result.acknowledged > 0);
+});
+
+test("a lab is taken down when its process is killed", { skip }, async () => {
+  const script = `import { NetworkLab } from ${JSON.stringify(LAB)};
+    const lab = NetworkLab.create(["a", "b"]);
+    lab.run(0, "sleep", ["1000"], "/dev/null");
+    process.send(lab.hosts.map(({ namespace }) => namespace));
+    setInterval(() => undefined, 1000);`;
+  const url = `data:text/javascript,${encodeURIComponent(script)}`;
+  const child = fork("-e", [], {
+    execArgv: ["--input-type=module", "-e", `await import(${JSON.stringify(url)})`],
+  });
+  const [namespaces] = (await once(child, "message")) as [string[]];
+  const there = () => spawnSync("ip", ["netns"], { encoding: "utf8" }).stdout;
+  for (const name of namespaces) assert.ok(there().includes(name));
+  child.kill("SIGKILL");
+  await until("the lab is gone", 10_000, () => !namespaces.some((name) => there().includes(name)));
+});
