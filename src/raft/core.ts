@@ -35,6 +35,8 @@ export class RaftCore {
   readonly log: RaftLog;
   readonly disk = new DiskJobs();
   readonly reads: ReadIndexes;
+  /** Random, so that messages of before the last start are told apart. */
+  readonly life: number;
 
   role: Role = "follower";
   term: number;
@@ -92,10 +94,12 @@ export class RaftCore {
     this.term = Math.max(hardState.term, this.log.lastTerm);
     this.vote = this.term === hardState.term ? hardState.vote : NONE;
     this.handedHardState = hardState;
+    const life = options.random(2 ** 32);
+    this.life = life + 1;
     this.reads = new ReadIndexes(
       this.limits.readsMax,
       this.limits.readRoundsMax,
-      options.random(2 ** 32) * READ_REQUESTS_PER_LIFE,
+      life * READ_REQUESTS_PER_LIFE,
     );
     this.drawElectionTimeout();
   }

@@ -85,10 +85,11 @@ export function flushFollower(core: RaftCore): void {
 }
 
 function passOn(core: RaftCore): void {
-  const { id: from, lead: to, term, forwards, oldestForward: oldest } = core;
+  const { id: from, lead: to, term, life, forwards, oldestForward: oldest } = core;
   const isOnce = (number: number) => number > 0 && core.takesOnce.has(to);
   const once = forwards.filter(({ number }) => isOnce(number));
-  if (once.length > 0) core.send({ type: "forwardOnce", to, from, term, oldest, proposals: once });
+  const numbered = { life, oldest, proposals: once };
+  if (once.length > 0) core.send({ type: "forwardOnce", to, from, term, ...numbered });
   if (once.length === forwards.length) return;
   const proposals = forwards.filter(({ number }) => !isOnce(number));
   core.send({ type: "forward", to, from, term: 0, proposals });

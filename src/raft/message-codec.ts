@@ -29,7 +29,8 @@ import type { Message, NumberedProposal, Proposal } from "./message.js";
  *   readIndex                     request u64
  *   readIndexReply                request u64, index u64
  *   transfer                      target id
- *   forwardOnce                   oldest u64, count u32, count x (number u64, type u8, length u32, data)
+ *   forwardOnce                   life u64, oldest u64, count u32,
+ *                                 count x (number u64, type u8, length u32, data)
  *
  * An entry's index is not sent: it follows from `prevIndex`. A flag is a byte, 0 or 1.
  */
@@ -102,7 +103,7 @@ export function messageBytes(message: Message): number {
     case "forward":
       return ENVELOPE_BYTES + 4 + dataBytes(message.proposals, PROPOSAL_HEADER_BYTES);
     case "forwardOnce":
-      return ENVELOPE_BYTES + 12 + dataBytes(message.proposals, NUMBERED_HEADER_BYTES);
+      return ENVELOPE_BYTES + 20 + dataBytes(message.proposals, NUMBERED_HEADER_BYTES);
     default:
       return unreachable(message);
   }
@@ -184,6 +185,7 @@ function writeBody(out: Writer, message: Message): void {
       for (const proposal of message.proposals) out.proposal(proposal);
       return;
     case "forwardOnce":
+      out.number(message.life);
       out.number(message.oldest);
       out.u32(message.proposals.length);
       for (const proposal of message.proposals) {
@@ -301,12 +303,13 @@ function readBody(input: Reader, type: Message["type"], envelope: Envelope): Mes
       return { type, ...envelope, proposals };
     }
     case "forwardOnce": {
+      const life = input.number();
       const oldest = input.number();
       const proposals: NumberedProposal[] = [];
       const count = input.count(NUMBERED_HEADER_BYTES);
       for (let i = 0; i < count; i++)
         proposals.push({ number: input.number(), ...input.proposal() });
-      return { type, ...envelope, oldest, proposals };
+      return { type, ...envelope, life, oldest, proposals };
     }
     case "readIndex":
       return { type, ...envelope, request: input.number() };

@@ -147,6 +147,8 @@ export interface NumberedProposal extends Proposal {
  */
 export interface ForwardOnce extends Envelope {
   readonly type: "forwardOnce";
+  /** The proposer's, since its start: numbers of two lives say nothing of each other. Not 0. */
+  readonly life: number;
   /** Proposals with lower numbers will not be sent again. */
   readonly oldest: number;
   readonly proposals: readonly NumberedProposal[];

@@ -95,7 +95,7 @@ export function proposeConfChange(core: RaftCore, change: ConfChange): ProposeRe
 /** Of this term. Those that cannot be taken now may come again. */
 export function onForwardOnce(core: RaftCore, peer: Progress, message: ForwardOnce): void {
   const { forwarded } = peer;
-  forwarded.forgetBelow(message.oldest);
+  if (!forwarded.begin(message.life, message.oldest)) return;
   for (const { number, type, data } of message.proposals) {
     if (type !== EntryType.normal || forwarded.has(number)) continue;
     if (proposeHere(core, type, data).kind === "appended") forwarded.add(number);

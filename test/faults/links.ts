@@ -5,6 +5,8 @@ import { LINK_FAULTS, type LinkResult, runLinkFault } from "./lib/links.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
+const SETTLE_MS = 10_000;
+
 const USAGE = `Faulty links between members on a switch of their own (network namespaces; needs root and nft).
 
   npm run faults -- links [--seconds 60] [--rounds 3] [--members 3] [--only flap-all,deaf-leader]
@@ -54,7 +56,8 @@ export async function linksCommand(args: readonly string[]): Promise<void> {
         const flags = values.flags.split(" ").filter((flag) => flag !== "");
         const size = Number(values.members);
         const seconds = Number(values.seconds);
-        const result = await runLinkFault({ command, fault, seconds, size, flags });
+        const settleMs = SETTLE_MS;
+        const result = await runLinkFault({ command, fault, seconds, settleMs, size, flags });
         results.set(kind, [...(results.get(kind) ?? []), result]);
         say(`${name} ${round} ${describe(kind, result)}`);
       }

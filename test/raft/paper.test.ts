@@ -312,7 +312,14 @@ test("forward: a leader takes what may come again once, and only in its own term
   const raft = leader();
   const { lastIndex } = raft.status();
   const two = [1, 2].map((number) => ({ number, type: EntryType.normal, data: NO_DATA }));
-  const once = { type: "forwardOnce", to: 1n, from: 2n, term: raft.term, oldest: 1 } as const;
+  const once = {
+    type: "forwardOnce",
+    to: 1n,
+    from: 2n,
+    term: raft.term,
+    life: 1,
+    oldest: 1,
+  } as const;
   raft.step({ ...once, proposals: [...two, ...two] });
   raft.step({ ...once, proposals: two });
   assert.equal(raft.status().lastIndex, lastIndex + 2);
@@ -320,8 +327,12 @@ test("forward: a leader takes what may come again once, and only in its own term
   raft.step({ ...once, oldest: 3, proposals: [third] });
   raft.step({ ...once, proposals: two });
   assert.equal(raft.status().lastIndex, lastIndex + 3, "a late one was taken long ago");
-  raft.step({ ...once, term: raft.term - 1, proposals: [{ ...third, number: 9 }] });
-  assert.equal(raft.status().lastIndex, lastIndex + 3);
+  raft.step({ ...once, life: 2, proposals: two });
+  assert.equal(raft.status().lastIndex, lastIndex + 5, "who was started again has other ones");
+  raft.step({ ...once, oldest: 9, proposals: [{ ...third, number: 9 }] });
+  assert.equal(raft.status().lastIndex, lastIndex + 5, "what came of the life before comes late");
+  raft.step({ ...once, life: 2, term: raft.term - 1, proposals: [{ ...third, number: 9 }] });
+  assert.equal(raft.status().lastIndex, lastIndex + 5);
 });
 
 test("forward: who takes it is sent it under its number; what waits is for one leader", () => {

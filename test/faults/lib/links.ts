@@ -13,8 +13,6 @@ const WRITERS_PER_MEMBER = 2;
 const PAUSE_MS = 20;
 const WRITE_MS = 10_000;
 const READY_MS = 30_000;
-/** After all links are back. */
-const SETTLE_MS = 10_000;
 
 /** What the links do while writers write. */
 export interface LinkFault {
@@ -73,6 +71,8 @@ export interface LinkRunOptions {
   readonly command: readonly string[];
   readonly fault: LinkFault;
   readonly seconds: number;
+  /** After all links are back. */
+  readonly settleMs: number;
   readonly size: number;
   readonly flags: readonly string[];
 }
@@ -104,7 +104,7 @@ export async function runLinkFault(options: LinkRunOptions): Promise<LinkResult>
 }
 
 async function measure(
-  { command, fault, seconds, size, flags }: LinkRunOptions,
+  { command, fault, seconds, settleMs, size, flags }: LinkRunOptions,
   lab: NetworkLab,
   folder: string,
 ): Promise<LinkResult> {
@@ -124,13 +124,13 @@ async function measure(
   await flap(lab, fault, fault.cuts(leader, size), seconds * 1000);
   lab.heal();
   const healedMs = performance.now();
-  await delay(SETTLE_MS);
+  await delay(settleMs);
   await load.stop();
   for (const control of controls) control.close();
   const counted = (ms: number) => ms >= startMs && ms < healedMs;
   const during = load.acknowledgedMs.flat().filter(counted);
   const perMember = load.acknowledgedMs.map((all) => all.filter((ms) => ms >= healedMs));
-  const endMs = healedMs + SETTLE_MS;
+  const endMs = healedMs + settleMs;
   return {
     acknowledged: during.length,
     failed: load.failedMs.filter(counted).length,
