@@ -95,6 +95,21 @@ test("a member behind a dead network is noticed and found again", {
   await one.untilUp(2n, 2);
 });
 
+test("a stream that is stuck while fresh connections pass is replaced by one", async (t) => {
+  const [one, two, proxy] = await throughProxy(t);
+  for (let round = 1; round <= 3; round++) {
+    proxy.freeze();
+    one.send(reply(1n, 2n, round)); // Lost, and TCP will not say so.
+    await one.untilUp(2n, 1 + round);
+    assert.equal(one.count("down", 2n), round, "what was sent may be lost");
+    one.send(reply(1n, 2n, 100 + round));
+    await two.until("a message", () => two.messages.length === round);
+  }
+  const replaced = one.logged.filter((line) => line.includes("replaced stuck stream to peer"));
+  assert.equal(replaced.length, 1, "said once a minute");
+  assert.ok(!one.logged.some((line) => line.includes("nothing was heard")));
+});
+
 test("a snapshot whose transfer broke off is sent again", async (t) => {
   const [one, two, proxy] = await throughProxy(t);
   const writer = new SnapshotWriter(one.snapDir, { term: 2, index: 9, metadata: encodeConf(CONF) });
