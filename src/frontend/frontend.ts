@@ -1,6 +1,5 @@
 import type { Method } from "../api/request.js";
 import type { HeadText } from "./head-text.js";
-import type { LargeLimits } from "./large-requests.js";
 import type { AnswerRecord } from "./records.js";
 
 /**
@@ -44,6 +43,16 @@ export interface Gateway {
   /** The client takes its answer too slowly; nothing more until `resume`. Watches do not wait. */
   hold(requestId: number): void;
   resume(requestId: number): void;
+}
+
+/** Of requests with large bodies, see large-requests.ts. */
+export interface LargeLimits {
+  /** Large requests that are read, or wait for their answer, together; a single one always may. */
+  readonly bytesMax: number;
+  /** Those that wait for their turn; beyond it they are refused at once. */
+  readonly waitingBytesMax: number;
+  /** One that has waited so long is refused. */
+  readonly patienceMs: number;
 }
 
 /** What both implementations are told. */

@@ -1,18 +1,9 @@
-import { BODY_BYTES_MAX } from "./frontend.js";
+import { BODY_BYTES_MAX, type LargeLimits } from "./frontend.js";
 
 /** Bodies of requests shorter than this are not worth the look: what they take is bounded elsewhere. */
 const LARGE_BYTES = 100_000;
 /** Of LARGE_BYTES, less one. */
 const SMALL_DIGITS_MAX = 5;
-
-export interface LargeLimits {
-  /** Large requests that are read, or wait for their answer, together; a single one always may. */
-  readonly bytesMax: number;
-  /** Those that wait for their turn; beyond it they are refused at once. */
-  readonly waitingBytesMax: number;
-  /** One that has waited so long is refused. */
-  readonly patienceMs: number;
-}
 
 export const LARGE_LIMITS: LargeLimits = {
   bytesMax: 4 * BODY_BYTES_MAX,
