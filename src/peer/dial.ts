@@ -60,8 +60,11 @@ export async function dialStream(
   if (address.isSecure) return { kind: "failed", reason: NO_TLS, isLate: false };
   const startMs = performance.now();
   const socket = await connectSoon(address, timeoutMs, signal);
-  if (typeof socket === "object" && "kind" in socket) return socket;
-  return sayHello(address, hello, socket, timeoutMs - (performance.now() - startMs), signal);
+  if ("kind" in socket) return socket;
+  const leftMs = timeoutMs - (performance.now() - startMs);
+  const result = await sayHello(address, hello, socket, leftMs, signal);
+  // In the same words each time, as the caller says each reason once.
+  return result.kind === "failed" && result.isLate ? late(timeoutMs) : result;
 }
 
 function late(timeoutMs: number): Extract<DialResult, { kind: "failed" }> {
@@ -129,7 +132,7 @@ function sayHello(
       call.destroy();
       socket.destroy(); // The request may not have got it yet.
     };
-    const timer = setTimeout(() => end(late(Math.round(timeoutMs))), timeoutMs);
+    const timer = setTimeout(() => end(late(timeoutMs)), timeoutMs);
     const fail = (reason: string) => end({ kind: "failed", reason, isLate: false });
     const onAbort = () => fail("given up");
     signal.addEventListener("abort", onAbort);
