@@ -19,6 +19,8 @@ export interface ServerOptions {
   readonly flags?: readonly string[];
   /** Flags of Node itself, for the kinds that run on it: `--cpu-prof`. */
   readonly nodeFlags?: readonly string[];
+  /** Another build's ringd.js. */
+  readonly entry?: string;
 }
 
 /** Where a member listens, and whom it knows. */
@@ -108,7 +110,7 @@ export class BenchServer {
     ].flat();
     if (options.kind === "ringd") {
       this.#command = process.execPath;
-      this.#args = [...nodeFlags, RINGD_ENTRY, ...memberFlags, ...flags];
+      this.#args = [...nodeFlags, options.entry ?? RINGD_ENTRY, ...memberFlags, ...flags];
     } else {
       this.#command = "etcd";
       this.#args = ["--enable-v2=true", "--logger=zap", ...memberFlags, ...flags];

@@ -1,4 +1,9 @@
-/** What the unfinished bodies of one frontend may take together. */
+/** A form longer than this is refused, as Go's http.Request.ParseForm does. */
+export const BODY_BYTES_MAX = 10 * 1024 * 1024;
+/** What the bodies under way may take together; one that finds no room is refused. */
+export const BODIES_BYTES_MAX = 256 * 1024 * 1024;
+
+/** What the unfinished bodies of a thread's frontends may take together. */
 export class BodyRoom {
   readonly #bytesMax: number;
   #bytes = 0;

@@ -1,5 +1,4 @@
-import type { BodyRoom } from "./body-room.js";
-import { BODY_BYTES_MAX } from "./frontend.js";
+import { BODY_BYTES_MAX, type BodyRoom } from "./body-room.js";
 
 /** The body of a request as it comes in. Its room is given back by `finish` or `drop`, whichever comes. */
 export class Body {

@@ -1,6 +1,7 @@
 import type { Method } from "../api/request.js";
 import type { BodyRoom } from "./body-room.js";
 import type { HeadText } from "./head-text.js";
+import type { LargeRequest, LargeRequests } from "./large-requests.js";
 import type { AnswerRecord } from "./records.js";
 
 /**
@@ -10,6 +11,8 @@ import type { AnswerRecord } from "./records.js";
 export interface Exchange {
   /** What `Gateway.request` gave it; less than 0 when nothing waits for it. */
   requestId: number;
+  /** If its body is large: that takes room until the core has answered, whether or not the client is still there. */
+  readonly large: LargeRequest | undefined;
   /** The whole answer. */
   answer(head: AnswerRecord, body: Uint8Array): void;
   /** The start of an answer: status and headers leave at once, chunks follow. */
@@ -53,10 +56,14 @@ export interface Gateway {
 /** What both implementations are told. */
 export interface FrontendOptions {
   readonly heads: HeadText;
+  /** A request was refused because too much is under way. */
+  readonly onTooMany: () => void;
   /** Connections open at a time; more are closed as they come. What another frontend holds is left out. */
   readonly connectionsMax: number;
   /** For all bodies that have not come whole yet, of this thread's other frontend, too. */
   readonly bodyRoom: BodyRoom;
+  /** Of this thread's other frontend, too. */
+  readonly largeRequests: LargeRequests;
   /** A client that does not read its answer was cut off, about this many bytes behind. */
   readonly onSlowClient: (backlogBytes: number) => void;
   /** A connection opened, 1, or closed, -1. */
@@ -84,10 +91,6 @@ export interface Frontend {
   close(): void;
 }
 
-/** A form longer than this is refused, as Go's http.Request.ParseForm does. */
-export const BODY_BYTES_MAX = 10 * 1024 * 1024;
-/** What the bodies under way may take together; one that finds no room is refused. */
-export const BODIES_BYTES_MAX = 256 * 1024 * 1024;
 /** What a stream's client may leave unread, beyond what the kernel keeps, before it is cut off. */
 export const STREAM_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
 /** What all of a frontend's streams may leave unread together: above it, those behind are cut off. */

@@ -13,6 +13,7 @@ import {
   parseHead,
   type RequestHead,
 } from "./http-head.js";
+import { largeBytes } from "./large-requests.js";
 import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
 
 /** Longest head of a request in bytes, as in etcd (Go's http.DefaultMaxHeaderBytes and its slack). */
@@ -164,7 +165,7 @@ export class HttpConnection implements Wire {
 
   /** @returns whether there may be more to do */
   #step(): boolean {
-    if (this.#isDeaf) return false;
+    if (this.#isDeaf || this.#exchange?.large?.isWaiting === true) return false;
     if (this.#decoder !== undefined) return this.#readBody(this.#decoder);
     if (this.#isBusy) return false;
     if (this.#socket.isPaused()) this.#socket.resume();
@@ -233,16 +234,46 @@ export class HttpConnection implements Wire {
     const { length, contentType } = head;
     if (length !== 0)
       this.#decoder = length === "chunked" ? new ChunkedBody() : new SizedBody(length);
-    if (head.expectsContinue) this.write(CONTINUE);
     // To other methods a body means nothing: as in etcd they are served before it has come.
     const takesBody = method === Method.put || method === Method.post;
     this.#onBody = undefined;
-    if (!takesBody) send("", undefined);
-    else if (length === 0) send(contentType, new Body(options.bodyRoom));
+    if (!takesBody) {
+      if (head.expectsContinue) this.write(CONTINUE);
+      send("", undefined);
+    } else if (length === 0) send(contentType, new Body(options.bodyRoom));
     else {
       this.#body = new Body(options.bodyRoom);
       this.#onBody = (body) => send(contentType, body);
+      this.#admit(exchange, head);
     }
+  }
+
+  /** A large body is asked for and read when its turn comes; until then it stays with the client. */
+  #admit(exchange: NodeExchange, { length, expectsContinue }: RequestHead): void {
+    const proceed = () => {
+      if (expectsContinue) this.write(CONTINUE);
+    };
+    const bytes = largeBytes(length === "chunked" ? undefined : length);
+    if (bytes === 0) {
+      proceed();
+      return;
+    }
+    const refuse = () => {
+      if (expectsContinue) exchange.endConnection(); // The client may send the body or not.
+      this.#socket.resume();
+      this.#refuseBody();
+    };
+    exchange.large = this.#shared.options.largeRequests.enter(bytes, {
+      proceed: () => {
+        proceed();
+        this.#socket.resume();
+        this.#advance();
+      },
+      refuse,
+    });
+    if (exchange.large === undefined) refuse();
+    else if (exchange.large.isWaiting) this.#socket.pause();
+    else proceed();
   }
 
   #readBody(decoder: BodyDecoder): boolean {
@@ -259,6 +290,7 @@ export class HttpConnection implements Wire {
     }
     body?.drop();
     if (onBody !== undefined) {
+      this.#exchange?.onGone();
       this.#exchange = undefined; // Nobody has heard of it.
       this.#refuse(400, "malformed body");
     } else if (this.#exchange !== undefined) this.#isDeaf = true;
@@ -268,8 +300,14 @@ export class HttpConnection implements Wire {
 
   #onPart(part: Buffer): void {
     if (this.#body === undefined || this.#onBody === undefined || this.#body.add(part)) return;
-    this.#body.drop();
+    this.#refuseBody();
+  }
+
+  /** Too much is under way: the rest of the body is skipped. */
+  #refuseBody(): void {
+    this.#body?.drop();
     this.#onBody = undefined;
+    this.#shared.options.onTooMany();
     this.#exchange?.answer(NO_ROOM, NO_ROOM_BODY);
   }
 

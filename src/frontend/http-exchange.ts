@@ -7,6 +7,7 @@ import {
 } from "./frontend.js";
 import { statusText } from "./head-text.js";
 import type { RequestHead } from "./http-head.js";
+import type { LargeRequest } from "./large-requests.js";
 import type { AnswerRecord } from "./records.js";
 
 /** The connection that a request came on. */
@@ -33,6 +34,7 @@ const LAST_CHUNK = Buffer.from("0\r\n\r\n");
  */
 export class NodeExchange implements Exchange {
   requestId = -1;
+  large: LargeRequest | undefined;
   readonly #wire: Wire;
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
@@ -66,7 +68,13 @@ export class NodeExchange implements Exchange {
     return this.#isLast;
   }
 
+  /** Whether anything else comes on the connection is not known: it ends with this answer. */
+  endConnection(): void {
+    this.#isLast = true;
+  }
+
   answer(head: AnswerRecord, body: Uint8Array): void {
+    this.large?.leave();
     if (this.#isDone) return;
     const text = this.#headText(
       head,
@@ -125,6 +133,7 @@ export class NodeExchange implements Exchange {
     if (this.#isDone) return;
     this.#isDone = true;
     if (this.requestId >= 0) this.#gateway.abort(this.requestId);
+    else this.large?.leave();
   }
 
   onDrain(): void {

@@ -198,7 +198,14 @@ export class RingGateway implements Gateway {
   }
 
   abort(requestId: number): void {
-    if (this.#exchanges.take(requestId) === undefined || this.#early !== undefined) return;
+    const exchange = this.#exchanges.get(requestId);
+    if (exchange === undefined) return;
+    if (this.#early !== undefined) {
+      this.#exchanges.take(requestId); // The core does not know it yet, and never will.
+      exchange.large?.leave();
+      return;
+    }
+    if (exchange.large === undefined) this.#exchanges.take(requestId);
     writeRequestId(this.#requests, RequestType.abort, requestId);
     this.#port.sent();
   }

@@ -9,6 +9,7 @@ import {
   STREAM_BACKLOG_BYTES_MAX,
 } from "./frontend.js";
 import { statusText } from "./head-text.js";
+import type { LargeRequest } from "./large-requests.js";
 import type { AnswerRecord } from "./records.js";
 import type { Backlogs } from "./uws-backlog.js";
 import {
@@ -37,6 +38,7 @@ export class UwsExchange implements Exchange {
   requestId = -1;
   /** While it comes in. */
   body: Body | undefined;
+  large: LargeRequest | undefined;
   readonly #shared: UwsShared;
   readonly #origin: string;
   /** Of a request that may be a watch on a connection that lives on. */
@@ -72,7 +74,12 @@ export class UwsExchange implements Exchange {
     }
   }
 
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
   answer(head: AnswerRecord, body: Uint8Array): void {
+    this.large?.leave();
     if (this.#isGone) return;
     this.#isGone = true;
     this.#isComplete = true;
@@ -165,7 +172,8 @@ export class UwsExchange implements Exchange {
     if (this.#watch === undefined && !this.#isChunked) this.#shared.watches.onUnanswered();
     this.#end();
     this.body?.drop();
-    if (this.requestId >= 0 && !this.#isComplete) this.#shared.gateway.abort(this.requestId);
+    if (this.requestId < 0) this.large?.leave();
+    else if (!this.#isComplete) this.#shared.gateway.abort(this.requestId);
   }
 
   /** Another request came on the connection of a watch. */

@@ -1,18 +1,12 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { createRequire } from "node:module";
 import { Method } from "../api/request.js";
-import { Body } from "./body.js";
-import type { BodyRoom } from "./body-room.js";
-import {
-  BODY_BYTES_MAX,
-  type Frontend,
-  type FrontendOptions,
-  type Gateway,
-  type PortSharing,
-} from "./frontend.js";
+import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
+import { largeBytes } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
-import { BAD_REQUEST, BAD_REQUEST_BODY, NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
+import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
 import { Backlogs } from "./uws-backlog.js";
+import { UwsBodies } from "./uws-bodies.js";
 import { calibrate } from "./uws-calibration.js";
 import { UwsExchange, type UwsShared } from "./uws-exchange.js";
 import { hasBody, hasUnclearFraming } from "./uws-framing.js";
@@ -91,38 +85,38 @@ export class UwsFrontend implements Frontend {
       watches: this.#watches,
       unserved: this.#unserved,
     };
-    this.#route(shared, options.bodyRoom);
+    this.#route(shared, new UwsBodies(gateway, options));
   }
 
   /**
    * Four routes match every GET below /v2/: one that may be a watch passes them all, for a handle each, and
    * any other is served by the first.
    */
-  #route(shared: UwsShared, room: BodyRoom): void {
+  #route(shared: UwsShared, bodies: UwsBodies): void {
     let handles: HttpResponse[] = [];
     const pass = (res: HttpResponse, req: HttpRequest) => {
       if (handles.length > 0 || mayWatch(req.getQuery())) {
         handles.push(res);
         req.setYield(true);
-      } else serve(shared, room, res, req, undefined);
+      } else serve(shared, bodies, res, req, undefined);
     };
     const passOn = (res: HttpResponse, req: HttpRequest) => {
       if (handles.length > 0) pass(res, req);
-      else serve(shared, room, res, req, undefined);
+      else serve(shared, bodies, res, req, undefined);
     };
     this.#app.get("/v2/*", pass);
     this.#app.get("/*", passOn);
     this.#app.any("/v2/*", passOn);
     this.#app.any("/*", (res, req) => {
       if (handles.length === 0) {
-        serve(shared, room, res, req, undefined);
+        serve(shared, bodies, res, req, undefined);
         return;
       }
       handles.push(res);
       const all = handles as unknown as WatchHandles;
       const canLast = all.length === WATCH_HANDLES && !wantsClose(req);
       handles = [];
-      serve(shared, room, canLast ? all[2] : res, req, canLast ? all : undefined);
+      serve(shared, bodies, canLast ? all[2] : res, req, canLast ? all : undefined);
     });
   }
 
@@ -212,7 +206,7 @@ function wantsClose(req: HttpRequest): boolean {
 /** @param handles if it may be a watch; `res` is one of them */
 function serve(
   shared: UwsShared,
-  room: BodyRoom,
+  bodies: UwsBodies,
   res: HttpResponse,
   req: HttpRequest,
   handles: WatchHandles | undefined,
@@ -233,48 +227,11 @@ function serve(
     return;
   }
   if (takesBody) {
-    readBody(gateway, exchange, room, path, query, req.getHeader("content-type"));
+    const length = req.getHeader("content-length");
+    const large = largeBytes(length === "" ? undefined : Number(length));
+    bodies.read(exchange, path, query, req.getHeader("content-type"), large);
   } else {
     // A body, if any, is no part of the request's meaning; the library reads past it.
     exchange.requestId = gateway.request(exchange, method, path, query, "", undefined, false);
   }
-}
-
-function readBody(
-  gateway: Gateway,
-  exchange: UwsExchange,
-  room: BodyRoom,
-  path: string,
-  query: string,
-  contentType: string,
-): void {
-  let body: Body | undefined; // Most come whole.
-  let isRefused = false;
-  exchange.res.onData((chunk, isLast) => {
-    if (isRefused) return;
-    if (!isLast) {
-      if (body === undefined) {
-        body = new Body(room);
-        exchange.body = body;
-      }
-      // The chunk dies on return.
-      if (body.add(Buffer.from(new Uint8Array(chunk)))) return;
-      isRefused = true;
-      body.drop();
-      exchange.answer(NO_ROOM, NO_ROOM_BODY);
-      return;
-    }
-    const last = new Uint8Array(chunk);
-    const whole = body === undefined ? last : body.finish(last);
-    const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
-    exchange.requestId = gateway.request(
-      exchange,
-      exchange.method,
-      path,
-      query,
-      contentType,
-      whole,
-      isTooLarge,
-    );
-  });
 }

@@ -473,6 +473,11 @@ export const FAMILIES = {
     help: "Connections that ended without a request that could be served.",
     labels: { reason: UNSERVED_REASONS },
   },
+  frontendTooMany: {
+    kind: "counter",
+    name: "ringd_frontend_refused_requests_total",
+    help: "Requests refused before they were read whole because too much was under way.",
+  },
   ringFull: {
     kind: "counter",
     name: "ringd_ring_full_total",

@@ -1,10 +1,18 @@
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { NO_TLS, type PeerAddress } from "./address.js";
 import { CLUSTER_HEADER, formatOf, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
 
 /** Of a refusal's text. */
 const REASON_BYTES_MAX = 4096;
+/**
+ * Without an answer from the other machine for so long, one more connection is tried beside those before.
+ * TCP repeats a lost first packet after a second, the next ones after two and four: on a link that was away
+ * for a moment a new first packet is much sooner there.
+ */
+const ANOTHER_MS = 100;
+/** Connections that are tried side by side. */
+const CONNECTIONS_MAX = 8;
 
 export type DialResult =
   /** `early`: what the other side sent right behind its answer. */
@@ -22,7 +30,8 @@ export type DialResult =
       readonly clusterId: string;
       readonly reason: string;
     }
-  | { readonly kind: "failed"; readonly reason: string };
+  /** `isLate`: nothing came back in time, not even a refusal. */
+  | { readonly kind: "failed"; readonly reason: string; readonly isLate: boolean };
 
 /** A request to a member, not sent yet. The address is not secure. */
 export function peerRequest(
@@ -32,26 +41,86 @@ export function peerRequest(
   headers: Readonly<Record<string, string>>,
 ): ClientRequest {
   // An agent would put what is upgraded or half-sent back among connections for others.
-  return request({ ...connectTo(address), agent: false, method, path, headers });
+  const { target } = address;
+  const where = "path" in target ? { socketPath: target.path } : target;
+  return request({ ...where, agent: false, method, path, headers });
 }
 
-function connectTo({ target }: PeerAddress): Record<string, string | number> {
-  return "path" in target ? { socketPath: target.path } : { host: target.host, port: target.port };
+function connectTo({ target }: PeerAddress) {
+  return "path" in target ? { path: target.path } : { host: target.host, port: target.port };
 }
 
 /** Opens a stream: connects, says hello, waits for the upgrade. Never throws. */
-export function dialStream(
+export async function dialStream(
   address: PeerAddress,
   hello: Readonly<Record<string, string>>,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<DialResult> {
-  if (address.isSecure) {
-    return Promise.resolve({ kind: "failed", reason: NO_TLS });
-  }
+  if (address.isSecure) return { kind: "failed", reason: NO_TLS, isLate: false };
+  const startMs = performance.now();
+  const socket = await connectSoon(address, timeoutMs, signal);
+  if ("kind" in socket) return socket;
+  const leftMs = timeoutMs - (performance.now() - startMs);
+  const result = await sayHello(address, hello, socket, leftMs, signal);
+  // In the same words each time, as the caller says each reason once.
+  return result.kind === "failed" && result.isLate ? late(timeoutMs) : result;
+}
+
+function late(timeoutMs: number): Extract<DialResult, { kind: "failed" }> {
+  return { kind: "failed", reason: `no answer within ${timeoutMs} ms`, isLate: true };
+}
+
+/** The first of several connections to be open. */
+function connectSoon(
+  address: PeerAddress,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Socket | Extract<DialResult, { kind: "failed" }>> {
+  return new Promise((resolve) => {
+    const sockets = new Set<Socket>();
+    const end = (result: Socket | Extract<DialResult, { kind: "failed" }>) => {
+      clearTimeout(timer);
+      clearInterval(another);
+      signal.removeEventListener("abort", onAbort);
+      for (const socket of sockets) if (socket !== result) socket.destroy();
+      sockets.clear(); // What becomes of them is no news any more.
+      resolve(result);
+    };
+    const fail = (reason: string) => end({ kind: "failed", reason, isLate: false });
+    const onAbort = () => fail("given up");
+    const tryOne = () => {
+      const socket = connect(connectTo(address));
+      sockets.add(socket);
+      socket.once("connect", () => end(socket));
+      socket.on("error", (error) => {
+        if (sockets.has(socket)) fail(error.message);
+      });
+    };
+    const timer = setTimeout(() => end(late(timeoutMs)), timeoutMs);
+    const another = setInterval(() => {
+      if (sockets.size < CONNECTIONS_MAX) tryOne();
+    }, ANOTHER_MS);
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
+    else tryOne();
+  });
+}
+
+function sayHello(
+  { target }: PeerAddress,
+  hello: Readonly<Record<string, string>>,
+  socket: Socket,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<DialResult> {
   return new Promise((resolve) => {
     const headers = { ...hello, Connection: "Upgrade", Upgrade: STREAM_UPGRADE };
-    const call = peerRequest(address, "GET", STREAM_PATH, headers);
+    const host = "path" in target ? {} : target; // For the Host header.
+    const call = request({
+      ...{ ...host, createConnection: () => socket }, // Which no agent is given.
+      ...{ method: "GET", path: STREAM_PATH, headers },
+    });
     let hasEnded = false;
     const end = (result: DialResult) => {
       if (hasEnded) return; // What comes after an upgrade is the stream's affair.
@@ -59,12 +128,15 @@ export function dialStream(
       clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
       resolve(result);
-      if (result.kind !== "open") call.destroy();
+      if (result.kind === "open") return;
+      call.destroy();
+      socket.destroy(); // The request may not have got it yet.
     };
-    const fail = (reason: string) => end({ kind: "failed", reason });
-    const timer = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs);
+    const timer = setTimeout(() => end(late(timeoutMs)), timeoutMs);
+    const fail = (reason: string) => end({ kind: "failed", reason, isLate: false });
     const onAbort = () => fail("given up");
     signal.addEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
     call.on("error", (error) => fail(error.message));
     call.on("upgrade", (response, socket: Socket, early: Buffer) => {
       end({ kind: "open", socket, early, format: formatOf(response.headers) });

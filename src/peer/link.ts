@@ -9,11 +9,20 @@ import type { PeerFigures } from "./figures.js";
 import { FrameBatch, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
 import type { PeerLog } from "./peer-log.js";
 
+type OpenDial = Extract<DialResult, { kind: "open" }>;
+
 /** Bytes waiting for one member's socket; a message longer than that goes if it is the only one. */
 export const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 const FIRST_WAIT_MS = 100;
 /** What is queued may take so long to leave when a link ends. */
 const LINGER_MS = 1000;
+/** With less than this behind it, an echo that does not come is not just slow. */
+const LIGHT_BYTES = 64 * 1024;
+/** A stream is stuck after so much silence, or so much time without an echo, in intervals of pings. */
+const STUCK_PINGS = 3;
+const STUCK_ECHO_PINGS = 6;
+/** About streams that are replaced, for one member. */
+const REPLACED_LOG_MS = 60_000;
 
 /** What a link needs from those around it. */
 export interface LinkOwner {
@@ -22,6 +31,8 @@ export interface LinkOwner {
   readonly waitMostMs: number;
   /** For connecting and the upgrade together. */
   readonly dialMs: number;
+  /** How often both ends of a stream send pings. */
+  readonly pingMs: number;
   /** Heads of the request that opens a stream to `to`. */
   hello(to: bigint): Record<string, string>;
   /** Where what is sent to a member is counted. */
@@ -45,6 +56,10 @@ export interface LinkOwner {
  *
  * Messages for a member without an open stream are dropped at once: raft sends again what matters. The
  * other side sends pings only.
+ *
+ * A link that is cut for a moment leaves a stream stuck for much longer: TCP repeats lost packets after
+ * 0.2, 0.4, 0.8 seconds and so on, whatever the link does meanwhile. So as soon as a stream seems stuck, a
+ * fresh connection is tried beside it, which replaces it if it is open first.
  */
 export class PeerLink {
   readonly id: bigint;
@@ -61,10 +76,18 @@ export class PeerLink {
   /** Of the open stream, or the one before. */
   #url = "";
   #dialling: AbortController | undefined;
+  /** A connection that is to replace a stuck stream. */
+  #spare: AbortController | undefined;
+  #spares = 0;
+  #replacedLogMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #heardMs = 0;
   /** When the number in `#probe` was sent; undefined once its echo came. */
   #probedMs: number | undefined;
+  /** Sent on the open stream in all, before the probe, and before the last probe that came back. */
+  #sentBytes = 0;
+  #probedBytes = 0;
+  #echoedBytes = 0;
   #isOverflowing = false;
   #isClosed = false;
 
@@ -95,6 +118,7 @@ export class PeerLink {
     this.#next = 0;
     this.#backoff.reset();
     this.#troubles.clear();
+    this.#spare?.abort();
     if (this.#socket !== undefined) {
       if (!urls.includes(this.#url)) this.#drop("the member has other peer URLs now");
     } else {
@@ -136,6 +160,7 @@ export class PeerLink {
     const socket = this.#socket;
     if (socket === undefined) return;
     this.#figures.add("sentBytes", bytes);
+    this.#sentBytes += bytes;
     socket.cork();
     for (const frame of frames) socket.write(frame);
     socket.uncork();
@@ -156,10 +181,50 @@ export class PeerLink {
     const isProbing = this.#probedMs !== undefined && nowMs - this.#probedMs < deadMs;
     if (!isProbing) {
       this.#probedMs = performance.now();
+      this.#probedBytes = this.#sentBytes;
       this.#probe.writeUInt32LE((this.#probe.readUInt32LE() + 1) >>> 0);
     }
     this.#batch.add(FrameKind.ping, this.#probe, 0, isProbing ? 0 : PROBE_BYTES);
     this.flush();
+  }
+
+  /** After `tick`, unless this thread itself was late: its own silence is nobody's. */
+  replaceIfStuck(nowMs: number): void {
+    if (this.#socket === undefined) return;
+    if (!this.#isStuck(nowMs)) this.#spare?.abort();
+    else if (this.#spare === undefined) void this.#dialSpare();
+  }
+
+  #isStuck(nowMs: number): boolean {
+    const { pingMs } = this.#owner;
+    if (nowMs - this.#heardMs > STUCK_PINGS * pingMs) return true;
+    // The other side is heard, but may not hear us. Behind large messages an echo takes its time.
+    const isLight = this.#sentBytes - this.#echoedBytes < LIGHT_BYTES;
+    const probedMs = this.#probedMs ?? nowMs;
+    return isLight && nowMs - probedMs > STUCK_ECHO_PINGS * pingMs;
+  }
+
+  async #dialSpare(): Promise<void> {
+    const urls = this.likelyUrls;
+    const url = urls[this.#spares++ % urls.length];
+    const address = this.#addresses.find(({ text }) => text === url);
+    if (address === undefined) return;
+    const spare = new AbortController();
+    this.#spare = spare;
+    const result = await this.#connect(address, spare.signal);
+    this.#spare = undefined;
+    if (result.kind !== "open") return;
+    if (spare.signal.aborted || this.#isClosed) {
+      result.socket.destroy();
+      return;
+    }
+    // The stuck stream may have ended meanwhile: then this one is its successor all the same.
+    if (this.#end()) this.#logReplaced();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#dialling?.abort();
+    this.#spares = 0;
+    this.#open(address, result);
   }
 
   /** Our own thread stood still: nobody else is to blame for the silence. */
@@ -173,6 +238,7 @@ export class PeerLink {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#dialling?.abort();
+    this.#spare?.abort();
     this.flush();
     const socket = this.#socket;
     if (socket === undefined) return;
@@ -199,24 +265,18 @@ export class PeerLink {
     if (address === undefined || this.#dialling !== undefined) return;
     const dialling = new AbortController();
     this.#dialling = dialling;
-    const { dialMs } = this.#owner;
-    const hello = this.#owner.hello(this.id);
-    let result = await dialStream(address, hello, dialMs, dialling.signal);
+    const result = await this.#connect(address, dialling.signal);
     this.#dialling = undefined;
     if (dialling.signal.aborted) {
       if (result.kind === "open") result.socket.destroy();
-      // Another URL, unless the link is closed.
-      this.#dialSoon(0);
+      // Another URL, unless the link is closed, or has its stream by now.
+      if (this.#socket === undefined) this.#dialSoon(0);
       return;
     }
     if (result.kind === "open") {
-      const reason = this.#owner.whyTooOld(this.id, result.format);
-      if (reason === undefined) {
-        this.#open(address, result);
-        return;
-      }
-      result.socket.destroy();
-      result = { kind: "failed", reason };
+      this.#open(address, result);
+      this.#owner.log.info({ peer: formatId(this.id), url: address.text }, "opened stream to peer");
+      return;
     }
     this.#figures.add("sentFailures", 1); // Also where raft has nothing to say, as between followers.
     this.#complain(address, result);
@@ -224,7 +284,18 @@ export class PeerLink {
     this.#next++;
     // All URLs in turn before the wait gets longer.
     const isRound = this.#next % this.#addresses.length === 0;
-    this.#dialSoon(isRound ? this.#backoff.next() : 0);
+    const isLate = result.kind === "failed" && result.isLate; // It has waited long enough.
+    this.#dialSoon(isRound && !isLate ? this.#backoff.next() : 0);
+  }
+
+  async #connect(address: PeerAddress, signal: AbortSignal): Promise<DialResult> {
+    const { dialMs } = this.#owner;
+    const result = await dialStream(address, this.#owner.hello(this.id), dialMs, signal);
+    if (result.kind !== "open") return result;
+    const reason = this.#owner.whyTooOld(this.id, result.format);
+    if (reason === undefined) return result;
+    result.socket.destroy();
+    return { kind: "failed", reason, isLate: false };
   }
 
   #complain(address: PeerAddress, result: Exclude<DialResult, { kind: "open" }>): void {
@@ -237,12 +308,13 @@ export class PeerLink {
     } else this.#owner.log.warn(what, "cannot reach the peer");
   }
 
-  #open(address: PeerAddress, result: Extract<DialResult, { kind: "open" }>): void {
-    const { socket, early, format } = result;
+  #open(address: PeerAddress, { socket, early, format }: OpenDial): void {
     this.#socket = socket;
     this.#url = address.text;
     this.#heardMs = performance.now();
     this.#probedMs = undefined;
+    this.#sentBytes = 0;
+    this.#echoedBytes = 0;
     this.#isOverflowing = false;
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
@@ -254,6 +326,7 @@ export class PeerLink {
       this.#troubles.clear();
     });
     const take = (piece: Buffer) => {
+      if (this.#socket !== socket) return;
       this.#heardMs = performance.now();
       try {
         reader.push(piece);
@@ -262,11 +335,13 @@ export class PeerLink {
         this.#drop(error.message);
       }
     };
+    const lost = (why: string) => {
+      if (this.#socket === socket) this.#drop(why);
+    };
     socket.on("data", take);
-    socket.on("error", (error) => this.#drop(error.message));
-    socket.on("end", () => this.#drop("the peer closed it"));
-    socket.on("close", () => this.#drop("it was closed"));
-    this.#owner.log.info({ peer: formatId(this.id), url: address.text }, "opened stream to peer");
+    socket.on("error", (error) => lost(error.message));
+    socket.on("end", () => lost("the peer closed it"));
+    socket.on("close", () => lost("it was closed"));
     this.#figures.set("activePeers", 1);
     this.#owner.up(this.id, format);
     if (early.length > 0) take(early);
@@ -277,21 +352,37 @@ export class PeerLink {
     if (this.#probedMs === undefined || !payload.equals(this.#probe)) return;
     this.#figures.observe("roundTrip", (performance.now() - this.#probedMs) / 1000);
     this.#probedMs = undefined;
+    this.#echoedBytes = this.#probedBytes;
   }
 
   /** Ends the open stream; the next try follows. */
   #drop(why: string): void {
+    const what = { peer: formatId(this.id), url: this.#url, reason: why };
+    if (!this.#end()) return;
+    if (!this.#isClosed) this.#owner.log.warn(what, "lost stream to peer");
+    this.#dialSoon(this.#backoff.next());
+  }
+
+  /** @returns whether there was an open stream */
+  #end(): boolean {
     const socket = this.#socket;
-    if (socket === undefined) return;
+    if (socket === undefined) return false;
     this.#socket = undefined;
     this.#batch.take();
     socket.destroy();
-    const what = { peer: formatId(this.id), url: this.#url, reason: why };
-    if (!this.#isClosed) this.#owner.log.warn(what, "lost stream to peer");
     this.#figures.set("activePeers", 0);
     if (!this.#isClosed) this.#figures.add("sentFailures", 1); // What was under way is lost.
     this.#figures.add("disconnectedPeers", 1);
     this.#owner.down(this.id);
-    this.#dialSoon(this.#backoff.next());
+    return true;
+  }
+
+  /** Not each time: on a bad link that may be every second. */
+  #logReplaced(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#replacedLogMs < REPLACED_LOG_MS) return;
+    this.#replacedLogMs = nowMs;
+    const what = { peer: formatId(this.id), url: this.#url };
+    this.#owner.log.warn(what, "replaced stuck stream to peer by a fresh connection");
   }
 }

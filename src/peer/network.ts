@@ -37,9 +37,9 @@ type Welcome = Extract<Verdict, { kind: "welcome" }>;
 
 /** Bytes on their way to the core above which nothing more is read from the other members. */
 const INBOX_BYTES_MAX = 32 * 1024 * 1024;
-/** An idle stream is pinged this often, or more often. */
+/** A stream is pinged with every heartbeat, but within these bounds. */
+const PING_MS_MIN = 100;
 const PING_MS_MAX = 1000;
-const PING_HEARTBEATS = 5;
 /** A stream that is silent for so long, or for so many election time-outs, is dead. */
 const DEAD_MS_MIN = 5000;
 const DEAD_ELECTIONS = 5;
@@ -131,7 +131,7 @@ export class PeerNetwork {
     this.#options = options;
     this.#roster = new PeerRoster(identity.memberId);
     this.#listener = options.listener ?? new PeerListener();
-    this.#pingMs = Math.min(PING_MS_MAX, heartbeatMs * PING_HEARTBEATS);
+    this.#pingMs = Math.min(PING_MS_MAX, Math.max(PING_MS_MIN, heartbeatMs));
     this.#deadMs = Math.max(DEAD_MS_MIN, electionMs * DEAD_ELECTIONS);
     this.#linkOwner = this.#makeLinkOwner();
     this.#sender = this.#makeSender();
@@ -213,6 +213,7 @@ export class PeerNetwork {
       figures: (id) => figures.take(id),
       waitMostMs: electionMs,
       dialMs: Math.max(DIAL_MS_MIN, electionMs),
+      pingMs: this.#pingMs,
       hello: (to) => this.#hello(to),
       up: (id, format) => inbox.up(id, format),
       whyTooOld: (id, format) => whyTooOld(id, format, this.#roster.formatLevel),
@@ -275,12 +276,15 @@ export class PeerNetwork {
     const nowMs = performance.now();
     const streams = [...this.#links.values(), ...this.#arrivals.values()];
     // After a halt of the whole process, what others sent meanwhile waits in the kernel.
-    const stoodStill = nowMs - this.#lastTickMs > this.#deadMs / 2;
+    const lateMs = nowMs - this.#lastTickMs - this.#pingMs;
+    const stoodStill = lateMs > this.#deadMs / 2;
     this.#lastTickMs = nowMs;
     for (const stream of streams) {
       if (stoodStill) stream.forgiveSilence(nowMs);
       stream.tick(nowMs, this.#deadMs);
     }
+    if (lateMs > this.#pingMs) return;
+    for (const link of this.#links.values()) link.replaceIfStuck(nowMs);
   }
 
   #onRequest(

@@ -4,7 +4,7 @@ import { DiskJobs } from "./disk-jobs.js";
 import { type ConfState, EntryType, type HardState, NONE, type SnapshotMeta } from "./entry.js";
 import { Inflights } from "./inflights.js";
 import type { RaftLog } from "./log.js";
-import type { Message, Proposal } from "./message.js";
+import type { Message, NumberedProposal } from "./message.js";
 import {
   RAFT_LIMITS,
   type RaftLimits,
@@ -35,6 +35,8 @@ export class RaftCore {
   readonly log: RaftLog;
   readonly disk = new DiskJobs();
   readonly reads: ReadIndexes;
+  /** Random, so that messages of before the last start are told apart. */
+  readonly life: number;
 
   role: Role = "follower";
   term: number;
@@ -68,8 +70,12 @@ export class RaftCore {
   /** For the next ready. */
   outbox: Message[] = [];
   readStates: ReadState[] = [];
-  forwards: Proposal[] = [];
+  forwards: NumberedProposal[] = [];
   forwardBytes = 0;
+  /** Below it no number is passed on any more, as the shell says. */
+  oldestForward = 0;
+  /** Members that take a `forwardOnce`. */
+  readonly takesOnce = new Set<bigint>();
   /** Came from the leader and is not in a disk job yet. */
   snapshotToWrite: SnapshotMeta | undefined;
   /** As in the last disk job that had one. */
@@ -88,10 +94,12 @@ export class RaftCore {
     this.term = Math.max(hardState.term, this.log.lastTerm);
     this.vote = this.term === hardState.term ? hardState.vote : NONE;
     this.handedHardState = hardState;
+    const life = options.random(2 ** 32);
+    this.life = life + 1;
     this.reads = new ReadIndexes(
       this.limits.readsMax,
       this.limits.readRoundsMax,
-      options.random(2 ** 32) * READ_REQUESTS_PER_LIFE,
+      life * READ_REQUESTS_PER_LIFE,
     );
     this.drawElectionTimeout();
   }
@@ -165,12 +173,14 @@ export class RaftCore {
 
   #enter(role: Role, term: number, lead: bigint): void {
     assert(term >= this.term, "the term never goes back");
-    if (term !== this.term) {
+    const changesTerm = term !== this.term;
+    if (changesTerm) {
       this.term = term;
       this.vote = NONE;
     }
     if (lead !== this.lead || role !== this.role) this.reads.reset();
-    if (lead === NONE) this.dropForwards();
+    // They were for one leader in one term.
+    if (changesTerm || lead !== this.lead) this.dropForwards();
     this.role = role;
     this.lead = lead;
     this.votes.clear();

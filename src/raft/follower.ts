@@ -1,7 +1,7 @@
 import { entriesLost, historiesDiffer, secondLeader } from "./broken-promise.js";
 import type { RaftCore } from "./core.js";
 import { NONE } from "./entry.js";
-import type { Append, Heartbeat, ReadIndexReply, Snapshot } from "./message.js";
+import type { Append, Heartbeat, Proposal, ReadIndexReply, Snapshot } from "./message.js";
 
 /** The leader of our term speaks: whoever campaigned in it has lost. @throws BrokenPromiseError */
 export function followLeader(core: RaftCore, lead: bigint): void {
@@ -74,14 +74,43 @@ export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {
 /** Passes on what waits for the leader. */
 export function flushFollower(core: RaftCore): void {
   if (core.lead === NONE) return;
-  const { id: from, lead: to, reads } = core;
+  const { reads } = core;
   if (core.forwards.length > 0) {
-    core.send({ type: "forward", to, from, term: 0, proposals: core.forwards });
+    passOn(core);
     core.dropForwards();
   }
   if (!reads.canStartBatch()) return;
   reads.startBatch();
   askForIndex(core);
+}
+
+function passOn(core: RaftCore): void {
+  const { id: from, lead: to, term, life, forwards, oldestForward: oldest } = core;
+  const isOnce = (number: number) => number > 0 && core.takesOnce.has(to);
+  const once = forwards.filter(({ number }) => isOnce(number));
+  for (const proposals of inParts(once, core.limits.appendBytesMax)) {
+    core.send({ type: "forwardOnce", to, from, term, life, oldest, proposals });
+  }
+  if (once.length === forwards.length) return;
+  const proposals = forwards.filter(({ number }) => !isOnce(number));
+  core.send({ type: "forward", to, from, term: 0, proposals });
+}
+
+/** One that is larger by itself is a part of its own. */
+function inParts<T extends Proposal>(proposals: readonly T[], bytesMax: number): T[][] {
+  const parts: T[][] = [];
+  let part: T[] = [];
+  let bytes = 0;
+  for (const proposal of proposals) {
+    if (part.length === 0 || bytes + proposal.data.length > bytesMax) {
+      part = [];
+      parts.push(part);
+      bytes = 0;
+    }
+    part.push(proposal);
+    bytes += proposal.data.length;
+  }
+  return parts;
 }
 
 /** Once per heartbeat interval, in case the request or its answer was lost. */

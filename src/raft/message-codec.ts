@@ -1,7 +1,7 @@
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { type ConfState, type Entry, EntryType, NONE } from "./entry.js";
-import type { Message, Proposal } from "./message.js";
+import type { Message, NumberedProposal, Proposal } from "./message.js";
 
 /**
  * A message between members, without the frame around it. Integers are little-endian; an index, term or
@@ -29,6 +29,8 @@ import type { Message, Proposal } from "./message.js";
  *   readIndex                     request u64
  *   readIndexReply                request u64, index u64
  *   transfer                      target id
+ *   forwardOnce                   life u64, oldest u64, count u32,
+ *                                 count x (number u64, type u8, length u32, data)
  *
  * An entry's index is not sent: it follows from `prevIndex`. A flag is a byte, 0 or 1.
  */
@@ -48,11 +50,13 @@ const TYPES = [
   "readIndex",
   "readIndexReply",
   "transfer",
+  "forwardOnce",
 ] as const satisfies readonly Message["type"][];
 
 const ENVELOPE_BYTES = 25;
 const ENTRY_HEADER_BYTES = 13;
 const PROPOSAL_HEADER_BYTES = 5;
+const NUMBERED_HEADER_BYTES = 13;
 const WORD = 2 ** 32;
 
 /** These may leave whatever the term of the members is; all other messages carry one. */
@@ -98,6 +102,8 @@ export function messageBytes(message: Message): number {
       return ENVELOPE_BYTES;
     case "forward":
       return ENVELOPE_BYTES + 4 + dataBytes(message.proposals, PROPOSAL_HEADER_BYTES);
+    case "forwardOnce":
+      return ENVELOPE_BYTES + 20 + dataBytes(message.proposals, NUMBERED_HEADER_BYTES);
     default:
       return unreachable(message);
   }
@@ -177,6 +183,15 @@ function writeBody(out: Writer, message: Message): void {
     case "forward":
       out.u32(message.proposals.length);
       for (const proposal of message.proposals) out.proposal(proposal);
+      return;
+    case "forwardOnce":
+      out.number(message.life);
+      out.number(message.oldest);
+      out.u32(message.proposals.length);
+      for (const proposal of message.proposals) {
+        out.number(proposal.number);
+        out.proposal(proposal);
+      }
       return;
     case "readIndex":
       out.number(message.request);
@@ -286,6 +301,15 @@ function readBody(input: Reader, type: Message["type"], envelope: Envelope): Mes
       const count = input.count(PROPOSAL_HEADER_BYTES);
       for (let i = 0; i < count; i++) proposals.push(input.proposal());
       return { type, ...envelope, proposals };
+    }
+    case "forwardOnce": {
+      const life = input.number();
+      const oldest = input.number();
+      const proposals: NumberedProposal[] = [];
+      const count = input.count(NUMBERED_HEADER_BYTES);
+      for (let i = 0; i < count; i++)
+        proposals.push({ number: input.number(), ...input.proposal() });
+      return { type, ...envelope, life, oldest, proposals };
     }
     case "readIndex":
       return { type, ...envelope, request: input.number() };

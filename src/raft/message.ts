@@ -20,6 +20,7 @@ export type Message =
   | Snapshot
   | TimeoutNow
   | Forward
+  | ForwardOnce
   | ReadIndex
   | ReadIndexReply
   | Transfer;
@@ -132,6 +133,25 @@ export interface Proposal {
 export interface Forward extends Envelope {
   readonly type: "forward";
   readonly proposals: readonly Proposal[];
+}
+
+export interface NumberedProposal extends Proposal {
+  /** Its proposer's own, not 0; never used for another one. */
+  readonly number: number;
+}
+
+/**
+ * Proposals for the leader of this very term, who takes each once, however often it is sent. So one that
+ * may be lost can be sent again; and once an entry of a later term is committed, who does not see it in the
+ * log before that knows that it never will be.
+ */
+export interface ForwardOnce extends Envelope {
+  readonly type: "forwardOnce";
+  /** The proposer's, since its start: numbers of two lives say nothing of each other. Not 0. */
+  readonly life: number;
+  /** Proposals with lower numbers will not be sent again. */
+  readonly oldest: number;
+  readonly proposals: readonly NumberedProposal[];
 }
 
 /** A follower's batch of reads wants an index. Repeated until answered. */

@@ -78,7 +78,7 @@ export const RAFT_LIMITS: RaftLimits = {
   uncommittedEntriesMax: 65_536,
   uncommittedBytesMax: 256 * MIB,
   forwardProposalsMax: 4096,
-  forwardBytesMax: 16 * MIB,
+  forwardBytesMax: 64 * MIB,
   readsMax: 65_536,
   readRoundsMax: 4,
   promoteLagMax: 4096,

@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.js";
+import { Forwarded } from "./forwarded.js";
 import type { Inflights } from "./inflights.js";
 
 /**
@@ -30,6 +31,8 @@ export class Progress {
   /** In probe: an append is out and not answered. */
   #probeSent = false;
   readonly inflights: Inflights;
+  /** Its proposals in this term. */
+  readonly forwarded = new Forwarded();
   /** The commit index of the last append sent. */
   commitSent = 0;
   /** Send an append even if there is nothing new: its answer shows whether one was lost. */

@@ -7,7 +7,8 @@ import {
 } from "./conf-change.js";
 import type { RaftCore } from "./core.js";
 import { EntryType, NONE } from "./entry.js";
-import type { Forward } from "./message.js";
+import type { Forward, ForwardOnce } from "./message.js";
+import type { Progress } from "./progress.js";
 
 export type ProposeRefusal =
   /** Nobody leads, as far as this member knows. */
@@ -26,20 +27,33 @@ export type ProposeRefusal =
 /** Taking a proposal does not mean that it will be committed: only its entry in `committed` does. */
 export type ProposeResult =
   | { readonly kind: "appended"; readonly index: number; readonly term: number }
-  | { readonly kind: "forwarded"; readonly leader: bigint }
+  /** `isOnce`: only in `term`, and there at most once, so that it can be sent again. */
+  | {
+      readonly kind: "forwarded";
+      readonly leader: bigint;
+      readonly term: number;
+      readonly isOnce: boolean;
+    }
   | { readonly kind: "refused"; readonly reason: ProposeRefusal };
 
 const refused = (reason: ProposeRefusal): ProposeResult => ({ kind: "refused", reason });
 
-export function propose(core: RaftCore, type: EntryType, data: Uint8Array): ProposeResult {
+/** @param number of the proposer's own; 0: it has none */
+export function propose(
+  core: RaftCore,
+  type: EntryType,
+  data: Uint8Array,
+  number: number,
+): ProposeResult {
   if (core.role === "leader") return proposeHere(core, type, data);
   if (core.lead === NONE) return refused("noLeader");
   const { forwardProposalsMax, forwardBytesMax } = core.limits;
   const full = core.forwards.length >= forwardProposalsMax;
   if (full || core.forwardBytes >= forwardBytesMax) return refused("tooMany");
-  core.forwards.push({ type, data });
+  core.forwards.push({ type, data, number });
   core.forwardBytes += data.length;
-  return { kind: "forwarded", leader: core.lead };
+  const isOnce = number > 0 && core.takesOnce.has(core.lead);
+  return { kind: "forwarded", leader: core.lead, term: core.term, isOnce };
 }
 
 function proposeHere(core: RaftCore, type: EntryType, data: Uint8Array): ProposeResult {
@@ -75,7 +89,17 @@ export function isCaughtUp(core: RaftCore, member: bigint): boolean {
 }
 
 export function proposeConfChange(core: RaftCore, change: ConfChange): ProposeResult {
-  return propose(core, EntryType.confChange, encodeConfChange(change));
+  return propose(core, EntryType.confChange, encodeConfChange(change), 0);
+}
+
+/** Of this term. Those that cannot be taken now may come again. */
+export function onForwardOnce(core: RaftCore, peer: Progress, message: ForwardOnce): void {
+  const { forwarded } = peer;
+  if (!forwarded.begin(message.life, message.oldest)) return;
+  for (const { number, type, data } of message.proposals) {
+    if (type !== EntryType.normal || forwarded.has(number)) continue;
+    if (proposeHere(core, type, data).kind === "appended") forwarded.add(number);
+  }
 }
 
 /** Proposals of a follower. Those that cannot be taken are lost; their proposers time out. */

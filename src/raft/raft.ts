@@ -160,9 +160,23 @@ export class Raft {
     core.electionElapsed = Math.max(core.electionElapsed, electionTicks - 2 * heartbeatTicks);
   }
 
-  /** At the leader: appended. At a follower: passed on to the leader, once, without a guarantee. */
-  propose(data: Uint8Array): ProposeResult {
-    return propose(this.#core, EntryType.normal, data);
+  /**
+   * At the leader: appended. At a follower: passed on to the leader, without a guarantee. With a number it
+   * may be proposed again: to the same leader in the same term, who takes it once; and to anybody once an
+   * entry of a later term was applied, as it cannot be committed any more.
+   *
+   * @param number never used for another proposal; 0: it has none
+   * @param oldest the lowest number that may be proposed again
+   */
+  propose(data: Uint8Array, number = 0, oldest = number): ProposeResult {
+    this.#core.oldestForward = oldest;
+    return propose(this.#core, EntryType.normal, data, number);
+  }
+
+  /** Whether a member knows `forwardOnce`: older ones do not. */
+  peerTakesOnce(peer: bigint, takes: boolean): void {
+    if (takes) this.#core.takesOnce.add(peer);
+    else this.#core.takesOnce.delete(peer);
   }
 
   proposeConfChange(change: ConfChange): ProposeResult {

@@ -15,7 +15,7 @@ import { NONE } from "./entry.js";
 import * as follower from "./follower.js";
 import * as leader from "./leader.js";
 import type { Message } from "./message.js";
-import { onForward } from "./propose.js";
+import { onForward, onForwardOnce } from "./propose.js";
 
 /** A message from another member. Any member, any order: the world's, so nothing is assumed. */
 export function step(core: RaftCore, message: Message): void {
@@ -137,6 +137,7 @@ function stepInTerm(core: RaftCore, message: Message): void {
     case "appendReply":
     case "appendReject":
     case "heartbeatReply":
+    case "forwardOnce":
       stepLeader(core, message);
       return;
     case "forward":
@@ -151,7 +152,10 @@ function stepInTerm(core: RaftCore, message: Message): void {
 
 function stepLeader(
   core: RaftCore,
-  message: Extract<Message, { type: "appendReply" | "appendReject" | "heartbeatReply" }>,
+  message: Extract<
+    Message,
+    { type: "appendReply" | "appendReject" | "heartbeatReply" | "forwardOnce" }
+  >,
 ): void {
   const peer = core.progressOf(message.from);
   if (core.role !== "leader" || peer === undefined) return;
@@ -164,6 +168,9 @@ function stepLeader(
       return;
     case "heartbeatReply":
       leader.onHeartbeatReply(core, peer, message);
+      return;
+    case "forwardOnce":
+      onForwardOnce(core, peer, message);
       return;
     default:
       unreachable(message);

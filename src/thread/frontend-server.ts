@@ -1,14 +1,10 @@
 import type { Config } from "../config/config.js";
 import type { FrontendKind } from "../config/frontends.js";
 import type { ListenUrl } from "../config/urls.js";
-import { BodyRoom } from "../frontend/body-room.js";
-import {
-  BODIES_BYTES_MAX,
-  type Frontend,
-  type FrontendOptions,
-  type PortSharing,
-} from "../frontend/frontend.js";
+import { BODIES_BYTES_MAX, BodyRoom } from "../frontend/body-room.js";
+import type { Frontend, FrontendOptions, PortSharing } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
+import { LARGE_LIMITS, LargeRequests } from "../frontend/large-requests.js";
 import { ListenError } from "../frontend/listen-error.js";
 import type { RingGateway } from "../frontend/ring-gateway.js";
 import { loadUws, UwsFrontend } from "../frontend/uws.js";
@@ -23,6 +19,7 @@ import { UnservedConnections } from "./unserved.js";
 
 const CONNECTIONS = cellOf("frontendConnections");
 const REFUSED = cellOf("frontendRefused");
+const TOO_MANY = cellOf("frontendTooMany");
 const SLOW_CLIENTS = cellOf("frontendSlowClients");
 
 export interface Endpoint {
@@ -165,6 +162,7 @@ function frontendOptions(
   const most = connectionsMax(config.frontendThreads);
   const open = { uws: 0, node: 0 };
   const bodyRoom = new BodyRoom(BODIES_BYTES_MAX);
+  const largeRequests = new LargeRequests(LARGE_LIMITS);
   const unserved = new UnservedConnections(log, metrics);
   return (kind) => ({
     heads,
@@ -172,6 +170,7 @@ function frontendOptions(
       return most - (kind === "uws" ? open.node : open.uws);
     },
     bodyRoom,
+    largeRequests,
     onConnection: (change) => {
       open[kind] += change;
       metrics.add(CONNECTIONS, change);
@@ -181,6 +180,7 @@ function frontendOptions(
       log.warn("refused a client connection: too many are open");
     },
     onUnserved: (reason) => unserved.count(reason),
+    onTooMany: () => metrics.add(TOO_MANY, 1),
     onSlowClient: (backlogBytes) => {
       metrics.add(SLOW_CLIENTS, 1);
       log.warn({ backlogBytes }, "cut off a client that does not read its answer");

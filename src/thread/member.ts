@@ -2,9 +2,9 @@ import { internalError } from "../api/members.js";
 import { routePath } from "../api/path.js";
 import { RaftStats } from "../api/raft-stats.js";
 import type { ApiRequest } from "../api/request.js";
-import { healthAnswer } from "../api/status.js";
 import { confChangeCommands } from "../cluster/commands.js";
 import { decodeConfChange } from "../cluster/conf-change.js";
+import { FORWARD_ONCE_LEVEL } from "../cluster/format.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import { MEMBERS_PATH, REMOVED_MEMBERS_PATH } from "../cluster/paths.js";
@@ -28,12 +28,12 @@ import type { Outlet } from "../ring/fragments.js";
 import type { Command } from "../store/command.js";
 import { Event } from "../store/event.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
-import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import { Agreed } from "./agreed.js";
 import { Arrival } from "./arrival.js";
 import type { Client, ClientPort } from "./client-port.js";
 import { FirstElection } from "./first-election.js";
+import { Health } from "./health.js";
 import type { StoreLimits } from "./heap.js";
 import { type Consensus, KeysService } from "./keys-service.js";
 import { Listings } from "./listings.js";
@@ -42,50 +42,30 @@ import { MembershipChanges } from "./membership-changes.js";
 import type { Peers } from "./peers.js";
 import { firstNumber, type Proposal } from "./proposals.js";
 import { Publication } from "./publication.js";
-import { RaftFigures, showStoreStats } from "./raft-figures.js";
+import { RaftFigures } from "./raft-figures.js";
 import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
+import { Removal } from "./removal.js";
 import { Snapshots, writeSnapshotStart } from "./snapshots.js";
 import { Space } from "./space.js";
 import { StatusService } from "./status-service.js";
+import { Timeouts } from "./timeouts.js";
 import { Writes } from "./writes.js";
 
-/** What a write may take beyond two election time-outs. */
-const REQUEST_MS = 5000;
 const HEALTH_MS = 1000;
-/**
- * A removed member goes on until the others say that they know: if only it knew, and ended, the last of
- * two could not go on alone. For so long it waits for their word, and for so long after it.
- */
-const REMOVED_UNSAID_MS = 30_000;
-const REMOVED_SAID_MS = 1000;
-/** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
-const SLOW_APPLY_MS = 100;
 /** Answers after which their frontend is told, so that it works on them beside the core. */
 const PUBLISH_ANSWERS = 64;
 
-const TIMED_OUT = "etcdserver: request timed out";
 const TOO_MANY = "etcdserver: too many requests";
 const STOPPED = "etcdserver: server stopped";
 const NO_SPACE = "etcdserver: database space exceeded";
 
-const HAS_LEADER = cellOf("hasLeader");
-const IS_LEADER = cellOf("isLeader");
 const LEADER_CHANGES = cellOf("leaderChanges");
-const COMMITTED = cellOf("proposalsCommitted");
-const APPLIED = cellOf("proposalsApplied");
-const PENDING = cellOf("proposalsPending");
 const PROPOSAL_SECONDS = cellOf("proposalDuration");
-const APPLY_SECONDS = cellOf("applyDuration");
-const APPLY_ENTRIES = cellOf("applyBatchEntries");
-const SLOW_APPLIES = cellOf("slowApplies");
-const LATE_HEARTBEATS = cellOf("heartbeatSendFailures");
 const READ_INDEXES_FAILED = cellOf("readIndexesFailed");
 const SLOW_READ_INDEXES = cellOf("slowReadIndexes");
 const LEARNER_PROMOTIONS = cellOf("learnerPromotions");
 const SNAPSHOT_APPLYING = cellOf("snapshotApplying");
-const HEALTH_SUCCESS = cellOf("healthSuccess");
-const HEALTH_FAILURES = cellOf("healthFailures");
 const CLUSTER_VERSION = idCellOf("clusterVersion");
 
 /** The ends of rings and other things a member works with. */
@@ -126,6 +106,7 @@ export class Member implements Consensus {
   readonly #listings: Listings;
   readonly #keys: KeysService;
   readonly #status: StatusService;
+  readonly #health: Health;
   readonly #publication: Publication;
   readonly #stats: RaftStats;
   readonly #snapshots: Snapshots;
@@ -133,18 +114,16 @@ export class Member implements Consensus {
   readonly #arrival: Arrival;
   readonly #firstElection: FirstElection;
   readonly #agreed: Agreed;
-  readonly #timeoutMs: number;
+  readonly #removal = new Removal();
+  readonly #timeouts: Timeouts;
   readonly #space: Space;
   #applied: number;
   #appliedTerm: number;
   #memberIds: readonly bigint[] = [];
   #lastLeader = NONE;
-  #electedMs = 0;
-  #tickedMs = 0;
   /** The log takes nothing until the member is started again: it no longer takes part. */
   #isFailed = false;
   #isStopping = false;
-  #leaveMs = Number.POSITIVE_INFINITY;
   monoMs: number;
   wallMs: number;
   clusterMs: number;
@@ -164,13 +143,13 @@ export class Member implements Consensus {
     this.#id = memberId;
     this.#store = store;
     this.#space = new Space(store, ports.limits, metrics, ports.log);
-    this.#timeoutMs = REQUEST_MS + 2 * config.electionMs;
     this.wallMs = times.wallMs;
     this.monoMs = times.monoMs;
     this.#applied = snapshot.index;
     this.#appliedTerm = snapshot.term;
     this.#membership.restoreFrom(this.#store.cursor());
     this.#raft = startRaft(config, plan, recovery, this.#membership, ports);
+    this.#timeouts = new Timeouts(this.#raft, peers, config.electionMs);
     this.#writes = new Writes(this.#raft, firstNumber(ports.random), {
       metrics,
       isConnected: (id) => peers.isConnected(id),
@@ -186,7 +165,7 @@ export class Member implements Consensus {
       onFormatLevel: (level) => this.#onFormatLevel(level),
     });
     this.clusterMs = this.#agreed.time.clock.read(times.wallMs, times.monoMs);
-    this.#figures = new RaftFigures(metrics);
+    this.#figures = new RaftFigures(metrics, config.heartbeatMs);
     this.#reads = new Reads(this.#raft);
     this.#changes = new MembershipChanges(
       this.#raft,
@@ -197,6 +176,7 @@ export class Member implements Consensus {
     this.#stats = new RaftStats(memberId, config.name, times.wallMs);
     this.#listings = new Listings(clients);
     this.#keys = new KeysService(store, clients, this, this.#listings, metrics);
+    this.#health = new Health(store, clients, metrics);
     this.#status = new StatusService({
       config,
       id: memberId,
@@ -244,7 +224,7 @@ export class Member implements Consensus {
 
   /** This member was removed from its cluster, and has had the time to say good-bye. */
   get isOut(): boolean {
-    return this.monoMs >= this.#leaveMs;
+    return this.#removal.isOut(this.monoMs);
   }
 
   /** Once a turn. @param wallMs Unix milliseconds */
@@ -271,6 +251,7 @@ export class Member implements Consensus {
   abort(client: Client): void {
     this.#keys.abort(client);
     this.#listings.abort(client);
+    this.#writes.abort(client);
   }
 
   hold(client: Client, isHeld: boolean): void {
@@ -298,12 +279,13 @@ export class Member implements Consensus {
     if (!this.#isFailed) this.#raft.tick();
     const { monoMs, clusterMs } = this;
     this.#showFigures();
-    this.#writes.giveUp(monoMs - this.#timeoutMs, (startMs) => this.#timeoutCause(startMs));
-    for (const read of this.#reads.takeExpired(monoMs, this.#timeoutMs, HEALTH_MS)) {
+    const { requestMs } = this.#timeouts;
+    this.#writes.giveUp(monoMs - requestMs, (startMs) => this.#timeouts.cause(startMs));
+    for (const read of this.#reads.takeExpired(monoMs, requestMs, HEALTH_MS)) {
       this.#ports.metrics.add(SLOW_READ_INDEXES, 1);
-      this.#failRead(read, this.#timeoutCause(read.startMs));
+      this.#failRead(read, this.#timeouts.cause(read.startMs));
     }
-    this.#changes.tick(monoMs, this.#timeoutMs);
+    this.#changes.tick(monoMs, requestMs);
     this.#tickAgreed();
     this.#publication.check();
     if (this.#raft.lead === NONE) return;
@@ -351,7 +333,11 @@ export class Member implements Consensus {
   peerUp(id: bigint, format: number): void {
     this.#agreed.formats.connected(id, format);
     this.#ports.peers.up(id, this.monoMs);
-    if (id === this.#raft.lead) this.#writes.retry();
+    this.#raft.peerTakesOnce(id, format >= FORWARD_ONCE_LEVEL);
+    if (id === this.#raft.lead) {
+      this.#writes.sendAgain();
+      this.#writes.retry();
+    }
     this.#firstElection.onPeerUp(this.#raft, (voter) => this.#ports.peers.isConnected(voter));
   }
 
@@ -407,7 +393,7 @@ export class Member implements Consensus {
   /** The other members say so; the log cannot, as they no longer send it. */
   removed(): void {
     this.#ports.log.error("the other members say that this member was removed from the cluster");
-    this.#leaveWithin(REMOVED_SAID_MS);
+    this.#removal.onSaid(this.monoMs);
   }
 
   /** Does what can be done without new input, in pieces of about a millisecond. */
@@ -511,6 +497,7 @@ export class Member implements Consensus {
     this.#agreed.restore(this.#arrival.head, this.monoMs);
     this.#applied = index;
     this.#appliedTerm = term;
+    this.#writes.skipTo(term);
     this.#snapshots.installed(index);
     this.#membership.restoreFrom(this.#store.cursor());
     this.#keys.deliver(this.#ports.frontends);
@@ -523,6 +510,7 @@ export class Member implements Consensus {
     let bytes = 0;
     for (const entry of entries) {
       bytes += entry.data.length;
+      if (entry.term !== this.#appliedTerm) this.#writes.onTerm(entry.term);
       if (entry.type === EntryType.confChange) this.#applyConfChange(entry);
       else if (entry.data.length > 0) this.#applyCommand(entry);
       this.#applied = entry.index;
@@ -531,32 +519,17 @@ export class Member implements Consensus {
     }
     this.#raft.applied(this.#applied);
     this.#snapshots.applied(this.#applied, bytes);
-    const { metrics } = this.#ports;
-    const tookMs = performance.now() - startMs;
-    if (tookMs > SLOW_APPLY_MS) metrics.add(SLOW_APPLIES, 1);
-    metrics.observe(APPLY_SECONDS, tookMs / 1000);
-    metrics.observe(APPLY_ENTRIES, entries.length);
-    metrics.set(COMMITTED, this.#raft.commit);
-    metrics.set(APPLIED, this.#applied);
-    metrics.set(PENDING, this.#writes.open);
-    showStoreStats(metrics, this.#store);
+    this.#figures.onApplied(entries.length, performance.now() - startMs, this.#store);
+    this.#figures.showWrites(this.#raft.commit, this.#applied, this.#writes.open);
   }
 
   /** What changes without an entry, too. */
   #showFigures(): void {
-    const { metrics } = this.#ports;
     this.#space.look();
     const status = this.#raft.status();
-    const lateMs = this.monoMs - this.#tickedMs;
-    if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#config.heartbeatMs) {
-      metrics.add(LATE_HEARTBEATS, status.peers.length);
-    }
-    this.#tickedMs = this.monoMs;
-    this.#figures.show(status);
-    metrics.set(COMMITTED, status.commit);
-    metrics.set(APPLIED, this.#applied);
-    metrics.set(PENDING, this.#writes.open);
-    metrics.set(SNAPSHOT_APPLYING, this.#arrival.isLoading ? 1 : 0);
+    this.#figures.onTick(status, this.monoMs);
+    this.#figures.showWrites(status.commit, this.#applied, this.#writes.open);
+    this.#ports.metrics.set(SNAPSHOT_APPLYING, this.#arrival.isLoading ? 1 : 0);
   }
 
   #applyCommand(entry: Entry): void {
@@ -604,12 +577,8 @@ export class Member implements Consensus {
     }
     if (verdict === "ok" && content.kind === "remove" && content.id === this.#id) {
       this.#ports.log.error("this member was removed from the cluster; it stops");
-      this.#leaveWithin(REMOVED_UNSAID_MS);
+      this.#removal.onApplied(this.monoMs);
     }
-  }
-
-  #leaveWithin(ms: number): void {
-    this.#leaveMs = Math.min(this.#leaveMs, this.monoMs + ms);
   }
 
   #onMembership(): void {
@@ -639,8 +608,6 @@ export class Member implements Consensus {
   #onSoftState(): void {
     const { metrics, log } = this.#ports;
     const { lead, isLeader, term } = this.#raft;
-    metrics.set(HAS_LEADER, lead === NONE ? 0 : 1);
-    metrics.set(IS_LEADER, isLeader ? 1 : 0);
     this.#figures.show(this.#raft.status());
     if (lead === this.#lastLeader) return;
     const before = this.#lastLeader;
@@ -650,9 +617,10 @@ export class Member implements Consensus {
       log.warn(`lost leader ${formatId(before)} at term ${term}`);
       return;
     }
-    this.#electedMs = this.monoMs;
+    this.#timeouts.onElected(this.monoMs);
     metrics.add(LEADER_CHANGES, 1);
     log.info({ leader: formatId(lead), term }, `elected leader ${formatId(lead)} at term ${term}`);
+    this.#writes.sendAgain();
     this.#writes.retry();
     this.#publication.step(isLeader, this.clusterMs, this.monoMs);
     this.#tickAgreed();
@@ -691,26 +659,9 @@ export class Member implements Consensus {
   }
 
   #failRead({ client, kind }: WaitingRead, why: string): void {
-    if (kind === "health") this.#answerHealth(client, false);
+    if (kind === "health") this.#health.answer(client, false);
     else if (kind === "change") this.#ports.clients.answerWhole(client, internalError());
     else this.#refuse(client, why);
-  }
-
-  #answerHealth(client: Client, isHealthy: boolean): void {
-    if (isHealthy) this.#store.stats.add(Stat.getsSuccess); // etcd reads the root for it.
-    this.#ports.metrics.add(isHealthy ? HEALTH_SUCCESS : HEALTH_FAILURES, 1);
-    this.#ports.clients.answerWhole(client, healthAnswer(isHealthy));
-  }
-
-  /** Why a request that came at `startMs` is not answered by now, in etcd's words (parseProposeCtxErr). */
-  #timeoutCause(startMs: number): string {
-    const { lead } = this.#raft;
-    const lostMs = this.#electedMs - 2 * this.#config.electionMs;
-    if (startMs > lostMs && startMs < this.#electedMs) {
-      return `${TIMED_OUT}, possibly due to previous leader failure`;
-    }
-    const isReachable = lead === NONE || this.#ports.peers.isUpSince(lead, startMs);
-    return isReachable ? TIMED_OUT : `${TIMED_OUT}, possibly due to connection lost`;
   }
 
   #refuse(client: Client, why: string): void {
@@ -733,9 +684,9 @@ export class Member implements Consensus {
       case "health": {
         const then = () => {
           this.#space.look();
-          this.#answerHealth(client, this.#writes.blockedBy === "" && !this.#space.isFull);
+          this.#health.answer(client, this.#writes.blockedBy === "" && !this.#space.isFull);
         };
-        if (this.#raft.lead === NONE) this.#answerHealth(client, false);
+        if (this.#raft.lead === NONE) this.#health.answer(client, false);
         else this.#addRead({ client, then, startMs: this.monoMs, kind: "health" });
         return;
       }

@@ -1,14 +1,10 @@
 import { NOT_FOUND } from "../api/plain.js";
 import type { Method } from "../api/request.js";
 import type { Config } from "../config/config.js";
-import { BodyRoom } from "../frontend/body-room.js";
-import {
-  BODIES_BYTES_MAX,
-  type Exchange,
-  type Frontend,
-  type Gateway,
-} from "../frontend/frontend.js";
+import { BODIES_BYTES_MAX, BodyRoom } from "../frontend/body-room.js";
+import type { Exchange, Frontend, Gateway } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
+import { LARGE_LIMITS, LargeRequests } from "../frontend/large-requests.js";
 import { localHead } from "../frontend/local-answers.js";
 import { listenOn } from "./frontend-server.js";
 
@@ -32,8 +28,10 @@ export async function listenForMetrics(
     heads: new HeadText(0n, []),
     connectionsMax: CONNECTIONS_MAX,
     bodyRoom: new BodyRoom(BODIES_BYTES_MAX),
+    largeRequests: new LargeRequests(LARGE_LIMITS),
     onConnection: () => undefined,
     onRefused: () => undefined,
+    onTooMany: () => undefined,
     onSlowClient: () => undefined,
   });
   for (const url of config.listenMetricsUrls) await listenOn(frontend, url, "alone");

@@ -27,6 +27,11 @@ export interface OpenProposal {
   readonly number: number;
   readonly data: Uint8Array;
   readonly proposal: Proposal;
+  /**
+   * The term of the only log entry that it can become: once a later one is applied, it is lost. 0 while it
+   * was handed to nobody, infinite where that cannot be known.
+   */
+  term: number;
 }
 
 /** Writes on their way through the log, found again when they are applied. */
@@ -73,11 +78,26 @@ export class Proposals {
     writeEnvelope(view, at, this.#format, this.#origin, number);
     encodeCommand(proposal.command, this.#block, view, at + envelope);
     const { buffer, byteOffset } = this.#block;
-    const open = { number, data: new Uint8Array(buffer, byteOffset + at, bytes), proposal };
+    const open = {
+      number,
+      data: new Uint8Array(buffer, byteOffset + at, bytes),
+      proposal,
+      term: 0,
+    };
     this.#open.push(open);
     this.#size++;
     this.#openBytes += bytes + NODE_BYTES;
     return open;
+  }
+
+  /** The lowest number that is open, or would be the next. */
+  get oldest(): number {
+    return this.#open[this.#head]?.number ?? this.#lastNumber + 1;
+  }
+
+  /** In the order of their numbers. */
+  all(): OpenProposal[] {
+    return this.#open.slice(this.#head).filter((open) => open !== undefined);
   }
 
   get(number: number): Proposal | undefined {

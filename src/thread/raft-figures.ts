@@ -1,17 +1,29 @@
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf, idCellOf } from "../metrics/families.js";
 import { PeerTable } from "../metrics/peer-table.js";
+import { NONE } from "../raft/entry.js";
 import type { RaftStatus } from "../raft/raft.js";
 import type { StatName } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 
+const HAS_LEADER = cellOf("hasLeader");
+const IS_LEADER = cellOf("isLeader");
 const COMMITTED = cellOf("proposalsCommitted");
+const APPLIED = cellOf("proposalsApplied");
+const PENDING = cellOf("proposalsPending");
+const APPLY_SECONDS = cellOf("applyDuration");
+const APPLY_ENTRIES = cellOf("applyBatchEntries");
+const SLOW_APPLIES = cellOf("slowApplies");
+const LATE_HEARTBEATS = cellOf("heartbeatSendFailures");
 const IS_LEARNER = cellOf("isLearner");
 const TERM = cellOf("raftTerm");
 const LAST = cellOf("raftLastIndex");
 const ROLE = cellOf("raftRole");
 const LEAD = idCellOf("lead");
 const VOTE = idCellOf("vote");
+
+/** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
+const SLOW_APPLY_MS = 100;
 
 const ROLE_NUMBER = { follower: 0, candidate: 1, leader: 2, preCandidate: 3 } as const;
 const STATE_NUMBER = { probe: 0, replicate: 1, snapshot: 2 } as const;
@@ -24,7 +36,7 @@ const WRITES = [
   ["compareAndSwap", "compareAndSwap"],
   ["compareAndDelete", "compareAndDelete"],
 ] as const;
-/** The cells that show a statistic of the store. */
+/** The cells that show a statistic of the store; its writes are the same on all members. */
 const STORE_CELLS: readonly (readonly [StatName, number])[] = [
   ...WRITES.flatMap(([action, stat]) => [
     [`${stat}Success`, cellOf("storeWrites", action)] as const,
@@ -33,14 +45,44 @@ const STORE_CELLS: readonly (readonly [StatName, number])[] = [
   ["expireCount", cellOf("storeExpires")],
 ];
 
-/** Shows raft's state, and on the leader how far the others are. */
+/** Shows raft's state, how far entries are, and on the leader how far the others are. */
 export class RaftFigures {
   readonly #metrics: MetricCells;
+  readonly #heartbeatMs: number;
   readonly #progress: PeerTable;
+  #tickedMs = 0;
 
-  constructor(metrics: MetricCells) {
+  constructor(metrics: MetricCells, heartbeatMs: number) {
     this.#metrics = metrics;
+    this.#heartbeatMs = heartbeatMs;
     this.#progress = new PeerTable(metrics, "progress");
+  }
+
+  /** With the clock. */
+  onTick(status: RaftStatus, monoMs: number): void {
+    const lateMs = monoMs - this.#tickedMs;
+    if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#heartbeatMs) {
+      this.#metrics.add(LATE_HEARTBEATS, status.peers.length);
+    }
+    this.#tickedMs = monoMs;
+    this.show(status);
+  }
+
+  /** A batch of entries was applied. */
+  onApplied(entries: number, tookMs: number, store: Store): void {
+    const metrics = this.#metrics;
+    if (tookMs > SLOW_APPLY_MS) metrics.add(SLOW_APPLIES, 1);
+    metrics.observe(APPLY_SECONDS, tookMs / 1000);
+    metrics.observe(APPLY_ENTRIES, entries);
+    for (const [name, cell] of STORE_CELLS) metrics.set(cell, store.stats.get(name));
+  }
+
+  /** @param open writes that were taken here and are not answered */
+  showWrites(commit: number, applied: number, open: number): void {
+    const metrics = this.#metrics;
+    metrics.set(COMMITTED, commit);
+    metrics.set(APPLIED, applied);
+    metrics.set(PENDING, open);
   }
 
   /** Now and then, and whenever the leader or the role changes. */
@@ -49,6 +91,8 @@ export class RaftFigures {
     metrics.set(TERM, term);
     metrics.set(ROLE, ROLE_NUMBER[role]);
     metrics.set(LAST, lastIndex);
+    metrics.set(HAS_LEADER, lead === NONE ? 0 : 1);
+    metrics.set(IS_LEADER, role === "leader" ? 1 : 0);
     metrics.set(COMMITTED, commit);
     metrics.set(IS_LEARNER, conf.learners.includes(id) ? 1 : 0);
     metrics.setId(LEAD, lead);
@@ -65,9 +109,4 @@ export class RaftFigures {
       figures.set("peerState", STATE_NUMBER[state]);
     }
   }
-}
-
-/** The store's own counts, of which the writes are the same on all members. */
-export function showStoreStats(metrics: MetricCells, store: Store): void {
-  for (const [name, cell] of STORE_CELLS) metrics.set(cell, store.stats.get(name));
 }

@@ -3,6 +3,7 @@ import { cellOf } from "../metrics/families.js";
 import { NONE } from "../raft/entry.js";
 import type { ProposeRefusal } from "../raft/propose.js";
 import type { Raft } from "../raft/raft.js";
+import type { Client } from "./client-port.js";
 import { type OpenProposal, type Proposal, Proposals } from "./proposals.js";
 
 const TOO_MANY = "etcdserver: too many requests";
@@ -25,8 +26,10 @@ export interface WritesPorts {
 }
 
 /**
- * Writes on their way through the log. One that finds no leader waits for the next, as in etcd; one that
- * was handed to a leader who is then lost may or may not be committed, and is never proposed again.
+ * Writes on their way through the log. One that finds no leader waits for the next, as in etcd. One that
+ * was handed to a leader may or may not be committed when that leader, or the stream to it, is lost. It is
+ * sent to the same leader again, who takes it once; and it is proposed anew when it cannot be committed any
+ * more, as an entry of a later term was: all of its own term come before that one.
  */
 export class Writes {
   readonly #raft: Raft;
@@ -34,6 +37,8 @@ export class Writes {
   readonly #ports: WritesPorts;
   #parked: OpenProposal[] = [];
   #parkedBytes = 0;
+  /** Of the last entry applied. */
+  #appliedTerm = 0;
   /** Why the log takes nothing, or "". */
   #blockedBy = "";
 
@@ -81,8 +86,56 @@ export class Writes {
   #submit(open: OpenProposal): void {
     const { lead } = this.#raft;
     const hasLeader = lead !== NONE && this.#ports.isConnected(lead);
-    const result = hasLeader ? this.#raft.propose(open.data) : NO_LEADER;
+    const result = hasLeader
+      ? this.#raft.propose(open.data, open.number, this.#proposals.oldest)
+      : NO_LEADER;
     if (result.kind === "refused") this.#onRefused(open, result.reason);
+    else if (result.kind === "appended" || result.isOnce) open.term = result.term;
+    else open.term = Number.POSITIVE_INFINITY;
+  }
+
+  /** The leader, or the stream to it, was lost and is there again: what was passed on may be lost. */
+  sendAgain(): void {
+    if (this.#raft.isLeader) return;
+    const { term } = this.#raft;
+    for (const { term: itsTerm, data, number } of this.#proposals.all()) {
+      // One that finds no room may have arrived the first time: it is not refused.
+      if (itsTerm === term) this.#raft.propose(data, number, this.#proposals.oldest);
+    }
+  }
+
+  /** Before the first entry of a term is applied: those of earlier terms that are still open are lost. */
+  onTerm(term: number): void {
+    if (term === this.#appliedTerm) return;
+    this.#appliedTerm = term;
+    for (const open of this.#proposals.all()) {
+      if (open.term === 0 || open.term >= term) continue;
+      open.term = 0;
+      this.#submit(open);
+    }
+  }
+
+  /** A snapshot takes the place of entries: what was among them is not known here. */
+  skipTo(term: number): void {
+    this.#appliedTerm = term;
+    for (const open of this.#proposals.all()) {
+      if (open.term > 0) open.term = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  /** Its client is gone: what was not handed to anybody is not worth it any more. */
+  abort({ frontend, requestId }: Client): void {
+    for (const open of this.#parked) {
+      const { client } = open.proposal;
+      if (client?.frontend !== frontend || client.requestId !== requestId) continue;
+      if (this.#proposals.get(open.number) === undefined) continue;
+      this.#proposals.drop(open.number);
+      this.#fail(open.proposal, TIMED_OUT);
+    }
+    const isOpen = ({ number }: OpenProposal) => this.#proposals.get(number) !== undefined;
+    if (this.#parked.length === 0) return;
+    this.#parked = this.#parked.filter(isOpen);
+    this.#parkedBytes = this.#parked.reduce((sum, { data }) => sum + data.length, 0);
   }
 
   /** The command of a committed entry, and the proposal if it was made here and still waits. */

@@ -3,11 +3,13 @@ import type { MemberKind } from "../support/member.js";
 import { measureFailover, median } from "./lib/failover.js";
 import { FAULTS } from "./lib/nemesis.js";
 import { describeFigures, FaultRunError, runFaults } from "./lib/run.js";
+import { linksCommand } from "./links.js";
 
 const USAGE = `Faults on clusters of real processes.
 
   npm run faults -- [--seconds 60] [--members 3] [--seed N] [--only kill-leader,halves]
   npm run faults -- --failover 20       time without service after kill -9 of the leader
+  npm run faults -- links               flapping and one-way links; links --help
 
   --kind etcd          etcd in place of ringd
   --flags="..."        more flags for every member
@@ -15,7 +17,9 @@ const USAGE = `Faults on clusters of real processes.
 Faults: ${Object.keys(FAULTS).join(" ")}
 `;
 
+const isLinks = process.argv[2] === "links";
 const { values } = parseArgs({
+  args: isLinks ? [] : process.argv.slice(2),
   options: {
     seconds: { type: "string", default: "60" },
     members: { type: "string", default: "3" },
@@ -36,7 +40,8 @@ async function main(): Promise<void> {
   const kind = values.kind as MemberKind;
   const size = Number(values.members);
   const flags = values.flags.split(" ").filter((flag) => flag !== "");
-  if (values.help) say(USAGE);
+  if (isLinks) await linksCommand(process.argv.slice(3));
+  else if (values.help) say(USAGE);
   else if (values.failover !== undefined) {
     const rounds = Number(values.failover);
     const ms = await measureFailover({ kind, size, flags, rounds, say });

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Method } from "#ringd/api/request.js";
-import { BODY_BYTES_MAX } from "#ringd/frontend/frontend.js";
+import { BODY_BYTES_MAX } from "#ringd/frontend/body-room.js";
 import {
   answer,
   answerHead,

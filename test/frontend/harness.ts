@@ -1,14 +1,9 @@
 import { ContentKind } from "#ringd/api/answer.js";
 import type { Method } from "#ringd/api/request.js";
-import { BodyRoom } from "#ringd/frontend/body-room.js";
-import {
-  BODIES_BYTES_MAX,
-  type ChunkBody,
-  type Exchange,
-  type Frontend,
-  type Gateway,
-} from "#ringd/frontend/frontend.js";
+import { BODIES_BYTES_MAX, BodyRoom } from "#ringd/frontend/body-room.js";
+import type { ChunkBody, Exchange, Frontend, Gateway } from "#ringd/frontend/frontend.js";
 import { HeadText } from "#ringd/frontend/head-text.js";
+import { LARGE_LIMITS, type LargeLimits, LargeRequests } from "#ringd/frontend/large-requests.js";
 import { NodeFrontend } from "#ringd/frontend/node-http.js";
 import { AnswerRecord } from "#ringd/frontend/records.js";
 import { loadUws, UwsFrontend } from "#ringd/frontend/uws.js";
@@ -123,7 +118,11 @@ export interface Served {
 
 export async function serve(
   kind: FrontendKind,
-  limits: { connectionsMax?: number; bodiesBytesMax?: number } = {},
+  limits: {
+    connectionsMax?: number;
+    bodiesBytesMax?: number;
+    largeLimits?: Partial<LargeLimits>;
+  } = {},
 ): Promise<Served> {
   const gateway = new FakeGateway();
   const slow: number[] = [];
@@ -133,12 +132,14 @@ export async function serve(
     heads: new HeadText(0xabcn, ["*"]),
     connectionsMax: limits.connectionsMax ?? Number.POSITIVE_INFINITY,
     bodyRoom: new BodyRoom(limits.bodiesBytesMax ?? BODIES_BYTES_MAX),
+    largeRequests: new LargeRequests({ ...LARGE_LIMITS, ...limits.largeLimits }),
     onConnection: (change: number) => {
       connections.open += change;
     },
     onRefused: () => {
       connections.refused++;
     },
+    onTooMany: () => undefined,
     onSlowClient: (bytes: number) => slow.push(bytes),
     onUnserved: (reason: string) => unserved.push(reason),
   };

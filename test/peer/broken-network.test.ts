@@ -60,7 +60,7 @@ test("a stream that has gone silent is given up", async () => {
   const say = () => void log.emit("line");
   const downs: bigint[] = [];
   const link = new PeerLink(2n, [two.url], {
-    ...{ log: { info: say, warn: say, error: say }, waitMostMs: 1000, dialMs: 1000 },
+    ...{ log: { info: say, warn: say, error: say }, waitMostMs: 1000, dialMs: 1000, pingMs: 100 },
     hello: (to) =>
       helloHeaders({ memberId: 1n, clusterId: CLUSTER }, to, ["http://127.0.0.1:1"], 2),
     figures: (id) => two.figures.take(id),
@@ -95,6 +95,21 @@ test("a member behind a dead network is noticed and found again", {
   two.url = `http://127.0.0.1:${port}`;
   one.network.setMembers(membersOf([one, two]));
   await one.untilUp(2n, 2);
+});
+
+test("a stream that is stuck while fresh connections pass is replaced by one", async (t) => {
+  const [one, two, proxy] = await throughProxy(t);
+  for (let round = 1; round <= 3; round++) {
+    proxy.freeze();
+    one.send(reply(1n, 2n, round)); // Lost, and TCP will not say so.
+    await one.untilUp(2n, 1 + round);
+    assert.equal(one.count("down", 2n), round, "what was sent may be lost");
+    one.send(reply(1n, 2n, 100 + round));
+    await two.until("a message", () => two.messages.length === round);
+  }
+  const replaced = one.logged.filter((line) => line.includes("replaced stuck stream to peer"));
+  assert.equal(replaced.length, 1, "said once a minute");
+  assert.ok(!one.logged.some((line) => line.includes("nothing was heard")));
 });
 
 test("a snapshot whose transfer broke off is sent again", async (t) => {

@@ -9,6 +9,7 @@ export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #isSilent = false;
+  readonly #frozen = new Set<Socket>();
 
   private constructor(server: Server) {
     this.#server = server;
@@ -34,6 +35,11 @@ export class TcpProxy {
     this.#isSilent = true;
   }
 
+  /** Passes nothing on between those that are connected now; what comes later passes. */
+  freeze(): void {
+    for (const socket of this.#sockets) this.#frozen.add(socket);
+  }
+
   close(): void {
     this.#server.close();
     this.cut();
@@ -46,7 +52,7 @@ export class TcpProxy {
     ] as const) {
       this.#sockets.add(from);
       from.on("data", (piece) => {
-        if (this.#isSilent) return;
+        if (this.#isSilent || this.#frozen.has(from)) return;
         if (from === source) this.forwardedBytes += piece.length;
         to.write(piece);
       });

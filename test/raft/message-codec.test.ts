@@ -44,6 +44,13 @@ const MESSAGES: readonly Message[] = [
   },
   { type: "timeoutNow", ...envelope },
   { type: "forward", ...termless, proposals: [{ type: 0, data }] },
+  {
+    type: "forwardOnce",
+    ...envelope,
+    life: 3,
+    oldest: 7,
+    proposals: [{ number: 2 ** 50, type: 0, data }],
+  },
   { type: "readIndex", ...termless, request: 2 ** 50 },
   { type: "readIndexReply", ...termless, request: 2 ** 50, index: 12 },
   { type: "transfer", ...termless, target: 3n },

@@ -289,7 +289,10 @@ test("reads: an answer to an earlier life of this member is not taken", () => {
 test("forward: proposals share a message, and a malformed membership change is ignored", () => {
   const follower = member(1n);
   follower.step(append(1, [0, 0], 0, []));
-  assert.deepEqual(follower.propose(NO_DATA), { kind: "forwarded", leader: 2n });
+  assert.deepEqual(follower.propose(NO_DATA), {
+    ...{ kind: "forwarded", leader: 2n },
+    ...{ term: follower.term, isOnce: false },
+  });
   follower.propose(NO_DATA);
   const sent = drain(follower).filter((message) => message.type === "forward");
   assert.deepEqual(
@@ -303,4 +306,47 @@ test("forward: proposals share a message, and a malformed membership change is i
   ];
   raft.step({ type: "forward", to: 1n, from: 2n, term: 0, proposals });
   assert.equal(raft.status().lastIndex, 2);
+});
+
+test("forward: a leader takes what may come again once, and only in its own term", () => {
+  const raft = leader();
+  const { lastIndex } = raft.status();
+  const two = [1, 2].map((number) => ({ number, type: EntryType.normal, data: NO_DATA }));
+  const once = {
+    type: "forwardOnce",
+    to: 1n,
+    from: 2n,
+    term: raft.term,
+    life: 1,
+    oldest: 1,
+  } as const;
+  raft.step({ ...once, proposals: [...two, ...two] });
+  raft.step({ ...once, proposals: two });
+  assert.equal(raft.status().lastIndex, lastIndex + 2);
+  const third = { number: 3, type: EntryType.normal, data: NO_DATA };
+  raft.step({ ...once, oldest: 3, proposals: [third] });
+  raft.step({ ...once, proposals: two });
+  assert.equal(raft.status().lastIndex, lastIndex + 3, "a late one was taken long ago");
+  raft.step({ ...once, life: 2, proposals: two });
+  assert.equal(raft.status().lastIndex, lastIndex + 5, "who was started again has other ones");
+  raft.step({ ...once, oldest: 9, proposals: [{ ...third, number: 9 }] });
+  assert.equal(raft.status().lastIndex, lastIndex + 5, "what came of the life before comes late");
+  raft.step({ ...once, life: 2, term: raft.term - 1, proposals: [{ ...third, number: 9 }] });
+  assert.equal(raft.status().lastIndex, lastIndex + 5);
+});
+
+test("forward: who takes it is sent it under its number; what waits is for one leader", () => {
+  const follower = member(1n);
+  follower.peerTakesOnce(2n, true);
+  follower.step(append(1, [0, 0], 0, []));
+  const { term } = follower;
+  const result = { kind: "forwarded", leader: 2n, term, isOnce: true };
+  assert.deepEqual(follower.propose(NO_DATA, 8, 5), result);
+  const [sent] = drain(follower).filter((message) => message.type === "forwardOnce");
+  assert.ok(sent?.type === "forwardOnce");
+  const numbers = sent.proposals.map(({ number }) => number);
+  assert.deepEqual([sent.term, sent.oldest, numbers], [1, 5, [8]]);
+  follower.propose(NO_DATA, 9, 5);
+  follower.step({ ...append(2, [0, 0], 0, []), from: 3n });
+  assert.ok(!drain(follower).some(({ type }) => type.startsWith("forward")));
 });

@@ -425,6 +425,10 @@ function describe(message: Message): string {
       return inTerm;
     case "forward":
       return `${head} ${message.proposals.map(({ data }) => Buffer.from(data)).join(" ")}`;
+    case "forwardOnce": {
+      const all = message.proposals.map(({ number, data }) => `${number}:${Buffer.from(data)}`);
+      return `${inTerm} from ${message.oldest}: ${all.join(" ")}`;
+    }
     case "readIndex":
       return `${head} #${message.request}`;
     case "readIndexReply":

@@ -4,6 +4,7 @@ import { readEnvelope } from "#ringd/cluster/envelope.js";
 import { Prng } from "#ringd/lib/prng.js";
 import { RaftCore } from "#ringd/raft/core.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
+import { Forwarded } from "#ringd/raft/forwarded.js";
 import { RaftLog } from "#ringd/raft/log.js";
 import { reachedByMajority } from "#ringd/raft/quorum.js";
 import { Raft, type Ready } from "#ringd/raft/raft.js";
@@ -17,6 +18,7 @@ import { ClusterTime } from "#ringd/thread/cluster-time.js";
 import { Member } from "#ringd/thread/member.js";
 import type { Recovery } from "#ringd/thread/raft-start.js";
 import { Reads } from "#ringd/thread/reads.js";
+import { Writes } from "#ringd/thread/writes.js";
 import type { DiskOp } from "#ringd/wal/plan.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { SimDisk } from "../wal/sim-disk.js";
@@ -286,6 +288,22 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a member that is elected does not say so in its statistics",
     plant: () => wrap(RaftStats.prototype, "onBecomeLeader", () => () => undefined),
+  },
+  {
+    name: "a leader takes a write again that is passed on to it again",
+    plant: () => wrap(Forwarded.prototype, "has", () => () => false),
+  },
+  {
+    name: "a write is proposed anew while it may still be committed",
+    plant: () =>
+      wrap(
+        Writes.prototype,
+        "onTerm",
+        (onTerm) =>
+          function (this: Writes, term) {
+            onTerm.call(this, term + 1);
+          },
+      ),
   },
 ];
 

@@ -16,14 +16,19 @@ class FakeRaft {
   readonly id = SELF;
   lead = NONE;
   isLeader = false;
+  term = 1;
   proposed = 0;
-  answer: ProposeResult = { kind: "forwarded", leader: OTHER };
+  numbers: number[] = [];
+  answer: ProposeResult = { kind: "forwarded", leader: OTHER, term: 1, isOnce: false };
 
-  propose(): ProposeResult {
+  propose(_data: Uint8Array, number: number): ProposeResult {
     this.proposed++;
+    this.numbers.push(number);
     return this.answer;
   }
 }
+
+const ONCE = { kind: "forwarded", leader: OTHER, term: 1, isOnce: true } as const;
 
 function setUp() {
   const raft = new FakeRaft();
@@ -80,4 +85,68 @@ test("a leader that hands over lets writes wait; one with a full disk refuses th
   raft.answer = { kind: "refused", reason: "tooMany" };
   writes.retry();
   assert.deepEqual(refused, ["the disk is full", "etcdserver: too many requests"]);
+});
+
+test("what was passed on is sent to the same leader again, and anew once it cannot be committed", () => {
+  const { raft, connected, refused, writes } = setUp();
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  raft.answer = ONCE;
+  writes.propose(proposal(1));
+  writes.propose(proposal(1));
+  writes.sendAgain();
+  assert.deepEqual(raft.numbers, [2, 3, 2, 3]);
+  writes.onTerm(1);
+  assert.equal(raft.proposed, 4, "entries of its own term come");
+  raft.term = 2;
+  writes.sendAgain();
+  assert.equal(raft.proposed, 4, "another leader may not have it as long as it may be in the log");
+  raft.answer = { ...ONCE, term: 2 };
+  writes.onTerm(2);
+  assert.deepEqual(raft.numbers.slice(4), [2, 3]);
+  assert.deepEqual(refused, []);
+});
+
+test("what may be among entries that a snapshot replaced is never proposed again", () => {
+  const { raft, connected, writes } = setUp();
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  raft.answer = ONCE;
+  writes.propose(proposal(1));
+  writes.skipTo(3);
+  writes.onTerm(4);
+  writes.sendAgain();
+  assert.equal(raft.proposed, 1);
+});
+
+test("what a member of before was sent, or finds no room, is not sent again", () => {
+  const { raft, connected, refused, writes } = setUp();
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  writes.propose(proposal(1));
+  writes.sendAgain();
+  writes.onTerm(2);
+  assert.equal(raft.proposed, 1);
+  raft.answer = ONCE;
+  writes.propose(proposal(1));
+  raft.answer = { kind: "refused", reason: "tooMany" };
+  writes.sendAgain();
+  assert.deepEqual(refused, [], "it may have arrived");
+  assert.equal(writes.open, 2);
+});
+
+test("a parked write whose client left is dropped", () => {
+  const { raft, refused, writes } = setUp();
+  const client = { frontend: 0, requestId: 7, method: 2 } as const;
+  writes.propose({ ...proposal(1), client });
+  writes.propose(proposal(1));
+  writes.abort({ ...client, requestId: 8 });
+  assert.equal(writes.open, 2);
+  writes.abort(client);
+  assert.equal(writes.open, 1);
+  assert.equal(refused.length, 1);
+  raft.lead = SELF;
+  raft.isLeader = true;
+  writes.retry();
+  assert.equal(raft.proposed, 1);
 });

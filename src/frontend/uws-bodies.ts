@@ -1,0 +1,77 @@
+import { Body } from "./body.js";
+import { BODY_BYTES_MAX } from "./body-room.js";
+import type { FrontendOptions, Gateway } from "./frontend.js";
+import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
+import type { UwsExchange } from "./uws-exchange.js";
+
+/** Reads bodies of requests, and passes the requests on. */
+export class UwsBodies {
+  readonly #gateway: Gateway;
+  readonly #options: FrontendOptions;
+
+  constructor(gateway: Gateway, options: FrontendOptions) {
+    this.#gateway = gateway;
+    this.#options = options;
+  }
+
+  /** @param largeBytes that a body which does not come whole may have; 0: it is not large */
+  read(
+    exchange: UwsExchange,
+    path: string,
+    query: string,
+    contentType: string,
+    largeBytes: number,
+  ): void {
+    let body: Body | undefined; // Most come whole.
+    let isRefused = false;
+    exchange.res.onData((chunk, isLast) => {
+      if (isRefused || exchange.isGone) return; // It may have waited too long.
+      if (!isLast) {
+        if (body === undefined) {
+          body = new Body(this.#options.bodyRoom);
+          exchange.body = body;
+          if (largeBytes > 0) isRefused = !this.#admit(exchange, largeBytes);
+          if (isRefused) return;
+        }
+        // The chunk dies on return.
+        if (body.add(Buffer.from(new Uint8Array(chunk)))) return;
+        isRefused = true;
+        this.#refuse(exchange);
+        return;
+      }
+      const last = new Uint8Array(chunk);
+      const whole = body === undefined ? last : body.finish(last);
+      const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
+      exchange.requestId = this.#gateway.request(
+        exchange,
+        exchange.method,
+        path,
+        query,
+        contentType,
+        whole,
+        isTooLarge,
+      );
+    });
+  }
+
+  /** @returns false if it is refused */
+  #admit(exchange: UwsExchange, bytes: number): boolean {
+    const { res } = exchange;
+    exchange.large = this.#options.largeRequests.enter(bytes, {
+      proceed: () => res.resume(),
+      refuse: () => {
+        res.resume(); // Afterwards it may not be touched.
+        this.#refuse(exchange);
+      },
+    });
+    if (exchange.large === undefined) this.#refuse(exchange);
+    else if (exchange.large.isWaiting) res.pause();
+    return exchange.large !== undefined;
+  }
+
+  #refuse(exchange: UwsExchange): void {
+    exchange.body?.drop();
+    this.#options.onTooMany();
+    exchange.answer(NO_ROOM, NO_ROOM_BODY);
+  }
+}

@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LargeRequests, largeBytes } from "#ringd/frontend/large-requests.js";
+import { answer, KINDS, serve } from "./harness.js";
+import { RawConnection } from "./raw.js";
+
+const BYTES = 2_000_000;
+const BODY = Buffer.alloc(BYTES, "v");
+const HEAD =
+  "PUT /v2/keys/large HTTP/1.1\r\nHost: x\r\n" +
+  "Content-Type: application/x-www-form-urlencoded\r\n";
+const PUT = `${HEAD}Content-Length: ${BYTES}\r\n\r\n`;
+const TOO_MANY = /^HTTP\/1\.1 500 [\s\S]*etcdserver: too many requests/;
+
+for (const kind of KINDS) {
+  test(`${kind}: large requests are read in turn, each when those before it are answered`, async () => {
+    const { frontend, gateway, port } = await serve(kind, { largeLimits: { bytesMax: 2 * BYTES } });
+    const clients = await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        const client = await RawConnection.open(port, PUT);
+        client.send(BODY);
+        return client;
+      }),
+    );
+    const first = await gateway.next();
+    await gateway.next();
+    // By the time this one is answered, what was sent before it has been seen.
+    const between = await RawConnection.open(port, "GET /between HTTP/1.1\r\nHost: x\r\n\r\n");
+    answer(await gateway.next(), "{}");
+    await between.until("{}");
+    assert.equal(gateway.requests.length, 3, "there is room for two");
+    answer(first, "{}");
+    for (let n = 0; n < 4; n++) {
+      const next = await gateway.next();
+      assert.ok(next.body.equals(BODY));
+      answer(next, "{}");
+    }
+    answer(gateway.requests[1] as (typeof gateway.requests)[0], "{}");
+    await Promise.all(clients.map((client) => client.until("{}")));
+    for (const client of [...clients, between]) client.close();
+    frontend.stopListening();
+    frontend.close();
+  });
+
+  test(`${kind}: a large request that waits too long, or finds no room to wait, is refused`, async () => {
+    const { frontend, gateway, port } = await serve(kind, {
+      largeLimits: { bytesMax: BYTES, waitingBytesMax: BYTES, patienceMs: 300 },
+    });
+    const begin = async (head: string) => {
+      const client = await RawConnection.open(port, head);
+      client.send(BODY.subarray(0, 150_000));
+      return client;
+    };
+    const carried = await RawConnection.open(port, PUT);
+    carried.send(BODY);
+    const request = await gateway.next();
+    const waits = await begin(PUT);
+    // One without a length counts as the longest there is.
+    const above = await RawConnection.open(port, `${HEAD}Transfer-Encoding: chunked\r\n\r\n`);
+    above.send(Buffer.concat([Buffer.from("30d40\r\n"), BODY.subarray(0, 200_000)]));
+    await Promise.all([above.until(TOO_MANY), waits.until(TOO_MANY)]);
+    assert.equal(gateway.requests.length, 1);
+    answer(request, "{}");
+    await carried.until("{}");
+    for (const client of [carried, waits, above]) client.close();
+    const last = await RawConnection.open(port, PUT);
+    last.send(BODY);
+    answer(await gateway.next(), "{}");
+    await last.until("{}");
+    last.close();
+    frontend.stopListening();
+    frontend.close();
+  });
+
+  test(`${kind}: a large request keeps its room when its client leaves, until the core is done`, async () => {
+    const { frontend, gateway, port } = await serve(kind, { largeLimits: { bytesMax: BYTES } });
+    const leaves = await RawConnection.open(port, PUT);
+    leaves.send(BODY);
+    const left = await gateway.next();
+    const waiting = await RawConnection.open(port, PUT);
+    waiting.send(BODY);
+    leaves.socket.resetAndDestroy(); // One that only ends its side still wants the answer, as far as `node` knows.
+    await gateway.until(() => gateway.aborted.has(left.id), "an abort");
+    assert.equal(gateway.requests.length, 1);
+    answer(left, "{}");
+    answer(await gateway.next(), "{}");
+    await waiting.until("{}");
+    waiting.close();
+    frontend.stopListening();
+    frontend.close();
+  });
+}
+
+test("who leaves while waiting gives its place to the next", () => {
+  const large = new LargeRequests({ bytesMax: 10, waitingBytesMax: 100, patienceMs: 60_000 });
+  const seen: number[] = [];
+  const enter = (n: number) =>
+    large.enter(8, { proceed: () => seen.push(n), refuse: () => assert.fail() });
+  const [one, two, three] = [enter(1), enter(2), enter(3)];
+  assert.deepEqual([one?.isWaiting, two?.isWaiting, three?.isWaiting], [false, true, true]);
+  two?.leave();
+  one?.leave();
+  one?.leave();
+  assert.deepEqual(seen, [3]);
+  three?.leave();
+  assert.equal(enter(4)?.isWaiting, false);
+});
+
+test("only what is large is looked at, by its Content-Length", () => {
+  assert.equal(largeBytes(99_999), 0);
+  assert.equal(largeBytes(100_000), 100_000);
+  assert.equal(largeBytes(99_999_999_999), 0, "nothing of it is kept");
+  assert.equal(largeBytes(undefined), 10 * 1024 * 1024);
+});
