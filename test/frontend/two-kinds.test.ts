@@ -73,16 +73,16 @@ async function listenWith(argv: readonly string[], free: readonly number[]) {
     shared: uws,
     of: (kind: string) => (kind === "uws" ? uws : node),
   };
-  const endpoints = await listen(made, request.config, log as unknown as Logger);
+  const { endpoints } = await listen(made, request.config, log as unknown as Logger);
   return { seen, warnings, endpoints };
 }
 
 test("nobody asked for port 4001: if it is taken, a warning is enough; 2379 is not", async () => {
   const { seen, warnings, endpoints } = await listenWith([], [2379]);
-  assert.deepEqual(seen, ["uws localhost:2379", "node localhost:4001"]);
+  assert.deepEqual(seen, ["uws 127.0.0.1:2379", "node 127.0.0.1:4001"]);
   assert.deepEqual(
     endpoints,
-    [{ host: "localhost", port: 2379 }],
+    [{ host: "127.0.0.1", port: 2379 }],
     "other threads share 2379 alone",
   );
   assert.equal(warnings.length, 1);

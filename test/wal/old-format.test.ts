@@ -96,8 +96,11 @@ test("a member starts on the data of version 1, and answers as the one that wrot
       const { node, action } = JSON.parse(answer.body.toString());
       assert.equal(action, "get");
       assert.deepEqual(withoutTtl(node), withoutTtl(was.body.node));
-      // Whoever goes back to the version before can still read it.
-      assert.equal(versionOf(lastFile(join(member.dataDir, "member", "wal"), ".wal")), 1);
+      // All members, this one, know the newer format: the cluster has gone over to it.
+      const wal = join(member.dataDir, "member", "wal");
+      await send(member.port, "PUT", "/v2/keys/after", "value=1");
+      assert.equal(versionOf(lastFile(wal, ".wal")), 2);
+      await send(member.port, "DELETE", "/v2/keys/after");
       await member.end("SIGKILL");
     }
   } finally {
