@@ -29,7 +29,8 @@ export interface WritesPorts {
  * Writes on their way through the log. One that finds no leader waits for the next, as in etcd. One that
  * was handed to a leader may or may not be committed when that leader, or the stream to it, is lost. It is
  * sent to the same leader again, who takes it once; and it is proposed anew when it cannot be committed any
- * more, as an entry of a later term was: all of its own term come before that one.
+ * more, as an entry of a later term was: all of its own term come before that one. The member's own are not:
+ * those who propose them repeat them until they are applied, and a time that is told late is wrong.
  */
 export class Writes {
   readonly #raft: Raft;
@@ -98,9 +99,10 @@ export class Writes {
   sendAgain(): void {
     if (this.#raft.isLeader) return;
     const { term } = this.#raft;
-    for (const { term: itsTerm, data, number } of this.#proposals.all()) {
+    for (const { term: itsTerm, data, number, proposal } of this.#proposals.all()) {
+      if (itsTerm !== term || proposal.client === undefined) continue;
       // One that finds no room may have arrived the first time: it is not refused.
-      if (itsTerm === term) this.#raft.propose(data, number, this.#proposals.oldest);
+      this.#raft.propose(data, number, this.#proposals.oldest);
     }
   }
 
@@ -110,6 +112,11 @@ export class Writes {
     this.#appliedTerm = term;
     for (const open of this.#proposals.all()) {
       if (open.term === 0 || open.term >= term) continue;
+      if (open.proposal.client === undefined) {
+        this.#proposals.drop(open.number);
+        this.#fail(open.proposal, TIMED_OUT);
+        continue;
+      }
       open.term = 0;
       this.#submit(open);
     }

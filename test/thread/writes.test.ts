@@ -42,8 +42,10 @@ function setUp() {
   return { raft, connected, refused, writes };
 }
 
-function proposal(startMs: number): Proposal {
-  return { command: syncCommand(0), client: undefined, noValueOnSuccess: false, startMs };
+const CLIENT = { frontend: 0, requestId: 1, method: 2 } as const;
+
+function proposal(startMs: number, client: Proposal["client"] = CLIENT): Proposal {
+  return { command: syncCommand(0), client, noValueOnSuccess: false, startMs };
 }
 
 test("a write waits for a leader, and for a way to it, and is passed on once", () => {
@@ -98,6 +100,7 @@ test("what was passed on is sent to the same leader again, and anew once it cann
   assert.deepEqual(raft.numbers, [2, 3, 2, 3]);
   writes.onTerm(1);
   assert.equal(raft.proposed, 4, "entries of its own term come");
+  const { openBytes } = writes;
   raft.term = 2;
   writes.sendAgain();
   assert.equal(raft.proposed, 4, "another leader may not have it as long as it may be in the log");
@@ -105,6 +108,20 @@ test("what was passed on is sent to the same leader again, and anew once it cann
   writes.onTerm(2);
   assert.deepEqual(raft.numbers.slice(4), [2, 3]);
   assert.deepEqual(refused, []);
+  assert.deepEqual([writes.open, writes.openBytes], [2, openBytes], "each counts once");
+});
+
+test("the member's own writes are neither sent again nor proposed anew", () => {
+  const { raft, connected, refused, writes } = setUp();
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  raft.answer = ONCE;
+  writes.propose({ ...proposal(1), client: undefined });
+  writes.sendAgain();
+  raft.term = 2;
+  writes.onTerm(2);
+  assert.equal(raft.proposed, 1);
+  assert.deepEqual([refused.length, writes.open, writes.openBytes], [1, 0, 0]);
 });
 
 test("what may be among entries that a snapshot replaced is never proposed again", () => {
@@ -138,12 +155,13 @@ test("what a member of before was sent, or finds no room, is not sent again", ()
 test("a parked write whose client left is dropped", () => {
   const { raft, refused, writes } = setUp();
   const client = { frontend: 0, requestId: 7, method: 2 } as const;
-  writes.propose({ ...proposal(1), client });
+  writes.propose(proposal(1, client));
   writes.propose(proposal(1));
+  const { openBytes } = writes;
   writes.abort({ ...client, requestId: 8 });
   assert.equal(writes.open, 2);
   writes.abort(client);
-  assert.equal(writes.open, 1);
+  assert.deepEqual([writes.open, writes.openBytes], [1, openBytes / 2]);
   assert.equal(refused.length, 1);
   raft.lead = SELF;
   raft.isLeader = true;
