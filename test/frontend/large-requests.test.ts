@@ -91,6 +91,29 @@ for (const kind of KINDS) {
   });
 }
 
+test("node: who asks before sending a large body is told to go on when its turn comes, or refused", async () => {
+  const { frontend, gateway, port } = await serve("node", {
+    largeLimits: { bytesMax: BYTES, waitingBytesMax: BYTES },
+  });
+  const ask = PUT.replace(/\r\n$/, "Expect: 100-continue\r\n\r\n");
+  const first = await RawConnection.open(port, ask);
+  await first.until("HTTP/1.1 100 Continue\r\n\r\n");
+  first.send(BODY);
+  const request = await gateway.next();
+  const second = await RawConnection.open(port, ask);
+  const above = await RawConnection.open(port, ask);
+  assert.match(await above.untilClosed(), /^HTTP\/1\.1 500 [\s\S]*Connection: close\r\n/);
+  assert.equal(second.text, "");
+  answer(request, "{}");
+  await second.until("HTTP/1.1 100 Continue\r\n\r\n");
+  second.send(BODY);
+  answer(await gateway.next(), "{}");
+  await second.until("{}");
+  for (const client of [first, second, above]) client.close();
+  frontend.stopListening();
+  frontend.close();
+});
+
 test("who leaves while waiting gives its place to the next", () => {
   const large = new LargeRequests({ bytesMax: 10, waitingBytesMax: 100, patienceMs: 60_000 });
   const seen: number[] = [];

@@ -33,7 +33,8 @@ test("one member serves both kinds, each on its URL, with the same watches and f
     await send(oldPort, "PUT", "/v2/keys/seen", "value=1");
     await send(port, "PUT", "/v2/keys/seen", "value=2");
     for (const watch of watches) await watch.untilLines(2, 10_000);
-    assert.equal(new Set(watches.map(({ lines }) => lines.join("\n"))).size, 1);
+    const seen = watches.map(({ lines }) => lines.map((line) => JSON.parse(line)));
+    for (const events of seen) assert.deepEqual(events, seen[0]); // `uws` may put a blank in.
     assert.match(await once.untilClosed(), /\r\n\r\n\{"action":"set",[^\n]*"value":"1"[^\n]*\n$/);
 
     const figures = await send(oldPort, "GET", "/metrics");
