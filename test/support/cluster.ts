@@ -60,6 +60,7 @@ export class TestCluster {
   readonly program: string;
   readonly members: ClusterMember[] = [];
   readonly #address: string;
+  readonly #givenPorts = new Set<number>();
   readonly #former: ClusterMember[] = [];
   readonly #killAll = (reason: number | string) => {
     for (const { pid } of [...this.members, ...this.#former]) {
@@ -198,10 +199,10 @@ export class TestCluster {
   }
 
   async #addMember(name: string): Promise<ClusterMember> {
-    const [clientPort, peerPort] = await freePorts(2, this.#address);
+    const [clientPort, peerPort, proxyPort] = await this.#freePorts();
     const listen = { host: this.#address, port: peerPort as number };
     let member: ClusterMember | undefined;
-    const proxyPort = await this.network.add(name, listen, () => member?.pid);
+    await this.network.add(name, listen, () => member?.pid, proxyPort);
     member = new ClusterMember(this, name, {
       clientUrl: `http://${this.#address}:${clientPort}`,
       listenPeerUrl: `http://${this.#address}:${peerPort}`,
@@ -209,6 +210,16 @@ export class TestCluster {
     });
     this.members.push(member);
     return member;
+  }
+
+  /** None that another member was given and does not listen on yet. */
+  async #freePorts(): Promise<number[]> {
+    for (;;) {
+      const ports = await freePorts(3, this.#address);
+      if (ports.some((port) => this.#givenPorts.has(port))) continue;
+      for (const port of ports) this.#givenPorts.add(port);
+      return ports;
+    }
   }
 
   async #dismiss(member: ClusterMember): Promise<void> {

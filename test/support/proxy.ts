@@ -43,11 +43,16 @@ export class PeerNetwork {
    * @param pid of its process now; undefined while there is none
    * @returns the port to advertise
    */
-  async add(name: string, target: Endpoint, pid: () => number | undefined): Promise<number> {
+  async add(
+    name: string,
+    target: Endpoint,
+    pid: () => number | undefined,
+    port = 0,
+  ): Promise<number> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
     const proxy: Proxy = { name, server, target, pid, connections: new Set() };
     server.on("connection", (dialled) => this.#accept(proxy, dialled));
-    server.listen(0, this.#address);
+    server.listen(port, this.#address);
     await once(server, "listening");
     this.#proxies.set(name, proxy);
     return (server.address() as AddressInfo).port;
