@@ -132,6 +132,7 @@ export type OnRecord = (type: number, at: number, payloadBytes: number) => void;
 export class RingReader extends RingMemory {
   readonly #producerBell: Bell;
   #head: number;
+  #isDraining = false;
 
   constructor(memory: SharedArrayBuffer, producerBell: Bell) {
     super(memory);
@@ -146,21 +147,32 @@ export class RingReader extends RingMemory {
   /**
    * Hands out up to `recordsMax` records in order, then releases them all with one store.
    *
+   * A record counts as consumed before its callback runs. If the callback throws, the record and those
+   * before it are released, the rest stays, and the error goes on to the caller: a record may be lost
+   * halfway through, but none is seen twice, and one that always throws cannot block those behind it.
+   * It must not be called from within its own callback.
+   *
    * @returns how many records were handed out
    */
   drain(onRecord: OnRecord, recordsMax: number): number {
+    assert(!this.#isDraining, "drain() would release the record that its caller still reads");
+    this.#isDraining = true;
     const tail = Atomics.load(this.control, TAIL);
     let taken = 0;
-    while (this.#head !== tail && taken < recordsMax) {
-      const at = this.#head & this.mask;
-      const payloadBytes = this.words[at >>> 2] as number;
-      const type = this.words[(at >>> 2) + 1] as number;
-      this.#head = (this.#head + recordBytes(payloadBytes)) | 0;
-      if (type === PADDING_TYPE) continue;
-      onRecord(type, at + HEADER_BYTES, payloadBytes);
-      taken++;
+    try {
+      while (this.#head !== tail && taken < recordsMax) {
+        const at = this.#head & this.mask;
+        const payloadBytes = this.words[at >>> 2] as number;
+        const type = this.words[(at >>> 2) + 1] as number;
+        this.#head = (this.#head + recordBytes(payloadBytes)) | 0;
+        if (type === PADDING_TYPE) continue;
+        onRecord(type, at + HEADER_BYTES, payloadBytes);
+        taken++;
+      }
+    } finally {
+      this.#isDraining = false;
+      this.#release();
     }
-    this.#release();
     return taken;
   }
 

@@ -160,3 +160,72 @@ test("room that was too little does not use up the wish for more", () => {
   assert.equal(cell[0], 0, "and is woken by the next release");
   assert.equal(outlet.canMove(), true);
 });
+
+test("a record whose callback threw is consumed and released, and those behind it stay", () => {
+  const { memory, writer, reader } = pair(4096);
+  for (let type = 1; type <= 4; type++) {
+    assert.ok(writer.reserve(8) >= 0);
+    writer.commit(type, 8);
+  }
+  writer.publish();
+  const seen: number[] = [];
+  const throwsAtTwo = () =>
+    reader.drain((type) => {
+      seen.push(type);
+      if (type === 2) throw new RangeError("thrown by the callback");
+    }, 10);
+  assert.throws(throwsAtTwo, RangeError);
+  assert.equal(ringDepthBytes(memory), 2 * 16, "1 and 2 are released");
+  assert.equal(throwsAtTwo(), 2);
+  assert.deepEqual(seen, [1, 2, 3, 4], "none is seen twice");
+  assert.equal(ringDepthBytes(memory), 0);
+});
+
+test("a producer that waits for space is woken although the callback threw", () => {
+  const memory = createRing(4096);
+  const producerBell = Bell.create();
+  const writer = new RingWriter(memory, new Bell(Bell.create()));
+  const reader = new RingReader(memory, new Bell(producerBell));
+  while (writer.reserve(504) >= 0) writer.commit(1, 504);
+  writer.publish();
+  writer.wantSpace();
+  const cell = new Int32Array(producerBell);
+  cell[0] = 1; // The producer sleeps.
+  assert.throws(() => {
+    reader.drain(() => {
+      throw new RangeError("thrown by the callback");
+    }, 1);
+  }, RangeError);
+  assert.equal(cell[0], 0);
+  assert.ok(writer.reserve(504) >= 0);
+});
+
+test("a message of many records whose callback threw is consumed, and the next one is whole", () => {
+  const { writer, reader } = pair(4096);
+  const outlet = new Outlet(writer);
+  const seen: string[] = [];
+  const inlet = new Inlet(reader, (type, _bytes, _view, _at, length) => {
+    seen.push(`${type}:${length}`);
+    if (type === 1) throw new RangeError("thrown by the callback");
+  });
+  for (const type of [1, 2]) {
+    outlet.open(1500);
+    outlet.close(type, 1500);
+  }
+  outlet.publish();
+  assert.throws(() => inlet.drain(100), RangeError);
+  inlet.drain(100);
+  assert.deepEqual(seen, ["1:1500", "2:1500"]);
+});
+
+test("a callback cannot drain the ring that it is called from", () => {
+  const { writer, reader } = pair(4096);
+  for (const type of [1, 2]) {
+    assert.ok(writer.reserve(8) >= 0);
+    writer.commit(type, 8);
+  }
+  writer.publish();
+  const drainAgain = () => reader.drain(() => undefined, 1);
+  assert.throws(() => reader.drain(drainAgain, 1), { name: "AssertionError" });
+  assert.equal(drainAgain(), 1);
+});
