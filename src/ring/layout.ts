@@ -8,6 +8,8 @@ import { assert } from "../lib/assert.js";
  *   64     HEAD            consumer    bytes released since the start, modulo 2^32
  *   128    WANTS_SPACE     both        1: the producer has data queued; the consumer, after a release,
  *                                      sets 0 and rings the producer's bell
+ *   192    POISONS         creator     1: tests only; the consumer overwrites each payload after its
+ *                                      callback, so that a view kept past it reads POISON_BYTE
  *   256    data area
  *
  * Each cell has a cache line of its own: two threads that write to one line slow each other down.
@@ -25,6 +27,7 @@ import { assert } from "../lib/assert.js";
 export const TAIL = 0;
 export const HEAD = 16;
 export const WANTS_SPACE = 32;
+export const POISONS = 48;
 export const CONTROL_BYTES = 256;
 
 export const HEADER_BYTES = 8;
@@ -34,6 +37,9 @@ export const MORE_FLAG = 0x8000_0000;
 /** This record continues the one before. */
 export const CONTINUED_FLAG = 0x4000_0000;
 export const PADDING_TYPE = 0x2000_0000;
+
+/** Unlikely in data: a huge length as u32, a huge negative number as f64, no UTF-8. */
+export const POISON_BYTE = 0xdb;
 
 export const RING_BYTES_MIN = 4096;
 export const RING_BYTES_MAX = 2 ** 30;
@@ -58,6 +64,7 @@ function isPowerOfTwo(value: number): boolean {
 assert(TAIL * CELL_BYTES === 0, "TAIL is at byte 0");
 assert(HEAD * CELL_BYTES === 64, "HEAD is at byte 64");
 assert(WANTS_SPACE * CELL_BYTES === 128, "WANTS_SPACE is at byte 128");
+assert(POISONS * CELL_BYTES === 192, "POISONS is at byte 192");
 assert(CONTROL_BYTES === 256, "the data area is at byte 256");
 assert(HEADER_BYTES === 8, "a payload is 8 bytes into its record");
 
@@ -68,8 +75,12 @@ assert(
   "WANTS_SPACE shares no cache line with HEAD",
 );
 assert(
-  CONTROL_BYTES - WANTS_SPACE * CELL_BYTES >= CACHE_LINE_BYTES,
-  "the data area shares no cache line with WANTS_SPACE",
+  (POISONS - WANTS_SPACE) * CELL_BYTES >= CACHE_LINE_BYTES,
+  "POISONS shares no cache line with WANTS_SPACE",
+);
+assert(
+  CONTROL_BYTES - POISONS * CELL_BYTES >= CACHE_LINE_BYTES,
+  "the data area shares no cache line with the cells",
 );
 assert(CONTROL_BYTES % CACHE_LINE_BYTES === 0, "the data area begins on a cache line");
 assert(BELL_BYTES >= CACHE_LINE_BYTES, "a bell has a cache line of its own");

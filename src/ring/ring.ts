@@ -5,6 +5,8 @@ import {
   HEAD,
   HEADER_BYTES,
   PADDING_TYPE,
+  POISON_BYTE,
+  POISONS,
   RING_BYTES_MAX,
   RING_BYTES_MIN,
   recordBytes,
@@ -23,6 +25,15 @@ export function createRing(bytes: number): SharedArrayBuffer {
 export function ringDepthBytes(memory: SharedArrayBuffer): number {
   const control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
   return (Atomics.load(control, TAIL) - Atomics.load(control, HEAD)) >>> 0;
+}
+
+/**
+ * For tests, before the consumer's end is made: each payload is overwritten once its callback is over. A
+ * view that was kept past the callback then reads POISON_BYTE at once, and not only when the producer
+ * happens to come round to its place.
+ */
+export function poisonConsumed(memory: SharedArrayBuffer): void {
+  Atomics.store(new Int32Array(memory, 0, CONTROL_BYTES / 4), POISONS, 1);
 }
 
 /** What both ends of a ring see. Positions are u32 in Int32 clothes: compare differences only. */
@@ -131,12 +142,14 @@ export type OnRecord = (type: number, at: number, payloadBytes: number) => void;
 /** The consumer's end. One thread only. */
 export class RingReader extends RingMemory {
   readonly #producerBell: Bell;
+  readonly #poisons: boolean;
   #head: number;
   #isDraining = false;
 
   constructor(memory: SharedArrayBuffer, producerBell: Bell) {
     super(memory);
     this.#producerBell = producerBell;
+    this.#poisons = Atomics.load(this.control, POISONS) === 1;
     this.#head = Atomics.load(this.control, HEAD);
   }
 
@@ -157,6 +170,7 @@ export class RingReader extends RingMemory {
   drain(onRecord: OnRecord, recordsMax: number): number {
     assert(!this.#isDraining, "drain() would release the record that its caller still reads");
     this.#isDraining = true;
+    const handOut = this.#poisons ? this.#poisonAfter(onRecord) : onRecord;
     const tail = Atomics.load(this.control, TAIL);
     let taken = 0;
     try {
@@ -166,7 +180,7 @@ export class RingReader extends RingMemory {
         const type = this.words[(at >>> 2) + 1] as number;
         this.#head = (this.#head + recordBytes(payloadBytes)) | 0;
         if (type === PADDING_TYPE) continue;
-        onRecord(type, at + HEADER_BYTES, payloadBytes);
+        handOut(type, at + HEADER_BYTES, payloadBytes);
         taken++;
       }
     } finally {
@@ -174,6 +188,16 @@ export class RingReader extends RingMemory {
       this.#release();
     }
     return taken;
+  }
+
+  #poisonAfter(onRecord: OnRecord): OnRecord {
+    return (type, at, payloadBytes) => {
+      try {
+        onRecord(type, at, payloadBytes);
+      } finally {
+        this.bytes.fill(POISON_BYTE, at, at + payloadBytes);
+      }
+    };
   }
 
   #release(): void {

@@ -3,7 +3,14 @@ import { test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
-import { createRing, RingReader, RingWriter, ringDepthBytes } from "#ringd/ring/ring.js";
+import { POISON_BYTE } from "#ringd/ring/layout.js";
+import {
+  createRing,
+  poisonConsumed,
+  RingReader,
+  RingWriter,
+  ringDepthBytes,
+} from "#ringd/ring/ring.js";
 
 function pair(bytes: number) {
   const memory = createRing(bytes);
@@ -228,4 +235,64 @@ test("a callback cannot drain the ring that it is called from", () => {
   const drainAgain = () => reader.drain(() => undefined, 1);
   assert.throws(() => reader.drain(drainAgain, 1), { name: "AssertionError" });
   assert.equal(drainAgain(), 1);
+});
+
+/** Two commands as two records; what a consumer has of the first one after the drain of both. */
+function keptThroughDrain(isPoisoned: boolean, keep: (view: Buffer) => Buffer): string {
+  const memory = createRing(4096);
+  if (isPoisoned) poisonConsumed(memory);
+  const bell = new Bell(Bell.create());
+  const outlet = new Outlet(new RingWriter(memory, bell));
+  const kept: Buffer[] = [];
+  const inlet = new Inlet(new RingReader(memory, bell), (_type, bytes, _view, at, length) => {
+    kept.push(keep(bytes.subarray(at, at + length)));
+  });
+  for (const text of ["set a", "set b"]) {
+    outlet.open(text.length);
+    outlet.bytes.write(text, outlet.at);
+    outlet.close(1, text.length);
+  }
+  outlet.publish();
+  inlet.drain(10);
+  return String(kept[0]);
+}
+
+test("a ring view that is kept past its callback is found where the ring poisons", () => {
+  const kept = keptThroughDrain(true, (view) => view);
+  assert.equal(kept, String(Buffer.alloc(5, POISON_BYTE)));
+  assert.equal(
+    keptThroughDrain(false, (view) => view),
+    "set a",
+    "without poison the mistake shows only once the producer has come round",
+  );
+  assert.equal(
+    keptThroughDrain(true, (view) => Buffer.from(view)),
+    "set a",
+    "a copy lives on",
+  );
+});
+
+test("a ring that poisons hands out what was sent, also to a callback that throws", () => {
+  const memory = createRing(4096);
+  poisonConsumed(memory);
+  const bell = new Bell(Bell.create());
+  const writer = new RingWriter(memory, bell);
+  const reader = new RingReader(memory, bell);
+  for (let n = 0; n < 1000; n++) {
+    const at = writer.reserve(100);
+    writer.bytes.fill(n & 0x7f, at, at + 100);
+    writer.commit(1, 100);
+    writer.publish();
+    let from = -1;
+    const drain = () =>
+      reader.drain((_type, start, length) => {
+        from = start;
+        const payload = reader.bytes.subarray(start, start + length);
+        assert.ok(payload.every((byte) => byte === (n & 0x7f)));
+        if (n % 2 === 0) throw new RangeError("thrown by the callback");
+      }, 1);
+    if (n % 2 === 0) assert.throws(drain, RangeError);
+    else drain();
+    assert.ok(reader.bytes.subarray(from, from + 100).every((byte) => byte === POISON_BYTE));
+  }
 });
