@@ -1,6 +1,7 @@
 import { assert } from "../lib/assert.js";
 import { CONTINUED_FLAG, MORE_FLAG, TYPE_MAX } from "./layout.js";
-import type { RingReader, RingWriter } from "./ring.js";
+import { RecordCursor } from "./record-cursor.js";
+import type { OnRecord, RingReader, RingWriter } from "./ring.js";
 
 /** A message longer than this share of its ring travels as a chain of records. */
 const FRAGMENTS_PER_RING = 8;
@@ -130,7 +131,10 @@ export class Outlet {
   }
 }
 
-/** Sees one whole message; `bytes` and `view` are the callee's only until it returns. */
+/**
+ * Sees one whole message; `bytes` and `view` are the callee's only until it returns. For dispatchers that
+ * do not use a cursor yet.
+ */
 export type OnMessage = (
   type: number,
   bytes: Buffer,
@@ -139,18 +143,70 @@ export type OnMessage = (
   payloadBytes: number,
 ) => void;
 
+/** Sees one whole message; the cursor and the views it gives are the callee's only until it returns. */
+export type OnCursor<T extends number> = (record: RecordCursor<T>) => void;
+
+/** How an inlet hands out a message. */
+interface Delivery {
+  /** One record of the ring. */
+  readonly inPlace: OnRecord;
+  /** Many records, joined. */
+  readonly joined: (type: number, message: Buffer) => void;
+  /** The batch is over, be it by an error. */
+  readonly end: () => void;
+}
+
+function byOffsets(ring: RingReader, onMessage: OnMessage): Delivery {
+  const { bytes, view } = ring;
+  return {
+    inPlace: (type, at, payloadBytes) => onMessage(type, bytes, view, at, payloadBytes),
+    joined: (type, message) => {
+      const ownView = new DataView(message.buffer, message.byteOffset, message.length);
+      onMessage(type, message, ownView, 0, message.length);
+    },
+    end: () => undefined,
+  };
+}
+
+function byCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Delivery {
+  const cursor = new RecordCursor<T>(ring.bytes, ring.view);
+  return {
+    // The end of each record would go unnoticed: either the next one follows at once, or the batch ends.
+    inPlace: (type, at, payloadBytes) => {
+      cursor.moveTo(type, at, payloadBytes);
+      onCursor(cursor);
+    },
+    joined: (type, message) => {
+      cursor.moveToJoined(type, message);
+      try {
+        onCursor(cursor);
+      } finally {
+        cursor.endJoined();
+      }
+    },
+    end: () => cursor.end(),
+  };
+}
+
 /** The consumer's end: hands out whole messages, in place where they came in one record. */
 export class Inlet {
   readonly #ring: RingReader;
-  readonly #onMessage: OnMessage;
-  readonly #onRecord: (type: number, at: number, payloadBytes: number) => void;
+  readonly #delivery: Delivery;
+  readonly #onRecord: OnRecord;
   #parts: Buffer[] = [];
 
-  constructor(ring: RingReader, onMessage: OnMessage) {
+  /** An inlet whose messages are read through one cursor, which is reused. */
+  static withCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Inlet {
+    return new Inlet(ring, byCursor(ring, onCursor));
+  }
+
+  constructor(ring: RingReader, onMessage: OnMessage | Delivery) {
+    const delivery = typeof onMessage === "function" ? byOffsets(ring, onMessage) : onMessage;
+    const { inPlace } = delivery;
     this.#ring = ring;
-    this.#onMessage = onMessage;
+    this.#delivery = delivery;
     this.#onRecord = (type, at, payloadBytes) => {
-      if (type <= TYPE_MAX) onMessage(type, ring.bytes, ring.view, at, payloadBytes);
+      if (type <= TYPE_MAX) inPlace(type, at, payloadBytes);
       else this.#takeFragment(type, at, payloadBytes);
     };
   }
@@ -161,7 +217,11 @@ export class Inlet {
 
   /** @returns how many records were taken */
   drain(recordsMax: number): number {
-    return this.#ring.drain(this.#onRecord, recordsMax);
+    try {
+      return this.#ring.drain(this.#onRecord, recordsMax);
+    } finally {
+      this.#delivery.end();
+    }
   }
 
   #takeFragment(type: number, at: number, payloadBytes: number): void {
@@ -169,9 +229,8 @@ export class Inlet {
     assert(isFirst === (this.#parts.length === 0), "fragments of one message come in a row");
     this.#parts.push(Buffer.from(this.#ring.bytes.subarray(at, at + payloadBytes)));
     if ((type & MORE_FLAG) !== 0) return;
-    const whole = Buffer.concat(this.#parts);
+    const message = Buffer.concat(this.#parts);
     this.#parts = [];
-    const view = new DataView(whole.buffer, whole.byteOffset, whole.length);
-    this.#onMessage(type & TYPE_MAX, whole, view, 0, whole.length);
+    this.#delivery.joined(type & TYPE_MAX, message);
   }
 }
