@@ -21,10 +21,13 @@ export function createRing(bytes: number): SharedArrayBuffer {
   return new SharedArrayBuffer(CONTROL_BYTES + bytes);
 }
 
-/** Published and not yet released bytes, seen from any thread: a figure for metrics. */
+/** Bytes published and not yet released, for metrics. Any thread may call it. */
 export function ringDepthBytes(memory: SharedArrayBuffer): number {
   const control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
-  return (Atomics.load(control, TAIL) - Atomics.load(control, HEAD)) >>> 0;
+  // HEAD first: it never passes TAIL, but it may pass a TAIL that was read a moment ago.
+  const head = Atomics.load(control, HEAD);
+  const depthBytes = (Atomics.load(control, TAIL) - head) >>> 0;
+  return Math.min(depthBytes, memory.byteLength - CONTROL_BYTES);
 }
 
 /**

@@ -296,3 +296,25 @@ test("a ring that poisons hands out what was sent, also to a callback that throw
     assert.ok(reader.bytes.subarray(from, from + 100).every((byte) => byte === POISON_BYTE));
   }
 });
+
+test("the depth of a ring that moves between two loads is never more than the ring", (t) => {
+  const { memory, writer, reader } = pair(4096);
+  const move = () => {
+    assert.ok(writer.reserve(504) >= 0);
+    writer.commit(1, 504);
+    writer.publish();
+    reader.drain(() => undefined, 10);
+  };
+  const load = Atomics.load;
+  let isMoving = false;
+  t.mock.method(Atomics, "load", (cells: Int32Array, at: number) => {
+    const value = load(cells, at);
+    if (isMoving) return value;
+    isMoving = true;
+    for (let n = 0; n < 20; n++) move(); // The two other threads, before the next load.
+    isMoving = false;
+    return value;
+  });
+  const depthBytes = ringDepthBytes(memory);
+  assert.ok(depthBytes >= 0 && depthBytes <= 4096, `${depthBytes} bytes`);
+});
