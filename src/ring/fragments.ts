@@ -3,9 +3,9 @@ import { CONTINUED_FLAG, MORE_FLAG, TYPE_MAX } from "./layout.js";
 import { RecordCursor } from "./record-cursor.js";
 import type { OnRecord, RingReader, RingWriter } from "./ring.js";
 
-/** A message longer than this share of its ring travels as a chain of records. */
+/** A message longer than one such part of its ring travels as a chain of records. */
 const FRAGMENTS_PER_RING = 8;
-/** No message is longer: a form of 10 MiB, and its answer, which may spell a byte as six, twice. */
+/** The longest message: the response to a form of 10 MiB, which may hold it twice, a byte as six. */
 export const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
 
 interface Queued {
@@ -16,9 +16,9 @@ interface Queued {
 
 /**
  * The producer's end of a ring for messages of any size. A message that fits is written in place;
- * a long one, or one that finds the ring full, is kept in a queue and follows, in order, as the
- * consumer makes room. Nothing is dropped and nobody spins: the owner looks at `queuedBytes` and stops
- * taking in work while it is not zero.
+ * a long one, or one that finds the ring full, waits in a queue and follows, in order, as the consumer
+ * releases space. Nothing is dropped and nobody spins: the owner checks `queuedBytes` and accepts no work
+ * while it is not zero.
  *
  * Use: `open(bytes)`, write through `bytes`/`view` from `at` on, `close(type, bytes)`, and once per
  * batch `publish()`.
@@ -29,6 +29,8 @@ export class Outlet {
   readonly #queue: Queued[] = [];
   #queuedBytes = 0;
   #isInPlace = false;
+  /** Of the open message at most; -1 while there is none. */
+  #openBytes = -1;
   /** Where the open message goes: ring memory or a buffer of the queue. */
   bytes: Buffer;
   view: DataView;
@@ -37,6 +39,7 @@ export class Outlet {
   constructor(ring: RingWriter) {
     this.#ring = ring;
     this.#fragmentBytesMax = ring.capacityBytes / FRAGMENTS_PER_RING;
+    assert(this.#fragmentBytesMax <= ring.payloadBytesMax, "a fragment fits the ring");
     this.bytes = ring.bytes;
     this.view = ring.view;
   }
@@ -47,9 +50,9 @@ export class Outlet {
   }
 
   /**
-   * Whether publish() would move something that is queued. Part of what an owner looks at before it
-   * parks: the consumer may have made room, and rung, while the owner was still awake. If that room was
-   * too little the wish was spent, so it is made again before the second look.
+   * Whether publish() would move something from the queue. An owner checks it before it parks: the consumer
+   * may have released space, and rung, while the owner was still awake. That used up the request for
+   * space, so if it was too little, the request is repeated, and the ring checked once more after it.
    */
   canMove(): boolean {
     const first = this.#queue[0];
@@ -63,6 +66,7 @@ export class Outlet {
   /** @param payloadBytesMax upper bound for what will be written before close() */
   open(payloadBytesMax: number): void {
     assert(payloadBytesMax <= MESSAGE_BYTES_MAX, "a message is at most MESSAGE_BYTES_MAX long");
+    this.#openBytes = payloadBytesMax;
     if (this.#queue.length === 0 && payloadBytesMax <= this.#fragmentBytesMax) {
       const at = this.#ring.reserve(payloadBytesMax);
       if (at >= 0) {
@@ -81,6 +85,8 @@ export class Outlet {
 
   close(type: number, payloadBytes: number): void {
     assert(type >= 0 && type <= TYPE_MAX, "a message type is one byte");
+    assert(payloadBytes <= this.#openBytes, "a message is open, and as long as announced at most");
+    this.#openBytes = -1;
     if (this.#isInPlace) {
       this.#ring.commit(type, payloadBytes);
       return;
@@ -89,11 +95,11 @@ export class Outlet {
     this.#queuedBytes += payloadBytes;
   }
 
-  /** Once per batch: moves what is queued into the ring as far as it goes, and publishes. */
+  /** Once per batch: moves queued messages into the ring while there is room, and publishes. */
   publish(): void {
     if (this.#queue.length > 0 && !this.#flush()) {
       this.#ring.wantSpace();
-      this.#flush(); // The consumer may have released everything before it could see the wish.
+      this.#flush(); // The consumer may have released everything before it could see the request.
     }
     this.#ring.publish();
   }
@@ -110,7 +116,9 @@ export class Outlet {
       done++;
     }
     if (done > 0) this.#queue.splice(0, done);
-    return this.#queue.length === 0;
+    const isEmpty = this.#queue.length === 0;
+    assert(!isEmpty || this.#queuedBytes === 0, "an empty queue holds no bytes");
+    return isEmpty;
   }
 
   #flushOne(message: Queued): boolean {
@@ -132,7 +140,7 @@ export class Outlet {
 }
 
 /**
- * Sees one whole message; `bytes` and `view` are the callee's only until it returns. For dispatchers that
+ * Gets one whole message; `bytes` and `view` are the callee's only until it returns. For dispatchers that
  * do not use a cursor yet.
  */
 export type OnMessage = (
@@ -143,7 +151,7 @@ export type OnMessage = (
   payloadBytes: number,
 ) => void;
 
-/** Sees one whole message; the cursor and the views it gives are the callee's only until it returns. */
+/** Gets one whole message; the cursor and the views it gives are the callee's only until it returns. */
 export type OnCursor<T extends number> = (record: RecordCursor<T>) => void;
 
 /** How an inlet hands out a message. */
@@ -152,7 +160,7 @@ interface Delivery {
   readonly inPlace: OnRecord;
   /** Many records, joined. */
   readonly joined: (type: number, message: Buffer) => void;
-  /** The batch is over, be it by an error. */
+  /** After each batch, also one that an error ended. */
   readonly end: () => void;
 }
 
@@ -171,7 +179,7 @@ function byOffsets(ring: RingReader, onMessage: OnMessage): Delivery {
 function byCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Delivery {
   const cursor = new RecordCursor<T>(ring.bytes, ring.view);
   return {
-    // The end of each record would go unnoticed: either the next one follows at once, or the batch ends.
+    // Not ended after each record: the next one follows at once, or the batch ends. Saves 1 to 2 ns.
     inPlace: (type, at, payloadBytes) => {
       cursor.moveTo(type, at, payloadBytes);
       onCursor(cursor);

@@ -106,4 +106,4 @@ assert(
 
 // Positions are u32, and offsets into the area are taken from them by an Int32 mask.
 assert(isPowerOfTwo(RING_BYTES_MIN) && isPowerOfTwo(RING_BYTES_MAX), "ring sizes: powers of two");
-assert(RING_BYTES_MAX <= 2 ** 31, "the mask of the largest ring is a positive Int32");
+assert(RING_BYTES_MAX < 2 ** 31, "masks and fills are positive as Int32");

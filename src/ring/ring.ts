@@ -39,7 +39,7 @@ export function poisonConsumed(memory: SharedArrayBuffer): void {
   Atomics.store(new Int32Array(memory, 0, CONTROL_BYTES / 4), POISONS, 1);
 }
 
-/** What both ends of a ring see. Positions are u32 in Int32 clothes: compare differences only. */
+/** What both ends of a ring see. Positions are u32 stored as Int32: only differences can be compared. */
 class RingMemory {
   protected readonly control: Int32Array<SharedArrayBuffer>;
   protected readonly words: Uint32Array<SharedArrayBuffer>;
@@ -50,6 +50,7 @@ class RingMemory {
 
   constructor(memory: SharedArrayBuffer) {
     const bytes = memory.byteLength - CONTROL_BYTES;
+    assert(bytes >= RING_BYTES_MIN && (bytes & (bytes - 1)) === 0, "the memory is that of a ring");
     this.control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
     this.words = new Uint32Array(memory, CONTROL_BYTES);
     this.bytes = Buffer.from(memory, CONTROL_BYTES, bytes);
@@ -61,7 +62,7 @@ class RingMemory {
     return this.mask + 1;
   }
 
-  /** Largest payload a record may have: then it fits an empty ring wherever the positions stand. */
+  /** Largest payload of a record: it fits an empty ring at any position, with padding before it. */
   get payloadBytesMax(): number {
     return this.capacityBytes / 2 - HEADER_BYTES;
   }
@@ -72,8 +73,10 @@ export class RingWriter extends RingMemory {
   readonly #consumerBell: Bell;
   #tail: number;
   #published: number;
-  /** HEAD as last read: it only grows, so a stale one is merely pessimistic. */
+  /** HEAD as last read. It only grows, so a stale value is merely pessimistic. */
   #headSeen: number;
+  /** Of the payload that may be committed next; -1 for none. */
+  #reservedBytes = -1;
 
   constructor(memory: SharedArrayBuffer, consumerBell: Bell) {
     super(memory);
@@ -98,6 +101,7 @@ export class RingWriter extends RingMemory {
       this.#headSeen = Atomics.load(this.control, HEAD);
       if (this.#fill() + padding + need > this.capacityBytes) return -1;
     }
+    this.#reservedBytes = payloadBytes;
     if (padding === 0) return at + HEADER_BYTES;
     this.words[at >>> 2] = padding - HEADER_BYTES;
     this.words[(at >>> 2) + 1] = PADDING_TYPE;
@@ -105,8 +109,9 @@ export class RingWriter extends RingMemory {
     return HEADER_BYTES;
   }
 
-  /** Whether reserve(payloadBytes) would succeed now, by a fresh look at the consumer. */
+  /** Whether reserve(payloadBytes) would succeed now; reads HEAD again. */
   hasRoom(payloadBytes: number): boolean {
+    assert(payloadBytes <= this.payloadBytesMax, "the record fits the ring once it is empty");
     const need = recordBytes(payloadBytes);
     const toEnd = this.capacityBytes - (this.#tail & this.mask);
     this.#headSeen = Atomics.load(this.control, HEAD);
@@ -115,6 +120,8 @@ export class RingWriter extends RingMemory {
 
   /** Ends the record reserved last, with at most the bytes reserved. Not visible before publish(). */
   commit(type: number, payloadBytes: number): void {
+    assert(payloadBytes >= 0 && payloadBytes <= this.#reservedBytes, "a record is within its room");
+    this.#reservedBytes = -1;
     const word = (this.#tail & this.mask) >>> 2;
     this.words[word] = payloadBytes;
     this.words[word + 1] = type;
@@ -124,12 +131,16 @@ export class RingWriter extends RingMemory {
   /** Once per batch: shows the consumer everything committed, and wakes it if it sleeps. */
   publish(): void {
     if (this.#tail === this.#published) return;
+    assert(this.#fill() <= this.capacityBytes, "nothing that is still read is overwritten");
     this.#published = this.#tail;
     Atomics.store(this.control, TAIL, this.#tail); // Everything above is visible first.
     this.#consumerBell.ring();
   }
 
-  /** Asks the consumer to ring our bell when it has released something. Look again after it. */
+  /**
+   * Requests that the consumer ring our bell after its next release. Check for room again afterwards: the
+   * release may have come before the request.
+   */
   wantSpace(): void {
     Atomics.store(this.control, WANTS_SPACE, 1);
   }
@@ -139,7 +150,7 @@ export class RingWriter extends RingMemory {
   }
 }
 
-/** Sees one record in place: the bytes are the callee's only until it returns. */
+/** Gets one record in place: the bytes are the callee's only until it returns. */
 export type OnRecord = (type: number, at: number, payloadBytes: number) => void;
 
 /** The consumer's end. One thread only. */
@@ -181,7 +192,9 @@ export class RingReader extends RingMemory {
         const at = this.#head & this.mask;
         const payloadBytes = this.words[at >>> 2] as number;
         const type = this.words[(at >>> 2) + 1] as number;
-        this.#head = (this.#head + recordBytes(payloadBytes)) | 0;
+        const next = (this.#head + recordBytes(payloadBytes)) | 0;
+        assert(((tail - next) | 0) >= 0, "a record ends before TAIL");
+        this.#head = next;
         if (type === PADDING_TYPE) continue;
         handOut(type, at + HEADER_BYTES, payloadBytes);
         taken++;

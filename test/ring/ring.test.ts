@@ -65,7 +65,7 @@ test("nothing is visible before publish()", () => {
   assert.equal(reader.hasWork(), true);
 });
 
-test("a full ring refuses a record and takes it once the consumer has released one", () => {
+test("a full ring rejects a record and accepts it once the consumer has released one", () => {
   const { memory, writer, reader } = pair(4096);
   let written = 0;
   while (writer.reserve(504) >= 0) {
@@ -133,7 +133,7 @@ test("messages of any size keep their order through a ring much smaller than the
   assert.equal(outlet.queuedBytes, 0);
 });
 
-test("a consumer that makes room rings the bell of a producer that waits for it", () => {
+test("a consumer that releases space rings the bell of a producer that waits for it", () => {
   const memory = createRing(4096);
   const producerBellMemory = Bell.create();
   const writer = new RingWriter(memory, new Bell(Bell.create()));
@@ -149,7 +149,7 @@ test("a consumer that makes room rings the bell of a producer that waits for it"
   assert.equal(cell[0], 0);
 });
 
-test("room that was too little does not use up the wish for more", () => {
+test("a release that is too small does not use up the request for space", () => {
   const memory = createRing(4096);
   const bellMemory = Bell.create();
   const writer = new RingWriter(memory, new Bell(Bell.create()));
@@ -317,4 +317,31 @@ test("the depth of a ring that moves between two loads is never more than the ri
   });
   const depthBytes = ringDepthBytes(memory);
   assert.ok(depthBytes >= 0 && depthBytes <= 4096, `${depthBytes} bytes`);
+});
+
+test("a record is committed once, and no longer than what was reserved for it", () => {
+  const { writer } = pair(4096);
+  const broken = { name: "AssertionError" };
+  assert.ok(writer.reserve(8) >= 0);
+  assert.throws(() => writer.commit(1, 9), broken);
+  writer.commit(1, 8);
+  assert.throws(() => writer.commit(1, 8), broken);
+  const outlet = new Outlet(writer);
+  for (const bytes of [8, 3000]) {
+    outlet.open(bytes);
+    assert.throws(() => outlet.close(1, bytes + 1), broken);
+    outlet.close(1, bytes);
+    assert.throws(() => outlet.close(1, 0), broken);
+  }
+});
+
+test("a length that leads past what was published ends the consumer", () => {
+  const { memory, writer, reader } = pair(4096);
+  assert.ok(writer.reserve(8) >= 0);
+  writer.commit(1, 8);
+  writer.publish();
+  new Uint32Array(memory, 256)[0] = 16;
+  assert.throws(() => reader.drain(() => assert.fail("it is not handed out"), 1), {
+    message: /a record ends before TAIL/,
+  });
 });
