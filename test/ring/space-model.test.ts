@@ -4,7 +4,7 @@ import { test } from "node:test";
 /**
  * How a producer whose ring is full waits for space, as atomic steps of two threads. Each step is one
  * Atomics operation of bell.ts, ring.ts or fragments.ts and what its thread does alone until the next one;
- * every interleaving is walked.
+ * every interleaving is explored.
  *
  * The producer has more queued than the ring holds. It repeats Outlet.publish() and Bell.park() with
  * Outlet.canMove() as the look; the consumer repeats RingReader.drain(), and parks when nothing came. Records
@@ -59,7 +59,7 @@ type RingingStep = "loadBell" | "exchangeBell" | "notify";
 type Steps<Name extends string> = Readonly<Record<Name, (s: State) => Partial<State> | undefined>>;
 
 const SPACE = 3;
-/** Two long ones in a row: then the release of one of two records is the last there is for the next. */
+/** Two long ones in a row: then the next one fits only once the last one is released. */
 const RECORDS = [1, 1, 1, 2, 2, 1];
 
 /** Each is a mistake that could be made in the code. */
@@ -232,8 +232,8 @@ function explore(mistakes: Mistakes, batch: number): Map<string, readonly string
   return next;
 }
 
-/** States that lie on a circle of steps, or behind one: what is left when ends are taken off again and again. */
-function circling(next: ReadonlyMap<string, readonly string[]>): number {
+/** States on a cycle of steps, or on a way to one: what is left when final states are removed repeatedly. */
+function cyclicStates(next: ReadonlyMap<string, readonly string[]>): number {
   const before = new Map<string, string[]>();
   const open = new Map<string, number>();
   for (const [key, targets] of next) {
@@ -255,9 +255,9 @@ function circling(next: ReadonlyMap<string, readonly string[]>): number {
 
 interface Outcome {
   readonly states: number;
-  /** Both threads sleep for ever, and not everything has been read: a wake-up was lost. */
+  /** States in which both threads sleep for ever, and records are left: a wake-up was lost. */
   readonly lost: number;
-  /** There is a way to run on for ever: a thread that spins, or two that only wake each other. */
+  /** A run need not end: a thread spins, or two only wake each other. */
   readonly spins: boolean;
 }
 
@@ -268,13 +268,13 @@ function outcome(mistakes: Mistakes, batch: number): Outcome {
     const { read } = JSON.parse(key) as State;
     if (targets.length === 0 && read < RECORDS.length) lost++;
   }
-  return { states: next.size, lost, spins: circling(next) > 0 };
+  return { states: next.size, lost, spins: cyclicStates(next) > 0 };
 }
 
 for (const batch of [1, 2, 1000]) {
   test(`no interleaving of a full ring's two threads loses a wake-up or spins, ${batch} records in a batch`, () => {
     const { states, lost, spins } = outcome({}, batch);
-    assert.ok(states > 300, `the model walks ${states} states`);
+    assert.ok(states > 300, `the model has ${states} states`);
     assert.equal(lost, 0);
     assert.equal(spins, false);
   });
