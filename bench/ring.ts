@@ -9,19 +9,20 @@ import { PeerMessage, type RingPeerInput } from "./lib/ring-peer-input.js";
 import { figure, table } from "./lib/table.js";
 
 /**
- * What does it cost to pass a message from one thread to another? Nanoseconds per message one way, and
- * microseconds for a round trip, with two real threads.
+ * What does it cost to pass a message from one thread to another? Nanoseconds per message one way,
+ * and microseconds for a round trip, with two real threads.
  *
  *   node dist/bench/ring.js [seconds per figure, default 1] [reading: only the last table]
  *
- * The sender copies the whole payload in; the receiver looks at its first word, and copies it to the
- * other ring if it is to come back. `wake-ups` is the share of messages for which a sleeping thread had
- * to be woken by a system call: what batches save. CPU is of both threads. A round trip "asleep" waits in
- * Atomics.wait at both ends, as core and wal do; "event loop" is answered into an event loop by
- * Atomics.waitAsync, as in a frontend.
+ * The sender copies the whole payload in; the receiver looks at its first word, and copies it to
+ * the other ring if it is to come back. `wake-ups` is the share of messages for which a sleeping
+ * thread had to be woken by a system call: what batches save. CPU is of both threads. A round trip
+ * "asleep" waits in Atomics.wait at both ends, as core and wal do; "event loop" is answered into an
+ * event loop by Atomics.waitAsync, as in a frontend.
  *
- * Reading is measured in one thread: the drain of a full ring of requests by an inlet, its callback given
- * offsets or a cursor, in alternating rounds. Heap is what the drain allocates for each message.
+ * Reading is measured in one thread: the drain of a full ring of requests by an inlet, its callback
+ * given offsets or a cursor, in alternating rounds. Heap is what the drain allocates for each
+ * message.
  */
 const RING_BYTES = 8 * 2 ** 20;
 const WARMUP_SHARE = 0.2;
@@ -68,7 +69,10 @@ class Ends {
     return this.#peerBell.wakeUps;
   }
 
-  /** Writes one message of `bytes`, all copied in, whose first word is `n`; false if the ring is full. */
+  /**
+   * Writes one message of `bytes`, all copied in, whose first word is `n`; false if the ring is
+   * full.
+   */
   send(type: number, bytes: number, n: number): boolean {
     const at = this.writer.reserve(bytes);
     if (at < 0) return false;
@@ -187,13 +191,19 @@ async function roundTrip(
   return { ...figures, latencies };
 }
 
-/** A request's head: id, method, type bytes, path bytes, query bytes, body bytes; then path and body. */
+/**
+ * A request's head: id, method, type bytes, path bytes, query bytes, body bytes; then path and
+ * body.
+ */
 const PATH_BYTES = 24;
 const HEAD_BYTES = 20;
 /** A small integer needs no heap. */
 const SUM_MASK = 0xff_ffff;
 
-/** An inlet whose callback reads every field of a request, but not its text, and how to see what it read. */
+/**
+ * An inlet whose callback reads every field of a request, but not its text, and how to see what it
+ * read.
+ */
 interface Reading {
   readonly inlet: Inlet;
   readonly sum: () => number;

@@ -8,8 +8,8 @@ const PARKED = 1;
  * Wakes a thread that reads several rings.
  *
  * No wake-up is lost, because both sides write first and look second, and Atomics are sequentially
- * consistent: the owner stores PARKED and then looks for work; a producer publishes and then looks for
- * PARKED. Whichever comes second sees the other.
+ * consistent: the owner stores PARKED and then looks for work; a producer publishes and then looks
+ * for PARKED. Whichever comes second sees the other.
  */
 export class Bell {
   readonly #cell: Int32Array<SharedArrayBuffer>;
@@ -47,14 +47,16 @@ export class Bell {
     Atomics.store(this.#cell, 0, AWAKE);
   }
 
-  /** Owner, awake for another reason while its promise is pending: producers need not ring for now. */
+  /**
+   * Owner, awake for another reason while its promise is pending: producers need not ring for now.
+   */
   disarm(): void {
     Atomics.store(this.#cell, 0, AWAKE);
   }
 
   /**
-   * Owner, after disarm(): the pending promise resolves when rung, as before. (Stores to the cell do not
-   * end a wait; only a notify does.)
+   * Owner, after disarm(): the pending promise resolves when rung, as before. (Stores to the cell
+   * do not end a wait; only a notify does.)
    *
    * @returns false if there is work already; the bell is then not armed
    */
@@ -66,8 +68,8 @@ export class Bell {
   }
 
   /**
-   * Owner, on a thread with an event loop: a promise that resolves when rung, or undefined if there is
-   * work already. A pending promise does not keep the process alive.
+   * Owner, on a thread with an event loop: a promise that resolves when rung, or undefined if there
+   * is work already. A pending promise does not keep the process alive.
    */
   parkAsync(hasWork: () => boolean): Promise<unknown> | undefined {
     this.#arm();

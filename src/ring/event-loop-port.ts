@@ -4,8 +4,8 @@ import type { Inlet, Outlet } from "./fragments.js";
 /** Records consumed in one turn before sockets get their turn again. */
 const BATCH_RECORDS = 1024;
 /**
- * Messages after which the outlet is published before the turn of the event loop is over. Otherwise all
- * threads work one after the other on one large batch, and half of each core is idle.
+ * Messages after which the outlet is published before the turn of the event loop is over. Otherwise
+ * all threads work one after the other on one large batch, and half of each core is idle.
  */
 const PUBLISH_MESSAGES = 32;
 
@@ -36,9 +36,9 @@ export interface PortParts {
 /**
  * An event-loop thread's end of a ring in each direction.
  *
- * Socket callbacks only append to the outlet; once per turn of the event loop everything is published
- * together, and the inlet is drained. While there is nothing to do the thread sleeps in its event loop until
- * its bell wakes it.
+ * Socket callbacks only append to the outlet; once per turn of the event loop everything is
+ * published together, and the inlet is drained. While there is nothing to do the thread sleeps in
+ * its event loop until its bell wakes it.
  */
 export class EventLoopPort {
   readonly #outlet: Outlet;

@@ -13,7 +13,7 @@ import { assert } from "../lib/assert.js";
  *   256    data area
  *
  * Each cell has a cache line of its own: two threads that write to one line slow each other down.
- * TAIL - HEAD is the fill; positions only grow, so no slot is wasted and there is no reset to race with.
+ * TAIL - HEAD is the fill; positions only grow: no slot is wasted, and there is no reset to race with.
  *
  * A record starts on a multiple of 8 and never wraps around the end of the area:
  *

@@ -2,8 +2,8 @@ import { AssertionError, assert } from "../lib/assert.js";
 import "../lib/latin1.js";
 
 /**
- * Called where `assert` would be. V8 inlines only so much code into one callback: with an assertion in each
- * getter, a callback of eleven reads took 26 ns instead of 19.
+ * Called where `assert` would be. V8 inlines only so much code into one callback: with an assertion
+ * in each getter, a callback of eleven reads took 26 ns instead of 19.
  */
 function outside(): never {
   throw new AssertionError(
@@ -12,11 +12,13 @@ function outside(): never {
 }
 
 /**
- * One message of a ring, read in place. Offsets are relative to the message; integers are little-endian.
+ * One message of a ring, read in place. Offsets are relative to the message; integers are
+ * little-endian.
  *
- * An inlet has a single cursor and moves it from message to message: nothing is allocated for a message,
- * and a cursor is of use only until its callback returns. Then it shows the next message, and after the batch
- * every read fails. A view that `bytes()` gave must not be kept either (see `poisonConsumed`).
+ * An inlet has a single cursor and moves it from message to message: nothing is allocated for a
+ * message, and a cursor is of use only until its callback returns. Then it shows the next message,
+ * and after the batch every read fails. A view that `bytes()` gave must not be kept either (see
+ * `poisonConsumed`).
  *
  * @typeParam T the record types of the ring, as a union, so that a `switch` over `type` can end in
  * `unreachable`. The ring does not check it.
@@ -91,13 +93,17 @@ export class RecordCursor<T extends number = number> {
     return this.#bytes.toString("utf8", this.#start + at, this.#start + end);
   }
 
-  /** Bytes `at` .. `end` - 1 in place: the view dies with the callback. Only this and text allocate. */
+  /**
+   * Bytes `at` .. `end` - 1 in place: the view dies with the callback. Only this and text allocate.
+   */
   bytes(at: number, end = this.length): Buffer {
     this.#check(at, end);
     return this.#bytes.subarray(this.#start + at, this.#start + end);
   }
 
-  /** Copies bytes `at` .. `end` - 1 to `target` from `targetAt` on, without making a view of them. */
+  /**
+   * Copies bytes `at` .. `end` - 1 to `target` from `targetAt` on, without making a view of them.
+   */
   copy(target: Uint8Array, targetAt: number, at: number, end = this.length): void {
     this.#check(at, end);
     assert(targetAt >= 0 && targetAt + end - at <= target.length, "a copy fits its target");

@@ -31,15 +31,18 @@ export function ringDepthBytes(memory: SharedArrayBuffer): number {
 }
 
 /**
- * For tests, before the consumer's end is made: each payload is overwritten once its callback is over. A
- * view that was kept past the callback then reads POISON_BYTE at once, and not only when the producer
- * happens to come round to its place.
+ * For tests, before the consumer's end is made: each payload is overwritten once its callback is
+ * over. A view that was kept past the callback then reads POISON_BYTE at once, and not only when
+ * the producer happens to come round to its place.
  */
 export function poisonConsumed(memory: SharedArrayBuffer): void {
   Atomics.store(new Int32Array(memory, 0, CONTROL_BYTES / 4), POISONS, 1);
 }
 
-/** What both ends of a ring see. Positions are u32 stored as Int32: only differences can be compared. */
+/**
+ * What both ends of a ring see. Positions are u32 stored as Int32: only differences can be
+ * compared.
+ */
 class RingMemory {
   protected readonly control: Int32Array<SharedArrayBuffer>;
   protected readonly words: Uint32Array<SharedArrayBuffer>;
@@ -118,7 +121,9 @@ export class RingWriter extends RingMemory {
     return this.#fill() + need + (need > toEnd ? toEnd : 0) <= this.capacityBytes;
   }
 
-  /** Ends the record reserved last, with at most the bytes reserved. Not visible before publish(). */
+  /**
+   * Ends the record reserved last, with at most the bytes reserved. Not visible before publish().
+   */
   commit(type: number, payloadBytes: number): void {
     assert(payloadBytes >= 0 && payloadBytes <= this.#reservedBytes, "a record is within its room");
     this.#reservedBytes = -1;
@@ -138,8 +143,8 @@ export class RingWriter extends RingMemory {
   }
 
   /**
-   * Requests that the consumer ring our bell after its next release. Check for room again afterwards: the
-   * release may have come before the request.
+   * Requests that the consumer ring our bell after its next release. Check for room again
+   * afterwards: the release may have come before the request.
    */
   wantSpace(): void {
     Atomics.store(this.control, WANTS_SPACE, 1);
@@ -174,10 +179,10 @@ export class RingReader extends RingMemory {
   /**
    * Hands out up to `recordsMax` records in order, then releases them all with one store.
    *
-   * A record counts as consumed before its callback runs. If the callback throws, the record and those
-   * before it are released, the rest stays, and the error goes on to the caller: a record may be lost
-   * halfway through, but none is seen twice, and one that always throws cannot block those behind it.
-   * It must not be called from within its own callback.
+   * A record counts as consumed before its callback runs. If the callback throws, the record and
+   * those before it are released, the rest stays, and the error goes on to the caller: a record may
+   * be lost halfway through, but none is seen twice, and one that always throws cannot block those
+   * behind it. It must not be called from within its own callback.
    *
    * @returns how many records were handed out
    */

@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 /**
- * How a producer whose ring is full waits for space, as atomic steps of two threads. Each step is one
- * Atomics operation of bell.ts, ring.ts or fragments.ts and what its thread does alone until the next one;
- * every interleaving is explored.
+ * How a producer whose ring is full waits for space, as atomic steps of two threads. Each step is
+ * one Atomics operation of bell.ts, ring.ts or fragments.ts and what its thread does alone until
+ * the next one; every interleaving is explored.
  *
- * The producer has more queued than the ring holds. It repeats Outlet.publish() and Bell.park() with
- * Outlet.canMove() as the look; the consumer repeats RingReader.drain(), and parks when nothing came. Records
- * take one or two units of space, so that a release may be too little for the next one.
+ * The producer has more queued than the ring holds. It repeats Outlet.publish() and Bell.park()
+ * with Outlet.canMove() as the look; the consumer repeats RingReader.drain(), and parks when
+ * nothing came. Records take one or two units of space, so that a release may be too little for the
+ * next one.
  */
 interface State {
   readonly producer: ProducerStep;
@@ -232,7 +233,10 @@ function explore(mistakes: Mistakes, batch: number): Map<string, readonly string
   return next;
 }
 
-/** States on a cycle of steps, or on a way to one: what is left when final states are removed repeatedly. */
+/**
+ * States on a cycle of steps, or on a way to one: what is left when final states are removed
+ * repeatedly.
+ */
 function cyclicStates(next: ReadonlyMap<string, readonly string[]>): number {
   const before = new Map<string, string[]>();
   const open = new Map<string, number>();
