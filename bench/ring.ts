@@ -2,22 +2,27 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { Latencies } from "#ringd/ctl/output/latencies.js";
 import { Bell } from "#ringd/ring/bell.js";
+import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { run } from "./lib/lifetime.js";
 import { PeerMessage, type RingPeerInput } from "./lib/ring-peer-input.js";
 import { figure, table } from "./lib/table.js";
 
 /**
- * What does it cost to pass a message from one thread to another? Nanoseconds per message one way, and
- * microseconds for a round trip, with two real threads.
+ * What does it cost to pass a message from one thread to another? Nanoseconds per message one way,
+ * and microseconds for a round trip, with two real threads.
  *
- *   node dist/bench/ring.js [seconds per figure, default 1]
+ *   node dist/bench/ring.js [seconds per figure, default 1] [reading: only the last table]
  *
- * The sender copies the whole payload in; the receiver looks at its first word, and copies it to the
- * other ring if it is to come back. `wake-ups` is the share of messages for which a sleeping thread had
- * to be woken by a system call: what batches save. CPU is of both threads. A round trip "asleep" waits in
- * Atomics.wait at both ends, as core and wal do; "event loop" is answered into an event loop by
- * Atomics.waitAsync, as in a frontend.
+ * The sender copies the whole payload in; the receiver looks at its first word, and copies it to
+ * the other ring if it is to come back. `wake-ups` is the share of messages for which a sleeping
+ * thread had to be woken by a system call: what batches save. CPU is of both threads. A round trip
+ * "asleep" waits in Atomics.wait at both ends, as core and wal do; "event loop" is answered into an
+ * event loop by Atomics.waitAsync, as in a frontend.
+ *
+ * Reading is measured in one thread: the drain of a full ring of requests by an inlet, its callback
+ * given offsets or a cursor, in alternating rounds. Heap is what the drain allocates for each
+ * message.
  */
 const RING_BYTES = 8 * 2 ** 20;
 const WARMUP_SHARE = 0.2;
@@ -64,7 +69,10 @@ class Ends {
     return this.#peerBell.wakeUps;
   }
 
-  /** Writes one message of `bytes`, all copied in, whose first word is `n`; false if the ring is full. */
+  /**
+   * Writes one message of `bytes`, all copied in, whose first word is `n`; false if the ring is
+   * full.
+   */
   send(type: number, bytes: number, n: number): boolean {
     const at = this.writer.reserve(bytes);
     if (at < 0) return false;
@@ -183,11 +191,108 @@ async function roundTrip(
   return { ...figures, latencies };
 }
 
+/**
+ * A request's head: id, method, type bytes, path bytes, query bytes, body bytes; then path and
+ * body.
+ */
+const PATH_BYTES = 24;
+const HEAD_BYTES = 20;
+/** A small integer needs no heap. */
+const SUM_MASK = 0xff_ffff;
+
+/**
+ * An inlet whose callback reads every field of a request, but not its text, and how to see what it
+ * read.
+ */
+interface Reading {
+  readonly inlet: Inlet;
+  readonly sum: () => number;
+}
+
+function readingByOffsets(ring: RingReader): Reading {
+  let sum = 0;
+  const inlet = new Inlet(ring, (type, bytes, view, at, length) => {
+    const pathEnd = at + HEAD_BYTES + view.getUint32(at + 8, true);
+    const heads = view.getUint32(at, true) + view.getUint8(at + 4) + view.getUint16(at + 6, true);
+    const sizes = view.getUint32(at + 12, true) + view.getUint32(at + 16, true) + length;
+    sum = (sum + heads + sizes + type + (bytes[pathEnd] as number)) & SUM_MASK;
+  });
+  return { inlet, sum: () => sum };
+}
+
+function readingByCursor(ring: RingReader): Reading {
+  let sum = 0;
+  const inlet = Inlet.withCursor(ring, (record) => {
+    const pathEnd = HEAD_BYTES + record.u32(8);
+    const heads = record.u32(0) + record.u8(4) + record.u16(6);
+    const sizes = record.u32(12) + record.u32(16) + record.length;
+    sum = (sum + heads + sizes + record.type + record.u8(pathEnd)) & SUM_MASK;
+  });
+  return { inlet, sum: () => sum };
+}
+
+/** An inlet with a ring of its own, its times in nanoseconds and bytes of heap for each message. */
+class ReadingRounds {
+  readonly #outlet: Outlet;
+  readonly #reading: Reading;
+  readonly #ns: number[] = [];
+  readonly #heapBytes: number[] = [];
+
+  constructor(make: (ring: RingReader) => Reading) {
+    const memory = createRing(RING_BYTES);
+    const bell = new Bell(Bell.create());
+    this.#outlet = new Outlet(new RingWriter(memory, bell));
+    this.#reading = make(new RingReader(memory, bell));
+  }
+
+  round(): void {
+    const bytes = 320;
+    const messages = RING_BYTES / 512;
+    for (let n = 0; n < messages; n++) {
+      this.#outlet.open(bytes);
+      const { view, at } = this.#outlet;
+      PAYLOAD.copy(this.#outlet.bytes, at, 0, bytes);
+      view.setUint32(at, n, true);
+      view.setUint32(at + 8, PATH_BYTES, true);
+      this.#outlet.close(PeerMessage.drop, bytes);
+    }
+    this.#outlet.publish();
+    const heapBytes = process.memoryUsage().heapUsed;
+    const startedMs = performance.now();
+    const taken = this.#reading.inlet.drain(messages);
+    this.#ns.push(((performance.now() - startedMs) * 1e6) / taken);
+    this.#heapBytes.push((process.memoryUsage().heapUsed - heapBytes) / taken);
+  }
+
+  row(title: string): string[] {
+    const median = (values: readonly number[]) =>
+      values.toSorted((a, b) => a - b)[values.length >>> 1] as number;
+    const isRead = this.#reading.sum() !== 0;
+    return [
+      title,
+      figure(median(this.#ns)),
+      figure(Math.min(...this.#ns)),
+      isRead ? figure(median(this.#heapBytes)) : "-",
+    ];
+  }
+}
+
+function readingRows(): string[][] {
+  const offsets = new ReadingRounds(readingByOffsets);
+  const cursor = new ReadingRounds(readingByCursor);
+  const endMs = performance.now() + secondsPerFigure * 2000;
+  while (performance.now() < endMs) {
+    offsets.round();
+    cursor.round();
+  }
+  return [offsets.row("offsets"), cursor.row("cursor")];
+}
+
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-async function main(): Promise<void> {
+async function passing(): Promise<void> {
   const oneWayRows: string[][] = [];
   for (const bytes of [32, 320, 4096]) {
     for (const perPublish of [1, 32, 256]) {
@@ -223,6 +328,12 @@ async function main(): Promise<void> {
       roundTripRows,
     ),
   );
+  say("");
+}
+
+async function main(): Promise<void> {
+  if (process.argv[3] !== "reading") await passing();
+  say(table(["reading, 320 bytes", "ns/msg", "least ns", "heap bytes"], readingRows()));
 }
 
 await run(main);

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { BELL_BYTES } from "./layout.js";
 
 const AWAKE = 0;
@@ -7,8 +8,8 @@ const PARKED = 1;
  * Wakes a thread that reads several rings.
  *
  * No wake-up is lost, because both sides write first and look second, and Atomics are sequentially
- * consistent: the owner stores PARKED and then looks for work; a producer publishes and then looks for
- * PARKED. Whichever comes second sees the other.
+ * consistent: the owner stores PARKED and then looks for work; a producer publishes and then looks
+ * for PARKED. Whichever comes second sees the other.
  */
 export class Bell {
   readonly #cell: Int32Array<SharedArrayBuffer>;
@@ -18,10 +19,15 @@ export class Bell {
   }
 
   constructor(memory: SharedArrayBuffer) {
+    assert(memory.byteLength === BELL_BYTES, "the memory is that of a bell");
     this.#cell = new Int32Array(memory);
   }
 
-  /** Any thread, after it published: a system call only if the owner sleeps. Returns whether it did. */
+  /**
+   * Any thread, after it published. Costs a system call only while the owner sleeps.
+   *
+   * @returns whether it made the call
+   */
   ring(): boolean {
     if (Atomics.load(this.#cell, 0) === AWAKE) return false;
     // Two producers may both see PARKED; only one of them needs to make the system call.
@@ -31,45 +37,52 @@ export class Bell {
   }
 
   /**
-   * Owner, on a thread without an event loop: sleeps until rung or until the time is up.
+   * Owner, on a thread without an event loop: sleeps until rung or until the timeout.
    *
-   * @param hasWork looked at after the bell is armed; true keeps the thread awake
+   * @param hasWork called once the bell is armed; true keeps the thread awake
    */
   park(hasWork: () => boolean, timeoutMs: number): void {
-    Atomics.store(this.#cell, 0, PARKED);
+    this.#arm();
     if (!hasWork()) Atomics.wait(this.#cell, 0, PARKED, timeoutMs);
     Atomics.store(this.#cell, 0, AWAKE);
   }
 
-  /** Owner, awake for other reasons while its promise is pending: producers need not ring for now. */
+  /**
+   * Owner, awake for another reason while its promise is pending: producers need not ring for now.
+   */
   disarm(): void {
     Atomics.store(this.#cell, 0, AWAKE);
   }
 
   /**
-   * Owner, after disarm(): the pending promise will resolve again when rung. (A wait goes on whatever
-   * is stored meanwhile; only a notify ends it.)
+   * Owner, after disarm(): the pending promise resolves when rung, as before. (Stores to the cell
+   * do not end a wait; only a notify does.)
    *
-   * @returns false if there already is work; the bell is then not armed
+   * @returns false if there is work already; the bell is then not armed
    */
   rearm(hasWork: () => boolean): boolean {
-    Atomics.store(this.#cell, 0, PARKED);
+    this.#arm();
     if (!hasWork()) return true;
     Atomics.store(this.#cell, 0, AWAKE);
     return false;
   }
 
   /**
-   * Owner, on a thread with an event loop: resolves when rung, or is undefined when there already is
-   * work. A pending promise does not keep the process alive.
+   * Owner, on a thread with an event loop: a promise that resolves when rung, or undefined if there
+   * is work already. A pending promise does not keep the process alive.
    */
   parkAsync(hasWork: () => boolean): Promise<unknown> | undefined {
-    Atomics.store(this.#cell, 0, PARKED);
+    this.#arm();
     if (hasWork()) {
       Atomics.store(this.#cell, 0, AWAKE);
       return undefined;
     }
     const wait = Atomics.waitAsync(this.#cell, 0, PARKED);
     return wait.async ? wait.value : undefined; // Not async: rung between the look and the wait.
+  }
+
+  #arm(): void {
+    const before = Atomics.exchange(this.#cell, 0, PARKED);
+    assert(before === AWAKE, "an owner that parks was awake");
   }
 }

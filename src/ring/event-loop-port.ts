@@ -1,33 +1,33 @@
 import type { Bell } from "./bell.js";
 import type { Inlet, Outlet } from "./fragments.js";
 
-/** Records taken in one turn before sockets get their turn again. */
+/** Records consumed in one turn before sockets get their turn again. */
 const BATCH_RECORDS = 1024;
 /**
- * Messages after which the other side is told before the turn of the event loop is over. Without that all
- * threads work one after the other on one large batch, and half of each core is idle.
+ * Messages after which the outlet is published before the turn of the event loop is over. Otherwise
+ * all threads work one after the other on one large batch, and half of each core is idle.
  */
 const PUBLISH_MESSAGES = 32;
 
-/** What the owner counts. */
+/** Metrics of the owner. */
 export interface PortFigures {
   woken(): void;
-  /** The outgoing ring had no room: once until all that was queued for it has left. */
+  /** The outgoing ring had no room: counted once until its queue is empty again. */
   ringFull(): void;
 }
 
-/** What a port is made of. */
+/** Dependencies of a port. */
 export interface PortParts {
   readonly outlet: Outlet;
   readonly inlet: Inlet;
-  /** The owner's own: rung for messages in the inlet, and for room in the outlet. */
+  /** The owner's bell: rung for messages in the inlet, and for room in the outlet. */
   readonly bell: Bell;
-  /** `setImmediate`: after all sockets that became readable in this turn. */
+  /** `setImmediate`: runs after all sockets that became readable in this turn. */
   readonly later: (turn: () => void) => unknown;
   /**
-   * Called after each batch taken from the inlet.
+   * Called after each batch from the inlet.
    *
-   * @returns whether the next turn follows at once although nothing is known to be there
+   * @returns whether to take the next turn at once, without knowing of any work
    */
   readonly onTurn: () => boolean;
   readonly figures: PortFigures;
@@ -36,9 +36,9 @@ export interface PortParts {
 /**
  * An event-loop thread's end of a ring in each direction.
  *
- * Socket callbacks only append to the outlet; once per turn of the event loop everything is published
- * together, and what came is taken. While there is nothing to do the thread sleeps in its event loop, and
- * its bell wakes it.
+ * Socket callbacks only append to the outlet; once per turn of the event loop everything is
+ * published together, and the inlet is drained. While there is nothing to do the thread sleeps in
+ * its event loop until its bell wakes it.
  */
 export class EventLoopPort {
   readonly #outlet: Outlet;
@@ -53,7 +53,7 @@ export class EventLoopPort {
   /** A promise of the bell is pending, whether the bell is armed or not. */
   #isParked = false;
   #isClosed = false;
-  /** Something is queued that the ring had no room for. */
+  /** Messages are queued that the ring had no room for. */
   #isBehind = false;
   #unpublished = 0;
 
@@ -77,7 +77,7 @@ export class EventLoopPort {
     this.#schedule();
   }
 
-  /** Publishes what was sent; the inlet is not looked at any more. What is sent later needs another close(). */
+  /** Publishes, and schedules no more turns. Messages sent later need another close(). */
   close(): void {
     this.#isClosed = true;
     this.#publish();

@@ -1,10 +1,13 @@
 import { assert } from "../lib/assert.js";
 import { CONTINUED_FLAG, MORE_FLAG, TYPE_MAX } from "./layout.js";
-import type { RingReader, RingWriter } from "./ring.js";
+import { RecordCursor } from "./record-cursor.js";
+import type { OnRecord, RingReader, RingWriter } from "./ring.js";
 
-/** A message longer than this share of its ring travels as a chain of records. */
+/** A message longer than one such part of its ring travels as a chain of records. */
 const FRAGMENTS_PER_RING = 8;
-/** No message is longer: a form of 10 MiB, and its answer, which may spell a byte as six, twice. */
+/**
+ * The longest message: the response to a form of 10 MiB, which may hold it twice, a byte as six.
+ */
 export const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
 
 interface Queued {
@@ -14,10 +17,10 @@ interface Queued {
 }
 
 /**
- * The producer's end of a ring for messages of any size. A message that fits is written in place;
- * a long one, or one that finds the ring full, is kept in a queue and follows, in order, as the
- * consumer makes room. Nothing is dropped and nobody spins: the owner looks at `queuedBytes` and stops
- * taking in work while it is not zero.
+ * The producer's end of a ring for messages of any size. A message that fits is written in place; a
+ * long one, or one that finds the ring full, waits in a queue and follows, in order, as the
+ * consumer releases space. Nothing is dropped and nobody spins: the owner checks `queuedBytes` and
+ * accepts no work while it is not zero.
  *
  * Use: `open(bytes)`, write through `bytes`/`view` from `at` on, `close(type, bytes)`, and once per
  * batch `publish()`.
@@ -28,6 +31,8 @@ export class Outlet {
   readonly #queue: Queued[] = [];
   #queuedBytes = 0;
   #isInPlace = false;
+  /** Of the open message at most; -1 while there is none. */
+  #openBytes = -1;
   /** Where the open message goes: ring memory or a buffer of the queue. */
   bytes: Buffer;
   view: DataView;
@@ -36,6 +41,7 @@ export class Outlet {
   constructor(ring: RingWriter) {
     this.#ring = ring;
     this.#fragmentBytesMax = ring.capacityBytes / FRAGMENTS_PER_RING;
+    assert(this.#fragmentBytesMax <= ring.payloadBytesMax, "a fragment fits the ring");
     this.bytes = ring.bytes;
     this.view = ring.view;
   }
@@ -46,9 +52,10 @@ export class Outlet {
   }
 
   /**
-   * Whether publish() would move something that is queued. Part of what an owner looks at before it
-   * parks: the consumer may have made room, and rung, while the owner was still awake. If that room was
-   * too little the wish was spent, so it is made again before the second look.
+   * Whether publish() would move something from the queue. An owner checks it before it parks: the
+   * consumer may have released space, and rung, while the owner was still awake. That used up the
+   * request for space, so if it was too little, the request is repeated, and the ring checked once
+   * more after it.
    */
   canMove(): boolean {
     const first = this.#queue[0];
@@ -62,6 +69,7 @@ export class Outlet {
   /** @param payloadBytesMax upper bound for what will be written before close() */
   open(payloadBytesMax: number): void {
     assert(payloadBytesMax <= MESSAGE_BYTES_MAX, "a message is at most MESSAGE_BYTES_MAX long");
+    this.#openBytes = payloadBytesMax;
     if (this.#queue.length === 0 && payloadBytesMax <= this.#fragmentBytesMax) {
       const at = this.#ring.reserve(payloadBytesMax);
       if (at >= 0) {
@@ -80,6 +88,8 @@ export class Outlet {
 
   close(type: number, payloadBytes: number): void {
     assert(type >= 0 && type <= TYPE_MAX, "a message type is one byte");
+    assert(payloadBytes <= this.#openBytes, "a message is open, and as long as announced at most");
+    this.#openBytes = -1;
     if (this.#isInPlace) {
       this.#ring.commit(type, payloadBytes);
       return;
@@ -88,11 +98,11 @@ export class Outlet {
     this.#queuedBytes += payloadBytes;
   }
 
-  /** Once per batch: moves what is queued into the ring as far as it goes, and publishes. */
+  /** Once per batch: moves queued messages into the ring while there is room, and publishes. */
   publish(): void {
     if (this.#queue.length > 0 && !this.#flush()) {
       this.#ring.wantSpace();
-      this.#flush(); // The consumer may have released everything before it could see the wish.
+      this.#flush(); // The consumer may have released everything before it could see the request.
     }
     this.#ring.publish();
   }
@@ -109,7 +119,9 @@ export class Outlet {
       done++;
     }
     if (done > 0) this.#queue.splice(0, done);
-    return this.#queue.length === 0;
+    const isEmpty = this.#queue.length === 0;
+    assert(!isEmpty || this.#queuedBytes === 0, "an empty queue holds no bytes");
+    return isEmpty;
   }
 
   #flushOne(message: Queued): boolean {
@@ -130,7 +142,10 @@ export class Outlet {
   }
 }
 
-/** Sees one whole message; `bytes` and `view` are the callee's only until it returns. */
+/**
+ * Gets one whole message; `bytes` and `view` are the callee's only until it returns. For
+ * dispatchers that do not use a cursor yet.
+ */
 export type OnMessage = (
   type: number,
   bytes: Buffer,
@@ -139,18 +154,72 @@ export type OnMessage = (
   payloadBytes: number,
 ) => void;
 
+/**
+ * Gets one whole message; the cursor and the views it gives are the callee's only until it returns.
+ */
+export type OnCursor<T extends number> = (record: RecordCursor<T>) => void;
+
+/** How an inlet hands out a message. */
+interface Delivery {
+  /** One record of the ring. */
+  readonly inPlace: OnRecord;
+  /** Many records, joined. */
+  readonly joined: (type: number, message: Buffer) => void;
+  /** After each batch, also one that an error ended. */
+  readonly end: () => void;
+}
+
+function byOffsets(ring: RingReader, onMessage: OnMessage): Delivery {
+  const { bytes, view } = ring;
+  return {
+    inPlace: (type, at, payloadBytes) => onMessage(type, bytes, view, at, payloadBytes),
+    joined: (type, message) => {
+      const ownView = new DataView(message.buffer, message.byteOffset, message.length);
+      onMessage(type, message, ownView, 0, message.length);
+    },
+    end: () => undefined,
+  };
+}
+
+function byCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Delivery {
+  const cursor = new RecordCursor<T>(ring.bytes, ring.view);
+  return {
+    // Not ended after each record, which took 1 to 2 ns: the next follows at once, or the batch ends.
+    inPlace: (type, at, payloadBytes) => {
+      cursor.moveTo(type, at, payloadBytes);
+      onCursor(cursor);
+    },
+    joined: (type, message) => {
+      cursor.moveToJoined(type, message);
+      try {
+        onCursor(cursor);
+      } finally {
+        cursor.endJoined();
+      }
+    },
+    end: () => cursor.end(),
+  };
+}
+
 /** The consumer's end: hands out whole messages, in place where they came in one record. */
 export class Inlet {
   readonly #ring: RingReader;
-  readonly #onMessage: OnMessage;
-  readonly #onRecord: (type: number, at: number, payloadBytes: number) => void;
+  readonly #delivery: Delivery;
+  readonly #onRecord: OnRecord;
   #parts: Buffer[] = [];
 
-  constructor(ring: RingReader, onMessage: OnMessage) {
+  /** An inlet whose messages are read through one cursor, which is reused. */
+  static withCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Inlet {
+    return new Inlet(ring, byCursor(ring, onCursor));
+  }
+
+  constructor(ring: RingReader, onMessage: OnMessage | Delivery) {
+    const delivery = typeof onMessage === "function" ? byOffsets(ring, onMessage) : onMessage;
+    const { inPlace } = delivery;
     this.#ring = ring;
-    this.#onMessage = onMessage;
+    this.#delivery = delivery;
     this.#onRecord = (type, at, payloadBytes) => {
-      if (type <= TYPE_MAX) onMessage(type, ring.bytes, ring.view, at, payloadBytes);
+      if (type <= TYPE_MAX) inPlace(type, at, payloadBytes);
       else this.#takeFragment(type, at, payloadBytes);
     };
   }
@@ -161,7 +230,11 @@ export class Inlet {
 
   /** @returns how many records were taken */
   drain(recordsMax: number): number {
-    return this.#ring.drain(this.#onRecord, recordsMax);
+    try {
+      return this.#ring.drain(this.#onRecord, recordsMax);
+    } finally {
+      this.#delivery.end();
+    }
   }
 
   #takeFragment(type: number, at: number, payloadBytes: number): void {
@@ -169,9 +242,8 @@ export class Inlet {
     assert(isFirst === (this.#parts.length === 0), "fragments of one message come in a row");
     this.#parts.push(Buffer.from(this.#ring.bytes.subarray(at, at + payloadBytes)));
     if ((type & MORE_FLAG) !== 0) return;
-    const whole = Buffer.concat(this.#parts);
+    const message = Buffer.concat(this.#parts);
     this.#parts = [];
-    const view = new DataView(whole.buffer, whole.byteOffset, whole.length);
-    this.#onMessage(type & TYPE_MAX, whole, view, 0, whole.length);
+    this.#delivery.joined(type & TYPE_MAX, message);
   }
 }

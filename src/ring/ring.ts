@@ -5,6 +5,8 @@ import {
   HEAD,
   HEADER_BYTES,
   PADDING_TYPE,
+  POISON_BYTE,
+  POISONS,
   RING_BYTES_MAX,
   RING_BYTES_MIN,
   recordBytes,
@@ -19,13 +21,28 @@ export function createRing(bytes: number): SharedArrayBuffer {
   return new SharedArrayBuffer(CONTROL_BYTES + bytes);
 }
 
-/** Published and not yet released bytes, seen from any thread: a figure for metrics. */
+/** Bytes published and not yet released, for metrics. Any thread may call it. */
 export function ringDepthBytes(memory: SharedArrayBuffer): number {
   const control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
-  return (Atomics.load(control, TAIL) - Atomics.load(control, HEAD)) >>> 0;
+  // HEAD first: it never passes TAIL, but it may pass a TAIL that was read a moment ago.
+  const head = Atomics.load(control, HEAD);
+  const depthBytes = (Atomics.load(control, TAIL) - head) >>> 0;
+  return Math.min(depthBytes, memory.byteLength - CONTROL_BYTES);
 }
 
-/** What both ends of a ring see. Positions are u32 in Int32 clothes: compare differences only. */
+/**
+ * For tests, before the consumer's end is made: each payload is overwritten once its callback is
+ * over. A view that was kept past the callback then reads POISON_BYTE at once, and not only when
+ * the producer happens to come round to its place.
+ */
+export function poisonConsumed(memory: SharedArrayBuffer): void {
+  Atomics.store(new Int32Array(memory, 0, CONTROL_BYTES / 4), POISONS, 1);
+}
+
+/**
+ * What both ends of a ring see. Positions are u32 stored as Int32: only differences can be
+ * compared.
+ */
 class RingMemory {
   protected readonly control: Int32Array<SharedArrayBuffer>;
   protected readonly words: Uint32Array<SharedArrayBuffer>;
@@ -36,6 +53,7 @@ class RingMemory {
 
   constructor(memory: SharedArrayBuffer) {
     const bytes = memory.byteLength - CONTROL_BYTES;
+    assert(bytes >= RING_BYTES_MIN && (bytes & (bytes - 1)) === 0, "the memory is that of a ring");
     this.control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
     this.words = new Uint32Array(memory, CONTROL_BYTES);
     this.bytes = Buffer.from(memory, CONTROL_BYTES, bytes);
@@ -47,7 +65,7 @@ class RingMemory {
     return this.mask + 1;
   }
 
-  /** Largest payload a record may have: then it fits an empty ring wherever the positions stand. */
+  /** Largest payload of a record: it fits an empty ring at any position, with padding before it. */
   get payloadBytesMax(): number {
     return this.capacityBytes / 2 - HEADER_BYTES;
   }
@@ -58,8 +76,10 @@ export class RingWriter extends RingMemory {
   readonly #consumerBell: Bell;
   #tail: number;
   #published: number;
-  /** HEAD as last read: it only grows, so a stale one is merely pessimistic. */
+  /** HEAD as last read. It only grows, so a stale value is merely pessimistic. */
   #headSeen: number;
+  /** Of the payload that may be committed next; -1 for none. */
+  #reservedBytes = -1;
 
   constructor(memory: SharedArrayBuffer, consumerBell: Bell) {
     super(memory);
@@ -84,6 +104,7 @@ export class RingWriter extends RingMemory {
       this.#headSeen = Atomics.load(this.control, HEAD);
       if (this.#fill() + padding + need > this.capacityBytes) return -1;
     }
+    this.#reservedBytes = payloadBytes;
     if (padding === 0) return at + HEADER_BYTES;
     this.words[at >>> 2] = padding - HEADER_BYTES;
     this.words[(at >>> 2) + 1] = PADDING_TYPE;
@@ -91,16 +112,21 @@ export class RingWriter extends RingMemory {
     return HEADER_BYTES;
   }
 
-  /** Whether reserve(payloadBytes) would succeed now, by a fresh look at the consumer. */
+  /** Whether reserve(payloadBytes) would succeed now; reads HEAD again. */
   hasRoom(payloadBytes: number): boolean {
+    assert(payloadBytes <= this.payloadBytesMax, "the record fits the ring once it is empty");
     const need = recordBytes(payloadBytes);
     const toEnd = this.capacityBytes - (this.#tail & this.mask);
     this.#headSeen = Atomics.load(this.control, HEAD);
     return this.#fill() + need + (need > toEnd ? toEnd : 0) <= this.capacityBytes;
   }
 
-  /** Ends the record reserved last, with at most the bytes reserved. Not visible before publish(). */
+  /**
+   * Ends the record reserved last, with at most the bytes reserved. Not visible before publish().
+   */
   commit(type: number, payloadBytes: number): void {
+    assert(payloadBytes >= 0 && payloadBytes <= this.#reservedBytes, "a record is within its room");
+    this.#reservedBytes = -1;
     const word = (this.#tail & this.mask) >>> 2;
     this.words[word] = payloadBytes;
     this.words[word + 1] = type;
@@ -110,12 +136,16 @@ export class RingWriter extends RingMemory {
   /** Once per batch: shows the consumer everything committed, and wakes it if it sleeps. */
   publish(): void {
     if (this.#tail === this.#published) return;
+    assert(this.#fill() <= this.capacityBytes, "nothing that is still read is overwritten");
     this.#published = this.#tail;
     Atomics.store(this.control, TAIL, this.#tail); // Everything above is visible first.
     this.#consumerBell.ring();
   }
 
-  /** Asks the consumer to ring our bell when it has released something. Look again after it. */
+  /**
+   * Requests that the consumer ring our bell after its next release. Check for room again
+   * afterwards: the release may have come before the request.
+   */
   wantSpace(): void {
     Atomics.store(this.control, WANTS_SPACE, 1);
   }
@@ -125,17 +155,20 @@ export class RingWriter extends RingMemory {
   }
 }
 
-/** Sees one record in place: the bytes are the callee's only until it returns. */
+/** Gets one record in place: the bytes are the callee's only until it returns. */
 export type OnRecord = (type: number, at: number, payloadBytes: number) => void;
 
 /** The consumer's end. One thread only. */
 export class RingReader extends RingMemory {
   readonly #producerBell: Bell;
+  readonly #poisons: boolean;
   #head: number;
+  #isDraining = false;
 
   constructor(memory: SharedArrayBuffer, producerBell: Bell) {
     super(memory);
     this.#producerBell = producerBell;
+    this.#poisons = Atomics.load(this.control, POISONS) === 1;
     this.#head = Atomics.load(this.control, HEAD);
   }
 
@@ -146,22 +179,46 @@ export class RingReader extends RingMemory {
   /**
    * Hands out up to `recordsMax` records in order, then releases them all with one store.
    *
+   * A record counts as consumed before its callback runs. If the callback throws, the record and
+   * those before it are released, the rest stays, and the error goes on to the caller: a record may
+   * be lost halfway through, but none is seen twice, and one that always throws cannot block those
+   * behind it. It must not be called from within its own callback.
+   *
    * @returns how many records were handed out
    */
   drain(onRecord: OnRecord, recordsMax: number): number {
+    assert(!this.#isDraining, "drain() would release the record that its caller still reads");
+    this.#isDraining = true;
+    const handOut = this.#poisons ? this.#poisonAfter(onRecord) : onRecord;
     const tail = Atomics.load(this.control, TAIL);
     let taken = 0;
-    while (this.#head !== tail && taken < recordsMax) {
-      const at = this.#head & this.mask;
-      const payloadBytes = this.words[at >>> 2] as number;
-      const type = this.words[(at >>> 2) + 1] as number;
-      this.#head = (this.#head + recordBytes(payloadBytes)) | 0;
-      if (type === PADDING_TYPE) continue;
-      onRecord(type, at + HEADER_BYTES, payloadBytes);
-      taken++;
+    try {
+      while (this.#head !== tail && taken < recordsMax) {
+        const at = this.#head & this.mask;
+        const payloadBytes = this.words[at >>> 2] as number;
+        const type = this.words[(at >>> 2) + 1] as number;
+        const next = (this.#head + recordBytes(payloadBytes)) | 0;
+        assert(((tail - next) | 0) >= 0, "a record ends before TAIL");
+        this.#head = next;
+        if (type === PADDING_TYPE) continue;
+        handOut(type, at + HEADER_BYTES, payloadBytes);
+        taken++;
+      }
+    } finally {
+      this.#isDraining = false;
+      this.#release();
     }
-    this.#release();
     return taken;
+  }
+
+  #poisonAfter(onRecord: OnRecord): OnRecord {
+    return (type, at, payloadBytes) => {
+      try {
+        onRecord(type, at, payloadBytes);
+      } finally {
+        this.bytes.fill(POISON_BYTE, at, at + payloadBytes);
+      }
+    };
   }
 
   #release(): void {

@@ -4,7 +4,7 @@ import { Bell } from "#ringd/ring/bell.js";
 
 /**
  * The park and ring protocol as atomic steps of two threads. Each step of the model is one Atomics
- * operation of bell.ts and ring.ts; every interleaving is walked.
+ * operation of bell.ts or ring.ts; every interleaving is explored.
  */
 interface State {
   tail: number; // published records
@@ -40,7 +40,7 @@ function consumerSteps(looksAfterParking: boolean): readonly Step[] {
   ];
 }
 
-/** @returns the states in which both threads are stuck although a record waits */
+/** @returns the number of states in which both threads are stuck although a record waits */
 function lostWakeUps(consumer: readonly Step[]): { lost: number; states: number } {
   const start: State = {
     tail: 0,
@@ -86,11 +86,17 @@ test("a promise that was pending through disarm() and rearm() resolves when rung
   const rung = owner.parkAsync(hasWork);
   assert.ok(rung !== undefined);
   owner.disarm();
-  assert.equal(producer.ring(), false, "an owner that is awake needs no ring");
+  assert.equal(producer.ring(), false, "an owner that is awake is not rung");
   work = 1;
-  assert.equal(owner.rearm(hasWork), false, "work that came meanwhile is seen");
+  assert.equal(owner.rearm(hasWork), false, "work that arrived meanwhile is seen");
   work = 0;
   assert.equal(owner.rearm(hasWork), true);
   assert.equal(producer.ring(), true);
   await rung;
+});
+
+test("an owner that is parked cannot park again", () => {
+  const bell = new Bell(Bell.create());
+  assert.ok(bell.parkAsync(() => false) !== undefined);
+  assert.throws(() => bell.parkAsync(() => false), { name: "AssertionError" });
 });

@@ -7,7 +7,7 @@ import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 
 const RING_BYTES = 4096;
 
-/** A port whose event loop the test turns by hand, and the other thread's ends of its rings. */
+/** A port whose event loop the test advances by hand, and the other thread's ends of its rings. */
 class Fixture {
   readonly #ownBell = Bell.create();
   readonly #there = createRing(RING_BYTES);
@@ -57,7 +57,7 @@ class Fixture {
     return Atomics.load(new Int32Array(this.#ownBell), 0) !== 0;
   }
 
-  /** The other thread says something. */
+  /** The other thread sends a message. */
   receive(type: number): void {
     this.#otherOutlet.open(4);
     this.#otherOutlet.close(type, 4);
@@ -83,7 +83,7 @@ class Fixture {
   }
 }
 
-test("it sleeps until the bell rings, takes what came, and sleeps again", async () => {
+test("it sleeps until the bell rings, drains its inlet, and sleeps again", async () => {
   const fixture = new Fixture();
   fixture.port.start();
   assert.equal(fixture.isArmed, true);
@@ -91,14 +91,14 @@ test("it sleeps until the bell rings, takes what came, and sleeps again", async 
   fixture.receive(7);
   assert.equal(fixture.isArmed, false, "the bell is rung once");
   fixture.receive(8);
-  assert.deepEqual(fixture.taken, [], "only its own event loop takes");
+  assert.deepEqual(fixture.taken, [], "only its own event loop drains");
   await woken;
   assert.deepEqual(fixture.taken, [7, 8]);
   assert.equal(fixture.isArmed, true);
   assert.equal(fixture.turns, 2);
 });
 
-test("what one turn sends is published together, and at 32 messages without waiting", () => {
+test("the messages of one turn are published together, or as soon as there are 32", () => {
   const fixture = new Fixture();
   fixture.port.start();
   for (let n = 0; n < 31; n++) fixture.send(4);
@@ -112,7 +112,7 @@ test("what one turn sends is published together, and at 32 messages without wait
   assert.equal(fixture.turns, 2);
 });
 
-test("nobody rings while a turn is due; it looks at what came before it sleeps again", async () => {
+test("nobody rings while a turn is due; it drains its inlet before it sleeps again", async () => {
   const fixture = new Fixture();
   fixture.port.start();
   fixture.send(4);
@@ -120,7 +120,7 @@ test("nobody rings while a turn is due; it looks at what came before it sleeps a
   fixture.receive(7);
   fixture.turnLoop();
   assert.deepEqual(fixture.taken, [7]);
-  assert.equal(fixture.isArmed, true, "armed again, by the promise that is pending still");
+  assert.equal(fixture.isArmed, true, "armed again, with the promise that is still pending");
   const woken = fixture.untilWoken();
   fixture.receive(8);
   await woken;
@@ -128,7 +128,7 @@ test("nobody rings while a turn is due; it looks at what came before it sleeps a
   assert.equal(fixture.woken, 1);
 });
 
-test("a ring with no room is counted once, and left as soon as there is some", async () => {
+test("a full ring is counted once, and its queue is sent as soon as there is room", async () => {
   const fixture = new Fixture();
   fixture.port.start();
   const records = 3 * (RING_BYTES / 512);
@@ -140,14 +140,14 @@ test("a ring with no room is counted once, and left as soon as there is some", a
   while (seen < records) {
     const woken = fixture.untilWoken();
     const taken = fixture.drainOther();
-    assert.ok(taken > 0, "the bell tells of room");
+    assert.ok(taken > 0, "the bell is rung for room");
     seen += taken;
     if (seen < records) await woken;
   }
   assert.equal(fixture.ringFull, 1);
 });
 
-test("an eager owner gets turns one after the other, and sleeps afterwards", () => {
+test("an eager owner gets one turn after the other, and sleeps afterwards", () => {
   const fixture = new Fixture();
   fixture.eagerTurns = 2;
   fixture.port.start();
@@ -159,7 +159,7 @@ test("an eager owner gets turns one after the other, and sleeps afterwards", () 
   assert.equal(fixture.turns, 3);
 });
 
-test("a closed port has published what was sent, and takes no more turns", () => {
+test("a closed port has published its messages, and takes no more turns", () => {
   const fixture = new Fixture();
   fixture.port.start();
   fixture.port.close();

@@ -3,7 +3,14 @@ import { test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
-import { createRing, RingReader, RingWriter, ringDepthBytes } from "#ringd/ring/ring.js";
+import { POISON_BYTE } from "#ringd/ring/layout.js";
+import {
+  createRing,
+  poisonConsumed,
+  RingReader,
+  RingWriter,
+  ringDepthBytes,
+} from "#ringd/ring/ring.js";
 
 function pair(bytes: number) {
   const memory = createRing(bytes);
@@ -58,7 +65,7 @@ test("nothing is visible before publish()", () => {
   assert.equal(reader.hasWork(), true);
 });
 
-test("a full ring refuses a record and takes it once the consumer has released one", () => {
+test("a full ring rejects a record and accepts it once the consumer has released one", () => {
   const { memory, writer, reader } = pair(4096);
   let written = 0;
   while (writer.reserve(504) >= 0) {
@@ -126,7 +133,7 @@ test("messages of any size keep their order through a ring much smaller than the
   assert.equal(outlet.queuedBytes, 0);
 });
 
-test("a consumer that makes room rings the bell of a producer that waits for it", () => {
+test("a consumer that releases space rings the bell of a producer that waits for it", () => {
   const memory = createRing(4096);
   const producerBellMemory = Bell.create();
   const writer = new RingWriter(memory, new Bell(Bell.create()));
@@ -142,7 +149,7 @@ test("a consumer that makes room rings the bell of a producer that waits for it"
   assert.equal(cell[0], 0);
 });
 
-test("room that was too little does not use up the wish for more", () => {
+test("a release that is too small does not use up the request for space", () => {
   const memory = createRing(4096);
   const bellMemory = Bell.create();
   const writer = new RingWriter(memory, new Bell(Bell.create()));
@@ -159,4 +166,182 @@ test("room that was too little does not use up the wish for more", () => {
   reader.drain(() => undefined, 100);
   assert.equal(cell[0], 0, "and is woken by the next release");
   assert.equal(outlet.canMove(), true);
+});
+
+test("a record whose callback threw is consumed and released, and those behind it stay", () => {
+  const { memory, writer, reader } = pair(4096);
+  for (let type = 1; type <= 4; type++) {
+    assert.ok(writer.reserve(8) >= 0);
+    writer.commit(type, 8);
+  }
+  writer.publish();
+  const seen: number[] = [];
+  const throwsAtTwo = () =>
+    reader.drain((type) => {
+      seen.push(type);
+      if (type === 2) throw new RangeError("thrown by the callback");
+    }, 10);
+  assert.throws(throwsAtTwo, RangeError);
+  assert.equal(ringDepthBytes(memory), 2 * 16, "1 and 2 are released");
+  assert.equal(throwsAtTwo(), 2);
+  assert.deepEqual(seen, [1, 2, 3, 4], "none is seen twice");
+  assert.equal(ringDepthBytes(memory), 0);
+});
+
+test("a producer that waits for space is woken although the callback threw", () => {
+  const memory = createRing(4096);
+  const producerBell = Bell.create();
+  const writer = new RingWriter(memory, new Bell(Bell.create()));
+  const reader = new RingReader(memory, new Bell(producerBell));
+  while (writer.reserve(504) >= 0) writer.commit(1, 504);
+  writer.publish();
+  writer.wantSpace();
+  const cell = new Int32Array(producerBell);
+  cell[0] = 1; // The producer sleeps.
+  assert.throws(() => {
+    reader.drain(() => {
+      throw new RangeError("thrown by the callback");
+    }, 1);
+  }, RangeError);
+  assert.equal(cell[0], 0);
+  assert.ok(writer.reserve(504) >= 0);
+});
+
+test("a message of many records whose callback threw is consumed, and the next one is whole", () => {
+  const { writer, reader } = pair(4096);
+  const outlet = new Outlet(writer);
+  const seen: string[] = [];
+  const inlet = new Inlet(reader, (type, _bytes, _view, _at, length) => {
+    seen.push(`${type}:${length}`);
+    if (type === 1) throw new RangeError("thrown by the callback");
+  });
+  for (const type of [1, 2]) {
+    outlet.open(1500);
+    outlet.close(type, 1500);
+  }
+  outlet.publish();
+  assert.throws(() => inlet.drain(100), RangeError);
+  inlet.drain(100);
+  assert.deepEqual(seen, ["1:1500", "2:1500"]);
+});
+
+test("a callback cannot drain the ring that it is called from", () => {
+  const { writer, reader } = pair(4096);
+  for (const type of [1, 2]) {
+    assert.ok(writer.reserve(8) >= 0);
+    writer.commit(type, 8);
+  }
+  writer.publish();
+  const drainAgain = () => reader.drain(() => undefined, 1);
+  assert.throws(() => reader.drain(drainAgain, 1), { name: "AssertionError" });
+  assert.equal(drainAgain(), 1);
+});
+
+/** Two commands as two records; what a consumer has of the first one after the drain of both. */
+function keptThroughDrain(isPoisoned: boolean, keep: (view: Buffer) => Buffer): string {
+  const memory = createRing(4096);
+  if (isPoisoned) poisonConsumed(memory);
+  const bell = new Bell(Bell.create());
+  const outlet = new Outlet(new RingWriter(memory, bell));
+  const kept: Buffer[] = [];
+  const inlet = new Inlet(new RingReader(memory, bell), (_type, bytes, _view, at, length) => {
+    kept.push(keep(bytes.subarray(at, at + length)));
+  });
+  for (const text of ["set a", "set b"]) {
+    outlet.open(text.length);
+    outlet.bytes.write(text, outlet.at);
+    outlet.close(1, text.length);
+  }
+  outlet.publish();
+  inlet.drain(10);
+  return String(kept[0]);
+}
+
+test("a ring view that is kept past its callback is found where the ring poisons", () => {
+  const kept = keptThroughDrain(true, (view) => view);
+  assert.equal(kept, String(Buffer.alloc(5, POISON_BYTE)));
+  assert.equal(
+    keptThroughDrain(false, (view) => view),
+    "set a",
+    "without poison the mistake shows only once the producer has come round",
+  );
+  assert.equal(
+    keptThroughDrain(true, (view) => Buffer.from(view)),
+    "set a",
+    "a copy lives on",
+  );
+});
+
+test("a ring that poisons hands out what was sent, also to a callback that throws", () => {
+  const memory = createRing(4096);
+  poisonConsumed(memory);
+  const bell = new Bell(Bell.create());
+  const writer = new RingWriter(memory, bell);
+  const reader = new RingReader(memory, bell);
+  for (let n = 0; n < 1000; n++) {
+    const at = writer.reserve(100);
+    writer.bytes.fill(n & 0x7f, at, at + 100);
+    writer.commit(1, 100);
+    writer.publish();
+    let from = -1;
+    const drain = () =>
+      reader.drain((_type, start, length) => {
+        from = start;
+        const payload = reader.bytes.subarray(start, start + length);
+        assert.ok(payload.every((byte) => byte === (n & 0x7f)));
+        if (n % 2 === 0) throw new RangeError("thrown by the callback");
+      }, 1);
+    if (n % 2 === 0) assert.throws(drain, RangeError);
+    else drain();
+    assert.ok(reader.bytes.subarray(from, from + 100).every((byte) => byte === POISON_BYTE));
+  }
+});
+
+test("the depth of a ring that moves between two loads is never more than the ring", (t) => {
+  const { memory, writer, reader } = pair(4096);
+  const move = () => {
+    assert.ok(writer.reserve(504) >= 0);
+    writer.commit(1, 504);
+    writer.publish();
+    reader.drain(() => undefined, 10);
+  };
+  const load = Atomics.load;
+  let isMoving = false;
+  t.mock.method(Atomics, "load", (cells: Int32Array, at: number) => {
+    const value = load(cells, at);
+    if (isMoving) return value;
+    isMoving = true;
+    for (let n = 0; n < 20; n++) move(); // The two other threads, before the next load.
+    isMoving = false;
+    return value;
+  });
+  const depthBytes = ringDepthBytes(memory);
+  assert.ok(depthBytes >= 0 && depthBytes <= 4096, `${depthBytes} bytes`);
+});
+
+test("a record is committed once, and no longer than what was reserved for it", () => {
+  const { writer } = pair(4096);
+  const broken = { name: "AssertionError" };
+  assert.ok(writer.reserve(8) >= 0);
+  assert.throws(() => writer.commit(1, 9), broken);
+  writer.commit(1, 8);
+  assert.throws(() => writer.commit(1, 8), broken);
+  const outlet = new Outlet(writer);
+  for (const bytes of [8, 3000]) {
+    outlet.open(bytes);
+    assert.throws(() => outlet.close(1, bytes + 1), broken);
+    outlet.close(1, bytes);
+    assert.throws(() => outlet.close(1, 0), broken);
+  }
+});
+
+test("a length that leads past what was published ends the consumer", () => {
+  const { memory, writer, reader } = pair(4096);
+  assert.ok(writer.reserve(8) >= 0);
+  writer.commit(1, 8);
+  writer.publish();
+  new Uint32Array(memory, 256)[0] = 16;
+  assert.throws(() => reader.drain(() => assert.fail("it is not handed out"), 1), {
+    message: /a record ends before TAIL/,
+  });
 });

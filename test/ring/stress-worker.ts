@@ -28,7 +28,7 @@ const inlet = new Inlet(
 for (;;) {
   const taken = outlet.queuedBytes > 100_000 ? 0 : inlet.drain(1 + prng.below(100));
   outlet.publish();
-  // The other side says nothing more once it has everything: not to sleep then is up to us.
+  // The other side sends nothing more once it has everything: nobody would wake us.
   if (isDone && outlet.queuedBytes === 0) break;
   if (taken > 0) continue;
   own.park(
