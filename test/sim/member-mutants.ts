@@ -10,6 +10,7 @@ import { reachedByMajority } from "#ringd/raft/quorum.js";
 import { Raft, type Ready } from "#ringd/raft/raft.js";
 import type { ReadState } from "#ringd/raft/read-index.js";
 import { Bell } from "#ringd/ring/bell.js";
+import { Inlet } from "#ringd/ring/fragments.js";
 import { CommandOp } from "#ringd/store/command.js";
 import { decodeCommand } from "#ringd/store/command-codec.js";
 import { SnapshotDecoder } from "#ringd/store/snapshot.js";
@@ -49,6 +50,10 @@ function wrap<T extends object, K extends keyof T>(
 }
 
 export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "a ring view is kept past its callback",
+    plant: plantKeptView,
+  },
   {
     name: "the leader counts its vote for an entry before its fsync",
     plant: () =>
@@ -469,5 +474,34 @@ function plantOwnClock(): () => void {
   return () => {
     undoApply();
     undoStep();
+  };
+}
+
+/** Requests, whose bodies are views of the ring, wait until all of them are taken out of it. */
+function plantKeptView(): () => void {
+  let kept: (() => void)[] = [];
+  const undoRequest = wrap(
+    Member.prototype,
+    "request",
+    (take) =>
+      function (this: Member, client, request) {
+        kept.push(() => take.call(this, client, request));
+      },
+  );
+  const undoDrain = wrap(
+    Inlet.prototype,
+    "drain",
+    (drain) =>
+      function (this: Inlet, recordsMax) {
+        const taken = drain.call(this, recordsMax);
+        const due = kept;
+        kept = [];
+        for (const request of due) request();
+        return taken;
+      },
+  );
+  return () => {
+    undoDrain();
+    undoRequest();
   };
 }

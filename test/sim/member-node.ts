@@ -22,7 +22,7 @@ import { decodeMessage } from "#ringd/raft/message-codec.js";
 import type { Raft } from "#ringd/raft/raft.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
-import { RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { poisonConsumed, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { SnapshotDecoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
 import { CoreLoop } from "#ringd/thread/core-loop.js";
@@ -253,6 +253,14 @@ interface SnapshotTask {
   readonly blocks: Uint8Array[];
 }
 
+/** A view of a ring that a thread keeps past its callback reads poison. */
+function poisonRings(topology: Topology): void {
+  const { append, durable, snapshot, outbox, inbox, frontends } = topology;
+  const rings = [append, durable, snapshot, outbox, inbox];
+  for (const { requests, answers } of frontends) rings.push(requests, answers);
+  for (const ring of rings) poisonConsumed(ring);
+}
+
 function turnFrontend({ answers, requests }: Frontend): boolean {
   const taken = answers.drain(BATCH_RECORDS);
   requests.publish();
@@ -305,6 +313,7 @@ export class Life {
       peer: ringBytes,
     });
     const topology = this.#topology;
+    poisonRings(topology);
     const coreBell = new Bell(topology.coreBell);
     this.walLoop = new WalLoop({
       wal,
