@@ -1,11 +1,12 @@
 import "../lib/latin1.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
+import type { Cursor } from "./cursor.js";
 import { ACTION_NAMES, type Action, Event } from "./event.js";
 import { Node } from "./node.js";
 import { StoreStats } from "./stats.js";
 import { Store, type StoreOptions } from "./store.js";
-import { type Cursor, Tree } from "./tree.js";
+import { Tree } from "./tree.js";
 
 /**
  * A store as a sequence of blocks. The first is the head; the nodes follow in tree order, then the

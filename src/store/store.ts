@@ -1,5 +1,6 @@
 import { assert, unreachable } from "../lib/assert.js";
 import { type Command, CommandOp } from "./command.js";
+import type { Cursor, TreeView } from "./cursor.js";
 import { Action, Event, isRemoval } from "./event.js";
 import { Expiry } from "./expiry.js";
 import { HISTORY_EVENTS_DEFAULT, History } from "./history.js";
@@ -7,7 +8,7 @@ import { CLUSTER_PREFIX, KEYS_PREFIX, Node, PERMANENT } from "./node.js";
 import { ErrorCode, Refusal } from "./refusal.js";
 import { nodeBytes } from "./size.js";
 import { Stat, StoreStats } from "./stats.js";
-import { type Cursor, Tree, type TreeView } from "./tree.js";
+import { Tree } from "./tree.js";
 import { WatchHub } from "./watch-hub.js";
 
 /** Directories no request may change: the name spaces and what is above them. */
