@@ -12,7 +12,9 @@ export const CommandOp = {
   createInOrder: 7,
   /** The cluster's clock: expire every node whose deadline is not later than `timeMs`. */
   sync: 8,
-  /** The cluster's format level is `prevIndex` from here on; `value` names the ringd that reads it. */
+  /**
+   * The cluster's format level is `prevIndex` from here on; `value` names the ringd that reads it.
+   */
   raise: 9,
 } as const;
 export type CommandOp = (typeof CommandOp)[keyof typeof CommandOp];
@@ -23,7 +25,9 @@ export interface Command {
   /** Internal, cleaned: "/1/foo"; "/1" is the user's root. "" for sync. */
   readonly path: string;
   readonly value: string;
-  /** The new node is a directory (set, create, update, POST) or an empty directory may go (delete). */
+  /**
+   * The new node is a directory (set, create, update, POST) or an empty directory may go (delete).
+   */
   readonly isDirectory: boolean;
   readonly isRecursive: boolean;
   readonly isRefresh: boolean;
@@ -31,9 +35,15 @@ export interface Command {
   readonly expirationMs: number;
   /** "" compares nothing. */
   readonly prevValue: string;
-  /** Unsigned, 64 bits; a bigint only where a number would round, and no index ever is. 0 compares nothing. */
+  /**
+   * Unsigned, 64 bits; a bigint only where a number would round, and no index ever is. 0 compares
+   * nothing.
+   */
   readonly prevIndex: number | bigint;
-  /** When the member that took the request took it, Unix milliseconds. The store knows no other clock. */
+  /**
+   * When the member that took the request took it, Unix milliseconds. The store knows no other
+   * clock.
+   */
   readonly timeMs: number;
 }
 

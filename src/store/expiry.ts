@@ -21,11 +21,12 @@ class Deadline {
 }
 
 /**
- * The nodes that will expire, soonest first. Ties are broken by createdIndex and path, which survive a
- * snapshot: all members expire in the same order.
+ * The nodes that will expire, soonest first. Ties are broken by createdIndex and path, which
+ * survive a snapshot: all members expire in the same order.
  *
- * A node that is replaced or removed stays in the heap until it comes up or the heap is swept, so that
- * a refresh costs one push. A sweep runs when more than half of the entries are stale: amortized O(1).
+ * A node that is replaced or removed stays in the heap until it comes up or the heap is swept, so
+ * that a refresh costs one push. A sweep runs when more than half of the entries are stale:
+ * amortized O(1).
  */
 export class Expiry {
   readonly #nodeAt: (path: string) => Node | undefined;

@@ -12,8 +12,8 @@ const HOLES_MAX = 1024;
 
 /**
  * The last events, one for each index without a gap: refreshes and internal changes included, since
- * every change takes an index. There are at most so many, and as few as keep what they hold below a number
- * of bytes: a thousand events of 10 MB would be more than all else.
+ * every change takes an index. There are at most so many, and as few as keep what they hold below a
+ * number of bytes: a thousand events of 10 MB would be more than all else.
  */
 export class History {
   /** Oldest first; what is before #head is dropped. */
@@ -42,7 +42,10 @@ export class History {
     return this.#bytes;
   }
 
-  /** @param isNodeOnlyHere the event's node is not the one in the tree, and will not be anyone's prevNode */
+  /**
+   * @param isNodeOnlyHere the event's node is not the one in the tree, and will not be anyone's
+   *   prevNode
+   */
   push(event: Event, isNodeOnlyHere: boolean): void {
     assert(this.#size === 0 || event.index === this.#lastIndex + 1, "events come without a gap");
     this.#lastIndex = event.index;
@@ -57,7 +60,9 @@ export class History {
     while (this.#bytes > this.#bytesMax && this.#size > 1) this.#dropOldest();
   }
 
-  /** A node went with its directory, so that no event has it as prevNode: its own may keep it alive. */
+  /**
+   * A node went with its directory, so that no event has it as prevNode: its own may keep it alive.
+   */
   removedUnnamed(node: Node): void {
     const at = this.#head + node.modifiedIndex - this.startIndex;
     if (at < this.#head || this.#events[at]?.node !== node) return;
@@ -86,8 +91,8 @@ export class History {
 
   /**
    * The first event at or after an index that concerns a watch, as etcd finds it
-   * (v2store/event_history.go): unlike live events hidden keys are not left out, and a removed directory
-   * concerns every path that begins with its text, "/hfoo" too when "/h" went.
+   * (v2store/event_history.go): unlike live events hidden keys are not left out, and a removed
+   * directory concerns every path that begins with its text, "/hfoo" too when "/h" went.
    *
    * @param storeIndex what a refusal reports as the current index
    */

@@ -1,4 +1,6 @@
-/** Why the store did not do what it was asked; nothing is broken. Codes are etcd v2's error codes. */
+/**
+ * Why the store did not do what it was asked; nothing is broken. Codes are etcd v2's error codes.
+ */
 export const ErrorCode = {
   keyNotFound: 100,
   compareFailed: 101,
@@ -25,8 +27,8 @@ export const ErrorCode = {
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
 /**
- * A value, not an exception: a failing compare-and-swap is ordinary traffic, and capturing a stack costs
- * more than the whole operation.
+ * A value, not an exception: a failing compare-and-swap is ordinary traffic, and capturing a stack
+ * costs more than the whole operation.
  */
 export class Refusal {
   readonly code: ErrorCode;

@@ -101,7 +101,10 @@ export class SnapshotDecoder {
   #tree: Tree | undefined;
   readonly #events: Event[] = [];
 
-  /** @param before nodes that this store has, too, are taken from it: as a rule most of them are the same */
+  /**
+   * @param before nodes that this store has, too, are taken from it: as a rule most of them are the
+   *   same
+   */
   constructor(options: StoreOptions = {}, before?: Store) {
     this.#options = options;
     this.#before = before;
@@ -156,8 +159,9 @@ export class SnapshotDecoder {
   }
 
   /**
-   * The event with the nodes that are here already: in the store that was written an event had the tree's
-   * own node, or the one that a later event replaced. A copy of each would take the memory twice.
+   * The event with the nodes that are here already: in the store that was written an event had the
+   * tree's own node, or the one that a later event replaced. A copy of each would take the memory
+   * twice.
    */
   #share(event: Event): Event {
     const { action, node, prevNode, timeMs, isRefresh } = event;
@@ -211,8 +215,8 @@ function readNode(input: BlockReader): Node {
 }
 
 /**
- * The same number, as V8 keeps it in place if it can: one that was read as a float is an object of its
- * own, three of them for each node.
+ * The same number, as V8 keeps it in place if it can: one that was read as a float is an object of
+ * its own, three of them for each node.
  */
 function small(value: number): number {
   return (value | 0) === value ? value | 0 : value;

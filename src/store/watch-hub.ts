@@ -25,8 +25,8 @@ export interface Delivery {
 }
 
 /**
- * Finds the watches an event concerns, as etcd does (v2store/watcher_hub.go): by looking up the event's
- * path and each of its parents, so watches on other keys cost nothing.
+ * Finds the watches an event concerns, as etcd does (v2store/watcher_hub.go): by looking up the
+ * event's path and each of its parents, so watches on other keys cost nothing.
  */
 export class WatchHub {
   #history: History;
@@ -54,8 +54,8 @@ export class WatchHub {
    * Opens a watch.
    *
    * @param storeIndex the store's current index
-   * @returns an event from the history, and the watch is *not* open: it is complete, or, as a stream,
-   *   stays silent for ever, as in etcd; a refusal; or undefined: the watch is open
+   * @returns an event from the history, and the watch is *not* open: it is complete, or, as a
+   *   stream, stays silent for ever, as in etcd; a refusal; or undefined: the watch is open
    */
   add(watch: Watch, storeIndex: number): Event | Refusal | undefined {
     const found = this.#history.scan(watch.path, watch.isRecursive, watch.sinceIndex, storeIndex);
@@ -94,7 +94,9 @@ export class WatchHub {
     this.#open = undefined;
   }
 
-  /** An event removed the node at `path`: whoever watches that very path is told. Before notify(). */
+  /**
+   * An event removed the node at `path`: whoever watches that very path is told. Before notify().
+   */
   notifyRemoved(event: Event, path: string): void {
     if (this.#byId.size > 0) this.#notifyAt(event, path, true);
   }
