@@ -1,20 +1,21 @@
-import { randomInt } from "node:crypto";
 import { assert } from "../lib/assert.js";
 import type { LogPosition } from "./batch.js";
 import type { Disk } from "./disk.js";
-import { type HardState, NO_HARD_STATE, type WalEntry } from "./entry.js";
-import { DiskError, LogFailedError, LogFullError, LogGapError } from "./errors.js";
+import type { HardState, WalEntry } from "./entry.js";
+import { DiskError, LogFailedError, LogFullError } from "./errors.js";
 import {
-  type DiskOp,
-  planBatch,
-  planPurge,
-  planRewrite,
-  planSegment,
-  planTouch,
-  TEMPORARY_SUFFIX,
-} from "./plan.js";
+  makeLog,
+  NO_POSITION,
+  randomSalt,
+  reachesSnapshot,
+  readLog,
+  saltOf,
+  type WalOptions,
+  ZERO_AHEAD_BYTES,
+} from "./open-log.js";
+import { type DiskOp, planBatch, planPurge, planSegment } from "./plan.js";
 import type { RecordForm } from "./record.js";
-import { LogReplay, type Replay } from "./recover.js";
+import type { Replay } from "./recover.js";
 import {
   FORMAT_VERSION,
   type FormatVersion,
@@ -93,36 +94,11 @@ export class Wal {
    *   LogFailedError if the log cannot be repaired or made
    */
   static open(options: WalOptions): { wal: Wal; recovery: Recovery } {
-    const { disk, snapshot = NO_POSITION } = options;
-    const names = disk.list();
-    const files = names.filter((name) => parseSegmentName(name) !== undefined).sort();
-    const leftovers = names.filter(isLeftover);
-    if (files.length === 0) {
-      // Without its log a member has forgotten its votes, so it must not go on from a snapshot alone.
-      if (snapshot.index > 0) {
-        throw new LogGapError(
-          `${disk.dir} has no log, but there is a snapshot at ${snapshot.index}`,
-        );
-      }
-      return Wal.create(options);
-    }
-    const keepFromIndex = Math.max(1, snapshot.index + 1 - (options.keepBeforeSnapshot ?? 0));
-    const replay = new LogReplay(disk.dir, keepFromIndex, options.meanwhile);
-    for (const [i, file] of files.entries()) {
-      options.meanwhile?.();
-      replay.segment(file, disk.read(file), i === files.length - 1);
-    }
-    const found = replay.finish(snapshot.index);
-    options.beforeRepair?.(found.entries);
-    const { file, atBytes, fileBytes, durableToBytes, undurable } = found.tail;
-    runOrFail(disk, [
-      ...planPurge(leftovers),
-      ...planRewrite(file, undurable, durableToBytes, fileBytes),
-    ]);
-    touch(disk);
-    runOrFail(disk, [{ op: "syncDirectory" }]);
+    const found = readLog(options);
+    if (found === undefined) return Wal.create(options);
+    const { atBytes, fileBytes } = found.tail;
     const wal = new Wal(options, found, Math.max(atBytes, fileBytes));
-    return { wal, recovery: wal.#recovery(found, snapshot) };
+    return { wal, recovery: wal.#recovery(found, options.snapshot ?? NO_POSITION) };
   }
 
   /**
@@ -131,49 +107,10 @@ export class Wal {
    * @throws LogFullError, LogFailedError
    */
   static create(options: WalOptions): { wal: Wal; recovery: Recovery } {
-    const { disk, metadataIfNew: metadata, snapshot = NO_POSITION } = options;
-    assert(!hasLog(disk), "no log is written over");
-    const leftovers = disk.list().filter(isLeftover);
-    const version = options.formatIfNew ?? FORMAT_VERSION;
-    const header = {
-      ...{ version, salt: saltOf(version, options.salt ?? randomSalt) },
-      sequence: 0,
-      firstIndex: snapshot.index + 1,
-      prevTerm: snapshot.term,
-      hardState: {
-        ...NO_HARD_STATE,
-        term: snapshot.term,
-        commit: snapshot.index,
-      },
-      metadata,
-      prevCrc: 0,
-    };
-    const plan = planSegment(header, options.zeroAheadBytes ?? ZERO_AHEAD_BYTES);
-    runOrFail(disk, [...planPurge(leftovers), ...plan.ops]);
-    const found: Replay = {
-      metadata,
-      hardState: header.hardState,
-      base: snapshot,
-      entries: [],
-      last: snapshot,
-      segments: [{ file: plan.file, firstIndex: header.firstIndex }],
-      tail: {
-        file: plan.file,
-        sequence: 0,
-        atBytes: SEGMENT_HEADER_BYTES,
-        crc: plan.crc,
-        fileBytes: plan.zeroedToBytes,
-        ...{ version, form: plan.form },
-        ...{ durableToBytes: SEGMENT_HEADER_BYTES, undurable: new Uint8Array(0) },
-      },
-      hasRest: false,
-      isTorn: false,
-    };
-    const wal = new Wal(options, found, plan.zeroedToBytes);
-    return {
-      wal,
-      recovery: { ...wal.#recovery(found, snapshot), isNew: true },
-    };
+    const made = makeLog(options);
+    const wal = new Wal(options, made, made.tail.fileBytes);
+    const recovery = wal.#recovery(made, made.base);
+    return { wal, recovery: { ...recovery, isNew: true } };
   }
 
   private constructor(options: WalOptions, found: Replay, zeroedToBytes: number) {
@@ -356,7 +293,7 @@ export class Wal {
 
   #recovery(found: Replay, snapshot: LogPosition): Recovery {
     const { metadata, isTorn, hasRest } = found;
-    const reaches = this.#matches(found, snapshot);
+    const reaches = reachesSnapshot(found, snapshot);
     if (!reaches) {
       const { term, vote } = found.hardState;
       const isOlder = term < snapshot.term;
@@ -382,18 +319,6 @@ export class Wal {
               atBytes: found.tail.atBytes,
             },
     };
-  }
-
-  /**
-   * False if the log ends before the snapshot or disagrees with it: the snapshot was made or received,
-   * and the machine stopped before the log had caught up. What a snapshot holds is committed, so it wins.
-   */
-  #matches(found: Replay, snapshot: LogPosition): boolean {
-    if (snapshot.index > found.last.index) return false;
-    if (snapshot.index === found.base.index) return snapshot.term === found.base.term;
-    const entry = found.entries[snapshot.index - found.base.index - 1];
-    assert(entry !== undefined && entry.index === snapshot.index, "the log reaches the snapshot");
-    return entry.term === snapshot.term;
   }
 
   /** Before the first record of a batch: decides which file it goes to. */
@@ -472,26 +397,6 @@ export class Wal {
   }
 }
 
-export interface WalOptions {
-  readonly disk: Disk;
-  /** For a log that is made now; one that exists keeps its own. */
-  readonly metadataIfNew: WalMetadata;
-  /** The snapshot the member starts from; none by default. */
-  readonly snapshot?: LogPosition;
-  /** Entries before the snapshot to return as well, for slow peers; 0 by default. */
-  readonly keepBeforeSnapshot?: number;
-  readonly segmentBytes?: number;
-  readonly zeroAheadBytes?: number;
-  /** The newest by default. */
-  readonly formatIfNew?: FormatVersion;
-  /** A random u32 for each segment; from the system by default. */
-  readonly salt?: () => number;
-  /** Called now and then while an existing log is read. */
-  readonly meanwhile?: () => void;
-  /** Called when all of an existing log has been read and nothing is changed on disk yet. */
-  readonly beforeRepair?: (entries: readonly WalEntry[]) => void;
-}
-
 /** What a member starts from. */
 export interface Recovery {
   readonly metadata: WalMetadata;
@@ -508,51 +413,8 @@ export interface Recovery {
 
 /** A segment is ended by the first batch that reaches it, so it may be larger by one buffer. */
 const SEGMENT_BYTES = 64 * 2 ** 20;
-/**
- * Zeros written in front of the records at a time. Measured on ext4 and NVMe, medians of four runs, with
- * batches of 1 and of 16 entries: 6,700 and 5,400 batches a second without any, 9,300 and 8,800 with 256
- * KiB, and 64 KiB to 4 MiB within the noise of that. The batch that carries them waits for them: p99 at
- * 256 entries is 1.3 ms with 256 KiB, 3 ms with 1 MiB, 9 ms with 4 MiB.
- */
-export const ZERO_AHEAD_BYTES = 256 * 1024;
-const NO_POSITION: LogPosition = { index: 0, term: 0 };
-
-/** True if the directory holds a log: then its metadata count, not the flags. */
-export function hasLog(disk: Disk): boolean {
-  return disk.list().some((name) => parseSegmentName(name) !== undefined);
-}
-
-/** A segment that was being made when the process ended. */
-function isLeftover(name: string): boolean {
-  return name.endsWith(`.wal${TEMPORARY_SUFFIX}`);
-}
-
-const randomSalt = () => randomInt(2 ** 32);
-
-function saltOf(version: FormatVersion, salt: () => number): number {
-  return version >= 2 ? salt() : 0;
-}
-
 function parseFirstIndex(file: string): number {
   const name = parseSegmentName(file);
   assert(name !== undefined, "a segment has a segment's name");
   return name.firstIndex;
-}
-
-/** A disk without room for one more name is no reason not to start. @throws LogFailedError */
-function touch(disk: Disk): void {
-  try {
-    runOrFail(disk, planTouch());
-  } catch (error) {
-    if (!(error instanceof LogFullError)) throw error;
-  }
-}
-
-function runOrFail(disk: Disk, ops: readonly DiskOp[]): void {
-  try {
-    for (const op of ops) disk.run(op);
-  } catch (error) {
-    if (error instanceof DiskError && error.isForWant) throw new LogFullError(error);
-    throw new LogFailedError(error);
-  }
 }

@@ -16,8 +16,9 @@ import {
   LogFullError,
   LogGapError,
 } from "#ringd/wal/errors.js";
+import type { WalOptions } from "#ringd/wal/open-log.js";
 import type { DiskOp } from "#ringd/wal/plan.js";
-import { type Recovery, Wal, type WalOptions } from "#ringd/wal/wal.js";
+import { type Recovery, Wal } from "#ringd/wal/wal.js";
 import { SimDisk } from "./sim-disk.js";
 
 const METADATA = { memberId: 0x8e9e_05c5_2164_694dn, clusterId: 0xcdf8_181e_3227_8f57n };
