@@ -76,7 +76,10 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
   return { dir, walDir, snapDir };
 }
 
-/** The log without the directory of the snapshots, as where a data directory was emptied, but not --wal-dir. */
+/**
+ * The log without the directory of the snapshots, as where a data directory was emptied, but not
+ * --wal-dir.
+ */
 function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void {
   if (segmentsIn(walDir).length === 0 || existsSync(snapDir)) return;
   throw new ForeignDataDirError(
@@ -87,7 +90,8 @@ function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void 
 }
 
 /**
- * What keeps a member from beginning anew: it has begun in this directory before, and its log is gone.
+ * What keeps a member from beginning anew: it has begun in this directory before, and its log is
+ * gone.
  *
  * @param planned who is to begin. @throws ForeignDataDirError, DataDirAccessError
  */
@@ -108,9 +112,9 @@ export function checkFirstStart(
 }
 
 /**
- * Whether a member has begun here: from then on its log says who the members are, and no flag does. A
- * start that was cut short may leave a first segment without a record, or with a torn one, which recovery
- * cuts off.
+ * Whether a member has begun here: from then on its log says who the members are, and no flag does.
+ * A start that was cut short may leave a first segment without a record, or with a torn one, which
+ * recovery cuts off.
  *
  * @throws DataDirAccessError
  */
@@ -176,9 +180,9 @@ function readStart(path: string, lengthMax: number): Uint8Array {
 }
 
 /**
- * Every new level is synced into the one above, or the log in it could vanish with its directory. Level by
- * level also because `mkdir` of Node with `recursive` never returns where a directory cannot be made
- * although the one above is there, as in /proc.
+ * Every new level is synced into the one above, or the log in it could vanish with its directory.
+ * Level by level also because `mkdir` of Node with `recursive` never returns where a directory
+ * cannot be made although the one above is there, as in /proc.
  */
 function makeDir(path: string): void {
   const missing: string[] = [];

@@ -22,8 +22,8 @@ import {
 } from "./segment.js";
 
 /**
- * Reads the log of a directory and makes it durable, repaired: a torn tail is cut off, leftovers are
- * removed, and whatever the last segment does not call durable is written again.
+ * Reads the log of a directory and makes it durable, repaired: a torn tail is cut off, leftovers
+ * are removed, and whatever the last segment does not call durable is written again.
  *
  * @returns undefined if there is no log and no snapshot: a new one may be made
  * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk;
@@ -35,7 +35,8 @@ export function readLog(options: WalOptions): Replay | undefined {
   const names = disk.list();
   const files = names.filter((name) => parseSegmentName(name) !== undefined).sort();
   if (files.length === 0) {
-    // Without its log a member has forgotten its votes, so it must not resume from a snapshot alone.
+    // Without its log a member has forgotten its votes, so it must not resume from a snapshot
+    // alone.
     if (snapshot.index > 0) {
       throw new LogGapError(`${disk.dir} has no log, but there is a snapshot at ${snapshot.index}`);
     }
@@ -60,7 +61,7 @@ export function readLog(options: WalOptions): Replay | undefined {
 }
 
 /**
- * Makes a new log where there is none, behind a snapshot if one is given (a restored backup).
+ * Makes a new log where there is none, after a snapshot if one is given (a restored backup).
  *
  * @returns what reading it would find
  * @throws LogFullError, LogFailedError
@@ -95,7 +96,7 @@ export function makeLog(options: WalOptions): Replay {
 
 export interface WalOptions {
   readonly disk: Disk;
-  /** For a log that is made now; one that exists keeps its own. */
+  /** For a new log; an existing one keeps its own. */
   readonly metadataIfNew: WalMetadata;
   /** The snapshot the member starts from; none by default. */
   readonly snapshot?: LogPosition;
@@ -109,15 +110,15 @@ export interface WalOptions {
   readonly salt?: () => number;
   /** Called now and then while an existing log is read. */
   readonly meanwhile?: () => void;
-  /** Called when all of an existing log has been read and nothing is changed on disk yet. */
+  /** Called when all of an existing log has been read, before anything on disk is changed. */
   readonly beforeRepair?: (entries: readonly WalEntry[]) => void;
 }
 
 /**
- * Zeros written in front of the records at a time. Measured on ext4 and NVMe, medians of four runs, with
- * batches of 1 and of 16 entries: 6,700 and 5,400 batches a second without any, 9,300 and 8,800 with 256
- * KiB, and 64 KiB to 4 MiB within the noise of that. The batch that carries them waits for them: p99 at
- * 256 entries is 1.3 ms with 256 KiB, 3 ms with 1 MiB, 9 ms with 4 MiB.
+ * Zeros written in front of the records at a time. Measured on ext4 and NVMe, medians of four runs,
+ * with batches of 1 and of 16 entries: 6,700 and 5,400 batches a second without any, 9,300 and
+ * 8,800 with 256 KiB, and 64 KiB to 4 MiB within the noise of that. The batch that carries them
+ * waits for them: p99 at 256 entries is 1.3 ms with 256 KiB, 3 ms with 1 MiB, 9 ms with 4 MiB.
  */
 export const ZERO_AHEAD_BYTES = 256 * 1024;
 
@@ -129,8 +130,9 @@ export function hasLog(disk: Disk): boolean {
 }
 
 /**
- * False if the log ends before the snapshot or disagrees with it: the snapshot was made or received,
- * and the machine stopped before the log had caught up. What a snapshot holds is committed, so it wins.
+ * False if the log ends before the snapshot or disagrees with it: the machine stopped between
+ * making or receiving the snapshot and the log catching up. A snapshot holds only committed
+ * entries, so it wins.
  */
 export function reachesSnapshot(found: Replay, snapshot: LogPosition): boolean {
   if (snapshot.index > found.last.index) return false;

@@ -14,7 +14,7 @@ import {
   ZERO_AHEAD_BYTES,
 } from "./open-log.js";
 import { type DiskOp, planBatch, planPurge, planSegment } from "./plan.js";
-import type { RecordForm } from "./record.js";
+import { RECORD_ALIGN_BYTES, type RecordForm } from "./record.js";
 import type { Replay } from "./recover.js";
 import {
   FORMAT_VERSION,
@@ -26,33 +26,35 @@ import {
 import { WriteBuffer } from "./write-buffer.js";
 
 /**
- * The log of one member: appends are gathered in a buffer, in the form they have on disk, and `sync`
- * makes all of them durable with one write and one fdatasync.
+ * The log of one member: appends are gathered in a buffer, in the form they have on disk, and
+ * `sync` makes all of them durable with one write and one fdatasync.
  *
  *   append, reserve, setHardState ...  ->  write buffer  ->  sync: write + fdatasync  ->  durable
  *
- * A segment that has reached its size is followed by a new one at the next append to an empty buffer,
- * that is, when everything before is durable. So only the last segment can have a torn tail.
+ * A segment that has reached its size is followed by a new one at the next append to an empty
+ * buffer, that is, when everything before is durable. So only the last segment can have a torn
+ * tail.
  *
  * Invariants:
  *   1. `#atBytes`, `#crc` and `#durable` move only when fdatasync has returned: a batch is counted
  *      wholly or not at all.
- *   2. A sealed record is never changed, nor is one taken back: a batch that had no space is written
- *      again with the same bytes in the same place, however much has been appended behind it.
+ *   2. A sealed record is neither changed nor taken back: a batch that found no space is written
+ *      again with the same bytes in the same place, however much has been appended after it.
  *   3. After a failure that leaves the disk's content unknown nothing is written any more.
  *
- * Which failures may be tried again, and why:
- *   - No space, or no file descriptor, while a new segment is made, even at its datasync: yes. No record is in
- *     it; it is removed, and made anew through a new descriptor.
- *   - No space while records are written (`write`, not `datasync`): yes. The call refused the bytes before
- *     they were in the page cache. It may have taken the first part of them, which looks like a torn
- *     tail after a crash, and writing the same bytes over them changes nothing. No flush has been asked
- *     for, so no flush has failed; if the kernel flushes the first part by itself and fails, the next
- *     fdatasync reports it.
- *   - fdatasync, for whatever reason: no. The kernel reports a failed flush once and may mark the pages
- *     clean; the next fdatasync would succeed with the data lost ("fsyncgate", PostgreSQL 2018).
- *   - Any other failed write: no, for the same doubt. `open` then writes all of it once more that may not be
- *     on the disk, whatever the page cache says.
+ * Which failures may be retried, and why:
+ *   - No space, or no file descriptor, while a new segment is made, even at its datasync: yes. No
+ *     record is in it; it is removed, and made anew through a new descriptor.
+ *   - No space while records are written (`write`, not `datasync`): yes. The call refused the bytes
+ *     before they were in the page cache. It may have taken the first part of them, which looks
+ *     like a torn tail after a crash, and writing the same bytes over them changes nothing. No
+ *     flush has been asked for, so no flush has failed; if the kernel flushes the first part by
+ *     itself and fails, the next fdatasync reports it.
+ *   - fdatasync, for whatever reason: no. The kernel reports a failed flush once and may mark the
+ *     pages clean; the next fdatasync would succeed with the data lost ("fsyncgate", PostgreSQL
+ *     2018).
+ *   - Any other failed write: no, for the same doubt. `open` then writes all of it once more that
+ *     may not be on the disk, whatever the page cache says.
  */
 export class Wal {
   readonly #disk: Disk;
@@ -74,7 +76,7 @@ export class Wal {
   #fileFormat: FormatVersion;
   #durable: LogPosition;
 
-  // What is appended and not yet durable.
+  // Appended and not yet durable.
   readonly #queue = new WriteBuffer();
   #last: LogPosition;
   #hardState: HardState;
@@ -86,12 +88,12 @@ export class Wal {
   /**
    * Opens the log, or makes a new one.
    *
-   * A torn tail is cut off here, leftovers are removed, and all that was read is made durable before it
-   * is returned: after a crash of the process alone it may be in the page cache only, and after a failed
-   * sync it may be there as clean. What the last segment does not call durable is written again.
+   * The tail is repaired, and everything that was read is durable before it is returned: after a
+   * crash of the process alone it may be in the page cache only, and after a failed sync it may be
+   * there as clean. See open-log.ts.
    *
-   * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk; LogFullError,
-   *   LogFailedError if the log cannot be repaired or made
+   * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk;
+   *   LogFullError, LogFailedError if the log cannot be repaired or made
    */
   static open(options: WalOptions): { wal: Wal; recovery: Recovery } {
     const found = readLog(options);
@@ -102,7 +104,7 @@ export class Wal {
   }
 
   /**
-   * Makes a new log where there is none, behind a snapshot if one is given (a restored backup).
+   * Makes a new log where there is none, after a snapshot if one is given (a restored backup).
    *
    * @throws LogFullError, LogFailedError
    */
@@ -114,6 +116,9 @@ export class Wal {
   }
 
   private constructor(options: WalOptions, found: Replay, zeroedToBytes: number) {
+    assert(found.tail.atBytes % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
+    assert(zeroedToBytes >= found.tail.atBytes, "zeros are counted from the last record on");
+    assert(found.segments.at(-1)?.file === found.tail.file, "the last segment is the one written");
     this.#disk = options.disk;
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
     this.#zeroAheadBytes = options.zeroAheadBytes ?? ZERO_AHEAD_BYTES;
@@ -137,12 +142,12 @@ export class Wal {
     return this.#metadata;
   }
 
-  /** Of the segments: the log goes on in that of its last one until `setFormat`. */
+  /** Of the segments: the log continues in the format of its last one until `setFormat`. */
   get format(): FormatVersion {
     return this.#format;
   }
 
-  /** The segment that is written now. */
+  /** The segment being written. */
   get file(): string {
     return this.#file;
   }
@@ -157,8 +162,10 @@ export class Wal {
     return this.#last;
   }
 
-  /** What the next `sync` has to write, at least. A caller syncs before it exceeds
-   * BUFFER_BYTES_MAX (write-buffer.ts). */
+  /**
+   * Bytes the next `sync` writes, at least. Sync before they exceed BUFFER_BYTES_MAX
+   * (write-buffer.ts).
+   */
   get queuedBytes(): number {
     return this.#queue.queuedBytes;
   }
@@ -172,7 +179,7 @@ export class Wal {
     return this.#segments.map(({ file }) => file);
   }
 
-  /** Where `reserve` has made room. Another one after each `reserve`: do not keep it. */
+  /** Where `reserve` makes room. Replaced by each `reserve`: do not keep it. */
   get buffer(): Uint8Array {
     return this.#queue.bytes;
   }
@@ -187,15 +194,17 @@ export class Wal {
   }
 
   /**
-   * Appends an entry whose data the caller copies in itself, once: `dataBytes` bytes of `wal.buffer` from
-   * the returned offset on. They must be there before the next call to the log.
+   * Appends an entry whose data the caller copies in itself, once: `dataBytes` bytes of
+   * `wal.buffer` from the returned offset on. They must be there before the next call to the log.
    *
-   * @param index follows the last one, or replaces it and all behind it
+   * @param index follows the last one, or replaces the entry of that index and all after it
    * @throws LogFailedError
    */
   reserve(index: number, term: number, type: number, dataBytes: number): number {
     this.#assertUsable();
     assert(index >= 1 && index <= this.#last.index + 1, "an entry leaves no gap");
+    const isNext = index === this.#last.index + 1;
+    assert(!isNext || term >= this.#last.term, "terms do not fall from an entry to the next");
     this.#prepare();
     const at = this.#queue.reserve(index, term, type, dataBytes);
     this.#last = { index, term };
@@ -205,18 +214,25 @@ export class Wal {
   /** Only the newest of those set between two syncs is written. @throws LogFailedError */
   setHardState(hardState: HardState): void {
     this.#assertUsable();
+    const { term, vote } = this.#hardState;
+    assert(hardState.term >= term, "a term does not fall");
+    const isSameTerm = hardState.term === term;
+    assert(!isSameTerm || vote === 0n || vote === hardState.vote, "a vote is for its whole term");
     this.#hardState = hardState;
     this.#hasNewHardState = true;
   }
 
-  /** The next batch that begins goes to a new segment, of a newer version. An older one changes nothing. */
+  /**
+   * The next batch that begins goes to a new segment of this version. An older version changes
+   * nothing.
+   */
   setFormat(version: FormatVersion): void {
     assert(version <= FORMAT_VERSION, "a version that is written is known");
     if (version > this.#format) this.#format = version;
   }
 
   /**
-   * Nothing is written any more, for a reason that lies outside the log's own calls.
+   * Stops all writing, for a reason outside the log's own calls.
    *
    * @returns the error of every later call
    */
@@ -225,22 +241,25 @@ export class Wal {
   }
 
   /**
-   * Starts the log afresh behind a snapshot from another member, which must be durable already.
+   * Restarts the log after a snapshot from another member, which must be durable already.
    *
    * @throws LogFailedError
    */
   installSnapshot(snapshot: LogPosition): void {
     this.#assertUsable();
+    assert(snapshot.index > 0, "a snapshot holds an entry at least");
     this.#prepare();
     this.#queue.putSnapshotMark(snapshot);
     this.#last = snapshot;
   }
 
   /**
-   * Makes all that was appended durable. One write and one fdatasync, except where a segment begins.
+   * Makes all that was appended durable. One write and one fdatasync, except where a segment
+   * begins.
    *
    * @returns the last durable entry
-   * @throws LogFullError if there is no space: call again when there may be; LogFailedError: give up
+   * @throws LogFullError if there is no space: call again once there may be; LogFailedError for
+   *   good
    */
   sync(): LogPosition {
     this.#assertUsable();
@@ -253,9 +272,10 @@ export class Wal {
     const ahead = this.#zeroAheadBytes;
     const plan = planBatch(this.#file, this.#atBytes, records, this.#zeroedToBytes, ahead);
     this.#run(plan.write, true);
-    this.#run(plan.datasync, false);
+    this.#run(plan.datasync, false); // Invariant 1: everything below counts on it.
     this.#zeroedToBytes = plan.zeroedToBytes;
     this.#atBytes += records.length;
+    assert(this.#zeroedToBytes >= this.#atBytes, "zeros follow the last record");
     this.#crc = this.#queue.crc;
     this.#queue.clear();
     this.#durable = this.#last;
@@ -263,15 +283,17 @@ export class Wal {
   }
 
   /**
-   * Drops the oldest segments that no one needs: those whose entries all lie at or before `index`.
+   * Drops the oldest segments that are not needed: those whose entries all lie at or before
+   * `index`.
    *
-   * @param index of the oldest snapshot that is kept
+   * @param index of the oldest snapshot kept
    * @param maxWals segments to keep at least; 0 keeps all
    * @returns the files dropped
    * @throws LogFailedError
    */
   releaseBefore(index: number, maxWals: number): string[] {
     this.#assertUsable();
+    assert(index >= 0 && maxWals >= 0, "an index and a number of segments are not negative");
     if (maxWals === 0) return [];
     let count = 0;
     while (this.#segments.length - count > maxWals) {
@@ -282,10 +304,11 @@ export class Wal {
     const dropped = this.#segments.slice(0, count).map(({ file }) => file);
     for (const op of planPurge(dropped)) this.#run(op, false);
     this.#segments = this.#segments.slice(count);
+    assert(this.#segments.at(-1)?.file === this.#file, "the segment that is written stays");
     return dropped;
   }
 
-  /** Closes the files. What is not synced is lost. */
+  /** Closes the files. Unsynced entries are lost. */
   close(): void {
     this.#failure ??= new LogFailedError("it is closed");
     this.#disk.close();
@@ -345,6 +368,7 @@ export class Wal {
   }
 
   #makeSegment(cut: ReturnType<typeof planSegment>): void {
+    assert(cut.version >= this.#fileFormat, "a log does not return to an older format");
     try {
       for (const op of cut.ops) this.#disk.run(op);
     } catch (error) {
@@ -367,7 +391,9 @@ export class Wal {
     this.#cut = undefined;
   }
 
-  /** Gives the space of a half-made segment back. A leftover does no harm, so failing to is no failure. */
+  /**
+   * Frees the space of a half-made segment. A leftover does no harm, so a failure here is ignored.
+   */
   #discard(temporary: string): void {
     try {
       this.#disk.run({ op: "unlink", file: temporary });
@@ -401,13 +427,13 @@ export class Wal {
 export interface Recovery {
   readonly metadata: WalMetadata;
   readonly hardState: HardState;
-  /** What comes before `entries`: index and term. */
+  /** The position just before `entries`. */
   readonly base: LogPosition;
   /** From `base.index + 1` on. */
   readonly entries: readonly WalEntry[];
-  /** The log has just been made. */
+  /** The log was made by this call. */
   readonly isNew: boolean;
-  /** Worth a warning: a write was under way when the machine stopped. It was never acknowledged. */
+  /** A write was in flight when the machine stopped; never acknowledged, but worth a warning. */
   readonly cutTail: { readonly file: string; readonly atBytes: number } | undefined;
 }
 

@@ -596,3 +596,22 @@ test("no file descriptor for a new segment: sync() succeeds once there is one", 
   wal.sync();
   assert.deepEqual(indexes(open(disk).recovery), range(1, index));
 });
+
+test("what raft must never ask of the log ends the thread", () => {
+  const { wal } = open(new SimDisk());
+  wal.append({ entries: [entry(1, 3)], hardState: { term: 3, vote: 1n, commit: 0 } });
+  const mistakes: readonly (readonly [string, () => void])[] = [
+    ["a gap", () => wal.append({ entries: [entry(3, 3)] })],
+    ["a term that falls", () => wal.append({ entries: [entry(2, 2)] })],
+    ["an older term", () => wal.setHardState({ term: 2, vote: 0n, commit: 0 })],
+    ["a second vote", () => wal.setHardState({ term: 3, vote: 2n, commit: 0 })],
+    ["a vote taken back", () => wal.setHardState({ term: 3, vote: 0n, commit: 0 })],
+    ["an empty snapshot", () => wal.installSnapshot({ index: 0, term: 0 })],
+  ];
+  for (const [what, mistake] of mistakes) {
+    assert.throws(mistake, { name: "AssertionError", message: /^Broken invariant/ }, what);
+  }
+  wal.setHardState({ term: 3, vote: 1n, commit: 1 });
+  wal.setHardState({ term: 4, vote: 2n, commit: 1 });
+  assert.deepEqual(wal.sync(), { index: 1, term: 3 });
+});
