@@ -1,6 +1,6 @@
 import { PERMANENT } from "./node.js";
 
-/** What a log entry asks of the store. Numbers are on disk and on the wire: never reuse one. */
+/** The operations of the store. Numbers are on disk and on the wire: never reuse one. */
 export const CommandOp = {
   set: 1,
   create: 2,
@@ -48,26 +48,44 @@ export interface Command {
 }
 
 /**
- * Lets expire what is due at a cluster time, Unix milliseconds, and tells everybody that time.
+ * A command without flags, deadline or conditions, but for those given. All commands made here have
+ * one shape, that of decoded ones: the store's code stays monomorphic.
+ */
+export function commandOf(
+  op: CommandOp,
+  path: string,
+  value: string,
+  timeMs: number,
+  options: CommandOptions = NO_OPTIONS,
+): Command {
+  return {
+    op,
+    path,
+    value,
+    isDirectory: options.isDirectory ?? false,
+    isRecursive: options.isRecursive ?? false,
+    isRefresh: options.isRefresh ?? false,
+    expirationMs: options.expirationMs ?? PERMANENT,
+    prevValue: options.prevValue ?? "",
+    prevIndex: options.prevIndex ?? 0,
+    timeMs,
+  };
+}
+
+type CommandOptions = Partial<Omit<Command, "op" | "path" | "value" | "timeMs">>;
+const NO_OPTIONS: CommandOptions = {};
+
+/**
+ * Expires every node that is due at a cluster time (Unix milliseconds) and reports that time to
+ * all.
  *
- * @param isStart nobody who knew the time is left: it starts anew with this (`isRefresh`)
+ * @param isStart no member that knew the time is left: the clock restarts with this (`isRefresh`)
  */
 export function syncCommand(timeMs: number, isStart = false): Command {
-  return { ...NOTHING, op: CommandOp.sync, isRefresh: isStart, timeMs };
+  return commandOf(CommandOp.sync, "", "", timeMs, { isRefresh: isStart });
 }
 
 /** @param readBy version of ringd */
 export function raiseCommand(level: number, readBy: string, timeMs: number): Command {
-  return { ...NOTHING, op: CommandOp.raise, value: readBy, prevIndex: level, timeMs };
+  return commandOf(CommandOp.raise, "", readBy, timeMs, { prevIndex: level });
 }
-
-const NOTHING = {
-  path: "",
-  value: "",
-  isDirectory: false,
-  isRecursive: false,
-  isRefresh: false,
-  expirationMs: PERMANENT,
-  prevValue: "",
-  prevIndex: 0,
-} as const;

@@ -51,4 +51,3 @@ export class Node {
  */
 export const CLUSTER_PREFIX = "/0";
 export const KEYS_PREFIX = "/1";
-export const AUTH_PREFIX = "/2";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "#ringd/lib/prng.js";
-import { type Command, CommandOp } from "#ringd/store/command.js";
+import { type Command, CommandOp, commandOf } from "#ringd/store/command.js";
 import {
   CommandDecodeError,
   decodeCommand,
@@ -31,19 +31,8 @@ const INDEXES = [
 ];
 
 function command(op: CommandOp, path: string, extra: Partial<Command> = {}): Command {
-  return {
-    op,
-    path,
-    value: "",
-    isDirectory: false,
-    isRecursive: false,
-    isRefresh: false,
-    expirationMs: 0,
-    prevValue: "",
-    prevIndex: 0,
-    timeMs: START_MS,
-    ...extra,
-  };
+  const { value = "", timeMs = START_MS, ...options } = extra;
+  return commandOf(op, path, value, timeMs, options);
 }
 
 function randomCommand(prng: Prng, timeMs: number): Command {
