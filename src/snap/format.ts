@@ -7,7 +7,7 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../wal/errors.js";
  *
  *   offset  bytes  field
  *   0       8      magic      "ringdSNP"
- *   8       4      version    1, or 2 with a head that names format level, machines and cluster time
+ *   8       4      version    1, or 2 with a head of format level, machines and cluster time
  *   12      4      zero
  *   16      8      term       of the last entry the snapshot holds
  *   24      8      index      of the same
@@ -23,8 +23,8 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../wal/errors.js";
  *   12      4      headCrc    CRC-32C of bytes 0 .. 11
  *   16      n      payload; of the end: number of data blocks u64, their bytes u64
  *
- * A snapshot gets its name when all of it is on disk, so unlike a log it is never torn: whatever does
- * not read back is damage.
+ * A snapshot gets its name when all of it is on disk, so unlike a log it is never torn: whatever
+ * does not read back is damage.
  */
 export const SNAPSHOT_HEADER_BYTES = 48;
 export const BLOCK_HEADER_BYTES = 16;
