@@ -135,3 +135,27 @@ test("the top level holds what it should and nothing else", () => {
   );
   assert.deepEqual(extra, []);
 });
+
+/** A check of uWebSockets.js that fails: whoever asked for it catches it at once. */
+const MAY_THROW_ERROR = ["frontend/uws-calibration.ts", "frontend/uws-self-test.ts"];
+/** Two listeners, two folders that may not import one another; the same for an operator. */
+const SHARED_CODES = ["LISTEN_FAILED"];
+
+test("every error has a class, and every class has a code of its own", () => {
+  const bare = files.filter(({ text }) => /\bnew Error\(/.test(text)).map(({ file }) => file);
+  assert.deepEqual(
+    bare.filter((file) => !MAY_THROW_ERROR.includes(file)),
+    [],
+  );
+  const fileOf = new Map<string, string>();
+  for (const { file, text } of files) {
+    for (const [, code = ""] of text.matchAll(
+      /^ {2}(?:override )?readonly code(?:: string)? = "([^"]+)";$/gm,
+    )) {
+      if (SHARED_CODES.includes(code)) continue;
+      assert.equal(fileOf.get(code), undefined, `${code} is also an error of ${file}`);
+      fileOf.set(code, file);
+    }
+  }
+  assert.ok(fileOf.size > 20);
+});
