@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { test } from "node:test";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -117,8 +117,14 @@ test("pure folders know no clock, no randomness and no I/O", () => {
   assert.deepEqual(impure, []);
 });
 
+/** Still to be split: the list only gets shorter. */
+const LONG_FILES = ["member.ts", "network.ts"];
+
 test("a file fits in one's head", () => {
-  const long = files.filter(({ text }) => text.split("\n").length > 700).map(({ file }) => file);
+  const long = files
+    .filter(({ text }) => text.trimEnd().split("\n").length > 450)
+    .map(({ file }) => file)
+    .filter((file) => !LONG_FILES.includes(basename(file)));
   assert.deepEqual(long, []);
 });
 
