@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { type Node, PERMANENT } from "./node.js";
 
 /** Stale entries the heap may hold beside as many live ones. */
@@ -57,16 +58,19 @@ export class Expiry {
   remove(node: Node): void {
     if (node.expirationMs === PERMANENT) return;
     this.#live--;
+    assert(this.#live >= 0, "no more deadlines leave than came");
     this.#staleBytes += node.path.length;
     const isLong = this.#heap.length > 2 * this.#live + STALE_MAX;
     if (!isLong && this.#staleBytes <= STALE_BYTES_MAX + 64 * this.#heap.length) return;
     this.#staleBytes = 0;
     this.#heap = this.#heap.filter((deadline) => this.#current(deadline) !== undefined);
+    assert(this.#heap.length >= this.#live, "a sweep keeps every live deadline");
     for (let i = (this.#heap.length >>> 1) - 1; i >= 0; i--) this.#down(i);
   }
 
   /** The node with the soonest deadline, if that is not later than `timeMs`. */
   due(timeMs: number): Node | undefined {
+    assert(Number.isFinite(timeMs), "a time is a number");
     for (;;) {
       const first = this.#heap[0];
       if (first === undefined || first.expirationMs > timeMs) return undefined;

@@ -28,6 +28,7 @@ export class History {
 
   constructor(eventsMax: number, bytesMax = Number.POSITIVE_INFINITY) {
     assert(eventsMax > 0, "the history holds at least one event");
+    assert(bytesMax > 0, "the history may hold some bytes");
     this.#eventsMax = eventsMax;
     this.#bytesMax = bytesMax;
   }
@@ -81,7 +82,9 @@ export class History {
   }
 
   #dropOldest(): void {
+    assert(this.#size > 0, "there is an event to drop");
     this.#bytes -= this.#held[this.#head] as number;
+    assert(this.#bytes >= 0, "no more bytes are dropped than were held");
     this.#events[this.#head++] = undefined;
     if (this.#head < HOLES_MAX || this.#head * 2 < this.#events.length) return;
     this.#events.splice(0, this.#head);

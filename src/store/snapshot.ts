@@ -58,7 +58,9 @@ export class SnapshotEncoder {
     this.#stats = store.stats.toArray();
   }
 
-  /** The next block, made in well under a millisecond; undefined at the end. */
+  /**
+   * The next block, made in well under a millisecond unless a node is large; undefined at the end.
+   */
   next(): Buffer | undefined {
     const out = new BlockBuffer();
     if (!this.#isHeadDone) {
@@ -129,7 +131,14 @@ export class SnapshotDecoder {
       }
     } else if (kind === BlockKind.events) {
       this.#plant();
-      while (!input.isAtEnd) this.#events.push(this.#share(readEvent(input)));
+      while (!input.isAtEnd) {
+        const event = this.#share(readEvent(input));
+        const before = this.#events.at(-1) ?? event;
+        if (before !== event && event.index !== before.index + 1) {
+          throw new SnapshotDecodeError(`event ${event.index} follows ${before.index}`);
+        }
+        this.#events.push(event);
+      }
     } else {
       throw new SnapshotDecodeError(`there is no block kind ${kind}`);
     }
@@ -142,6 +151,10 @@ export class SnapshotDecoder {
     const tree = this.#plant();
     if (tree.size !== head.nodes || this.#events.length !== head.events) {
       throw new SnapshotDecodeError("nodes or events are missing");
+    }
+    const last = this.#events.at(-1);
+    if (last !== undefined && last.index !== head.index) {
+      throw new SnapshotDecodeError("its events do not end with its index");
     }
     return new Store(this.#options, {
       index: head.index,

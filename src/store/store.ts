@@ -76,7 +76,8 @@ export class Store {
    * @returns false if it does not reach back far enough: the watches have missed events
    */
   become(other: Store): boolean {
-    assert(other.#index >= this.#index, "the state only moves on");
+    assert(other !== this, "the state comes from another store");
+    assert(other.#index >= this.#index, "the state only moves forward");
     const missed = other.events.filter((event) => event.index > this.#index);
     const isComplete =
       missed.length === other.#index - this.#index && !missed.some(removesMoreThanItShows);

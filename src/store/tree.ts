@@ -125,6 +125,7 @@ export class Tree {
       this.#root = { isLeaf: true, epoch: this.#epoch, nodes: [] };
     }
     this.#size--;
+    assert(this.#size >= 0, "no more nodes leave than came");
     return old;
   }
 
@@ -153,6 +154,7 @@ export class Tree {
       }
       pages = above;
     }
+    assert(pages.length === 1, "one page is above all others");
     tree.#root = pages[0] as Page;
     return tree;
   }

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { Event } from "./event.js";
 import type { History } from "./history.js";
 import type { Refusal } from "./refusal.js";
@@ -60,7 +61,9 @@ export class WatchHub {
   add(watch: Watch, storeIndex: number): Event | Refusal | undefined {
     const found = this.#history.scan(watch.path, watch.isRecursive, watch.sinceIndex, storeIndex);
     if (found !== undefined) return found;
+    const before = this.#byId.size;
     this.#byId.set(watch.watcherId, watch);
+    assert(this.#byId.size === before + 1, "no open watch has the new one's id");
     const others = this.#byPath.get(watch.path);
     if (others === undefined) this.#byPath.set(watch.path, watch);
     else if (others instanceof Set) others.add(watch);
@@ -136,13 +139,16 @@ export class WatchHub {
   }
 
   #remove(watch: Watch): void {
-    this.#byId.delete(watch.watcherId);
+    const wasOpen = this.#byId.delete(watch.watcherId);
+    assert(wasOpen, "a watch is closed once");
     const here = this.#byPath.get(watch.path);
     if (!(here instanceof Set)) {
+      assert(here === watch, "the watch is found by its path");
       this.#byPath.delete(watch.path);
       return;
     }
-    here.delete(watch);
+    const wasHere = here.delete(watch);
+    assert(wasHere, "the watch is found by its path");
     if (here.size === 0) this.#byPath.delete(watch.path);
   }
 }
