@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import { type Command, CommandOp, commandOf } from "#ringd/store/command.js";
 import {
   CommandDecodeError,
@@ -14,6 +13,7 @@ import { Node } from "#ringd/store/node.js";
 import { Refusal } from "#ringd/store/refusal.js";
 import { SnapshotDecodeError, SnapshotDecoder, SnapshotEncoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const START_MS = 1_700_000_000_000;

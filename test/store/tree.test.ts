@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import type { TreeView } from "#ringd/store/cursor.js";
 import { Node } from "#ringd/store/node.js";
 import { afterSubtree, comparePaths } from "#ringd/store/path-order.js";
 import { Tree } from "#ringd/store/tree.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const node = (path: string, index: number) => new Node(path, "", false, index, index, 0);

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import {
   alignRecord,
   PAYLOAD_BYTES_MAX,
@@ -10,6 +9,7 @@ import {
   scanRecord,
   sealRecord,
 } from "#ringd/wal/record.js";
+import { Prng } from "../support/prng.js";
 
 const FORM = { hasFlags: true, headSeed: 7 };
 

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import { crc32c } from "#ringd/wal/crc32c.js";
 import { FileDisk } from "#ringd/wal/disk.js";
@@ -19,6 +18,7 @@ import {
 import type { WalOptions } from "#ringd/wal/open-log.js";
 import type { DiskOp } from "#ringd/wal/plan.js";
 import { type Recovery, Wal } from "#ringd/wal/wal.js";
+import { Prng } from "../support/prng.js";
 import { SimDisk } from "./sim-disk.js";
 
 const METADATA = { memberId: 0x8e9e_05c5_2164_694dn, clusterId: 0xcdf8_181e_3227_8f57n };
