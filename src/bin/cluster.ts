@@ -7,9 +7,9 @@ import { parseArgs } from "node:util";
 import { RingdError } from "../lib/errors.js";
 
 /**
- * A whole cluster on this machine, for trying things out: starts the members, shows what they log behind
- * their names, passes SIGINT and SIGTERM on, and ends when all have ended. A member that is killed stays
- * away until its line, printed at the start, is run again.
+ * A whole cluster on this machine, for trying things out: starts the members, shows what they log
+ * behind their names, passes SIGINT and SIGTERM on, and ends when all have ended. A member that is
+ * killed stays away until its line, printed at the start, is run again.
  */
 
 const USAGE = `Usage:

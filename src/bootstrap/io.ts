@@ -51,7 +51,9 @@ export function nodeStartIo(warn: (message: string) => void): StartIo {
   };
 }
 
-/** One request on a connection of its own. HTTP is loaded here: the first member of all asks nobody. */
+/**
+ * One request on a connection of its own. HTTP is loaded here: the first member of all asks nobody.
+ */
 async function getFromPeer(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer> {
   const signal = AbortSignal.timeout(timeoutMs);
   const { get: getHttp } = await import("node:http");

@@ -4,9 +4,9 @@ import { RingdError } from "../lib/errors.js";
 /**
  * Tells systemd about the state of the service (sd_notify(3)), when it asked for that by setting
  * NOTIFY_SOCKET. A unit with the default NotifyAccess=main believes the main process alone, so this
- * process sends the datagram itself, through node-unix-socket, as Node has no such sockets. Where that
- * package does not load, and for abstract sockets, systemd's own tool speaks for this process, which takes
- * NotifyAccess=all in units that do not run as root.
+ * process sends the datagram itself, through node-unix-socket, as Node has no such sockets. Where
+ * that package does not load, and for abstract sockets, systemd's own tool speaks for this process,
+ * which takes NotifyAccess=all in units that do not run as root.
  *
  * @param state "READY=1", "STOPPING=1"
  */

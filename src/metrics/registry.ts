@@ -19,7 +19,7 @@ export interface RingSample {
   readonly capacityBytes: number;
 }
 
-/** What only a scrape asks for. */
+/** Values read only when a scrape asks for them. */
 export interface MetricsSample {
   /** As text; "" before it is known. */
   readonly memberId: string;
@@ -28,7 +28,7 @@ export interface MetricsSample {
   /** "3.4.0"; "" before the leader has set it. */
   readonly clusterVersion: string;
   readonly rings: readonly RingSample[];
-  /** Of the process; -1 where the platform does not tell. */
+  /** Of the process; -1 where the platform does not report it. */
   readonly openFiles: number;
   readonly openFilesMax: number;
 }

@@ -42,7 +42,7 @@ export const BLOCK_DATA = 2;
 export const BLOCK_END = 3;
 export type BlockKind = typeof BLOCK_METADATA | typeof BLOCK_DATA | typeof BLOCK_END;
 
-/** What a snapshot is of. */
+/** The state a snapshot holds. */
 export interface SnapshotId {
   readonly term: number;
   readonly index: number;
@@ -100,7 +100,7 @@ export function decodeSnapshotHeader(
   file: string,
 ): SnapshotId & { crc: number } {
   if (bytes.length < SNAPSHOT_HEADER_BYTES) {
-    throw new CorruptSnapshotError(file, bytes.length, "the header is cut off");
+    throw new CorruptSnapshotError(file, bytes.length, "the header is truncated");
   }
   for (let i = 0; i < MAGIC.length; i++) {
     if (bytes[i] !== MAGIC.charCodeAt(i)) {
@@ -149,7 +149,7 @@ export function encodeBlockHeader(
 /** @throws CorruptSnapshotError */
 export function decodeBlockHeader(bytes: Uint8Array, file: string, atBytes: number): BlockHeader {
   if (bytes.length < BLOCK_HEADER_BYTES) {
-    throw new CorruptSnapshotError(file, atBytes, "the file is cut off");
+    throw new CorruptSnapshotError(file, atBytes, "the file is truncated");
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, BLOCK_HEADER_BYTES);
   if (crc32c(bytes.subarray(0, 12), 0) !== view.getUint32(12, true)) {

@@ -63,7 +63,7 @@ export function writeSnapshot(task: SnapshotTask): SnapshotOutcome {
   return { kind: "failed", error: failure, isForWant: asDiskError(directory, failure).isForWant };
 }
 
-/** What the pool needs to know to write one snapshot. Copied between threads, so data only. */
+/** A snapshot to write. Copied between threads, so data only. */
 export interface SnapshotTask {
   readonly directory: string;
   readonly term: number;

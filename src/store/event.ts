@@ -25,7 +25,8 @@ export const Action = {
 export type Action = (typeof Action)[keyof typeof Action];
 
 /**
- * One change of the store: what the writer is answered, watchers are told, and the history keeps.
+ * One change of the store: the response to its writer, the notification of watchers, and a place in
+ * the history.
  */
 export class Event {
   readonly action: Action;

@@ -6,7 +6,7 @@ const STALE_MAX = 1024;
 /** And what their paths may take beside 64 bytes for each entry. */
 const STALE_BYTES_MAX = 4 * 1024 * 1024;
 
-/** What the heap keeps of a node: a stale entry must not keep a value alive. */
+/** The part of a node that the heap keeps: a stale entry must not keep a value alive. */
 class Deadline {
   readonly expirationMs: number;
   readonly createdIndex: number;

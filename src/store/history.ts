@@ -51,7 +51,7 @@ export class History {
     assert(this.#size === 0 || event.index === this.#lastIndex + 1, "events come without a gap");
     this.#lastIndex = event.index;
     let held = EVENT_BYTES;
-    // What a change takes out of the tree is kept by its event from then on, and by no other.
+    // A node that a change takes out of the tree is kept by its event from then on, by no other.
     if (event.prevNode !== undefined) held += nodeBytes(event.prevNode);
     if (isNodeOnlyHere) held += nodeBytes(event.node);
     this.#events.push(event);

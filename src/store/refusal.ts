@@ -34,7 +34,7 @@ export class Refusal {
   readonly code: ErrorCode;
   /** Bytes, one per character, as paths are; name spaces still on: "/1/foo". May be "". */
   readonly cause: string;
-  /** The store's index when it refused; 0 where the request never reached the store. */
+  /** The store's index at that time; 0 if the request never reached the store. */
   readonly index: number;
 
   constructor(code: ErrorCode, cause: string, index: number) {

@@ -1,7 +1,7 @@
 import { type Node, PERMANENT } from "./node.js";
 
 /**
- * What a store takes of V8's heap, reckoned from its contents: equal stores have equal sizes,
+ * Bytes of V8's heap that a store takes, computed from its contents: equal stores have equal sizes,
  * whoever keeps them and however they came about. The constants are for 64-bit V8 without pointer
  * compression, rounded up: the size may be above what is really taken, and never much below
  * (test/store/heap.test.ts fills heaps of several shapes to the brim and compares).

@@ -39,7 +39,7 @@ export class SnapshotDecodeError extends RingdError {
   }
 }
 
-/** Encodes a store as it is when this is made, one block at a time, while the store goes on. */
+/** Encodes a store as it is when this is made, one block at a time, while the store moves on. */
 export class SnapshotEncoder {
   readonly #index: number;
   readonly #nodes: number;

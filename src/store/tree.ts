@@ -304,7 +304,7 @@ export class Tree {
   }
 }
 
-/** What a cache of pages holds where it holds none. */
+/** Fills empty slots of the caches. */
 const NO_LEAF: Leaf = { isLeaf: true, epoch: -1, nodes: [] };
 /** Slots of the second cache; a power of two. */
 const SLOTS = 4096;

@@ -3,7 +3,7 @@ import type { Event } from "./event.js";
 import type { History } from "./history.js";
 import type { Refusal } from "./refusal.js";
 
-/** What a client asked to be told. */
+/** The events a client asked for. */
 export interface Watch {
   /** Unique among the open ones; the caller's. */
   readonly watcherId: number;
@@ -98,13 +98,13 @@ export class WatchHub {
   }
 
   /**
-   * An event removed the node at `path`: whoever watches that very path is told. Before notify().
+   * An event removed the node at `path`: notifies the watches of that very path. Before notify().
    */
   notifyRemoved(event: Event, path: string): void {
     if (this.#byId.size > 0) this.#notifyAt(event, path, true);
   }
 
-  /** What happened since the last call, in order. */
+  /** The deliveries since the last call, in order. */
   takeDeliveries(): Delivery[] {
     const taken = this.#deliveries;
     if (taken.length > 0) this.#deliveries = [];

@@ -14,7 +14,7 @@ import { PAYLOAD_BYTES_MAX } from "./record.js";
  *   16      ...    entries, each: length u32, type u8, three zeros, term u64, then `length` bytes
  *   then    24     hard state: term u64, vote u64, commit u64
  *
- * RECORD_SNAPSHOT: the log starts afresh behind a snapshot that another member sent.
+ * RECORD_SNAPSHOT: the log restarts after a snapshot that another member sent.
  *
  *   0       8      index
  *   8       8      term

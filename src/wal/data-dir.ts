@@ -40,7 +40,7 @@ const DIR_MODE = 0o700;
 /** A segment's header and its first record, to the end of the last sector it may lie in. */
 const FIRST_RECORD_BYTES = SEGMENT_HEADER_BYTES + PAYLOAD_BYTES_MAX + 2 * SECTOR_BYTES;
 
-/** What the directory was last started as. */
+/** The role that the directory was last started in. */
 export type DataDirKind = "empty" | "member" | "proxy";
 
 /** @throws ForeignDataDirError if it is both; DataDirAccessError */
@@ -90,7 +90,7 @@ function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void 
 }
 
 /**
- * What keeps a member from beginning anew: it has begun in this directory before, and its log is
+ * Stops a member from starting anew in a directory where it has started before and whose log is
  * gone.
  *
  * @param planned who is to begin. @throws ForeignDataDirError, DataDirAccessError
@@ -102,7 +102,7 @@ export function checkFirstStart(
 ): void {
   const before = readIdentity(dir);
   if (before?.memberId !== planned.memberId || before.clusterId !== planned.clusterId) return;
-  if (segmentsIn(walDir).length > 0) return; // That start was cut short.
+  if (segmentsIn(walDir).length > 0) return; // That start was interrupted.
   throw new ForeignDataDirError(
     dir,
     `member ${before.memberId.toString(16)} has begun here before, and its log is gone from ${walDir}. Put it ` +
@@ -126,7 +126,7 @@ export function hasBegun(dir: string, walDir = join(dir, "member", "wal")): bool
 }
 
 /**
- * Who was to begin here, where the start was cut short before the log got a record.
+ * The member that was to start here, if that start was interrupted before the log got a record.
  *
  * @throws DataDirAccessError
  */

@@ -132,7 +132,7 @@ export class FileDisk implements Disk {
     this.#try("rename", source, rename);
     const descriptor = this.#open.get(source);
     if (descriptor === undefined) return;
-    this.#close(target); // What the new name replaced, if anything.
+    this.#close(target); // The file that the new name replaced, if any.
     this.#open.delete(source);
     this.#open.set(target, descriptor);
   }

@@ -1,6 +1,6 @@
 import { RingdError } from "../lib/errors.js";
 
-/** What can go wrong with the files of a data directory. Everything here is the world's fault. */
+/** Errors of the files of a data directory: of disks, of operators, never mistakes of ours. */
 
 /** Damage that is not a torn tail (rules 2 and 4 of record.ts). The member must not start. */
 export class CorruptRecordError extends RingdError {
@@ -66,7 +66,7 @@ export class LogFailedError extends RingdError {
 
 const WANTS = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"];
 
-/** One call on a file that the operating system refused. */
+/** One call on a file that the operating system failed. */
 export class DiskError extends RingdError {
   override readonly name = "DiskError";
   readonly code = "DISK_FAILED";

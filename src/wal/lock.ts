@@ -44,7 +44,7 @@ export interface DirLock {
   /** How it is held: by the kernel, or by a file that names the holder. */
   readonly kind: "flock" | "file" | "none";
   /**
-   * Whoever removes the lock's file lets a second process in, without taking the lock away from the
+   * Removing the lock's file lets a second process in, without taking the lock away from the
    * first.
    *
    * @returns why the lock keeps nobody out any more, or undefined
@@ -56,7 +56,7 @@ export interface DirLock {
 const LOCK_FILE = "lock";
 const HOLDER_FILE = "lock.holder";
 
-/** Whoever holds a lock, as it writes itself down. */
+/** The holder of a lock, as it writes itself down. */
 interface Holder {
   readonly pid: number;
   /** In clock ticks since boot; "" where /proc is missing. */

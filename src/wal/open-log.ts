@@ -22,7 +22,7 @@ import {
 } from "./segment.js";
 
 /**
- * Reads the log of a directory and makes it durable, repaired: a torn tail is cut off, leftovers
+ * Reads the log of a directory and makes it durable, repaired: a torn tail is truncated, leftovers
  * are removed, and whatever the last segment does not call durable is written again.
  *
  * @returns undefined if there is no log and no snapshot: a new one may be made

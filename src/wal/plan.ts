@@ -129,7 +129,7 @@ export function planBatch(
 
 /**
  * Drops segments, oldest first. The directory is synced after each, for a crash may undo or keep
- * unsynced removals in any combination, and a gap in the middle of the log is refused as a lost
+ * unsynced removals in any combination, and a gap in the middle of the log is rejected as a lost
  * file.
  */
 export function planPurge(filesOldestFirst: readonly string[]): DiskOp[] {

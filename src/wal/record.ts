@@ -18,12 +18,12 @@ import { crc32c } from "./crc32c.js";
  *
  * Where the log ends, if every byte past the last synced record reads as zero or lies past the end
  * of the file, and the disk may write the 512-byte sectors between two fsyncs in any order:
- *   1. Header all zero, or cut off by the end of the file: end.
+ *   1. Header all zero, or truncated by the end of the file: end.
  *   2. Header damaged: corrupt, as no header crosses a sector.
  *   3. Payload damaged, and a sector of it blank or past the end of the file: torn, never
  *      acknowledged; cut here, zero what follows.
  *   4. Payload damaged otherwise: corrupt; the member must not start.
- *   5. A flagged record anywhere behind the end, or behind a torn record: what is missing before it
+ *   5. A flagged record anywhere after the end, or after a torn record: what is missing before it
  *      was durable, so it was acknowledged, and the disk has lost it: corrupt (not in version 1).
  *
  * Rule 5 looks for the header of a record at every multiple of 16. Its seed is why none can be made
@@ -38,8 +38,8 @@ import { crc32c } from "./crc32c.js";
  * sector.
  *
  * What no such rule can tell from a torn tail is a whole sector of the last records synced that
- * reads back as zeros in the last segment. In earlier segments that is refused too, by the chain of
- * crcs.
+ * reads back as zeros in the last segment. In earlier segments that is rejected too, by the chain
+ * of crcs.
  */
 export const RECORD_HEADER_BYTES = 16;
 export const RECORD_ALIGN_BYTES = 16;
@@ -55,7 +55,7 @@ export const RECORD_BATCH = 1;
 export const RECORD_SNAPSHOT = 2;
 export type RecordType = typeof RECORD_BATCH | typeof RECORD_SNAPSHOT;
 
-/** What a record's header looks like, which depends on the segment it is in. */
+/** The form of record headers, which depends on the segment. */
 export interface RecordForm {
   readonly hasFlags: boolean;
   /** Of every headCrc. */
@@ -66,7 +66,7 @@ const FLAG_DURABLE_BEFORE = 1;
 assert(SECTOR_BYTES % RECORD_ALIGN_BYTES === 0, "no record header crosses a sector");
 assert(RECORD_HEADER_BYTES === RECORD_ALIGN_BYTES, "no record header crosses a sector");
 
-/** What lies at an offset of a segment. */
+/** The result of reading at an offset of a segment. */
 export type Scan =
   | { readonly kind: "end" }
   | { readonly kind: "torn" }

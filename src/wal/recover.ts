@@ -130,7 +130,11 @@ export class LogReplay {
           throw new CorruptRecordError(this.#path(file), at, scan.why);
         case "torn":
           if (!isLast) {
-            throw new CorruptRecordError(this.#path(file), at, "the record is cut off mid-log");
+            throw new CorruptRecordError(
+              this.#path(file),
+              at,
+              "the record is truncated in the middle of the log",
+            );
           }
           this.#isTorn = true;
           break;

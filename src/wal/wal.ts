@@ -45,10 +45,10 @@ import { WriteBuffer } from "./write-buffer.js";
  * Which failures may be retried, and why:
  *   - No space, or no file descriptor, while a new segment is made, even at its datasync: yes. No
  *     record is in it; it is removed, and made anew through a new descriptor.
- *   - No space while records are written (`write`, not `datasync`): yes. The call refused the bytes
- *     before they were in the page cache. It may have taken the first part of them, which looks
- *     like a torn tail after a crash, and writing the same bytes over them changes nothing. No
- *     flush has been asked for, so no flush has failed; if the kernel flushes the first part by
+ *   - No space while records are written (`write`, not `datasync`): yes. The call rejected the
+ *     bytes before they were in the page cache. It may have taken the first part of them, which
+ *     looks like a torn tail after a crash, and writing the same bytes over them changes nothing.
+ *     No flush has been asked for, so no flush has failed; if the kernel flushes the first part by
  *     itself and fails, the next fdatasync reports it.
  *   - fdatasync, for whatever reason: no. The kernel reports a failed flush once and may mark the
  *     pages clean; the next fdatasync would succeed with the data lost ("fsyncgate", PostgreSQL
@@ -423,7 +423,7 @@ export class Wal {
   }
 }
 
-/** What a member starts from. */
+/** The state a member starts from. */
 export interface Recovery {
   readonly metadata: WalMetadata;
   readonly hardState: HardState;

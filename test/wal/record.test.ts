@@ -93,7 +93,7 @@ test("a payload of the largest size that forbids a mask in every sector still ge
   assert.equal(Buffer.compare(scan.payload, payload), 0);
 });
 
-test("rule 1: a blank header, or one cut off by the end of the file, is the end", () => {
+test("rule 1: a blank header, or one truncated by the end of the file, is the end", () => {
   const file = fileWith(Uint8Array.of(1, 2, 3), 0);
   assert.equal(scanRecord(file, 32, 0, FORM).kind, "end");
   assert.equal(scanRecord(file.subarray(0, 15), 0, 99, FORM).kind, "end");

@@ -210,7 +210,7 @@ test("open() cuts a truncated last segment to the records that are whole, and go
   }
 });
 
-test("open() refuses a segment cut off within its header, or before its successor", () => {
+test("open() rejects a segment truncated within its header, or before its successor", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
   fill(wal, 1, 60);
