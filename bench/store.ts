@@ -2,8 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { ByteWriter } from "#ringd/api/byte-writer.js";
 import { Listing } from "#ringd/api/listing.js";
-import { type Command, CommandOp } from "#ringd/store/command.js";
-import { PERMANENT } from "#ringd/store/node.js";
+import { type Command, CommandOp, commandOf } from "#ringd/store/command.js";
 import { SnapshotEncoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
 import { run } from "./lib/lifetime.js";
@@ -32,18 +31,7 @@ function pathOf(key: number): string {
 }
 
 function command(op: CommandOp, path: string, value: string): Command {
-  return {
-    op,
-    path,
-    value,
-    isDirectory: false,
-    isRecursive: false,
-    isRefresh: false,
-    expirationMs: PERMANENT,
-    prevValue: "",
-    prevIndex: 0,
-    timeMs: 1_700_000_000_000,
-  };
+  return commandOf(op, path, value, 1_700_000_000_000);
 }
 
 const rows: string[][] = [];

@@ -12,7 +12,8 @@ import { fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FileDisk } from "#ringd/wal/disk.js";
-import { Wal, ZERO_AHEAD_BYTES } from "#ringd/wal/wal.js";
+import { ZERO_AHEAD_BYTES } from "#ringd/wal/open-log.js";
+import { Wal } from "#ringd/wal/wal.js";
 
 const ENTRY_BYTES = 300;
 const RUN_MS = 1500;

@@ -1,6 +1,6 @@
 import { parseGoBool } from "../lib/go-bool.js";
 import "../lib/latin1.js";
-import { type Command, CommandOp } from "../store/command.js";
+import { type Command, CommandOp, commandOf } from "../store/command.js";
 import { KEYS_PREFIX, PERMANENT } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import { type Form, parseForm } from "./form.js";
@@ -92,18 +92,8 @@ function plainValue({ method, query, contentType, body }: ApiRequest): string | 
 }
 
 function toPlainWrite(method: Method, path: string, value: string, nowMs: number): KeysRequest {
-  const command = {
-    op: method === Method.put ? CommandOp.set : CommandOp.createInOrder,
-    path,
-    value,
-    isDirectory: false,
-    isRecursive: false,
-    isRefresh: false,
-    expirationMs: PERMANENT,
-    prevValue: "",
-    prevIndex: 0,
-    timeMs: nowMs,
-  };
+  const op = method === Method.put ? CommandOp.set : CommandOp.createInOrder;
+  const command = commandOf(op, path, value, nowMs);
   return { kind: "write", command, noValueOnSuccess: false };
 }
 
@@ -269,10 +259,8 @@ function toRead(parameters: Parameters, method: Method, path: string): KeysReque
 }
 
 function toCommand(parameters: Parameters, method: Method, path: string, nowMs: number): Command {
-  return {
-    op: operation(parameters, method),
-    path,
-    value: method === Method.delete ? "" : parameters.value,
+  const value = method === Method.delete ? "" : parameters.value;
+  return commandOf(operation(parameters, method), path, value, nowMs, {
     isDirectory: parameters.dir,
     isRecursive: parameters.recursive,
     // On a create the flag has no effect.
@@ -280,8 +268,7 @@ function toCommand(parameters: Parameters, method: Method, path: string, nowMs: 
     expirationMs: parameters.ttl === undefined ? PERMANENT : expiration(parameters.ttl, nowMs),
     prevValue: parameters.prevValue,
     prevIndex: parameters.prevIndex,
-    timeMs: nowMs,
-  };
+  });
 }
 
 function operation(parameters: Parameters, method: Method): CommandOp {

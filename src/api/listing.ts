@@ -1,5 +1,6 @@
+import type { Cursor } from "../store/cursor.js";
 import type { Node } from "../store/node.js";
-import { afterSubtree, type Cursor } from "../store/tree.js";
+import { afterSubtree } from "../store/path-order.js";
 import type { ByteWriter } from "./byte-writer.js";
 import { closeNode, openNode } from "./keys-render.js";
 

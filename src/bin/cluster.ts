@@ -4,11 +4,12 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
+import { RingdError } from "../lib/errors.js";
 
 /**
- * A whole cluster on this machine, for trying things out: starts the members, shows what they log behind
- * their names, passes SIGINT and SIGTERM on, and ends when all have ended. A member that is killed stays
- * away until its line, printed at the start, is run again.
+ * A whole cluster on this machine, for trying things out: starts the members, shows what they log
+ * behind their names, passes SIGINT and SIGTERM on, and ends when all have ended. A member that is
+ * killed stays away until its line, printed at the start, is run again.
  */
 
 const USAGE = `Usage:
@@ -39,7 +40,13 @@ interface LocalMember {
   readonly args: readonly string[];
 }
 
-/** @throws Error that says what is wrong */
+/** A flag that cannot be used. */
+class UsageError extends RingdError {
+  override readonly name = "UsageError";
+  readonly code = "USAGE";
+}
+
+/** @throws UsageError; TypeError from parseArgs */
 function readOptions(argv: readonly string[]): Options | "help" {
   const end = argv.indexOf("--");
   const { values } = parseArgs({
@@ -68,7 +75,7 @@ function readOptions(argv: readonly string[]): Options | "help" {
 function wholeNumber(flag: string, text: string, min: number, max: number): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-  throw new Error(`${flag} is ${text}, and must be between ${min} and ${max}`);
+  throw new UsageError(`${flag} is ${text}, and must be between ${min} and ${max}`);
 }
 
 function planMembers({ members, basePort, dataDir, flags }: Options): LocalMember[] {

@@ -1,23 +1,24 @@
 import { createHash } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
+import { RingdError } from "../lib/errors.js";
 import { identityLeft } from "../wal/data-dir.js";
 
-/** What a start asks of the world. */
+/** The calls that a start makes to the outside. */
 export interface StartIo {
   /**
    * GET on a peer URL, which may be `unix://`.
    *
-   * @throws Error that says why there is no answer
+   * @throws Error that says why there is no response
    */
   get(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer>;
   /** Addresses of a host, the preferred one first. @throws Error if it is not known */
   resolve(host: string): Promise<readonly string[]>;
-  /** Who was to begin in a data directory, if the start was cut short. @throws DataDirAccessError */
+  /** The member that a start which was interrupted was to begin. @throws DataDirAccessError */
   identityLeft(dataDir: string, walDir: string): StartIdentity | undefined;
   sha1(bytes: Uint8Array): Uint8Array;
   warn(message: string): void;
-  /** How long an unknown host is tried again; 30 seconds when left out. */
+  /** How long an unknown host is retried; 30 seconds when left out. */
   readonly resolveMs?: number;
 }
 
@@ -32,6 +33,12 @@ export interface PeerAnswer {
   readonly clusterId: string;
 }
 
+/** A peer that was asked did not respond as it must. */
+export class PeerRequestError extends RingdError {
+  override readonly name = "PeerRequestError";
+  readonly code = "PEER_REQUEST_FAILED";
+}
+
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 export function nodeStartIo(warn: (message: string) => void): StartIo {
@@ -44,7 +51,9 @@ export function nodeStartIo(warn: (message: string) => void): StartIo {
   };
 }
 
-/** One request on a connection of its own. HTTP is loaded here: who founds a cluster alone asks nobody. */
+/**
+ * One request on a connection of its own. HTTP is loaded here: the first member of all asks nobody.
+ */
 async function getFromPeer(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer> {
   const signal = AbortSignal.timeout(timeoutMs);
   const { get: getHttp } = await import("node:http");
@@ -62,7 +71,7 @@ async function getFromPeer(peerUrl: string, path: string, timeoutMs: number): Pr
       ? getHttp({ ...options, socketPath, path }, onAnswer)
       : (scheme === "https" ? getHttps : getHttp)(`${peerUrl}${path}`, options, onAnswer);
     request.on("error", (error) => {
-      reject(signal.aborted ? new Error(`no answer within ${timeoutMs} ms`) : error);
+      reject(signal.aborted ? new PeerRequestError(`no answer within ${timeoutMs} ms`) : error);
     });
   });
 }
@@ -72,8 +81,9 @@ async function readBody(answer: IncomingMessage): Promise<string> {
   let bytes = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX)
-      throw new Error(`the answer is longer than ${BODY_BYTES_MAX} bytes`);
+    if (bytes > BODY_BYTES_MAX) {
+      throw new PeerRequestError(`the answer is longer than ${BODY_BYTES_MAX} bytes`);
+    }
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");

@@ -1,6 +1,6 @@
+import { unreachable } from "../lib/assert.js";
 import { goJsonString, goJsonStrings } from "../lib/go-text.js";
-import { type Command, CommandOp } from "../store/command.js";
-import { PERMANENT } from "../store/node.js";
+import { type Command, CommandOp, commandOf } from "../store/command.js";
 import type { ConfChange } from "./conf-change.js";
 import {
   attributesPath,
@@ -11,13 +11,13 @@ import {
 } from "./paths.js";
 
 /**
- * The store commands that keep the membership. On a fresh cluster they take the first indexes, in the
- * order etcd writes them:
+ * The store commands that keep the membership. On a fresh cluster they take the first indexes, in
+ * the order etcd writes them:
  *
- *   index  command                                          carried by
- *   1..n   create  /0/members/<id>/raftAttributes           conf-change entries, one per first member
- *   n+1..  set     /0/members/<id>/attributes               an entry of each member once it has started
- *   last   set     /0/version                               an entry of the leader
+ *   index  command                                 carried by
+ *   1..n   create  /0/members/<id>/raftAttributes  conf-change entries, one per first member
+ *   n+1..  set     /0/members/<id>/attributes      an entry of each member once it has started
+ *   last   set     /0/version                      an entry of the leader
  *
  * so with one member the first write of a user gets modifiedIndex 4.
  *
@@ -41,17 +41,18 @@ export function confChangeCommands(change: ConfChange, timeMs: number): readonly
     case "remove": {
       const wholeDirectory = { isDirectory: true, isRecursive: true };
       return [
-        {
-          ...command(CommandOp.delete, memberPath(change.id), "", timeMs),
-          ...wholeDirectory,
-        },
+        commandOf(CommandOp.delete, memberPath(change.id), "", timeMs, wholeDirectory),
         command(CommandOp.create, removedMemberPath(change.id), "", timeMs),
       ];
     }
+    default:
+      return unreachable(change);
   }
 }
 
-/** A member tells the cluster its name and client URLs; proposed after every start until committed. */
+/**
+ * A member tells the cluster its name and client URLs; proposed after every start until committed.
+ */
 export function publishAttributesCommand(
   id: bigint,
   name: string,
@@ -70,16 +71,5 @@ export function setClusterVersionCommand(version: string, timeMs: number): Comma
 }
 
 function command(op: CommandOp, path: string, text: string, timeMs: number): Command {
-  return {
-    op,
-    path,
-    value: Buffer.from(text, "utf8").toString("latin1"),
-    isDirectory: false,
-    isRecursive: false,
-    isRefresh: false,
-    expirationMs: PERMANENT,
-    prevValue: "",
-    prevIndex: 0,
-    timeMs,
-  };
+  return commandOf(op, path, Buffer.from(text, "utf8").toString("latin1"), timeMs);
 }

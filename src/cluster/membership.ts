@@ -1,8 +1,8 @@
 import { assert } from "../lib/assert.js";
 import type { Command } from "../store/command.js";
+import type { Cursor } from "../store/cursor.js";
 import { Action, type Event } from "../store/event.js";
 import type { Node } from "../store/node.js";
-import type { Cursor } from "../store/tree.js";
 import { type ClusterPath, readClusterPath } from "./paths.js";
 import { compareBytes } from "./peer-urls.js";
 

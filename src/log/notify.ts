@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
+import { RingdError } from "../lib/errors.js";
 
 /**
  * Tells systemd about the state of the service (sd_notify(3)), when it asked for that by setting
  * NOTIFY_SOCKET. A unit with the default NotifyAccess=main believes the main process alone, so this
- * process sends the datagram itself, through node-unix-socket, as Node has no such sockets. Where that
- * package does not load, and for abstract sockets, systemd's own tool speaks for this process, which takes
- * NotifyAccess=all in units that do not run as root.
+ * process sends the datagram itself, through node-unix-socket, as Node has no such sockets. Where
+ * that package does not load, and for abstract sockets, systemd's own tool speaks for this process,
+ * which takes NotifyAccess=all in units that do not run as root.
  *
  * @param state "READY=1", "STOPPING=1"
  */
@@ -24,9 +25,15 @@ export interface NotifyLog {
   warn(details: object, message: string): void;
 }
 
-/** @throws Error where it cannot be sent */
+/** The environment of this process names no socket of a supervisor that can be used. */
+class NotifySocketError extends RingdError {
+  override readonly name = "NotifySocketError";
+  readonly code = "NOTIFY_SOCKET_INVALID";
+}
+
+/** @throws NotifySocketError; Error from the socket where it cannot be sent */
 async function sendDatagram(path: string, text: string): Promise<void> {
-  if (!path.startsWith("/")) throw new Error(`NOTIFY_SOCKET is not a path: ${path}`);
+  if (!path.startsWith("/")) throw new NotifySocketError(`NOTIFY_SOCKET is not a path: ${path}`);
   const { DgramSocket } = await import("node-unix-socket");
   const bytes = Buffer.from(text);
   const socket = new DgramSocket();

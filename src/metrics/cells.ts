@@ -1,5 +1,6 @@
 import { assert } from "../lib/assert.js";
-import { BOUNDS_OF_CELL, CELLS_PER_PART, type PeerTableName, slotRanges } from "./families.js";
+import { BOUNDS_OF_CELL, CELLS_PER_PART, slotRanges } from "./families.js";
+import type { PeerTableName } from "./family.js";
 
 /** Zeroed memory for `parts` writers: one for each thread. */
 export function createMetricsMemory(parts: number): SharedArrayBuffer {
@@ -8,9 +9,9 @@ export function createMetricsMemory(parts: number): SharedArrayBuffer {
 }
 
 /**
- * One thread's part of the figures. Only that thread writes it, so a plain add is enough; the main
+ * One thread's part of the metrics. Only that thread writes it, so a plain add is enough; the main
  * thread reads it at any time and may see a histogram's sum and counts a moment apart. (An aligned
- * 8-byte load is one load on every platform Node 20 runs on, so no figure is seen half-written.)
+ * 8-byte load is one load on every platform Node 20 runs on, so no number is seen half-written.)
  *
  * A call costs nanoseconds. Cells come from `cellOf`, once, when a module loads.
  */
@@ -34,21 +35,17 @@ export class MetricCells {
     this.#cells[cell] = value;
   }
 
-  /**
-   * Counts a value in a histogram.
-   *
-   * @param times how often the value occurred: one call for a batch whose members share a duration
-   */
-  observe(cell: number, value: number, times = 1): void {
+  /** Counts a value in a histogram. */
+  observe(cell: number, value: number): void {
     const bounds = BOUNDS_OF_CELL[cell];
     assert(bounds !== undefined, "the cell is a histogram's first");
     let bucket = 0;
     while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket++;
-    this.add(cell, value * times);
-    this.add(cell + 1 + bucket, times);
+    this.add(cell, value);
+    this.add(cell + 1 + bucket, 1);
   }
 
-  /** Of 64 bits, in two cells. A reader may see the halves of two ids, for a moment. */
+  /** @param id of 64 bits, in two cells: for a moment a reader may see halves of two ids */
   setId(cell: number, id: bigint): void {
     this.set(cell, Number(id >> 32n));
     this.set(cell + 1, Number(id & 0xffff_ffffn));
@@ -58,14 +55,14 @@ export class MetricCells {
     return (BigInt(this.get(cell)) << 32n) | BigInt(this.get(cell + 1));
   }
 
-  /** All figures of a peer back to 0. */
+  /** Sets all metrics of a peer to 0. */
   clearSlot(table: PeerTableName, slot: number): void {
     for (const { cell, cells } of slotRanges(table, slot)) {
       this.#cells.fill(0, cell, cell + cells);
     }
   }
 
-  /** What this thread counted so far. */
+  /** What this thread has counted so far. */
   get(cell: number): number {
     return this.#cells[cell] as number;
   }

@@ -1,24 +1,19 @@
 import { assert } from "../lib/assert.js";
 import type { MetricCells } from "./cells.js";
-import {
-  idCellOfSlot,
-  PEER_SLOTS,
-  type PeerFamilyKey,
-  type PeerTableName,
-  slotCellOf,
-} from "./families.js";
+import { idCellOfSlot, PEER_SLOTS, type PeerFamilyKey, slotCellOf } from "./families.js";
+import type { PeerTableName } from "./family.js";
 
 const NOBODY = 0n;
 
 /**
- * The figures of one thread that there are one of for each other member. A member has a slot, which
- * begins with its id, while it is a peer; the next one may get it, with all figures at 0.
+ * Per-peer metrics of one thread. A member has a slot, which its id names, while it is a peer; the
+ * next peer may get the slot, with all metrics at 0.
  */
 export class PeerTable {
   readonly #cells: MetricCells;
   readonly #name: PeerTableName;
   readonly #figures = new Map<bigint, PeerFigures>();
-  /** For whom there is no slot: counted and never shown. */
+  /** Of peers without a slot: counted and never shown. */
   readonly #others: PeerFigures;
 
   constructor(cells: MetricCells, name: PeerTableName) {
@@ -43,12 +38,12 @@ export class PeerTable {
     return this.#others;
   }
 
-  /** Of a peer that has a slot; for any other what is counted is not shown. */
+  /** The metrics of a peer; those of one without a slot are not shown. */
   of(id: bigint): PeerFigures {
     return this.#figures.get(id) ?? this.#others;
   }
 
-  /** It is a peer no longer. What is still counted in its figures is lost. */
+  /** Call it for a peer no longer. Whatever its metrics still count is lost. */
   release(id: bigint): void {
     const figures = this.#figures.get(id);
     if (figures === undefined) return;
@@ -67,7 +62,7 @@ export class PeerTable {
   }
 }
 
-/** What is counted for one peer. */
+/** The metrics of one peer. */
 export class PeerFigures {
   readonly #cells: MetricCells;
   #slot: number;
@@ -93,7 +88,7 @@ export class PeerFigures {
     this.#cells.observe(slotCellOf(key, this.#slot), value);
   }
 
-  /** Its slot is empty again; from now on it counts where nothing is shown. */
+  /** Frees the slot; from now on these metrics count where nothing is shown. */
   retire(name: PeerTableName): void {
     this.#cells.clearSlot(name, this.#slot);
     this.#slot = PEER_SLOTS;

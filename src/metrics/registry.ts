@@ -3,7 +3,6 @@ import { MetricCells } from "./cells.js";
 import {
   CELLS_PER_PART,
   FAMILIES,
-  type Family,
   type FamilyKey,
   idCellOfSlot,
   PEER_SLOTS,
@@ -11,6 +10,7 @@ import {
   seriesOf,
   slotCellOf,
 } from "./families.js";
+import type { Family } from "./family.js";
 
 /** Depth of one ring at the moment of a scrape. */
 export interface RingSample {
@@ -19,7 +19,7 @@ export interface RingSample {
   readonly capacityBytes: number;
 }
 
-/** What only a scrape asks for. */
+/** Values read only when a scrape asks for them. */
 export interface MetricsSample {
   /** As text; "" before it is known. */
   readonly memberId: string;
@@ -28,7 +28,7 @@ export interface MetricsSample {
   /** "3.4.0"; "" before the leader has set it. */
   readonly clusterVersion: string;
   readonly rings: readonly RingSample[];
-  /** Of the process; -1 where the platform does not tell. */
+  /** Of the process; -1 where the platform does not report it. */
   readonly openFiles: number;
   readonly openFilesMax: number;
 }
@@ -40,15 +40,18 @@ interface Value {
 }
 
 /**
- * Of prom-client, and the sums of others that it has by type: gauges under a counter's name, which checkers of
- * the format complain about.
+ * Of prom-client, and the sums of others that it has by type: gauges under a counter's name, which
+ * checkers of the format complain about.
  */
 const MISNAMED = ["handles", "requests", "resources"].map((what) => `nodejs_active_${what}_total`);
 
 /** prom-client writes so, which is no number to Prometheus, what it has not measured yet. */
 const UNKNOWN = /^[^#].* nan\n/gim;
 
-/** How often prom-client's event-loop delay monitor looks; its default of 10 ms wakes an idle thread. */
+/**
+ * How often prom-client's event-loop delay monitor looks; its default of 10 ms wakes an idle
+ * thread.
+ */
 const EVENT_LOOP_PRECISION_MS = 100;
 
 /**
@@ -173,8 +176,8 @@ export class MetricsRegistry {
   }
 
   /**
-   * prom-client renders anything that has a name and `get()`. Its own counters would be a second copy
-   * of every figure, and its histograms cannot be set.
+   * prom-client renders anything that has a name and `get()`. Its own counters would be a second
+   * copy of every figure, and its histograms cannot be set.
    */
   #register(name: string, help: string, type: string, read: () => readonly Value[]): void {
     const metric = { name, get: () => Promise.resolve({ name, help, type, values: read() }) };

@@ -2,8 +2,8 @@ const PART_BITS = 16n;
 const PART_MASK = (1n << PART_BITS) - 1n;
 
 /**
- * "3.4.0" as a number, for a cell that another thread reads: the version that the cluster agreed on is text
- * in the core's store, and shown by the main thread.
+ * "3.4.0" as a number, for a cell that another thread reads: the version that the cluster agreed on
+ * is text in the core's store, and shown by the main thread.
  *
  * @returns 0 for "", and for what is no version
  */

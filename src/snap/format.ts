@@ -7,7 +7,7 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../wal/errors.js";
  *
  *   offset  bytes  field
  *   0       8      magic      "ringdSNP"
- *   8       4      version    1, or 2 with a head that names format level, machines and cluster time
+ *   8       4      version    1, or 2 with a head of format level, machines and cluster time
  *   12      4      zero
  *   16      8      term       of the last entry the snapshot holds
  *   24      8      index      of the same
@@ -23,8 +23,8 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../wal/errors.js";
  *   12      4      headCrc    CRC-32C of bytes 0 .. 11
  *   16      n      payload; of the end: number of data blocks u64, their bytes u64
  *
- * A snapshot gets its name when all of it is on disk, so unlike a log it is never torn: whatever does
- * not read back is damage.
+ * A snapshot gets its name when all of it is on disk, so unlike a log it is never torn: whatever
+ * does not read back is damage.
  */
 export const SNAPSHOT_HEADER_BYTES = 48;
 export const BLOCK_HEADER_BYTES = 16;
@@ -42,7 +42,7 @@ export const BLOCK_DATA = 2;
 export const BLOCK_END = 3;
 export type BlockKind = typeof BLOCK_METADATA | typeof BLOCK_DATA | typeof BLOCK_END;
 
-/** What a snapshot is of. */
+/** The state a snapshot holds. */
 export interface SnapshotId {
   readonly term: number;
   readonly index: number;
@@ -100,7 +100,7 @@ export function decodeSnapshotHeader(
   file: string,
 ): SnapshotId & { crc: number } {
   if (bytes.length < SNAPSHOT_HEADER_BYTES) {
-    throw new CorruptSnapshotError(file, bytes.length, "the header is cut off");
+    throw new CorruptSnapshotError(file, bytes.length, "the header is truncated");
   }
   for (let i = 0; i < MAGIC.length; i++) {
     if (bytes[i] !== MAGIC.charCodeAt(i)) {
@@ -149,7 +149,7 @@ export function encodeBlockHeader(
 /** @throws CorruptSnapshotError */
 export function decodeBlockHeader(bytes: Uint8Array, file: string, atBytes: number): BlockHeader {
   if (bytes.length < BLOCK_HEADER_BYTES) {
-    throw new CorruptSnapshotError(file, atBytes, "the file is cut off");
+    throw new CorruptSnapshotError(file, atBytes, "the file is truncated");
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, BLOCK_HEADER_BYTES);
   if (crc32c(bytes.subarray(0, 12), 0) !== view.getUint32(12, true)) {

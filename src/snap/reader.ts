@@ -34,7 +34,10 @@ export class SnapshotReader implements SnapshotId {
   readonly metadata: Uint8Array;
   readonly fileBytes: number;
   readonly #descriptor: number;
-  /** What is read goes here, block after block: snapshots are large, and their garbage would stay. */
+  /**
+   * Blocks are read into this, one after the other: snapshots are large, and their garbage would
+   * stay.
+   */
   #buffer = new Uint8Array(SNAPSHOT_HEADER_BYTES);
   #atBytes = 0;
   #crc: number;
@@ -70,8 +73,8 @@ export class SnapshotReader implements SnapshotId {
   }
 
   /**
-   * @returns the next block, good until the next call, or undefined once the whole file has been found
-   *   sound
+   * @returns the next block, good until the next call, or undefined once the whole file has been
+   *   found sound
    * @throws CorruptSnapshotError, DiskError
    */
   next(): Uint8Array | undefined {
@@ -87,7 +90,7 @@ export class SnapshotReader implements SnapshotId {
       throw new CorruptSnapshotError(this.path, atBytes, "it does not end as its blocks say");
     }
     if (this.#atBytes !== this.fileBytes) {
-      throw new CorruptSnapshotError(this.path, this.#atBytes, "there are bytes behind its end");
+      throw new CorruptSnapshotError(this.path, this.#atBytes, "there are bytes after its end");
     }
     return undefined;
   }
@@ -102,7 +105,7 @@ export class SnapshotReader implements SnapshotId {
     const atBytes = this.#atBytes;
     const header = decodeBlockHeader(this.#read(BLOCK_HEADER_BYTES), this.path, atBytes);
     if (header.length > this.fileBytes - this.#atBytes) {
-      throw new CorruptSnapshotError(this.path, atBytes, "the file is cut off");
+      throw new CorruptSnapshotError(this.path, atBytes, "the file is truncated");
     }
     const payload = this.#read(header.length);
     if (crc32c(payload, this.#crc) !== header.crc) {
@@ -140,12 +143,12 @@ export class SnapshotReader implements SnapshotId {
 }
 
 /**
- * The snapshot to start from: the newest one. Removes what unfinished ones have left behind.
+ * The snapshot to start from: the newest one. Removes the leftovers of unfinished ones.
  *
- * A damaged newest snapshot is refused rather than passed over: it was whole and durable before it got
- * its name, so the disk has lost data, and someone should know before the member votes again. To go on
- * from the one before it, move the file away; the log then has to reach back to that one, which
- * recovery checks (LogGapError).
+ * A damaged newest snapshot is rejected rather than skipped: it was whole and durable before it
+ * got its name, so the disk has lost data, and someone should know before the member votes again.
+ * To start from the one before it, move the file away; the log then has to reach back to that one,
+ * which recovery checks (LogGapError).
  *
  * @returns undefined if there is none
  * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
@@ -158,7 +161,8 @@ export function openNewestSnapshot(dir: string): SnapshotReader | undefined {
     const leftovers = readdirSync(dir).filter((name) => name.endsWith(TEMPORARY_SUFFIX));
     for (const name of leftovers) unlinkSync(join(dir, name));
     touch(dir);
-    // A name given just before the process ended may not be durable yet, and the log may rely on it.
+    // A name given just before the process ended may not be durable yet, and the log may rely on
+    // it.
     syncDirectory(dir);
     return reader;
   } catch (error) {
@@ -167,7 +171,10 @@ export function openNewestSnapshot(dir: string): SnapshotReader | undefined {
   }
 }
 
-/** Changes the directory: after a sync of it that failed, the next one might do nothing (see wal/plan.ts). */
+/**
+ * Changes the directory: after a sync of it that failed, the next one might do nothing (see
+ * wal/plan.ts).
+ */
 function touch(dir: string): void {
   const path = join(dir, `touched${TEMPORARY_SUFFIX}`);
   try {

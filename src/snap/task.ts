@@ -1,56 +1,18 @@
+import { assert, unreachable } from "../lib/assert.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet } from "../ring/fragments.js";
 import { RingReader } from "../ring/ring.js";
 import { DiskError } from "../wal/errors.js";
+import { SnapshotType } from "./records.js";
 import { purge, SnapshotWriter } from "./writer.js";
 
-/** Record types of the snapshot ring, as its producer numbers them. */
-export interface SnapshotTask {
-  readonly directory: string;
-  readonly term: number;
-  readonly index: number;
-  readonly metadata: Uint8Array;
-  /** Of the file. */
-  readonly version: number;
-  readonly keep: number;
-  readonly ring: SharedArrayBuffer;
-  readonly ownBell: SharedArrayBuffer;
-  readonly producerBell: SharedArrayBuffer;
-  readonly blockType: number;
-}
-
-/** An error that is thrown instead is a mistake of ours: then blocks may be left in the ring. */
-export type SnapshotOutcome =
-  | WrittenSnapshot
-  /** The disk did not take it; all blocks were taken from the ring. */
-  | {
-      readonly kind: "failed";
-      readonly error: unknown;
-      /** It lacked space, or something else that there may be again; otherwise the disk fails, or is gone. */
-      readonly isForWant: boolean;
-    };
-
-export interface WrittenSnapshot {
-  readonly kind: "written";
-  /** Of the oldest snapshot that is kept: the log is needed from there on. */
-  readonly oldestIndex: number;
-  /** Of each fdatasync of the file. */
-  readonly flushSeconds: readonly number[];
-}
-
-function asDiskError(directory: string, error: unknown): DiskError {
-  if (error instanceof DiskError) return error;
-  return new DiskError(
-    "save",
-    directory,
-    (error as NodeJS.ErrnoException).code ?? "EUNKNOWN",
-    error,
-  );
-}
-
-/** Runs in the pool: writes the blocks of one snapshot to a file as they come, and removes old files. */
+/**
+ * Runs in the pool: writes the blocks of one snapshot to a file as they come, then removes old
+ * files.
+ */
 export function writeSnapshot(task: SnapshotTask): SnapshotOutcome {
   const { directory, term, index, keep } = task;
+  assert(task.blockType === SnapshotType.block, "both ends number the records alike");
   const bell = new Bell(task.ownBell);
   const metadata = Buffer.from(task.metadata);
   let failure: unknown;
@@ -70,13 +32,20 @@ export function writeSnapshot(task: SnapshotTask): SnapshotOutcome {
   const inlet = new Inlet(
     new RingReader(task.ring, new Bell(task.producerBell)),
     (type, bytes, _view, at, length) => {
-      if (type !== task.blockType) isDone = true;
-      else if (failure === undefined) {
-        attempt(() => writer?.writeBlock(bytes.subarray(at, at + length)));
+      switch (type as SnapshotType) {
+        case SnapshotType.block:
+          if (failure !== undefined) return;
+          attempt(() => writer?.writeBlock(bytes.subarray(at, at + length)));
+          return;
+        case SnapshotType.end:
+          isDone = true;
+          return;
+        default:
+          unreachable(type as never);
       }
     },
   );
-  // After a failure the rest is taken all the same, or the producer would wait for ever.
+  // After a failure the rest is still taken from the ring, or the producer would wait for ever.
   while (!isDone) {
     if (inlet.drain(16) === 0) bell.park(() => inlet.hasWork(), Number.POSITIVE_INFINITY);
   }
@@ -92,4 +61,50 @@ export function writeSnapshot(task: SnapshotTask): SnapshotOutcome {
   }
   attempt(() => writer?.abort());
   return { kind: "failed", error: failure, isForWant: asDiskError(directory, failure).isForWant };
+}
+
+/** A snapshot to write. Copied between threads, so data only. */
+export interface SnapshotTask {
+  readonly directory: string;
+  readonly term: number;
+  readonly index: number;
+  readonly metadata: Uint8Array;
+  /** Of the file. */
+  readonly version: number;
+  readonly keep: number;
+  readonly ring: SharedArrayBuffer;
+  readonly ownBell: SharedArrayBuffer;
+  readonly producerBell: SharedArrayBuffer;
+  readonly blockType: number;
+}
+
+/** A thrown error is a mistake of ours instead: then blocks may be left in the ring. */
+export type SnapshotOutcome =
+  | WrittenSnapshot
+  /** The disk failed; all blocks were taken from the ring. */
+  | {
+      readonly kind: "failed";
+      readonly error: unknown;
+      /**
+       * Space was lacking, or something else that may return; otherwise the disk fails or is gone.
+       */
+      readonly isForWant: boolean;
+    };
+
+export interface WrittenSnapshot {
+  readonly kind: "written";
+  /** Of the oldest snapshot kept: the log is needed from there on. */
+  readonly oldestIndex: number;
+  /** Of each fdatasync of the file. */
+  readonly flushSeconds: readonly number[];
+}
+
+function asDiskError(directory: string, error: unknown): DiskError {
+  if (error instanceof DiskError) return error;
+  return new DiskError(
+    "save",
+    directory,
+    (error as NodeJS.ErrnoException).code ?? "EUNKNOWN",
+    error,
+  );
 }

@@ -29,8 +29,8 @@ import {
 /** A snapshot that is being written; removed at the next start. */
 export const TEMPORARY_SUFFIX = ".snap.tmp";
 /**
- * Flushed each time so much has been written. One flush of everything at the end would keep the disk, and
- * with it the log's fdatasync, busy for as long as it takes.
+ * Flushed each time so much has been written. One flush of everything at the end would keep the
+ * disk, and with it the log's fdatasync, busy for as long as it takes.
  */
 const FLUSH_BYTES = 4 * 2 ** 20;
 
@@ -39,7 +39,8 @@ const FLUSH_BYTES = 4 * 2 ** 20;
  *
  *   new SnapshotWriter -> writeBlock ... -> finish | abort
  *
- * The file has its name only once all of it is durable. Any error leaves no more than a temporary file.
+ * The file has its name only once all of it is durable. Any error leaves no more than a temporary
+ * file.
  */
 export class SnapshotWriter {
   readonly #dir: string;

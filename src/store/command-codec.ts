@@ -1,4 +1,5 @@
 import "../lib/latin1.js";
+import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { type Command, CommandOp } from "./command.js";
 
@@ -21,7 +22,7 @@ const RECURSIVE_FLAG = 2;
 const REFRESH_FLAG = 4;
 const OP_MAX = Math.max(...Object.values(CommandOp));
 
-/** Bytes that are no command: they come from a log or a peer, never from this process. */
+/** Bytes that are not a command: they come from a log or a peer, never from this process. */
 export class CommandDecodeError extends RingdError {
   override readonly name = "CommandDecodeError";
   readonly code = "COMMAND_MALFORMED";
@@ -56,6 +57,8 @@ export function encodeCommand(command: Command, into: Buffer, view: DataView, at
   end += into.latin1Write(command.path, end);
   end += into.latin1Write(command.value, end);
   end += into.latin1Write(command.prevValue, end);
+  // latin1Write() writes as much as there is room for and reports nothing.
+  assert(end - at === encodedBytes(command), "the buffer has room for the command");
   return end - at;
 }
 

@@ -1,6 +1,6 @@
 import { PERMANENT } from "./node.js";
 
-/** What a log entry asks of the store. Numbers are on disk and on the wire: never reuse one. */
+/** The operations of the store. Numbers are on disk and on the wire: never reuse one. */
 export const CommandOp = {
   set: 1,
   create: 2,
@@ -12,7 +12,9 @@ export const CommandOp = {
   createInOrder: 7,
   /** The cluster's clock: expire every node whose deadline is not later than `timeMs`. */
   sync: 8,
-  /** The cluster's format level is `prevIndex` from here on; `value` names the ringd that reads it. */
+  /**
+   * The cluster's format level is `prevIndex` from here on; `value` names the ringd that reads it.
+   */
   raise: 9,
 } as const;
 export type CommandOp = (typeof CommandOp)[keyof typeof CommandOp];
@@ -23,7 +25,9 @@ export interface Command {
   /** Internal, cleaned: "/1/foo"; "/1" is the user's root. "" for sync. */
   readonly path: string;
   readonly value: string;
-  /** The new node is a directory (set, create, update, POST) or an empty directory may go (delete). */
+  /**
+   * The new node is a directory (set, create, update, POST) or an empty directory may go (delete).
+   */
   readonly isDirectory: boolean;
   readonly isRecursive: boolean;
   readonly isRefresh: boolean;
@@ -31,33 +35,57 @@ export interface Command {
   readonly expirationMs: number;
   /** "" compares nothing. */
   readonly prevValue: string;
-  /** Unsigned, 64 bits; a bigint only where a number would round, and no index ever is. 0 compares nothing. */
+  /**
+   * Unsigned, 64 bits; a bigint only where a number would round, and no index ever is. 0 compares
+   * nothing.
+   */
   readonly prevIndex: number | bigint;
-  /** When the member that took the request took it, Unix milliseconds. The store knows no other clock. */
+  /**
+   * When the member that took the request took it, Unix milliseconds. The store knows no other
+   * clock.
+   */
   readonly timeMs: number;
 }
 
 /**
- * Lets expire what is due at a cluster time, Unix milliseconds, and tells everybody that time.
+ * A command without flags, deadline or conditions, but for those given. All commands made here have
+ * one shape, that of decoded ones: the store's code stays monomorphic.
+ */
+export function commandOf(
+  op: CommandOp,
+  path: string,
+  value: string,
+  timeMs: number,
+  options: CommandOptions = NO_OPTIONS,
+): Command {
+  return {
+    op,
+    path,
+    value,
+    isDirectory: options.isDirectory ?? false,
+    isRecursive: options.isRecursive ?? false,
+    isRefresh: options.isRefresh ?? false,
+    expirationMs: options.expirationMs ?? PERMANENT,
+    prevValue: options.prevValue ?? "",
+    prevIndex: options.prevIndex ?? 0,
+    timeMs,
+  };
+}
+
+type CommandOptions = Partial<Omit<Command, "op" | "path" | "value" | "timeMs">>;
+const NO_OPTIONS: CommandOptions = {};
+
+/**
+ * Expires every node that is due at a cluster time (Unix milliseconds) and reports that time to
+ * all.
  *
- * @param isStart nobody who knew the time is left: it starts anew with this (`isRefresh`)
+ * @param isStart no member that knew the time is left: the clock restarts with this (`isRefresh`)
  */
 export function syncCommand(timeMs: number, isStart = false): Command {
-  return { ...NOTHING, op: CommandOp.sync, isRefresh: isStart, timeMs };
+  return commandOf(CommandOp.sync, "", "", timeMs, { isRefresh: isStart });
 }
 
 /** @param readBy version of ringd */
 export function raiseCommand(level: number, readBy: string, timeMs: number): Command {
-  return { ...NOTHING, op: CommandOp.raise, value: readBy, prevIndex: level, timeMs };
+  return commandOf(CommandOp.raise, "", readBy, timeMs, { prevIndex: level });
 }
-
-const NOTHING = {
-  path: "",
-  value: "",
-  isDirectory: false,
-  isRecursive: false,
-  isRefresh: false,
-  expirationMs: PERMANENT,
-  prevValue: "",
-  prevIndex: 0,
-} as const;

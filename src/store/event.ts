@@ -24,13 +24,21 @@ export const Action = {
 } as const;
 export type Action = (typeof Action)[keyof typeof Action];
 
-/** One change of the store: what the writer is answered, watchers are told, and the history keeps. */
+/**
+ * One change of the store: the response to its writer, the notification of watchers, and a place in
+ * the history.
+ */
 export class Event {
   readonly action: Action;
-  /** As the answer shows it. For delete, compareAndDelete and expire a node without a value to show. */
+  /**
+   * As the answer shows it. For delete, compareAndDelete and expire a node without a value to show.
+   */
   readonly node: Node;
   readonly prevNode: Node | undefined;
-  /** The time the log entry carries, Unix milliseconds: remaining TTLs in the event are relative to it. */
+  /**
+   * The time the log entry carries, Unix milliseconds: remaining TTLs in the event are relative to
+   * it.
+   */
   readonly timeMs: number;
   /** A TTL refresh takes an index and a place in the history, and wakes no watcher. */
   readonly isRefresh: boolean;

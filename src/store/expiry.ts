@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { type Node, PERMANENT } from "./node.js";
 
 /** Stale entries the heap may hold beside as many live ones. */
@@ -5,7 +6,7 @@ const STALE_MAX = 1024;
 /** And what their paths may take beside 64 bytes for each entry. */
 const STALE_BYTES_MAX = 4 * 1024 * 1024;
 
-/** What the heap keeps of a node: a stale entry must not keep a value alive. */
+/** The part of a node that the heap keeps: a stale entry must not keep a value alive. */
 class Deadline {
   readonly expirationMs: number;
   readonly createdIndex: number;
@@ -21,11 +22,12 @@ class Deadline {
 }
 
 /**
- * The nodes that will expire, soonest first. Ties are broken by createdIndex and path, which survive a
- * snapshot: all members expire in the same order.
+ * The nodes that will expire, soonest first. Ties are broken by createdIndex and path, which
+ * survive a snapshot: all members expire in the same order.
  *
- * A node that is replaced or removed stays in the heap until it comes up or the heap is swept, so that
- * a refresh costs one push. A sweep runs when more than half of the entries are stale: amortized O(1).
+ * A node that is replaced or removed stays in the heap until it comes up or the heap is swept, so
+ * that a refresh costs one push. A sweep runs when more than half of the entries are stale:
+ * amortized O(1).
  */
 export class Expiry {
   readonly #nodeAt: (path: string) => Node | undefined;
@@ -56,16 +58,19 @@ export class Expiry {
   remove(node: Node): void {
     if (node.expirationMs === PERMANENT) return;
     this.#live--;
+    assert(this.#live >= 0, "no more deadlines leave than came");
     this.#staleBytes += node.path.length;
     const isLong = this.#heap.length > 2 * this.#live + STALE_MAX;
     if (!isLong && this.#staleBytes <= STALE_BYTES_MAX + 64 * this.#heap.length) return;
     this.#staleBytes = 0;
     this.#heap = this.#heap.filter((deadline) => this.#current(deadline) !== undefined);
+    assert(this.#heap.length >= this.#live, "a sweep keeps every live deadline");
     for (let i = (this.#heap.length >>> 1) - 1; i >= 0; i--) this.#down(i);
   }
 
   /** The node with the soonest deadline, if that is not later than `timeMs`. */
   due(timeMs: number): Node | undefined {
+    assert(Number.isFinite(timeMs), "a time is a number");
     for (;;) {
       const first = this.#heap[0];
       if (first === undefined || first.expirationMs > timeMs) return undefined;

@@ -12,8 +12,8 @@ const HOLES_MAX = 1024;
 
 /**
  * The last events, one for each index without a gap: refreshes and internal changes included, since
- * every change takes an index. There are at most so many, and as few as keep what they hold below a number
- * of bytes: a thousand events of 10 MB would be more than all else.
+ * every change takes an index. There are at most so many, and as few as keep what they hold below a
+ * number of bytes: a thousand events of 10 MB would be more than all else.
  */
 export class History {
   /** Oldest first; what is before #head is dropped. */
@@ -28,6 +28,7 @@ export class History {
 
   constructor(eventsMax: number, bytesMax = Number.POSITIVE_INFINITY) {
     assert(eventsMax > 0, "the history holds at least one event");
+    assert(bytesMax > 0, "the history may hold some bytes");
     this.#eventsMax = eventsMax;
     this.#bytesMax = bytesMax;
   }
@@ -42,12 +43,15 @@ export class History {
     return this.#bytes;
   }
 
-  /** @param isNodeOnlyHere the event's node is not the one in the tree, and will not be anyone's prevNode */
+  /**
+   * @param isNodeOnlyHere the event's node is not the one in the tree, and will not be anyone's
+   *   prevNode
+   */
   push(event: Event, isNodeOnlyHere: boolean): void {
     assert(this.#size === 0 || event.index === this.#lastIndex + 1, "events come without a gap");
     this.#lastIndex = event.index;
     let held = EVENT_BYTES;
-    // What a change takes out of the tree is kept by its event from then on, and by no other.
+    // A node that a change takes out of the tree is kept by its event from then on, by no other.
     if (event.prevNode !== undefined) held += nodeBytes(event.prevNode);
     if (isNodeOnlyHere) held += nodeBytes(event.node);
     this.#events.push(event);
@@ -57,7 +61,9 @@ export class History {
     while (this.#bytes > this.#bytesMax && this.#size > 1) this.#dropOldest();
   }
 
-  /** A node went with its directory, so that no event has it as prevNode: its own may keep it alive. */
+  /**
+   * A node went with its directory, so that no event has it as prevNode: its own may keep it alive.
+   */
   removedUnnamed(node: Node): void {
     const at = this.#head + node.modifiedIndex - this.startIndex;
     if (at < this.#head || this.#events[at]?.node !== node) return;
@@ -76,7 +82,9 @@ export class History {
   }
 
   #dropOldest(): void {
+    assert(this.#size > 0, "there is an event to drop");
     this.#bytes -= this.#held[this.#head] as number;
+    assert(this.#bytes >= 0, "no more bytes are dropped than were held");
     this.#events[this.#head++] = undefined;
     if (this.#head < HOLES_MAX || this.#head * 2 < this.#events.length) return;
     this.#events.splice(0, this.#head);
@@ -86,8 +94,8 @@ export class History {
 
   /**
    * The first event at or after an index that concerns a watch, as etcd finds it
-   * (v2store/event_history.go): unlike live events hidden keys are not left out, and a removed directory
-   * concerns every path that begins with its text, "/hfoo" too when "/h" went.
+   * (v2store/event_history.go): unlike live events hidden keys are not left out, and a removed
+   * directory concerns every path that begins with its text, "/hfoo" too when "/h" went.
    *
    * @param storeIndex what a refusal reports as the current index
    */

@@ -1,4 +1,6 @@
-/** Why the store did not do what it was asked; nothing is broken. Codes are etcd v2's error codes. */
+/**
+ * Why the store did not do what it was asked; nothing is broken. Codes are etcd v2's error codes.
+ */
 export const ErrorCode = {
   keyNotFound: 100,
   compareFailed: 101,
@@ -25,14 +27,14 @@ export const ErrorCode = {
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
 /**
- * A value, not an exception: a failing compare-and-swap is ordinary traffic, and capturing a stack costs
- * more than the whole operation.
+ * A value, not an exception: a failing compare-and-swap is ordinary traffic, and capturing a stack
+ * costs more than the whole operation.
  */
 export class Refusal {
   readonly code: ErrorCode;
   /** Bytes, one per character, as paths are; name spaces still on: "/1/foo". May be "". */
   readonly cause: string;
-  /** The store's index when it refused; 0 where the request never reached the store. */
+  /** The store's index at that time; 0 if the request never reached the store. */
   readonly index: number;
 
   constructor(code: ErrorCode, cause: string, index: number) {

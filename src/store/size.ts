@@ -1,10 +1,10 @@
 import { type Node, PERMANENT } from "./node.js";
 
 /**
- * What a store takes of V8's heap, reckoned from its contents: equal stores have equal sizes, whoever keeps
- * them and however they came about. The constants are for 64-bit V8 without pointer compression, rounded up:
- * the size may be above what is really taken, and never much below (test/store/heap.test.ts fills heaps of
- * several shapes to the brim and compares).
+ * Bytes of V8's heap that a store takes, computed from its contents: equal stores have equal sizes,
+ * whoever keeps them and however they came about. The constants are for 64-bit V8 without pointer
+ * compression, rounded up: the size may be above what is really taken, and never much below
+ * (test/store/heap.test.ts fills heaps of several shapes to the brim and compares).
  */
 
 /** The object (80 bytes), numbers beyond 2^31 or a share of a tree page (56). */
@@ -15,7 +15,9 @@ const DEADLINE_BYTES = 160;
 export const EVENT_BYTES = 112;
 
 const STRING_HEAD_BYTES = 16;
-/** V8 puts objects up to half of one of its pages side by side; longer ones have pages of their own. */
+/**
+ * V8 puts objects up to half of one of its pages side by side; longer ones have pages of their own.
+ */
 const PAGE_BYTES = 256 * 1024;
 const PAGE_HEAD_BYTES = 8192;
 const PAGE_OBJECT_BYTES_MAX = 128 * 1024;

@@ -1,11 +1,12 @@
 import "../lib/latin1.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
+import type { Cursor } from "./cursor.js";
 import { ACTION_NAMES, type Action, Event } from "./event.js";
 import { Node } from "./node.js";
 import { StoreStats } from "./stats.js";
 import { Store, type StoreOptions } from "./store.js";
-import { type Cursor, Tree } from "./tree.js";
+import { Tree } from "./tree.js";
 
 /**
  * A store as a sequence of blocks. The first is the head; the nodes follow in tree order, then the
@@ -38,7 +39,7 @@ export class SnapshotDecodeError extends RingdError {
   }
 }
 
-/** Encodes a store as it is when this is made, one block at a time, while the store goes on. */
+/** Encodes a store as it is when this is made, one block at a time, while the store moves on. */
 export class SnapshotEncoder {
   readonly #index: number;
   readonly #nodes: number;
@@ -57,7 +58,9 @@ export class SnapshotEncoder {
     this.#stats = store.stats.toArray();
   }
 
-  /** The next block, made in well under a millisecond; undefined at the end. */
+  /**
+   * The next block, made in well under a millisecond unless a node is large; undefined at the end.
+   */
   next(): Buffer | undefined {
     const out = new BlockBuffer();
     if (!this.#isHeadDone) {
@@ -100,7 +103,10 @@ export class SnapshotDecoder {
   #tree: Tree | undefined;
   readonly #events: Event[] = [];
 
-  /** @param before nodes that this store has, too, are taken from it: as a rule most of them are the same */
+  /**
+   * @param before nodes that this store has, too, are taken from it: as a rule most of them are the
+   *   same
+   */
   constructor(options: StoreOptions = {}, before?: Store) {
     this.#options = options;
     this.#before = before;
@@ -125,7 +131,14 @@ export class SnapshotDecoder {
       }
     } else if (kind === BlockKind.events) {
       this.#plant();
-      while (!input.isAtEnd) this.#events.push(this.#share(readEvent(input)));
+      while (!input.isAtEnd) {
+        const event = this.#share(readEvent(input));
+        const before = this.#events.at(-1) ?? event;
+        if (before !== event && event.index !== before.index + 1) {
+          throw new SnapshotDecodeError(`event ${event.index} follows ${before.index}`);
+        }
+        this.#events.push(event);
+      }
     } else {
       throw new SnapshotDecodeError(`there is no block kind ${kind}`);
     }
@@ -138,6 +151,10 @@ export class SnapshotDecoder {
     const tree = this.#plant();
     if (tree.size !== head.nodes || this.#events.length !== head.events) {
       throw new SnapshotDecodeError("nodes or events are missing");
+    }
+    const last = this.#events.at(-1);
+    if (last !== undefined && last.index !== head.index) {
+      throw new SnapshotDecodeError("its events do not end with its index");
     }
     return new Store(this.#options, {
       index: head.index,
@@ -155,8 +172,9 @@ export class SnapshotDecoder {
   }
 
   /**
-   * The event with the nodes that are here already: in the store that was written an event had the tree's
-   * own node, or the one that a later event replaced. A copy of each would take the memory twice.
+   * The event with the nodes that are here already: in the store that was written an event had the
+   * tree's own node, or the one that a later event replaced. A copy of each would take the memory
+   * twice.
    */
   #share(event: Event): Event {
     const { action, node, prevNode, timeMs, isRefresh } = event;
@@ -210,8 +228,8 @@ function readNode(input: BlockReader): Node {
 }
 
 /**
- * The same number, as V8 keeps it in place if it can: one that was read as a float is an object of its
- * own, three of them for each node.
+ * The same number, as V8 keeps it in place if it can: one that was read as a float is an object of
+ * its own, three of them for each node.
  */
 function small(value: number): number {
   return (value | 0) === value ? value | 0 : value;

@@ -1,3 +1,5 @@
+import { assert } from "../lib/assert.js";
+
 /** Counters of /v2/stats/store, in the order a snapshot keeps them. */
 export const STAT_NAMES = [
   "getsSuccess",
@@ -27,6 +29,7 @@ export class StoreStats {
   readonly #counts = new Float64Array(STAT_NAMES.length);
 
   add(stat: number): void {
+    assert(stat >= 0 && stat < STAT_NAMES.length, "there is such a counter");
     this.#counts[stat] = (this.#counts[stat] as number) + 1;
   }
 

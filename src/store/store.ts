@@ -1,13 +1,13 @@
 import { assert, unreachable } from "../lib/assert.js";
 import { type Command, CommandOp } from "./command.js";
+import type { Cursor, TreeView } from "./cursor.js";
 import { Action, Event, isRemoval } from "./event.js";
-import { Expiry } from "./expiry.js";
 import { HISTORY_EVENTS_DEFAULT, History } from "./history.js";
+import { KeySpace } from "./key-space.js";
 import { CLUSTER_PREFIX, KEYS_PREFIX, Node, PERMANENT } from "./node.js";
 import { ErrorCode, Refusal } from "./refusal.js";
-import { nodeBytes } from "./size.js";
 import { Stat, StoreStats } from "./stats.js";
-import { type Cursor, Tree, type TreeView } from "./tree.js";
+import type { Tree } from "./tree.js";
 import { WatchHub } from "./watch-hub.js";
 
 /** Directories no request may change: the name spaces and what is above them. */
@@ -42,62 +42,49 @@ export class Store {
   readonly hub: WatchHub;
   stats: StoreStats;
   #history: History;
-  #tree: Tree;
+  readonly #keys: KeySpace;
   #index: number;
-  #expiry: Expiry;
-  /** Of the nodes in the tree. */
-  #treeBytes = 0;
-  #outBytes = 0;
 
   constructor(options: StoreOptions = {}, state?: StoreState) {
     const { historyEventsMax = HISTORY_EVENTS_DEFAULT, historyBytesMax } = options;
     this.#history = new History(historyEventsMax, historyBytesMax);
-    this.#tree = state?.tree ?? new Tree();
+    this.#keys = new KeySpace(state?.tree);
     this.#index = state?.index ?? 0;
     this.stats = state?.stats ?? new StoreStats();
-    this.#expiry = new Expiry((path) => this.#tree.get(path));
     if (state !== undefined) this.#restore(state.events);
     for (const path of [CLUSTER_PREFIX, KEYS_PREFIX]) {
-      if (this.#tree.get(path) === undefined) {
-        this.#insert(new Node(path, "", true, 0, 0, PERMANENT));
-      }
+      if (this.#keys.get(path) !== undefined) continue;
+      this.#keys.put(new Node(path, "", true, 0, 0, PERMANENT), undefined);
     }
     this.hub = new WatchHub(this.#history);
   }
 
   /** @param events share their nodes with the tree and with each other, where they are the same */
   #restore(events: readonly Event[]): void {
-    const all = this.#tree.cursor("");
-    for (let node = all.next(); node !== undefined; node = all.next()) {
-      this.#treeBytes += nodeBytes(node);
-      this.#expiry.add(node);
-    }
     const replaced = new Set(events.map(({ prevNode }) => prevNode));
     for (const event of events) {
       const { node } = event;
-      const isElsewhere = replaced.has(node) || this.#tree.get(node.path) === node;
+      const isElsewhere = replaced.has(node) || this.#keys.get(node.path) === node;
       this.#history.push(event, !isElsewhere);
     }
   }
 
   /**
-   * Becomes the state of another store, as a snapshot brought it; that one must not be used any more.
-   * Watches stay open: they are told what happened in between, as far as the other's history reaches.
+   * Takes over the state of another store, restored from a snapshot; that one must not be used any
+   * more. Watches stay open: they get the events in between, as far as the other's history reaches.
    *
-   * @returns false if it does not reach far enough for that: the watches have missed something
+   * @returns false if it does not reach back far enough: the watches have missed events
    */
   become(other: Store): boolean {
-    assert(other.#index >= this.#index, "the state only moves on");
+    assert(other !== this, "the state comes from another store");
+    assert(other.#index >= this.#index, "the state only moves forward");
     const missed = other.events.filter((event) => event.index > this.#index);
     const isComplete =
       missed.length === other.#index - this.#index && !missed.some(removesMoreThanItShows);
     this.stats = other.stats;
     this.#history = other.#history;
-    this.#tree = other.#tree;
+    this.#keys.become(other.#keys);
     this.#index = other.#index;
-    this.#expiry = other.#expiry;
-    this.#outBytes += this.#treeBytes;
-    this.#treeBytes = other.#treeBytes;
     this.hub.readFrom(this.#history);
     if (!isComplete) return false;
     for (const event of missed) {
@@ -111,29 +98,31 @@ export class Store {
     return this.#index;
   }
 
-  /** What the nodes and the history take of the heap: see size.ts. */
+  /** Heap bytes of the nodes and the history, see size.ts. */
   get bytes(): number {
-    return this.#treeBytes + this.#history.bytes;
+    return this.#keys.bytes + this.#history.bytes;
   }
 
   /** Of the nodes in the tree alone. */
   get treeBytes(): number {
-    return this.#treeBytes;
+    return this.#keys.bytes;
   }
 
-  /** Of the nodes that ever left the tree; only grows. A view keeps what left since it was taken. */
+  /**
+   * Of the nodes that ever left the tree; only grows. A view keeps what left since it was taken.
+   */
   get outBytes(): number {
-    return this.#outBytes;
+    return this.#keys.outBytes;
   }
 
   /** Nodes, directories and name spaces included. */
   get size(): number {
-    return this.#tree.size;
+    return this.#keys.size;
   }
 
   /** Nodes that will expire. */
   get expiringNodes(): number {
-    return this.#expiry.size;
+    return this.#keys.expiringNodes;
   }
 
   /** Oldest first. */
@@ -143,22 +132,22 @@ export class Store {
 
   /** O(1); for listings and snapshots that outlive this moment. */
   view(): TreeView {
-    return this.#tree.view();
+    return this.#keys.view();
   }
 
-  /** On the tree as it is now: good until the next write. */
+  /** On the tree as it is now: valid until the next write. */
   cursor(): Cursor {
-    return this.#tree.cursor("");
+    return this.#keys.cursor("");
   }
 
   /** Without counting it as a read. */
   get(path: string): Node | undefined {
-    return this.#tree.get(path);
+    return this.#keys.get(path);
   }
 
-  /** A client's read: counted, and refused as etcd does when there is no such node. */
+  /** A client's read: counted, and rejected as etcd does if there is no such node. */
   read(path: string): Node | Refusal {
-    const node = this.#tree.get(path);
+    const node = this.#keys.get(path);
     if (node !== undefined) {
       this.stats.add(Stat.getsSuccess);
       return node;
@@ -167,16 +156,11 @@ export class Store {
     return this.#whyMissing(path);
   }
 
-  /** Whether a directory has no child, hidden ones included. */
-  isEmptyDirectory(path: string): boolean {
-    const first = this.#tree.cursor(`${path}/`).peek();
-    return first === undefined || !first.path.startsWith(`${path}/`);
-  }
-
   /**
    * Carries out a committed command. Failures change nothing but a counter.
    *
-   * @returns the change; or why there is none; or undefined for sync, whose events only watchers see
+   * @returns the change; or why there is none; or undefined for sync, whose events only watchers
+   *   see
    */
   apply(command: Command): Event | Refusal | undefined {
     switch (command.op) {
@@ -200,7 +184,7 @@ export class Store {
         this.#sync(command.timeMs);
         return undefined;
       case CommandOp.raise:
-        return undefined; // The member's affair.
+        return undefined; // The member raises its format level; the store is not concerned.
       default:
         return unreachable(command.op);
     }
@@ -208,27 +192,16 @@ export class Store {
 
   /** @throws AssertionError */
   checkInvariants(): void {
-    this.#tree.checkInvariants();
-    let expiring = 0;
-    let bytes = 0;
-    const all = this.#tree.cursor("");
+    this.#keys.checkInvariants();
+    const all = this.#keys.cursor("");
     for (let node = all.next(); node !== undefined; node = all.next()) {
-      if (node.expirationMs !== PERMANENT) expiring++;
-      bytes += nodeBytes(node);
       assert(node.createdIndex <= this.#index, "no node is newer than the store");
-      const slash = node.path.lastIndexOf("/");
-      if (slash > 0) {
-        const parent = this.#tree.get(node.path.slice(0, slash));
-        assert(parent?.isDirectory === true, "every node is in a directory");
-      }
     }
-    assert(bytes === this.#treeBytes, "the size is that of the nodes");
-    assert(expiring === this.#expiry.size, "every deadline is known to the expiry queue");
   }
 
   #set(command: Command): Event | Refusal {
     const { path } = command;
-    const old = this.#tree.get(path);
+    const old = this.#keys.get(path);
     if (old === undefined && command.isRefresh) {
       this.stats.add(Stat.setsFail);
       return this.#whyMissing(path);
@@ -240,7 +213,7 @@ export class Store {
   }
 
   #create(command: Command, path: string): Event | Refusal {
-    const old = this.#tree.get(path);
+    const old = this.#keys.get(path);
     const result = this.#put(command, path, command.value, old, Action.create);
     this.stats.add(result instanceof Event ? Stat.createSuccess : Stat.createFail);
     return result;
@@ -257,10 +230,11 @@ export class Store {
     if (READ_ONLY.has(path)) return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
     const index = this.#index + 1;
     if (old === undefined) {
-      const refusal = this.#makeParents(path, index);
-      if (refusal !== undefined) {
-        if (action === Action.create) this.stats.add(Stat.setsFail); // As etcd does, besides the create.
-        return refusal;
+      const file = this.#keys.makeParents(path, index);
+      if (file !== undefined) {
+        // As etcd does, besides the create.
+        if (action === Action.create) this.stats.add(Stat.setsFail);
+        return new Refusal(ErrorCode.notDirectory, file.path, this.#index);
       }
     } else if (action === Action.create) {
       return new Refusal(ErrorCode.nodeExists, path, this.#index);
@@ -275,29 +249,8 @@ export class Store {
       index,
       cleanExpiration(command.expirationMs),
     );
-    this.#replace(old, node);
+    this.#keys.put(node, old);
     return this.#publish(action, node, old, command, command.isRefresh && action === Action.set);
-  }
-
-  /** Makes the missing directories above `path`, or tells which file is in the way. */
-  #makeParents(path: string, index: number): Refusal | undefined {
-    const missing: string[] = [];
-    for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
-      const parentPath = path.slice(0, end);
-      const parent = this.#tree.get(parentPath);
-      if (parent === undefined) {
-        missing.push(parentPath);
-        continue;
-      }
-      if (!parent.isDirectory) {
-        return new Refusal(ErrorCode.notDirectory, parentPath, this.#index);
-      }
-      break;
-    }
-    for (let i = missing.length - 1; i >= 0; i--) {
-      this.#insert(new Node(missing[i] as string, "", true, index, index, PERMANENT));
-    }
-    return undefined;
   }
 
   #update(command: Command): Event | Refusal {
@@ -306,7 +259,7 @@ export class Store {
       this.stats.add(Stat.updateSuccess); // So etcd counts it.
       return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
     }
-    const old = this.#tree.get(path);
+    const old = this.#keys.get(path);
     if (old === undefined) {
       this.stats.add(Stat.updateFail);
       return this.#whyMissing(path);
@@ -316,15 +269,16 @@ export class Store {
       return new Refusal(ErrorCode.notFile, path, this.#index);
     }
     const index = this.#index + 1;
-    // A deadline long past is kept here, and in a swap; only new nodes take it for "never".
+    // A deadline long past is kept here and in a swap; only for new nodes it means "never".
     const { expirationMs } = command;
     const value = command.isRefresh ? old.value : command.value;
     const shown = new Node(path, value, old.isDirectory, old.createdIndex, index, expirationMs);
-    // A directory that is updated keeps its old modifiedIndex, although the event shows the new one.
+    // A directory that is updated keeps its old modifiedIndex, although the event shows the new
+    // one.
     const kept = old.isDirectory
       ? new Node(path, "", true, old.createdIndex, old.modifiedIndex, expirationMs)
       : shown;
-    this.#replace(old, kept);
+    this.#keys.put(kept, old);
     return this.#publish(Action.update, shown, old, command, command.isRefresh);
   }
 
@@ -334,7 +288,7 @@ export class Store {
       this.stats.add(Stat.compareAndSwapSuccess); // So etcd counts it.
       return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
     }
-    const old = this.#tree.get(path);
+    const old = this.#keys.get(path);
     const refusal = this.#compare(command, old);
     if (refusal !== undefined || old === undefined) {
       this.stats.add(Stat.compareAndSwapFail);
@@ -345,17 +299,18 @@ export class Store {
     const { createdIndex } = old;
     const index = this.#index + 1;
     const node = new Node(path, value, false, createdIndex, index, command.expirationMs);
-    this.#replace(old, node);
+    this.#keys.put(node, old);
     return this.#publish(Action.compareAndSwap, node, old, command, command.isRefresh);
   }
 
   #compareAndDelete(command: Command): Event | Refusal {
-    const old = this.#tree.get(command.path);
+    const old = this.#keys.get(command.path);
     if (old === undefined) {
       this.stats.add(Stat.compareAndDeleteFail);
       return this.#whyMissing(command.path);
     }
-    this.stats.add(Stat.compareAndDeleteSuccess); // Also when the comparison fails: so etcd counts it.
+    // Also when the comparison fails: so etcd counts it.
+    this.stats.add(Stat.compareAndDeleteSuccess);
     const refusal = this.#compare(command, old);
     if (refusal !== undefined) return refusal;
     return this.#remove(Action.compareAndDelete, old, command.timeMs);
@@ -381,7 +336,7 @@ export class Store {
       this.stats.add(Stat.deleteSuccess); // So etcd counts it.
       return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
     }
-    const old = this.#tree.get(path);
+    const old = this.#keys.get(path);
     if (old === undefined) {
       this.stats.add(Stat.deleteFail);
       return this.#whyMissing(path);
@@ -389,7 +344,7 @@ export class Store {
     if (old.isDirectory && !command.isRecursive) {
       const code = !command.isDirectory
         ? ErrorCode.notFile
-        : this.isEmptyDirectory(path)
+        : this.#keys.isEmptyDirectory(path)
           ? undefined
           : ErrorCode.directoryNotEmpty;
       if (code !== undefined) {
@@ -401,15 +356,17 @@ export class Store {
     return this.#remove(Action.delete, old, command.timeMs);
   }
 
-  /** Expires every node that is due: one index and one event each, a directory with all below it. */
+  /**
+   * Expires every node that is due: one index and one event each, a directory with all below it.
+   */
   #sync(timeMs: number): void {
-    for (let node = this.#expiry.due(timeMs); node !== undefined; node = this.#expiry.due(timeMs)) {
+    for (let node = this.#keys.due(timeMs); node !== undefined; node = this.#keys.due(timeMs)) {
       this.#remove(Action.expire, node, timeMs);
       this.stats.add(Stat.expireCount);
     }
   }
 
-  /** Takes a node and all below it out of the tree, and tells watchers of each of them. */
+  /** Removes a node and all below it, and notifies the watches of each. */
   #remove(
     action: typeof Action.delete | typeof Action.compareAndDelete | typeof Action.expire,
     old: Node,
@@ -420,7 +377,7 @@ export class Store {
     const shown = new Node(path, "", isDirectory, createdIndex, this.#index, PERMANENT);
     const event = new Event(action, shown, old, timeMs, false);
     if (isDirectory) this.#removeBelow(path, event);
-    this.#takeOut(old);
+    this.#keys.remove(old);
     this.hub.notifyRemoved(event, path);
     this.#history.push(event, true);
     this.hub.notify(event);
@@ -428,43 +385,11 @@ export class Store {
   }
 
   #removeBelow(path: string, event: Event): void {
-    const below: Node[] = [];
-    const cursor = this.#tree.cursor(`${path}/`);
-    for (let node = cursor.next(); node !== undefined; node = cursor.next()) {
-      if (!node.path.startsWith(`${path}/`)) break;
-      below.push(node);
-    }
-    for (const node of below) {
-      this.#takeOut(node);
+    for (const node of this.#keys.below(path)) {
+      this.#keys.remove(node);
       this.#history.removedUnnamed(node);
       this.hub.notifyRemoved(event, node.path);
     }
-  }
-
-  #replace(old: Node | undefined, node: Node): void {
-    this.#insert(node);
-    if (old !== undefined) {
-      this.#expiry.remove(old);
-      this.#countOut(old);
-    }
-    this.#expiry.add(node);
-  }
-
-  #insert(node: Node): void {
-    this.#tree.set(node);
-    this.#treeBytes += nodeBytes(node);
-  }
-
-  #takeOut(node: Node): void {
-    this.#tree.delete(node.path);
-    this.#expiry.remove(node);
-    this.#countOut(node);
-  }
-
-  #countOut(node: Node): void {
-    const bytes = nodeBytes(node);
-    this.#treeBytes -= bytes;
-    this.#outBytes += bytes;
   }
 
   #publish(
@@ -486,7 +411,7 @@ export class Store {
   #whyMissing(path: string): Refusal {
     for (let end = path.indexOf("/", 1); ; end = path.indexOf("/", end + 1)) {
       const part = end < 0 ? path : path.slice(0, end);
-      const node = this.#tree.get(part);
+      const node = this.#keys.get(part);
       if (node === undefined) return new Refusal(ErrorCode.keyNotFound, part, this.#index);
       assert(end >= 0, "some component of a missing path is missing or a file");
       if (!node.isDirectory) return new Refusal(ErrorCode.notDirectory, part, this.#index);
@@ -498,7 +423,7 @@ function cleanExpiration(expirationMs: number): number {
   return expirationMs < EXPIRATION_MS_MIN ? PERMANENT : expirationMs;
 }
 
-/** Watches of what was below a removed directory are told by its nodes, which the event does not name. */
+/** Watches below a removed directory are notified by its nodes, which the event does not name. */
 function removesMoreThanItShows(event: Event): boolean {
   return event.node.isDirectory && event.prevNode !== undefined && isRemoval(event.action);
 }

@@ -1,96 +1,63 @@
 import { assert } from "../lib/assert.js";
+import { Cursor, TreeView } from "./cursor.js";
 import type { Node } from "./node.js";
-
-/** Children of a branch and nodes of a leaf, at most. Measured: 32 and 128 are both slower to write. */
-const PAGE_ITEMS_MAX = 64;
-const SLASH = 0x2f;
-/** Places of nodes that are remembered; a power of two. */
-const PLACES = 4096;
-/** Bytes at the end of a path that decide where its place is remembered. */
-const PLACE_BYTES = 4;
-
-/**
- * Bytewise order in which "/" comes before every other byte: a directory is followed at once by
- * everything below it, and the children of each level are in bytewise order of their names.
- */
-export function comparePaths(a: string, b: string): number {
-  const shorter = Math.min(a.length, b.length);
-  for (let i = 0; i < shorter; i++) {
-    const x = a.charCodeAt(i);
-    const y = b.charCodeAt(i);
-    if (x === y) continue;
-    if (x === SLASH) return -1;
-    if (y === SLASH) return 1;
-    return x - y;
-  }
-  return a.length - b.length;
-}
-
-/** The first possible path behind everything below `directory`. */
-export function afterSubtree(directory: string): string {
-  return `${directory}\0`; // "/" sorts below every byte, even this one.
-}
-
-interface Leaf {
-  readonly isLeaf: true;
-  /** The tree's epoch when the page was made: an older page may be part of a view. */
-  readonly epoch: number;
-  readonly nodes: Node[];
-}
-
-interface Branch {
-  readonly isLeaf: false;
-  readonly epoch: number;
-  /** keys[i] is at most every path in children[i] and above every path in children[i - 1]. */
-  readonly keys: string[];
-  readonly children: Page[];
-}
-
-type Page = Leaf | Branch;
-
-const NO_LEAF: Leaf = { isLeaf: true, epoch: -1, nodes: [] };
-
-/** A page that overflowed into a second one, whose lowest key is `key`. */
-interface Split {
-  readonly key: string;
-  readonly page: Page;
-}
+import {
+  type Branch,
+  childIndex,
+  itemsOf,
+  type Leaf,
+  lowerBound,
+  lowestKey,
+  PAGE_ITEMS_MAX,
+  type Page,
+} from "./page.js";
+import { comparePaths } from "./path-order.js";
 
 /**
- * The key space: a B+tree from path to Node, copied on write, so that a frozen view costs nothing to
- * take and a writer pays one page copy for each page it touches for the first time after that.
+ * The key space: a B+tree from path to Node, copied on write, so that a frozen view costs nothing
+ * to take and a writer pays one page copy for each page it touches for the first time after that.
+ *
+ * A page belongs to the epoch it was made in, and each view ends an epoch. So a page of this epoch
+ * is in no view and may be changed in place; an older one is copied first, with every page above
+ * it.
+ *
+ * Three caches save the descent for a path in frequent use, most of which is waiting for memory:
+ * `#lastLeaf`, where the last lookup ended (a write mostly follows a read of the same path), and
+ * `#leaves` with `#ats`, by a hash of the path. None is kept up to date: a place is a guess, right
+ * if the node there has the path that is asked for. What makes a guess safe is 5 and 6: a page that
+ * has left the tree is never found through one.
  *
  * Invariants:
  *   1. Paths are strictly ascending by comparePaths over all leaves, left to right.
  *   2. All leaves are at the same depth, and only the root may be an empty page.
  *   3. keys[i] of a branch bounds children[i] as said at Branch.
  *   4. size is the number of nodes.
+ *   5. #lastLeaf, if it is of this epoch, is in the tree: `set` may write to it.
+ *   6. Each of #leaves is NO_LEAF, or of this epoch and either in the tree or empty.
  */
 export class Tree {
   #epoch = 0;
   #root: Page = { isLeaf: true, epoch: 0, nodes: [] };
   #size = 0;
-  /** Where `get` found a node last: a write of the same path needs no second descent. */
   #lastLeaf: Leaf = NO_LEAF;
+  /** Index into `#lastLeaf.nodes`. */
   #lastAt = 0;
-  /**
-   * Where nodes were found in pages of this epoch, by placeOf(path). A place is right if the node there has
-   * the path: keys in frequent use need no descent, most of which is waiting for memory.
-   */
-  readonly #leaves: Leaf[] = new Array(PLACES).fill(NO_LEAF);
-  readonly #ats = new Uint8Array(PLACES);
+  /** By slotOf(path). */
+  readonly #leaves: Leaf[] = new Array(SLOTS).fill(NO_LEAF);
+  /** Indexes into the nodes of `#leaves`. */
+  readonly #ats = new Uint8Array(SLOTS);
 
   get size(): number {
     return this.#size;
   }
 
   get(path: string): Node | undefined {
-    const place = placeOf(path);
-    const leaf = this.#leaves[place] as Leaf;
-    const near = leaf.nodes[this.#ats[place] as number];
+    const slot = slotOf(path);
+    const leaf = this.#leaves[slot] as Leaf;
+    const near = leaf.nodes[this.#ats[slot] as number];
     if (near !== undefined && near.path === path) {
       this.#lastLeaf = leaf;
-      this.#lastAt = this.#ats[place] as number;
+      this.#lastAt = this.#ats[slot] as number;
       return near;
     }
     let page = this.#root;
@@ -101,8 +68,8 @@ export class Tree {
     this.#lastLeaf = page;
     this.#lastAt = at;
     if (page.epoch === this.#epoch) {
-      this.#leaves[place] = page;
-      this.#ats[place] = at;
+      this.#leaves[slot] = page;
+      this.#ats[slot] = at;
     }
     return node;
   }
@@ -110,11 +77,11 @@ export class Tree {
   /** O(1). The view keeps today's nodes alive as long as somebody holds it. */
   view(): TreeView {
     this.#epoch++;
-    this.#leaves.fill(NO_LEAF); // From now on they are copied before they change.
+    this.#leaves.fill(NO_LEAF); // Invariant 6: all pages are of an earlier epoch now.
     return new TreeView(this.#root, this.#size);
   }
 
-  /** A cursor on the tree as it is, good until the next write. */
+  /** A cursor on the tree as it is, valid until the next write. */
   cursor(from: string): Cursor {
     return new Cursor(this.#root, from);
   }
@@ -123,7 +90,7 @@ export class Tree {
   set(node: Node): Node | undefined {
     const last = this.#lastLeaf;
     const found = last.nodes[this.#lastAt];
-    // A page of this epoch is no view's. Deletions, which may take a page out of the tree, forget it.
+    // Right by invariant 5; a page of this epoch is in no view.
     if (last.epoch === this.#epoch && found?.path === node.path) {
       last.nodes[this.#lastAt] = node;
       return found;
@@ -147,6 +114,7 @@ export class Tree {
   /** @returns the node that was there */
   delete(path: string): Node | undefined {
     if (this.get(path) === undefined) return undefined;
+    // Invariant 5: its page may leave the tree. Invariant 6 holds as it is then empty.
     this.#lastLeaf = NO_LEAF;
     this.#root = this.#own(this.#root);
     const old = this.#deleteIn(this.#root, path);
@@ -157,6 +125,7 @@ export class Tree {
       this.#root = { isLeaf: true, epoch: this.#epoch, nodes: [] };
     }
     this.#size--;
+    assert(this.#size >= 0, "no more nodes leave than came");
     return old;
   }
 
@@ -185,6 +154,7 @@ export class Tree {
       }
       pages = above;
     }
+    assert(pages.length === 1, "one page is above all others");
     tree.#root = pages[0] as Page;
     return tree;
   }
@@ -194,9 +164,11 @@ export class Tree {
     let count = 0;
     let last: string | undefined;
     const depths = new Set<number>();
+    const leaves = new Set<Leaf>();
     const walk = (page: Page, depth: number, isRoot: boolean): void => {
       if (page.isLeaf) {
         depths.add(depth);
+        leaves.add(page);
         assert(isRoot || page.nodes.length > 0, "2: only the root may be empty");
         for (const { path } of page.nodes) {
           assert(last === undefined || comparePaths(last, path) < 0, "1: paths ascend");
@@ -216,6 +188,19 @@ export class Tree {
     walk(this.#root, 0, true);
     assert(depths.size === 1, "2: all leaves are at the same depth");
     assert(count === this.#size, "4: size counts the nodes");
+    const lastLeaf = this.#lastLeaf;
+    assert(
+      lastLeaf.epoch !== this.#epoch || leaves.has(lastLeaf),
+      "5: the last leaf is in the tree",
+    );
+    for (const leaf of this.#leaves) {
+      if (leaf === NO_LEAF) continue;
+      assert(leaf.epoch === this.#epoch, "6: a cached leaf is of this epoch");
+      assert(
+        leaf.nodes.length === 0 || leaves.has(leaf),
+        "6: a cached leaf is in the tree or empty",
+      );
+    }
   }
 
   /** The page itself if no view can hold it, else a copy to write to. */
@@ -289,7 +274,10 @@ export class Tree {
     return old;
   }
 
-  /** Joins a page that became small with its right or left neighbour when both fit half a page. */
+  /**
+   * Joins a page that became small with its right or left neighbour if both fit into half a page.
+   * Half, so that deletes and inserts in turn do not merge and split the same pages each time.
+   */
   #mergeSmall(parent: Branch, i: number): void {
     const child = parent.children[i] as Page;
     if (itemsOf(child) > PAGE_ITEMS_MAX / 4) return;
@@ -301,7 +289,7 @@ export class Tree {
     const joined = this.#own(a);
     if (joined.isLeaf && b.isLeaf) {
       joined.nodes.push(...b.nodes);
-      // It leaves the tree: no place in it is right any more.
+      // Invariant 6: it leaves the tree, and the second cache may still point to it.
       if (b.epoch === this.#epoch) b.nodes.length = 0;
     }
     if (!joined.isLeaf && !b.isLeaf) {
@@ -316,174 +304,37 @@ export class Tree {
   }
 }
 
-/** A frozen tree. */
-export class TreeView {
-  readonly #root: Page;
-  readonly size: number;
+/** Fills empty slots of the caches. */
+const NO_LEAF: Leaf = { isLeaf: true, epoch: -1, nodes: [] };
+/** Slots of the second cache; a power of two. */
+const SLOTS = 4096;
+/** Bytes at the end of a path that choose its slot. */
+const SLOT_BYTES = 4;
 
-  constructor(root: Page, size: number) {
-    this.#root = root;
-    this.size = size;
-  }
+assert(PAGE_ITEMS_MAX < 256, "a place in a page fits into a byte");
+assert((SLOTS & (SLOTS - 1)) === 0, "the number of slots is a power of two");
 
-  get(path: string): Node | undefined {
-    return getFrom(this.#root, path);
-  }
-
-  /** @param from the first node is the first at or after this path */
-  cursor(from: string): Cursor {
-    return new Cursor(this.#root, from);
-  }
-}
-
-/** Walks nodes in ascending order; may be left and taken up again at any time if it is on a view. */
-export class Cursor {
-  readonly #root: Page;
-  readonly #branches: Branch[] = [];
-  readonly #indexes: number[] = [];
-  #leaf: Leaf | undefined;
-  #at = 0;
-
-  constructor(root: Page, from: string) {
-    this.#root = root;
-    this.seek(from);
-  }
-
-  /** Goes to the first node at or after this path. */
-  seek(from: string): void {
-    this.#branches.length = 0;
-    this.#indexes.length = 0;
-    let page = this.#root;
-    while (!page.isLeaf) {
-      const i = childIndex(page, from);
-      this.#branches.push(page);
-      this.#indexes.push(i);
-      page = page.children[i] as Page;
-    }
-    this.#leaf = page;
-    this.#at = lowerBound(page.nodes, from);
-  }
-
-  /** The node here, without going on. */
-  peek(): Node | undefined {
-    while (this.#leaf !== undefined && this.#at >= this.#leaf.nodes.length) this.#nextLeaf();
-    return this.#leaf?.nodes[this.#at];
-  }
-
-  next(): Node | undefined {
-    const node = this.peek();
-    this.#at++;
-    return node;
-  }
-
-  #nextLeaf(): void {
-    this.#leaf = undefined;
-    this.#at = 0;
-    for (let depth = this.#branches.length - 1; depth >= 0; depth--) {
-      const branch = this.#branches[depth] as Branch;
-      const i = (this.#indexes[depth] as number) + 1;
-      if (i >= branch.children.length) continue;
-      this.#indexes[depth] = i;
-      let page = branch.children[i] as Page;
-      for (let below = depth + 1; !page.isLeaf; below++) {
-        this.#branches[below] = page;
-        this.#indexes[below] = 0;
-        page = page.children[0] as Page;
-      }
-      this.#leaf = page;
-      return;
-    }
-  }
-}
-
-/** Cheap, not fair: paths that collide are looked up as if nothing were remembered. */
-function placeOf(path: string): number {
-  let hash = path.length;
-  for (let i = Math.max(path.length - PLACE_BYTES, 0); i < path.length; i++) {
-    hash = Math.imul(hash, 31) + path.charCodeAt(i);
-  }
-  return (hash ^ (hash >>> 12)) & (PLACES - 1);
-}
-
-function getFrom(root: Page, path: string): Node | undefined {
-  let page = root;
-  while (!page.isLeaf) page = page.children[childIndex(page, path)] as Page;
-  const node = page.nodes[lowerBound(page.nodes, path)];
-  return node !== undefined && node.path === path ? node : undefined;
+/** A page that overflowed into a second one, whose lowest key is `key`. */
+interface Split {
+  readonly key: string;
+  readonly page: Page;
 }
 
 /**
- * First index whose path is not below `path`. What lies between two paths begins as both of them do, so
- * a comparison starts behind what `path` is known to share with the bounds.
+ * Cheap rather than even: paths that share a slot push each other out and are looked up by descent.
  */
-function lowerBound(nodes: readonly Node[], path: string): number {
-  let low = 0;
-  let high = nodes.length;
-  let sharedLow = 0;
-  let sharedHigh = 0;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const other = (nodes[middle] as Node).path;
-    const shared = sharedFrom(other, path, Math.min(sharedLow, sharedHigh));
-    if (isBelowAt(other, path, shared)) {
-      low = middle + 1;
-      sharedLow = shared;
-    } else {
-      high = middle;
-      sharedHigh = shared;
-    }
+function slotOf(path: string): number {
+  let hash = path.length;
+  for (let i = Math.max(path.length - SLOT_BYTES, 0); i < path.length; i++) {
+    hash = Math.imul(hash, 31) + path.charCodeAt(i);
   }
-  return low;
+  return (hash ^ (hash >>> 12)) & (SLOTS - 1);
 }
 
-/** How many bytes `a` and `b` have in common at their beginning: at least `from`, as is known. */
-function sharedFrom(a: string, b: string, from: number): number {
-  const end = Math.min(a.length, b.length);
-  let i = from;
-  while (i < end && a.charCodeAt(i) === b.charCodeAt(i)) i++;
-  return i;
-}
-
-/** comparePaths(a, b) < 0 for paths that share exactly their first `shared` bytes. */
-function isBelowAt(a: string, b: string, shared: number): boolean {
-  if (shared === a.length) return shared < b.length;
-  if (shared === b.length) return false;
-  const x = a.charCodeAt(shared);
-  const y = b.charCodeAt(shared);
-  return x === SLASH || (y !== SLASH && x < y);
-}
-
-/** The child that holds `path` or would: the last one whose key is not above it, or the first. */
-function childIndex(branch: Branch, path: string): number {
-  let low = 1;
-  let high = branch.keys.length;
-  let sharedLow = 0;
-  let sharedHigh = 0;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const key = branch.keys[middle] as string;
-    const shared = sharedFrom(path, key, Math.min(sharedLow, sharedHigh));
-    if (isBelowAt(path, key, shared)) {
-      high = middle;
-      sharedHigh = shared;
-    } else {
-      low = middle + 1;
-      sharedLow = shared;
-    }
-  }
-  return low - 1;
-}
-
-/** Ascending inserts, as of in-order keys, leave full pages behind instead of half empty ones. */
+/**
+ * Where to split a page. Ascending inserts, as of in-order keys, leave full pages behind, not half
+ * empty ones.
+ */
 function splitAt(insertedAt: number, items: number): number {
   return insertedAt === items - 1 ? items - 1 : items >>> 1;
-}
-
-function itemsOf(page: Page): number {
-  return page.isLeaf ? page.nodes.length : page.children.length;
-}
-
-function lowestKey(page: Page): string {
-  if (!page.isLeaf) return page.keys[0] as string;
-  return page.nodes[0]?.path ?? "";
 }

@@ -1,8 +1,9 @@
+import { assert } from "../lib/assert.js";
 import type { Event } from "./event.js";
 import type { History } from "./history.js";
 import type { Refusal } from "./refusal.js";
 
-/** What a client asked to be told. */
+/** The events a client asked for. */
 export interface Watch {
   /** Unique among the open ones; the caller's. */
   readonly watcherId: number;
@@ -25,8 +26,8 @@ export interface Delivery {
 }
 
 /**
- * Finds the watches an event concerns, as etcd does (v2store/watcher_hub.go): by looking up the event's
- * path and each of its parents, so watches on other keys cost nothing.
+ * Finds the watches an event concerns, as etcd does (v2store/watcher_hub.go): by looking up the
+ * event's path and each of its parents, so watches on other keys cost nothing.
  */
 export class WatchHub {
   #history: History;
@@ -54,13 +55,15 @@ export class WatchHub {
    * Opens a watch.
    *
    * @param storeIndex the store's current index
-   * @returns an event from the history, and the watch is *not* open: it is complete, or, as a stream,
-   *   stays silent for ever, as in etcd; a refusal; or undefined: the watch is open
+   * @returns an event from the history, and the watch is *not* open: it is complete, or, as a
+   *   stream, stays silent for ever, as in etcd; a refusal; or undefined: the watch is open
    */
   add(watch: Watch, storeIndex: number): Event | Refusal | undefined {
     const found = this.#history.scan(watch.path, watch.isRecursive, watch.sinceIndex, storeIndex);
     if (found !== undefined) return found;
+    const before = this.#byId.size;
     this.#byId.set(watch.watcherId, watch);
+    assert(this.#byId.size === before + 1, "no open watch has the new one's id");
     const others = this.#byPath.get(watch.path);
     if (others === undefined) this.#byPath.set(watch.path, watch);
     else if (others instanceof Set) others.add(watch);
@@ -94,12 +97,14 @@ export class WatchHub {
     this.#open = undefined;
   }
 
-  /** An event removed the node at `path`: whoever watches that very path is told. Before notify(). */
+  /**
+   * An event removed the node at `path`: notifies the watches of that very path. Before notify().
+   */
   notifyRemoved(event: Event, path: string): void {
     if (this.#byId.size > 0) this.#notifyAt(event, path, true);
   }
 
-  /** What happened since the last call, in order. */
+  /** The deliveries since the last call, in order. */
   takeDeliveries(): Delivery[] {
     const taken = this.#deliveries;
     if (taken.length > 0) this.#deliveries = [];
@@ -134,13 +139,16 @@ export class WatchHub {
   }
 
   #remove(watch: Watch): void {
-    this.#byId.delete(watch.watcherId);
+    const wasOpen = this.#byId.delete(watch.watcherId);
+    assert(wasOpen, "a watch is closed once");
     const here = this.#byPath.get(watch.path);
     if (!(here instanceof Set)) {
+      assert(here === watch, "the watch is found by its path");
       this.#byPath.delete(watch.path);
       return;
     }
-    here.delete(watch);
+    const wasHere = here.delete(watch);
+    assert(wasHere, "the watch is found by its path");
     if (here.size === 0) this.#byPath.delete(watch.path);
   }
 }

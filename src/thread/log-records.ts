@@ -48,7 +48,7 @@ export const DurableType = {
   snapshotFailed: 10,
 } as const;
 
-export const SnapshotType = { block: 1, end: 2, abort: 3 } as const;
+export { SnapshotType } from "../snap/records.js";
 
 /** f64 index, f64 term, u32 type, u32 zero, data. */
 const ENTRY_HEAD_BYTES = 24;

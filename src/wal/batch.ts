@@ -14,7 +14,7 @@ import { PAYLOAD_BYTES_MAX } from "./record.js";
  *   16      ...    entries, each: length u32, type u8, three zeros, term u64, then `length` bytes
  *   then    24     hard state: term u64, vote u64, commit u64
  *
- * RECORD_SNAPSHOT: the log starts afresh behind a snapshot that another member sent.
+ * RECORD_SNAPSHOT: the log restarts after a snapshot that another member sent.
  *
  *   0       8      index
  *   8       8      term
@@ -54,6 +54,7 @@ export function writeBatchHeader(
   entryCount: number,
   hasHardState: boolean,
 ): void {
+  assert(entryCount === 0 || firstIndex > 0, "a batch of entries has a first index");
   writeU64(view, at, firstIndex);
   view.setUint32(at + 8, entryCount, true);
   view.setUint32(at + 12, hasHardState ? HAS_HARD_STATE : 0, true);
@@ -73,6 +74,7 @@ export function writeEntryHeader(
 }
 
 export function writeHardState(view: DataView, at: number, hardState: HardState): void {
+  assert(BigInt.asUintN(64, hardState.vote) === hardState.vote, "a vote is a u64");
   writeU64(view, at, hardState.term);
   view.setBigUint64(at + 8, hardState.vote, true);
   writeU64(view, at + 16, hardState.commit);
@@ -84,11 +86,12 @@ export function writeSnapshotMark(view: DataView, at: number, mark: LogPosition)
 }
 
 /**
- * @param keepFromIndex entries before it are checked and left out: most of a log is, and as objects they
- *   are what reading it costs most
- * @returns what is wrong with the payload, if it is no batch
+ * @param keepFromIndex entries before it are checked and left out: most of a log lies before its
+ *   snapshot, and making objects of its entries is most of the cost of reading it
+ * @returns what is wrong with the payload, if it is not a batch
  */
 export function decodeBatch(payload: Uint8Array, keepFromIndex: number): Batch | string {
+  assert(keepFromIndex >= 0, "an index is not negative");
   if (payload.length < BATCH_HEADER_BYTES) return "the batch is too short";
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   const firstIndex = readU64(view, 0);
@@ -138,7 +141,7 @@ export function decodeBatch(payload: Uint8Array, keepFromIndex: number): Batch |
   };
 }
 
-/** @returns what is wrong with the payload, if it is no mark */
+/** @returns what is wrong with the payload, if it is not a mark */
 export function decodeSnapshotMark(payload: Uint8Array): LogPosition | string {
   if (payload.length !== SNAPSHOT_MARK_BYTES) return "the snapshot mark has the wrong length";
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);

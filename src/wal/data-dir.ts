@@ -40,7 +40,7 @@ const DIR_MODE = 0o700;
 /** A segment's header and its first record, to the end of the last sector it may lie in. */
 const FIRST_RECORD_BYTES = SEGMENT_HEADER_BYTES + PAYLOAD_BYTES_MAX + 2 * SECTOR_BYTES;
 
-/** What the directory was last started as. */
+/** The role that the directory was last started in. */
 export type DataDirKind = "empty" | "member" | "proxy";
 
 /** @throws ForeignDataDirError if it is both; DataDirAccessError */
@@ -76,7 +76,10 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
   return { dir, walDir, snapDir };
 }
 
-/** The log without the directory of the snapshots, as where a data directory was emptied, but not --wal-dir. */
+/**
+ * The log without the directory of the snapshots, as where a data directory was emptied, but not
+ * --wal-dir.
+ */
 function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void {
   if (segmentsIn(walDir).length === 0 || existsSync(snapDir)) return;
   throw new ForeignDataDirError(
@@ -87,7 +90,8 @@ function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void 
 }
 
 /**
- * What keeps a member from beginning anew: it has begun in this directory before, and its log is gone.
+ * Stops a member from starting anew in a directory where it has started before and whose log is
+ * gone.
  *
  * @param planned who is to begin. @throws ForeignDataDirError, DataDirAccessError
  */
@@ -98,7 +102,7 @@ export function checkFirstStart(
 ): void {
   const before = readIdentity(dir);
   if (before?.memberId !== planned.memberId || before.clusterId !== planned.clusterId) return;
-  if (segmentsIn(walDir).length > 0) return; // That start was cut short.
+  if (segmentsIn(walDir).length > 0) return; // That start was interrupted.
   throw new ForeignDataDirError(
     dir,
     `member ${before.memberId.toString(16)} has begun here before, and its log is gone from ${walDir}. Put it ` +
@@ -108,9 +112,9 @@ export function checkFirstStart(
 }
 
 /**
- * Whether a member has begun here: from then on its log says who the members are, and no flag does. A
- * start that was cut short may leave a first segment without a record, or with a torn one, which recovery
- * cuts off.
+ * Whether a member has begun here: from then on its log says who the members are, and no flag does.
+ * A start that was cut short may leave a first segment without a record, or with a torn one, which
+ * recovery cuts off.
  *
  * @throws DataDirAccessError
  */
@@ -122,7 +126,7 @@ export function hasBegun(dir: string, walDir = join(dir, "member", "wal")): bool
 }
 
 /**
- * Who was to begin here, where the start was cut short before the log got a record.
+ * The member that was to start here, if that start was interrupted before the log got a record.
  *
  * @throws DataDirAccessError
  */
@@ -176,9 +180,9 @@ function readStart(path: string, lengthMax: number): Uint8Array {
 }
 
 /**
- * Every new level is synced into the one above, or the log in it could vanish with its directory. Level by
- * level also because `mkdir` of Node with `recursive` never returns where a directory cannot be made
- * although the one above is there, as in /proc.
+ * Every new level is synced into the one above, or the log in it could vanish with its directory.
+ * Level by level also because `mkdir` of Node with `recursive` never returns where a directory
+ * cannot be made although the one above is there, as in /proc.
  */
 function makeDir(path: string): void {
   const missing: string[] = [];

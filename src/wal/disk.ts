@@ -13,12 +13,14 @@ import {
   writevSync,
 } from "node:fs";
 import { join } from "node:path";
-import { unreachable } from "../lib/assert.js";
+import { assert, unreachable } from "../lib/assert.js";
 import { DiskError } from "./errors.js";
 import type { DiskOp } from "./plan.js";
 import { whatIsMissing } from "./presence.js";
 
-/** One flat directory of files. Implemented by real files here and by a faulty disk in the tests. */
+/**
+ * One flat directory of files. Implemented by real files here and by a faulty disk in the tests.
+ */
 export interface Disk {
   /** For messages. */
   readonly dir: string;
@@ -26,7 +28,11 @@ export interface Disk {
   list(): string[];
   /** The whole file. The caller owns the bytes. @throws DiskError */
   read(file: string): Uint8Array;
-  /** Carries out one step, wholly or not at all as far as the caller can rely on. @throws DiskError */
+  /**
+   * Carries out one step, wholly or not at all as far as the caller can rely on.
+   *
+   * @throws DiskError
+   */
   run(op: DiskOp): void;
   /** Closes every file. */
   close(): void;
@@ -35,8 +41,9 @@ export interface Disk {
 /**
  * A directory of the file system. Blocks, so it belongs to a thread that may block.
  *
- * A file stays open from its first use to its `close` or `unlink`: what is told of a failed write-back
- * (a later fsync may succeed with the data lost) is told once per open file, and must reach us.
+ * A file stays open from its first use to its `close` or `unlink`: the kernel reports a failed
+ * write-back once per open file, and a later fsync may succeed with the data lost, so the report
+ * must reach us.
  */
 export class FileDisk implements Disk {
   readonly dir: string;
@@ -93,7 +100,7 @@ export class FileDisk implements Disk {
   }
 
   /**
-   * Whether a file that is open is still the one of that name in the directory. Two calls to the system.
+   * Whether an open file is still the one of that name in the directory. Two system calls.
    *
    * @returns why not, or undefined
    */
@@ -104,7 +111,9 @@ export class FileDisk implements Disk {
       : whatIsMissing(join(this.dir, file), fstatSync(descriptor, { bigint: true }));
   }
 
-  /** Stays open: what is told of a failed write-back is told once, and no descriptor may be left later. */
+  /**
+   * Stays open: a failed write-back is reported once, and later there may be no descriptor left.
+   */
   #directory(): number {
     this.#directoryDescriptor ??= openSync(this.dir, constants.O_RDONLY);
     return this.#directoryDescriptor;
@@ -118,11 +127,12 @@ export class FileDisk implements Disk {
   }
 
   #rename(source: string, target: string): void {
+    assert(source !== target, "a file gets another name");
     const rename = () => renameSync(join(this.dir, source), join(this.dir, target));
     this.#try("rename", source, rename);
     const descriptor = this.#open.get(source);
     if (descriptor === undefined) return;
-    this.#close(target); // What the new name replaced, if anything.
+    this.#close(target); // The file that the new name replaced, if any.
     this.#open.delete(source);
     this.#open.set(target, descriptor);
   }
@@ -152,8 +162,9 @@ export class FileDisk implements Disk {
   }
 }
 
-/** One call to the system unless it takes less than all, as it does when the disk fills up. */
+/** One system call unless it writes only a part, as it does when the disk fills up. */
 function writeFully(descriptor: number, chunks: readonly Uint8Array[], atBytes: number): void {
+  assert(chunks.length > 0 && atBytes >= 0, "there is something to write, and a place for it");
   let written =
     chunks.length === 1
       ? writeSync(descriptor, chunks[0] as Uint8Array, 0, undefined, atBytes)

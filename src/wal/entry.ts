@@ -9,7 +9,7 @@ export interface WalEntry {
   readonly data: Uint8Array;
 }
 
-/** What raft must remember besides its entries. */
+/** The state raft must keep besides its entries. */
 export interface HardState {
   readonly term: number;
   /** Member id (u64) voted for in `term`; 0n if none. */

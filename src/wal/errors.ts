@@ -1,6 +1,6 @@
 import { RingdError } from "../lib/errors.js";
 
-/** What can go wrong with the files of a data directory. Everything here is the world's fault. */
+/** Errors of the files of a data directory: of disks, of operators, never mistakes of ours. */
 
 /** Damage that is not a torn tail (rules 2 and 4 of record.ts). The member must not start. */
 export class CorruptRecordError extends RingdError {
@@ -34,8 +34,8 @@ export class LogGapError extends RingdError {
 }
 
 /**
- * No space left for the log. Everything acknowledged is on disk; what was appended since the last sync
- * is still queued, and `sync()` may be called again when there is space.
+ * No space left for the log. Everything acknowledged is on disk; what was appended since the last
+ * sync is still queued, and `sync()` may be called again when there is space.
  */
 export class LogFullError extends RingdError {
   override readonly name = "LogFullError";
@@ -50,9 +50,9 @@ export class LogFullError extends RingdError {
 }
 
 /**
- * A write or a flush of the log failed, so that what the disk holds is unknown; or its files are no longer
- * where the next start looks for them. The log takes nothing more until the process has restarted and read it
- * back.
+ * A write or a flush of the log failed, so that what the disk holds is unknown; or its files are no
+ * longer where the next start looks for them. The log takes nothing more until the process has
+ * restarted and read it back.
  */
 export class LogFailedError extends RingdError {
   override readonly name = "LogFailedError";
@@ -66,7 +66,7 @@ export class LogFailedError extends RingdError {
 
 const WANTS = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"];
 
-/** One call on a file that the operating system refused. */
+/** One call on a file that the operating system failed. */
 export class DiskError extends RingdError {
   override readonly name = "DiskError";
   readonly code = "DISK_FAILED";
@@ -81,12 +81,16 @@ export class DiskError extends RingdError {
     this.errno = errno;
   }
 
-  /** True if the call failed for want of space: a full disk, a quota, or the limit of a file's size. */
+  /**
+   * True if the call failed for want of space: a full disk, a quota, or the limit of a file's size.
+   */
   get isForSpace(): boolean {
     return this.errno === "ENOSPC" || this.errno === "EDQUOT" || this.errno === "EFBIG";
   }
 
-  /** True if the system lacked something that there may be again: space, file descriptors, memory. */
+  /**
+   * True if the system lacked something that there may be again: space, file descriptors, memory.
+   */
   get isForWant(): boolean {
     return this.isForSpace || WANTS.includes(this.errno);
   }

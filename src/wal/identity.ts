@@ -1,19 +1,24 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { assert } from "../lib/assert.js";
 import { syncDirectory } from "./disk.js";
 import { DataDirAccessError } from "./errors.js";
 import type { WalMetadata } from "./segment.js";
 
 /**
- * `<data-dir>/identity` says which member's log belongs to a data directory. It is written when the log has
- * been made, and lies apart from it: so a start that finds no log sees whether there ever was one, which a
- * member must not begin anew without: it has forgotten its votes, and what it acknowledged.
+ * `<data-dir>/identity` says which member's log belongs to a data directory. It is written when the
+ * log has been made, and lies apart from it: so a start that finds no log sees whether there ever
+ * was one, which a member must not begin anew without: it has forgotten its votes, and what it
+ * acknowledged.
  *
  *   {"memberId":"8e9e05c52164694d","clusterId":"cdf8181e32278f57"}
  */
 export const IDENTITY_FILE = "identity";
 
-/** @returns undefined where no member has begun, or the file says nothing. @throws DataDirAccessError */
+/**
+ * @returns undefined where no member has begun, or the file says nothing.
+ * @throws DataDirAccessError
+ */
 export function readIdentity(dir: string): WalMetadata | undefined {
   let text: string;
   try {
@@ -30,6 +35,7 @@ export function readIdentity(dir: string): WalMetadata | undefined {
 
 /** Durable when it returns; does nothing where it says so already. @throws DataDirAccessError */
 export function writeIdentity(dir: string, { memberId, clusterId }: WalMetadata): void {
+  assert(memberId > 0n && clusterId > 0n, "a member and its cluster have ids");
   const before = readIdentity(dir);
   if (before?.memberId === memberId && before.clusterId === clusterId) return;
   const path = join(dir, IDENTITY_FILE);

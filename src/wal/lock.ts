@@ -14,36 +14,38 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { assert } from "../lib/assert.js";
 import { DataDirAccessError, DataDirLockedError } from "./errors.js";
 import { Landmark, whatIsMissing } from "./presence.js";
 
 /**
  * Keeps two processes out of one directory.
  *
- * The kernel's own lock, flock(2), is the one that is freed the moment its holder dies, however it dies,
- * and that holds between containers that share a volume whatever their pid and network namespaces are.
- * Node cannot call it, but the `flock` program (util-linux, busybox) can, on a descriptor it inherits:
- * the lock belongs to the open file, which we share with it, so it stays when the program has ended and
- * goes when our descriptor is closed. It takes 3 ms, once.
+ * The kernel's own lock, flock(2), is the one that is freed the moment its holder dies, however it
+ * dies, and that holds between containers that share a volume whatever their pid and network
+ * namespaces are. Node cannot call it, but the `flock` program (util-linux, busybox) can, on a
+ * descriptor it inherits: the lock belongs to the open file, which we share with it, so it stays
+ * when the program has ended and goes when our descriptor is closed. It takes 3 ms, once.
  *
  * Considered and left: a listening socket in the abstract namespace (not seen from another network
- * namespace, asynchronous), a socket file (must be removed when stale, and two that remove it race), a
- * native add-on (a binary to build for one system call).
+ * namespace, asynchronous), a socket file (must be removed when stale, and two that remove it
+ * race), a native add-on (a binary to build for one system call).
  *
- * Where there is no `flock` program the lock is a second file that names its holder: process id, when
- * that process started, boot, pid namespace. It is stale if the holder can be seen not to run. A holder
- * in another pid namespace of the same boot cannot be seen, so there the file must be removed by hand.
- * It is weaker than the kernel's lock: if three processes find one stale file within the same
- * millisecond, two of them may come to hold it.
+ * Where there is no `flock` program the lock is a second file that names its holder: process id,
+ * when that process started, boot, pid namespace. It is stale if the holder can be seen not to run.
+ * A holder in another pid namespace of the same boot cannot be seen, so there the file must be
+ * removed by hand. It is weaker than the kernel's lock: if three processes find one stale file
+ * within the same millisecond, two of them may come to hold it.
  *
- * The file `lock` stays when the lock is released: removing it would let two processes lock two files
- * of one name.
+ * The file `lock` stays when the lock is released: removing it would let two processes lock two
+ * files of one name.
  */
 export interface DirLock {
   /** How it is held: by the kernel, or by a file that names the holder. */
   readonly kind: "flock" | "file" | "none";
   /**
-   * Whoever removes the lock's file lets a second process in, without taking the lock away from the first.
+   * Removing the lock's file lets a second process in, without taking the lock away from the
+   * first.
    *
    * @returns why the lock keeps nobody out any more, or undefined
    */
@@ -54,7 +56,7 @@ export interface DirLock {
 const LOCK_FILE = "lock";
 const HOLDER_FILE = "lock.holder";
 
-/** Whoever holds a lock, as it writes itself down. */
+/** The holder of a lock, as it writes itself down. */
 interface Holder {
   readonly pid: number;
   /** In clock ticks since boot; "" where /proc is missing. */
@@ -64,8 +66,8 @@ interface Holder {
 }
 
 /**
- * Locks a directory until `release`, or the end of the process. Blocks for some milliseconds. If called
- * in a worker, the lock ends with the worker.
+ * Locks a directory until `release`, or the end of the process. Blocks for some milliseconds. If
+ * called in a worker, the lock ends with the worker.
  *
  * @param dir exists
  * @param flockProgram for tests
@@ -90,8 +92,9 @@ export function lockDir(dir: string, flockProgram = "flock"): DirLock {
 }
 
 /**
- * The directory of the log has a lock of its own, on itself: the data directory's does not keep two members
- * apart that share a `--wal-dir`, nor once its file was removed. Not every file system locks directories.
+ * The directory of the log has a lock of its own, on itself: the data directory's does not keep two
+ * members apart that share a `--wal-dir`, nor once its file was removed. Not every file system
+ * locks directories.
  *
  * @throws DataDirLockedError, DataDirAccessError
  */
@@ -112,10 +115,15 @@ export function lockLogDir(dir: string, flockProgram = "flock"): DirLock {
 }
 
 function flockOf(descriptor: number, path: string): DirLock {
+  let isHeld = true;
   return {
     kind: "flock",
     missing: () => whatIsMissing(path, fstatSync(descriptor, { bigint: true })),
-    release: () => closeSync(descriptor),
+    release: () => {
+      assert(isHeld, "a lock is released once"); // Its descriptor may be another file's by now.
+      isHeld = false;
+      closeSync(descriptor);
+    },
   };
 }
 
@@ -136,7 +144,8 @@ function lockByFile(dir: string): DirLock {
     throw new DataDirAccessError(dir, error);
   }
   try {
-    // Linking a finished file shows others the whole text or nothing, and fails if the name is taken.
+    // Linking a finished file shows others the whole text or nothing, and fails if the name is
+    // taken.
     if (!tryLink(own, path)) {
       const holder = readHolder(path);
       if (holder === undefined || !isGone(holder)) throw new DataDirLockedError(dir, holder?.pid);
@@ -221,7 +230,10 @@ function self(): Holder {
   };
 }
 
-/** Field 22 of /proc/<pid>/stat; fields are counted from the last ")" as the program's name may hold any. */
+/**
+ * Field 22 of /proc/<pid>/stat; fields are counted from the last ")" as the program's name may hold
+ * any.
+ */
 function startTimeOf(pid: number): string {
   return readOr("", () => {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

@@ -1,5 +1,5 @@
 import { assert } from "../lib/assert.js";
-import type { RecordForm } from "./record.js";
+import { RECORD_ALIGN_BYTES, type RecordForm } from "./record.js";
 import {
   encodeSegmentHeader,
   type FormatVersion,
@@ -9,21 +9,21 @@ import {
 } from "./segment.js";
 
 /**
- * What to do to the files, described first and carried out later, by disk.ts or by a simulated disk.
- * The order of each list is where durability lives.
+ * Operations on the files, described first and carried out later, by disk.ts or by a simulated
+ * disk. The order of each list is where durability lives.
  *
- * Zeros are written ahead of the records rather than a whole segment of them at once. A file that grows
- * needs its new size in the file system's journal at every datasync, a second write for each batch; a
- * file with zeros ahead needs it once every `zeroAheadBytes`. The zeros go out in the same write as the
- * batch that comes closest to their end.
+ * Zeros are written ahead of the records rather than a whole segment of them at once. A file that
+ * grows needs its new size in the file system's journal at every datasync, a second write for each
+ * batch; a file with zeros ahead needs it once every `zeroAheadBytes`. The zeros go out in the same
+ * write as the batch that comes closest to their end.
  *
- * Why the torn-tail rule (record.ts) still holds at the end of the zeros: the rule asks that whatever
- * has not been synced reads as zeros or is missing. Up to the last synced zeros that is so because zeros
- * were written. Past them lies what the file system adds to a file: the size and the blocks of an
- * extension become durable with the datasync of the batch that extends, and until then a crash leaves
- * the old size, or the new one with blocks that read as zeros (no file system shows what was on the disk
- * before), or some of the sectors that were written. All of that is "blank, missing or as written", and
- * a record that reaches past the end of the file is torn by rule 3.
+ * Why the torn-tail rule (record.ts) still holds at the end of the zeros: the rule asks that
+ * whatever has not been synced reads as zeros or is missing. Up to the last synced zeros that is so
+ * because zeros were written. Past them lies what the file system adds to a file: the size and the
+ * blocks of an extension become durable with the datasync of the batch that extends, and until then
+ * a crash leaves the old size, or the new one with blocks that read as zeros (no file system shows
+ * what was on the disk before), or some of the sectors that were written. All of that is "blank,
+ * missing or as written", and a record that reaches past the end of the file is torn by rule 3.
  */
 export type DiskOp =
   /** A new empty file, to be read and written; a leftover of that name is emptied. */
@@ -32,7 +32,7 @@ export type DiskOp =
       readonly op: "write";
       readonly file: string;
       readonly atBytes: number;
-      /** Written one behind the other in one call. */
+      /** Written one after the other in one call. */
       readonly chunks: readonly Uint8Array[];
     }
   /** Everything above for this file is durable before anything below is done. */
@@ -42,7 +42,7 @@ export type DiskOp =
   | { readonly op: "close"; readonly file: string }
   | { readonly op: "syncDirectory" };
 
-/** A segment that is not yet one: removed at the next start. */
+/** Of a segment in the making: removed at the next start. */
 export const TEMPORARY_SUFFIX = ".tmp";
 /** One zero page, larger than any step; never written to. */
 const ZERO_BYTES_MAX = 8 * 2 ** 20;
@@ -56,8 +56,9 @@ export function zeros(bytes: number): Uint8Array {
 }
 
 /**
- * A new segment: whole and durable under a temporary name, then named, then its name durable. Only then
- * may a record go into it. Any of it may fail and be tried again from the start: no record is involved.
+ * A new segment: whole and durable under a temporary name, then named, then its name durable. Only
+ * then may a record go into it. Any of it may fail and be tried again from the start: no record is
+ * involved.
  */
 export function planSegment(
   header: SegmentHeader,
@@ -100,7 +101,7 @@ export function planSegment(
 /**
  * The records of a batch, in one write.
  *
- * @param zeroedToBytes how far the file is known to hold durable zeros behind `atBytes`
+ * @param zeroedToBytes how far the file is known to hold durable zeros after `atBytes`
  * @returns also how far it holds them once `write` and `datasync` are done
  */
 export function planBatch(
@@ -110,6 +111,8 @@ export function planBatch(
   zeroedToBytes: number,
   zeroAheadBytes: number,
 ): { write: DiskOp; datasync: DiskOp; zeroedToBytes: number } {
+  assert(atBytes % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
+  assert(records.length > 0 && records.length % RECORD_ALIGN_BYTES === 0, "records are whole");
   const end = atBytes + records.length;
   const chunks = [records];
   let zeroedTo = zeroedToBytes;
@@ -125,8 +128,9 @@ export function planBatch(
 }
 
 /**
- * Drops segments, oldest first. The directory is synced after each, for a crash may undo or keep unsynced
- * removals in any combination, and a gap in the middle of the log is refused as a lost file.
+ * Drops segments, oldest first. The directory is synced after each, for a crash may undo or keep
+ * unsynced removals in any combination, and a gap in the middle of the log is rejected as a lost
+ * file.
  */
 export function planPurge(filesOldestFirst: readonly string[]): DiskOp[] {
   return filesOldestFirst.flatMap((file): DiskOp[] => [
@@ -136,11 +140,11 @@ export function planPurge(filesOldestFirst: readonly string[]): DiskOp[] {
 }
 
 /**
- * Makes what was read the truth on the disk. An earlier life may have ended with a failed sync: then the page
- * cache holds what was read, takes it for clean, and the disk lacks it; a sync alone would succeed and change
- * nothing. So all that may not be durable is written once more, and behind it zeros, which also remove what
- * a crash left there, so that no later record can join up with it. A crash in the middle of this leaves what
- * the next start does the same to.
+ * Makes the disk hold what was read. The process before may have ended with a failed sync: then the
+ * page cache holds the bytes and takes them for clean, and the disk lacks them; a sync alone would
+ * succeed and change nothing. So everything that may not be durable is written once more, and after
+ * it zeros, which also remove what a crash left there, so that no later record can join up with it.
+ * A crash in the middle of this leaves a file that the next start repairs in the same way.
  *
  * @param bytes what was read of the file, from `fromBytes` to the end of the last record
  * @param fileBytes size of the file
@@ -151,6 +155,7 @@ export function planRewrite(
   fromBytes: number,
   fileBytes: number,
 ): DiskOp[] {
+  assert(fromBytes + bytes.length <= fileBytes, "what was read is within the file");
   const ops: DiskOp[] = [];
   if (bytes.length > 0) ops.push({ op: "write", file, atBytes: fromBytes, chunks: [bytes] });
   for (let at = fromBytes + bytes.length; at < fileBytes; at += ZERO_BYTES_MAX) {

@@ -1,15 +1,18 @@
 import { type BigIntStats, closeSync, fstatSync, openSync, statSync } from "node:fs";
 
 /**
- * Tells whether files and directories that are in use are still where they were. A file that is removed or
- * moved away, or whose file system is no longer mounted, can be written through an open descriptor for as long
- * as one likes: nothing fails, and at the next start nothing is there.
+ * Tells whether files and directories that are in use are still where they were. A file that is
+ * removed or moved away, or whose file system is no longer mounted, can be written through an open
+ * descriptor for as long as one likes: nothing fails, and at the next start nothing is there.
  */
 
 /** Errors of a look at a path that say nothing about whether the file is still there. */
 const UNTOLD = ["EACCES", "EPERM", "ENOMEM", "EINTR", "EAGAIN"];
 
-/** A path that is to stay what it is. Keeps it open: on some file systems only what is open keeps its number. */
+/**
+ * A path that is to stay what it is. Keeps it open: on some file systems only what is open keeps
+ * its number.
+ */
 export class Landmark {
   readonly #path: string;
   readonly #descriptor: number;
@@ -30,7 +33,10 @@ export class Landmark {
   }
 }
 
-/** @param was what the path stood for, or an open file now. @returns why it no longer does, or undefined */
+/**
+ * @param was what the path stood for, or an open file now.
+ * @returns why it no longer does, or undefined
+ */
 export function whatIsMissing(path: string, was: BigIntStats): string | undefined {
   if (was.nlink === 0n) return `${path} was removed`;
   try {

@@ -16,32 +16,37 @@ import { crc32c } from "./crc32c.js";
  *
  * Segments of version 1 have no flags, and nothing seeds the headCrc.
  *
- * Where the log ends, if every byte past the last synced record reads as zero or lies past the end of
- * the file, and the disk may write the 512-byte sectors between two fsyncs in any order:
- *   1. Header all zero, or cut off by the end of the file: end.
+ * Where the log ends, if every byte past the last synced record reads as zero or lies past the end
+ * of the file, and the disk may write the 512-byte sectors between two fsyncs in any order:
+ *   1. Header all zero, or truncated by the end of the file: end.
  *   2. Header damaged: corrupt, as no header crosses a sector.
- *   3. Payload damaged, and a sector of it blank or past the end of the file: torn, never acknowledged;
- *      cut here, zero what follows.
+ *   3. Payload damaged, and a sector of it blank or past the end of the file: torn, never
+ *      acknowledged; cut here, zero what follows.
  *   4. Payload damaged otherwise: corrupt; the member must not start.
- *   5. A flagged record anywhere behind the end, or behind a torn record: what is missing before it was
- *      durable, so it was acknowledged, and the disk has lost it: corrupt (not in version 1).
+ *   5. A flagged record anywhere after the end, or after a torn record: what is missing before it
+ *      was durable, so it was acknowledged, and the disk has lost it: corrupt (not in version 1).
  *
- * Rule 5 looks for the header of a record at every multiple of 16. Its seed is why none can be made up:
- * the segment header has random bits, which no client that chooses what an entry holds has seen.
+ * Rule 5 looks for the header of a record at every multiple of 16. Its seed is why none can be made
+ * up: the segment header has random bits, which no client that chooses what an entry holds has
+ * seen.
  *
- * Rule 3 needs records of which no sector is blank when they are whole, or one flipped bit in a record
- * that carries a long run of zeros would pass for a torn write and acknowledged entries would be cut.
- * So: the part of a payload in each sector, but for the sector that holds its header, has two bits set
- * at least (two, for one may be flipped away). A payload that lacks them is XORed with a mask word that
- * gives them; almost none needs it, and the check reads a byte or two of each sector.
+ * Rule 3 needs records of which no sector is blank when they are whole, or one flipped bit in a
+ * record that carries a long run of zeros would pass for a torn write and acknowledged entries
+ * would be cut. So: the part of a payload in each sector, but for the sector that holds its header,
+ * has two bits set at least (two, for one may be flipped away). A payload that lacks them is XORed
+ * with a mask word that gives them; almost none needs it, and the check reads a byte or two of each
+ * sector.
  *
- * What no such rule can tell from a torn tail is a whole sector of the last records synced that reads back
- * as zeros in the last segment. In earlier segments that is refused too, by the chain of crcs.
+ * What no such rule can tell from a torn tail is a whole sector of the last records synced that
+ * reads back as zeros in the last segment. In earlier segments that is rejected too, by the chain
+ * of crcs.
  */
 export const RECORD_HEADER_BYTES = 16;
 export const RECORD_ALIGN_BYTES = 16;
 export const SECTOR_BYTES = 512;
-/** An entry of 16 MiB and the batch around it. See `chooseMask` for why it must stay below 30 MiB. */
+/**
+ * An entry of 16 MiB and the batch around it. See `chooseMask` for why it must stay below 30 MiB.
+ */
 export const PAYLOAD_BYTES_MAX = 17 * 2 ** 20;
 
 /** Entries and a hard state: batch.ts. */
@@ -50,7 +55,7 @@ export const RECORD_BATCH = 1;
 export const RECORD_SNAPSHOT = 2;
 export type RecordType = typeof RECORD_BATCH | typeof RECORD_SNAPSHOT;
 
-/** What a record's header looks like, which depends on the segment it is in. */
+/** The form of record headers, which depends on the segment. */
 export interface RecordForm {
   readonly hasFlags: boolean;
   /** Of every headCrc. */
@@ -61,7 +66,7 @@ const FLAG_DURABLE_BEFORE = 1;
 assert(SECTOR_BYTES % RECORD_ALIGN_BYTES === 0, "no record header crosses a sector");
 assert(RECORD_HEADER_BYTES === RECORD_ALIGN_BYTES, "no record header crosses a sector");
 
-/** What lies at an offset of a segment. */
+/** The result of reading at an offset of a segment. */
 export type Scan =
   | { readonly kind: "end" }
   | { readonly kind: "torn" }
@@ -84,8 +89,8 @@ export function alignRecord(bytes: number): number {
 }
 
 /**
- * Turns a payload that already lies in `buffer` at `at + 16` into a record at `at`: mask, checksums,
- * header, padding.
+ * Turns a payload that already lies in `buffer` at `at + 16` into a record at `at`: mask,
+ * checksums, header, padding.
  *
  * @param buffer has room up to `alignRecord(at + 16 + payloadBytes)`; what is there is overwritten
  * @param fileAtBytes offset of the record in its file, which decides where its sectors begin
@@ -106,8 +111,10 @@ export function sealRecord(
   assert(payloadBytes > 0 && payloadBytes <= PAYLOAD_BYTES_MAX, "payload length is within limits");
   const payloadAt = at + RECORD_HEADER_BYTES;
   const end = payloadAt + payloadBytes;
+  const paddedEnd = payloadAt + alignRecord(payloadBytes);
+  assert(paddedEnd <= buffer.length, "the buffer has room for the record and its padding");
   const payload = buffer.subarray(payloadAt, end);
-  buffer.fill(0, end, alignRecord(payloadBytes) + payloadAt);
+  buffer.fill(0, end, paddedEnd);
   const sectorAt = firstWholeSector(fileAtBytes);
   const mask = needsMask(payload, sectorAt) ? chooseMask(payload, sectorAt) : 0;
   if (mask !== 0) applyMask(payload, mask);
@@ -184,6 +191,7 @@ export function findDurableMark(
   from: number,
   form: RecordForm,
 ): number | undefined {
+  assert(from % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
   if (!form.hasFlags) return undefined;
   const view = new DataView(segment.buffer, segment.byteOffset, segment.length);
   const last = segment.length - RECORD_HEADER_BYTES;
@@ -210,8 +218,8 @@ function firstWholeSector(fileAtBytes: number): number {
 }
 
 /**
- * A sector that never reached the disk is blank to its end, not only as far as the record goes: what
- * comes after was not on disk before it either.
+ * A sector that never reached the disk is blank to its end, not only as far as the record goes:
+ * what comes after was not on disk before it either.
  */
 function hasBlankSector(segment: Uint8Array, at: number, end: number): boolean {
   let sector = at + RECORD_HEADER_BYTES + firstWholeSector(at);
@@ -239,16 +247,18 @@ function hasTwoBits(payload: Uint8Array, from: number, to: number, mask: number)
 }
 
 /**
- * Finds a mask that leaves two bits in every sector. There always is one: a whole sector forbids one of
- * the 65,535 masks at most (255 of its 256 words must equal it, nearly), the part in the last sector
- * forbids 2,304 (if it is one byte), and a payload of 17 MiB has 34,817 sectors. Found by noting what is
- * forbidden rather than by trying, so that no value a client makes up costs more than one pass.
+ * Finds a mask that leaves two bits in every sector. There always is one: a whole sector forbids
+ * one of the 65,535 masks at most (255 of its 256 words must equal it, nearly), the part in the
+ * last sector forbids 2,304 (if it is one byte), and a payload of 17 MiB has 34,817 sectors. Found
+ * by noting what is forbidden rather than by trying, so that no value a client makes up costs more
+ * than one pass.
  */
 function chooseMask(payload: Uint8Array, sectorAt: number): number {
   const forbidden = new Uint8Array(2 ** 16);
   const tailAt = sectorAt + Math.floor((payload.length - sectorAt) / SECTOR_BYTES) * SECTOR_BYTES;
   for (let at = sectorAt; at < tailAt; at += SECTOR_BYTES) {
-    // The forbidden word differs from one word of the sector at most, so it is one of the first two.
+    // The forbidden word differs from one word of the sector at most, so it is one of the first
+    // two.
     for (const wordAt of [at, at + 2]) {
       const word = (payload[wordAt] as number) | ((payload[wordAt + 1] as number) << 8);
       if (!hasTwoBits(payload, at, at + SECTOR_BYTES, word)) forbidden[word] = 1;

@@ -28,7 +28,7 @@ const MEANWHILE_BYTES = 1024 * 1024;
 export interface Replay {
   readonly metadata: WalMetadata;
   readonly hardState: HardState;
-  /** What comes just before `entries`: the log reaches back to here, or to where it was asked to. */
+  /** The position just before `entries`: where the log begins, or where it was asked to. */
   readonly base: LogPosition;
   /** From `base.index + 1`, without gaps. Their data are views into the segments' bytes. */
   readonly entries: readonly WalEntry[];
@@ -37,7 +37,10 @@ export interface Replay {
     readonly file: string;
     readonly firstIndex: number;
   }[];
-  /** Where to go on: the next record's place in the last segment, and the crc that seeds it. */
+  /**
+   * Where to resume writing: the next record's place in the last segment, and the crc that seeds
+   * it.
+   */
   readonly tail: {
     readonly file: string;
     readonly sequence: number;
@@ -48,27 +51,27 @@ export interface Replay {
     readonly form: RecordForm;
     /** Everything before this was durable when what follows was written. */
     readonly durableToBytes: number;
-    /** What was read from there on, up to the last record's end: the disk may not have it. */
+    /** The bytes read from there to the end of the last record: the disk may not have them. */
     readonly undurable: Uint8Array;
   };
-  /** A crash left something behind the last record. */
+  /** There are bytes other than zeros after the last record: a crash left them. */
   readonly hasRest: boolean;
-  /** A record that was being written when the machine stopped; nothing in it was acknowledged. */
+  /** A record was in flight when the machine stopped; nothing in it was acknowledged. */
   readonly isTorn: boolean;
 }
 
 /**
  * Reads a log back, segment by segment, oldest first.
  *
- * Entries may be dropped on the way (`keepFromIndex`) but every record is checked. Asking for an index
- * the log does not reach back to is refused: see `finish`.
+ * Entries may be dropped on the way (`keepFromIndex`) but every record is checked. An index from
+ * before the log's beginning is rejected: see `finish`.
  */
 export class LogReplay {
   readonly #dir: string;
   readonly #keepFromIndex: number;
   readonly #meanwhile: () => void;
   #entries: WalEntry[] = [];
-  /** What the log itself begins after; `#base` moves on as entries are dropped. */
+  /** The position the log itself begins after; `#base` moves on as entries are dropped. */
   #floor: LogPosition = { index: 0, term: 0 };
   #isFloorSnapshot = false;
   #base: LogPosition = { index: 0, term: 0 };
@@ -88,6 +91,7 @@ export class LogReplay {
    * @param meanwhile called each time a megabyte or so has been read: a thread may have more to do
    */
   constructor(dir: string, keepFromIndex: number, meanwhile: () => void = () => {}) {
+    assert(keepFromIndex >= 1, "indexes begin at 1");
     this.#dir = dir;
     this.#keepFromIndex = keepFromIndex;
     this.#meanwhile = meanwhile;
@@ -95,8 +99,8 @@ export class LogReplay {
 
   /**
    * @param bytes the whole file; entries keep views into it
-   * @param isLast a torn record is looked for in the last segment only: each one before it was synced
-   *   to its end before its successor was made
+   * @param isLast a torn record is looked for in the last segment only: each one before it was
+   *   synced to its end before its successor was made
    * @throws CorruptRecordError, LogGapError, ForeignDataDirError
    */
   segment(file: string, bytes: Uint8Array, isLast: boolean): void {
@@ -126,7 +130,11 @@ export class LogReplay {
           throw new CorruptRecordError(this.#path(file), at, scan.why);
         case "torn":
           if (!isLast) {
-            throw new CorruptRecordError(this.#path(file), at, "the record is cut off mid-log");
+            throw new CorruptRecordError(
+              this.#path(file),
+              at,
+              "the record is truncated in the middle of the log",
+            );
           }
           this.#isTorn = true;
           break;
@@ -161,7 +169,8 @@ export class LogReplay {
    */
   finish(snapshotIndex: number): Replay {
     assert(this.#tail !== undefined && this.#metadata !== undefined, "a log has a last segment");
-    assert(this.#keepFromIndex <= snapshotIndex + 1, "no entry behind the snapshot is dropped");
+    assert(this.#keepFromIndex <= snapshotIndex + 1, "no entry after the snapshot is dropped");
+    this.#assertNoGap();
     if (this.#floor.index > snapshotIndex) {
       const snapshot =
         snapshotIndex === 0 ? "no snapshot" : `the newest snapshot at ${snapshotIndex}`;
@@ -221,8 +230,8 @@ export class LogReplay {
         `it does not continue ${before.file}, which ends with index ${this.#last.index}`,
       );
     }
-    // It may be newer than all records are, if the batch that was to follow was never written. What counts
-    // once the segments before are dropped must count now.
+    // It may be newer than all records are, if the batch that was to follow was never written. What
+    // counts once the segments before are dropped must count now.
     this.#hardState = header.hardState;
     return scan;
   }
@@ -253,8 +262,9 @@ export class LogReplay {
   #add(file: string, at: number, { first, last, dropped, entries }: Batch): void {
     if (first === undefined || last === undefined) return;
     if (first.index <= this.#floor.index && !this.#isFloorSnapshot) {
-      // It replaced entries of a segment dropped since, so it is itself no newer than the snapshot that
-      // let that segment go. Its own term is known and that of the entry before it is not: begin after it.
+      // It replaced entries of a segment dropped since, so it is itself no newer than the snapshot
+      // that let that segment go. Its own term is known and that of the entry before it is not:
+      // begin after it.
       this.#restart(first, false);
     } else if (first.index > this.#last.index + 1 || first.index <= this.#floor.index) {
       const has = `the log holds ${this.#floor.index + 1} to ${this.#last.index}`;
@@ -271,12 +281,19 @@ export class LogReplay {
       if (entry.index > this.#base.index) this.#entries.push(entry);
     }
     this.#last = last;
+    this.#assertNoGap();
+  }
+
+  #assertNoGap(): void {
+    const count = this.#entries.length;
+    assert(this.#base.index + count === this.#last.index, "entries reach from base to last");
+    assert(count === 0 || this.#entries[count - 1]?.index === this.#last.index, "without gaps");
   }
 
   /**
-   * The hard state of a batch that was split over several records lies in the last of them. If the disk
-   * has only the first ones, nothing of the batch was acknowledged: neither a vote in its term nor an
-   * entry. So to have voted for no one in that term is true.
+   * The hard state of a batch that was split over several records lies in the last of them. If the
+   * disk has only the first ones, nothing of the batch was acknowledged: neither a vote in its term
+   * nor an entry. So to have voted for no one in that term is true.
    */
   #settledHardState(): HardState {
     const { term, vote, commit } = this.#hardState;
@@ -290,7 +307,7 @@ export class LogReplay {
   }
 }
 
-/** Offset behind the last byte from `from` on that is not zero; `from` if all are. */
+/** Offset after the last byte from `from` on that is not zero; `from` if all are. */
 function lastNonZero(bytes: Uint8Array, from: number): number {
   let end = bytes.length;
   while (end > from && bytes[end - 1] === 0) end--;

@@ -19,17 +19,18 @@ import { type RecordForm, scanRecord } from "./record.js";
  *   72      8      cluster id
  *   80      4      prevCrc    crc of the last record of the segment before; 0 in the first
  *   84      4      salt       random: see rule 5 of record.ts; zero in version 1
- *   88      16     writer     version of the ringd that wrote it, ASCII, then zeros; zero in version 1. In
- *                             the same place in every later version: it says who can read the file
+ *   88      16     writer     version of the ringd that wrote it, ASCII, then zeros; zero in
+ *                             version 1. In the same place in every later version: it names a ringd
+ *                             that reads the file
  *   104     404    zero
- *   508     4      crc        CRC-32C of bytes 0 .. 507: in the same place in every version; seeds the
- *                             crc of the first record
+ *   508     4      crc        CRC-32C of bytes 0 .. 507: in the same place in every version; seeds
+ *                             the crc of the first record
  *
- * A segment gets its name only when its header is on disk (plan.ts), so a named segment without a whole
- * header is damaged, never torn.
+ * A segment gets its name only when its header is on disk (plan.ts), so a named segment without a
+ * whole header is damaged, never torn.
  *
- * Versions: 2 has a salt, and flags in the headers of its records. A log goes on in the version of its
- * last segment until it is told otherwise, as the ringd before this one reads version 1 only.
+ * Versions: 2 has a salt, and flags in the headers of its records. A log continues in the version
+ * of its last segment until `setFormat`, as the ringd before this one reads version 1 only.
  */
 export const SEGMENT_HEADER_BYTES = 512;
 /** The newest version. */
@@ -81,6 +82,7 @@ export type SegmentHeaderScan =
 
 /** `<sequence>-<first index>.wal`, both 16 hexadecimal digits: sorts in the order of the log. */
 export function segmentName(sequence: number, firstIndex: number): string {
+  assert(sequence >= 0 && firstIndex >= 1, "segments count from 0, entries from 1");
   return `${hex16(sequence)}-${hex16(firstIndex)}.wal`;
 }
 
@@ -101,6 +103,8 @@ export function encodeSegmentHeader(header: SegmentHeader): {
   bytes: Uint8Array;
   crc: number;
 } {
+  assert(WRITER.length <= WRITER_BYTES, "the version of this ringd fits into its field");
+  assert(header.version >= 2 || header.salt === 0, "a header of version 1 has no salt");
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
@@ -131,7 +135,7 @@ export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
     return {
       kind: "damaged",
       atBytes: segment.length,
-      why: "the segment header is cut off",
+      why: "the segment header is truncated",
     };
   }
   for (let i = 0; i < MAGIC.length; i++) {
@@ -192,7 +196,7 @@ export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
   };
 }
 
-/** What the headers of a segment's records look like. @param crc of the segment header */
+/** The form of the headers of a segment's records. @param crc of the segment header */
 export function recordForm(version: FormatVersion, crc: number): RecordForm {
   return version >= 2 ? { hasFlags: true, headSeed: crc } : { hasFlags: false, headSeed: 0 };
 }
@@ -213,7 +217,7 @@ function writerOf(segment: Uint8Array): string {
 }
 
 /**
- * Whether the first segment of a log holds anything that recovery would keep, or refuse.
+ * Whether the first segment of a log holds anything that recovery would keep or reject.
  *
  * @param segment the file, or its beginning with all of a first record
  */
@@ -225,7 +229,9 @@ export function holdsRecord(segment: Uint8Array): boolean {
   return kind === "record" || kind === "damaged";
 }
 
-/** etcd's log begins with a frame of type crc: a length below 2^24, and a protobuf field 1 that is 4. */
+/**
+ * etcd's log begins with a frame of type crc: a length below 2^24, a protobuf field 1 that is 4.
+ */
 function looksLikeEtcd(segment: Uint8Array): boolean {
   return segment.length >= 11 && segment[3] === 0 && segment[8] === 8 && segment[9] === 4;
 }

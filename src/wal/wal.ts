@@ -1,20 +1,21 @@
-import { randomInt } from "node:crypto";
 import { assert } from "../lib/assert.js";
 import type { LogPosition } from "./batch.js";
 import type { Disk } from "./disk.js";
-import { type HardState, NO_HARD_STATE, type WalEntry } from "./entry.js";
-import { DiskError, LogFailedError, LogFullError, LogGapError } from "./errors.js";
+import type { HardState, WalEntry } from "./entry.js";
+import { DiskError, LogFailedError, LogFullError } from "./errors.js";
 import {
-  type DiskOp,
-  planBatch,
-  planPurge,
-  planRewrite,
-  planSegment,
-  planTouch,
-  TEMPORARY_SUFFIX,
-} from "./plan.js";
-import type { RecordForm } from "./record.js";
-import { LogReplay, type Replay } from "./recover.js";
+  makeLog,
+  NO_POSITION,
+  randomSalt,
+  reachesSnapshot,
+  readLog,
+  saltOf,
+  type WalOptions,
+  ZERO_AHEAD_BYTES,
+} from "./open-log.js";
+import { type DiskOp, planBatch, planPurge, planSegment } from "./plan.js";
+import { RECORD_ALIGN_BYTES, type RecordForm } from "./record.js";
+import type { Replay } from "./recover.js";
 import {
   FORMAT_VERSION,
   type FormatVersion,
@@ -25,33 +26,35 @@ import {
 import { WriteBuffer } from "./write-buffer.js";
 
 /**
- * The log of one member: appends are gathered in a buffer, in the form they have on disk, and `sync`
- * makes all of them durable with one write and one fdatasync.
+ * The log of one member: appends are gathered in a buffer, in the form they have on disk, and
+ * `sync` makes all of them durable with one write and one fdatasync.
  *
  *   append, reserve, setHardState ...  ->  write buffer  ->  sync: write + fdatasync  ->  durable
  *
- * A segment that has reached its size is followed by a new one at the next append to an empty buffer,
- * that is, when everything before is durable. So only the last segment can have a torn tail.
+ * A segment that has reached its size is followed by a new one at the next append to an empty
+ * buffer, that is, when everything before is durable. So only the last segment can have a torn
+ * tail.
  *
  * Invariants:
  *   1. `#atBytes`, `#crc` and `#durable` move only when fdatasync has returned: a batch is counted
  *      wholly or not at all.
- *   2. A sealed record is never changed, nor is one taken back: a batch that had no space is written
- *      again with the same bytes in the same place, however much has been appended behind it.
+ *   2. A sealed record is neither changed nor taken back: a batch that found no space is written
+ *      again with the same bytes in the same place, however much has been appended after it.
  *   3. After a failure that leaves the disk's content unknown nothing is written any more.
  *
- * Which failures may be tried again, and why:
- *   - No space, or no file descriptor, while a new segment is made, even at its datasync: yes. No record is in
- *     it; it is removed, and made anew through a new descriptor.
- *   - No space while records are written (`write`, not `datasync`): yes. The call refused the bytes before
- *     they were in the page cache. It may have taken the first part of them, which looks like a torn
- *     tail after a crash, and writing the same bytes over them changes nothing. No flush has been asked
- *     for, so no flush has failed; if the kernel flushes the first part by itself and fails, the next
- *     fdatasync reports it.
- *   - fdatasync, for whatever reason: no. The kernel reports a failed flush once and may mark the pages
- *     clean; the next fdatasync would succeed with the data lost ("fsyncgate", PostgreSQL 2018).
- *   - Any other failed write: no, for the same doubt. `open` then writes all of it once more that may not be
- *     on the disk, whatever the page cache says.
+ * Which failures may be retried, and why:
+ *   - No space, or no file descriptor, while a new segment is made, even at its datasync: yes. No
+ *     record is in it; it is removed, and made anew through a new descriptor.
+ *   - No space while records are written (`write`, not `datasync`): yes. The call rejected the
+ *     bytes before they were in the page cache. It may have taken the first part of them, which
+ *     looks like a torn tail after a crash, and writing the same bytes over them changes nothing.
+ *     No flush has been asked for, so no flush has failed; if the kernel flushes the first part by
+ *     itself and fails, the next fdatasync reports it.
+ *   - fdatasync, for whatever reason: no. The kernel reports a failed flush once and may mark the
+ *     pages clean; the next fdatasync would succeed with the data lost ("fsyncgate", PostgreSQL
+ *     2018).
+ *   - Any other failed write: no, for the same doubt. `open` then writes all of it once more that
+ *     may not be on the disk, whatever the page cache says.
  */
 export class Wal {
   readonly #disk: Disk;
@@ -73,7 +76,7 @@ export class Wal {
   #fileFormat: FormatVersion;
   #durable: LogPosition;
 
-  // What is appended and not yet durable.
+  // Appended and not yet durable.
   readonly #queue = new WriteBuffer();
   #last: LogPosition;
   #hardState: HardState;
@@ -85,98 +88,37 @@ export class Wal {
   /**
    * Opens the log, or makes a new one.
    *
-   * A torn tail is cut off here, leftovers are removed, and all that was read is made durable before it
-   * is returned: after a crash of the process alone it may be in the page cache only, and after a failed
-   * sync it may be there as clean. What the last segment does not call durable is written again.
+   * The tail is repaired, and everything that was read is durable before it is returned: after a
+   * crash of the process alone it may be in the page cache only, and after a failed sync it may be
+   * there as clean. See open-log.ts.
    *
-   * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk; LogFullError,
-   *   LogFailedError if the log cannot be repaired or made
+   * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk;
+   *   LogFullError, LogFailedError if the log cannot be repaired or made
    */
   static open(options: WalOptions): { wal: Wal; recovery: Recovery } {
-    const { disk, snapshot = NO_POSITION } = options;
-    const names = disk.list();
-    const files = names.filter((name) => parseSegmentName(name) !== undefined).sort();
-    const leftovers = names.filter(isLeftover);
-    if (files.length === 0) {
-      // Without its log a member has forgotten its votes, so it must not go on from a snapshot alone.
-      if (snapshot.index > 0) {
-        throw new LogGapError(
-          `${disk.dir} has no log, but there is a snapshot at ${snapshot.index}`,
-        );
-      }
-      return Wal.create(options);
-    }
-    const keepFromIndex = Math.max(1, snapshot.index + 1 - (options.keepBeforeSnapshot ?? 0));
-    const replay = new LogReplay(disk.dir, keepFromIndex, options.meanwhile);
-    for (const [i, file] of files.entries()) {
-      options.meanwhile?.();
-      replay.segment(file, disk.read(file), i === files.length - 1);
-    }
-    const found = replay.finish(snapshot.index);
-    options.beforeRepair?.(found.entries);
-    const { file, atBytes, fileBytes, durableToBytes, undurable } = found.tail;
-    runOrFail(disk, [
-      ...planPurge(leftovers),
-      ...planRewrite(file, undurable, durableToBytes, fileBytes),
-    ]);
-    touch(disk);
-    runOrFail(disk, [{ op: "syncDirectory" }]);
+    const found = readLog(options);
+    if (found === undefined) return Wal.create(options);
+    const { atBytes, fileBytes } = found.tail;
     const wal = new Wal(options, found, Math.max(atBytes, fileBytes));
-    return { wal, recovery: wal.#recovery(found, snapshot) };
+    return { wal, recovery: wal.#recovery(found, options.snapshot ?? NO_POSITION) };
   }
 
   /**
-   * Makes a new log where there is none, behind a snapshot if one is given (a restored backup).
+   * Makes a new log where there is none, after a snapshot if one is given (a restored backup).
    *
    * @throws LogFullError, LogFailedError
    */
   static create(options: WalOptions): { wal: Wal; recovery: Recovery } {
-    const { disk, metadataIfNew: metadata, snapshot = NO_POSITION } = options;
-    assert(!hasLog(disk), "no log is written over");
-    const leftovers = disk.list().filter(isLeftover);
-    const version = options.formatIfNew ?? FORMAT_VERSION;
-    const header = {
-      ...{ version, salt: saltOf(version, options.salt ?? randomSalt) },
-      sequence: 0,
-      firstIndex: snapshot.index + 1,
-      prevTerm: snapshot.term,
-      hardState: {
-        ...NO_HARD_STATE,
-        term: snapshot.term,
-        commit: snapshot.index,
-      },
-      metadata,
-      prevCrc: 0,
-    };
-    const plan = planSegment(header, options.zeroAheadBytes ?? ZERO_AHEAD_BYTES);
-    runOrFail(disk, [...planPurge(leftovers), ...plan.ops]);
-    const found: Replay = {
-      metadata,
-      hardState: header.hardState,
-      base: snapshot,
-      entries: [],
-      last: snapshot,
-      segments: [{ file: plan.file, firstIndex: header.firstIndex }],
-      tail: {
-        file: plan.file,
-        sequence: 0,
-        atBytes: SEGMENT_HEADER_BYTES,
-        crc: plan.crc,
-        fileBytes: plan.zeroedToBytes,
-        ...{ version, form: plan.form },
-        ...{ durableToBytes: SEGMENT_HEADER_BYTES, undurable: new Uint8Array(0) },
-      },
-      hasRest: false,
-      isTorn: false,
-    };
-    const wal = new Wal(options, found, plan.zeroedToBytes);
-    return {
-      wal,
-      recovery: { ...wal.#recovery(found, snapshot), isNew: true },
-    };
+    const made = makeLog(options);
+    const wal = new Wal(options, made, made.tail.fileBytes);
+    const recovery = wal.#recovery(made, made.base);
+    return { wal, recovery: { ...recovery, isNew: true } };
   }
 
   private constructor(options: WalOptions, found: Replay, zeroedToBytes: number) {
+    assert(found.tail.atBytes % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
+    assert(zeroedToBytes >= found.tail.atBytes, "zeros are counted from the last record on");
+    assert(found.segments.at(-1)?.file === found.tail.file, "the last segment is the one written");
     this.#disk = options.disk;
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
     this.#zeroAheadBytes = options.zeroAheadBytes ?? ZERO_AHEAD_BYTES;
@@ -200,12 +142,12 @@ export class Wal {
     return this.#metadata;
   }
 
-  /** Of the segments: the log goes on in that of its last one until `setFormat`. */
+  /** Of the segments: the log continues in the format of its last one until `setFormat`. */
   get format(): FormatVersion {
     return this.#format;
   }
 
-  /** The segment that is written now. */
+  /** The segment being written. */
   get file(): string {
     return this.#file;
   }
@@ -220,8 +162,10 @@ export class Wal {
     return this.#last;
   }
 
-  /** What the next `sync` has to write, at least. A caller syncs before it exceeds
-   * BUFFER_BYTES_MAX (write-buffer.ts). */
+  /**
+   * Bytes the next `sync` writes, at least. Sync before they exceed BUFFER_BYTES_MAX
+   * (write-buffer.ts).
+   */
   get queuedBytes(): number {
     return this.#queue.queuedBytes;
   }
@@ -235,7 +179,7 @@ export class Wal {
     return this.#segments.map(({ file }) => file);
   }
 
-  /** Where `reserve` has made room. Another one after each `reserve`: do not keep it. */
+  /** Where `reserve` makes room. Replaced by each `reserve`: do not keep it. */
   get buffer(): Uint8Array {
     return this.#queue.bytes;
   }
@@ -250,15 +194,17 @@ export class Wal {
   }
 
   /**
-   * Appends an entry whose data the caller copies in itself, once: `dataBytes` bytes of `wal.buffer` from
-   * the returned offset on. They must be there before the next call to the log.
+   * Appends an entry whose data the caller copies in itself, once: `dataBytes` bytes of
+   * `wal.buffer` from the returned offset on. They must be there before the next call to the log.
    *
-   * @param index follows the last one, or replaces it and all behind it
+   * @param index follows the last one, or replaces the entry of that index and all after it
    * @throws LogFailedError
    */
   reserve(index: number, term: number, type: number, dataBytes: number): number {
     this.#assertUsable();
     assert(index >= 1 && index <= this.#last.index + 1, "an entry leaves no gap");
+    const isNext = index === this.#last.index + 1;
+    assert(!isNext || term >= this.#last.term, "terms do not fall from an entry to the next");
     this.#prepare();
     const at = this.#queue.reserve(index, term, type, dataBytes);
     this.#last = { index, term };
@@ -268,18 +214,25 @@ export class Wal {
   /** Only the newest of those set between two syncs is written. @throws LogFailedError */
   setHardState(hardState: HardState): void {
     this.#assertUsable();
+    const { term, vote } = this.#hardState;
+    assert(hardState.term >= term, "a term does not fall");
+    const isSameTerm = hardState.term === term;
+    assert(!isSameTerm || vote === 0n || vote === hardState.vote, "a vote is for its whole term");
     this.#hardState = hardState;
     this.#hasNewHardState = true;
   }
 
-  /** The next batch that begins goes to a new segment, of a newer version. An older one changes nothing. */
+  /**
+   * The next batch that begins goes to a new segment of this version. An older version changes
+   * nothing.
+   */
   setFormat(version: FormatVersion): void {
     assert(version <= FORMAT_VERSION, "a version that is written is known");
     if (version > this.#format) this.#format = version;
   }
 
   /**
-   * Nothing is written any more, for a reason that lies outside the log's own calls.
+   * Stops all writing, for a reason outside the log's own calls.
    *
    * @returns the error of every later call
    */
@@ -288,22 +241,25 @@ export class Wal {
   }
 
   /**
-   * Starts the log afresh behind a snapshot from another member, which must be durable already.
+   * Restarts the log after a snapshot from another member, which must be durable already.
    *
    * @throws LogFailedError
    */
   installSnapshot(snapshot: LogPosition): void {
     this.#assertUsable();
+    assert(snapshot.index > 0, "a snapshot holds an entry at least");
     this.#prepare();
     this.#queue.putSnapshotMark(snapshot);
     this.#last = snapshot;
   }
 
   /**
-   * Makes all that was appended durable. One write and one fdatasync, except where a segment begins.
+   * Makes all that was appended durable. One write and one fdatasync, except where a segment
+   * begins.
    *
    * @returns the last durable entry
-   * @throws LogFullError if there is no space: call again when there may be; LogFailedError: give up
+   * @throws LogFullError if there is no space: call again once there may be; LogFailedError for
+   *   good
    */
   sync(): LogPosition {
     this.#assertUsable();
@@ -316,9 +272,10 @@ export class Wal {
     const ahead = this.#zeroAheadBytes;
     const plan = planBatch(this.#file, this.#atBytes, records, this.#zeroedToBytes, ahead);
     this.#run(plan.write, true);
-    this.#run(plan.datasync, false);
+    this.#run(plan.datasync, false); // Invariant 1: everything below counts on it.
     this.#zeroedToBytes = plan.zeroedToBytes;
     this.#atBytes += records.length;
+    assert(this.#zeroedToBytes >= this.#atBytes, "zeros follow the last record");
     this.#crc = this.#queue.crc;
     this.#queue.clear();
     this.#durable = this.#last;
@@ -326,15 +283,17 @@ export class Wal {
   }
 
   /**
-   * Drops the oldest segments that no one needs: those whose entries all lie at or before `index`.
+   * Drops the oldest segments that are not needed: those whose entries all lie at or before
+   * `index`.
    *
-   * @param index of the oldest snapshot that is kept
+   * @param index of the oldest snapshot kept
    * @param maxWals segments to keep at least; 0 keeps all
    * @returns the files dropped
    * @throws LogFailedError
    */
   releaseBefore(index: number, maxWals: number): string[] {
     this.#assertUsable();
+    assert(index >= 0 && maxWals >= 0, "an index and a number of segments are not negative");
     if (maxWals === 0) return [];
     let count = 0;
     while (this.#segments.length - count > maxWals) {
@@ -345,10 +304,11 @@ export class Wal {
     const dropped = this.#segments.slice(0, count).map(({ file }) => file);
     for (const op of planPurge(dropped)) this.#run(op, false);
     this.#segments = this.#segments.slice(count);
+    assert(this.#segments.at(-1)?.file === this.#file, "the segment that is written stays");
     return dropped;
   }
 
-  /** Closes the files. What is not synced is lost. */
+  /** Closes the files. Unsynced entries are lost. */
   close(): void {
     this.#failure ??= new LogFailedError("it is closed");
     this.#disk.close();
@@ -356,7 +316,7 @@ export class Wal {
 
   #recovery(found: Replay, snapshot: LogPosition): Recovery {
     const { metadata, isTorn, hasRest } = found;
-    const reaches = this.#matches(found, snapshot);
+    const reaches = reachesSnapshot(found, snapshot);
     if (!reaches) {
       const { term, vote } = found.hardState;
       const isOlder = term < snapshot.term;
@@ -384,18 +344,6 @@ export class Wal {
     };
   }
 
-  /**
-   * False if the log ends before the snapshot or disagrees with it: the snapshot was made or received,
-   * and the machine stopped before the log had caught up. What a snapshot holds is committed, so it wins.
-   */
-  #matches(found: Replay, snapshot: LogPosition): boolean {
-    if (snapshot.index > found.last.index) return false;
-    if (snapshot.index === found.base.index) return snapshot.term === found.base.term;
-    const entry = found.entries[snapshot.index - found.base.index - 1];
-    assert(entry !== undefined && entry.index === snapshot.index, "the log reaches the snapshot");
-    return entry.term === snapshot.term;
-  }
-
   /** Before the first record of a batch: decides which file it goes to. */
   #prepare(): void {
     if (!this.#queue.isEmpty) return;
@@ -420,6 +368,7 @@ export class Wal {
   }
 
   #makeSegment(cut: ReturnType<typeof planSegment>): void {
+    assert(cut.version >= this.#fileFormat, "a log does not return to an older format");
     try {
       for (const op of cut.ops) this.#disk.run(op);
     } catch (error) {
@@ -442,7 +391,9 @@ export class Wal {
     this.#cut = undefined;
   }
 
-  /** Gives the space of a half-made segment back. A leftover does no harm, so failing to is no failure. */
+  /**
+   * Frees the space of a half-made segment. A leftover does no harm, so a failure here is ignored.
+   */
   #discard(temporary: string): void {
     try {
       this.#disk.run({ op: "unlink", file: temporary });
@@ -472,87 +423,24 @@ export class Wal {
   }
 }
 
-export interface WalOptions {
-  readonly disk: Disk;
-  /** For a log that is made now; one that exists keeps its own. */
-  readonly metadataIfNew: WalMetadata;
-  /** The snapshot the member starts from; none by default. */
-  readonly snapshot?: LogPosition;
-  /** Entries before the snapshot to return as well, for slow peers; 0 by default. */
-  readonly keepBeforeSnapshot?: number;
-  readonly segmentBytes?: number;
-  readonly zeroAheadBytes?: number;
-  /** The newest by default. */
-  readonly formatIfNew?: FormatVersion;
-  /** A random u32 for each segment; from the system by default. */
-  readonly salt?: () => number;
-  /** Called now and then while an existing log is read. */
-  readonly meanwhile?: () => void;
-  /** Called when all of an existing log has been read and nothing is changed on disk yet. */
-  readonly beforeRepair?: (entries: readonly WalEntry[]) => void;
-}
-
-/** What a member starts from. */
+/** The state a member starts from. */
 export interface Recovery {
   readonly metadata: WalMetadata;
   readonly hardState: HardState;
-  /** What comes before `entries`: index and term. */
+  /** The position just before `entries`. */
   readonly base: LogPosition;
   /** From `base.index + 1` on. */
   readonly entries: readonly WalEntry[];
-  /** The log has just been made. */
+  /** The log was made by this call. */
   readonly isNew: boolean;
-  /** Worth a warning: a write was under way when the machine stopped. It was never acknowledged. */
+  /** A write was in flight when the machine stopped; never acknowledged, but worth a warning. */
   readonly cutTail: { readonly file: string; readonly atBytes: number } | undefined;
 }
 
 /** A segment is ended by the first batch that reaches it, so it may be larger by one buffer. */
 const SEGMENT_BYTES = 64 * 2 ** 20;
-/**
- * Zeros written in front of the records at a time. Measured on ext4 and NVMe, medians of four runs, with
- * batches of 1 and of 16 entries: 6,700 and 5,400 batches a second without any, 9,300 and 8,800 with 256
- * KiB, and 64 KiB to 4 MiB within the noise of that. The batch that carries them waits for them: p99 at
- * 256 entries is 1.3 ms with 256 KiB, 3 ms with 1 MiB, 9 ms with 4 MiB.
- */
-export const ZERO_AHEAD_BYTES = 256 * 1024;
-const NO_POSITION: LogPosition = { index: 0, term: 0 };
-
-/** True if the directory holds a log: then its metadata count, not the flags. */
-export function hasLog(disk: Disk): boolean {
-  return disk.list().some((name) => parseSegmentName(name) !== undefined);
-}
-
-/** A segment that was being made when the process ended. */
-function isLeftover(name: string): boolean {
-  return name.endsWith(`.wal${TEMPORARY_SUFFIX}`);
-}
-
-const randomSalt = () => randomInt(2 ** 32);
-
-function saltOf(version: FormatVersion, salt: () => number): number {
-  return version >= 2 ? salt() : 0;
-}
-
 function parseFirstIndex(file: string): number {
   const name = parseSegmentName(file);
   assert(name !== undefined, "a segment has a segment's name");
   return name.firstIndex;
-}
-
-/** A disk without room for one more name is no reason not to start. @throws LogFailedError */
-function touch(disk: Disk): void {
-  try {
-    runOrFail(disk, planTouch());
-  } catch (error) {
-    if (!(error instanceof LogFullError)) throw error;
-  }
-}
-
-function runOrFail(disk: Disk, ops: readonly DiskOp[]): void {
-  try {
-    for (const op of ops) disk.run(op);
-  } catch (error) {
-    if (error instanceof DiskError && error.isForWant) throw new LogFullError(error);
-    throw new LogFailedError(error);
-  }
 }

@@ -23,8 +23,8 @@ import {
 } from "./record.js";
 
 /**
- * Records in the making, in the form they will have on disk: sealed ones, then perhaps one that is open
- * and takes the entries that follow one another.
+ * Records in the making, in the form they will have on disk: sealed ones, then perhaps one that is
+ * open and takes the entries that follow one another.
  *
  *   | sealed record | sealed record | open: header to come, entry, entry ... |  room  |
  *   0                               ^ sealedBytes
@@ -44,7 +44,7 @@ export class WriteBuffer {
   #openFirstIndex = 0;
   #openCount = 0;
 
-  /** All of the buffer. Another one after each `reserve`: do not keep it. */
+  /** All of the buffer. Replaced by each `reserve`: do not keep it. */
   get bytes(): Uint8Array {
     return this.#bytes;
   }
@@ -58,23 +58,25 @@ export class WriteBuffer {
     return this.#sealedBytes + this.#openBytes;
   }
 
-  /** What is to be written; ends on a record's end. Valid until the next change. */
+  /** The bytes to write: whole records. Valid until the next change. */
   get sealed(): Uint8Array {
     assert(this.#openBytes === 0, "records are sealed before they are written");
     return this.#bytes.subarray(0, this.#sealedBytes);
   }
 
-  /** Of the last sealed record: the seed of what comes after this buffer. */
+  /** Of the last sealed record: seeds the first one after this buffer. */
   get crc(): number {
     return this.#crc;
   }
 
   /**
-   * Before anything is put into an empty buffer: where it will go, the crc of what is before it, and the form
-   * of its records. What is before it must be durable: the first record of the buffer says so.
+   * Call it before anything is put into an empty buffer: where the buffer goes, the crc of the
+   * record before it, and the form of its records. What is before it must be durable: its first
+   * record's flag says so.
    */
   begin(fileAtBytes: number, crcBefore: number, form: RecordForm): void {
     assert(this.isEmpty, "a buffer begins empty");
+    assert(fileAtBytes % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
     this.#fileAtBytes = fileAtBytes;
     this.#crc = crcBefore;
     this.#form = form;
@@ -98,7 +100,9 @@ export class WriteBuffer {
     return at + ENTRY_HEADER_BYTES;
   }
 
-  /** Seals what is open, with the hard state if one is given, in a record of its own if need be. */
+  /**
+   * Seals the open record. A hard state goes into it, or into a record of its own if none is open.
+   */
   seal(hardState: HardState | undefined): void {
     if (this.#openBytes === 0) {
       if (hardState === undefined) return;
@@ -117,12 +121,13 @@ export class WriteBuffer {
 
   putSnapshotMark(mark: LogPosition): void {
     this.seal(undefined);
+    assert(this.#openBytes === 0, "a snapshot mark is a record of its own");
     this.#makeRoom(this.#sealedBytes + RECORD_HEADER_BYTES + SNAPSHOT_MARK_BYTES);
     writeSnapshotMark(this.#view, this.#sealedBytes + RECORD_HEADER_BYTES, mark);
     this.#sealPayload(RECORD_SNAPSHOT, SNAPSHOT_MARK_BYTES);
   }
 
-  /** What was sealed is durable. */
+  /** Empties the buffer: the sealed records are durable. */
   clear(): void {
     assert(this.#openBytes === 0, "what is cleared has been written");
     this.#sealedBytes = 0;
@@ -130,6 +135,7 @@ export class WriteBuffer {
   }
 
   #open(firstIndex: number): void {
+    assert(this.#openBytes === 0, "one record is open at a time");
     this.#makeRoom(this.#sealedBytes + RECORD_HEADER_BYTES + BATCH_HEADER_BYTES);
     this.#openBytes = BATCH_HEADER_BYTES;
     this.#openFirstIndex = firstIndex;
@@ -142,9 +148,10 @@ export class WriteBuffer {
     const form = this.#form;
     this.#crc = sealRecord(this.#bytes, at, type, payloadBytes, fileAt, this.#crc, form, at === 0);
     this.#sealedBytes = alignRecord(at + RECORD_HEADER_BYTES + payloadBytes);
+    assert(this.#sealedBytes <= this.#bytes.length, "there was room for the record's padding");
   }
 
-  /** @param end of what is to be put in; there is room behind it for the record to be sealed */
+  /** @param end of the bytes to put in; room to seal the record is added to it */
   #makeRoom(end: number): void {
     const bytes = end + HARD_STATE_BYTES + RECORD_ALIGN_BYTES;
     if (bytes <= this.#bytes.length) return;
@@ -160,9 +167,9 @@ export class WriteBuffer {
   }
 }
 
-/** Appends beyond this are a mistake of the caller, who must sync first. */
+/** The caller must sync before it appends more than this. */
 export const BUFFER_BYTES_MAX = 64 * 2 ** 20;
-/** A batch is split over records from here on: what one checksum covers stays in the cache. */
+/** A larger batch is split over records: the bytes under one checksum stay in the CPU's cache. */
 const RECORD_BYTES_TARGET = 2 ** 20;
 const BYTES_MIN = 2 ** 20;
 /** A larger buffer is given back after use. */

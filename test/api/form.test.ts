@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseForm } from "#ringd/api/form.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 function formOf(query: string, body?: string): Record<string, string> {

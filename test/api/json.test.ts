@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ByteWriter } from "#ringd/api/byte-writer.js";
 import { jsonString, rfc3339 } from "#ringd/api/json.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 function written(bytes: string): string {

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type KeysRequest, parseKeysRequest } from "#ringd/api/keys-request.js";
 import { type ApiRequest, METHODS, Method } from "#ringd/api/request.js";
-import { Prng } from "#ringd/lib/prng.js";
 import { type Command, CommandOp } from "#ringd/store/command.js";
 import { PERMANENT } from "#ringd/store/node.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const FORM = "application/x-www-form-urlencoded";

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ByteWriter } from "#ringd/api/byte-writer.js";
 import { Listing } from "#ringd/api/listing.js";
-import { Prng } from "#ringd/lib/prng.js";
 import { Node, PERMANENT } from "#ringd/store/node.js";
-import { comparePaths, Tree } from "#ringd/store/tree.js";
+import { comparePaths } from "#ringd/store/path-order.js";
+import { Tree } from "#ringd/store/tree.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const NOW_MS = 1_795_242_600_000;

@@ -14,8 +14,8 @@ import type { Answer } from "#ringd/api/plain.js";
 import type { ApiRequest } from "#ringd/api/request.js";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
 import { Membership } from "#ringd/cluster/membership.js";
-import { Prng } from "#ringd/lib/prng.js";
 import { eventOf, MEMBER_ID, oneMember, PEER_URL, sha1 } from "../cluster/one-member.js";
+import { Prng } from "../support/prng.js";
 import { requestOf } from "./request-of.js";
 
 const alone = { activeMembers: 1, isConnected: (id: bigint) => id === MEMBER_ID };

@@ -4,7 +4,7 @@ import { ContentKind } from "#ringd/api/answer.js";
 import { routePath } from "#ringd/api/path.js";
 import type { Answer } from "#ringd/api/plain.js";
 import { Method } from "#ringd/api/request.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 function pathOf(raw: string): string {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FollowerFigures, RaftStats } from "#ringd/api/raft-stats.js";
 import { handleLeaderStats, handleSelfStats } from "#ringd/api/stats.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 import { requestOf } from "./request-of.js";
 
 const ID = 0xcfc5c92b5824e19bn;

@@ -374,7 +374,10 @@ test("real sockets: TCP and unix peers answer; silence and too much are cut off"
       const answer = await io.get(url, "/members", 5000);
       assert.deepEqual(answer, { body: "you asked /members", clusterId: "1f" });
     }
-    await assert.rejects(io.get(urls[0] as string, "/hang", 50), /no answer within 50 ms/);
+    await assert.rejects(io.get(urls[0] as string, "/hang", 50), {
+      code: "PEER_REQUEST_FAILED",
+      message: /no answer within 50 ms/,
+    });
     await assert.rejects(io.get(urls[0] as string, "/endless", 20_000), /longer than/);
     await assert.rejects(io.get(`unix://${dir}/none:1`, "/members", 5000), /ENOENT/);
     assert.ok((await io.resolve("localhost")).length > 0);

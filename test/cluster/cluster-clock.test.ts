@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ClusterClock } from "#ringd/cluster/cluster-clock.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 
 const HOUR = 3_600_000;
 

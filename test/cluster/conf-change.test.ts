@@ -10,7 +10,7 @@ import {
   NO_ORIGIN,
 } from "#ringd/cluster/conf-change.js";
 import { judgeConfChange, judgeStrictly } from "#ringd/cluster/rules.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 import { eventOf, MEMBER_ID, oneMember, PEER_URL } from "./one-member.js";
 
 const CHANGES: readonly ConfChange[] = [

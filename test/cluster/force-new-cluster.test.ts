@@ -10,7 +10,6 @@ import {
 import { Membership } from "#ringd/cluster/membership.js";
 import { raftChangeOf } from "#ringd/cluster/raft-change.js";
 import { judgeConfChange } from "#ringd/cluster/rules.js";
-import { Prng } from "#ringd/lib/prng.js";
 import { bootstrap } from "#ringd/raft/bootstrap.js";
 import {
   decodeConfChange as decodeRaftChange,
@@ -20,6 +19,7 @@ import {
 import { type ConfState, type Entry, EntryType, NONE } from "#ringd/raft/entry.js";
 import type { Restored } from "#ringd/raft/options.js";
 import { Raft } from "#ringd/raft/raft.js";
+import { Prng } from "../support/prng.js";
 import { eventOf } from "./one-member.js";
 
 const SELF = 2n;

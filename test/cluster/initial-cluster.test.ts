@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { initialClusterText, parseInitialCluster } from "#ringd/cluster/initial-cluster.js";
 import { isCompatible, readRemoteMembers } from "#ringd/cluster/remote-members.js";
 import { foundingPlan, StartPlanError } from "#ringd/cluster/start-plan.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 import { sha1 } from "./one-member.js";
 
 test("blanks and empty items do not count, names may repeat, URLs are sorted", () => {

@@ -15,7 +15,6 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import { snapshotName } from "#ringd/snap/format.js";
 import { crc32c } from "#ringd/wal/crc32c.js";
 import { hasBegun } from "#ringd/wal/data-dir.js";
@@ -23,6 +22,7 @@ import { lastFile } from "../support/full-disk.js";
 import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 import { freePorts } from "../support/ports.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 import { until } from "../support/until.js";
 

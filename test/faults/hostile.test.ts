@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import { head, RawConnection } from "../frontend/raw.js";
 import { open, request, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
+import { Prng } from "../support/prng.js";
 import { until } from "../support/until.js";
 
 /** A member among clients that mean harm or do not know better. `SEED=n` reruns one history. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Agent, request } from "node:http";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import { TestMember } from "../support/member.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 /** ROUNDS=200 kills two hundred times; SEED=n replays the moments. */

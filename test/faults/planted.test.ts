@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import { Client } from "../support/client.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 import { checkAppends, checkHistory, checkWatches } from "./lib/checks.js";
 import { History } from "./lib/history.js";

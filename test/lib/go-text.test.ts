@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { goDuration, goJsonString, goQuote, goTimestamp } from "#ringd/lib/go-text.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 
 test("JSON strings escape what encoding/json escapes", () => {
   assert.equal(

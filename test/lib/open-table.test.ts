@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { OpenTable } from "#ringd/lib/open-table.js";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 test("an open table keeps what a Map would, under numbers that ascend", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FAMILIES, type Family } from "#ringd/metrics/families.js";
+import { FAMILIES } from "#ringd/metrics/families.js";
+import type { Family } from "#ringd/metrics/family.js";
 import { TestCluster } from "../support/cluster.js";
 import { TestMember } from "../support/member.js";
 import { until } from "../support/until.js";

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import {
   encodeFrameHead,
   FRAME_HEAD_BYTES,
@@ -11,6 +10,7 @@ import {
   PAYLOAD_BYTES_MAX,
 } from "#ringd/peer/frame.js";
 import { crc32c } from "#ringd/wal/crc32c.js";
+import { Prng } from "../support/prng.js";
 
 function randomBytes(prng: Prng, length: number): Buffer {
   const bytes = Buffer.alloc(length);

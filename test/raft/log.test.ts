@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { RaftLog } from "#ringd/raft/log.js";
 import { PACKED_BYTES_MAX } from "#ringd/raft/packed-entries.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const NO_LIMIT = 1_000_000;

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import type { Message } from "#ringd/raft/message.js";
 import {
   decodeMessage,
@@ -9,6 +8,7 @@ import {
   MessageError,
   messageBytes,
 } from "#ringd/raft/message-codec.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const envelope = { to: 2n ** 64n - 1n, from: 7n, term: 2 ** 40 + 3 };

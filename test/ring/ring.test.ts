@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { POISON_BYTE } from "#ringd/ring/layout.js";
@@ -11,6 +10,7 @@ import {
   RingWriter,
   ringDepthBytes,
 } from "#ringd/ring/ring.js";
+import { Prng } from "../support/prng.js";
 
 function pair(bytes: number) {
   const memory = createRing(bytes);

@@ -1,8 +1,8 @@
 import { workerData } from "node:worker_threads";
-import { Prng } from "#ringd/lib/prng.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { Prng } from "../support/prng.js";
 
 /** Sends every message it gets back, through rings that are often full. */
 const { there, back, ownBell, otherBell, seed } = workerData as Record<

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { Prng } from "#ringd/lib/prng.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { EventLoopPort } from "#ringd/ring/event-loop-port.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const MESSAGES = 30_000;

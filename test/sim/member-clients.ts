@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Method } from "#ringd/api/request.js";
-import type { Prng } from "#ringd/lib/prng.js";
 import type { Operation, Value } from "../support/linearizable.js";
+import type { Prng } from "../support/prng.js";
 import type { MemberChecks } from "./member-checks.js";
 import type { Exchange, SimMember } from "./member-node.js";
 

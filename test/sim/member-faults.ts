@@ -1,5 +1,5 @@
-import type { Prng } from "#ringd/lib/prng.js";
 import type { RaftLimits } from "#ringd/raft/options.js";
+import type { Prng } from "../support/prng.js";
 
 /**
  * What may go wrong in one run, and how often. Each seed draws which faults exist at all. A `...Ms` of

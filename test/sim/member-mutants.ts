@@ -1,7 +1,6 @@
 import { RaftStats } from "#ringd/api/raft-stats.js";
 import { ClusterClock } from "#ringd/cluster/cluster-clock.js";
 import { readEnvelope } from "#ringd/cluster/envelope.js";
-import { Prng } from "#ringd/lib/prng.js";
 import { RaftCore } from "#ringd/raft/core.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { Forwarded } from "#ringd/raft/forwarded.js";
@@ -22,6 +21,7 @@ import { Reads } from "#ringd/thread/reads.js";
 import { Writes } from "#ringd/thread/writes.js";
 import type { DiskOp } from "#ringd/wal/plan.js";
 import { Wal } from "#ringd/wal/wal.js";
+import { Prng } from "../support/prng.js";
 import { SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
 import { SimMember } from "./member-node.js";

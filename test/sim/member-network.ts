@@ -1,8 +1,8 @@
 import { decodeConf } from "#ringd/cluster/conf-state.js";
-import type { Prng } from "#ringd/lib/prng.js";
 import { InboxType } from "#ringd/peer/records.js";
 import type { Message } from "#ringd/raft/message.js";
 import { encodeMessage } from "#ringd/raft/message-codec.js";
+import type { Prng } from "../support/prng.js";
 import type { MemberFaults } from "./member-faults.js";
 import type { Arrival, PeerPort, SimMember } from "./member-node.js";
 

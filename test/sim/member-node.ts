@@ -12,7 +12,6 @@ import {
   writeRequestId,
 } from "#ringd/frontend/records.js";
 import { assert } from "#ringd/lib/assert.js";
-import type { Prng } from "#ringd/lib/prng.js";
 import type { Logger } from "#ringd/log/logger.js";
 import { MetricCells } from "#ringd/metrics/cells.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/peer/records.js";
@@ -35,6 +34,7 @@ import type { LogPosition } from "#ringd/wal/batch.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
 import { holdsRecord, parseSegmentName } from "#ringd/wal/segment.js";
 import { Wal } from "#ringd/wal/wal.js";
+import type { Prng } from "../support/prng.js";
 import { PowerLost, SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
 import { SimSnapshots, type SnapshotFile } from "./member-snapshots.js";

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { Prng } from "#ringd/lib/prng.js";
 import { blank, bootstrap } from "#ringd/raft/bootstrap.js";
 import { type ConfChangeOp, decodeConfChange } from "#ringd/raft/conf-change.js";
 import type { Entry } from "#ringd/raft/entry.js";
 import type { Message } from "#ringd/raft/message.js";
 import { decodeMessage, encodeMessage } from "#ringd/raft/message-codec.js";
 import { Raft, type Ready } from "#ringd/raft/raft.js";
+import { Prng } from "../support/prng.js";
 import { Checks } from "./raft-checks.js";
 import { SimDisk } from "./raft-disk.js";
 

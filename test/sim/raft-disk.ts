@@ -1,7 +1,7 @@
-import type { Prng } from "#ringd/lib/prng.js";
 import type { AppendJob } from "#ringd/raft/disk-jobs.js";
 import type { Entry, HardState, SnapshotMeta } from "#ringd/raft/entry.js";
 import type { Restored } from "#ringd/raft/options.js";
+import type { Prng } from "../support/prng.js";
 
 /** A disk that finishes jobs when told to, and at a crash keeps any prefix of the unfinished ones. */
 export class SimDisk {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
-import { type Command, CommandOp } from "#ringd/store/command.js";
+import { type Command, CommandOp, commandOf } from "#ringd/store/command.js";
 import {
   CommandDecodeError,
   decodeCommand,
@@ -9,9 +8,12 @@ import {
   encodedBytes,
 } from "#ringd/store/command-codec.js";
 import { Action, Event } from "#ringd/store/event.js";
+import { KeySpace } from "#ringd/store/key-space.js";
+import { Node } from "#ringd/store/node.js";
 import { Refusal } from "#ringd/store/refusal.js";
 import { SnapshotDecodeError, SnapshotDecoder, SnapshotEncoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const START_MS = 1_700_000_000_000;
@@ -31,19 +33,8 @@ const INDEXES = [
 ];
 
 function command(op: CommandOp, path: string, extra: Partial<Command> = {}): Command {
-  return {
-    op,
-    path,
-    value: "",
-    isDirectory: false,
-    isRecursive: false,
-    isRefresh: false,
-    expirationMs: 0,
-    prevValue: "",
-    prevIndex: 0,
-    timeMs: START_MS,
-    ...extra,
-  };
+  const { value = "", timeMs = START_MS, ...options } = extra;
+  return commandOf(op, path, value, timeMs, options);
 }
 
 function randomCommand(prng: Prng, timeMs: number): Command {
@@ -280,4 +271,45 @@ test(`commands survive encoding, and hostile bytes are refused, SEED=${SEED}`, (
     const broken = Buffer.from(bytes.subarray(0, prng.below(bytes.length)));
     assert.throws(() => decodeCommand(broken), CommandDecodeError);
   }
+});
+
+test("a snapshot whose events do not lead up to its index is rejected", () => {
+  const store = new Store();
+  for (let n = 0; n < 5; n++) store.apply(command(CommandOp.set, "/1/a", { value: String(n) }));
+  const encoder = new SnapshotEncoder(store);
+  const blocks: Buffer[] = [];
+  for (let block = encoder.next(); block !== undefined; block = encoder.next()) blocks.push(block);
+  const [head, nodes, events] = blocks as [Buffer, Buffer, Buffer];
+  const decode = (...parts: Buffer[]) => {
+    const decoder = new SnapshotDecoder();
+    for (const part of parts) decoder.push(part);
+    return decoder.finish();
+  };
+  assert.equal(decode(head, nodes, events).index, 5);
+  const later = Buffer.from(head);
+  later.writeDoubleLE(6, 1);
+  assert.throws(() => decode(later, nodes, events), SnapshotDecodeError);
+  assert.throws(() => decode(head, nodes, events, events), /event 1 follows 5$/);
+});
+
+test("what would corrupt the store's books ends the thread", () => {
+  const isMistake = { name: "AssertionError", message: /^Broken invariant/ };
+  const store = new Store();
+  const watch = { path: "/1/a", isRecursive: false, isStream: false, sinceIndex: 1 };
+  store.apply(command(CommandOp.set, "/1/b"));
+  assert.equal(store.hub.add({ ...watch, watcherId: 1, sinceIndex: 2 }, store.index), undefined);
+  const again = { ...watch, watcherId: 1, path: "/1/c", sinceIndex: 2 };
+  assert.throws(() => store.hub.add(again, store.index), isMistake);
+  assert.throws(() => store.become(store), isMistake);
+  const set = command(CommandOp.set, "/1/a", { value: "long" });
+  const small = Buffer.alloc(encodedBytes(set) - 1);
+  const view = new DataView(small.buffer, small.byteOffset, small.length);
+  assert.throws(() => encodeCommand(set, small, view, 0), isMistake);
+
+  const keys = new KeySpace();
+  const node = new Node("/a", "", false, 1, 1, 0);
+  keys.put(node, undefined);
+  const other = new Node("/a", "", false, 2, 2, 0);
+  assert.throws(() => keys.put(other, undefined), isMistake);
+  assert.throws(() => keys.remove(node), isMistake);
 });

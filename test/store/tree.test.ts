@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
+import type { TreeView } from "#ringd/store/cursor.js";
 import { Node } from "#ringd/store/node.js";
-import { afterSubtree, comparePaths, Tree, type TreeView } from "#ringd/store/tree.js";
+import { afterSubtree, comparePaths } from "#ringd/store/path-order.js";
+import { Tree } from "#ringd/store/tree.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const node = (path: string, index: number) => new Node(path, "", false, index, index, 0);
@@ -38,6 +40,7 @@ test(`the tree is a sorted map, and its views never change, SEED=${SEED}`, () =>
     if (prng.oneIn(isShrinking ? 1.5 : 4)) {
       assert.equal(tree.delete(path)?.createdIndex, model.get(path));
       model.delete(path);
+      if (prng.oneIn(3)) tree.checkInvariants(); // Before a look-up fills the caches again.
     } else {
       assert.equal(tree.set(node(path, n))?.createdIndex, model.get(path));
       model.set(path, n);

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import {
   checkLinearizable,
   describeViolation,
   type Operation,
   type Value,
 } from "./linearizable.js";
+import { Prng } from "./prng.js";
 import { SEED } from "./seed.js";
 
 type Effect = Pick<Operation, "requires" | "forbids" | "leaves">;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import { type Command, CommandOp, syncCommand } from "#ringd/store/command.js";
 import { type Proposal, Proposals } from "#ringd/thread/proposals.js";
+import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const ORIGIN = 7n;

@@ -16,8 +16,9 @@ import { crc32c } from "#ringd/wal/crc32c.js";
 import { dataDirKind, hasBegun, identityLeft, openDataDir } from "#ringd/wal/data-dir.js";
 import { FileDisk } from "#ringd/wal/disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "#ringd/wal/errors.js";
+import { hasLog } from "#ringd/wal/open-log.js";
 import { WRITER } from "#ringd/wal/segment.js";
-import { hasLog, Wal } from "#ringd/wal/wal.js";
+import { Wal } from "#ringd/wal/wal.js";
 
 function tempDir(t: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), "ringd-data-"));

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RingdError } from "#ringd/lib/errors.js";
-import { Prng } from "#ringd/lib/prng.js";
 import { LogReplay, type Replay } from "#ringd/wal/recover.js";
 import { Wal } from "#ringd/wal/wal.js";
+import { Prng } from "../support/prng.js";
 import { SimDisk } from "./sim-disk.js";
 
 /** Every single flipped bit of a log: refused with its place, or without any effect. */

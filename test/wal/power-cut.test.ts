@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import type { HardState, WalEntry } from "#ringd/wal/entry.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
 import { Wal } from "#ringd/wal/wal.js";
+import { Prng } from "../support/prng.js";
 import { PowerLost, SimDisk } from "./sim-disk.js";
 
 const RUNS = Number(process.env.RUNS ?? 2000);
@@ -133,14 +133,10 @@ function draw(prng: Prng, wal: Wal, acked: Model, unacked: Step[], snapshot: Log
   const term = Math.max(last.term, now.hardState.term);
   if (prng.oneIn(6)) {
     const commit = Math.max(snapshot.index, last.index - prng.below(3));
-    return {
-      kind: "hardState",
-      hardState: {
-        term: term + prng.below(2),
-        vote: BigInt(prng.below(4)),
-        commit,
-      },
-    };
+    const newTerm = term + prng.below(2);
+    const hasVoted = newTerm === now.hardState.term && now.hardState.vote !== 0n;
+    const vote = hasVoted ? now.hardState.vote : BigInt(prng.below(4));
+    return { kind: "hardState", hardState: { term: newTerm, vote, commit } };
   }
   if (prng.oneIn(60)) {
     return {

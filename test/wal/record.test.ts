@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import {
   alignRecord,
   PAYLOAD_BYTES_MAX,
@@ -10,6 +9,7 @@ import {
   scanRecord,
   sealRecord,
 } from "#ringd/wal/record.js";
+import { Prng } from "../support/prng.js";
 
 const FORM = { hasFlags: true, headSeed: 7 };
 
@@ -93,7 +93,7 @@ test("a payload of the largest size that forbids a mask in every sector still ge
   assert.equal(Buffer.compare(scan.payload, payload), 0);
 });
 
-test("rule 1: a blank header, or one cut off by the end of the file, is the end", () => {
+test("rule 1: a blank header, or one truncated by the end of the file, is the end", () => {
   const file = fileWith(Uint8Array.of(1, 2, 3), 0);
   assert.equal(scanRecord(file, 32, 0, FORM).kind, "end");
   assert.equal(scanRecord(file.subarray(0, 15), 0, 99, FORM).kind, "end");

@@ -1,8 +1,8 @@
 import { unreachable } from "#ringd/lib/assert.js";
-import type { Prng } from "#ringd/lib/prng.js";
 import type { Disk } from "#ringd/wal/disk.js";
 import { DiskError } from "#ringd/wal/errors.js";
 import type { DiskOp } from "#ringd/wal/plan.js";
+import type { Prng } from "../support/prng.js";
 
 const SECTOR_BYTES = 512;
 const PAGE_BYTES = 4096;

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import { crc32c } from "#ringd/wal/crc32c.js";
 import { FileDisk } from "#ringd/wal/disk.js";
@@ -16,8 +15,10 @@ import {
   LogFullError,
   LogGapError,
 } from "#ringd/wal/errors.js";
+import type { WalOptions } from "#ringd/wal/open-log.js";
 import type { DiskOp } from "#ringd/wal/plan.js";
-import { type Recovery, Wal, type WalOptions } from "#ringd/wal/wal.js";
+import { type Recovery, Wal } from "#ringd/wal/wal.js";
+import { Prng } from "../support/prng.js";
 import { SimDisk } from "./sim-disk.js";
 
 const METADATA = { memberId: 0x8e9e_05c5_2164_694dn, clusterId: 0xcdf8_181e_3227_8f57n };
@@ -209,7 +210,7 @@ test("open() cuts a truncated last segment to the records that are whole, and go
   }
 });
 
-test("open() refuses a segment cut off within its header, or before its successor", () => {
+test("open() rejects a segment truncated within its header, or before its successor", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
   fill(wal, 1, 60);
@@ -594,4 +595,23 @@ test("no file descriptor for a new segment: sync() succeeds once there is one", 
   disk.before = () => {};
   wal.sync();
   assert.deepEqual(indexes(open(disk).recovery), range(1, index));
+});
+
+test("what raft must never ask of the log ends the thread", () => {
+  const { wal } = open(new SimDisk());
+  wal.append({ entries: [entry(1, 3)], hardState: { term: 3, vote: 1n, commit: 0 } });
+  const mistakes: readonly (readonly [string, () => void])[] = [
+    ["a gap", () => wal.append({ entries: [entry(3, 3)] })],
+    ["a term that falls", () => wal.append({ entries: [entry(2, 2)] })],
+    ["an older term", () => wal.setHardState({ term: 2, vote: 0n, commit: 0 })],
+    ["a second vote", () => wal.setHardState({ term: 3, vote: 2n, commit: 0 })],
+    ["a vote taken back", () => wal.setHardState({ term: 3, vote: 0n, commit: 0 })],
+    ["an empty snapshot", () => wal.installSnapshot({ index: 0, term: 0 })],
+  ];
+  for (const [what, mistake] of mistakes) {
+    assert.throws(mistake, { name: "AssertionError", message: /^Broken invariant/ }, what);
+  }
+  wal.setHardState({ term: 3, vote: 1n, commit: 1 });
+  wal.setHardState({ term: 4, vote: 2n, commit: 1 });
+  assert.deepEqual(wal.sync(), { index: 1, term: 3 });
 });

@@ -1,4 +1,4 @@
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "../../support/prng.js";
 import * as odd from "./odd.js";
 import { FORM_TYPE, form, type HttpRequest, plain, requestsOf, type Step } from "./step.js";
 import * as usual from "./usual.js";

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Prng } from "#ringd/lib/prng.js";
 import type { Served } from "../../support/client.js";
+import type { Prng } from "../../support/prng.js";
 
 /** What a server may do wrong; `none` and `cuts` are not wrong. */
 export type Lie =

@@ -1,8 +1,8 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Prng } from "#ringd/lib/prng.js";
 import { Client, NoAnswerError } from "../../support/client.js";
 import type { ClusterMember, TestCluster } from "../../support/cluster.js";
+import type { Prng } from "../../support/prng.js";
 import { until } from "../../support/until.js";
 
 /** Entries by which a member is left behind: more than a leader keeps for catching up by log (5,000). */

@@ -1,10 +1,10 @@
-import { Prng } from "#ringd/lib/prng.js";
 import {
   type ClusterMember,
   type ClusterOptions,
   TestCluster,
   tail,
 } from "../../support/cluster.js";
+import { Prng } from "../../support/prng.js";
 import { until } from "../../support/until.js";
 import { checkAppends, checkEqual, checkHistory, checkWatches } from "./checks.js";
 import { median } from "./failover.js";

@@ -1,6 +1,6 @@
-import type { Prng } from "#ringd/lib/prng.js";
 import { type Answer, Client, NoAnswerError, type Served } from "../../support/client.js";
 import type { Operation, Value } from "../../support/linearizable.js";
+import type { Prng } from "../../support/prng.js";
 import type { History } from "./history.js";
 
 const CALL_MS = 2500;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "#ringd/lib/prng.js";
+import { Prng } from "./prng.js";
 
 test("one seed gives one sequence, another seed another", () => {
   const draw = (seed: number) => {

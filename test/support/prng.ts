@@ -1,7 +1,7 @@
-import { assert } from "./assert.js";
+import { assert } from "#ringd/lib/assert.js";
 
 /**
- * xoshiro128**: the one source of randomness in pure code and tests, so that one seed replays one run.
+ * xoshiro128**: the one source of randomness of tests, so that one seed replays one run.
  *
  * Source: Blackman and Vigna, "Scrambled Linear Pseudorandom Number Generators", 2021. Seeded with
  * splitmix32, so that neighbouring seeds give unrelated runs.

@@ -1,0 +1,167 @@
+import { assert } from "../lib/assert.js";
+import type { Cursor, TreeView } from "./cursor.js";
+import { Expiry } from "./expiry.js";
+import { Node, PERMANENT } from "./node.js";
+import { nodeBytes } from "./size.js";
+import { Tree } from "./tree.js";
+
+/**
+ * The nodes of a store, and what follows from them alone: which expire next, and their size.
+ *
+ * Invariants:
+ *   1. Those of the tree.
+ *   2. Every node below the root is in a directory.
+ *   3. `bytes` is the sum of all nodes' sizes.
+ *   4. `expiringNodes` is the number of nodes with a deadline.
+ */
+export class KeySpace {
+  #tree: Tree;
+  #expiry: Expiry;
+  #bytes = 0;
+  #outBytes = 0;
+
+  constructor(tree = new Tree()) {
+    this.#tree = tree;
+    this.#expiry = new Expiry((path) => tree.get(path));
+    const all = tree.cursor("");
+    for (let node = all.next(); node !== undefined; node = all.next()) {
+      this.#bytes += nodeBytes(node);
+      this.#expiry.add(node);
+    }
+  }
+
+  /** Takes over the nodes of another key space, which must not be used any more. */
+  become(other: KeySpace): void {
+    assert(other !== this, "the nodes come from another key space");
+    this.#outBytes += this.#bytes;
+    this.#bytes = other.#bytes;
+    this.#tree = other.#tree;
+    this.#expiry = other.#expiry;
+  }
+
+  /** Nodes, directories and name spaces included. */
+  get size(): number {
+    return this.#tree.size;
+  }
+
+  /** Of the nodes in the tree, see size.ts. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Of the nodes that ever left the tree; only grows. A view keeps what left since it was taken.
+   */
+  get outBytes(): number {
+    return this.#outBytes;
+  }
+
+  /** Nodes with a deadline. */
+  get expiringNodes(): number {
+    return this.#expiry.size;
+  }
+
+  get(path: string): Node | undefined {
+    return this.#tree.get(path);
+  }
+
+  /** O(1); for listings and snapshots that outlive this moment. */
+  view(): TreeView {
+    return this.#tree.view();
+  }
+
+  /** @param from the first node is the first at or after this path. Valid until the next write */
+  cursor(from: string): Cursor {
+    return this.#tree.cursor(from);
+  }
+
+  /** The node with the soonest deadline, if that is not later than `timeMs` (Unix milliseconds). */
+  due(timeMs: number): Node | undefined {
+    return this.#expiry.due(timeMs);
+  }
+
+  /** @param old the node that is at that path now */
+  put(node: Node, old: Node | undefined): void {
+    const replaced = this.#tree.set(node);
+    assert(replaced === old, "what is replaced is what was there");
+    this.#bytes += nodeBytes(node);
+    // In this order: the expiry queue looks into the tree to tell which of its entries are stale.
+    if (old !== undefined) this.#leave(old);
+    this.#expiry.add(node);
+  }
+
+  /** @param node as it is in the tree. What is below it stays */
+  remove(node: Node): void {
+    const removed = this.#tree.delete(node.path);
+    assert(removed === node, "what is removed is what was there");
+    this.#leave(node);
+  }
+
+  /** The nodes below a directory, in ascending order: each parent before its children. */
+  below(directory: string): Node[] {
+    const prefix = `${directory}/`;
+    const nodes: Node[] = [];
+    const cursor = this.#tree.cursor(prefix);
+    for (let node = cursor.next(); node?.path.startsWith(prefix) === true; node = cursor.next()) {
+      nodes.push(node);
+    }
+    return nodes;
+  }
+
+  /** Whether a directory has no child, hidden ones included. */
+  isEmptyDirectory(path: string): boolean {
+    const first = this.#tree.cursor(`${path}/`).peek();
+    return first === undefined || !first.path.startsWith(`${path}/`);
+  }
+
+  /**
+   * Makes the missing directories above `path`.
+   *
+   * @param index of the change they are part of
+   * @returns the file that is in the way; then nothing was made
+   */
+  makeParents(path: string, index: number): Node | undefined {
+    const missing: string[] = [];
+    for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
+      const parentPath = path.slice(0, end);
+      const parent = this.#tree.get(parentPath);
+      if (parent === undefined) {
+        missing.push(parentPath);
+        continue;
+      }
+      if (!parent.isDirectory) return parent;
+      break;
+    }
+    for (let i = missing.length - 1; i >= 0; i--) {
+      this.put(new Node(missing[i] as string, "", true, index, index, PERMANENT), undefined);
+    }
+    return undefined;
+  }
+
+  /** @throws AssertionError naming the invariant that does not hold */
+  checkInvariants(): void {
+    this.#tree.checkInvariants();
+    let expiring = 0;
+    let bytes = 0;
+    const all = this.#tree.cursor("");
+    for (let node = all.next(); node !== undefined; node = all.next()) {
+      if (node.expirationMs !== PERMANENT) expiring++;
+      bytes += nodeBytes(node);
+      const slash = node.path.lastIndexOf("/");
+      if (slash > 0) {
+        const parent = this.#tree.get(node.path.slice(0, slash));
+        assert(parent?.isDirectory === true, "2: every node is in a directory");
+      }
+    }
+    assert(bytes === this.#bytes, "3: the size is that of the nodes");
+    assert(expiring === this.#expiry.size, "4: every deadline is known to the expiry queue");
+  }
+
+  /** A node has left the tree. */
+  #leave(node: Node): void {
+    this.#expiry.remove(node);
+    const bytes = nodeBytes(node);
+    this.#bytes -= bytes;
+    this.#outBytes += bytes;
+  }
+}

@@ -1,0 +1,173 @@
+import { randomInt } from "node:crypto";
+import { assert } from "../lib/assert.js";
+import type { LogPosition } from "./batch.js";
+import type { Disk } from "./disk.js";
+import { NO_HARD_STATE, type WalEntry } from "./entry.js";
+import { DiskError, LogFailedError, LogFullError, LogGapError } from "./errors.js";
+import {
+  type DiskOp,
+  planPurge,
+  planRewrite,
+  planSegment,
+  planTouch,
+  TEMPORARY_SUFFIX,
+} from "./plan.js";
+import { LogReplay, type Replay } from "./recover.js";
+import {
+  FORMAT_VERSION,
+  type FormatVersion,
+  parseSegmentName,
+  SEGMENT_HEADER_BYTES,
+  type WalMetadata,
+} from "./segment.js";
+
+/**
+ * Reads the log of a directory and makes it durable, repaired: a torn tail is truncated, leftovers
+ * are removed, and whatever the last segment does not call durable is written again.
+ *
+ * @returns undefined if there is no log and no snapshot: a new one may be made
+ * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk;
+ *   LogFullError, LogFailedError if the log cannot be repaired
+ */
+export function readLog(options: WalOptions): Replay | undefined {
+  const { disk, snapshot = NO_POSITION, keepBeforeSnapshot = 0 } = options;
+  assert(keepBeforeSnapshot >= 0, "entries before the snapshot are counted from 0");
+  const names = disk.list();
+  const files = names.filter((name) => parseSegmentName(name) !== undefined).sort();
+  if (files.length === 0) {
+    // Without its log a member has forgotten its votes, so it must not resume from a snapshot
+    // alone.
+    if (snapshot.index > 0) {
+      throw new LogGapError(`${disk.dir} has no log, but there is a snapshot at ${snapshot.index}`);
+    }
+    return undefined;
+  }
+  const keepFromIndex = Math.max(1, snapshot.index + 1 - keepBeforeSnapshot);
+  const replay = new LogReplay(disk.dir, keepFromIndex, options.meanwhile);
+  for (const [i, file] of files.entries()) {
+    options.meanwhile?.();
+    replay.segment(file, disk.read(file), i === files.length - 1);
+  }
+  const found = replay.finish(snapshot.index);
+  options.beforeRepair?.(found.entries);
+  const { file, fileBytes, durableToBytes, undurable } = found.tail;
+  runOrFail(disk, [
+    ...planPurge(names.filter(isLeftover)),
+    ...planRewrite(file, undurable, durableToBytes, fileBytes),
+  ]);
+  touch(disk);
+  runOrFail(disk, [{ op: "syncDirectory" }]);
+  return found;
+}
+
+/**
+ * Makes a new log where there is none, after a snapshot if one is given (a restored backup).
+ *
+ * @returns what reading it would find
+ * @throws LogFullError, LogFailedError
+ */
+export function makeLog(options: WalOptions): Replay {
+  const { disk, metadataIfNew: metadata, snapshot = NO_POSITION } = options;
+  assert(!hasLog(disk), "no log is written over");
+  const version = options.formatIfNew ?? FORMAT_VERSION;
+  const header = {
+    ...{ version, salt: saltOf(version, options.salt ?? randomSalt) },
+    sequence: 0,
+    firstIndex: snapshot.index + 1,
+    prevTerm: snapshot.term,
+    hardState: { ...NO_HARD_STATE, term: snapshot.term, commit: snapshot.index },
+    metadata,
+    prevCrc: 0,
+  };
+  const plan = planSegment(header, options.zeroAheadBytes ?? ZERO_AHEAD_BYTES);
+  runOrFail(disk, [...planPurge(disk.list().filter(isLeftover)), ...plan.ops]);
+  return {
+    ...{ metadata, hardState: header.hardState, base: snapshot, entries: [], last: snapshot },
+    segments: [{ file: plan.file, firstIndex: header.firstIndex }],
+    tail: {
+      ...{ file: plan.file, sequence: 0, atBytes: SEGMENT_HEADER_BYTES, crc: plan.crc },
+      ...{ fileBytes: plan.zeroedToBytes, version, form: plan.form },
+      ...{ durableToBytes: SEGMENT_HEADER_BYTES, undurable: new Uint8Array(0) },
+    },
+    hasRest: false,
+    isTorn: false,
+  };
+}
+
+export interface WalOptions {
+  readonly disk: Disk;
+  /** For a new log; an existing one keeps its own. */
+  readonly metadataIfNew: WalMetadata;
+  /** The snapshot the member starts from; none by default. */
+  readonly snapshot?: LogPosition;
+  /** Entries before the snapshot to return as well, for slow peers; 0 by default. */
+  readonly keepBeforeSnapshot?: number;
+  readonly segmentBytes?: number;
+  readonly zeroAheadBytes?: number;
+  /** The newest by default. */
+  readonly formatIfNew?: FormatVersion;
+  /** A random u32 for each segment; from the system by default. */
+  readonly salt?: () => number;
+  /** Called now and then while an existing log is read. */
+  readonly meanwhile?: () => void;
+  /** Called when all of an existing log has been read, before anything on disk is changed. */
+  readonly beforeRepair?: (entries: readonly WalEntry[]) => void;
+}
+
+/**
+ * Zeros written in front of the records at a time. Measured on ext4 and NVMe, medians of four runs,
+ * with batches of 1 and of 16 entries: 6,700 and 5,400 batches a second without any, 9,300 and
+ * 8,800 with 256 KiB, and 64 KiB to 4 MiB within the noise of that. The batch that carries them
+ * waits for them: p99 at 256 entries is 1.3 ms with 256 KiB, 3 ms with 1 MiB, 9 ms with 4 MiB.
+ */
+export const ZERO_AHEAD_BYTES = 256 * 1024;
+
+export const NO_POSITION: LogPosition = { index: 0, term: 0 };
+
+/** True if the directory holds a log: then its metadata count, not the flags. */
+export function hasLog(disk: Disk): boolean {
+  return disk.list().some((name) => parseSegmentName(name) !== undefined);
+}
+
+/**
+ * False if the log ends before the snapshot or disagrees with it: the machine stopped between
+ * making or receiving the snapshot and the log catching up. A snapshot holds only committed
+ * entries, so it wins.
+ */
+export function reachesSnapshot(found: Replay, snapshot: LogPosition): boolean {
+  if (snapshot.index > found.last.index) return false;
+  if (snapshot.index === found.base.index) return snapshot.term === found.base.term;
+  const entry = found.entries[snapshot.index - found.base.index - 1];
+  assert(entry !== undefined && entry.index === snapshot.index, "the log reaches the snapshot");
+  return entry.term === snapshot.term;
+}
+
+/** A u32 for the header of a segment, if its version has one. */
+export function saltOf(version: FormatVersion, salt: () => number): number {
+  return version >= 2 ? salt() : 0;
+}
+
+export const randomSalt = () => randomInt(2 ** 32);
+
+/** A segment that was being made when the process ended. */
+function isLeftover(name: string): boolean {
+  return name.endsWith(`.wal${TEMPORARY_SUFFIX}`);
+}
+
+/** A disk without room for one more name is no reason not to start. @throws LogFailedError */
+function touch(disk: Disk): void {
+  try {
+    runOrFail(disk, planTouch());
+  } catch (error) {
+    if (!(error instanceof LogFullError)) throw error;
+  }
+}
+
+function runOrFail(disk: Disk, ops: readonly DiskOp[]): void {
+  try {
+    for (const op of ops) disk.run(op);
+  } catch (error) {
+    if (error instanceof DiskError && error.isForWant) throw new LogFullError(error);
+    throw new LogFailedError(error);
+  }
+}
