@@ -26,6 +26,8 @@ export interface Exchange {
 /** One body for many exchanges: an implementation frames it once and keeps the result here. */
 export interface ChunkBody {
   readonly bytes: Uint8Array;
+  /** As a chunk. */
+  plain?: Buffer;
   framed: Buffer | undefined;
   framedLast: Buffer | undefined;
   /** The same of the node frontend: both may serve an event. */

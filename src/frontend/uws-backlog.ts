@@ -56,7 +56,12 @@ export class StreamBacklog {
   constructor(res: HttpResponse, all: Backlogs) {
     this.#res = res;
     this.#all = all;
-    res.onWritable(() => {
+    this.listen();
+  }
+
+  /** Again where the library has dropped the callback. */
+  listen(): void {
+    this.#res.onWritable(() => {
       this.#onWritable();
       return true;
     });
@@ -118,6 +123,10 @@ export class StreamBacklog {
   }
 
   #onWritable(): void {
+    if (this.#isClosed) {
+      this.#drain(); // The stream has ended; its last bytes may still be here.
+      return;
+    }
     this.#looks = 0;
     if (this.#isProbing) {
       this.#isProbing = false;

@@ -10,6 +10,7 @@ import {
 } from "./frontend.js";
 import { statusText } from "./head-text.js";
 import type { LargeRequest } from "./large-requests.js";
+import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
 import type { AnswerRecord } from "./records.js";
 import type { Backlogs } from "./uws-backlog.js";
 import {
@@ -21,6 +22,9 @@ import {
   type WatchRegister,
 } from "./uws-watch.js";
 import { writeAnswer, writeChunks } from "./uws-writer.js";
+
+/** A head must fit into one cork: see uws-writer.ts. It echoes nothing else of a client's choice. */
+const LOCATION_BYTES_MAX = 12 * 1024;
 
 /** What the exchanges of one frontend share. */
 export interface UwsShared {
@@ -81,6 +85,10 @@ export class UwsExchange implements Exchange {
   answer(head: AnswerRecord, body: Uint8Array): void {
     this.large?.leave();
     if (this.#isGone) return;
+    if (head.location.length > LOCATION_BYTES_MAX) {
+      this.answer(BAD_REQUEST, BAD_REQUEST_BODY);
+      return;
+    }
     this.#isGone = true;
     this.#isComplete = true;
     if (this.method === Method.head || body.length === 0) this.#shared.unserved.onWithoutLength();
@@ -169,7 +177,9 @@ export class UwsExchange implements Exchange {
     const backlog = this.#watch?.backlog;
     if (!this.#isGone && backlog?.isStalled) this.#shared.options.onSlowClient(backlog.bytes);
     this.#shared.unserved.onRequestGone();
-    if (this.#watch === undefined && !this.#isChunked) this.#shared.watches.onUnanswered();
+    if (this.#isChunked) {
+      if (!this.#isComplete) this.#shared.watches.onChunked(-1);
+    } else if (this.#watch === undefined) this.#shared.watches.onUnanswered();
     this.#end();
     this.body?.drop();
     if (this.requestId < 0) this.large?.leave();
@@ -205,9 +215,15 @@ export class UwsExchange implements Exchange {
 
   /** Large listings: tells the core to pause while the client is behind. */
   #write(bytes: Uint8Array, isEnd: boolean, head: string | undefined): void {
-    if (head !== undefined) this.#shared.unserved.onWithoutLength();
+    const { unserved, watches } = this.#shared;
+    if (head !== undefined) {
+      unserved.onWithoutLength();
+      watches.onChunked(1);
+    }
     this.#isChunked = true;
-    if (writeChunks(this.res, head, bytes, isEnd) || isEnd) return;
+    const hasRoom = writeChunks(this.res, head, bytes, isEnd);
+    if (isEnd) watches.onChunked(-1);
+    if (hasRoom || isEnd) return;
     this.#heldBytes += bytes.length;
     if (this.#heldBytes > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow(this.#heldBytes);
     if (this.#isHeld || this.#isGone) return;

@@ -7,7 +7,10 @@ import { localHead } from "./local-answers.js";
 const SELF_TEST_MS = 10_000;
 const NO_BYTES = new Uint8Array(0);
 const EVENT = Buffer.from('{"createdIndex":1}\n');
-const WIRE = '14\r\n{"createdIndex": 1}\n\r\n13\r\n{"createdIndex":1}\n\r\n0\r\n\r\n';
+const PLAIN = '13\r\n{"createdIndex":1}\n\r\n';
+/** Two events without a handle for the first, then with one. */
+const WIRES = [`14\r\n{"createdIndex": 1}\n\r\n${PLAIN}0\r\n\r\n`, `${PLAIN}${PLAIN}0\r\n\r\n`];
+const TARGETS = ["/v2/keys?wait=true", "/v2/keys?wait=true&stream=true"];
 
 function get(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
@@ -45,17 +48,18 @@ function playToTheEnd(port: number, gateway: SelfTestGateway): Promise<void> {
   return new Promise((resolve, reject) => {
     let watches = 0;
     let text = "";
-    const client = connect(port, "127.0.0.1", () => client.write(get("/v2/keys?wait=true")));
+    const client = connect(port, "127.0.0.1", () => client.write(get(TARGETS[0] ?? "")));
     gateway.onRequest = (exchange) => exchange.open(localHead(200, ContentKind.json), NO_BYTES);
     client.on("error", reject);
     client.on("data", (part) => {
       text += part;
       if (text.endsWith("\r\n\r\n") && !text.includes("{")) gateway.last?.chunk(event(), false);
-      else if (text.endsWith(" 1}\n\r\n")) gateway.last?.chunk(event(), true);
-      if (!text.endsWith(`\r\n\r\n${WIRE}`)) return;
+      else if (text.endsWith("1}\n\r\n")) gateway.last?.chunk(event(), true);
+      if (!text.endsWith(`\r\n\r\n${WIRES[watches]}`)) return;
       watches++;
       text = "";
-      if (watches < 2) client.write(get("/v2/keys?wait=true"));
+      const target = TARGETS[watches];
+      if (target !== undefined) client.write(get(target));
       else {
         client.destroy();
         resolve();

@@ -3,24 +3,28 @@ import type { ChunkBody } from "./frontend.js";
 import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
 import { CORK_BYTES, PIECE_BYTES } from "./uws-writer.js";
 
-/** Handles of one response: the library makes one for each route that a request passes. */
-export type WatchHandles = readonly [
-  head: HttpResponse,
-  last: HttpResponse,
-  res: HttpResponse,
-  rest: HttpResponse,
-];
+/**
+ * Handles of one response: the library makes one for each route that a request passes. The first is never
+ * used up: it is told of the close, and asks for room.
+ */
+export type WatchHandles = HttpResponse[];
+/** One for the head, two for the end. */
 export const WATCH_HANDLES = 4;
+/** One more for each event before the last, as far as they last: 41 bytes each. */
+export const STREAM_HANDLES = 64 + WATCH_HANDLES;
 
 /** More than any stream is long: the library never takes the answer for complete. */
 const ENDLESS_BYTES = 2 ** 52;
-const ONE_BYTE = new Uint8Array(1);
+/** So much of a stream goes out through handles; its write offset never gets beyond. */
+const PLAIN_BYTES_MAX = 8 * 1024 * 1024;
+/** What a closed socket swallows makes its write offset one that no open watch has. Never touched. */
+const MARK = new Uint8Array(PLAIN_BYTES_MAX + 1);
 
 /**
  * A watch on the wire: its head must be seen before the first event, and the library ends the head of a
- * chunked answer only with the first chunk. So chunks are framed here. What the library writes as it is,
- * any number of times, is a header line, "name: value": an event that is not the last is written as one,
- * which puts a blank after its last colon. JSON allows it there.
+ * chunked answer only with the first chunk. So chunks are framed here. While there are handles, one of them
+ * writes an event as it is. After that, what the library still writes, any number of times, is a header
+ * line, "name: value": that puts a blank after the event's last colon. JSON allows it there.
  */
 export interface Watch {
   readonly backlog: StreamBacklog;
@@ -36,18 +40,22 @@ export interface Watch {
 /**
  * The connection can be used again. The head goes out as that of an answer without a body: for the library
  * the answer is over, and the handle that ended it is void. Others of the same response still write bytes
- * as they are, each of them once: `last` and `rest` write the end.
+ * as they are, each of them once.
  *
  * What the library no longer does for such a connection:
  *   1. It serves the next request. If one comes before the end, the connection is closed: `onData` tells
- *      of it, or, where the request brings a handler for its body, the write offset, which is 0 here.
+ *      of it, or, where the request brings a handler for its body, the write offset: it begins anew, and is
+ *      `#offset` while the connection is the watch's. Both may be 0; see WatchRegister.
  *   2. It tells of the close, if such a request replaced `onAborted`. See WatchRegister.
  */
 export class LastingWatch implements Watch {
   readonly backlog: StreamBacklog;
-  readonly #last: HttpResponse;
   readonly #res: HttpResponse;
-  readonly #rest: HttpResponse;
+  readonly #spare: HttpResponse[];
+  readonly #onGone: () => void;
+  /** Bytes written through handles. */
+  #offset = 0;
+  #isCut = false;
 
   /**
    * @param head as in `writeAnswer`
@@ -63,10 +71,10 @@ export class LastingWatch implements Watch {
     onGone: () => void,
     onIntruder: () => void,
   ) {
-    const [first, last, res, rest] = handles;
-    this.#last = last;
+    const [res, first, ...spare] = handles as [HttpResponse, HttpResponse, ...HttpResponse[]];
     this.#res = res;
-    this.#rest = rest;
+    this.#spare = spare;
+    this.#onGone = onGone;
     first.cork(() => {
       first.writeStatus(`${head}\r\nTransfer-Encoding: chunked`);
       first.endWithoutBody();
@@ -83,35 +91,69 @@ export class LastingWatch implements Watch {
   }
 
   get isLost(): boolean {
-    return this.#res.getWriteOffset() !== 0;
+    return this.#res.getWriteOffset() !== this.#offset;
   }
 
   event(body: ChunkBody): boolean {
-    return !this.isLost && writeEvent(this.#res, body);
+    if (this.isLost) return false;
+    body.plain ??= chunkOf(body.bytes);
+    const isPlain =
+      this.#spare.length >= WATCH_HANDLES && this.#offset + body.plain.length <= PLAIN_BYTES_MAX;
+    return isPlain ? this.#write(body.plain) : writeEvent(this.#res, body);
   }
 
   end(body: ChunkBody): boolean {
     if (this.isLost) return false;
-    const { bytes } = body;
-    body.framedLast ??=
-      bytes.length === 0
-        ? LAST_CHUNK
-        : Buffer.concat([sizeLine(bytes.length), bytes, LINE_END, LAST_CHUNK]);
-    const all = body.framedLast;
-    let isOurs = true;
-    this.#res.cork(() => {
-      [, isOurs] = this.#last.tryEnd(all.subarray(0, PIECE_BYTES), ENDLESS_BYTES);
-      if (!isOurs) this.#res.close(); // A request came in between: nothing of this cork is sent.
-    });
+    if (body.framedLast === undefined) {
+      const isEmpty = body.bytes.length === 0;
+      body.plain ??= chunkOf(body.bytes);
+      body.framedLast = isEmpty ? LAST_CHUNK : Buffer.concat([body.plain, LAST_CHUNK]);
+    }
     this.backlog.close();
-    // Behind bytes that wait it takes none, and `end` takes all.
-    const taken = isOurs ? this.#res.getWriteOffset() : all.length;
-    if (taken < all.length) this.#rest.cork(() => this.#rest.end(all.subarray(taken)));
-    return true;
+    return this.#write(body.framedLast);
   }
 
   cut(): void {
+    if (this.#isCut) return;
+    this.#isCut = true;
     this.#res.close();
+  }
+
+  /** Takes one handle, or two for the first bytes. @returns false if the connection is another request's */
+  #write(bytes: Uint8Array): boolean {
+    const at = this.#offset === 0 ? this.#writeFirst(bytes) : 0;
+    if (at < 0) return false;
+    if (at < bytes.length) {
+      // What the socket does not take, the library keeps.
+      const handle = this.#spare.pop() as HttpResponse;
+      const rest = at === 0 ? bytes : bytes.subarray(at);
+      handle.cork(() => handle.end(rest));
+      // A first write of all there is so far looks like a whole answer, whose callbacks are dropped.
+      if (this.#offset === 0 && !this.backlog.isClosed) {
+        this.#res.onAborted(this.#onGone);
+        this.backlog.listen();
+      }
+      this.#offset += rest.length;
+    }
+    return true;
+  }
+
+  /**
+   * A request that came in between and waits has write offset 0, too. What a cork holds is not sent if the
+   * connection is closed in it.
+   *
+   * @returns how much was written, or -1 if there is such a request
+   */
+  #writeFirst(bytes: Uint8Array): number {
+    const handle = this.#spare.pop() as HttpResponse;
+    let isOurs = true;
+    handle.cork(() => {
+      [, isOurs] = handle.tryEnd(bytes.subarray(0, PIECE_BYTES), ENDLESS_BYTES);
+      if (!isOurs) this.cut();
+    });
+    if (!isOurs) return -1;
+    this.#offset = this.#res.getWriteOffset(); // None behind bytes that wait.
+    return this.#offset;
   }
 }
 
@@ -160,6 +202,10 @@ function sizeLine(bytes: number): Buffer {
   return Buffer.from(`${bytes.toString(16)}\r\n`);
 }
 
+function chunkOf(bytes: Uint8Array): Buffer {
+  return Buffer.concat([sizeLine(bytes.length), bytes, LINE_END]);
+}
+
 /** @param last follows it @returns false for bytes that are no event */
 function writeEvent(res: HttpResponse, body: ChunkBody, last?: Buffer): boolean {
   if (body.framed === undefined) frameEvent(body);
@@ -193,13 +239,22 @@ function frameEvent(body: ChunkBody): void {
 /**
  * The open watches of a frontend, to find those whose close nobody told of. A handle must not be used any
  * more once its connection's memory is free, which it is at the end of the event loop's turn. In that turn a
- * watch that is closed and was not told is found by its write offset: the answer to the request that came in
- * between has moved it; if there was none yet, one byte does, which a closed socket swallows.
+ * watch that is closed and was not told is found by its write offset: every connection that closes swallows
+ * a mark, which moves it. Only requests with a handler for their body take a watch's callbacks without our
+ * being told, so without them there is nothing to look for.
+ *
+ * A connection whose answer is chunked cannot be marked: its callback would be dropped, the write offset
+ * would stay. That is 0, so while there are such answers, one with write offset 0 is left alone until it is
+ * known that its request waits.
  */
 export class WatchRegister {
   readonly #onLost = new Map<Watch, () => void>();
   #isLooking = false;
-  /** Handed out by the library at the last close. */
+  /** A request with a body came since the first of the open watches. */
+  #hadBody = false;
+  /** Chunked answers under way. */
+  #chunked = 0;
+  /** Handed out by the library at the last close, not marked. */
   #closing: HttpResponse | undefined;
 
   add(watch: Watch, onLost: () => void): void {
@@ -208,6 +263,7 @@ export class WatchRegister {
 
   delete(watch: Watch): void {
     this.#onLost.delete(watch);
+    if (this.#onLost.size === 0) this.#hadBody = false;
   }
 
   /** No handle is used any more. */
@@ -215,10 +271,21 @@ export class WatchRegister {
     this.#onLost.clear();
   }
 
+  onBodyRequest(): void {
+    this.#hadBody = this.#onLost.size > 0;
+  }
+
+  /** @param change 1 with the first bytes, -1 with the last or when the connection is closed */
+  onChunked(change: number): void {
+    this.#chunked += change;
+  }
+
   /** First, before the request that waits there is told. */
   onClose(res: HttpResponse): void {
-    if (this.#onLost.size === 0) return;
-    this.#closing = res;
+    this.#closing = undefined;
+    if (!this.#hadBody) return;
+    if (this.#chunked === 0 || res.getWriteOffset() !== 0) mark(res);
+    else this.#closing = res;
     if (this.#isLooking) return;
     this.#isLooking = true;
     setImmediate(() => this.#look());
@@ -226,9 +293,8 @@ export class WatchRegister {
 
   /** The connection that is being closed has a request without an answer, not even a part of one. */
   onUnanswered(): void {
-    const res = this.#closing;
+    if (this.#closing !== undefined) mark(this.#closing);
     this.#closing = undefined;
-    res?.cork(() => res.tryEnd(ONE_BYTE, ENDLESS_BYTES));
   }
 
   #look(): void {
@@ -238,6 +304,11 @@ export class WatchRegister {
       if (watch.isLost) onLost();
     }
   }
+}
+
+/** Of a connection that is being closed. */
+function mark(res: HttpResponse): void {
+  res.cork(() => res.tryEnd(MARK, ENDLESS_BYTES));
 }
 
 /**

@@ -15,10 +15,13 @@ import type { HttpResponse } from "uWebSockets.js";
 export const CORK_BYTES = 16 * 1024;
 /** At most so much of a body in one cork; the rest of its buffer is for a head and for framing. */
 export const PIECE_BYTES = 12_000;
+/** Of a head, beside which a whole piece has room; "Date", "Content-Length" and framing take the rest. */
+const HEAD_BYTES_MAX = CORK_BYTES - PIECE_BYTES - 256;
 
 /** An answer whose length is known. @param head status and header lines, without the last line end */
 export function writeAnswer(res: HttpResponse, head: string, body: Uint8Array): void {
-  if (body.length <= PIECE_BYTES) {
+  const room = head.length <= HEAD_BYTES_MAX ? PIECE_BYTES : CORK_BYTES - 256 - head.length;
+  if (body.length <= room) {
     res.cork(() => {
       res.writeStatus(head);
       res.end(body);
@@ -27,7 +30,7 @@ export function writeAnswer(res: HttpResponse, head: string, body: Uint8Array): 
   }
   res.cork(() => {
     res.writeStatus(head);
-    res.tryEnd(body.subarray(0, PIECE_BYTES), body.length);
+    res.tryEnd(body.subarray(0, room), body.length);
   });
   if (sendRest(res, body, 0)) return;
   // The bytes are the caller's only until this returns.

@@ -11,7 +11,13 @@ import { calibrate } from "./uws-calibration.js";
 import { UwsExchange, type UwsShared } from "./uws-exchange.js";
 import { hasBody, hasUnclearFraming } from "./uws-framing.js";
 import { testWatches } from "./uws-self-test.js";
-import { UnservedCount, WATCH_HANDLES, type WatchHandles, WatchRegister } from "./uws-watch.js";
+import {
+  STREAM_HANDLES,
+  UnservedCount,
+  WATCH_HANDLES,
+  type WatchHandles,
+  WatchRegister,
+} from "./uws-watch.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
 const LISTEN_SHARED = 0;
@@ -89,35 +95,31 @@ export class UwsFrontend implements Frontend {
   }
 
   /**
-   * Four routes match every GET below /v2/: one that may be a watch passes them all, for a handle each, and
-   * any other is served by the first.
+   * Routes with parameters of different names are different routes, which all match: a request that may be a
+   * watch passes as many as it needs handles, and any other is served by the first.
    */
   #route(shared: UwsShared, bodies: UwsBodies): void {
-    let handles: HttpResponse[] = [];
-    const pass = (res: HttpResponse, req: HttpRequest) => {
-      if (handles.length > 0 || mayWatch(req.getQuery())) {
-        handles.push(res);
+    let handles: HttpResponse[] | undefined;
+    let wanted = 0;
+    const collect = (res: HttpResponse, req: HttpRequest) => {
+      if (handles === undefined) {
+        wanted = handlesFor(req);
+        if (wanted === 0) {
+          serve(shared, bodies, res, req, undefined);
+          return;
+        }
+        handles = [res];
+      } else handles.push(res);
+      if (handles.length < wanted) {
         req.setYield(true);
-      } else serve(shared, bodies, res, req, undefined);
-    };
-    const passOn = (res: HttpResponse, req: HttpRequest) => {
-      if (handles.length > 0) pass(res, req);
-      else serve(shared, bodies, res, req, undefined);
-    };
-    this.#app.get("/v2/*", pass);
-    this.#app.get("/*", passOn);
-    this.#app.any("/v2/*", passOn);
-    this.#app.any("/*", (res, req) => {
-      if (handles.length === 0) {
-        serve(shared, bodies, res, req, undefined);
         return;
       }
-      handles.push(res);
-      const all = handles as unknown as WatchHandles;
-      const canLast = all.length === WATCH_HANDLES && !wantsClose(req);
-      handles = [];
-      serve(shared, bodies, canLast ? all[2] : res, req, canLast ? all : undefined);
-    });
+      const all = handles;
+      handles = undefined;
+      serve(shared, bodies, all[0] as HttpResponse, req, all);
+    };
+    for (let n = 0; n < STREAM_HANDLES; n++) this.#app.get(`/:handle${n}/*`, collect);
+    this.#app.any("/*", (res, req) => serve(shared, bodies, res, req, undefined));
   }
 
   async listen(host: string, port: number, sharing: PortSharing): Promise<number> {
@@ -165,8 +167,8 @@ export class UwsFrontend implements Frontend {
     this.#connections += change;
     this.#options.onConnection(change);
     if (change < 0) {
-      this.#watches.onClose(res);
       if (!this.#isRefusing) this.#unserved.onClose(res);
+      this.#watches.onClose(res); // Moves the write offset, which the former looks at.
       return;
     }
     if (this.#connections <= this.#options.connectionsMax) return;
@@ -193,14 +195,23 @@ export class UwsFrontend implements Frontend {
  */
 const UNTRUE_TARGET = /[\ufffd\x7f]/;
 
-/** Whether it may ask for a watch; a name may be percent-encoded. */
-function mayWatch(query: string | undefined): boolean {
-  return query !== undefined && query !== "" && (query.includes("wait") || query.includes("%"));
+/**
+ * How many handles a GET needs; a name in its query may be percent-encoded. The library closes a connection
+ * that the client wants closed as soon as it takes an answer for complete, and answers "Expect" once for
+ * each route: they get none.
+ */
+function handlesFor(req: HttpRequest): number {
+  let query = req.getQuery();
+  if (query === undefined || query === "") return 0;
+  if (query.includes("%")) query = query.replace(/%([4-7][0-9a-f])/gi, decodeLetter);
+  if (!query.includes("wait")) return 0;
+  if (req.getHeader("connection").length === "close".length) return 0;
+  if (req.getHeader("expect") !== "") return 0;
+  return query.includes("stream") ? STREAM_HANDLES : WATCH_HANDLES;
 }
 
-/** As the library sees it: it closes such a connection as soon as it takes an answer for complete. */
-function wantsClose(req: HttpRequest): boolean {
-  return req.getHeader("connection").length === "close".length;
+function decodeLetter(_: string, digits: string): string {
+  return String.fromCharCode(Number.parseInt(digits, 16));
 }
 
 /** @param handles if it may be a watch; `res` is one of them */
@@ -227,6 +238,7 @@ function serve(
     return;
   }
   if (takesBody) {
+    shared.watches.onBodyRequest();
     const length = req.getHeader("content-length");
     const large = largeBytes(length === "" ? undefined : Number(length));
     bodies.read(exchange, path, query, req.getHeader("content-type"), large);

@@ -50,7 +50,7 @@ wireTest(
       for (const [i, event] of EVENTS.entries()) {
         assert.equal(reader.unread, "", "nothing before the event");
         exchange.chunk(chunkOf(event), i === 2);
-        assert.deepEqual(JSON.parse(`${await reader.chunk()}`), JSON.parse(event));
+        assert.equal(`${await reader.chunk()}`, event);
       }
       assert.equal(await reader.chunk(), undefined);
       reader.send(head("PUT", "/v2/keys/a", "Content-Length: 0"));
@@ -199,11 +199,10 @@ for (const [program, args] of Object.entries(READERS)) {
       const { stdout } = await run;
       const text = program === "curl" ? stdout.replace(/^[0-9a-f]+\r\n|^\r\n/gm, "") : stdout;
       const lines = text.trim().split("\n");
-      assert.deepEqual(
-        lines.map((line) => JSON.parse(line)),
-        EVENTS.map((e) => JSON.parse(e)),
-        kind,
-      );
+      // urllib and busybox want the connection closed.
+      const blank = kind === "uws" && !["curl", "go"].includes(program) ? ": " : ":";
+      const wanted = EVENTS.map((e) => e.replace(/:(?=\d+\}\}\n)/, blank));
+      assert.equal(`${lines.join("\n")}\n`, wanted.join(""), kind);
       if (program === "curl") assert.match(stdout, /\n\r\n0\r\n\r\n$/);
       frontend.stopListening();
       frontend.close();
