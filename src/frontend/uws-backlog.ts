@@ -52,10 +52,13 @@ export class StreamBacklog {
   #lookTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
   #onTaken: (() => void) | undefined;
+  readonly #onRoom: () => void;
 
-  constructor(res: HttpResponse, all: Backlogs) {
+  /** @param onRoom first of all, at each writable event; it may close the response */
+  constructor(res: HttpResponse, all: Backlogs, onRoom: () => void = () => undefined) {
     this.#res = res;
     this.#all = all;
+    this.#onRoom = onRoom;
     this.listen();
   }
 
@@ -123,6 +126,9 @@ export class StreamBacklog {
   }
 
   #onWritable(): void {
+    const wasClosed = this.#isClosed;
+    this.#onRoom();
+    if (this.#isClosed && !wasClosed) return;
     if (this.#isClosed) {
       this.#drain(); // The stream has ended; its last bytes may still be here.
       return;

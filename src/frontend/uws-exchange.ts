@@ -11,7 +11,7 @@ import {
 import { statusText } from "./head-text.js";
 import type { LargeRequest } from "./large-requests.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
-import type { AnswerRecord } from "./records.js";
+import { AnswerRecord } from "./records.js";
 import type { Backlogs } from "./uws-backlog.js";
 import {
   ClosingWatch,
@@ -57,6 +57,9 @@ export class UwsExchange implements Exchange {
   /** No more is to come: the core has forgotten the request. */
   #isComplete = false;
   #watch: Watch | undefined;
+  /** What it was told before it is known that the connection is not a watch's; see `check`. */
+  #delayed: (() => void)[] | undefined;
+  #isKept = false;
 
   constructor(
     shared: UwsShared,
@@ -82,9 +85,34 @@ export class UwsExchange implements Exchange {
     return this.#isGone;
   }
 
+  /**
+   * Finds out whether the connection is that of an open watch: that is told of the writable event asked for here,
+   * and closes it. Until then nothing is answered, as an answer would take the watch's callback away.
+   */
+  check(): void {
+    const { watches } = this.#shared;
+    this.#delayed = [];
+    this.res.resume();
+    watches.afterPoll(() => {
+      const delayed = this.#delayed ?? [];
+      this.#delayed = undefined;
+      for (const call of delayed) call();
+      if (this.#isGone || this.#watch !== undefined || this.#isChunked) return;
+      this.#isKept = true;
+      watches.keep(this.res);
+    });
+  }
+
   answer(head: AnswerRecord, body: Uint8Array): void {
+    if (this.#delayed !== undefined) {
+      const kept = Object.assign(new AnswerRecord(), head);
+      const bytes = Buffer.from(body);
+      this.#delayed.push(() => this.answer(kept, bytes));
+      return;
+    }
     this.large?.leave();
     if (this.#isGone) return;
+    this.#release();
     if (head.location.length > LOCATION_BYTES_MAX) {
       this.answer(BAD_REQUEST, BAD_REQUEST_BODY);
       return;
@@ -112,6 +140,7 @@ export class UwsExchange implements Exchange {
     setImmediate(() => {
       if (this.#isGone) return;
       this.#isGone = true;
+      this.#release();
       this.res.cork(() => {
         this.res.writeStatus(this.#head(head, ""));
         this.res.end(body, true);
@@ -120,13 +149,27 @@ export class UwsExchange implements Exchange {
   }
 
   open(head: AnswerRecord, body: Uint8Array): void {
+    if (this.#delayed !== undefined) {
+      const kept = Object.assign(new AnswerRecord(), head);
+      const bytes = Buffer.from(body);
+      this.#delayed.push(() => this.open(kept, bytes));
+      return;
+    }
     if (this.#isGone) return;
+    this.#release();
     const text = this.#head(head, "");
     if (body.length > 0) this.#write(body, false, text);
     else this.#openWatch(text);
   }
 
   chunk(body: ChunkBody, isEnd: boolean): void {
+    if (this.#delayed !== undefined) {
+      const bytes = Buffer.from(body.bytes);
+      this.#delayed.push(() =>
+        this.chunk({ bytes, framed: undefined, framedLast: undefined }, isEnd),
+      );
+      return;
+    }
     if (this.#isGone) return;
     if (isEnd) {
       this.#isGone = true;
@@ -138,12 +181,14 @@ export class UwsExchange implements Exchange {
       return;
     }
     if (isEnd) this.#shared.watches.delete(watch);
+    else this.#shared.watches.wrote(watch);
     if (!(isEnd ? watch.end(body) : watch.event(body))) this.#lose(watch);
     else if (!isEnd && !watch.backlog.wrote(body.bytes.length)) this.#cutSlow(watch.backlog.bytes);
   }
 
   cut(): void {
     if (this.#isGone) return;
+    this.#release();
     this.#end();
     if (this.#watch === undefined) this.res.close();
     else this.#watch.cut();
@@ -173,13 +218,16 @@ export class UwsExchange implements Exchange {
     });
   }
 
+  #release(): void {
+    if (this.#isKept) this.#shared.watches.release(this.res);
+    this.#isKept = false;
+  }
+
   #onGone(): void {
+    this.#release();
     const backlog = this.#watch?.backlog;
     if (!this.#isGone && backlog?.isStalled) this.#shared.options.onSlowClient(backlog.bytes);
     this.#shared.unserved.onRequestGone();
-    if (this.#isChunked) {
-      if (!this.#isComplete) this.#shared.watches.onChunked(-1);
-    } else if (this.#watch === undefined) this.#shared.watches.onUnanswered();
     this.#end();
     this.body?.drop();
     if (this.requestId < 0) this.large?.leave();
@@ -215,14 +263,9 @@ export class UwsExchange implements Exchange {
 
   /** Large listings: tells the core to pause while the client is behind. */
   #write(bytes: Uint8Array, isEnd: boolean, head: string | undefined): void {
-    const { unserved, watches } = this.#shared;
-    if (head !== undefined) {
-      unserved.onWithoutLength();
-      watches.onChunked(1);
-    }
+    if (head !== undefined) this.#shared.unserved.onWithoutLength();
     this.#isChunked = true;
     const hasRoom = writeChunks(this.res, head, bytes, isEnd);
-    if (isEnd) watches.onChunked(-1);
     if (hasRoom || isEnd) return;
     this.#heldBytes += bytes.length;
     if (this.#heldBytes > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow(this.#heldBytes);

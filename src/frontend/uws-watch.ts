@@ -19,6 +19,10 @@ const ENDLESS_BYTES = 2 ** 52;
 const PLAIN_BYTES_MAX = 8 * 1024 * 1024;
 /** What a closed socket swallows makes its write offset one that no open watch has. Never touched. */
 const MARK = new Uint8Array(PLAIN_BYTES_MAX + 1);
+/** How long a client may leave earlier answers unread before its watch makes way for another request. */
+const SETTLE_MS = 1000;
+/** Before the ten seconds after which the library closes a connection that it asked for room. */
+const KEEP_MS = 4000;
 
 /**
  * A watch on the wire: its head must be seen before the first event, and the library ends the head of a
@@ -43,18 +47,25 @@ export interface Watch {
  * as they are, each of them once.
  *
  * What the library no longer does for such a connection:
- *   1. It serves the next request. If one comes before the end, the connection is closed: `onData` tells
- *      of it, or, where the request brings a handler for its body, the write offset: it begins anew, and is
- *      `#offset` while the connection is the watch's. Both may be 0; see WatchRegister.
- *   2. It tells of the close, if such a request replaced `onAborted`. See WatchRegister.
+ *   1. It serves the next request. If one comes before the end, the connection is closed. `onData` reports
+ *      it, unless the request brings a handler of its own for its body. Such requests ask for a writable event
+ *      (UwsExchange.check), which the connection's `onWritable` gets: here, if it is the watch's. A watch that
+ *      has written nothing expects none. One that has is told apart by its write offset, which the other
+ *      request has set back.
+ *   2. It reports the close, if such a request replaced `onAborted`. See WatchRegister.
  */
 export class LastingWatch implements Watch {
   readonly backlog: StreamBacklog;
   readonly #res: HttpResponse;
   readonly #spare: HttpResponse[];
   readonly #onGone: () => void;
+  readonly #onIntruder: () => void;
   /** Bytes written through handles. */
   #offset = 0;
+  #hasWritten = false;
+  /** The writable event asked for at the start has not come: bytes of earlier answers wait before it. */
+  #isSettling = true;
+  readonly #openedMs = performance.now();
   #isCut = false;
 
   /**
@@ -75,12 +86,13 @@ export class LastingWatch implements Watch {
     this.#res = res;
     this.#spare = spare;
     this.#onGone = onGone;
+    this.#onIntruder = onIntruder;
     first.cork(() => {
       first.writeStatus(`${head}\r\nTransfer-Encoding: chunked`);
       first.endWithoutBody();
     });
     res.onAborted(onGone);
-    this.backlog = new StreamBacklog(res, backlogs);
+    this.backlog = new StreamBacklog(res, backlogs, () => this.#onRoom());
     if (hasRequestEnded) res.onData(onIntruder);
     else {
       setImmediate(() => {
@@ -94,8 +106,23 @@ export class LastingWatch implements Watch {
     return this.#res.getWriteOffset() !== this.#offset;
   }
 
+  get isSettling(): boolean {
+    return this.#isSettling;
+  }
+
+  /** Another request on the connection would not be noticed: its client does not read. */
+  get isUnsafe(): boolean {
+    return this.#isSettling && performance.now() - this.#openedMs > SETTLE_MS;
+  }
+
+  #onRoom(): void {
+    if (this.#isSettling) this.#isSettling = false;
+    else if (!this.#hasWritten || this.isLost) this.#onIntruder();
+  }
+
   event(body: ChunkBody): boolean {
     if (this.isLost) return false;
+    this.#hasWritten = true;
     body.plain ??= chunkOf(body.bytes);
     const isPlain =
       this.#spare.length >= WATCH_HANDLES && this.#offset + body.plain.length <= PLAIN_BYTES_MAX;
@@ -104,6 +131,7 @@ export class LastingWatch implements Watch {
 
   end(body: ChunkBody): boolean {
     if (this.isLost) return false;
+    this.#hasWritten = true;
     if (body.framedLast === undefined) {
       const isEmpty = body.bytes.length === 0;
       body.plain ??= chunkOf(body.bytes);
@@ -237,71 +265,126 @@ function frameEvent(body: ChunkBody): void {
 }
 
 /**
- * The open watches of a frontend, to find those whose close nobody told of. A handle must not be used any
- * more once its connection's memory is free, which it is at the end of the event loop's turn. In that turn a
- * watch that is closed and was not told is found by its write offset: every connection that closes swallows
- * a mark, which moves it. Only requests with a handler for their body take a watch's callbacks without our
- * being told, so without them there is nothing to look for.
+ * The open watches of a frontend, and what finds those that lost their connection to another request. A handle
+ * must not be used any more once its connection's memory is free, which it is at the end of the event loop's
+ * turn.
  *
- * A connection whose answer is chunked cannot be marked: its callback would be dropped, the write offset
- * would stay. That is 0, so while there are such answers, one with write offset 0 is left alone until it is
- * known that its request waits.
+ * A watch learns of the other request in the turn after it (`LastingWatch`), before any close can go unnoticed.
+ * Only one whose client does not read what was written learns nothing; but its write offset is no longer its
+ * own from then on. It is looked at before each use, and, in case the connection is
+ * closed, in the turn of every close: one that closes swallows a mark, which no offset of a watch equals.
+ * Without a request that takes a watch's callbacks there is nothing to look for.
  */
 export class WatchRegister {
-  readonly #onLost = new Map<Watch, () => void>();
+  readonly #onLost = new Map<LastingWatch, () => void>();
+  /** Those that may not have settled; they are looked at when it matters. */
+  readonly #settling = new Set<LastingWatch>();
+  /** Those that have sent an event. */
+  readonly #written = new Set<LastingWatch>();
   #isLooking = false;
-  /** A request with a body came since the first of the open watches. */
+  /** Of this turn. */
+  #polls: (() => void)[] | undefined;
+  readonly #kept = new Set<HttpResponse>();
+  #keeper: NodeJS.Timeout | undefined;
+  /** A request that takes callbacks came since the first of the open watches. */
   #hadBody = false;
-  /** Chunked answers under way. */
-  #chunked = 0;
-  /** Handed out by the library at the last close, not marked. */
-  #closing: HttpResponse | undefined;
 
-  add(watch: Watch, onLost: () => void): void {
+  add(watch: LastingWatch, onLost: () => void): void {
     this.#onLost.set(watch, onLost);
+    this.#settling.add(watch);
   }
 
   delete(watch: Watch): void {
-    this.#onLost.delete(watch);
+    this.#onLost.delete(watch as LastingWatch);
+    this.#settling.delete(watch as LastingWatch);
+    this.#written.delete(watch as LastingWatch);
     if (this.#onLost.size === 0) this.#hadBody = false;
   }
 
   /** No handle is used any more. */
   clear(): void {
     this.#onLost.clear();
+    this.#settling.clear();
+    this.#written.clear();
+    this.#kept.clear();
+    clearInterval(this.#keeper);
   }
 
-  onBodyRequest(): void {
+  /**
+   * A request came that takes the handler for its connection's body.
+   *
+   * @returns whether it must be found out if the connection is a watch's
+   */
+  onBodyRequest(): boolean {
     this.#hadBody = this.#onLost.size > 0;
+    if (!this.#hadBody) return false;
+    for (const watch of this.#settling) {
+      if (watch.isSettling && !watch.isUnsafe) continue;
+      this.#settling.delete(watch);
+      if (!watch.isUnsafe) continue;
+      this.#onLost.get(watch)?.();
+      watch.cut();
+    }
+    return true;
   }
 
-  /** @param change 1 with the first bytes, -1 with the last or when the connection is closed */
-  onChunked(change: number): void {
-    this.#chunked += change;
+  /** Calls back when all sockets that asked for room in this turn have been told. */
+  afterPoll(callback: () => void): void {
+    if (this.#polls === undefined) {
+      const polls: (() => void)[] = [];
+      this.#polls = polls;
+      // The first runs in this turn, the second after the next look at the sockets.
+      setImmediate(() => {
+        this.#polls = undefined;
+        setImmediate(() => {
+          for (const poll of polls) poll();
+        });
+      });
+    }
+    this.#polls.push(callback);
   }
 
-  /** First, before the request that waits there is told. */
+  /** A request whose connection the library would close after ten seconds, as it was asked for room. */
+  keep(res: HttpResponse): void {
+    this.#kept.add(res);
+    this.#keeper ??= setInterval(() => this.#keepAll(), KEEP_MS).unref();
+  }
+
+  /** Its answer has come, or its client has gone. */
+  release(res: HttpResponse): void {
+    this.#kept.delete(res);
+  }
+
+  /** A writable event with a callback stops the library's timer. */
+  #keepAll(): void {
+    if (this.#kept.size === 0) {
+      clearInterval(this.#keeper);
+      this.#keeper = undefined;
+    }
+    for (const res of this.#kept) {
+      res.onWritable(() => true);
+      res.resume();
+    }
+  }
+
+  /** Before the first event of one that goes on. */
+  wrote(watch: Watch): void {
+    if (watch instanceof LastingWatch) this.#written.add(watch);
+  }
+
   onClose(res: HttpResponse): void {
-    this.#closing = undefined;
-    if (!this.#hadBody) return;
-    if (this.#chunked === 0 || res.getWriteOffset() !== 0) mark(res);
-    else this.#closing = res;
+    if (!this.#hadBody || this.#written.size === 0) return;
+    // 0 is no such watch's offset, and may be that of a chunked answer, which a mark would end.
+    if (res.getWriteOffset() !== 0) mark(res);
     if (this.#isLooking) return;
     this.#isLooking = true;
     setImmediate(() => this.#look());
   }
 
-  /** The connection that is being closed has a request without an answer, not even a part of one. */
-  onUnanswered(): void {
-    if (this.#closing !== undefined) mark(this.#closing);
-    this.#closing = undefined;
-  }
-
   #look(): void {
     this.#isLooking = false;
-    this.#closing = undefined;
-    for (const [watch, onLost] of this.#onLost) {
-      if (watch.isLost) onLost();
+    for (const watch of this.#written) {
+      if (watch.isLost) this.#onLost.get(watch)?.();
     }
   }
 }

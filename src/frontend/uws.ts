@@ -237,8 +237,8 @@ function serve(
     exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
     return;
   }
+  if ((takesBody || handles !== undefined) && shared.watches.onBodyRequest()) exchange.check();
   if (takesBody) {
-    shared.watches.onBodyRequest();
     const length = req.getHeader("content-length");
     const large = largeBytes(length === "" ? undefined : Number(length));
     bodies.read(exchange, path, query, req.getHeader("content-type"), large);

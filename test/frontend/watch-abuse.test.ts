@@ -29,21 +29,33 @@ test("uws: the first events of a stream are the core's bytes, later ones have a 
   frontend.close();
 });
 
-for (const last of ["PUT", "HEAD"]) {
-  test(`uws: a watch is lost at the close behind a ${last} whose answer has no body`, async () => {
+const INTRUDERS = ["PUT", "POST", "GET", "HEAD", "another watch"].flatMap((intruder) =>
+  [0, 1, 3].map((events) => ({ intruder, events })),
+);
+
+for (const { intruder, events } of INTRUDERS) {
+  test(`uws: ${intruder} behind a watch of ${events} events ends it, and is not answered`, async () => {
     const { gateway, port, frontend } = await serve("uws");
     const connection = await RawConnection.open(port, WATCH);
     const watch = await gateway.next();
     watch.exchange.open(answerHead(), Buffer.alloc(0));
     await connection.until("\r\n\r\n");
-    for (const method of last === "PUT" ? ["PUT"] : ["PUT", "HEAD"]) {
+    for (let n = 0; n < events; n++) {
       connection.text = "";
-      connection.send(head(method, "/v2/members/1", "Content-Length: 0"));
-      answer(await gateway.next(), "", method === "PUT" && last === "PUT" ? 204 : 200);
-      await connection.until("\r\n\r\n");
+      watch.exchange.chunk(chunkOf(eventOf(n)), false);
+      await connection.until(`createdIndex":${n}}}`);
     }
-    connection.close();
+    connection.text = "";
+    // The quickest answer there can be; an honest client next to it gets its own all the same.
+    gateway.onRequest = (request) => answer(request, "at once");
+    const isWatch = intruder === "another watch";
+    connection.send(isWatch ? WATCH : head(intruder, "/v2/keys/a", "Content-Length: 0"));
+    const honest = await RawConnection.open(port, head("PUT", "/v2/keys/b", "Content-Length: 0"));
+    await honest.until("at once");
+    assert.equal((await connection.untilClosed()).trim(), "");
     await gateway.until(() => gateway.aborted.has(watch.id), "the watch's abort");
+    assert.equal(honest.isClosed, false);
+    honest.close();
     frontend.stopListening();
     frontend.close();
   });

@@ -79,61 +79,6 @@ wireTest("a watch that alone has one event is the core's bytes", async ({ gatewa
   connection.close();
 });
 
-for (const method of ["GET", "PUT", "HEAD"]) {
-  test(`uws: a ${method} behind an open watch ends the connection, and nothing is mixed up`, async () => {
-    const { gateway, port, frontend } = await serve("uws");
-    const connection = await RawConnection.open(port, WATCH);
-    const watch = await gateway.next();
-    watch.exchange.open(answerHead(), Buffer.alloc(0));
-    await connection.until("\r\n\r\n");
-    connection.send(head(method, "/v2/keys/a", "Content-Length: 0"));
-    const next = await gateway.next();
-    if (method === "PUT") answer(next, "put");
-    if (method === "PUT") await connection.until("put");
-    watch.exchange.chunk(chunkOf(EVENTS[0] ?? ""), false);
-    assert.doesNotMatch(await connection.untilClosed(), /action/);
-    await gateway.until(() => gateway.aborted.has(watch.id), "the watch's abort");
-    frontend.stopListening();
-    frontend.close();
-  });
-}
-
-for (const isAnswered of [true, false]) {
-  const when = isAnswered ? "has its answer" : "waits";
-  test(`uws: a client that leaves while a PUT behind its watch ${when} is told to the core`, async () => {
-    const { gateway, port, frontend } = await serve("uws");
-    const others = await Promise.all(
-      [1, 2, 3].map(async () => {
-        const connection = await RawConnection.open(port, WATCH);
-        (await gateway.next()).exchange.open(answerHead(), Buffer.alloc(0));
-        await connection.until("\r\n\r\n");
-        return connection;
-      }),
-    );
-    const watch = gateway.requests[1];
-    const connection = others[1];
-    assert.ok(watch !== undefined && connection !== undefined);
-    connection.send(head("PUT", "/v2/keys/a", "Content-Length: 0"));
-    const put = await gateway.next();
-    if (isAnswered) {
-      answer(put, "put");
-      await connection.until("put");
-    }
-    connection.close();
-    await gateway.until(() => gateway.aborted.size >= (isAnswered ? 1 : 2), "the aborts");
-    // One of the three, whichever connection was first.
-    const lost = [...gateway.aborted].filter((id) => id !== put.id);
-    assert.equal(lost.length, 1);
-    for (const { id, exchange } of gateway.requests.slice(0, 3)) {
-      if (id !== lost[0]) exchange.chunk(chunkOf(EVENTS[0] ?? ""), false);
-    }
-    for (const other of others) if (other !== connection) await other.until("action");
-    for (const other of others) other.close();
-    frontend.stopListening();
-    frontend.close();
-  });
-}
-
 test("uws: connections that end without a request are counted, others are not", async () => {
   const served = await serve("uws");
   const { gateway, port, frontend, unserved } = served;
