@@ -1,7 +1,7 @@
 import { assert, unreachable } from "../lib/assert.js";
-import { RingdError } from "../lib/errors.js";
-import { type ConfState, type Entry, EntryType, NONE } from "./entry.js";
+import type { ConfState, Entry } from "./entry.js";
 import type { Message, NumberedProposal, Proposal } from "./message.js";
+import { MessageError, Reader, Writer } from "./message-bytes.js";
 
 /**
  * A message between members, without the frame around it. Integers are little-endian; an index, term or
@@ -57,7 +57,6 @@ const ENVELOPE_BYTES = 25;
 const ENTRY_HEADER_BYTES = 13;
 const PROPOSAL_HEADER_BYTES = 5;
 const NUMBERED_HEADER_BYTES = 13;
-const WORD = 2 ** 32;
 
 /** These may leave whatever the term of the members is; all other messages carry one. */
 const TERMLESS: ReadonlySet<Message["type"]> = new Set([
@@ -66,12 +65,6 @@ const TERMLESS: ReadonlySet<Message["type"]> = new Set([
   "readIndexReply",
   "transfer",
 ]);
-
-/** Bytes from a peer that are no message. */
-export class MessageError extends RingdError {
-  override readonly name = "MessageError";
-  readonly code = "RAFT_MESSAGE_MALFORMED";
-}
 
 /** The size of the encoded message. */
 export function messageBytes(message: Message): number {
@@ -346,129 +339,4 @@ function readConf(input: Reader): ConfState {
     throw new MessageError("Cannot read a snapshot: a member is named twice");
   }
   return { voters, learners };
-}
-
-class Writer {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  at = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  }
-
-  u8(value: number): void {
-    this.#view.setUint8(this.at, value);
-    this.at += 1;
-  }
-
-  flag(value: boolean): void {
-    this.u8(value ? 1 : 0);
-  }
-
-  u32(value: number): void {
-    this.#view.setUint32(this.at, value, true);
-    this.at += 4;
-  }
-
-  number(value: number): void {
-    assert(Number.isSafeInteger(value) && value >= 0, "a number is below 2^53");
-    this.u32(value % WORD);
-    this.u32(Math.floor(value / WORD));
-  }
-
-  id(value: bigint): void {
-    this.#view.setBigUint64(this.at, value, true);
-    this.at += 8;
-  }
-
-  ids(values: readonly bigint[]): void {
-    this.u32(values.length);
-    for (const value of values) this.id(value);
-  }
-
-  proposal({ type, data }: Proposal): void {
-    this.u8(type);
-    this.u32(data.length);
-    this.#bytes.set(data, this.at);
-    this.at += data.length;
-  }
-}
-
-class Reader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  #at = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  }
-
-  /** Moves on by `bytes`, which must be there. */
-  #take(bytes: number): number {
-    const at = this.#at;
-    if (bytes > this.#bytes.length - at) {
-      throw new MessageError(`Cannot read ${bytes} bytes at ${at} of ${this.#bytes.length}`);
-    }
-    this.#at += bytes;
-    return at;
-  }
-
-  u8(): number {
-    return this.#view.getUint8(this.#take(1));
-  }
-
-  flag(): boolean {
-    const value = this.u8();
-    if (value > 1) throw new MessageError(`Cannot read a flag: ${value} is neither 0 nor 1`);
-    return value === 1;
-  }
-
-  u32(): number {
-    return this.#view.getUint32(this.#take(4), true);
-  }
-
-  number(): number {
-    const low = this.u32();
-    const value = low + this.u32() * WORD;
-    if (!Number.isSafeInteger(value)) throw new MessageError(`Cannot read a number: ${value}`);
-    return value;
-  }
-
-  id(): bigint {
-    const value = this.#view.getBigUint64(this.#take(8), true);
-    if (value === NONE) throw new MessageError("Cannot read a member id: it is 0");
-    return value;
-  }
-
-  /** How many items follow; checked against what is left before anything is allocated. */
-  count(bytesEach: number): number {
-    const count = this.u32();
-    if (count * bytesEach > this.#bytes.length - this.#at) {
-      throw new MessageError(`Cannot read ${count} items at ${this.#at} of ${this.#bytes.length}`);
-    }
-    return count;
-  }
-
-  ids(): bigint[] {
-    const count = this.count(8);
-    return Array.from({ length: count }, () => this.id());
-  }
-
-  proposal(): Proposal {
-    const type = this.u8();
-    if (type !== EntryType.normal && type !== EntryType.confChange) {
-      throw new MessageError(`Cannot read an entry: no type ${type}`);
-    }
-    const length = this.u32();
-    const at = this.#take(length);
-    return { type, data: this.#bytes.subarray(at, at + length) };
-  }
-
-  end(): void {
-    const left = this.#bytes.length - this.#at;
-    if (left > 0) throw new MessageError(`Cannot read a message: ${left} bytes left over`);
-  }
 }

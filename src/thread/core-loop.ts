@@ -12,7 +12,7 @@ import type { Logger } from "../log/logger.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { InboxType, readPeerId, readPeerValue } from "../peer/records.js";
-import { MessageError } from "../raft/message-codec.js";
+import { MessageError } from "../raft/message-bytes.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Message } from "#ringd/raft/message.js";
+import { MessageError } from "#ringd/raft/message-bytes.js";
 import {
   decodeMessage,
   encodeMessage,
   encodeMessageInto,
-  MessageError,
   messageBytes,
 } from "#ringd/raft/message-codec.js";
 import { Prng } from "../support/prng.js";
