@@ -14,6 +14,7 @@ import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
 import { AnswerRecord } from "./records.js";
 import type { Backlogs } from "./uws-backlog.js";
 import {
+  type Checked,
   ClosingWatch,
   LastingWatch,
   type UnservedCount,
@@ -36,7 +37,7 @@ export interface UwsShared {
 }
 
 /** One request. */
-export class UwsExchange implements Exchange {
+export class UwsExchange implements Exchange, Checked {
   readonly res: HttpResponse;
   readonly method: Method;
   requestId = -1;
@@ -57,7 +58,9 @@ export class UwsExchange implements Exchange {
   /** No more is to come: the core has forgotten the request. */
   #isComplete = false;
   #watch: Watch | undefined;
-  /** What it was told before it is known that the connection is not a watch's; see `check`. */
+  /** Until it is known that the connection is not a watch's; see `check`. */
+  #isUnchecked = false;
+  /** What it was told meanwhile. */
   #delayed: (() => void)[] | undefined;
   #isKept = false;
 
@@ -90,24 +93,33 @@ export class UwsExchange implements Exchange {
    * and closes it. Until then nothing is answered, as an answer would take the watch's callback away.
    */
   check(): void {
-    const { watches } = this.#shared;
-    this.#delayed = [];
+    this.#isUnchecked = true;
     this.res.resume();
-    watches.afterPoll(() => {
-      const delayed = this.#delayed ?? [];
+    this.#shared.watches.afterPoll(this);
+  }
+
+  checked(): void {
+    this.#isUnchecked = false;
+    if (this.#delayed !== undefined) {
+      for (const call of this.#delayed) call();
       this.#delayed = undefined;
-      for (const call of delayed) call();
-      if (this.#isGone || this.#watch !== undefined || this.#isChunked) return;
-      this.#isKept = true;
-      watches.keep(this.res);
-    });
+    }
+    if (this.#isGone || this.#watch !== undefined || this.#isChunked) return;
+    this.#isKept = true;
+    this.#shared.watches.keep(this.res);
+  }
+
+  /** Once it is checked. */
+  #delay(call: () => void): void {
+    this.#delayed ??= [];
+    this.#delayed.push(call);
   }
 
   answer(head: AnswerRecord, body: Uint8Array): void {
-    if (this.#delayed !== undefined) {
+    if (this.#isUnchecked) {
       const kept = Object.assign(new AnswerRecord(), head);
       const bytes = Buffer.from(body);
-      this.#delayed.push(() => this.answer(kept, bytes));
+      this.#delay(() => this.answer(kept, bytes));
       return;
     }
     this.large?.leave();
@@ -149,10 +161,10 @@ export class UwsExchange implements Exchange {
   }
 
   open(head: AnswerRecord, body: Uint8Array): void {
-    if (this.#delayed !== undefined) {
+    if (this.#isUnchecked) {
       const kept = Object.assign(new AnswerRecord(), head);
       const bytes = Buffer.from(body);
-      this.#delayed.push(() => this.open(kept, bytes));
+      this.#delay(() => this.open(kept, bytes));
       return;
     }
     if (this.#isGone) return;
@@ -163,11 +175,9 @@ export class UwsExchange implements Exchange {
   }
 
   chunk(body: ChunkBody, isEnd: boolean): void {
-    if (this.#delayed !== undefined) {
+    if (this.#isUnchecked) {
       const bytes = Buffer.from(body.bytes);
-      this.#delayed.push(() =>
-        this.chunk({ bytes, framed: undefined, framedLast: undefined }, isEnd),
-      );
+      this.#delay(() => this.chunk({ bytes, framed: undefined, framedLast: undefined }, isEnd));
       return;
     }
     if (this.#isGone) return;

@@ -264,6 +264,11 @@ function frameEvent(body: ChunkBody): void {
   body.framedSplit = size.length + at + blanks;
 }
 
+/** A request that waits to know that its connection is not a watch's. */
+export interface Checked {
+  checked(): void;
+}
+
 /**
  * The open watches of a frontend, and what finds those that lost their connection to another request. A handle
  * must not be used any more once its connection's memory is free, which it is at the end of the event loop's
@@ -283,7 +288,7 @@ export class WatchRegister {
   readonly #written = new Set<LastingWatch>();
   #isLooking = false;
   /** Of this turn. */
-  #polls: (() => void)[] | undefined;
+  #polls: Checked[] | undefined;
   readonly #kept = new Set<HttpResponse>();
   #keeper: NodeJS.Timeout | undefined;
   /** A request that takes callbacks came since the first of the open watches. */
@@ -328,20 +333,20 @@ export class WatchRegister {
     return true;
   }
 
-  /** Calls back when all sockets that asked for room in this turn have been told. */
-  afterPoll(callback: () => void): void {
+  /** Tells the request when all sockets that asked for room in this turn have been told. */
+  afterPoll(request: Checked): void {
     if (this.#polls === undefined) {
-      const polls: (() => void)[] = [];
+      const polls: Checked[] = [];
       this.#polls = polls;
       // The first runs in this turn, the second after the next look at the sockets.
       setImmediate(() => {
         this.#polls = undefined;
         setImmediate(() => {
-          for (const poll of polls) poll();
+          for (const poll of polls) poll.checked();
         });
       });
     }
-    this.#polls.push(callback);
+    this.#polls.push(request);
   }
 
   /** A request whose connection the library would close after ten seconds, as it was asked for room. */

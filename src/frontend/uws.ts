@@ -9,7 +9,7 @@ import { Backlogs } from "./uws-backlog.js";
 import { UwsBodies } from "./uws-bodies.js";
 import { calibrate } from "./uws-calibration.js";
 import { UwsExchange, type UwsShared } from "./uws-exchange.js";
-import { hasBody, hasUnclearFraming } from "./uws-framing.js";
+import { framing, hasBody, readFraming } from "./uws-framing.js";
 import { testWatches } from "./uws-self-test.js";
 import {
   STREAM_HANDLES,
@@ -233,15 +233,18 @@ function serve(
     return;
   }
   const takesBody = method === Method.put || method === Method.post;
-  if ((takesBody || hasBody(req)) && hasUnclearFraming(req)) {
-    exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
-    return;
+  if (takesBody || hasBody(req)) {
+    readFraming(req);
+    if (framing.isUnclear) {
+      exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
+      return;
+    }
   }
   if ((takesBody || handles !== undefined) && shared.watches.onBodyRequest()) exchange.check();
   if (takesBody) {
-    const length = req.getHeader("content-length");
-    const large = largeBytes(length === "" ? undefined : Number(length));
-    bodies.read(exchange, path, query, req.getHeader("content-type"), large);
+    const { contentLength, contentType } = framing;
+    const large = largeBytes(contentLength === "" ? undefined : Number(contentLength));
+    bodies.read(exchange, path, query, contentType, large);
   } else {
     // A body, if any, is no part of the request's meaning; the library reads past it.
     exchange.requestId = gateway.request(exchange, method, path, query, "", undefined, false);

@@ -259,6 +259,10 @@ export class Member implements Consensus {
   }
 
   propose(proposal: Proposal): void {
+    if (this.#space.hasPlenty(proposal.command, this.#writes.openBytes)) {
+      this.#writes.propose(proposal);
+      return;
+    }
     const admission = this.#space.judge(proposal.command, {
       openBytes: this.#writes.openBytes,
       viewBytes: this.#snapshots.viewBytes(this.#store) + this.#listings.viewBytes(this.#store),

@@ -13,6 +13,10 @@ const STORE_FULL = cellOf("storeFull");
 /** The store is full when less than this share of the quota is left, and no longer when there is twice as much. */
 const FULL_SHARE = 1 / 64;
 
+/** More voters than a cluster has, and more bytes than a node takes beside its strings. */
+const VOTERS_MAX = 16;
+const NODE_BYTES_MAX = 1024;
+
 /** What happens to a write: proposed, refused for want of space, or refused until others are through. */
 export type Admission = "admitted" | "full" | "busy";
 
@@ -78,6 +82,12 @@ export class Space {
         "database space exceeded; writes that add are refused until keys are deleted",
       );
     }
+  }
+
+  /** The common case, without counting what is under way: as if every byte of the store were in a view, too. */
+  hasPlenty({ path, value }: Command, openBytes: number): boolean {
+    const own = openBytes + path.length + value.length + NODE_BYTES_MAX;
+    return 2 * this.#store.bytes + VOTERS_MAX * own <= this.#plentyBytes;
   }
 
   judge(command: Command, { openBytes, viewBytes, members }: Underway): Admission {
