@@ -13,11 +13,11 @@ import type { LargeRequest } from "./large-requests.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
 import { AnswerRecord } from "./records.js";
 import type { Backlogs } from "./uws-backlog.js";
+import type { UnservedCount } from "./uws-unserved.js";
 import {
   type Checked,
   ClosingWatch,
   LastingWatch,
-  type UnservedCount,
   type Watch,
   type WatchHandles,
   type WatchRegister,
@@ -235,6 +235,7 @@ export class UwsExchange implements Exchange, Checked {
 
   #onGone(): void {
     this.#release();
+    if (this.#isUnchecked) this.#shared.watches.onUncheckedGone();
     const backlog = this.#watch?.backlog;
     if (!this.#isGone && backlog?.isStalled) this.#shared.options.onSlowClient(backlog.bytes);
     this.#shared.unserved.onRequestGone();

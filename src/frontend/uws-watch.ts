@@ -287,6 +287,9 @@ export class WatchRegister {
   /** Those that have sent an event. */
   readonly #written = new Set<LastingWatch>();
   #isLooking = false;
+  #looksAtAll = false;
+  /** Handed out by the library at the last close. */
+  #closing: HttpResponse | undefined;
   /** Of this turn. */
   #polls: Checked[] | undefined;
   readonly #kept = new Set<HttpResponse>();
@@ -377,18 +380,36 @@ export class WatchRegister {
     if (watch instanceof LastingWatch) this.#written.add(watch);
   }
 
+  /** First, before the request that waits there is told. */
   onClose(res: HttpResponse): void {
+    this.#closing = this.#hadBody ? res : undefined;
     if (!this.#hadBody || this.#written.size === 0) return;
     // 0 is no such watch's offset, and may be that of a chunked answer, which a mark would end.
     if (res.getWriteOffset() !== 0) mark(res);
+    this.#lookSoon();
+  }
+
+  /** The connection that is being closed has a request that was not checked: it may be any watch's. */
+  onUncheckedGone(): void {
+    if (this.#closing === undefined) return;
+    mark(this.#closing);
+    this.#closing = undefined;
+    this.#looksAtAll = true;
+    this.#lookSoon();
+  }
+
+  #lookSoon(): void {
     if (this.#isLooking) return;
     this.#isLooking = true;
     setImmediate(() => this.#look());
   }
 
   #look(): void {
+    const watches = this.#looksAtAll ? this.#onLost.keys() : this.#written;
     this.#isLooking = false;
-    for (const watch of this.#written) {
+    this.#looksAtAll = false;
+    this.#closing = undefined;
+    for (const watch of watches) {
       if (watch.isLost) this.#onLost.get(watch)?.();
     }
   }
@@ -397,50 +418,4 @@ export class WatchRegister {
 /** Of a connection that is being closed. */
 function mark(res: HttpResponse): void {
   res.cork(() => res.tryEnd(MARK, ENDLESS_BYTES));
-}
-
-/**
- * Counts connections that closed without a request. What the library tells at a close is the length of the
- * last answer: 0 may also be one without a body or a chunked one, so those are counted against it.
- */
-export class UnservedCount {
-  readonly #onUnserved: () => void;
-  #suspects = 0;
-  #isLastSuspect = false;
-  #isCounting = false;
-  #withoutLength = 0;
-
-  constructor(onUnserved: () => void) {
-    this.#onUnserved = onUnserved;
-  }
-
-  /** An answer that leaves the write offset at 0. */
-  onWithoutLength(): void {
-    this.#withoutLength++;
-  }
-
-  /** First, before the request that waits there is told. */
-  onClose(res: HttpResponse): void {
-    this.#isLastSuspect = res.getWriteOffset() === 0;
-    if (!this.#isLastSuspect) return;
-    this.#suspects++;
-    if (this.#isCounting) return;
-    this.#isCounting = true;
-    setImmediate(() => this.#count());
-  }
-
-  /** The connection that is being closed has, or had, a request. */
-  onRequestGone(): void {
-    if (!this.#isLastSuspect) return;
-    this.#isLastSuspect = false;
-    this.#suspects--;
-  }
-
-  #count(): void {
-    this.#isCounting = false;
-    const others = Math.min(this.#suspects, this.#withoutLength);
-    this.#withoutLength -= others;
-    for (let n = this.#suspects - others; n > 0; n--) this.#onUnserved();
-    this.#suspects = 0;
-  }
 }

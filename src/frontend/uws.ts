@@ -11,13 +11,8 @@ import { calibrate } from "./uws-calibration.js";
 import { UwsExchange, type UwsShared } from "./uws-exchange.js";
 import { framing, hasBody, readFraming } from "./uws-framing.js";
 import { testWatches } from "./uws-self-test.js";
-import {
-  STREAM_HANDLES,
-  UnservedCount,
-  WATCH_HANDLES,
-  type WatchHandles,
-  WatchRegister,
-} from "./uws-watch.js";
+import { UnservedCount } from "./uws-unserved.js";
+import { STREAM_HANDLES, WATCH_HANDLES, type WatchHandles, WatchRegister } from "./uws-watch.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
 const LISTEN_SHARED = 0;
