@@ -3,6 +3,7 @@ import { cpSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type ClusterMember, TestCluster } from "../support/cluster.js";
+import { until } from "../support/until.js";
 
 /** A member of three is started on a copy of its data from before: real processes. */
 
@@ -43,8 +44,11 @@ test("a member on an old backup stops and says what to do; added anew it has eve
     await put(leader, "after");
     const seen = await victim.ask("GET", "/v2/keys/after?quorum=true", { timeoutMs: 10_000 });
     assert.equal(seen?.status, 200);
+    // A follower may apply what the others' disks hold before its own does.
+    await until("the entry in the log", END_MS, () => holds(victim.dataDir, "after"));
     await victim.end("SIGTERM");
-    assert.ok(holds(victim.dataDir, "after") && !holds(backup, "after"));
+    assert.ok(!holds(backup, "after"), "the backup is older");
+    assert.ok(holds(victim.dataDir, "after"), "the log keeps what was applied");
     rmSync(victim.dataDir, { recursive: true });
     cpSync(backup, victim.dataDir, { recursive: true });
     victim.start();
