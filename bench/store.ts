@@ -1,10 +1,10 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { ByteWriter } from "#ringd/api/byte-writer.js";
-import { Listing } from "#ringd/api/listing.js";
 import { type Command, CommandOp, commandOf } from "#ringd/store/command.js";
 import { SnapshotEncoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
+import { ByteWriter } from "#ringd/v2/byte-writer.js";
+import { Listing } from "#ringd/v2/listing.js";
 import { run } from "./lib/lifetime.js";
 import { figure, table } from "./lib/table.js";
 import { VALUE } from "./lib/workload.js";

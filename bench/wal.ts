@@ -11,7 +11,7 @@
 import { fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FileDisk } from "#ringd/wal/disk.js";
+import { FileDisk } from "#ringd/storage/disk.js";
 import { ZERO_AHEAD_BYTES } from "#ringd/wal/open-log.js";
 import { Wal } from "#ringd/wal/wal.js";
 

@@ -8,26 +8,32 @@ const SRC = join(ROOT, "src");
 
 /** Who may import whom; everything may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  bin: ["api", "config", "ctl", "lib", "thread"],
-  ctl: ["client", "cluster", "lib", "snap", "wal"],
+  bin: ["config", "ctl", "lib", "thread", "v2"],
   thread:
-    "api bootstrap cluster config frontend lib log metrics peer raft ring snap store wal".split(
+    "bootstrap cluster config frontend lib log member messages metrics peer process raft ring snap storage store v2 wal".split(
       " ",
     ),
-  frontend: ["api", "lib", "ring"],
-  peer: ["api", "cluster", "config", "lib", "log", "raft", "ring", "snap", "wal"],
-  snap: ["lib", "ring", "wal"],
-  wal: ["lib"],
-  api: ["cluster", "lib", "store"],
-  bootstrap: ["cluster", "config", "lib", "wal"],
-  client: ["lib"],
-  cluster: ["lib", "raft", "store"],
-  config: ["cluster", "lib"],
+  member: "bootstrap cluster config lib log messages metrics process raft ring store v2".split(" "),
+  peer: "cluster config go lib log messages process raft ring snap storage v2".split(" "),
+  frontend: ["config", "lib", "log", "messages", "metrics", "process", "ring", "v2"],
+  wal: ["lib", "log", "messages", "metrics", "ring", "storage"],
+  snap: ["lib", "messages", "ring", "storage"],
+  messages: ["bootstrap", "config", "lib", "log", "metrics", "raft", "ring", "v2"],
+  bootstrap: ["cluster", "config", "go", "lib"],
+  ctl: ["client", "go", "lib", "messages", "snap", "storage", "wal"],
+  client: ["go", "lib"],
+  config: ["cluster", "go", "lib"],
   log: ["config", "lib"],
+  v2: ["btree", "cluster", "go", "lib", "store"],
+  cluster: ["btree", "go", "lib", "raft", "store"],
+  store: ["btree", "lib"],
+  btree: ["lib"],
   metrics: ["lib"],
+  process: ["lib"],
   raft: ["lib"],
   ring: ["lib"],
-  store: ["lib"],
+  storage: ["lib"],
+  go: ["lib"],
   lib: [],
 };
 /** The rooms of a folder that has some: which of them each may import. Files beside the rooms may import all. */
@@ -35,7 +41,7 @@ const ROOMS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
   ctl: { commands: ["cli", "output"], cli: ["output"], output: [] },
 };
 /** Values in, values out. */
-const PURE = ["api", "cluster", "lib", "raft", "ring", "store"];
+const PURE = ["btree", "cluster", "go", "lib", "raft", "ring", "store", "v2"];
 const IMPURE =
   /from "node:|\bDate\.|new Date\b|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\(|\bprocess\.|\bperformance\./;
 

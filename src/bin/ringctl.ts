@@ -8,7 +8,7 @@ const exitCode = await main({
   words,
   env: process.env,
   version: async (name) => {
-    if (name === "etcdctl") return (await import("../api/status.js")).COMPAT_VERSION;
+    if (name === "etcdctl") return (await import("../v2/status.js")).COMPAT_VERSION;
     return (await import("./version.js")).ringdVersion();
   },
 });

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { COMPAT_VERSION } from "../api/status.js";
+import { COMPAT_VERSION } from "../v2/status.js";
 
 export function ringdVersion(): string {
   const file = new URL("../../package.json", import.meta.url);

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
 import { RingdError } from "../lib/errors.js";
-import { identityLeft } from "../wal/data-dir.js";
 
 /** The calls that a start makes to the outside. */
 export interface StartIo {
@@ -41,11 +40,15 @@ export class PeerRequestError extends RingdError {
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
-export function nodeStartIo(warn: (message: string) => void): StartIo {
+/** @param identityLeft reads the log: wal/data-dir.ts */
+export function nodeStartIo(
+  identityLeft: StartIo["identityLeft"],
+  warn: (message: string) => void,
+): StartIo {
   return {
     get: getFromPeer,
     resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
-    identityLeft: (dataDir, walDir) => identityLeft(dataDir, walDir || undefined),
+    identityLeft,
     sha1: (bytes) => createHash("sha1").update(bytes).digest(),
     warn,
   };

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type InitialMember, parseInitialCluster } from "../cluster/initial-cluster.js";
-import { compareBytes } from "../cluster/peer-urls.js";
-import { isCompatible, type RemoteCluster, readRemoteMembers } from "../cluster/remote-members.js";
-import { hostsToResolve, type Resolution, type Resolutions } from "../cluster/same-urls.js";
+import type { Config } from "../config/config.js";
+import { type InitialMember, parseInitialCluster } from "../config/initial-cluster.js";
+import { compareBytes } from "../go/url-list.js";
+import type { StartIdentity, StartIo } from "./io.js";
+import { isCompatible, type RemoteCluster, readRemoteMembers } from "./remote-members.js";
+import { hostsToResolve, type Resolution, type Resolutions } from "./same-urls.js";
 import {
   checkAdvertised,
   checkDuplicateUrls,
@@ -12,9 +14,7 @@ import {
   ownEntry,
   type StartPlan,
   StartPlanError,
-} from "../cluster/start-plan.js";
-import type { Config } from "../config/config.js";
-import type { StartIdentity, StartIo } from "./io.js";
+} from "./start-plan.js";
 
 /** What a start goes by. */
 export type StartConfig = Pick<

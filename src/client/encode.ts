@@ -1,4 +1,4 @@
-import { cleanPath } from "../lib/clean-path.js";
+import { cleanPath } from "../go/clean-path.js";
 
 /**
  * Paths, queries and forms, encoded byte for byte as by etcd's own client: `--debug` shows them.

@@ -1,5 +1,5 @@
+import { goJsonString, goJsonStrings } from "../go/text.js";
 import { unreachable } from "../lib/assert.js";
-import { goJsonString, goJsonStrings } from "../lib/go-text.js";
 import { type Command, CommandOp, commandOf } from "../store/command.js";
 import type { ConfChange } from "./conf-change.js";
 import {

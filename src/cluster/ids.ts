@@ -1,5 +1,5 @@
+import { compareBytes } from "../go/url-list.js";
 import { assert } from "../lib/assert.js";
-import { compareBytes } from "./peer-urls.js";
 
 /** SHA-1 of some bytes: 20 bytes. Passed in, as this folder knows no library. */
 export type Sha1 = (bytes: Uint8Array) => Uint8Array;

@@ -1,10 +1,10 @@
+import type { Cursor } from "../btree/cursor.js";
+import { compareBytes } from "../go/url-list.js";
 import { assert } from "../lib/assert.js";
 import type { Command } from "../store/command.js";
-import type { Cursor } from "../store/cursor.js";
 import { Action, type Event } from "../store/event.js";
 import type { Node } from "../store/node.js";
 import { type ClusterPath, readClusterPath } from "./paths.js";
-import { compareBytes } from "./peer-urls.js";
 
 /** One member. A member that has not started yet has no name and no client URLs. */
 export interface Member {
@@ -56,7 +56,7 @@ export class Membership {
   }
 
   /** As `restore`, from the whole store. */
-  restoreFrom(cursor: Cursor): void {
+  restoreFrom(cursor: Cursor<Node>): void {
     cursor.seek("/0/");
     const nodes: Node[] = [];
     for (let node = cursor.next(); node?.path.startsWith("/0/"); node = cursor.next()) {

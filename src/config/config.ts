@@ -1,9 +1,9 @@
 import { FORMAT_LEVEL } from "../cluster/format.js";
-import { initialClusterText } from "../cluster/initial-cluster.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
 import { type ClientFrontends, readFrontends } from "./frontends.js";
+import { initialClusterText } from "./initial-cluster.js";
 import { type Environment, readSources } from "./sources.js";
 import { refuseUnsupported, unavailableWarning } from "./unsupported.js";
 import { checkBindUrls, type ListenUrl, parseUrls, withoutRepeats } from "./urls.js";

@@ -1,4 +1,4 @@
-import { parseGoBool } from "../lib/go-bool.js";
+import { parseGoBool } from "../go/bool.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS, type FlagKind, IGNORED } from "./flags.js";
 import type { Given } from "./sources.js";

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { parseUrlList } from "../cluster/peer-urls.js";
+import { parseUrlList } from "../go/url-list.js";
 import { type ConfigError, cannotVerify } from "./config-error.js";
 
 /** An address to listen on or to tell others. */

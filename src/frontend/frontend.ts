@@ -1,8 +1,8 @@
-import type { Method } from "../api/request.js";
+import type { AnswerRecord } from "../messages/requests.js";
+import type { Method } from "../v2/request.js";
 import type { BodyRoom } from "./body-room.js";
 import type { HeadText } from "./head-text.js";
 import type { LargeRequest, LargeRequests } from "./large-requests.js";
-import type { AnswerRecord } from "./records.js";
 
 /**
  * One HTTP request waiting for its answer: what a frontend implementation gives the gateway. Byte views

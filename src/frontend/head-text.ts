@@ -1,5 +1,5 @@
-import { ContentKind } from "../api/answer.js";
-import type { AnswerRecord } from "./records.js";
+import type { AnswerRecord } from "../messages/requests.js";
+import { ContentKind } from "../v2/answer.js";
 
 const CORS_FIXED =
   "Access-Control-Allow-Headers: accept, content-type, authorization\r\n" +

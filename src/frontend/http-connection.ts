@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { METHODS, Method } from "../api/request.js";
+import { METHODS, Method } from "../v2/request.js";
 import { Body } from "./body.js";
 import { ByteQueue } from "./byte-queue.js";
 import type { FrontendOptions, Gateway } from "./frontend.js";

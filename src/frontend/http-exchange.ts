@@ -1,3 +1,4 @@
+import type { AnswerRecord } from "../messages/requests.js";
 import {
   type ChunkBody,
   type Exchange,
@@ -8,7 +9,6 @@ import {
 import { statusText } from "./head-text.js";
 import type { RequestHead } from "./http-head.js";
 import type { LargeRequest } from "./large-requests.js";
-import type { AnswerRecord } from "./records.js";
 
 /** The connection that a request came on. */
 export interface Wire {

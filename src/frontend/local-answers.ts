@@ -1,5 +1,5 @@
-import { ContentKind } from "../api/answer.js";
-import { AnswerRecord } from "./records.js";
+import { AnswerRecord } from "../messages/requests.js";
+import { ContentKind } from "../v2/answer.js";
 
 /** Answers a frontend gives without its gateway. */
 

@@ -1,11 +1,20 @@
-import type { ContentKind } from "../api/answer.js";
-import { unescapePercent } from "../api/form.js";
-import { Method } from "../api/request.js";
 import { OpenTable } from "../lib/open-table.js";
+import type { LocalAnswer, LocalHandler } from "../messages/local.js";
+import { readNumber, writeNumbers } from "../messages/numbers.js";
+import {
+  AnswerRecord,
+  AnswerType,
+  RequestType,
+  readChunk,
+  writeRequest,
+  writeRequestId,
+} from "../messages/requests.js";
 import type { Bell } from "../ring/bell.js";
 import { EventLoopPort, type PortFigures } from "../ring/event-loop-port.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
+import { unescapePercent } from "../v2/form.js";
+import { Method } from "../v2/request.js";
 import { EarlyRequests } from "./early-requests.js";
 import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
 import {
@@ -16,16 +25,6 @@ import {
   NO_ROOM_BODY,
   NOTHING_TO_SAY,
 } from "./local-answers.js";
-import {
-  AnswerRecord,
-  AnswerType,
-  RequestType,
-  readChunk,
-  readNumber,
-  writeNumbers,
-  writeRequest,
-  writeRequestId,
-} from "./records.js";
 
 /**
  * Turns of the event loop in which the answer to a read is looked for before this thread sleeps: it takes
@@ -35,26 +34,6 @@ import {
 const READ_POLLS = 40;
 /** Requests waiting for room in the ring: above this, new ones are refused. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
-
-/** An answer the frontend's thread gives without asking the core. */
-export interface LocalAnswer {
-  readonly status: number;
-  readonly contentKind: ContentKind;
-  readonly body: string | Uint8Array;
-  readonly allow?: string;
-}
-
-export interface LocalRequest {
-  readonly method: Method;
-  readonly path: string;
-  readonly query: string;
-  readonly body: Uint8Array | undefined;
-}
-
-/** @returns undefined for a path that is the core's business */
-export type LocalHandler = (
-  request: LocalRequest,
-) => LocalAnswer | Promise<LocalAnswer> | undefined;
 
 /** The core wants a snapshot file of this term, index and metadata written. */
 export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) => void;

@@ -1,5 +1,6 @@
 import type { HttpResponse } from "uWebSockets.js";
-import { Method } from "../api/request.js";
+import { AnswerRecord } from "../messages/requests.js";
+import { Method } from "../v2/request.js";
 import type { Body } from "./body.js";
 import {
   type ChunkBody,
@@ -11,7 +12,6 @@ import {
 import { statusText } from "./head-text.js";
 import type { LargeRequest } from "./large-requests.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
-import { AnswerRecord } from "./records.js";
 import type { Backlogs } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
 import {

@@ -1,6 +1,6 @@
 import { connect } from "node:net";
-import { ContentKind } from "../api/answer.js";
-import { Method } from "../api/request.js";
+import { ContentKind } from "../v2/answer.js";
+import { Method } from "../v2/request.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
 import { localHead } from "./local-answers.js";
 

@@ -1,6 +1,6 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { createRequire } from "node:module";
-import { Method } from "../api/request.js";
+import { Method } from "../v2/request.js";
 import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { largeBytes } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";

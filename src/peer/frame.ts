@@ -1,7 +1,7 @@
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { MESSAGE_BYTES_MAX } from "../ring/fragments.js";
-import { crc32c } from "../wal/crc32c.js";
+import { crc32c } from "../storage/crc32c.js";
 
 /**
  * A frame of a stream between two members. Integers are u32 little-endian.

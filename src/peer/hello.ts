@@ -1,6 +1,6 @@
 import { readBy } from "../cluster/format.js";
 import { formatId, parseId } from "../cluster/ids.js";
-import { parseUrlList } from "../cluster/peer-urls.js";
+import { parseUrlList } from "../go/url-list.js";
 
 /**
  * What two members make sure of before they talk. The one that dials sends, in the head of its request:

@@ -8,8 +8,8 @@ import {
 import type { Socket } from "node:net";
 import type { ListenUrl } from "../config/urls.js";
 import { RingdError } from "../lib/errors.js";
+import { bindAddressOf, clearSocketPath } from "../process/bind-address.js";
 import { addressOf, NO_TLS } from "./address.js";
-import { bindAddressOf, clearSocketPath } from "./bind-address.js";
 import type { PeerAnswer } from "./peer-api.js";
 
 const HEAD_BYTES_MAX = 16 * 1024;

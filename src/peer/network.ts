@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import type { ListenUrl } from "../config/urls.js";
 import { assert } from "../lib/assert.js";
+import type { PeerMembers } from "../messages/peers.js";
 import { decodeMessage, encodeMessage, readMessageAddress } from "../raft/message-codec.js";
 import { Arrival } from "./arrival.js";
 import type { DialResult } from "./dial.js";
@@ -28,7 +29,6 @@ import {
   textAnswer,
 } from "./peer-api.js";
 import type { PeerLog } from "./peer-log.js";
-import type { PeerMembers } from "./records.js";
 import { PeerRoster } from "./roster.js";
 import { SnapshotReceiver } from "./snapshot-receiver.js";
 import { SnapshotSender } from "./snapshot-sender.js";

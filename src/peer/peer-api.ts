@@ -1,8 +1,8 @@
-import { versionJson } from "../api/status.js";
 import { formatId, parseId } from "../cluster/ids.js";
-import { goJsonString, goJsonStrings, goTimestamp } from "../lib/go-text.js";
+import { goJsonString, goJsonStrings, goTimestamp } from "../go/text.js";
+import type { PeerMember, PeerMembers } from "../messages/peers.js";
+import { versionJson } from "../v2/status.js";
 import type { Identity } from "./hello.js";
-import type { PeerMember, PeerMembers } from "./records.js";
 
 /** What the peer port answers to plain HTTP requests. */
 export interface PeerAnswer {

@@ -1,7 +1,7 @@
 import { parseId } from "../cluster/ids.js";
 import { assert } from "../lib/assert.js";
+import type { PeerMembers } from "../messages/peers.js";
 import type { Roster } from "./hello.js";
-import type { PeerMembers } from "./records.js";
 
 /** Another member that is to be talked to. */
 export interface RosterPeer {

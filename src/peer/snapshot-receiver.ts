@@ -10,7 +10,7 @@ import type { ConfState, SnapshotMeta } from "../raft/entry.js";
 import { snapshotName } from "../snap/format.js";
 import { SnapshotReader } from "../snap/reader.js";
 import { purge, TEMPORARY_SUFFIX } from "../snap/writer.js";
-import { CorruptSnapshotError } from "../wal/errors.js";
+import { CorruptSnapshotError } from "../storage/errors.js";
 import { type PeerAnswer, textAnswer } from "./peer-api.js";
 import type { PeerLog } from "./peer-log.js";
 import { readSnapshotHead, type SnapshotHead } from "./snapshot-head.js";
@@ -226,7 +226,7 @@ async function writeFully(handle: FileHandle, piece: Buffer): Promise<void> {
   for (let at = 0; at < piece.length; ) at += (await handle.write(piece, at)).bytesWritten;
 }
 
-/** As wal/disk.ts does, without holding up the sockets. */
+/** As storage/disk.ts does, without holding up the sockets. */
 async function syncDirectory(dir: string): Promise<void> {
   const handle = await open(dir);
   try {

@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.js";
-import { crc32c } from "../wal/crc32c.js";
-import { CorruptSnapshotError, ForeignDataDirError } from "../wal/errors.js";
+import { crc32c } from "../storage/crc32c.js";
+import { CorruptSnapshotError, ForeignDataDirError } from "../storage/errors.js";
 
 /**
  * Snapshot file, `<term 16 hex>-<index 16 hex>.snap`. Integers are little-endian.

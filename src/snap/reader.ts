@@ -2,9 +2,9 @@ import { closeSync, fstatSync, openSync, readdirSync, readSync, unlinkSync } fro
 import { join } from "node:path";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
-import { crc32c } from "../wal/crc32c.js";
-import { syncDirectory } from "../wal/disk.js";
-import { CorruptSnapshotError, DiskError } from "../wal/errors.js";
+import { crc32c } from "../storage/crc32c.js";
+import { syncDirectory } from "../storage/disk.js";
+import { CorruptSnapshotError, DiskError } from "../storage/errors.js";
 import {
   BLOCK_DATA,
   BLOCK_END,

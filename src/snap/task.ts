@@ -1,9 +1,9 @@
 import { assert, unreachable } from "../lib/assert.js";
+import { SnapshotType } from "../messages/pool.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet } from "../ring/fragments.js";
 import { RingReader } from "../ring/ring.js";
-import { DiskError } from "../wal/errors.js";
-import { SnapshotType } from "./records.js";
+import { DiskError } from "../storage/errors.js";
 import { purge, SnapshotWriter } from "./writer.js";
 
 /**

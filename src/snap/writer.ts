@@ -10,8 +10,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../lib/assert.js";
-import { syncDirectory } from "../wal/disk.js";
-import { DiskError } from "../wal/errors.js";
+import { syncDirectory } from "../storage/disk.js";
+import { DiskError } from "../storage/errors.js";
 import {
   BLOCK_DATA,
   BLOCK_END,

@@ -1,9 +1,9 @@
+import type { Cursor, TreeView } from "../btree/cursor.js";
+import { Tree } from "../btree/tree.js";
 import { assert } from "../lib/assert.js";
-import type { Cursor, TreeView } from "./cursor.js";
 import { Expiry } from "./expiry.js";
 import { Node, PERMANENT } from "./node.js";
 import { nodeBytes } from "./size.js";
-import { Tree } from "./tree.js";
 
 /**
  * The nodes of a store, and what follows from them alone: which expire next, and their size.
@@ -15,12 +15,12 @@ import { Tree } from "./tree.js";
  *   4. `expiringNodes` is the number of nodes with a deadline.
  */
 export class KeySpace {
-  #tree: Tree;
+  #tree: Tree<Node>;
   #expiry: Expiry;
   #bytes = 0;
   #outBytes = 0;
 
-  constructor(tree = new Tree()) {
+  constructor(tree = new Tree<Node>()) {
     this.#tree = tree;
     this.#expiry = new Expiry((path) => tree.get(path));
     const all = tree.cursor("");
@@ -66,12 +66,12 @@ export class KeySpace {
   }
 
   /** O(1); for listings and snapshots that outlive this moment. */
-  view(): TreeView {
+  view(): TreeView<Node> {
     return this.#tree.view();
   }
 
   /** @param from the first node is the first at or after this path. Valid until the next write */
-  cursor(from: string): Cursor {
+  cursor(from: string): Cursor<Node> {
     return this.#tree.cursor(from);
   }
 

@@ -1,12 +1,12 @@
 import "../lib/latin1.js";
+import type { Cursor } from "../btree/cursor.js";
+import { Tree } from "../btree/tree.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
-import type { Cursor } from "./cursor.js";
 import { ACTION_NAMES, type Action, Event } from "./event.js";
 import { Node } from "./node.js";
 import { StoreStats } from "./stats.js";
 import { Store, type StoreOptions } from "./store.js";
-import { Tree } from "./tree.js";
 
 /**
  * A store as a sequence of blocks. The first is the head; the nodes follow in tree order, then the
@@ -43,7 +43,7 @@ export class SnapshotDecodeError extends RingdError {
 export class SnapshotEncoder {
   readonly #index: number;
   readonly #nodes: number;
-  readonly #cursor: Cursor;
+  readonly #cursor: Cursor<Node>;
   readonly #events: readonly Event[];
   readonly #stats: readonly number[];
   #nextEvent = 0;
@@ -100,7 +100,7 @@ export class SnapshotDecoder {
   readonly #before: Store | undefined;
   #head: { index: number; nodes: number; events: number; stats: StoreStats } | undefined;
   #nodes: Node[] = [];
-  #tree: Tree | undefined;
+  #tree: Tree<Node> | undefined;
   readonly #events: Event[] = [];
 
   /**
@@ -165,7 +165,7 @@ export class SnapshotDecoder {
   }
 
   /** The nodes came before the events. */
-  #plant(): Tree {
+  #plant(): Tree<Node> {
     this.#tree ??= Tree.load(this.#nodes);
     this.#nodes = [];
     return this.#tree;

@@ -1,13 +1,13 @@
+import type { Cursor, TreeView } from "../btree/cursor.js";
+import type { Tree } from "../btree/tree.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { type Command, CommandOp } from "./command.js";
-import type { Cursor, TreeView } from "./cursor.js";
 import { Action, Event, isRemoval } from "./event.js";
 import { HISTORY_EVENTS_DEFAULT, History } from "./history.js";
 import { KeySpace } from "./key-space.js";
 import { CLUSTER_PREFIX, KEYS_PREFIX, Node, PERMANENT } from "./node.js";
 import { ErrorCode, Refusal } from "./refusal.js";
 import { Stat, StoreStats } from "./stats.js";
-import type { Tree } from "./tree.js";
 import { WatchHub } from "./watch-hub.js";
 
 /** Directories no request may change: the name spaces and what is above them. */
@@ -26,7 +26,7 @@ export interface StoreOptions {
 /** All of a store, to build one from a snapshot. */
 export interface StoreState {
   readonly index: number;
-  readonly tree: Tree;
+  readonly tree: Tree<Node>;
   readonly stats: StoreStats;
   /** Oldest first, without a gap, the last one at `index`. */
   readonly events: readonly Event[];
@@ -131,12 +131,12 @@ export class Store {
   }
 
   /** O(1); for listings and snapshots that outlive this moment. */
-  view(): TreeView {
+  view(): TreeView<Node> {
     return this.#keys.view();
   }
 
   /** On the tree as it is now: valid until the next write. */
-  cursor(): Cursor {
+  cursor(): Cursor<Node> {
     return this.#keys.cursor("");
   }
 

@@ -2,24 +2,24 @@ import { randomInt } from "node:crypto";
 import { getHeapStatistics } from "node:v8";
 import { parentPort, workerData } from "node:worker_threads";
 import { decodeSnapshotHead, NO_HEAD } from "../cluster/snapshot-head.js";
-import { readNumber } from "../frontend/records.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { RepeatFilter } from "../log/repeats.js";
+import { CoreLoop } from "../member/loop.js";
+import type { Recovery } from "../member/raft-start.js";
+import { DurableType, EntryReader, readHardState } from "../messages/log.js";
+import { readNumber } from "../messages/numbers.js";
+import { CORE_PART, type WorkerInput, type WorkerMessage } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { storeLimits } from "../process/heap.js";
 import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet } from "../ring/fragments.js";
 import { RingReader } from "../ring/ring.js";
 import { SnapshotDecoder } from "../store/snapshot.js";
 import { Store } from "../store/store.js";
-import { CoreLoop } from "./core-loop.js";
-import { storeLimits } from "./heap.js";
-import { DurableType, EntryReader, readHardState } from "./log-records.js";
-import type { Recovery } from "./raft-start.js";
-import { CORE_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /** The thread of raft and the store. It has no event loop work: it drains rings and parks. */
 

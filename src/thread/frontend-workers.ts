@@ -1,6 +1,6 @@
 import type { Worker } from "node:worker_threads";
-import type { LocalAnswer, LocalHandler } from "../frontend/ring-gateway.js";
-import type { FrontendMessage, FrontendOrder } from "./topology.js";
+import type { LocalAnswer, LocalHandler } from "../messages/local.js";
+import type { FrontendMessage, FrontendOrder } from "../messages/topology.js";
 
 /** The main thread's end of the other frontends. */
 export class FrontendWorkers {

@@ -1,21 +1,22 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Frontend } from "../frontend/frontend.js";
-import { type LocalAnswer, RingGateway } from "../frontend/ring-gateway.js";
+import { RingGateway } from "../frontend/ring-gateway.js";
+import { joinFrontend } from "../frontend/server.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
-import { MetricCells } from "../metrics/cells.js";
-import { Bell } from "../ring/bell.js";
-import { RingReader, RingWriter } from "../ring/ring.js";
-import { joinFrontend } from "./frontend-server.js";
-import { isLocalPath } from "./local.js";
-import { gatewayFigures } from "./port-figures.js";
+import type { LocalAnswer } from "../messages/local.js";
 import {
   FIRST_FRONTEND_PART,
   type FrontendInput,
   type FrontendMessage,
   type FrontendOrder,
-} from "./topology.js";
+} from "../messages/topology.js";
+import { MetricCells } from "../metrics/cells.js";
+import { Bell } from "../ring/bell.js";
+import { RingReader, RingWriter } from "../ring/ring.js";
+import { isLocalPath } from "./local.js";
+import { gatewayFigures } from "./port-figures.js";
 
 /**
  * One more thread that serves clients, on the ports of the main thread. What the main thread answers

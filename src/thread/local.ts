@@ -1,18 +1,8 @@
 import { readdirSync } from "node:fs";
-import { handleDebugVars, handleLogLevel, metricsAnswer } from "../api/local.js";
-import { type Answer, NOT_FOUND } from "../api/plain.js";
-import type { ApiRequest } from "../api/request.js";
-import { COMPAT_VERSION } from "../api/status.js";
 import { formatId } from "../cluster/ids.js";
 import type { Config, LogLevel } from "../config/config.js";
-import type { LocalAnswer, LocalHandler, LocalRequest } from "../frontend/ring-gateway.js";
 import { setLogLevel } from "../log/logger.js";
-import { MetricCells } from "../metrics/cells.js";
-import { cellOf, idCellOf, idCellOfSlot, PEER_SLOTS, slotCellOf } from "../metrics/families.js";
-import type { MetricsRegistry } from "../metrics/registry.js";
-import { unpackVersion } from "../metrics/version-id.js";
-import { ringDepthBytes } from "../ring/ring.js";
-import { fileDescriptorLimit } from "./descriptors.js";
+import type { LocalAnswer, LocalHandler, LocalRequest } from "../messages/local.js";
 import {
   ANSWERS_RING_BYTES,
   APPEND_RING_BYTES,
@@ -22,7 +12,17 @@ import {
   REQUESTS_RING_BYTES,
   SNAPSHOT_RING_BYTES,
   type Topology,
-} from "./topology.js";
+} from "../messages/topology.js";
+import { MetricCells } from "../metrics/cells.js";
+import { cellOf, idCellOf, idCellOfSlot, PEER_SLOTS, slotCellOf } from "../metrics/families.js";
+import type { MetricsRegistry } from "../metrics/registry.js";
+import { unpackVersion } from "../metrics/version-id.js";
+import { fileDescriptorLimit } from "../process/descriptors.js";
+import { ringDepthBytes } from "../ring/ring.js";
+import { handleDebugVars, handleLogLevel, metricsAnswer } from "../v2/local.js";
+import { type Answer, NOT_FOUND } from "../v2/plain.js";
+import type { ApiRequest } from "../v2/request.js";
+import { COMPAT_VERSION } from "../v2/status.js";
 
 const TERM = cellOf("raftTerm");
 const ROLE = cellOf("raftRole");

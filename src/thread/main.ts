@@ -1,32 +1,21 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Piscina } from "piscina";
+import type { StartPlan } from "../bootstrap/start-plan.js";
 import { formatId } from "../cluster/ids.js";
 import { decodeSnapshotHead } from "../cluster/snapshot-head.js";
-import type { StartPlan } from "../cluster/start-plan.js";
 import type { Config } from "../config/config.js";
 import type { Frontend } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
-import { RequestType } from "../frontend/records.js";
-import { type LocalHandler, RingGateway } from "../frontend/ring-gateway.js";
+import { listenForMetrics } from "../frontend/metrics-server.js";
+import { RingGateway } from "../frontend/ring-gateway.js";
+import { listen, makeFrontends } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger, type Logger } from "../log/logger.js";
-import { notifySupervisor } from "../log/notify.js";
-import { MetricCells } from "../metrics/cells.js";
-import { cellOf } from "../metrics/families.js";
-import { Bell } from "../ring/bell.js";
-import { RingReader, RingWriter } from "../ring/ring.js";
-import type { SnapshotOutcome, SnapshotTask } from "../snap/task.js";
-import { checkFirstStart, hasBegun } from "../wal/data-dir.js";
-import { checkFileDescriptorLimit } from "./descriptors.js";
-import { listen, makeFrontends } from "./frontend-server.js";
-import { FrontendWorkers } from "./frontend-workers.js";
-import { heapLimitsOf, limitHeapGrowth } from "./heap.js";
-import { debugVarsHandler } from "./local.js";
-import { SnapshotType } from "./log-records.js";
-import { listenForMetrics } from "./metrics-server.js";
-import { gatewayFigures } from "./port-figures.js";
+import type { LocalHandler } from "../messages/local.js";
+import { SnapshotType } from "../messages/pool.js";
+import { RequestType } from "../messages/requests.js";
 import {
   createTopology,
   FIRST_FRONTEND_PART,
@@ -34,7 +23,19 @@ import {
   type Topology,
   type WorkerInput,
   type WorkerMessage,
-} from "./topology.js";
+} from "../messages/topology.js";
+import { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
+import { checkFileDescriptorLimit } from "../process/descriptors.js";
+import { heapLimitsOf, limitHeapGrowth } from "../process/heap.js";
+import { notifySupervisor } from "../process/notify.js";
+import { Bell } from "../ring/bell.js";
+import { RingReader, RingWriter } from "../ring/ring.js";
+import type { SnapshotOutcome, SnapshotTask } from "../snap/task.js";
+import { checkFirstStart, hasBegun, identityLeft } from "../wal/data-dir.js";
+import { FrontendWorkers } from "./frontend-workers.js";
+import { debugVarsHandler } from "./local.js";
+import { gatewayFigures } from "./port-figures.js";
 
 /** How long a stop may take before the process ends anyway: nothing acknowledged is at stake. */
 const STOP_MS = 10_000;
@@ -138,7 +139,10 @@ async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | 
   const { nodeStartIo } = await import("../bootstrap/io.js");
   const plan = await planStart(
     config,
-    nodeStartIo((message) => log.warn(message)),
+    nodeStartIo(
+      (dataDir, walDir) => identityLeft(dataDir, walDir || undefined),
+      (message) => log.warn(message),
+    ),
   );
   checkFirstStart(config.dataDir, config.walDir || undefined, plan);
   return plan;

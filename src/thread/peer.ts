@@ -4,17 +4,22 @@ import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
+import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../messages/peers.js";
+import {
+  type Identity,
+  PEER_PART,
+  type WorkerInput,
+  type WorkerMessage,
+} from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { PeerTable } from "../metrics/peer-table.js";
 import { PeerListener } from "../peer/listener.js";
 import { type PeerInbox, PeerNetwork } from "../peer/network.js";
-import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../peer/records.js";
 import { Bell } from "../ring/bell.js";
 import { EventLoopPort } from "../ring/event-loop-port.js";
 import { Inlet, type OnMessage, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { portFigures } from "./port-figures.js";
-import { type Identity, PEER_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
 
 /**
  * The thread that talks to the other members. It sleeps in its event loop: sockets wake it, and so does

@@ -4,26 +4,26 @@ import { decodeSnapshotHead } from "../cluster/snapshot-head.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { RepeatFilter } from "../log/repeats.js";
+import { DurableType, writeBytes, writeEntry, writeHardState } from "../messages/log.js";
+import { WAL_PART, type WorkerInput, type WorkerMessage } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { collectGarbage } from "../process/heap.js";
 import { EntryType } from "../raft/entry.js";
 import { Bell } from "../ring/bell.js";
 import { Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { snapshotName } from "../snap/format.js";
 import { openNewestSnapshot, SnapshotReader } from "../snap/reader.js";
+import { FileDisk } from "../storage/disk.js";
+import type { DiskOp } from "../storage/disk-op.js";
+import { type DirLock, lockDir, lockLogDir } from "../storage/lock.js";
+import { Landmark } from "../storage/presence.js";
 import { openDataDir } from "../wal/data-dir.js";
-import { FileDisk } from "../wal/disk.js";
 import { writeIdentity } from "../wal/identity.js";
-import { type DirLock, lockDir, lockLogDir } from "../wal/lock.js";
-import type { DiskOp } from "../wal/plan.js";
-import { Landmark } from "../wal/presence.js";
+import { WalLoop, writeSnapshotHead } from "../wal/loop.js";
 import { FORMAT_VERSION as SEGMENT_FORMAT } from "../wal/segment.js";
 import { Wal } from "../wal/wal.js";
-import { collectGarbage } from "./heap.js";
-import { DurableType, writeBytes, writeEntry, writeHardState } from "./log-records.js";
-import { WAL_PART, type WorkerInput, type WorkerMessage } from "./topology.js";
-import { WalLoop, writeSnapshotHead } from "./wal-loop.js";
 
 /** The thread that owns the disk: reads it back to the core, then runs the log's loop. */
 

@@ -1,5 +1,5 @@
 import { assert } from "../lib/assert.js";
-import { ENTRY_BYTES_MAX, type HardState, type WalEntry } from "./entry.js";
+import { ENTRY_BYTES_MAX, type HardState, type WalEntry } from "../messages/log-entry.js";
 import { PAYLOAD_BYTES_MAX } from "./record.js";
 
 /**

@@ -8,8 +8,8 @@ import {
   readSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { syncDirectory } from "./disk.js";
-import { DataDirAccessError, ForeignDataDirError } from "./errors.js";
+import { syncDirectory } from "../storage/disk.js";
+import { DataDirAccessError, ForeignDataDirError } from "../storage/errors.js";
 import { IDENTITY_FILE, readIdentity } from "./identity.js";
 import { PAYLOAD_BYTES_MAX, SECTOR_BYTES } from "./record.js";
 import {

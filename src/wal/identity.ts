@@ -1,8 +1,8 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../lib/assert.js";
-import { syncDirectory } from "./disk.js";
-import { DataDirAccessError } from "./errors.js";
+import { syncDirectory } from "../storage/disk.js";
+import { DataDirAccessError } from "../storage/errors.js";
 import type { WalMetadata } from "./segment.js";
 
 /**

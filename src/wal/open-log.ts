@@ -1,17 +1,11 @@
 import { randomInt } from "node:crypto";
 import { assert } from "../lib/assert.js";
+import { NO_HARD_STATE, type WalEntry } from "../messages/log-entry.js";
+import type { Disk } from "../storage/disk.js";
+import type { DiskOp } from "../storage/disk-op.js";
+import { DiskError, LogFailedError, LogFullError, LogGapError } from "../storage/errors.js";
 import type { LogPosition } from "./batch.js";
-import type { Disk } from "./disk.js";
-import { NO_HARD_STATE, type WalEntry } from "./entry.js";
-import { DiskError, LogFailedError, LogFullError, LogGapError } from "./errors.js";
-import {
-  type DiskOp,
-  planPurge,
-  planRewrite,
-  planSegment,
-  planTouch,
-  TEMPORARY_SUFFIX,
-} from "./plan.js";
+import { planPurge, planRewrite, planSegment, planTouch, TEMPORARY_SUFFIX } from "./plan.js";
 import { LogReplay, type Replay } from "./recover.js";
 import {
   FORMAT_VERSION,

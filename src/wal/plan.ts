@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.js";
+import type { DiskOp } from "../storage/disk-op.js";
 import { RECORD_ALIGN_BYTES, type RecordForm } from "./record.js";
 import {
   encodeSegmentHeader,
@@ -8,9 +9,8 @@ import {
   segmentName,
 } from "./segment.js";
 
-/**
- * Operations on the files, described first and carried out later, by disk.ts or by a simulated
- * disk. The order of each list is where durability lives.
+/*
+ * What the log does to its files, as lists of operations. The order of each list is where durability lives.
  *
  * Zeros are written ahead of the records rather than a whole segment of them at once. A file that
  * grows needs its new size in the file system's journal at every datasync, a second write for each
@@ -25,22 +25,6 @@ import {
  * what was on the disk before), or some of the sectors that were written. All of that is "blank,
  * missing or as written", and a record that reaches past the end of the file is torn by rule 3.
  */
-export type DiskOp =
-  /** A new empty file, to be read and written; a leftover of that name is emptied. */
-  | { readonly op: "create"; readonly file: string }
-  | {
-      readonly op: "write";
-      readonly file: string;
-      readonly atBytes: number;
-      /** Written one after the other in one call. */
-      readonly chunks: readonly Uint8Array[];
-    }
-  /** Everything above for this file is durable before anything below is done. */
-  | { readonly op: "datasync"; readonly file: string }
-  | { readonly op: "rename"; readonly from: string; readonly to: string }
-  | { readonly op: "unlink"; readonly file: string }
-  | { readonly op: "close"; readonly file: string }
-  | { readonly op: "syncDirectory" };
 
 /** Of a segment in the making: removed at the next start. */
 export const TEMPORARY_SUFFIX = ".tmp";

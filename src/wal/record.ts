@@ -1,5 +1,5 @@
 import { AssertionError, assert } from "../lib/assert.js";
-import { crc32c } from "./crc32c.js";
+import { crc32c } from "../storage/crc32c.js";
 
 /**
  * WAL record. Integers are little-endian; a record starts on a multiple of 16 bytes of its file.

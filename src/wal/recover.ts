@@ -1,7 +1,7 @@
 import { assert, unreachable } from "../lib/assert.js";
+import { type HardState, NO_HARD_STATE, type WalEntry } from "../messages/log-entry.js";
+import { CorruptRecordError, ForeignDataDirError, LogGapError } from "../storage/errors.js";
 import { type Batch, decodeBatch, decodeSnapshotMark, type LogPosition } from "./batch.js";
-import { type HardState, NO_HARD_STATE, type WalEntry } from "./entry.js";
-import { CorruptRecordError, ForeignDataDirError, LogGapError } from "./errors.js";
 import {
   findDurableMark,
   RECORD_ALIGN_BYTES,

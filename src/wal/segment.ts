@@ -1,7 +1,7 @@
 import { assert } from "../lib/assert.js";
+import type { HardState } from "../messages/log-entry.js";
+import { crc32c } from "../storage/crc32c.js";
 import { readU64, writeU64 } from "./batch.js";
-import { crc32c } from "./crc32c.js";
-import type { HardState } from "./entry.js";
 import { type RecordForm, scanRecord } from "./record.js";
 
 /**

@@ -1,8 +1,9 @@
 import { assert } from "../lib/assert.js";
+import type { HardState, WalEntry } from "../messages/log-entry.js";
+import type { Disk } from "../storage/disk.js";
+import type { DiskOp } from "../storage/disk-op.js";
+import { DiskError, LogFailedError, LogFullError } from "../storage/errors.js";
 import type { LogPosition } from "./batch.js";
-import type { Disk } from "./disk.js";
-import type { HardState, WalEntry } from "./entry.js";
-import { DiskError, LogFailedError, LogFullError } from "./errors.js";
 import {
   makeLog,
   NO_POSITION,
@@ -13,7 +14,7 @@ import {
   type WalOptions,
   ZERO_AHEAD_BYTES,
 } from "./open-log.js";
-import { type DiskOp, planBatch, planPurge, planSegment } from "./plan.js";
+import { planBatch, planPurge, planSegment } from "./plan.js";
 import { RECORD_ALIGN_BYTES, type RecordForm } from "./record.js";
 import type { Replay } from "./recover.js";
 import {

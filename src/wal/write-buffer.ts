@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.js";
+import { ENTRY_BYTES_MAX, type HardState } from "../messages/log-entry.js";
 import {
   BATCH_HEADER_BYTES,
   ENTRY_HEADER_BYTES,
@@ -10,7 +11,6 @@ import {
   writeHardState,
   writeSnapshotMark,
 } from "./batch.js";
-import { ENTRY_BYTES_MAX, type HardState } from "./entry.js";
 import {
   alignRecord,
   RECORD_ALIGN_BYTES,

@@ -355,7 +355,10 @@ async function listenOn(server: Server, where: { path: string } | undefined): Pr
 
 test("real sockets: TCP and unix peers answer; silence and too much are cut off", async () => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
-  const io = nodeStartIo(() => undefined);
+  const io = nodeStartIo(
+    () => undefined,
+    () => undefined,
+  );
   const server = createServer((request, response) => {
     if (request.url === "/hang") return;
     response.setHeader("X-Etcd-Cluster-ID", "1f");

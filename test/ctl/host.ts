@@ -1,5 +1,5 @@
-import { COMPAT_VERSION } from "#ringd/api/status.js";
 import { main } from "#ringd/ctl/main.js";
+import { COMPAT_VERSION } from "#ringd/v2/status.js";
 
 /** The process of Host in run.ts. Captures what command lines print. */
 

@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { snapshotName } from "#ringd/snap/format.js";
-import { crc32c } from "#ringd/wal/crc32c.js";
+import { crc32c } from "#ringd/storage/crc32c.js";
 import { hasBegun } from "#ringd/wal/data-dir.js";
 import { lastFile } from "../support/full-disk.js";
 import { send } from "../support/http.js";

@@ -5,8 +5,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { Method } from "#ringd/api/request.js";
 import { BODY_BYTES_MAX } from "#ringd/frontend/body-room.js";
+import { Method } from "#ringd/v2/request.js";
 import {
   answer,
   answerHead,

@@ -1,12 +1,12 @@
-import { ContentKind } from "#ringd/api/answer.js";
-import type { Method } from "#ringd/api/request.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "#ringd/frontend/body-room.js";
 import type { ChunkBody, Exchange, Frontend, Gateway } from "#ringd/frontend/frontend.js";
 import { HeadText } from "#ringd/frontend/head-text.js";
 import { LARGE_LIMITS, type LargeLimits, LargeRequests } from "#ringd/frontend/large-requests.js";
 import { NodeFrontend } from "#ringd/frontend/node-http.js";
-import { AnswerRecord } from "#ringd/frontend/records.js";
 import { loadUws, UwsFrontend } from "#ringd/frontend/uws.js";
+import { AnswerRecord } from "#ringd/messages/requests.js";
+import { ContentKind } from "#ringd/v2/answer.js";
+import type { Method } from "#ringd/v2/request.js";
 
 export type FrontendKind = "uws" | "node";
 export const KINDS: readonly FrontendKind[] = ["uws", "node"];

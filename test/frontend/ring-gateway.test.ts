@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Method } from "#ringd/api/request.js";
 import type { Exchange } from "#ringd/frontend/frontend.js";
 import { LARGE_LIMITS, type LargeRequest, LargeRequests } from "#ringd/frontend/large-requests.js";
-import { RequestType } from "#ringd/frontend/records.js";
 import { RingGateway } from "#ringd/frontend/ring-gateway.js";
+import { RequestType } from "#ringd/messages/requests.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { BELL_BYTES } from "#ringd/ring/layout.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { Method } from "#ringd/v2/request.js";
 
 class FakeExchange implements Exchange {
   requestId = -1;

@@ -6,10 +6,10 @@ import { after } from "node:test";
 import { formatId } from "#ringd/cluster/ids.js";
 import { ConfigError } from "#ringd/config/config-error.js";
 import { parseUrls } from "#ringd/config/urls.js";
+import type { PeerMember, PeerMembers } from "#ringd/messages/peers.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { PeerTable } from "#ringd/metrics/peer-table.js";
 import { PeerNetwork, type PeerNetworkOptions } from "#ringd/peer/network.js";
-import type { PeerMember, PeerMembers } from "#ringd/peer/records.js";
 import type { Message } from "#ringd/raft/message.js";
 import { decodeMessage, encodeMessage } from "#ringd/raft/message-codec.js";
 

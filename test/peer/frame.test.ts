@@ -9,7 +9,7 @@ import {
   FrameReader,
   PAYLOAD_BYTES_MAX,
 } from "#ringd/peer/frame.js";
-import { crc32c } from "#ringd/wal/crc32c.js";
+import { crc32c } from "#ringd/storage/crc32c.js";
 import { Prng } from "../support/prng.js";
 
 function randomBytes(prng: Prng, length: number): Buffer {

@@ -7,13 +7,13 @@ import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import type { Config } from "#ringd/config/config.js";
 import { readConfig } from "#ringd/config/config.js";
-import { InboxType, OutboxType, readPeerId } from "#ringd/peer/records.js";
+import { InboxType, OutboxType, readPeerId } from "#ringd/messages/peers.js";
+import { createTopology, type WorkerInput, type WorkerMessage } from "#ringd/messages/topology.js";
 import type { Message } from "#ringd/raft/message.js";
 import { decodeMessage, encodeMessage } from "#ringd/raft/message-codec.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { RingReader, RingWriter } from "#ringd/ring/ring.js";
-import { createTopology, type WorkerInput, type WorkerMessage } from "#ringd/thread/topology.js";
 import { append, CLUSTER, reply, temporaryDirectory } from "./endpoint.js";
 
 const PEER_THREAD = new URL("../../thread/peer.js", import.meta.url);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Method } from "#ringd/api/request.js";
+import { Method } from "#ringd/v2/request.js";
 import type { Operation, Value } from "../support/linearizable.js";
 import type { Prng } from "../support/prng.js";
 import type { MemberChecks } from "./member-checks.js";

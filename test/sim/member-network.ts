@@ -1,5 +1,5 @@
 import { decodeConf } from "#ringd/cluster/conf-state.js";
-import { InboxType } from "#ringd/peer/records.js";
+import { InboxType } from "#ringd/messages/peers.js";
 import type { Message } from "#ringd/raft/message.js";
 import { encodeMessage } from "#ringd/raft/message-codec.js";
 import type { Prng } from "../support/prng.js";

@@ -1,20 +1,25 @@
+import type { StartPlan } from "#ringd/bootstrap/start-plan.js";
 import { decodeSnapshotHead, NO_HEAD } from "#ringd/cluster/snapshot-head.js";
-import type { StartPlan } from "#ringd/cluster/start-plan.js";
 import type { Config } from "#ringd/config/config.js";
+import { assert } from "#ringd/lib/assert.js";
+import type { Logger } from "#ringd/log/logger.js";
+import { CoreLoop } from "#ringd/member/loop.js";
+import type { Recovery } from "#ringd/member/raft-start.js";
+import { writeBytes } from "#ringd/messages/log.js";
+import { readNumber, writeNumbers } from "#ringd/messages/numbers.js";
+import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/messages/peers.js";
+import { SnapshotType } from "#ringd/messages/pool.js";
 import {
   AnswerRecord,
   AnswerType,
   RequestType,
   readChunk,
-  readNumber,
-  writeNumbers,
   writeRequest,
   writeRequestId,
-} from "#ringd/frontend/records.js";
-import { assert } from "#ringd/lib/assert.js";
-import type { Logger } from "#ringd/log/logger.js";
+} from "#ringd/messages/requests.js";
+import { CORE_PART, createTopology, type Topology, WAL_PART } from "#ringd/messages/topology.js";
 import { MetricCells } from "#ringd/metrics/cells.js";
-import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/peer/records.js";
+import { NO_LIMITS } from "#ringd/process/heap.js";
 import type { Entry, EntryType, SnapshotMeta } from "#ringd/raft/entry.js";
 import type { Message } from "#ringd/raft/message.js";
 import { decodeMessage } from "#ringd/raft/message-codec.js";
@@ -22,16 +27,11 @@ import type { Raft } from "#ringd/raft/raft.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { poisonConsumed, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.js";
 import { SnapshotDecoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
-import { CoreLoop } from "#ringd/thread/core-loop.js";
-import { NO_LIMITS } from "#ringd/thread/heap.js";
-import { SnapshotType, writeBytes } from "#ringd/thread/log-records.js";
-import type { Recovery } from "#ringd/thread/raft-start.js";
-import { CORE_PART, createTopology, type Topology, WAL_PART } from "#ringd/thread/topology.js";
-import { type SnapshotSource, WalLoop } from "#ringd/thread/wal-loop.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
-import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
+import { type SnapshotSource, WalLoop } from "#ringd/wal/loop.js";
 import { holdsRecord, parseSegmentName } from "#ringd/wal/segment.js";
 import { Wal } from "#ringd/wal/wal.js";
 import type { Prng } from "../support/prng.js";

@@ -1,5 +1,5 @@
-import { Method } from "#ringd/api/request.js";
 import { formatId } from "#ringd/cluster/ids.js";
+import { Method } from "#ringd/v2/request.js";
 import { ask, type ClientWorld } from "./member-clients.js";
 import type { Exchange } from "./member-node.js";
 

@@ -1,9 +1,9 @@
+import { Snapshots } from "#ringd/member/snapshots.js";
 import type { SnapshotMeta } from "#ringd/raft/entry.js";
 import { Raft, type Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
 import { History } from "#ringd/store/history.js";
 import type { Store } from "#ringd/store/store.js";
-import { Snapshots } from "#ringd/thread/snapshots.js";
 
 /** What the checks see of members that know nothing of it. */
 export interface ProbeListener {

@@ -1,7 +1,7 @@
 import { assert } from "#ringd/lib/assert.js";
-import type { SnapshotSource } from "#ringd/thread/wal-loop.js";
+import { DiskError } from "#ringd/storage/errors.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
-import { DiskError } from "#ringd/wal/errors.js";
+import type { SnapshotSource } from "#ringd/wal/loop.js";
 
 export interface SnapshotFile extends LogPosition {
   readonly metadata: Uint8Array;

@@ -1,8 +1,8 @@
-import { Method } from "#ringd/api/request.js";
 import type { MetricCells } from "#ringd/metrics/cells.js";
 import { cellOf, idCellOf, idCellOfSlot, PEER_SLOTS, slotCellOf } from "#ringd/metrics/families.js";
 import { packVersion } from "#ringd/metrics/version-id.js";
 import type { Raft } from "#ringd/raft/raft.js";
+import { Method } from "#ringd/v2/request.js";
 import type { Life, SimMember } from "./member-node.js";
 
 const CLUSTER_VERSION = packVersion("3.4.0");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Method } from "#ringd/api/request.js";
+import { Method } from "#ringd/v2/request.js";
 import type { AgreedEvent } from "./member-checks.js";
 import { ask, type ClientWorld } from "./member-clients.js";
 

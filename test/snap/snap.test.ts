@@ -3,15 +3,15 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { SnapshotType } from "#ringd/messages/pool.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { createRing, RingWriter } from "#ringd/ring/ring.js";
 import { BLOCK_BYTES_MAX, snapshotName } from "#ringd/snap/format.js";
 import { openNewestSnapshot } from "#ringd/snap/reader.js";
-import { SnapshotType } from "#ringd/snap/records.js";
 import { writeSnapshot } from "#ringd/snap/task.js";
 import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
-import { crc32c } from "#ringd/wal/crc32c.js";
-import { CorruptSnapshotError, DiskError } from "#ringd/wal/errors.js";
+import { crc32c } from "#ringd/storage/crc32c.js";
+import { CorruptSnapshotError, DiskError } from "#ringd/storage/errors.js";
 import { Prng } from "../support/prng.js";
 
 const METADATA = new TextEncoder().encode('{"clusterId":"7e27652122e8b2ae"}');

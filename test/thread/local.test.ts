@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Method } from "#ringd/api/request.js";
 import { readConfig } from "#ringd/config/config.js";
+import { CORE_PART, createTopology } from "#ringd/messages/topology.js";
 import { MetricCells } from "#ringd/metrics/cells.js";
 import { idCellOf } from "#ringd/metrics/families.js";
 import { packVersion, unpackVersion } from "#ringd/metrics/version-id.js";
 import { debugVarsHandler } from "#ringd/thread/local.js";
-import { CORE_PART, createTopology } from "#ringd/thread/topology.js";
+import { Method } from "#ringd/v2/request.js";
 
 const RING_BYTES = 4096;
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Space } from "#ringd/member/space.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
+import { NO_LIMITS, type StoreLimits } from "#ringd/process/heap.js";
 import { type Command, CommandOp, syncCommand } from "#ringd/store/command.js";
 import { Store } from "#ringd/store/store.js";
-import { NO_LIMITS, type StoreLimits } from "#ringd/thread/heap.js";
-import { Space } from "#ringd/thread/space.js";
 
 const QUOTA = 1_000_000;
 const LIMITS: StoreLimits = {

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
-import { Bell } from "#ringd/ring/bell.js";
-import { Inlet, Outlet } from "#ringd/ring/fragments.js";
-import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import {
   AppendType,
   DurableType,
   writeBytes,
   writeEntry,
   writeFormat,
-} from "#ringd/thread/log-records.js";
-import { WAL_PART } from "#ringd/thread/topology.js";
-import { WalLoop } from "#ringd/thread/wal-loop.js";
+} from "#ringd/messages/log.js";
+import { WAL_PART } from "#ringd/messages/topology.js";
+import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
+import { Bell } from "#ringd/ring/bell.js";
+import { Inlet, Outlet } from "#ringd/ring/fragments.js";
+import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { WalLoop } from "#ringd/wal/loop.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { SimDisk } from "../wal/sim-disk.js";
 

@@ -12,10 +12,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { crc32c } from "#ringd/wal/crc32c.js";
+import { crc32c } from "#ringd/storage/crc32c.js";
+import { FileDisk } from "#ringd/storage/disk.js";
+import { DataDirAccessError, ForeignDataDirError } from "#ringd/storage/errors.js";
 import { dataDirKind, hasBegun, identityLeft, openDataDir } from "#ringd/wal/data-dir.js";
-import { FileDisk } from "#ringd/wal/disk.js";
-import { DataDirAccessError, ForeignDataDirError } from "#ringd/wal/errors.js";
 import { hasLog } from "#ringd/wal/open-log.js";
 import { WRITER } from "#ringd/wal/segment.js";
 import { Wal } from "#ringd/wal/wal.js";

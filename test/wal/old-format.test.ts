@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { FileDisk } from "#ringd/wal/disk.js";
+import { FileDisk } from "#ringd/storage/disk.js";
 import { decodeSegmentHeader } from "#ringd/wal/segment.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { lastFile } from "../support/full-disk.js";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { HardState, WalEntry } from "#ringd/messages/log-entry.js";
+import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
-import type { HardState, WalEntry } from "#ringd/wal/entry.js";
-import { DiskError, LogFailedError, LogFullError } from "#ringd/wal/errors.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { Prng } from "../support/prng.js";
 import { PowerLost, SimDisk } from "./sim-disk.js";

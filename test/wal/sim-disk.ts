@@ -1,7 +1,7 @@
 import { unreachable } from "#ringd/lib/assert.js";
-import type { Disk } from "#ringd/wal/disk.js";
-import { DiskError } from "#ringd/wal/errors.js";
-import type { DiskOp } from "#ringd/wal/plan.js";
+import type { Disk } from "#ringd/storage/disk.js";
+import type { DiskOp } from "#ringd/storage/disk-op.js";
+import { DiskError } from "#ringd/storage/errors.js";
 import type { Prng } from "../support/prng.js";
 
 const SECTOR_BYTES = 512;

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { LogPosition } from "#ringd/wal/batch.js";
-import { crc32c } from "#ringd/wal/crc32c.js";
-import { FileDisk } from "#ringd/wal/disk.js";
-import { ENTRY_BYTES_MAX, type WalEntry } from "#ringd/wal/entry.js";
+import { ENTRY_BYTES_MAX, type WalEntry } from "#ringd/messages/log-entry.js";
+import { crc32c } from "#ringd/storage/crc32c.js";
+import { FileDisk } from "#ringd/storage/disk.js";
+import type { DiskOp } from "#ringd/storage/disk-op.js";
 import {
   CorruptRecordError,
   DiskError,
@@ -14,9 +14,9 @@ import {
   LogFailedError,
   LogFullError,
   LogGapError,
-} from "#ringd/wal/errors.js";
+} from "#ringd/storage/errors.js";
+import type { LogPosition } from "#ringd/wal/batch.js";
 import type { WalOptions } from "#ringd/wal/open-log.js";
-import type { DiskOp } from "#ringd/wal/plan.js";
 import { type Recovery, Wal } from "#ringd/wal/wal.js";
 import { Prng } from "../support/prng.js";
 import { SimDisk } from "./sim-disk.js";

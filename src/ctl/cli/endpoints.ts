@@ -1,5 +1,5 @@
-import { splitUrl } from "../../cluster/peer-urls.js";
-import { goQuote } from "../../lib/go-text.js";
+import { goQuote } from "../../go/text.js";
+import { splitUrl } from "../../go/url-list.js";
 import { UnreachableError } from "../output/errors.js";
 import { failure } from "../output/exit.js";
 import { err } from "../output/terminal.js";

@@ -1,5 +1,5 @@
-import { parseGoBool } from "../../lib/go-bool.js";
-import { goQuote } from "../../lib/go-text.js";
+import { parseGoBool } from "../../go/bool.js";
+import { goQuote } from "../../go/text.js";
 import { type FlagSpec, FlagValues, type ValueKind } from "./spec.js";
 
 /**

@@ -1,4 +1,4 @@
-import { parseGoBool } from "../../lib/go-bool.js";
+import { parseGoBool } from "../../go/bool.js";
 import { COMMANDS, GLOBAL_FLAGS, HELP_FLAG, VERSION_FLAG } from "./commands.js";
 import { flagsFirst, flagValues, type GivenFlag, scanFlags, twoForms } from "./flags.js";
 import type { CommandSpec, FlagSpec, FlagValues } from "./spec.js";

@@ -2,7 +2,7 @@ import { Cluster, type ReadAnswer } from "../../client/cluster.js";
 import { TimeoutError, UnavailableError } from "../../client/errors.js";
 import type { CallOptions, ClientOptions, SentRequest } from "../../client/options.js";
 import type { MemberRequest } from "../../client/transport.js";
-import { goQuote } from "../../lib/go-text.js";
+import { goQuote } from "../../go/text.js";
 import { isConnectionFailure, toKeyFailure, type UnreachableError } from "../output/errors.js";
 import { EXIT, Failure, keyFailure } from "../output/exit.js";
 import { err } from "../output/terminal.js";

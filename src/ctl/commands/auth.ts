@@ -1,4 +1,4 @@
-import { cleanPath } from "../../lib/clean-path.js";
+import { cleanPath } from "../../go/clean-path.js";
 import { promptPassword } from "../cli/password.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";

@@ -1,6 +1,6 @@
 import { Client } from "../../client/client.js";
 import { ClientError } from "../../client/errors.js";
-import { cleanPath } from "../../lib/clean-path.js";
+import { cleanPath } from "../../go/clean-path.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";

@@ -1,7 +1,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { Client } from "../../client/client.js";
 import type { Node } from "../../client/responses.js";
-import { cleanPath } from "../../lib/clean-path.js";
+import { cleanPath } from "../../go/clean-path.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";

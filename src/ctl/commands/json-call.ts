@@ -1,6 +1,6 @@
 import { encodePath } from "../../client/encode.js";
 import type { MemberRequest } from "../../client/transport.js";
-import { cleanPath } from "../../lib/clean-path.js";
+import { cleanPath } from "../../go/clean-path.js";
 import type { Session } from "../cli/session.js";
 import { errorText } from "../output/errors.js";
 import { failure } from "../output/exit.js";

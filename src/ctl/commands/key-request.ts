@@ -1,6 +1,6 @@
 import { encodeForm, encodePath, encodeQuery, type Parameters } from "../../client/encode.js";
 import type { MemberRequest } from "../../client/transport.js";
-import { cleanPath } from "../../lib/clean-path.js";
+import { cleanPath } from "../../go/clean-path.js";
 import type { Session } from "../cli/session.js";
 import { toKeyFailure } from "../output/errors.js";
 import { EXIT, keyFailure } from "../output/exit.js";

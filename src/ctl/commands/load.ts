@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Client } from "../../client/client.js";
 import { KeyExistsError, NotAFileError } from "../../client/errors.js";
-import { cleanPath } from "../../lib/clean-path.js";
+import { cleanPath } from "../../go/clean-path.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";

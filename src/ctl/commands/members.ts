@@ -1,6 +1,6 @@
 import type { Member } from "../../client/responses.js";
-import { parseUrlList } from "../../cluster/peer-urls.js";
-import { goQuote } from "../../lib/go-text.js";
+import { goQuote } from "../../go/text.js";
+import { parseUrlList } from "../../go/url-list.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { EXIT, Failure, failure } from "../output/exit.js";

@@ -1,4 +1,4 @@
-import { goJsonString } from "../../lib/go-text.js";
+import { goJsonString } from "../../go/text.js";
 import { err, out } from "./terminal.js";
 
 /** A node as the server sent it: fields that etcdctl prints may be missing. */

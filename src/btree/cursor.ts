@@ -1,0 +1,89 @@
+import {
+  type Branch,
+  childIndex,
+  findNode,
+  type Keyed,
+  type Leaf,
+  lowerBound,
+  type Page,
+} from "./page.js";
+
+/** Walks the nodes in ascending order. On a view it may be left and resumed at any time. */
+export class Cursor<N extends Keyed> {
+  readonly #root: Page<N>;
+  readonly #branches: Branch<N>[] = [];
+  readonly #indexes: number[] = [];
+  #leaf: Leaf<N> | undefined;
+  #at = 0;
+
+  constructor(root: Page<N>, from: string) {
+    this.#root = root;
+    this.seek(from);
+  }
+
+  /** Goes to the first node at or after this path. */
+  seek(from: string): void {
+    this.#branches.length = 0;
+    this.#indexes.length = 0;
+    let page = this.#root;
+    while (!page.isLeaf) {
+      const i = childIndex(page, from);
+      this.#branches.push(page);
+      this.#indexes.push(i);
+      page = page.children[i] as Page<N>;
+    }
+    this.#leaf = page;
+    this.#at = lowerBound(page.nodes, from);
+  }
+
+  /** The node here; the cursor stays. */
+  peek(): N | undefined {
+    while (this.#leaf !== undefined && this.#at >= this.#leaf.nodes.length) this.#nextLeaf();
+    return this.#leaf?.nodes[this.#at];
+  }
+
+  next(): N | undefined {
+    const node = this.peek();
+    this.#at++;
+    return node;
+  }
+
+  #nextLeaf(): void {
+    this.#leaf = undefined;
+    this.#at = 0;
+    for (let depth = this.#branches.length - 1; depth >= 0; depth--) {
+      const branch = this.#branches[depth] as Branch<N>;
+      const i = (this.#indexes[depth] as number) + 1;
+      if (i >= branch.children.length) continue;
+      this.#indexes[depth] = i;
+      let page = branch.children[i] as Page<N>;
+      for (let below = depth + 1; !page.isLeaf; below++) {
+        this.#branches[below] = page;
+        this.#indexes[below] = 0;
+        page = page.children[0] as Page<N>;
+      }
+      this.#leaf = page;
+      return;
+    }
+  }
+}
+
+/** A frozen tree. */
+export class TreeView<N extends Keyed> {
+  readonly #root: Page<N>;
+  readonly size: number;
+
+  constructor(root: Page<N>, size: number) {
+    this.#root = root;
+    this.size = size;
+  }
+
+  get(path: string): N | undefined {
+    return findNode(this.#root, path);
+  }
+
+  /** @param from the first node is the first at or after this path */
+  cursor(from: string): Cursor<N> {
+    return new Cursor(this.#root, from);
+  }
+}

@@ -1,0 +1,98 @@
+import { isBelowAt, sharedFrom } from "./path-order.js";
+
+/** Whatever the tree holds: it orders them by their paths and never changes one. */
+export interface Keyed {
+  readonly path: string;
+}
+
+/**
+ * A page of the tree: nodes, or the pages below it. Only the tree changes one, and only while no
+ * view holds it.
+ */
+export type Page<N extends Keyed> = Leaf<N> | Branch<N>;
+
+export interface Leaf<N extends Keyed> {
+  readonly isLeaf: true;
+  /** The tree's epoch when the page was made: an older page may be part of a view. */
+  readonly epoch: number;
+  readonly nodes: N[];
+}
+
+export interface Branch<N extends Keyed> {
+  readonly isLeaf: false;
+  readonly epoch: number;
+  /** keys[i] is at most every path in children[i] and above every path in children[i - 1]. */
+  readonly keys: string[];
+  readonly children: Page<N>[];
+}
+
+/**
+ * Children of a branch and nodes of a leaf, at most. Measured: 32 and 128 are both slower to write.
+ */
+export const PAGE_ITEMS_MAX = 64;
+
+export function findNode<N extends Keyed>(root: Page<N>, path: string): N | undefined {
+  let page = root;
+  while (!page.isLeaf) page = page.children[childIndex(page, path)] as Page<N>;
+  const node = page.nodes[lowerBound(page.nodes, path)];
+  return node !== undefined && node.path === path ? node : undefined;
+}
+
+/**
+ * First index whose path is not below `path`. A path that lies between two others begins with the
+ * bytes those two share, so each comparison starts after the bytes that `path` is known to share
+ * with the bounds.
+ */
+export function lowerBound(nodes: readonly Keyed[], path: string): number {
+  let low = 0;
+  let high = nodes.length;
+  let sharedLow = 0;
+  let sharedHigh = 0;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const other = (nodes[middle] as Keyed).path;
+    const shared = sharedFrom(other, path, Math.min(sharedLow, sharedHigh));
+    if (isBelowAt(other, path, shared)) {
+      low = middle + 1;
+      sharedLow = shared;
+    } else {
+      high = middle;
+      sharedHigh = shared;
+    }
+  }
+  return low;
+}
+
+/** The child that holds `path` or would: the last one whose key is not above it, or the first. */
+export function childIndex(branch: Branch<Keyed>, path: string): number {
+  let low = 1;
+  let high = branch.keys.length;
+  let sharedLow = 0;
+  let sharedHigh = 0;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const key = branch.keys[middle] as string;
+    const shared = sharedFrom(path, key, Math.min(sharedLow, sharedHigh));
+    if (isBelowAt(path, key, shared)) {
+      high = middle;
+      sharedHigh = shared;
+    } else {
+      low = middle + 1;
+      sharedLow = shared;
+    }
+  }
+  return low - 1;
+}
+
+export function itemsOf(page: Page<Keyed>): number {
+  return page.isLeaf ? page.nodes.length : page.children.length;
+}
+
+/**
+ * The lowest path of a leaf, "" if it is empty; the first key of a branch, which may be lower than
+ * its nodes.
+ */
+export function lowestKey(page: Page<Keyed>): string {
+  if (!page.isLeaf) return page.keys[0] as string;
+  return page.nodes[0]?.path ?? "";
+}

@@ -1,0 +1,340 @@
+import { assert } from "../lib/assert.js";
+import { Cursor, TreeView } from "./cursor.js";
+import {
+  type Branch,
+  childIndex,
+  itemsOf,
+  type Keyed,
+  type Leaf,
+  lowerBound,
+  lowestKey,
+  PAGE_ITEMS_MAX,
+  type Page,
+} from "./page.js";
+import { comparePaths } from "./path-order.js";
+
+/**
+ * A B+tree of nodes by path, copied on write, so that a frozen view costs nothing
+ * to take and a writer pays one page copy for each page it touches for the first time after that.
+ *
+ * A page belongs to the epoch it was made in, and each view ends an epoch. So a page of this epoch
+ * is in no view and may be changed in place; an older one is copied first, with every page above
+ * it.
+ *
+ * Three caches save the descent for a path in frequent use, most of which is waiting for memory:
+ * `#lastLeaf`, where the last lookup ended (a write mostly follows a read of the same path), and
+ * `#leaves` with `#ats`, by a hash of the path. None is kept up to date: a place is a guess, right
+ * if the node there has the path that is asked for. What makes a guess safe is 5 and 6: a page that
+ * has left the tree is never found through one.
+ *
+ * Invariants:
+ *   1. Paths are strictly ascending by comparePaths over all leaves, left to right.
+ *   2. All leaves are at the same depth, and only the root may be an empty page.
+ *   3. keys[i] of a branch bounds children[i] as said at Branch.
+ *   4. size is the number of nodes.
+ *   5. #lastLeaf, if it is of this epoch, is in the tree: `set` may write to it.
+ *   6. Each of #leaves is NO_LEAF, or of this epoch and either in the tree or empty.
+ */
+export class Tree<N extends Keyed> {
+  #epoch = 0;
+  #root: Page<N> = { isLeaf: true, epoch: 0, nodes: [] };
+  #size = 0;
+  #lastLeaf: Leaf<N> = NO_LEAF;
+  /** Index into `#lastLeaf.nodes`. */
+  #lastAt = 0;
+  /** By slotOf(path). */
+  readonly #leaves: Leaf<N>[] = new Array(SLOTS).fill(NO_LEAF);
+  /** Indexes into the nodes of `#leaves`. */
+  readonly #ats = new Uint8Array(SLOTS);
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get(path: string): N | undefined {
+    const slot = slotOf(path);
+    const leaf = this.#leaves[slot] as Leaf<N>;
+    const near = leaf.nodes[this.#ats[slot] as number];
+    if (near !== undefined && near.path === path) {
+      this.#lastLeaf = leaf;
+      this.#lastAt = this.#ats[slot] as number;
+      return near;
+    }
+    let page = this.#root;
+    while (!page.isLeaf) page = page.children[childIndex(page, path)] as Page<N>;
+    const at = lowerBound(page.nodes, path);
+    const node = page.nodes[at];
+    if (node === undefined || node.path !== path) return undefined;
+    this.#lastLeaf = page;
+    this.#lastAt = at;
+    if (page.epoch === this.#epoch) {
+      this.#leaves[slot] = page;
+      this.#ats[slot] = at;
+    }
+    return node;
+  }
+
+  /** O(1). The view keeps today's nodes alive as long as somebody holds it. */
+  view(): TreeView<N> {
+    this.#epoch++;
+    this.#leaves.fill(NO_LEAF); // Invariant 6: all pages are of an earlier epoch now.
+    return new TreeView(this.#root, this.#size);
+  }
+
+  /** A cursor on the tree as it is, valid until the next write. */
+  cursor(from: string): Cursor<N> {
+    return new Cursor(this.#root, from);
+  }
+
+  /** Adds the node or replaces the one at its path, which is returned. */
+  set(node: N): N | undefined {
+    const last = this.#lastLeaf;
+    const found = last.nodes[this.#lastAt];
+    // Right by invariant 5; a page of this epoch is in no view.
+    if (last.epoch === this.#epoch && found?.path === node.path) {
+      last.nodes[this.#lastAt] = node;
+      return found;
+    }
+    this.#root = this.#own(this.#root);
+    const { old, split } = this.#setIn(this.#root, node);
+    if (split !== undefined) {
+      const left = this.#root;
+      const low = lowestKey(left);
+      this.#root = {
+        isLeaf: false,
+        epoch: this.#epoch,
+        keys: [low, split.key],
+        children: [left, split.page],
+      };
+    }
+    if (old === undefined) this.#size++;
+    return old;
+  }
+
+  /** @returns the node that was there */
+  delete(path: string): N | undefined {
+    if (this.get(path) === undefined) return undefined;
+    // Invariant 5: its page may leave the tree. Invariant 6 holds as it is then empty.
+    this.#lastLeaf = NO_LEAF;
+    this.#root = this.#own(this.#root);
+    const old = this.#deleteIn(this.#root, path);
+    while (!this.#root.isLeaf && this.#root.children.length === 1) {
+      this.#root = this.#root.children[0] as Page<N>;
+    }
+    if (!this.#root.isLeaf && this.#root.children.length === 0) {
+      this.#root = { isLeaf: true, epoch: this.#epoch, nodes: [] };
+    }
+    this.#size--;
+    assert(this.#size >= 0, "no more nodes leave than came");
+    return old;
+  }
+
+  /** Fills an empty tree from nodes in ascending order: one pass, full pages. */
+  static load<N extends Keyed>(nodes: Iterable<N>): Tree<N> {
+    const tree = new Tree<N>();
+    let pages: Page<N>[] = [];
+    let items: N[] = [];
+    let last: N | undefined;
+    for (const node of nodes) {
+      assert(last === undefined || comparePaths(last.path, node.path) < 0, "nodes ascend");
+      last = node;
+      if (items.length === PAGE_ITEMS_MAX) {
+        pages.push({ isLeaf: true, epoch: 0, nodes: items });
+        items = [];
+      }
+      items.push(node);
+      tree.#size++;
+    }
+    pages.push({ isLeaf: true, epoch: 0, nodes: items });
+    while (pages.length > 1) {
+      const above: Page<N>[] = [];
+      for (let i = 0; i < pages.length; i += PAGE_ITEMS_MAX) {
+        const children = pages.slice(i, i + PAGE_ITEMS_MAX);
+        above.push({ isLeaf: false, epoch: 0, keys: children.map(lowestKey), children });
+      }
+      pages = above;
+    }
+    assert(pages.length === 1, "one page is above all others");
+    tree.#root = pages[0] as Page<N>;
+    return tree;
+  }
+
+  /** @throws AssertionError naming the invariant that does not hold */
+  checkInvariants(): void {
+    let count = 0;
+    let last: string | undefined;
+    const depths = new Set<number>();
+    const leaves = new Set<Leaf<N>>();
+    const walk = (page: Page<N>, depth: number, isRoot: boolean): void => {
+      if (page.isLeaf) {
+        depths.add(depth);
+        leaves.add(page);
+        assert(isRoot || page.nodes.length > 0, "2: only the root may be empty");
+        for (const { path } of page.nodes) {
+          assert(last === undefined || comparePaths(last, path) < 0, "1: paths ascend");
+          last = path;
+          count++;
+        }
+        return;
+      }
+      assert(page.children.length > 0, "2: only the root may be empty");
+      for (const [i, child] of page.children.entries()) {
+        const key = page.keys[i] as string;
+        assert(i === 0 || last === undefined || comparePaths(last, key) < 0, "3: keys bound");
+        assert(i === 0 || comparePaths(key, lowestKey(child)) <= 0, "3: keys bound");
+        walk(child, depth + 1, false);
+      }
+    };
+    walk(this.#root, 0, true);
+    assert(depths.size === 1, "2: all leaves are at the same depth");
+    assert(count === this.#size, "4: size counts the nodes");
+    const lastLeaf = this.#lastLeaf;
+    assert(
+      lastLeaf.epoch !== this.#epoch || leaves.has(lastLeaf),
+      "5: the last leaf is in the tree",
+    );
+    for (const leaf of this.#leaves) {
+      if (leaf === NO_LEAF) continue;
+      assert(leaf.epoch === this.#epoch, "6: a cached leaf is of this epoch");
+      assert(
+        leaf.nodes.length === 0 || leaves.has(leaf),
+        "6: a cached leaf is in the tree or empty",
+      );
+    }
+  }
+
+  /** The page itself if no view can hold it, else a copy to write to. */
+  #own<P extends Page<N>>(page: P): P {
+    if (page.epoch === this.#epoch) return page;
+    if (page.isLeaf) return { isLeaf: true, epoch: this.#epoch, nodes: page.nodes.slice() } as P;
+    const { keys, children } = page as Branch<N>;
+    return {
+      isLeaf: false,
+      epoch: this.#epoch,
+      keys: keys.slice(),
+      children: children.slice(),
+    } as unknown as P;
+  }
+
+  #setIn(page: Page<N>, node: N): { old: N | undefined; split: Split<N> | undefined } {
+    if (page.isLeaf) return this.#setInLeaf(page, node);
+    const i = childIndex(page, node.path);
+    const child = this.#own(page.children[i] as Page<N>);
+    page.children[i] = child;
+    const { old, split } = this.#setIn(child, node);
+    if (split === undefined) return { old, split };
+    page.keys.splice(i + 1, 0, split.key);
+    page.children.splice(i + 1, 0, split.page);
+    if (page.children.length <= PAGE_ITEMS_MAX) return { old, split: undefined };
+    const at = splitAt(i + 1, page.children.length);
+    const right: Branch<N> = {
+      isLeaf: false,
+      epoch: this.#epoch,
+      keys: page.keys.splice(at),
+      children: page.children.splice(at),
+    };
+    return { old, split: { key: right.keys[0] as string, page: right } };
+  }
+
+  #setInLeaf(leaf: Leaf<N>, node: N): { old: N | undefined; split: Split<N> | undefined } {
+    const { nodes } = leaf;
+    const i = lowerBound(nodes, node.path);
+    const found = nodes[i];
+    if (found !== undefined && found.path === node.path) {
+      nodes[i] = node;
+      return { old: found, split: undefined };
+    }
+    nodes.splice(i, 0, node);
+    if (nodes.length <= PAGE_ITEMS_MAX) return { old: undefined, split: undefined };
+    const right: Leaf<N> = {
+      isLeaf: true,
+      epoch: this.#epoch,
+      nodes: nodes.splice(splitAt(i, nodes.length)),
+    };
+    return { old: undefined, split: { key: (right.nodes[0] as N).path, page: right } };
+  }
+
+  #deleteIn(page: Page<N>, path: string): N {
+    if (page.isLeaf) {
+      const i = lowerBound(page.nodes, path);
+      const [old] = page.nodes.splice(i, 1);
+      assert(old !== undefined && old.path === path, "the node to delete is there");
+      return old;
+    }
+    const i = childIndex(page, path);
+    const child = this.#own(page.children[i] as Page<N>);
+    page.children[i] = child;
+    const old = this.#deleteIn(child, path);
+    if (itemsOf(child) === 0) {
+      page.keys.splice(i, 1);
+      page.children.splice(i, 1);
+    } else {
+      this.#mergeSmall(page, i);
+    }
+    return old;
+  }
+
+  /**
+   * Joins a page that became small with its right or left neighbour if both fit into half a page.
+   * Half, so that deletes and inserts in turn do not merge and split the same pages each time.
+   */
+  #mergeSmall(parent: Branch<N>, i: number): void {
+    const child = parent.children[i] as Page<N>;
+    if (itemsOf(child) > PAGE_ITEMS_MAX / 4) return;
+    const left = i + 1 < parent.children.length ? i : i - 1;
+    if (left < 0) return;
+    const a = parent.children[left] as Page<N>;
+    const b = parent.children[left + 1] as Page<N>;
+    if (itemsOf(a) + itemsOf(b) > PAGE_ITEMS_MAX / 2) return;
+    const joined = this.#own(a);
+    if (joined.isLeaf && b.isLeaf) {
+      joined.nodes.push(...b.nodes);
+      // Invariant 6: it leaves the tree, and the second cache may still point to it.
+      if (b.epoch === this.#epoch) b.nodes.length = 0;
+    }
+    if (!joined.isLeaf && !b.isLeaf) {
+      joined.keys.push(...b.keys);
+      // The first key of a branch may be lower than its first child needs; the parent's is exact.
+      joined.keys[joined.keys.length - b.keys.length] = parent.keys[left + 1] as string;
+      joined.children.push(...b.children);
+    }
+    parent.children[left] = joined;
+    parent.keys.splice(left + 1, 1);
+    parent.children.splice(left + 1, 1);
+  }
+}
+
+/** Fills empty slots of the caches. */
+const NO_LEAF: Leaf<never> = { isLeaf: true, epoch: -1, nodes: [] };
+/** Slots of the second cache; a power of two. */
+const SLOTS = 4096;
+/** Bytes at the end of a path that choose its slot. */
+const SLOT_BYTES = 4;
+
+assert(PAGE_ITEMS_MAX < 256, "a place in a page fits into a byte");
+assert((SLOTS & (SLOTS - 1)) === 0, "the number of slots is a power of two");
+
+/** A page that overflowed into a second one, whose lowest key is `key`. */
+interface Split<N extends Keyed> {
+  readonly key: string;
+  readonly page: Page<N>;
+}
+
+/**
+ * Cheap rather than even: paths that share a slot push each other out and are looked up by descent.
+ */
+function slotOf(path: string): number {
+  let hash = path.length;
+  for (let i = Math.max(path.length - SLOT_BYTES, 0); i < path.length; i++) {
+    hash = Math.imul(hash, 31) + path.charCodeAt(i);
+  }
+  return (hash ^ (hash >>> 12)) & (SLOTS - 1);
+}
+
+/**
+ * Where to split a page. Ascending inserts, as of in-order keys, leave full pages behind, not half
+ * empty ones.
+ */
+function splitAt(insertedAt: number, items: number): number {
+  return insertedAt === items - 1 ? items - 1 : items >>> 1;
+}

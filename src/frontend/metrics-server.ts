@@ -1,0 +1,85 @@
+import type { Config } from "../config/config.js";
+import { NOT_FOUND } from "../v2/plain.js";
+import type { Method } from "../v2/request.js";
+import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
+import type { Exchange, Frontend, Gateway } from "./frontend.js";
+import { HeadText } from "./head-text.js";
+import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
+import { localHead } from "./local-answers.js";
+import { listenOn } from "./server.js";
+
+/** Probes and scrapers are few; more than so many are not meant for this port. */
+const CONNECTIONS_MAX = 256;
+const PATHS: ReadonlySet<string> = new Set(["/metrics", "/health"]);
+
+/**
+ * Serves /metrics and /health on --listen-metrics-urls, through the node frontend on the main thread: the answers
+ * are those of the client URLs, and the requests are few.
+ *
+ * @returns undefined where no URL is given @throws ListenError
+ */
+export async function listenForMetrics(
+  config: Config,
+  gateway: Gateway,
+): Promise<Frontend | undefined> {
+  if (config.listenMetricsUrls.length === 0) return undefined;
+  const { NodeFrontend } = await import("./node-http.js");
+  const frontend = new NodeFrontend(new MetricsGateway(gateway), {
+    heads: new HeadText(0n, []),
+    connectionsMax: CONNECTIONS_MAX,
+    bodyRoom: new BodyRoom(BODIES_BYTES_MAX),
+    largeRequests: new LargeRequests(LARGE_LIMITS),
+    onConnection: () => undefined,
+    onRefused: () => undefined,
+    onTooMany: () => undefined,
+    onSlowClient: () => undefined,
+  });
+  for (const url of config.listenMetricsUrls) await listenOn(frontend, url, "alone");
+  return frontend;
+}
+
+/** Lets requests for two paths through. */
+class MetricsGateway implements Gateway {
+  readonly #gateway: Gateway;
+
+  constructor(gateway: Gateway) {
+    this.#gateway = gateway;
+  }
+
+  request(
+    exchange: Exchange,
+    method: Method,
+    path: string,
+    query: string,
+    contentType: string,
+    body: Uint8Array | undefined,
+    isBodyTooLarge: boolean,
+  ): number {
+    if (PATHS.has(path)) {
+      return this.#gateway.request(
+        exchange,
+        method,
+        path,
+        query,
+        contentType,
+        body,
+        isBodyTooLarge,
+      );
+    }
+    const { head, body: text } = NOT_FOUND;
+    exchange.answer(localHead(head.status, head.contentKind), text);
+    return -1;
+  }
+
+  abort(requestId: number): void {
+    this.#gateway.abort(requestId);
+  }
+
+  hold(requestId: number): void {
+    this.#gateway.hold(requestId);
+  }
+
+  resume(requestId: number): void {
+    this.#gateway.resume(requestId);
+  }
+}

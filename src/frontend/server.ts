@@ -1,0 +1,189 @@
+import type { Config } from "../config/config.js";
+import type { FrontendKind } from "../config/frontends.js";
+import type { ListenUrl } from "../config/urls.js";
+import { assert } from "../lib/assert.js";
+import type { Logger } from "../log/logger.js";
+import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
+import { bindAddressOf, clearSocketPath } from "../process/bind-address.js";
+import { connectionsMax } from "../process/descriptors.js";
+import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
+import type { Frontend, FrontendOptions, PortSharing } from "./frontend.js";
+import { HeadText } from "./head-text.js";
+import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
+import { ListenError } from "./listen-error.js";
+import { checkSoleListener, whyNotBound } from "./port-check.js";
+import type { RingGateway } from "./ring-gateway.js";
+import { UnservedConnections } from "./unserved.js";
+import { loadUws, UwsFrontend } from "./uws.js";
+
+const CONNECTIONS = cellOf("frontendConnections");
+const REFUSED = cellOf("frontendRefused");
+const TOO_MANY = cellOf("frontendTooMany");
+const SLOW_CLIENTS = cellOf("frontendSlowClients");
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What serves the client URLs of a thread: one frontend of each kind that is asked for. */
+export interface MadeFrontends {
+  readonly all: readonly Frontend[];
+  /** Of a kind whose ports other threads can share. */
+  readonly shared: Frontend | undefined;
+  readonly of: (kind: FrontendKind) => Frontend;
+}
+
+export interface Listening {
+  /** The TCP endpoints, with the ports the system gave. */
+  readonly endpoints: readonly Endpoint[];
+  /** To be logged when clients are served. */
+  readonly news: readonly string[];
+}
+
+/**
+ * Binds all client URLs on the main thread. What comes waits in the gateway until that serves.
+ *
+ * @returns the endpoints that other threads may share
+ * @throws ListenError
+ */
+export async function listen(
+  frontends: MadeFrontends,
+  config: Config,
+  log: Logger,
+): Promise<Listening> {
+  const sharing: PortSharing = config.frontendThreads > 1 ? "first" : "alone";
+  const endpoints: Endpoint[] = [];
+  const news: string[] = [];
+  for (const url of config.listenClientUrls) {
+    const frontend = frontends.of(config.frontendKinds[url.text] ?? "uws");
+    try {
+      const isShared = frontend === frontends.shared;
+      const endpoint = await listenOn(frontend, url, isShared ? sharing : "alone");
+      if (endpoint === undefined) news.push(`serving client requests on ${url.text}`);
+      else {
+        if (isShared) endpoints.push(endpoint);
+        news.push(`serving insecure client requests on ${url.host}:${endpoint.port}`);
+      }
+    } catch (error) {
+      if (!(error instanceof ListenError) || url.text !== config.optionalClientUrl) throw error;
+      log.warn(`${error.message}; clients of the old port are not served`);
+    }
+  }
+  return { endpoints, news };
+}
+
+/** @returns undefined for a unix socket @throws ListenError */
+export async function listenOn(
+  frontend: Frontend,
+  url: ListenUrl,
+  sharing: PortSharing,
+): Promise<Endpoint | undefined> {
+  if (url.scheme === "unix") {
+    const path = `${url.host}:${url.port}`;
+    const why = await clearSocketPath(path);
+    if (why !== undefined) throw new ListenError(path, why);
+    await frontend.listenUnix(path);
+    return undefined;
+  }
+  const host = await bindAddressOf(url.host);
+  try {
+    const port = await frontend.listen(host, url.port, sharing);
+    if (sharing === "first") checkSoleListener(host, port);
+    return { host, port };
+  } catch (error) {
+    throw new ListenError(`${url.host}:${url.port}`, await whyNotBound(host, url.port, error));
+  }
+}
+
+/** Serves the main thread's endpoints on one more thread. @throws ListenError */
+export async function joinFrontend(
+  config: Config,
+  gateway: RingGateway,
+  clusterId: bigint,
+  log: Logger,
+  metrics: MetricCells,
+  endpoints: readonly Endpoint[],
+): Promise<Frontend> {
+  const kinds: readonly FrontendKind[] = ["uws"];
+  const heads = new HeadText(clusterId, config.corsOrigins);
+  const made = await makeFrontends(kinds, config, gateway, heads, log, metrics);
+  const frontend = made.of("uws");
+  for (const { host, port } of endpoints) await frontend.listen(host, port, "joins");
+  return frontend;
+}
+
+/** The frontends that the configuration and the platform allow; they do not listen yet. */
+export async function makeFrontends(
+  kinds: Iterable<FrontendKind>,
+  config: Config,
+  gateway: RingGateway,
+  heads: HeadText,
+  log: Logger,
+  metrics: MetricCells,
+): Promise<MadeFrontends> {
+  const wanted = new Set(kinds);
+  const optionsOf = frontendOptions(config, heads, log, metrics);
+  let uws: Frontend | undefined;
+  if (wanted.has("uws")) {
+    try {
+      uws = await UwsFrontend.create(loadUws(), gateway, optionsOf("uws"));
+    } catch (error) {
+      log.warn(
+        { err: error },
+        "uWebSockets.js does not load on this platform; serving over Node's sockets, which is slower",
+      );
+    }
+  }
+  let node: Frontend | undefined;
+  if (uws === undefined || wanted.has("node")) {
+    const { NodeFrontend } = await import("./node-http.js");
+    node = new NodeFrontend(gateway, optionsOf("node"));
+  }
+  return {
+    all: [uws, node].filter((frontend) => frontend !== undefined),
+    shared: uws,
+    of: (kind) => {
+      const frontend = kind === "uws" ? (uws ?? node) : node;
+      assert(frontend !== undefined, "a frontend of each kind that is asked for");
+      return frontend;
+    },
+  };
+}
+
+/** The thread's limits hold for both kinds together. */
+function frontendOptions(
+  config: Config,
+  heads: HeadText,
+  log: Logger,
+  metrics: MetricCells,
+): (kind: FrontendKind) => FrontendOptions {
+  const most = connectionsMax(config.frontendThreads);
+  const open = { uws: 0, node: 0 };
+  const bodyRoom = new BodyRoom(BODIES_BYTES_MAX);
+  const largeRequests = new LargeRequests(LARGE_LIMITS);
+  const unserved = new UnservedConnections(log, metrics);
+  return (kind) => ({
+    heads,
+    get connectionsMax() {
+      return most - (kind === "uws" ? open.node : open.uws);
+    },
+    bodyRoom,
+    largeRequests,
+    onConnection: (change) => {
+      open[kind] += change;
+      metrics.add(CONNECTIONS, change);
+    },
+    onRefused: () => {
+      metrics.add(REFUSED, 1);
+      log.warn("refused a client connection: too many are open");
+    },
+    onUnserved: (reason) => unserved.count(reason),
+    onTooMany: () => metrics.add(TOO_MANY, 1),
+    onSlowClient: (backlogBytes) => {
+      metrics.add(SLOW_CLIENTS, 1);
+      log.warn({ backlogBytes }, "cut off a client that does not read its answer");
+    },
+  });
+}

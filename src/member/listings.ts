@@ -1,0 +1,91 @@
+import type { Node } from "../store/node.js";
+import type { Store } from "../store/store.js";
+import { keysHead } from "../v2/keys-render.js";
+import { Listing } from "../v2/listing.js";
+import type { Client, ClientPort } from "./replies.js";
+
+/** A slice takes about half a millisecond to make. */
+const SLICE_BYTES = 64 * 1024;
+
+interface Job {
+  readonly client: Client;
+  readonly listing: Listing;
+  isHeld: boolean;
+  /** Of the store, when the view was taken. */
+  readonly outBytes: number;
+}
+
+/**
+ * Listings of directories that did not fit into one slice. One slice is made in each turn of the core's
+ * loop, so that a listing of any size holds up other clients by no more than that.
+ */
+export class Listings {
+  readonly #port: ClientPort;
+  readonly #jobs: Job[] = [];
+
+  constructor(port: ClientPort) {
+    this.#port = port;
+  }
+
+  /** Answers a GET of a directory: at once if it is short, else in slices. */
+  start(client: Client, store: Store, directory: Node, isRecursive: boolean, nowMs: number): void {
+    const { body } = this.#port;
+    const head = keysHead(200, store.index);
+    // A short listing is over before the store changes, and needs no view.
+    const quick = new Listing(directory, store.cursor(), isRecursive, nowMs);
+    if (quick.next(body, SLICE_BYTES)) {
+      this.#port.answer(client, head);
+      return;
+    }
+    body.clear();
+    const listing = new Listing(directory, store.view().cursor(""), isRecursive, nowMs);
+    listing.next(body, SLICE_BYTES);
+    this.#port.answer(client, head, true);
+    this.#jobs.push({ client, listing, isHeld: false, outBytes: store.outBytes });
+  }
+
+  /** What views keep although it left the tree, at most. */
+  viewBytes(store: Store): number {
+    let oldest = store.outBytes;
+    for (const { outBytes } of this.#jobs) oldest = Math.min(oldest, outBytes);
+    return store.outBytes - oldest;
+  }
+
+  /** Whether `step` would do something. */
+  hasWork(): boolean {
+    return this.#jobs.some((job) => this.#canGoOn(job));
+  }
+
+  /** Makes one slice of the listing whose turn it is. */
+  step(): void {
+    const i = this.#jobs.findIndex((job) => this.#canGoOn(job));
+    if (i < 0) return;
+    const [job] = this.#jobs.splice(i, 1) as [Job];
+    const { body } = this.#port;
+    const isEnd = job.listing.next(body, SLICE_BYTES);
+    this.#port.chunk(job.client.frontend, [job.client.requestId], isEnd);
+    body.clear();
+    if (!isEnd) this.#jobs.push(job);
+  }
+
+  /** The client is slow, or has caught up. */
+  hold(client: Client, isHeld: boolean): void {
+    const job = this.#find(client);
+    if (job !== undefined) job.isHeld = isHeld;
+  }
+
+  abort(client: Client): void {
+    const job = this.#find(client);
+    if (job !== undefined) this.#jobs.splice(this.#jobs.indexOf(job), 1);
+  }
+
+  #canGoOn(job: Job): boolean {
+    return !job.isHeld && !this.#port.isBehind(job.client.frontend);
+  }
+
+  #find(client: Client): Job | undefined {
+    return this.#jobs.find(
+      (job) => job.client.requestId === client.requestId && job.client.frontend === client.frontend,
+    );
+  }
+}

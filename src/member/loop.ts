@@ -1,0 +1,278 @@
+import type { StartPlan } from "../bootstrap/start-plan.js";
+import type { Config } from "../config/config.js";
+import type { Logger } from "../log/logger.js";
+import { AppendType, DurableType } from "../messages/log.js";
+import { readNumber, writeNumbers } from "../messages/numbers.js";
+import { InboxType, readPeerId, readPeerValue } from "../messages/peers.js";
+import { RequestType, readRequest, readRequestId } from "../messages/requests.js";
+import { CORE_PART, type Topology } from "../messages/topology.js";
+import { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
+import type { StoreLimits } from "../process/heap.js";
+import { MessageError } from "../raft/message-bytes.js";
+import { Bell } from "../ring/bell.js";
+import { Inlet, Outlet } from "../ring/fragments.js";
+import { RingReader, RingWriter } from "../ring/ring.js";
+import { Method } from "../v2/request.js";
+import { Member } from "./member.js";
+import { Peers } from "./peer-port.js";
+import type { Recovery } from "./raft-start.js";
+import { ClientPort } from "./replies.js";
+import { Ticks } from "./ticks.js";
+
+const BATCH_RECORDS = 1024;
+/** Requests in one turn: then what they wrote goes to the log while the next ones are read. */
+const BATCH_REQUESTS_MAX = 128;
+/** Bytes the log may be behind before requests and messages wait in their rings. */
+const APPEND_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
+/** How long accepted writes, and the hand-over of the lead, may take once the member is to stop. */
+const STOP_MS = 5000;
+
+const BATCH_REQUESTS = cellOf("coreBatchRequests");
+const RING_FULL = cellOf("ringFull", "core");
+
+/** What a core knows of the world besides its rings; a simulation has its own. */
+export interface CoreWorld {
+  /** The wall clock, Unix milliseconds. */
+  readonly nowMs: () => number;
+  /** A clock that never jumps, milliseconds. */
+  readonly monoMs: () => number;
+  /** Uniform in 0 .. below - 1. */
+  readonly random: (below: number) => number;
+  readonly log: Logger;
+  readonly limits: StoreLimits;
+  readonly onReady: (news: readonly string[]) => void;
+}
+
+/** The core's loop, one turn at a time: drains the rings into the member, and publishes what it made. */
+export class CoreLoop {
+  readonly #world: CoreWorld;
+  readonly #member: Member;
+  readonly #metrics: MetricCells;
+  readonly #append: Outlet;
+  readonly #answers: readonly Outlet[];
+  readonly #clients: ClientPort;
+  readonly #peers: Peers;
+  readonly #durable: Inlet;
+  readonly #inbox: Inlet;
+  readonly #requests: readonly Inlet[];
+  readonly #ticks: Ticks;
+  #stopByMs = Number.POSITIVE_INFINITY;
+  #isStopped = false;
+  #isBehind = false;
+
+  constructor(
+    config: Config,
+    topology: Topology,
+    plan: StartPlan | undefined,
+    recovery: Recovery,
+    world: CoreWorld,
+  ) {
+    const { nowMs, monoMs, random, log, limits, onReady } = world;
+    const outlet = (memory: SharedArrayBuffer, bell: SharedArrayBuffer) =>
+      new Outlet(new RingWriter(memory, new Bell(bell)));
+    this.#world = world;
+    this.#metrics = new MetricCells(topology.metrics, CORE_PART);
+    this.#append = outlet(topology.append, topology.walBell);
+    this.#answers = topology.frontends.map(({ answers, bell }) => outlet(answers, bell));
+    let member: Member | undefined;
+    this.#clients = new ClientPort(this.#answers, () => member?.position ?? { index: 0, term: 0 });
+    this.#peers = new Peers(outlet(topology.outbox, topology.peerBell), recovery.memberId);
+    member = new Member(
+      config,
+      plan,
+      recovery,
+      {
+        append: this.#append,
+        snapshot: outlet(topology.snapshot, topology.poolBell),
+        main: this.#answers[0] as Outlet,
+        peers: this.#peers,
+        clients: this.#clients,
+        frontends: topology.frontends.length,
+        metrics: this.#metrics,
+        log,
+        limits,
+        random,
+        onReady,
+      },
+      { wallMs: nowMs(), monoMs: monoMs() },
+    );
+    this.#member = member;
+    this.#durable = durableInlet(topology, member, log);
+    this.#inbox = inboxInlet(topology, member, log);
+    this.#requests = topology.frontends.map((_, i) =>
+      requestInlet(topology, i, this.#member, () => this.#beginStop()),
+    );
+    this.#ticks = new Ticks(config.heartbeatMs, monoMs());
+  }
+
+  /** Everything that was accepted is done, or has had its time: `finish` is next. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  get member(): Member {
+    return this.#member;
+  }
+
+  /** @returns whether anything came in */
+  turn(): boolean {
+    const member = this.#member;
+    member.setTimes(this.#world.nowMs(), this.#world.monoMs());
+    let taken = this.#durable.drain(BATCH_RECORDS); // First: what became durable releases other work.
+    if (this.#isLogOpen()) taken += this.#inbox.drain(BATCH_RECORDS);
+    for (const [frontend, inlet] of this.#requests.entries()) {
+      if (this.#isOpen(frontend)) taken += inlet.drain(BATCH_REQUESTS_MAX);
+    }
+    if (taken > 0) this.#metrics.observe(BATCH_REQUESTS, taken);
+    for (let due = this.#ticks.due(member.monoMs); due > 0; due--) member.tick();
+    member.step();
+    this.#publish();
+    if (member.isOut) this.#beginStop();
+    if (this.#stopByMs !== Number.POSITIVE_INFINITY) {
+      const isDone = member.openWrites === 0 && !member.isHandingOver;
+      this.#isStopped = isDone || member.monoMs > this.#stopByMs;
+    }
+    return taken > 0;
+  }
+
+  /** Looked at before the thread parks. */
+  hasWork(): boolean {
+    return (
+      this.#durable.hasWork() ||
+      (this.#isLogOpen() && this.#inbox.hasWork()) ||
+      this.#requests.some((inlet, frontend) => this.#isOpen(frontend) && inlet.hasWork()) ||
+      this.#member.hasWork() ||
+      this.#append.canMove() ||
+      this.#peers.canMove() ||
+      this.#answers.some((outlet) => outlet.canMove())
+    );
+  }
+
+  msToNextTick(): number {
+    return this.#ticks.msToNext(this.#world.monoMs());
+  }
+
+  /** Ends what waits and tells the other threads to stop; `flush` until it returns true. */
+  finish(): void {
+    this.#member.stop();
+    writeNumbers(this.#append, AppendType.stop);
+  }
+
+  /** @returns whether everything has left */
+  flush(): boolean {
+    this.#publish();
+    return this.#append.queuedBytes === 0 && this.#peers.queuedBytes === 0;
+  }
+
+  canFlush(): boolean {
+    return this.#append.canMove() || this.#peers.canMove();
+  }
+
+  #publish(): void {
+    this.#append.publish();
+    this.#peers.publish();
+    this.#clients.publish();
+    const isBehind =
+      this.#append.queuedBytes + this.#peers.queuedBytes > 0 ||
+      this.#answers.some((outlet) => outlet.queuedBytes > 0);
+    if (isBehind && !this.#isBehind) this.#metrics.add(RING_FULL, 1);
+    this.#isBehind = isBehind;
+  }
+
+  #beginStop(): void {
+    if (this.#stopByMs !== Number.POSITIVE_INFINITY) return;
+    this.#stopByMs = this.#world.monoMs() + STOP_MS;
+    this.#member.beginStop();
+  }
+
+  #isLogOpen(): boolean {
+    return this.#append.queuedBytes < APPEND_QUEUED_BYTES_MAX;
+  }
+
+  #isOpen(frontend: number): boolean {
+    return this.#isLogOpen() && !this.#clients.isBehind(frontend);
+  }
+}
+
+function durableInlet(topology: Topology, member: Member, log: Logger): Inlet {
+  const text = (bytes: Buffer, at: number, length: number) =>
+    bytes.toString("utf8", at, at + length);
+  return new Inlet(
+    new RingReader(topology.durable, new Bell(topology.walBell)),
+    (type, bytes, view, at, length) => {
+      switch (type) {
+        case DurableType.durable:
+          return member.durable(readNumber(view, at, 0));
+        case DurableType.blocked:
+          return member.block(text(bytes, at, length));
+        case DurableType.failed:
+          return member.fail(text(bytes, at, length));
+        case DurableType.snapshotHead:
+          return member.snapshotHead(bytes.subarray(at + 16, at + length));
+        case DurableType.snapshotBlock:
+          return member.snapshotBlock(bytes.subarray(at, at + length));
+        case DurableType.snapshotEnd:
+          return member.snapshotLoaded();
+        case DurableType.snapshotFailed:
+          log.error(`cannot go on from the leader's snapshot: ${text(bytes, at, length)}`);
+          return member.snapshotUnreadable();
+      }
+    },
+  );
+}
+
+function inboxInlet(topology: Topology, member: Member, log: Logger): Inlet {
+  return new Inlet(
+    new RingReader(topology.inbox, new Bell(topology.peerBell)),
+    (type, bytes, view, at, length) => {
+      switch (type) {
+        case InboxType.message:
+          try {
+            return member.receive(Buffer.from(bytes.subarray(at, at + length)));
+          } catch (error) {
+            if (!(error instanceof MessageError)) throw error;
+            return log.warn({ err: error }, "a message from another member makes no sense");
+          }
+        case InboxType.up:
+          return member.peerUp(readPeerId(view, at), readPeerValue(view, at));
+        case InboxType.down:
+          return member.peerDown(readPeerId(view, at));
+        case InboxType.overflow:
+          return member.peerOverflow(readPeerId(view, at));
+        case InboxType.snapshotSent:
+          return member.snapshotSent(readPeerId(view, at), readPeerValue(view, at) === 1);
+        case InboxType.snapshotReceived:
+          return member.snapshotReceived(Buffer.from(bytes.subarray(at, at + length)));
+        case InboxType.removed:
+          return member.removed();
+      }
+    },
+  );
+}
+
+function requestInlet(
+  topology: Topology,
+  frontend: number,
+  member: Member,
+  onStop: () => void,
+): Inlet {
+  const memory = topology.frontends[frontend] as Topology["frontends"][number];
+  const reader = new RingReader(memory.requests, new Bell(memory.bell));
+  return new Inlet(reader, (type, bytes, view, at) => {
+    if (type === RequestType.request) {
+      const request = readRequest(bytes, view, at);
+      const client = { frontend, requestId: readRequestId(view, at), method: request.method };
+      member.request(client, request);
+    } else if (type === RequestType.stop) onStop();
+    else if (type === RequestType.snapshotDone) {
+      const index = readNumber(view, at, 0);
+      if (index > 0) member.snapshotDone(readNumber(view, at, 1));
+      else member.snapshotFailed(readNumber(view, at, 1) === 1);
+    } else {
+      const client = { frontend, requestId: readRequestId(view, at), method: Method.get };
+      if (type === RequestType.abort) member.abort(client);
+      else member.hold(client, type === RequestType.hold);
+    }
+  });
+}

@@ -1,0 +1,84 @@
+import type { CarriedConfChange, ConfChange } from "../cluster/conf-change.js";
+import type { Membership } from "../cluster/membership.js";
+import { OpenChanges } from "../cluster/open-changes.js";
+import { raftChangeOf } from "../cluster/raft-change.js";
+import type { ConfChangeVerdict } from "../cluster/rules.js";
+import type { Raft } from "../raft/raft.js";
+import { confChangeAnswer, internalError, refuseConfChange } from "../v2/members.js";
+import type { Answer } from "../v2/plain.js";
+import type { Client } from "./replies.js";
+
+/** Changes of the membership that clients of this member asked for, until they are applied. */
+export class MembershipChanges {
+  readonly #raft: Raft;
+  readonly #membership: Membership;
+  readonly #answer: (client: Client, answer: Answer) => void;
+  readonly #open: OpenChanges<Client>;
+
+  /** @param firstNumber far from those of any earlier life of this member */
+  constructor(
+    raft: Raft,
+    membership: Membership,
+    firstNumber: number,
+    answer: (client: Client, answer: Answer) => void,
+  ) {
+    this.#raft = raft;
+    this.#membership = membership;
+    this.#answer = answer;
+    this.#open = new OpenChanges(raft.id, firstNumber);
+  }
+
+  /** This member knows everything that was committed when the request came. */
+  add(client: Client, change: ConfChange, nowMs: number): void {
+    this.#open.add(change, client, nowMs);
+    this.#proposeDue(nowMs);
+  }
+
+  /** Proposes what is due, gives up what is too old, and gives a vote to who can have one. */
+  tick(nowMs: number, patienceMs: number): void {
+    this.#giveUp(nowMs - patienceMs);
+    if (this.#open.size > 0) this.#proposeDue(nowMs);
+    if (this.#raft.isLeader) this.#promote();
+  }
+
+  /** A change stood in the log; this is what all members made of it. */
+  applied(change: CarriedConfChange, verdict: ConfChangeVerdict): void {
+    const open = this.#open.take(change.origin);
+    if (open !== undefined) this.#answer(open.client, confChangeAnswer(open.change, verdict));
+  }
+
+  /** The member stops. */
+  endAll(): void {
+    this.#giveUp(Number.POSITIVE_INFINITY);
+  }
+
+  #giveUp(startMs: number): void {
+    for (const { client } of this.#open.takeOlderThan(startMs)) {
+      this.#answer(client, internalError());
+    }
+  }
+
+  #proposeDue(nowMs: number): void {
+    for (const open of this.#open.due(nowMs)) {
+      const refusal = refuseConfChange(open.change, this.#membership);
+      if (refusal !== undefined) {
+        // Another change came first. A leader drops what changes nothing, so no entry would tell us.
+        this.#open.take(open.origin);
+        this.#answer(open.client, refusal);
+        continue;
+      }
+      const result = this.#raft.proposeConfChange(raftChangeOf(open.change, open.origin));
+      if (result.kind === "refused" && result.reason === "confChangeInvalid") {
+        // The only voter cannot be removed: nobody could ever commit again.
+        this.#open.take(open.origin);
+        this.#answer(open.client, internalError());
+      } else this.#open.proposed(open, result.kind !== "refused", nowMs);
+    }
+  }
+
+  /** One at a time, as raft has it. */
+  #promote(): void {
+    const id = this.#raft.conf.learners.find((learner) => this.#raft.isCaughtUp(learner));
+    if (id !== undefined) this.#raft.proposeConfChange(raftChangeOf({ kind: "promote", id }));
+  }
+}

@@ -1,0 +1,107 @@
+import type { StartMember } from "../bootstrap/start-plan.js";
+import { formatId } from "../cluster/ids.js";
+import type { Member as ClusterMember, Membership } from "../cluster/membership.js";
+import type { Connectivity } from "../cluster/rules.js";
+import { OutboxType, type PeerMember, type PeerMembers } from "../messages/peers.js";
+import type { Message } from "../raft/message.js";
+import { encodeMessageInto, messageBytes } from "../raft/message-codec.js";
+import type { Outlet } from "../ring/fragments.js";
+
+/** Messages waiting for room in the ring to the peer thread; above it they are lost, as raft allows. */
+const QUEUED_BYTES_MAX = 128 * 1024 * 1024;
+/** A member counts as active for the strict membership rules after this long (etcd: HealthInterval). */
+const ACTIVE_MS = 5000;
+
+/** The core's side of the peer thread: what leaves for other members, and how their streams are. */
+export class Peers {
+  readonly #outbox: Outlet;
+  readonly #selfId: bigint;
+  /** Since when the stream to a member is open. */
+  readonly #upSinceMs = new Map<bigint, number>();
+
+  constructor(outbox: Outlet, selfId: bigint) {
+    this.#outbox = outbox;
+    this.#selfId = selfId;
+  }
+
+  /** @returns the bytes it takes; 0 if it is lost, as far too much waits already */
+  send(message: Message): number {
+    if (this.#outbox.queuedBytes > QUEUED_BYTES_MAX) return 0;
+    const bytes = messageBytes(message);
+    this.#outbox.open(bytes);
+    const { at } = this.#outbox;
+    encodeMessageInto(message, this.#outbox.bytes.subarray(at, at + bytes));
+    this.#outbox.close(OutboxType.message, bytes);
+    return bytes;
+  }
+
+  /**
+   * Whom to talk to from now on.
+   *
+   * @param expected members that the start plan names; they count until the log has named some
+   */
+  tellMembers(membership: Membership, expected: readonly StartMember[], formatLevel: number): void {
+    const known = membership.members();
+    // A member that was removed goes on talking to the others for a while: one of the last two may be the
+    // only one to know that the removal is committed.
+    const isNamed =
+      known.some(({ id }) => id === this.#selfId) || membership.isRemoved(this.#selfId);
+    const members = isNamed
+      ? known.map(toPeer)
+      : expected.map((member) => toPeer({ ...member, clientUrls: [] }));
+    const content: PeerMembers = {
+      members,
+      removed: membership.removedIds().map(formatId),
+      clusterVersion: membership.version,
+      formatLevel,
+    };
+    const bytes = Buffer.from(JSON.stringify(content));
+    this.#outbox.open(bytes.length);
+    this.#outbox.bytes.set(bytes, this.#outbox.at);
+    this.#outbox.close(OutboxType.members, bytes.length);
+  }
+
+  up(id: bigint, nowMs: number): void {
+    this.#upSinceMs.set(id, nowMs);
+  }
+
+  down(id: bigint): void {
+    this.#upSinceMs.delete(id);
+  }
+
+  /** Whether what is sent to a member has a way to it; to itself nothing needs one. */
+  isConnected(id: bigint): boolean {
+    return id === this.#selfId || this.#upSinceMs.has(id);
+  }
+
+  isUpSince(id: bigint, sinceMs: number): boolean {
+    const upMs = this.#upSinceMs.get(id);
+    return id === this.#selfId || (upMs !== undefined && upMs <= sinceMs);
+  }
+
+  connectivity(members: readonly ClusterMember[], nowMs: number): Connectivity {
+    const active = members.filter(({ id }) => this.isUpSince(id, nowMs - ACTIVE_MS));
+    return { activeMembers: active.length, isConnected: (id) => this.isConnected(id) };
+  }
+
+  get queuedBytes(): number {
+    return this.#outbox.queuedBytes;
+  }
+
+  canMove(): boolean {
+    return this.#outbox.canMove();
+  }
+
+  publish(): void {
+    this.#outbox.publish();
+  }
+
+  stop(): void {
+    this.#outbox.open(0);
+    this.#outbox.close(OutboxType.stop, 0);
+  }
+}
+
+function toPeer({ id, name, peerUrls, clientUrls }: ClusterMember): PeerMember {
+  return { id: formatId(id), name, peerUrls, clientUrls };
+}

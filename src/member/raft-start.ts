@@ -1,0 +1,117 @@
+import type { StartPlan } from "../bootstrap/start-plan.js";
+import { encodeConfChange } from "../cluster/conf-change.js";
+import { forceNewCluster } from "../cluster/force-new-cluster.js";
+import { formatId } from "../cluster/ids.js";
+import type { Membership } from "../cluster/membership.js";
+import type { SnapshotHead } from "../cluster/snapshot-head.js";
+import type { Config } from "../config/config.js";
+import { assert } from "../lib/assert.js";
+import type { Logger } from "../log/logger.js";
+import { AppendType, writeEntry, writeHardState } from "../messages/log.js";
+import { blank, bootstrap } from "../raft/bootstrap.js";
+import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
+import type { Restored } from "../raft/options.js";
+import { Raft } from "../raft/raft.js";
+import type { Outlet } from "../ring/fragments.js";
+import type { Store } from "../store/store.js";
+
+/** What the disk held. */
+export interface Recovery {
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
+  readonly snapshot: SnapshotMeta;
+  /** Of the snapshot. */
+  readonly head: SnapshotHead;
+  readonly store: Store;
+  readonly entries: Entry[];
+  readonly hardState: HardState;
+}
+
+export interface RaftStartPorts {
+  readonly append: Outlet;
+  readonly log: Logger;
+  /** Uniform in 0 .. below - 1. */
+  readonly random: (below: number) => number;
+}
+
+/**
+ * Raft as a member begins with it: from its log, or, without one, as its plan says.
+ *
+ * @param membership as the store of the recovery has it
+ * @throws ForceNewClusterError
+ */
+export function startRaft(
+  config: Config,
+  plan: StartPlan | undefined,
+  recovery: Recovery,
+  membership: Membership,
+  ports: RaftStartPorts,
+): Raft {
+  const { heartbeatMs, electionMs, preVote } = config;
+  return new Raft({
+    id: recovery.memberId,
+    electionTicks: Math.round(electionMs / heartbeatMs),
+    heartbeatTicks: 1,
+    preVote,
+    checkQuorum: true,
+    random: ports.random,
+    restored: restoredOf(config, plan, recovery, membership, ports),
+  });
+}
+
+function restoredOf(
+  config: Config,
+  plan: StartPlan | undefined,
+  { memberId, clusterId, snapshot, hardState, entries }: Recovery,
+  membership: Membership,
+  ports: RaftStartPorts,
+): Restored {
+  const restored = { snapshot, hardState, entries, applied: snapshot.index };
+  const isNew = snapshot.index === 0 && hardState.term === 0 && entries.length === 0;
+  if (!isNew) {
+    return config.forceNewCluster
+      ? goOnAlone(config, memberId, restored, membership, ports)
+      : restored;
+  }
+  assert(plan !== undefined, "a start without a log is planned");
+  const ids = { memberId: formatId(memberId), clusterId: formatId(clusterId) };
+  if (plan.kind === "join") {
+    ports.log.info(ids, "joining a cluster");
+    return blank();
+  }
+  ports.log.info(ids, "starting a new member");
+  return found(plan, ports);
+}
+
+/** --force-new-cluster. @throws ForceNewClusterError */
+function goOnAlone(
+  { initialAdvertisePeerUrls: peerUrls }: Config,
+  memberId: bigint,
+  restored: Restored,
+  membership: Membership,
+  ports: RaftStartPorts,
+): Restored {
+  const forced = forceNewCluster({ memberId, peerUrls, membership, restored });
+  writeFirst(forced.added, forced.restored.hardState, ports.append);
+  const removed = forced.removed.map(formatId);
+  ports.log.warn({ removed }, "going on as the only member of the cluster");
+  return forced.restored;
+}
+
+/** A founder's first start: the first membership is the beginning of everyone's log. */
+function found(plan: StartPlan, ports: RaftStartPorts): Restored {
+  const restored = bootstrap(
+    plan.members.map(({ id, peerUrls }) => ({
+      id,
+      context: encodeConfChange({ kind: "add", id, peerUrls }),
+    })),
+  );
+  writeFirst(restored.entries, restored.hardState, ports.append);
+  return restored;
+}
+
+/** What raft takes for granted to be in the log; the jobs that follow make it durable with them. */
+function writeFirst(entries: readonly Entry[], hardState: HardState, append: Outlet): void {
+  for (const entry of entries) writeEntry(append, AppendType.entry, entry);
+  writeHardState(append, AppendType.hardState, hardState);
+}

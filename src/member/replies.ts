@@ -1,0 +1,74 @@
+import { AnswerType, type RaftPosition, writeAnswer, writeChunk } from "../messages/requests.js";
+import type { Outlet } from "../ring/fragments.js";
+import type { AnswerHead } from "../v2/answer.js";
+import { ByteWriter } from "../v2/byte-writer.js";
+import type { Answer } from "../v2/plain.js";
+import type { Method } from "../v2/request.js";
+
+/** A request of one of the frontends, waiting for its answer. */
+export interface Client {
+  readonly frontend: number;
+  readonly requestId: number;
+  readonly method: Method;
+}
+
+const NO_BODY = Buffer.alloc(0);
+
+/** Writes answers into the rings of the frontends they belong to. */
+export class ClientPort {
+  readonly #outlets: readonly Outlet[];
+  readonly #position: () => RaftPosition;
+  /** For the body of the answer in the making. */
+  readonly body = new ByteWriter();
+
+  /** @param position what X-Raft-Index and X-Raft-Term show at this moment */
+  constructor(outlets: readonly Outlet[], position: () => RaftPosition) {
+    this.#outlets = outlets;
+    this.#position = position;
+  }
+
+  /** Whether a frontend is behind with taking its answers. */
+  isBehind(frontend: number): boolean {
+    return this.#outlet(frontend).queuedBytes > 0;
+  }
+
+  /** Sends `head` with what is in `body`, which is cleared. */
+  answer(client: Client, head: AnswerHead, isOpen = false): void {
+    const { bytes, length } = this.body;
+    this.#send(client, head, bytes, length, isOpen);
+    this.body.clear();
+  }
+
+  answerWhole(client: Client, answer: Answer): void {
+    this.#send(client, answer.head, answer.body, answer.body.length, false);
+  }
+
+  /** The head of an answer whose body comes later. */
+  open(client: Client, head: AnswerHead): void {
+    this.#send(client, head, NO_BODY, 0, true);
+  }
+
+  /** Sends what is in `body` to open answers; the caller clears it. */
+  chunk(frontend: number, requestIds: readonly number[], isEnd: boolean): void {
+    const { bytes, length } = this.body;
+    writeChunk(this.#outlet(frontend), AnswerType.chunk, requestIds, isEnd, bytes, length);
+  }
+
+  cut(frontend: number, requestIds: readonly number[]): void {
+    writeChunk(this.#outlet(frontend), AnswerType.cut, requestIds, true, NO_BODY, 0);
+  }
+
+  /** Once per batch. */
+  publish(): void {
+    for (const outlet of this.#outlets) outlet.publish();
+  }
+
+  #send(client: Client, head: AnswerHead, body: Buffer, bodyBytes: number, isOpen: boolean): void {
+    const outlet = this.#outlet(client.frontend);
+    writeAnswer(outlet, client.requestId, head, this.#position(), body, bodyBytes, isOpen);
+  }
+
+  #outlet(frontend: number): Outlet {
+    return this.#outlets[frontend] as Outlet;
+  }
+}

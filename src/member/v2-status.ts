@@ -1,0 +1,91 @@
+import { createHash } from "node:crypto";
+import type { Membership } from "../cluster/membership.js";
+import type { Config } from "../config/config.js";
+import type { Raft } from "../raft/raft.js";
+import { STAT_NAMES, Stat } from "../store/stats.js";
+import type { Store } from "../store/store.js";
+import {
+  handleMachines,
+  handleMembers,
+  type MembersOutcome,
+  writesMembers,
+} from "../v2/members.js";
+import { type Answer, NOT_FOUND } from "../v2/plain.js";
+import type { RaftStats } from "../v2/raft-stats.js";
+import type { ApiRequest } from "../v2/request.js";
+import { handleLeaderStats, handleSelfStats, handleStoreStats } from "../v2/stats.js";
+import { handleVersion, refuseHealthMethod } from "../v2/status.js";
+import type { Peers } from "./peer-port.js";
+
+/** What there is to tell beside keys. */
+export interface StatusSources {
+  readonly config: Config;
+  readonly id: bigint;
+  readonly raft: Raft;
+  readonly store: Store;
+  readonly membership: Membership;
+  readonly peers: Peers;
+  readonly stats: RaftStats;
+}
+
+/** What a request comes to: an answer, a change of the membership, or a health check, which reads first. */
+export type StatusOutcome = MembersOutcome | { readonly kind: "health" };
+
+/** Everything but /v2/keys: members, machines, statistics, version, health. */
+export class StatusService {
+  readonly #sources: StatusSources;
+
+  constructor(sources: StatusSources) {
+    this.#sources = sources;
+  }
+
+  handle(request: ApiRequest, path: string, nowMs: number, monoMs: number): StatusOutcome {
+    if (path === "/v2/members" || path.startsWith("/v2/members/")) {
+      return this.#members(request, nowMs, monoMs);
+    }
+    if (path === "/health") {
+      const refusal = refuseHealthMethod(request);
+      return refusal === undefined ? { kind: "health" } : { kind: "answer", answer: refusal };
+    }
+    return { kind: "answer", answer: this.#answer(request, path, nowMs, monoMs) };
+  }
+
+  #answer(request: ApiRequest, path: string, nowMs: number, monoMs: number): Answer {
+    const { raft, store, membership, stats } = this.#sources;
+    switch (path) {
+      case "/version":
+        return handleVersion(request, membership.version);
+      case "/v2/machines":
+        return handleMachines(request, membership);
+      case "/v2/stats/self":
+        return handleSelfStats(request, stats.self(monoMs, nowMs));
+      case "/v2/stats/leader":
+        return handleLeaderStats(request, raft.lead, raft.isLeader ? stats.followers : undefined);
+      case "/v2/stats/store":
+        return handleStoreStats(request, {
+          ...(Object.fromEntries(STAT_NAMES.map((name) => [name, store.stats.get(name)])) as Record<
+            (typeof STAT_NAMES)[number],
+            number
+          >),
+          watchers: store.hub.count,
+        });
+      default:
+        return NOT_FOUND;
+    }
+  }
+
+  #members(request: ApiRequest, nowMs: number, monoMs: number): MembersOutcome {
+    const { config, raft, store, membership, peers } = this.#sources;
+    // As under /v2/keys: the switch of the auth system is looked up, and not found.
+    if (writesMembers(request.method)) store.stats.add(Stat.getsFail);
+    return handleMembers(request, {
+      membership,
+      leaderId: raft.lead,
+      unixSeconds: Math.floor(nowMs / 1000),
+      sha1: (bytes) => createHash("sha1").update(bytes).digest(),
+      connectivity: config.strictReconfigCheck
+        ? peers.connectivity(membership.members(), monoMs)
+        : undefined,
+    });
+  }
+}

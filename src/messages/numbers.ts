@@ -1,0 +1,14 @@
+import type { Outlet } from "../ring/fragments.js";
+
+/** A record of nothing but f64s, little-endian; none for a record that its type says all about. */
+export function writeNumbers(outlet: Outlet, type: number, ...numbers: readonly number[]): void {
+  outlet.open(numbers.length * 8);
+  for (const [i, value] of numbers.entries()) {
+    outlet.view.setFloat64(outlet.at + i * 8, value, true);
+  }
+  outlet.close(type, numbers.length * 8);
+}
+
+export function readNumber(view: DataView, at: number, i: number): number {
+  return view.getFloat64(at + i * 8, true);
+}

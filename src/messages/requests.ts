@@ -1,0 +1,278 @@
+/**
+ * The messages between a frontend and the core: layouts, encoders and decoders side by side.
+ * Integers are little-endian; strings are bytes, one per character.
+ */
+import "../lib/latin1.js";
+import type { Outlet } from "../ring/fragments.js";
+import type { AnswerHead, ContentKind } from "../v2/answer.js";
+import { type ApiRequest, FORM_TYPE, type Method } from "../v2/request.js";
+
+/** Frontend to core. */
+export const RequestType = {
+  /** A whole HTTP request. */
+  request: 1,
+  /** u32 request id: its client is gone; end its watch or listing. */
+  abort: 2,
+  /** u32 request id: the client reads again after `hold`. */
+  resume: 3,
+  /** u32 request id: the client reads more slowly than a listing is made; pause it. */
+  hold: 4,
+  /** Finish what was accepted, then stop the log and the core. Main frontend only. */
+  stop: 5,
+  /** f64 snapshot index (0: it failed), f64 index of the oldest one kept. Main frontend only. */
+  snapshotDone: 6,
+} as const;
+
+/** Core to frontend. */
+export const AnswerType = {
+  /** Head and body of an answer, or of the start of one (`IS_OPEN`). */
+  answer: 1,
+  /** More body for answers left open: one body, many request ids. */
+  chunk: 2,
+  /** End these connections in the middle of their answer. */
+  cut: 3,
+  /** f64 term, f64 index, metadata: run the task that writes a snapshot. Main frontend only. */
+  startSnapshot: 4,
+} as const;
+
+/**
+ *   offset  bytes  request
+ *   0       4      request id, the frontend's
+ *   4       1      Method
+ *   5       1      flags: 1 the body was over the limit and is not here, 2 the Content-Type is FORM_TYPE
+ *                  and not here
+ *   6       2      Content-Type bytes
+ *   8       4      path bytes
+ *   12      4      query bytes
+ *   16      4      body bytes
+ *   20      4      zero
+ *   24      -      path, query, Content-Type, body
+ */
+const REQUEST_HEAD_BYTES = 24;
+const BODY_TOO_LARGE_FLAG = 1;
+const FORM_FLAG = 2;
+
+/** Bytes of UTF-8 that one UTF-16 code unit of a path or query may take. */
+const UTF8_BYTES_MAX = 3;
+
+const NO_BODY = Buffer.alloc(0);
+
+/** What is cut off here is no type that the API knows. */
+const CONTENT_TYPE_CHARACTERS_MAX = 1024;
+
+/**
+ * Writes a request, its path and query as the frontend's HTTP library gave them: text that a library
+ * decoded as UTF-8 goes back to the bytes it was.
+ */
+export function writeRequest(
+  outlet: Outlet,
+  requestId: number,
+  method: Method,
+  path: string,
+  query: string,
+  contentType: string,
+  body: Uint8Array | undefined,
+  isBodyTooLarge: boolean,
+): void {
+  const bodyBytes = body === undefined ? 0 : body.length;
+  const isForm = contentType === FORM_TYPE;
+  const type = isForm ? "" : contentType.slice(0, CONTENT_TYPE_CHARACTERS_MAX);
+  outlet.open(
+    REQUEST_HEAD_BYTES + (path.length + query.length + type.length) * UTF8_BYTES_MAX + bodyBytes,
+  );
+  const { bytes, view, at } = outlet;
+  let end = at + REQUEST_HEAD_BYTES;
+  const pathBytes = bytes.utf8Write(path, end);
+  end += pathBytes;
+  const queryBytes = query === "" ? 0 : bytes.utf8Write(query, end);
+  end += queryBytes;
+  const typeBytes = type === "" ? 0 : bytes.utf8Write(type, end);
+  end += typeBytes;
+  if (body !== undefined) bytes.set(body, end);
+  end += bodyBytes;
+  view.setUint32(at, requestId, true);
+  view.setUint8(at + 4, method);
+  view.setUint8(at + 5, (isBodyTooLarge ? BODY_TOO_LARGE_FLAG : 0) | (isForm ? FORM_FLAG : 0));
+  view.setUint16(at + 6, typeBytes, true);
+  view.setUint32(at + 8, pathBytes, true);
+  view.setUint32(at + 12, queryBytes, true);
+  view.setUint32(at + 16, bodyBytes, true);
+  outlet.close(RequestType.request, end - at);
+}
+
+export function readRequestId(view: DataView, at: number): number {
+  return view.getUint32(at, true);
+}
+
+/** The request's strings are copies; its body is a view that dies with the record. */
+export function readRequest(bytes: Buffer, view: DataView, at: number): ApiRequest {
+  const flags = view.getUint8(at + 5);
+  const typeBytes = view.getUint16(at + 6, true);
+  const pathEnd = at + REQUEST_HEAD_BYTES + view.getUint32(at + 8, true);
+  const queryEnd = pathEnd + view.getUint32(at + 12, true);
+  const typeEnd = queryEnd + typeBytes;
+  const bodyBytes = view.getUint32(at + 16, true);
+  const hasForm = (flags & FORM_FLAG) !== 0;
+  const sentType = typeBytes === 0 ? "" : bytes.latin1Slice(queryEnd, typeEnd);
+  return {
+    method: view.getUint8(at + 4) as Method,
+    path: bytes.latin1Slice(at + REQUEST_HEAD_BYTES, pathEnd),
+    query: queryEnd === pathEnd ? "" : bytes.latin1Slice(pathEnd, queryEnd),
+    contentType: hasForm ? FORM_TYPE : sentType,
+    body: bodyBytes === 0 ? NO_BODY : bytes.subarray(typeEnd, typeEnd + bodyBytes),
+    isBodyTooLarge: (flags & BODY_TOO_LARGE_FLAG) !== 0,
+  };
+}
+
+/** One u32: abort, hold, resume. */
+export function writeRequestId(outlet: Outlet, type: number, requestId: number): void {
+  outlet.open(4);
+  outlet.view.setUint32(outlet.at, requestId, true);
+  outlet.close(type, 4);
+}
+
+/**
+ *   offset  bytes  answer
+ *   0       4      request id
+ *   4       2      HTTP status
+ *   6       1      ContentKind
+ *   7       1      flags: 1 cluster id, 2 etcd index, 4 raft index and term, 8 open: chunks follow
+ *   8       8      etcd index, f64
+ *   16      8      raft index, f64
+ *   24      8      raft term, f64
+ *   32      2      bytes of the value of Allow
+ *   34      2      bytes of the value of Location
+ *   36      4      body bytes
+ *   40      -      Allow, Location, body
+ */
+const ANSWER_HEAD_BYTES = 40;
+const CLUSTER_ID_FLAG = 1;
+const ETCD_INDEX_FLAG = 2;
+const RAFT_FLAG = 4;
+const OPEN_FLAG = 8;
+const LOCATION_BYTES_MAX = 0xffff;
+
+/** What the answers of one moment have in common. */
+export interface RaftPosition {
+  readonly index: number;
+  readonly term: number;
+}
+
+export function writeAnswer(
+  outlet: Outlet,
+  requestId: number,
+  head: AnswerHead,
+  raft: RaftPosition,
+  body: Buffer,
+  bodyBytes: number,
+  isOpen: boolean,
+): void {
+  const location = head.location.length > LOCATION_BYTES_MAX ? "/" : head.location;
+  outlet.open(ANSWER_HEAD_BYTES + head.allow.length + location.length + bodyBytes);
+  const { bytes, view, at } = outlet;
+  view.setUint32(at, requestId, true);
+  view.setUint16(at + 4, head.status, true);
+  view.setUint8(at + 6, head.contentKind);
+  view.setUint8(
+    at + 7,
+    (head.hasClusterId ? CLUSTER_ID_FLAG : 0) |
+      (head.etcdIndex >= 0 ? ETCD_INDEX_FLAG : 0) |
+      (head.hasRaft ? RAFT_FLAG : 0) |
+      (isOpen ? OPEN_FLAG : 0),
+  );
+  view.setFloat64(at + 8, head.etcdIndex, true);
+  view.setFloat64(at + 16, raft.index, true);
+  view.setFloat64(at + 24, raft.term, true);
+  view.setUint16(at + 32, head.allow.length, true);
+  view.setUint16(at + 34, location.length, true);
+  view.setUint32(at + 36, bodyBytes, true);
+  let end = at + ANSWER_HEAD_BYTES;
+  if (head.allow !== "") end += bytes.latin1Write(head.allow, end);
+  if (location !== "") end += bytes.latin1Write(location, end);
+  body.copy(bytes, end, 0, bodyBytes);
+  outlet.close(AnswerType.answer, end + bodyBytes - at);
+}
+
+/** An answer's head as it crossed, with the body in place. Reused from record to record. */
+export class AnswerRecord implements AnswerHead {
+  requestId = 0;
+  status = 0;
+  contentKind: ContentKind = 0;
+  hasClusterId = false;
+  etcdIndex = -1;
+  hasRaft = false;
+  raftIndex = 0;
+  raftTerm = 0;
+  allow = "";
+  location = "";
+  isOpen = false;
+  bodyAt = 0;
+  bodyBytes = 0;
+
+  read(bytes: Buffer, view: DataView, at: number): void {
+    const flags = view.getUint8(at + 7);
+    this.requestId = view.getUint32(at, true);
+    this.status = view.getUint16(at + 4, true);
+    this.contentKind = view.getUint8(at + 6) as ContentKind;
+    this.hasClusterId = (flags & CLUSTER_ID_FLAG) !== 0;
+    this.etcdIndex = (flags & ETCD_INDEX_FLAG) !== 0 ? view.getFloat64(at + 8, true) : -1;
+    this.hasRaft = (flags & RAFT_FLAG) !== 0;
+    this.raftIndex = view.getFloat64(at + 16, true);
+    this.raftTerm = view.getFloat64(at + 24, true);
+    this.isOpen = (flags & OPEN_FLAG) !== 0;
+    const allowEnd = at + ANSWER_HEAD_BYTES + view.getUint16(at + 32, true);
+    this.bodyAt = allowEnd + view.getUint16(at + 34, true);
+    this.allow = allowEnd === at + ANSWER_HEAD_BYTES ? "" : bytes.latin1Slice(at + 40, allowEnd);
+    this.location = this.bodyAt === allowEnd ? "" : bytes.latin1Slice(allowEnd, this.bodyAt);
+    this.bodyBytes = view.getUint32(at + 36, true);
+  }
+}
+
+/**
+ *   offset  bytes  chunk and cut
+ *   0       4      number of request ids, n
+ *   4       1      flags: 1 the answers end with this chunk
+ *   8       4 n    request ids
+ *   -       -      body
+ */
+const END_FLAG = 1;
+
+export function writeChunk(
+  outlet: Outlet,
+  type: number,
+  requestIds: readonly number[],
+  isEnd: boolean,
+  body: Buffer,
+  bodyBytes: number,
+): void {
+  const bytes = 8 + requestIds.length * 4 + bodyBytes;
+  outlet.open(bytes);
+  const { view, at } = outlet;
+  view.setUint32(at, requestIds.length, true);
+  view.setUint8(at + 4, isEnd ? END_FLAG : 0);
+  let end = at + 8;
+  for (const id of requestIds) {
+    view.setUint32(end, id, true);
+    end += 4;
+  }
+  body.copy(outlet.bytes, end, 0, bodyBytes);
+  outlet.close(type, bytes);
+}
+
+export interface ChunkRecord {
+  readonly requestIds: readonly number[];
+  readonly isEnd: boolean;
+  readonly bodyAt: number;
+  readonly bodyBytes: number;
+}
+
+export function readChunk(view: DataView, at: number, payloadBytes: number): ChunkRecord {
+  const count = view.getUint32(at, true);
+  const bodyAt = at + 8 + count * 4;
+  return {
+    requestIds: Array.from({ length: count }, (_, i) => view.getUint32(at + 8 + i * 4, true)),
+    isEnd: (view.getUint8(at + 4) & END_FLAG) !== 0,
+    bodyAt,
+    bodyBytes: at + payloadBytes - bodyAt,
+  };
+}

@@ -1,0 +1,150 @@
+import type { StartPlan } from "../bootstrap/start-plan.js";
+import type { Config } from "../config/config.js";
+import { createLevelCell } from "../log/logger.js";
+import { createMetricsMemory } from "../metrics/cells.js";
+import { Bell } from "../ring/bell.js";
+import { createRing } from "../ring/ring.js";
+import type { LocalAnswer, LocalRequest } from "./local.js";
+
+/**
+ * READ FIRST. All threads of a member, and all that they share: rings, each with one producer and one
+ * consumer, a bell for each thread, and cells for metrics and the log level.
+ *
+ *   ring      from      to        records           carries
+ *   requests  frontend  core      RequestType       HTTP requests, aborts, stop
+ *   answers   core      frontend  AnswerType        answers, watch events
+ *   append    core      wal       AppendType        log entries, hard states, ends of jobs
+ *   durable   wal       core      DurableType       what the disk held at start; jobs that are durable
+ *   snapshot  core      pool      SnapshotType      blocks of a snapshot on its way to a file
+ *   outbox    core      peer      OutboxType        raft messages to other members, the membership
+ *   inbox     peer      core      InboxType         raft messages from them, the state of the streams
+ *
+ * There is a pair of requests and answers for each frontend; the first frontend is the main thread.
+ *
+ * Start: main makes this; peer and main bind all ports, where whoever comes waits; only then is anything
+ * asked or written: main plans a first start, wal locks the data directory and reads the disk; core takes
+ * what it read, restores the store and starts raft; peer is told who this member is, serves and dials; core
+ * publishes the member; then main serves who waits, and other frontends listen.
+ * Stop: frontends stop listening; core finishes what it accepted, ends watches, then tells wal and peer
+ * to close; main exits when all three are done. A thread that dies otherwise takes the process down.
+ */
+export interface Topology {
+  readonly frontends: readonly FrontendMemory[];
+  readonly append: SharedArrayBuffer;
+  readonly durable: SharedArrayBuffer;
+  readonly snapshot: SharedArrayBuffer;
+  readonly outbox: SharedArrayBuffer;
+  readonly inbox: SharedArrayBuffer;
+  readonly peerBell: SharedArrayBuffer;
+  readonly coreBell: SharedArrayBuffer;
+  readonly walBell: SharedArrayBuffer;
+  readonly poolBell: SharedArrayBuffer;
+  /** Parts: core, wal, peer, then one for each frontend. */
+  readonly metrics: SharedArrayBuffer;
+  readonly logLevel: SharedArrayBuffer;
+}
+
+export interface FrontendMemory {
+  readonly requests: SharedArrayBuffer;
+  readonly answers: SharedArrayBuffer;
+  readonly bell: SharedArrayBuffer;
+}
+
+const MIB = 1024 * 1024;
+export const REQUESTS_RING_BYTES = 4 * MIB;
+export const ANSWERS_RING_BYTES = 8 * MIB;
+export const APPEND_RING_BYTES = 8 * MIB;
+export const DURABLE_RING_BYTES = 4 * MIB;
+export const SNAPSHOT_RING_BYTES = 4 * MIB;
+export const PEER_RING_BYTES = 8 * MIB;
+
+/** Sizes of the rings' data areas in bytes; powers of two. */
+export interface RingSizes {
+  readonly requests: number;
+  readonly answers: number;
+  readonly append: number;
+  readonly durable: number;
+  readonly snapshot: number;
+  readonly peer: number;
+}
+
+const RING_SIZES: RingSizes = {
+  requests: REQUESTS_RING_BYTES,
+  answers: ANSWERS_RING_BYTES,
+  append: APPEND_RING_BYTES,
+  durable: DURABLE_RING_BYTES,
+  snapshot: SNAPSHOT_RING_BYTES,
+  peer: PEER_RING_BYTES,
+};
+
+export const CORE_PART = 0;
+export const WAL_PART = 1;
+export const PEER_PART = 2;
+export const FIRST_FRONTEND_PART = 3;
+
+/** @param sizes a simulation, with hundreds of members in a minute, has smaller rings */
+export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): Topology {
+  const { frontendThreads } = config;
+  return {
+    frontends: Array.from({ length: frontendThreads }, () => ({
+      requests: createRing(sizes.requests),
+      answers: createRing(sizes.answers),
+      bell: Bell.create(),
+    })),
+    append: createRing(sizes.append),
+    durable: createRing(sizes.durable),
+    snapshot: createRing(sizes.snapshot),
+    outbox: createRing(sizes.peer),
+    inbox: createRing(sizes.peer),
+    peerBell: Bell.create(),
+    coreBell: Bell.create(),
+    walBell: Bell.create(),
+    poolBell: Bell.create(),
+    metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontendThreads),
+    logLevel: createLevelCell(config.log.level),
+  };
+}
+
+/** What a worker thread is given. */
+export interface WorkerInput {
+  readonly config: Config;
+  readonly topology: Topology;
+  /** Undefined where there is a log: it says all that a plan could. */
+  readonly plan: StartPlan | undefined;
+}
+
+/** Who a member is, as its log says. The peer thread is told with the only message it gets. */
+export interface Identity {
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
+}
+
+/** What a worker tells the main thread, at start and stop only. */
+export type WorkerMessage =
+  | { readonly kind: "recovered"; readonly identity: Identity }
+  | { readonly kind: "ready" }
+  /** The core's way to say it is ready, with what is to be logged as soon as clients are served. */
+  | { readonly kind: "published"; readonly news: readonly string[] }
+  | { readonly kind: "failed"; readonly code: string; readonly message: string }
+  | { readonly kind: "stopped" };
+
+/** What a frontend's thread is given. */
+export interface FrontendInput {
+  readonly config: Config;
+  readonly topology: Topology;
+  readonly identity: Identity;
+  /** Its place in `Topology.frontends`; the main thread has 0. */
+  readonly frontend: number;
+  readonly endpoints: readonly { readonly host: string; readonly port: number }[];
+}
+
+/** What a frontend's thread tells the main thread. */
+export type FrontendMessage =
+  | Extract<WorkerMessage, { kind: "ready" | "failed" }>
+  | { readonly kind: "ask"; readonly id: number; readonly request: LocalRequest };
+
+/** What the main thread tells a frontend's. */
+export type FrontendOrder =
+  | { readonly kind: "stopListening" }
+  | { readonly kind: "close" }
+  | { readonly kind: "answer"; readonly id: number; readonly answer: LocalAnswer };

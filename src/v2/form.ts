@@ -1,0 +1,124 @@
+import "../lib/latin1.js";
+import { goQuoteBytes } from "../go/text.js";
+
+/** Names to values, the first of each name; all as bytes, one per character. */
+export type Form = ReadonlyMap<string, string>;
+
+export type ParsedForm =
+  | { readonly kind: "form"; readonly form: Form }
+  | { readonly kind: "invalid"; readonly cause: string };
+
+const EMPTY: Form = new Map();
+const AMPERSAND = 0x26;
+const EQUALS = 0x3d;
+/** What unescaping or refusal needs a closer look at. */
+const SPECIAL = /[%+;]/;
+
+/**
+ * Query and body as one form: the body's value of a name beats the query's, and its error too, as in
+ * Go's http.Request.ParseForm and url.ParseQuery.
+ *
+ * @param body undefined unless it is a form
+ */
+export function parseForm(query: string, body: Buffer | undefined): ParsedForm {
+  if (body === undefined && query === "") return { kind: "form", form: EMPTY };
+  const form = new Map<string, string>();
+  const error = (body === undefined ? "" : readBody(body, form)) || readQuery(query, form);
+  return error === "" ? { kind: "form", form } : { kind: "invalid", cause: error };
+}
+
+/**
+ * Values are cut out of the bytes one by one: a substring of the whole body would keep all of it alive
+ * in the store.
+ */
+function readBody(body: Buffer, form: Map<string, string>): string {
+  let error = "";
+  let equals = -1;
+  for (let at = 0; at <= body.length; ) {
+    const end = find(body, AMPERSAND, at);
+    // Only once it is behind us: looked up for each pair, 10 MiB of "a&" would take minutes.
+    if (equals < at) equals = find(body, EQUALS, at);
+    const hasValue = equals < end;
+    const name = body.latin1Slice(at, hasValue ? equals : end);
+    const value = hasValue ? body.latin1Slice(equals + 1, end) : "";
+    if (end > at) error = take(form, name, value, error);
+    at = end + 1;
+  }
+  return error;
+}
+
+/** @returns where `byte` is next; the body's end if nowhere */
+function find(body: Buffer, byte: number, at: number): number {
+  const found = body.indexOf(byte, at);
+  return found < 0 ? body.length : found;
+}
+
+function readQuery(query: string, form: Map<string, string>): string {
+  let error = "";
+  if (query === "") return error;
+  for (const pair of query.split("&")) {
+    if (pair === "") continue;
+    const equals = pair.indexOf("=");
+    const name = equals < 0 ? pair : pair.slice(0, equals);
+    // Joined anew, so that a value that is kept does not keep the query.
+    const value = equals < 0 ? "" : flat(pair.slice(equals + 1));
+    error = take(form, name, value, error);
+  }
+  return error;
+}
+
+function flat(text: string): string {
+  const bytes = Buffer.from(text, "latin1");
+  return bytes.latin1Slice(0, bytes.length);
+}
+
+/** @returns the error so far: a semicolon replaces an earlier one, a bad escape does not */
+function take(form: Map<string, string>, name: string, value: string, error: string): string {
+  if (!SPECIAL.test(name) && !SPECIAL.test(value)) {
+    if (!form.has(name)) form.set(name, value);
+    return error;
+  }
+  if (name.includes(";") || value.includes(";")) return "invalid semicolon separator in query";
+  const plainName = unescapePercent(name, true);
+  const plainValue = unescapePercent(value, true);
+  const bad = typeof plainName !== "string" ? plainName : plainValue;
+  if (typeof bad !== "string") {
+    return error || `invalid URL escape ${quoted(bad.bad)}`;
+  }
+  if (typeof plainName === "string" && !form.has(plainName)) form.set(plainName, bad);
+  return error;
+}
+
+/** Bytes to bytes: what is valid UTF-8 stays as it is. */
+function quoted(bytes: string): string {
+  return Buffer.from(goQuoteBytes(Buffer.from(bytes, "latin1"))).toString("latin1");
+}
+
+/** Undoes percent encoding; @returns the bad escape if there is one, at most three bytes long */
+export function unescapePercent(
+  text: string,
+  plusIsBlank: boolean,
+): string | { readonly bad: string } {
+  const out = Buffer.allocUnsafe(text.length);
+  let length = 0;
+  for (let i = 0; i < text.length; i++) {
+    const byte = text.charCodeAt(i);
+    if (byte === 0x25) {
+      const high = hexDigit(text.charCodeAt(i + 1));
+      const low = hexDigit(text.charCodeAt(i + 2));
+      if (high < 0 || low < 0) return { bad: text.slice(i, i + 3) };
+      out[length++] = high * 16 + low;
+      i += 2;
+    } else {
+      out[length++] = byte === 0x2b && plusIsBlank ? 0x20 : byte;
+    }
+  }
+  return out.latin1Slice(0, length);
+}
+
+/** -1 for what is no hex digit, NaN (behind the end) included. */
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}

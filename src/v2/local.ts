@@ -1,0 +1,128 @@
+import { parseScanned, scanJson } from "../go/json-scanner.js";
+import { goJsonStrings } from "../go/text.js";
+import { ContentKind } from "./answer.js";
+import { type Answer, messageAnswer, plainAnswer, refuseMethod } from "./plain.js";
+import { type ApiRequest, Method } from "./request.js";
+
+/** `/metrics` of any method, as promhttp does. */
+export function metricsAnswer(text: string): Answer {
+  return plainAnswer(200, ContentKind.metrics, text);
+}
+
+/** What `/debug/vars` shows. */
+export interface DebugVars {
+  readonly commandLine: readonly string[];
+  readonly fileDescriptorLimit: number;
+  readonly memory: {
+    readonly rssBytes: number;
+    readonly heapTotalBytes: number;
+    readonly heapUsedBytes: number;
+    readonly externalBytes: number;
+    readonly arrayBuffersBytes: number;
+  };
+  readonly raft: {
+    /** Ids as text. */
+    readonly id: string;
+    readonly vote: string;
+    readonly lead: string;
+    readonly term: number;
+    readonly commit: number;
+    readonly applied: number;
+    readonly raftState: string;
+    /** By member id as text; empty unless the leader. */
+    readonly progress: ReadonlyMap<string, { match: number; next: number; state: string }>;
+  };
+}
+
+/** `GET /debug/vars`: four variables in the layout of Go's expvar, one a line. */
+export function handleDebugVars(request: ApiRequest, vars: DebugVars): Answer {
+  const refusal = refuseMethod(request.method, [Method.get]);
+  if (refusal !== undefined) return refusal;
+  const { raft, memory } = vars;
+  const progress = [...raft.progress]
+    .map(([id, at]) => `"${id}":{"match":${at.match},"next":${at.next},"state":"${at.state}"}`)
+    .join(",");
+  // Names of Go's runtime.MemStats for what has a counterpart here, so that a dashboard finds them.
+  const memstats =
+    `{"Alloc":${memory.heapUsedBytes},"Sys":${memory.rssBytes},"HeapAlloc":${memory.heapUsedBytes}` +
+    `,"HeapSys":${memory.heapTotalBytes},"External":${memory.externalBytes}` +
+    `,"ArrayBuffers":${memory.arrayBuffersBytes}}`;
+  const status =
+    `{"id":"${raft.id}","term":${raft.term},"vote":"${raft.vote}","commit":${raft.commit}` +
+    `,"lead":"${raft.lead}","raftState":"${raft.raftState}","applied":${raft.applied}` +
+    `,"progress":{${progress}},"leadtransferee":"0"}`;
+  const lines = [
+    `"cmdline": ${goJsonStrings(vars.commandLine)}`,
+    `"file_descriptor_limit": ${vars.fileDescriptorLimit}`,
+    `"memstats": ${memstats}`,
+    `"raft.status": ${status}`,
+  ];
+  return plainAnswer(200, ContentKind.jsonUtf8, `{\n${lines.join(",\n")}\n}\n`);
+}
+
+/** The logger's own names for the levels below. */
+export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace";
+
+/** etcd's level names (capnslog), in capitals, and what they mean to our logger. */
+const LOG_LEVELS: ReadonlyMap<string, LogLevel> = new Map([
+  ["CRITICAL", "fatal"],
+  ["C", "fatal"],
+  ["ERROR", "error"],
+  ["0", "error"],
+  ["E", "error"],
+  ["WARNING", "warn"],
+  ["1", "warn"],
+  ["W", "warn"],
+  ["NOTICE", "info"],
+  ["2", "info"],
+  ["N", "info"],
+  ["INFO", "info"],
+  ["3", "info"],
+  ["I", "info"],
+  ["DEBUG", "debug"],
+  ["4", "debug"],
+  ["D", "debug"],
+  ["TRACE", "trace"],
+  ["5", "trace"],
+  ["T", "trace"],
+]);
+
+/** The answer, and the level to log from now on; undefined: as it is. */
+export interface LogLevelOutcome {
+  readonly answer: Answer;
+  readonly level: LogLevel | undefined;
+}
+
+/** `PUT /config/local/log` with `{"Level":"DEBUG"}`; what follows the JSON value does not matter. */
+export function handleLogLevel(request: ApiRequest): LogLevelOutcome {
+  const refusal = refuseMethod(request.method, [Method.put]);
+  if (refusal !== undefined) return { answer: refusal, level: undefined };
+  const name = readLevelName(request.body);
+  if (name === undefined) {
+    return {
+      answer: messageAnswer(400, "Invalid json body"),
+      level: undefined,
+    };
+  }
+  const level = LOG_LEVELS.get(name.toUpperCase());
+  const answer =
+    level === undefined
+      ? messageAnswer(400, `Invalid log level ${name}`)
+      : plainAnswer(204, ContentKind.none, "");
+  return { answer, level };
+}
+
+function readLevelName(body: Buffer): string | undefined {
+  const scan = scanJson(body, "prefix");
+  if (scan.kind === "invalid") return undefined;
+  const value = parseScanned(body, scan);
+  if (value === null) return "";
+  if (typeof value !== "object" || Array.isArray(value)) return undefined;
+  let name = "";
+  for (const [key, field] of Object.entries(value)) {
+    if (key.toUpperCase() !== "LEVEL" || field === null) continue;
+    if (typeof field !== "string") return undefined;
+    name = field;
+  }
+  return name;
+}

@@ -1,0 +1,248 @@
+import type { ConfChange } from "../cluster/conf-change.js";
+import { PEER_URL_BYTES_MAX, PEER_URLS_MAX } from "../cluster/conf-change.js";
+import { formatId, memberId, parseId, type Sha1 } from "../cluster/ids.js";
+import type { Member, Membership } from "../cluster/membership.js";
+import {
+  type ConfChangeVerdict,
+  type Connectivity,
+  judgeConfChange,
+  judgeStrictly,
+} from "../cluster/rules.js";
+import { parseScanned, scanJson } from "../go/json-scanner.js";
+import { goJsonString, goJsonStrings } from "../go/text.js";
+import { parseUrlList, type UrlList } from "../go/url-list.js";
+import { unreachable } from "../lib/assert.js";
+import { ContentKind } from "./answer.js";
+import {
+  type Answer,
+  bytesMessageAnswer,
+  messageAnswer,
+  methodNotAllowed,
+  plainAnswer,
+  refuseMethod,
+} from "./plain.js";
+import { type ApiRequest, Method } from "./request.js";
+
+const PREFIX = "/v2/members";
+const ALLOWED = [Method.get, Method.post, Method.delete, Method.put];
+/** Every answer names the cluster, except the 405 of a method nobody may use. */
+const HEADERS = { hasClusterId: true };
+
+/** What the members API knows. */
+export interface MembersInputs {
+  readonly membership: Membership;
+  /** 0 while there is none. */
+  readonly leaderId: bigint;
+  /** Salts the id of a new member. */
+  readonly unixSeconds: number;
+  readonly sha1: Sha1;
+  /** Undefined without `--strict-reconfig-check`. */
+  readonly connectivity: Connectivity | undefined;
+}
+
+/**
+ * An answer; or a change, whose way to its answer is:
+ *
+ *   1. The caller waits for a read index: what this member has applied may be behind, and a member that
+ *      was added elsewhere a moment ago must be found. Then `refuseConfChange` answers what cannot be.
+ *   2. It proposes the change, with itself as the origin.
+ *   3. When the entry is applied, all members judge it once more (another change may have come first),
+ *      and the origin answers with `confChangeAnswer`.
+ *
+ * If any of it does not happen in time, the answer is `internalError`.
+ */
+export type MembersOutcome =
+  | { readonly kind: "answer"; readonly answer: Answer }
+  | { readonly kind: "propose"; readonly change: ConfChange };
+
+/** `/v2/members`, `/v2/members/leader` and `/v2/members/<id>` (etcdserver/api/v2http/client.go). */
+export function handleMembers(request: ApiRequest, inputs: MembersInputs): MembersOutcome {
+  const refusal = refuseMethod(request.method, ALLOWED);
+  if (refusal !== undefined) return answered(refusal);
+  const rest = tailOf(request.path);
+  switch (request.method) {
+    case Method.get:
+      return answered(readMembers(rest, inputs));
+    case Method.post: {
+      const urls = readPeerUrls(request);
+      if (urls.kind === "refused") return answered(urls.answer);
+      const id = memberId(urls.urls, `${inputs.unixSeconds}`, inputs.sha1);
+      return decide({ kind: "add", id, peerUrls: urls.urls }, inputs);
+    }
+    default: {
+      if (rest === "") return answered(methodNotAllowed("", HEADERS));
+      const id = parseId(rest);
+      if (id === undefined) return answered(noSuchMember(rest));
+      let change: ConfChange = { kind: "remove", id };
+      if (request.method === Method.put) {
+        const urls = readPeerUrls(request);
+        if (urls.kind === "refused") return answered(urls.answer);
+        change = { kind: "update", id, peerUrls: urls.urls };
+      }
+      // A legal number, but no member's.
+      return id === 0n ? answered(noSuchMember("0")) : decide(change, inputs);
+    }
+  }
+}
+
+/** Whether a method changes members: only then etcd looks at who is asking. */
+export function writesMembers(method: Method): boolean {
+  return method !== Method.get && (ALLOWED as readonly Method[]).includes(method);
+}
+
+/** The answer to a change that does not fit the membership as it is; undefined if it does. */
+export function refuseConfChange(change: ConfChange, membership: Membership): Answer | undefined {
+  const verdict = judgeConfChange(change, membership);
+  return verdict === "ok" ? undefined : confChangeAnswer(change, verdict);
+}
+
+/** What a client is told once its change was applied, or why it was not. */
+export function confChangeAnswer(change: ConfChange, verdict: ConfChangeVerdict): Answer {
+  switch (verdict) {
+    case "ok": {
+      if (change.kind !== "add") return plainAnswer(204, ContentKind.none, "", HEADERS);
+      const member = {
+        id: change.id,
+        name: "",
+        peerUrls: change.peerUrls,
+        clientUrls: [],
+      };
+      return plainAnswer(201, ContentKind.json, `${memberJson(member)}\n`, HEADERS);
+    }
+    case "idNotFound":
+      return noSuchMember(formatId(change.id));
+    case "idRemoved":
+      if (change.kind !== "remove") return internalError();
+      return messageAnswer(410, `Member permanently removed: ${formatId(change.id)}`, HEADERS);
+    case "idExists":
+      return messageAnswer(409, "membership: ID exists", HEADERS);
+    case "peerUrlExists":
+      return messageAnswer(409, "membership: peerURL exists", HEADERS);
+    default:
+      return unreachable(verdict);
+  }
+}
+
+/** A change that the strict rules refuse, or that no quorum decided in time. */
+export function internalError(): Answer {
+  return messageAnswer(500, "Internal Server Error", HEADERS);
+}
+
+/** One member as clients read it: no field is ever left out. */
+export function memberJson(member: Member): string {
+  const peerUrls = goJsonStrings(member.peerUrls);
+  const clientUrls = goJsonStrings(member.clientUrls);
+  const name = goJsonString(member.name);
+  return `{"id":"${formatId(member.id)}","name":${name},"peerURLs":${peerUrls},"clientURLs":${clientUrls}}`;
+}
+
+/** `GET /v2/machines`: the client URLs of all members, for clients older than /v2/members. */
+export function handleMachines(request: ApiRequest, membership: Membership): Answer {
+  const refusal = refuseMethod(request.method, [Method.get, Method.head]);
+  if (refusal !== undefined) return refusal;
+  return plainAnswer(200, ContentKind.text, membership.clientUrls().join(", "));
+}
+
+function readMembers(rest: string, { membership, leaderId }: MembersInputs): Answer {
+  if (rest === "") {
+    const members = membership.members().map(memberJson).join(",");
+    return plainAnswer(200, ContentKind.json, `{"members":[${members}]}\n`, HEADERS);
+  }
+  if (rest !== "leader") return messageAnswer(404, "Not found", HEADERS);
+  // A leader that this member has not yet seen join is none it could describe.
+  const leader = leaderId === 0n ? undefined : membership.member(leaderId);
+  if (leader === undefined) return messageAnswer(503, "During election", HEADERS);
+  return plainAnswer(200, ContentKind.json, `${memberJson(leader)}\n`, HEADERS);
+}
+
+/** The strict rules come first: they refuse even a change that could not be applied anyway. */
+function decide(change: ConfChange, inputs: MembersInputs): MembersOutcome {
+  if (inputs.connectivity !== undefined) {
+    const strict = judgeStrictly(change, inputs.membership.members(), inputs.connectivity);
+    if (strict !== "ok") return answered(internalError());
+  }
+  return { kind: "propose", change };
+}
+
+type PeerUrls =
+  | { readonly kind: "urls"; readonly urls: readonly string[] }
+  | { readonly kind: "refused"; readonly answer: Answer };
+
+function readPeerUrls(request: ApiRequest): PeerUrls {
+  const sent = Buffer.from(request.contentType, "latin1").toString("utf8");
+  const semicolon = sent.indexOf(";");
+  // As in etcd, only a type with parameters is trimmed and may be in capitals.
+  const type = semicolon < 0 ? sent : sent.slice(0, semicolon).toLowerCase().trim();
+  if (type !== "application/json") {
+    return refused(415, `Bad Content-Type ${type}, accept application/json`);
+  }
+  if (request.isBodyTooLarge) return refused(400, "http: request body too large");
+  const urls = decodePeerUrls(request.body);
+  return urls.kind === "urls" ? urls : refused(400, urls.message);
+}
+
+function refused(status: number, message: string): PeerUrls {
+  return { kind: "refused", answer: messageAnswer(status, message, HEADERS) };
+}
+
+/** Go's description of the value that the body must be. */
+const BODY_TYPE = 'struct { PeerURLs []string "json:\\"peerURLs\\"" }';
+
+/** `{"peerURLs":[...]}` of any body, with the errors of Go's encoding/json. Never throws. */
+export function decodePeerUrls(body: Buffer): UrlList {
+  const scan = scanJson(body, "whole");
+  if (scan.kind === "invalid") return scan;
+  const value = parseScanned(body, scan);
+  const wrongBody = kindOf(value) === "object" || value === null ? undefined : kindOf(value);
+  if (wrongBody !== undefined) return mismatch(wrongBody, `value of type ${BODY_TYPE}`);
+  let texts: string[] = [];
+  for (const [key, field] of Object.entries(value ?? {})) {
+    // Go finds a field by its name in any case; null leaves a list empty and an item "".
+    if (key.toUpperCase() !== "PEERURLS") continue;
+    if (field === null) {
+      texts = [];
+      continue;
+    }
+    if (!Array.isArray(field))
+      return mismatch(kindOf(field), "struct field .peerURLs of type []string");
+    const wrongItem = field.find((item) => typeof item !== "string" && item !== null);
+    if (wrongItem !== undefined) {
+      return mismatch(kindOf(wrongItem), "struct field .peerURLs of type string");
+    }
+    texts = field.map((item) => (item === null ? "" : String(item)));
+  }
+  if (texts.length > PEER_URLS_MAX) return { kind: "invalid", message: "too many URLs given" };
+  if (texts.some((text) => Buffer.byteLength(text) > PEER_URL_BYTES_MAX)) {
+    return { kind: "invalid", message: "URL too long" };
+  }
+  return parseUrlList(texts);
+}
+
+function mismatch(kind: string, target: string): UrlList {
+  return {
+    kind: "invalid",
+    message: `json: cannot unmarshal ${kind} into Go ${target}`,
+  };
+}
+
+function kindOf(value: unknown): string {
+  if (Array.isArray(value)) return "array";
+  return typeof value === "boolean" ? "bool" : typeof value;
+}
+
+/** What follows the prefix and one slash, percent-decoded, as bytes. */
+function tailOf(path: string): string {
+  const rest = path.slice(PREFIX.length).replace(/^\//, "");
+  return rest.replace(/%([0-9a-fA-F]{2})/g, (_, pair: string) =>
+    String.fromCharCode(Number.parseInt(pair, 16)),
+  );
+}
+
+/** @param shown bytes, one per character */
+function noSuchMember(shown: string): Answer {
+  return bytesMessageAnswer(404, `No such member: ${shown}`, HEADERS);
+}
+
+function answered(answer: Answer): MembersOutcome {
+  return { kind: "answer", answer };
+}

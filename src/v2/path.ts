@@ -1,0 +1,61 @@
+import { cleanPath } from "../go/clean-path.js";
+import { ContentKind } from "./answer.js";
+import { unescapePercent } from "./form.js";
+import { type Answer, plainAnswer } from "./plain.js";
+import { Method } from "./request.js";
+
+export type Routed =
+  | { readonly kind: "path"; readonly path: string }
+  | { readonly kind: "answer"; readonly answer: Answer };
+
+/** Paths without anything to decode or clean: nearly all. */
+const UNUSUAL = /%|\/\/|\/\.\.?(\/|$)/;
+
+const BAD_REQUEST: Answer = plainAnswer(400, ContentKind.bare, "400 Bad Request");
+
+/**
+ * Decodes a request's path and sends clients of unclean ones elsewhere, as Go's http.ServeMux does:
+ * `//`, `/./` and `/../`, also in encoded form, lead to the clean path. A trailing slash stays.
+ *
+ * @param rawPath bytes, one per character, up to the "?"
+ */
+export function routePath(rawPath: string, rawQuery: string, method: Method): Routed {
+  if (!UNUSUAL.test(rawPath)) return { kind: "path", path: rawPath };
+  const path = unescapePercent(rawPath, false);
+  if (typeof path !== "string") return { kind: "answer", answer: BAD_REQUEST };
+  const clean = cleanPath(path);
+  if (clean === path) return { kind: "path", path };
+  return { kind: "answer", answer: redirect(clean, rawQuery, method) };
+}
+
+function redirect(path: string, rawQuery: string, method: Method): Answer {
+  const target = escapePath(path) + (rawQuery === "" ? "" : `?${rawQuery}`);
+  const hasType = method === Method.get || method === Method.head;
+  const kind = hasType ? ContentKind.html : ContentKind.none;
+  const { head, body } = plainAnswer(301, kind, "", { location: escapeNonAscii(target) });
+  if (method !== Method.get) return { head, body };
+  const text = `<a href="${escapeHtml(target)}">Moved Permanently</a>.\n\n`;
+  return { head, body: Buffer.from(text, "latin1") };
+}
+
+/** Go's url.URL.EscapedPath. */
+function escapePath(path: string): string {
+  return path.replace(/[^A-Za-z0-9\-_.~$&+,/:;=@]/g, (character) => {
+    const hex = character.charCodeAt(0).toString(16).toUpperCase();
+    return `%${hex.padStart(2, "0")}`;
+  });
+}
+
+/** A header is ASCII; only a raw query still has other bytes here. Lower case, as Go's http.Redirect. */
+function escapeNonAscii(bytes: string): string {
+  return bytes.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+}
+
+function escapeHtml(text: string): string {
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&#34;")
+    .replaceAll("'", "&#39;");
+}

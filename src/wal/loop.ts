@@ -1,0 +1,332 @@
+import { RingdError } from "../lib/errors.js";
+import type { Logger } from "../log/logger.js";
+import {
+  AppendType,
+  DurableType,
+  entryDataAt,
+  entryDataBytes,
+  readHardState,
+  writeBytes,
+} from "../messages/log.js";
+import { readNumber, writeNumbers } from "../messages/numbers.js";
+import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
+import { Inlet, type Outlet } from "../ring/fragments.js";
+import type { RingReader } from "../ring/ring.js";
+import { LogFailedError, LogFullError } from "../storage/errors.js";
+import type { LogPosition } from "./batch.js";
+import { FORMAT_VERSION, type FormatVersion } from "./segment.js";
+import type { Wal } from "./wal.js";
+
+const BATCH_RECORDS = 4096;
+const STEP_RECORDS = 16;
+const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+/** While the disk is full: what may wait in memory. The rest waits in the ring and before it. */
+const FULL_BYTES_MAX = 32 * 1024 * 1024;
+/** How much of what was read of a snapshot may wait for the core. */
+const BYTES_AHEAD_MAX = 4 * 1024 * 1024;
+/** While the disk is full: how often space is looked for. */
+const RETRY_MS = 500;
+/** How often the files are looked for in their directories, whether something is written or not. */
+const LOOK_MS = 1000;
+
+const FSYNC_SECONDS = cellOf("walFsyncDuration");
+const FINE_FSYNC_SECONDS = cellOf("ringdFsyncDuration");
+const BATCH_SIZE = cellOf("walBatchRecords");
+const BATCH_BYTES = cellOf("walBatchBytes");
+const WRITTEN_BYTES = cellOf("walWriteBytes");
+const RING_FULL = cellOf("ringFull", "wal");
+const LAST_INDEX = cellOf("walLastIndexSaved");
+
+/** A snapshot that is read block by block; what was built of the blocks counts once `next` has ended. */
+export interface SnapshotSource extends LogPosition {
+  readonly metadata: Uint8Array;
+  /** @returns undefined at the end. @throws RingdError */
+  next(): Uint8Array | undefined;
+  close(): void;
+}
+
+/** What a log's loop works with; a simulation has its own disk and clock behind it. */
+export interface WalLoopPorts {
+  readonly wal: Wal;
+  readonly append: RingReader;
+  readonly durable: Outlet;
+  /** A snapshot that came from another member. @throws RingdError */
+  readonly openSnapshot: (position: LogPosition) => SnapshotSource;
+  /** Looks whether what the log relies on is where it was. @returns why the log must end, or undefined */
+  readonly whatIsMissing?: () => string | undefined;
+  /** Segments to keep at least; 0 keeps all. */
+  readonly maxWals: number;
+  readonly metrics: MetricCells;
+  /** A clock that never jumps, milliseconds. */
+  readonly monoMs: () => number;
+  readonly log: Logger;
+}
+
+/**
+ * The loop of the thread that owns the disk, one turn at a time: one write and one fdatasync for all that
+ * came in since the turn before. While the disk is full it goes on taking in what its buffer holds, as a
+ * removal of old segments may come with it, or the order to stop. A failed log takes nothing any more.
+ */
+export class WalLoop {
+  readonly #ports: WalLoopPorts;
+  readonly #append: Inlet;
+  #job = 0;
+  #reportedJob = 0;
+  #batchEntries = 0;
+  /** The core leaves what it is told in the ring. */
+  #isBehind = false;
+  /** When a full disk is tried again; undefined while it is not full. */
+  #retryMs: number | undefined;
+  #lookMs: number;
+  #failure: LogFailedError | undefined;
+  #source: SnapshotSource | undefined;
+  #isStopping = false;
+  #isStopped = false;
+
+  constructor(ports: WalLoopPorts) {
+    this.#ports = ports;
+    this.#lookMs = ports.whatIsMissing === undefined ? Number.POSITIVE_INFINITY : ports.monoMs();
+    this.#append = new Inlet(ports.append, (type, bytes, view, at, length) => {
+      if (this.#failure === undefined) this.#take(type, bytes, view, at, length);
+      else this.#isStopping ||= type === AppendType.stop;
+    });
+  }
+
+  /** The core said stop, and everything before is durable, or never will be. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  /** Nothing is written any more, until the member is started again. */
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** The last whole job that was taken in. */
+  get job(): number {
+    return this.#job;
+  }
+
+  /** @returns whether anything came in or went out */
+  turn(): boolean {
+    let taken = 0;
+    try {
+      if (this.#failure === undefined) this.#look();
+      taken = this.#drain();
+      this.#sync();
+    } catch (error) {
+      if (!(error instanceof LogFailedError)) throw error;
+      this.#fail(error);
+    }
+    this.#sendBlocks();
+    const { durable, metrics } = this.#ports;
+    durable.publish();
+    const isBehind = durable.queuedBytes > 0;
+    if (isBehind && !this.#isBehind) metrics.add(RING_FULL, 1);
+    this.#isBehind = isBehind;
+    if (this.#isStopping) {
+      const { wal } = this.#ports;
+      this.#isStopped =
+        this.#failure !== undefined || this.#retryMs !== undefined || !wal.hasUnsynced;
+    }
+    return taken > 0;
+  }
+
+  /** Looked at before the thread parks. */
+  hasWork(): boolean {
+    const { durable, wal } = this.#ports;
+    if (durable.canMove()) return true;
+    if (this.#source !== undefined && durable.queuedBytes === 0) return true;
+    const hasRoom = this.#failure !== undefined || wal.queuedBytes < this.#bytesMax();
+    return hasRoom && this.#append.hasWork();
+  }
+
+  /** How long the thread may sleep. */
+  msToNext(): number {
+    const atMs = Math.min(this.#retryMs ?? Number.POSITIVE_INFINITY, this.#lookMs);
+    return Math.max(0, atMs - this.#ports.monoMs());
+  }
+
+  /**
+   * A log whose directory was removed, moved away or unmounted can be written on and on, and nobody will ever
+   * read it.
+   *
+   * @throws LogFailedError
+   */
+  #look(): void {
+    const { monoMs, whatIsMissing, wal } = this.#ports;
+    if (monoMs() < this.#lookMs) return;
+    this.#lookMs = monoMs() + LOOK_MS;
+    const missing = whatIsMissing?.();
+    if (missing !== undefined) throw wal.giveUp(missing);
+  }
+
+  /** In small steps, as a large value may come with each record and the buffer has an end. */
+  #drain(): number {
+    const { wal } = this.#ports;
+    let taken = 0;
+    while (taken < BATCH_RECORDS && wal.queuedBytes < this.#bytesMax()) {
+      const more = this.#append.drain(STEP_RECORDS);
+      taken += more;
+      if (more < STEP_RECORDS) break;
+    }
+    return taken;
+  }
+
+  #bytesMax(): number {
+    return this.#retryMs === undefined ? BATCH_BYTES_MAX : FULL_BYTES_MAX;
+  }
+
+  #take(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {
+    const { wal, maxWals } = this.#ports;
+    switch (type) {
+      case AppendType.entry: {
+        this.#batchEntries++;
+        const dataAt = entryDataAt(at);
+        const dataBytes = entryDataBytes(length);
+        const into = wal.reserve(
+          view.getFloat64(at, true),
+          view.getFloat64(at + 8, true),
+          view.getUint32(at + 16, true),
+          dataBytes,
+        );
+        wal.buffer.set(bytes.subarray(dataAt, dataAt + dataBytes), into);
+        return;
+      }
+      case AppendType.hardState:
+        wal.setHardState(readHardState(view, at));
+        return;
+      case AppendType.endJob:
+        this.#job = readNumber(view, at, 0);
+        return;
+      case AppendType.release:
+        wal.releaseBefore(readNumber(view, at, 0), maxWals);
+        return;
+      case AppendType.install:
+        wal.installSnapshot(readPosition(view, at));
+        return;
+      case AppendType.loadSnapshot:
+        this.#load(readPosition(view, at));
+        return;
+      case AppendType.format:
+        wal.setFormat(Math.min(readNumber(view, at, 0), FORMAT_VERSION) as FormatVersion);
+        return;
+      case AppendType.giveUp:
+        throw wal.giveUp(bytes.toString("utf8", at, at + length));
+      case AppendType.stop:
+        this.#isStopping = true;
+        return;
+    }
+  }
+
+  /** One group commit, if there is something to write and the disk is not known to be full. */
+  #sync(): void {
+    if (this.#failure !== undefined) return;
+    const { wal, metrics, monoMs, log, durable } = this.#ports;
+    if (wal.hasUnsynced) {
+      if (this.#retryMs !== undefined && monoMs() < this.#retryMs && !this.#isStopping) return;
+      const startMs = monoMs();
+      const bytes = wal.queuedBytes;
+      try {
+        wal.sync();
+      } catch (error) {
+        if (!(error instanceof LogFullError)) throw error;
+        this.#onFull(error);
+        return;
+      }
+      const seconds = (monoMs() - startMs) / 1000;
+      metrics.observe(FSYNC_SECONDS, seconds);
+      metrics.observe(FINE_FSYNC_SECONDS, seconds);
+      metrics.observe(BATCH_BYTES, bytes);
+      metrics.add(WRITTEN_BYTES, bytes);
+      metrics.observe(BATCH_SIZE, this.#batchEntries);
+      this.#batchEntries = 0;
+      if (this.#retryMs !== undefined) {
+        this.#retryMs = undefined;
+        log.info("there is space again; writes are accepted");
+        writeBytes(durable, DurableType.blocked, new Uint8Array(0));
+      }
+    }
+    if (this.#job === this.#reportedJob) return;
+    this.#reportedJob = this.#job;
+    writeNumbers(durable, DurableType.durable, this.#job);
+    metrics.set(LAST_INDEX, wal.durable.index);
+  }
+
+  #onFull(error: LogFullError): void {
+    const { log, durable, monoMs } = this.#ports;
+    if (this.#retryMs === undefined) {
+      const what = error.isForSpace
+        ? "the disk is full; writes are refused until there is space"
+        : "no new file can be opened for the log; writes are refused until one can";
+      log.error({ err: error }, what);
+      writeBytes(durable, DurableType.blocked, Buffer.from(error.message));
+    }
+    this.#retryMs = monoMs() + RETRY_MS;
+  }
+
+  /** Nothing more is promised; the core goes on answering reads. */
+  #fail(error: LogFailedError): void {
+    const { log, durable } = this.#ports;
+    this.#failure = error;
+    this.#retryMs = undefined;
+    this.#lookMs = Number.POSITIVE_INFINITY;
+    log.fatal({ err: error }, "the log failed; restart the member when the disk is well");
+    writeBytes(durable, DurableType.failed, Buffer.from(error.message));
+  }
+
+  /** A snapshot from another member, checked when it came, for the core to continue from. */
+  #load(position: LogPosition): void {
+    try {
+      this.#source?.close();
+      this.#source = undefined;
+      const source = this.#ports.openSnapshot(position);
+      writeSnapshotHead(this.#ports.durable, source);
+      this.#source = source;
+    } catch (error) {
+      this.#onUnreadable(error);
+    }
+  }
+
+  #sendBlocks(): void {
+    const { durable } = this.#ports;
+    try {
+      while (this.#source !== undefined && durable.queuedBytes < BYTES_AHEAD_MAX) {
+        const block = this.#source.next();
+        if (block !== undefined) {
+          writeBytes(durable, DurableType.snapshotBlock, block);
+          continue;
+        }
+        this.#source.close();
+        this.#source = undefined;
+        writeBytes(durable, DurableType.snapshotEnd, new Uint8Array(0));
+      }
+    } catch (error) {
+      this.#onUnreadable(error);
+    }
+  }
+
+  #onUnreadable(error: unknown): void {
+    if (!(error instanceof RingdError)) throw error;
+    this.#source?.close();
+    this.#source = undefined;
+    this.#ports.log.error({ err: error }, "cannot read the snapshot that was received");
+    writeBytes(this.#ports.durable, DurableType.snapshotFailed, Buffer.from(error.message));
+  }
+}
+
+export function writeSnapshotHead(
+  durable: Outlet,
+  { term, index, metadata }: LogPosition & { readonly metadata: Uint8Array },
+): void {
+  durable.open(16 + metadata.length);
+  durable.view.setFloat64(durable.at, term, true);
+  durable.view.setFloat64(durable.at + 8, index, true);
+  durable.bytes.set(metadata, durable.at + 16);
+  durable.close(DurableType.snapshotHead, 16 + metadata.length);
+}
+
+function readPosition(view: DataView, at: number): LogPosition {
+  return { term: readNumber(view, at, 0), index: readNumber(view, at, 1) };
+}

@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pino } from "pino";
+import { FormatLevels } from "#ringd/cluster/format.js";
+import { ClusterTime } from "#ringd/member/cluster-time.js";
+import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
+import { cellOf } from "#ringd/metrics/families.js";
+import { type Entry, EntryType } from "#ringd/raft/entry.js";
+import type { Raft } from "#ringd/raft/raft.js";
+import { type Command, syncCommand } from "#ringd/store/command.js";
+
+/** One of three members at format 2, and what it proposes. */
+class Stage {
+  readonly raft = {
+    ...{ id: 1n, lead: 0n, term: 0, isLeader: false },
+    conf: { voters: [1n, 2n, 3n], learners: [] as bigint[] },
+  };
+  readonly proposed: Command[] = [];
+  readonly warned: string[] = [];
+  readonly metrics = new MetricCells(createMetricsMemory(1), 0);
+  readonly time: ClusterTime;
+  #index = 100;
+
+  constructor(markMs = 0) {
+    const formats = new FormatLevels(2);
+    formats.raise(2, "", "the log");
+    const write = (line: string) => this.warned.push((JSON.parse(line) as { msg: string }).msg);
+    this.time = new ClusterTime(
+      { ms: markMs, term: 0, index: 0 },
+      {
+        raft: this.raft as unknown as Raft,
+        ...{ formats, metrics: this.metrics, log: pino({ level: "warn" }, { write }) },
+        ...{ electionMs: 1000, isFounding: false, onKnown: () => undefined },
+        propose: (command) => this.proposed.push(command),
+      },
+    );
+  }
+
+  leads(lead: bigint, term: number): void {
+    Object.assign(this.raft, { lead, term, isLeader: lead === 1n });
+  }
+
+  /** An entry of the term is applied. @returns false if it is void */
+  apply(command: Command, monoMs: number, isOwn = false): boolean {
+    const { term } = this.raft;
+    const type = EntryType.normal;
+    const entry: Entry = { index: ++this.#index, term, type, data: new Uint8Array(0) };
+    return this.time.applies(entry, command, isOwn, monoMs);
+  }
+
+  publish(id: bigint, monoMs: number): void {
+    const set = {
+      ...syncCommand(0),
+      op: 1,
+      path: `/0/members/${id.toString(16)}/attributes`,
+    } as const;
+    this.apply(set, monoMs, id === 1n);
+  }
+
+  /** @returns what is proposed at once */
+  tick(monoMs: number, wallMs = 0, expiring = 0): Command | undefined {
+    const before = this.proposed.length;
+    this.time.tick(this.raft.term, expiring, wallMs, monoMs);
+    return this.proposed[before];
+  }
+}
+
+test("a member that starts learns the time from what follows an entry of its own, not from what is old", () => {
+  const stage = new Stage(1000);
+  stage.leads(2n, 5);
+  stage.apply(syncCommand(2000), 10);
+  assert.equal(stage.time.clock.isKnown, false);
+  stage.publish(1n, 20);
+  stage.apply(syncCommand(90_000), 30);
+  assert.equal(stage.time.clock.isKnown, true);
+  assert.equal(stage.time.clock.read(5, 130), 90_100);
+  assert.equal(stage.tick(130), undefined, "followers have nothing to say");
+});
+
+test("a leader that knows the time tells each term and each start, and then only what needs it", () => {
+  const stage = new Stage();
+  stage.leads(2n, 5);
+  stage.publish(1n, 0);
+  stage.apply(syncCommand(50_000), 0);
+  stage.leads(1n, 6);
+  assert.equal(stage.tick(1000)?.timeMs, 51_000);
+  stage.apply(syncCommand(51_000), 1010, true);
+  assert.equal(stage.tick(2000), undefined);
+  assert.equal(stage.tick(500_000), undefined, "an idle cluster writes nothing");
+  assert.ok(stage.tick(601_100) !== undefined, "but now and then");
+  stage.apply(syncCommand(651_100), 601_110, true);
+  stage.publish(3n, 601_200);
+  assert.ok(stage.tick(601_300) !== undefined, "a member has started");
+  stage.apply(syncCommand(651_300), 601_310, true);
+  assert.equal(stage.tick(602_000), undefined);
+  assert.ok(stage.tick(602_100, 0, 1) !== undefined, "something can expire");
+});
+
+test("who knows the time tells it to a new leader that does not", () => {
+  const stage = new Stage();
+  stage.leads(2n, 5);
+  stage.publish(1n, 0);
+  stage.apply(syncCommand(50_000), 0);
+  stage.leads(3n, 6);
+  assert.equal(stage.tick(1000), undefined, "the leader comes first");
+  assert.equal(stage.tick(1250)?.timeMs, 51_250);
+  stage.apply(syncCommand(51_250), 1300, true);
+  assert.equal(stage.tick(3000), undefined);
+});
+
+test("a leader without the time waits for those who know it, and starts it where nobody does", () => {
+  const stage = new Stage(80_000);
+  stage.leads(1n, 7);
+  assert.equal(stage.tick(0, 70_000), undefined);
+  assert.equal(stage.tick(2900, 70_000), undefined);
+  const start = stage.tick(3100, 70_000);
+  assert.equal(start?.timeMs, 80_000, "not before the latest time in the log");
+  assert.equal(start?.isRefresh, true);
+  // Another was heard of first: the start is void.
+  stage.apply(syncCommand(95_000), 3110);
+  assert.equal(stage.apply(syncCommand(80_000, true), 3120, true), false);
+  assert.equal(stage.time.clock.read(0, 3210), 95_100);
+});
+
+test("when all have just started nobody is waited for", () => {
+  const stage = new Stage(80_000);
+  stage.leads(1n, 7);
+  for (const id of [1n, 2n, 3n]) {
+    assert.equal(stage.tick(10, 90_000), undefined);
+    stage.publish(id, 10);
+  }
+  assert.equal(stage.tick(20, 90_000)?.timeMs, 90_000);
+  assert.equal(stage.apply(syncCommand(90_000, true), 30, true), true);
+  assert.equal(stage.time.clock.isKnown, true);
+});
+
+test("a time that was started anew elsewhere replaces this member's", () => {
+  const stage = new Stage();
+  stage.leads(2n, 5);
+  stage.publish(1n, 0);
+  stage.apply(syncCommand(500_000), 0);
+  stage.leads(3n, 6);
+  stage.apply(syncCommand(500_010, true), 90_000);
+  assert.equal(stage.time.clock.read(0, 90_100), 500_110);
+});
+
+test("a wall clock that is off is shown, and warned of when that changes", () => {
+  const stage = new Stage();
+  stage.leads(2n, 5);
+  stage.publish(1n, 0);
+  stage.apply(syncCommand(50_000), 0);
+  stage.tick(100, 50_600);
+  assert.deepEqual(stage.warned, []);
+  stage.tick(200, 3_650_200);
+  stage.tick(300, 3_650_300);
+  assert.equal(stage.metrics.get(cellOf("clockOffset")), 3600);
+  assert.equal(stage.warned.length, 1);
+  stage.tick(400, 50_400);
+  stage.tick(60_300, 3_710_300);
+  assert.equal(stage.warned.length, 1, "it is as it was when that was said");
+  stage.tick(130_000, 0);
+  assert.equal(stage.warned.length, 2);
+});

@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { confChangeCommands } from "#ringd/cluster/commands.js";
+import type { ConfChange } from "#ringd/cluster/conf-change.js";
+import { Peers } from "#ringd/member/peer-port.js";
+import type { PeerMembers } from "#ringd/messages/peers.js";
+import { Bell } from "#ringd/ring/bell.js";
+import { Inlet, Outlet } from "#ringd/ring/fragments.js";
+import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { eventOf, MEMBER_ID, oneMember } from "../cluster/one-member.js";
+
+test("a member that was removed still knows whom to tell how far it got", () => {
+  const bell = new Bell(Bell.create());
+  const ring = createRing(65_536);
+  const peers = new Peers(new Outlet(new RingWriter(ring, bell)), MEMBER_ID);
+  const told: string[][] = [];
+  const inlet = new Inlet(new RingReader(ring, bell), (_type, bytes, _view, at, length) => {
+    const { members } = JSON.parse(bytes.toString("utf8", at, at + length)) as PeerMembers;
+    told.push(members.map(({ id }) => id));
+  });
+  const membership = oneMember();
+  const change = (content: ConfChange) => {
+    for (const [i, command] of confChangeCommands(content, 0).entries()) {
+      membership.apply(eventOf(command, i + 1));
+    }
+    peers.tellMembers(membership, [], 1);
+  };
+  const self = MEMBER_ID.toString(16);
+  change({ kind: "add", id: 0xabcn, peerUrls: ["http://127.0.0.1:7001"] });
+  change({ kind: "remove", id: MEMBER_ID });
+  peers.publish();
+  inlet.drain(10);
+  assert.deepEqual(told, [["abc", self], ["abc"]]);
+});

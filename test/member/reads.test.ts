@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Reads } from "#ringd/member/reads.js";
+import { bootstrap } from "#ringd/raft/bootstrap.js";
+import { Raft } from "#ringd/raft/raft.js";
+
+test("a read is answered when the store has reached the index that raft named, not before", () => {
+  const restored = bootstrap([{ id: 1n, context: new Uint8Array(0) }]);
+  const options = { electionTicks: 10, heartbeatTicks: 1, preVote: true, checkQuorum: true };
+  const raft = new Raft({ id: 1n, ...options, random: () => 0, restored });
+  const reads = new Reads(raft);
+  const answered: string[] = [];
+  for (const name of ["a", "b", "c"]) {
+    const client = { frontend: 0, requestId: 1, method: 0 as const };
+    const then = () => answered.push(name);
+    assert.ok(reads.add({ client, then, startMs: 0, kind: "keys" }));
+  }
+  // A follower learns from the leader of indexes that it has not applied yet.
+  reads.confirm([
+    { ctx: 1, index: 7 },
+    { ctx: 2, index: 5 },
+  ]);
+  reads.answerUpTo(4);
+  assert.deepEqual(answered, []);
+  reads.answerUpTo(6);
+  assert.deepEqual(answered, ["b"]);
+  reads.answerUpTo(7);
+  assert.deepEqual(answered, ["b", "a"]);
+  reads.confirm([{ ctx: 3, index: 7 }]);
+  reads.answerUpTo(7);
+  assert.deepEqual(answered, ["b", "a", "c"]);
+});

@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Proposal } from "#ringd/member/proposals.js";
+import { Writes } from "#ringd/member/writes.js";
+import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
+import { NONE } from "#ringd/raft/entry.js";
+import type { ProposeResult } from "#ringd/raft/propose.js";
+import type { Raft } from "#ringd/raft/raft.js";
+import { syncCommand } from "#ringd/store/command.js";
+
+const SELF = 1n;
+const OTHER = 2n;
+
+/** As much of raft as writes see: who leads, and what becomes of a proposal. */
+class FakeRaft {
+  readonly id = SELF;
+  lead = NONE;
+  isLeader = false;
+  term = 1;
+  proposed = 0;
+  numbers: number[] = [];
+  answer: ProposeResult = { kind: "forwarded", leader: OTHER, term: 1, isOnce: false };
+
+  propose(_data: Uint8Array, number: number): ProposeResult {
+    this.proposed++;
+    this.numbers.push(number);
+    return this.answer;
+  }
+}
+
+const ONCE = { kind: "forwarded", leader: OTHER, term: 1, isOnce: true } as const;
+
+function setUp() {
+  const raft = new FakeRaft();
+  const connected = new Set<bigint>([SELF]);
+  const refused: string[] = [];
+  const writes = new Writes(raft as unknown as Raft, 1, {
+    metrics: new MetricCells(createMetricsMemory(1), 0),
+    isConnected: (id) => connected.has(id),
+    refuse: (_, why) => refused.push(why),
+  });
+  return { raft, connected, refused, writes };
+}
+
+const CLIENT = { frontend: 0, requestId: 1, method: 2 } as const;
+
+function proposal(startMs: number, client: Proposal["client"] = CLIENT): Proposal {
+  return { command: syncCommand(0), client, noValueOnSuccess: false, startMs };
+}
+
+test("a write waits for a leader, and for a way to it, and is passed on once", () => {
+  const { raft, connected, refused, writes } = setUp();
+  writes.propose(proposal(1));
+  assert.equal(raft.proposed, 0, "nobody leads");
+  raft.lead = OTHER;
+  writes.retry();
+  assert.equal(raft.proposed, 0, "what is sent to a member without a stream is lost");
+  connected.add(OTHER);
+  writes.retry();
+  writes.retry();
+  assert.equal(raft.proposed, 1);
+  assert.deepEqual(refused, []);
+  assert.equal(writes.open, 1);
+});
+
+test("a write that waited too long is refused and never proposed", () => {
+  const { raft, connected, refused, writes } = setUp();
+  writes.propose(proposal(1));
+  writes.giveUp(1, () => "too late");
+  assert.deepEqual(refused, ["too late"]);
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  writes.retry();
+  assert.equal(raft.proposed, 0);
+});
+
+test("a leader that hands over lets writes wait; one with a full disk refuses them", () => {
+  const { raft, refused, writes } = setUp();
+  raft.lead = SELF;
+  raft.isLeader = true;
+  raft.answer = { kind: "refused", reason: "transferring" };
+  writes.propose(proposal(1));
+  assert.deepEqual(refused, []);
+  writes.block("the disk is full");
+  writes.propose(proposal(2));
+  assert.deepEqual(refused, ["the disk is full"]);
+  raft.answer = { kind: "refused", reason: "tooMany" };
+  writes.retry();
+  assert.deepEqual(refused, ["the disk is full", "etcdserver: too many requests"]);
+});
+
+test("what was passed on is sent to the same leader again, and anew once it cannot be committed", () => {
+  const { raft, connected, refused, writes } = setUp();
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  raft.answer = ONCE;
+  writes.propose(proposal(1));
+  writes.propose(proposal(1));
+  writes.sendAgain();
+  assert.deepEqual(raft.numbers, [2, 3, 2, 3]);
+  writes.onTerm(1);
+  assert.equal(raft.proposed, 4, "entries of its own term come");
+  const { openBytes } = writes;
+  raft.term = 2;
+  writes.sendAgain();
+  assert.equal(raft.proposed, 4, "another leader may not have it as long as it may be in the log");
+  raft.answer = { ...ONCE, term: 2 };
+  writes.onTerm(2);
+  assert.deepEqual(raft.numbers.slice(4), [2, 3]);
+  assert.deepEqual(refused, []);
+  assert.deepEqual([writes.open, writes.openBytes], [2, openBytes], "each counts once");
+});
+
+test("the member's own writes are neither sent again nor proposed anew", () => {
+  const { raft, connected, refused, writes } = setUp();
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  raft.answer = ONCE;
+  writes.propose({ ...proposal(1), client: undefined });
+  writes.sendAgain();
+  raft.term = 2;
+  writes.onTerm(2);
+  assert.equal(raft.proposed, 1);
+  assert.deepEqual([refused.length, writes.open, writes.openBytes], [1, 0, 0]);
+});
+
+test("what may be among entries that a snapshot replaced is never proposed again", () => {
+  const { raft, connected, writes } = setUp();
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  raft.answer = ONCE;
+  writes.propose(proposal(1));
+  writes.skipTo(3);
+  writes.onTerm(4);
+  writes.sendAgain();
+  assert.equal(raft.proposed, 1);
+});
+
+test("what a member of before was sent, or finds no room, is not sent again", () => {
+  const { raft, connected, refused, writes } = setUp();
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  writes.propose(proposal(1));
+  writes.sendAgain();
+  writes.onTerm(2);
+  assert.equal(raft.proposed, 1);
+  raft.answer = ONCE;
+  writes.propose(proposal(1));
+  raft.answer = { kind: "refused", reason: "tooMany" };
+  writes.sendAgain();
+  assert.deepEqual(refused, [], "it may have arrived");
+  assert.equal(writes.open, 2);
+});
+
+test("a parked write whose client left is dropped", () => {
+  const { raft, refused, writes } = setUp();
+  const client = { frontend: 0, requestId: 7, method: 2 } as const;
+  writes.propose(proposal(1, client));
+  writes.propose(proposal(1));
+  const { openBytes } = writes;
+  writes.abort({ ...client, requestId: 8 });
+  assert.equal(writes.open, 2);
+  writes.abort(client);
+  assert.deepEqual([writes.open, writes.openBytes], [1, openBytes / 2]);
+  assert.equal(refused.length, 1);
+  raft.lead = SELF;
+  raft.isLeader = true;
+  writes.retry();
+  assert.equal(raft.proposed, 1);
+});

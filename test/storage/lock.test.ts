@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { DataDirAccessError, DataDirLockedError } from "#ringd/storage/errors.js";
+import { lockDir, lockLogDir } from "#ringd/storage/lock.js";
+
+/** A name that no program has: then the lock is a file. */
+const NO_FLOCK = "no-such-program-as-flock";
+const WAYS = [
+  { program: "flock", kind: "flock" },
+  { program: NO_FLOCK, kind: "file" },
+];
+
+function tempDir(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-lock-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  return dir;
+}
+
+/** Starts a process that holds the lock. */
+async function holder(
+  dir: string,
+  program: string,
+): Promise<{ child: ChildProcess; kind: string }> {
+  const script = new URL("./lock-holder.js", import.meta.url).pathname;
+  const child = spawn(process.execPath, [script, dir, program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  assert(child.stdout !== null);
+  const [line] = await once(child.stdout, "data");
+  return { child, kind: String(line).trim() };
+}
+
+for (const { program, kind } of WAYS) {
+  test(`${kind}: a second process is refused, told who holds it, and let in once that is killed`, async (t) => {
+    const dir = tempDir(t);
+    const { child, kind: held } = await holder(dir, program);
+    assert.equal(held, kind);
+    assert.throws(
+      () => lockDir(dir, program),
+      (error: Error) => {
+        assert(error instanceof DataDirLockedError);
+        const want = `cannot lock data dir ${dir}: process ${child.pid} is using it`;
+        assert.equal(error.message, want);
+        return true;
+      },
+    );
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    const lock = lockDir(dir, program);
+    assert.equal(lock.kind, kind);
+    assert.throws(() => lockDir(dir, program), new RegExp(`process ${process.pid} is using it`));
+    lock.release();
+    lockDir(dir, program).release();
+    assert.deepEqual(
+      readdirSync(dir).filter((name) => name.startsWith("lock.")),
+      [],
+    );
+  });
+}
+
+test("flock: the lock can be taken in a worker, and goes with it", async (t) => {
+  const dir = tempDir(t);
+  const source = `import(${JSON.stringify(import.meta.resolve("#ringd/wal/lock.js"))}).then(({ lockDir }) => {
+    lockDir(${JSON.stringify(dir)});
+    const { parentPort } = require("node:worker_threads");
+    parentPort.postMessage("locked");
+    parentPort.on("message", () => {});
+  });`;
+  const worker = new Worker(source, { eval: true });
+  await once(worker, "message");
+  assert.throws(() => lockDir(dir), DataDirLockedError);
+  await worker.terminate();
+  lockDir(dir).release();
+});
+
+test("file: a holder of another boot, or whose process id is another's now, is gone", (t) => {
+  const dir = tempDir(t);
+  const path = join(dir, "lock.holder");
+  const lock = lockDir(dir, NO_FLOCK);
+  const self = JSON.parse(readFileSync(path, "utf8"));
+  lock.release();
+  for (const stale of [{ bootId: "another" }, { startTime: "1" }]) {
+    writeFileSync(path, JSON.stringify({ ...self, ...stale }));
+    lockDir(dir, NO_FLOCK).release();
+  }
+  // One that cannot be seen from here may well run.
+  for (const unseen of [{ pidNamespace: "pid:[1]", pid: 2 ** 30 }]) {
+    writeFileSync(path, JSON.stringify({ ...self, ...unseen }));
+    assert.throws(() => lockDir(dir, NO_FLOCK), DataDirLockedError);
+  }
+  writeFileSync(path, "");
+  assert.throws(() => lockDir(dir, NO_FLOCK), /another process is using it/);
+});
+
+test("a directory that is not there is one clear error", (t) => {
+  const dir = join(tempDir(t), "missing");
+  assert.throws(() => lockDir(dir), DataDirAccessError);
+});
+
+test("whoever holds a lock notices that its file is gone, or another", (t) => {
+  for (const program of ["flock", NO_FLOCK]) {
+    const dir = tempDir(t);
+    const lock = lockDir(dir, program);
+    const path = join(dir, lock.kind === "flock" ? "lock" : "lock.holder");
+    assert.equal(lock.missing(), undefined);
+    rmSync(path);
+    assert.match(lock.missing() ?? "", /was removed|is gone/);
+    writeFileSync(path, "");
+    assert.match(lock.missing() ?? "", /was removed|no longer the same file/);
+    lock.release();
+  }
+});
+
+test("flock: the log's directory keeps a second member out, whatever becomes of lock files", (t) => {
+  const dir = tempDir(t);
+  const lock = lockLogDir(dir);
+  assert.equal(lock.kind, "flock");
+  assert.equal(lock.missing(), undefined);
+  assert.throws(() => lockLogDir(dir), DataDirLockedError);
+  lock.release();
+  lockLogDir(dir).release();
+  assert.equal(lockLogDir(dir, NO_FLOCK).kind, "none");
+});

@@ -1,0 +1,18 @@
+import { type ApiRequest, METHODS, type Method } from "#ringd/v2/request.js";
+
+/** A request as a frontend would frame it. */
+export function requestOf(
+  method: (typeof METHODS)[number],
+  path: string,
+  body: string | Buffer = "",
+  contentType = "application/json",
+): ApiRequest {
+  return {
+    method: METHODS.indexOf(method) as Method,
+    path,
+    query: "",
+    contentType,
+    body: Buffer.from(body),
+    isBodyTooLarge: false,
+  };
+}
