@@ -66,7 +66,7 @@ for (const { program, kind } of WAYS) {
 
 test("flock: the lock can be taken in a worker, and goes with it", async (t) => {
   const dir = tempDir(t);
-  const source = `import(${JSON.stringify(import.meta.resolve("#ringd/wal/lock.js"))}).then(({ lockDir }) => {
+  const source = `import(${JSON.stringify(import.meta.resolve("#ringd/storage/lock.js"))}).then(({ lockDir }) => {
     lockDir(${JSON.stringify(dir)});
     const { parentPort } = require("node:worker_threads");
     parentPort.postMessage("locked");
