@@ -32,7 +32,8 @@ export interface ClusterTimePorts {
   readonly electionMs: number;
   /** There is no log yet: no time was ever told, and nobody needs to be waited for. */
   readonly isFounding: boolean;
-  readonly propose: (command: Command) => void;
+  /** Proposes a command of the member's own; false if that cannot be done now. */
+  readonly propose: (command: Command) => boolean;
   /** Once: this member knows the time. */
   readonly onKnown: () => void;
 }
@@ -123,8 +124,7 @@ export class ClusterTime {
       ? this.#leaderSays(expiringNodes, wallMs, monoMs)
       : this.#followerSays(wallMs, monoMs);
     if (command === undefined) return;
-    this.#nextMonoMs = monoMs + SYNC_MS;
-    this.#ports.propose(command);
+    if (this.#ports.propose(command)) this.#nextMonoMs = monoMs + SYNC_MS;
   }
 
   #leaderSays(expiringNodes: number, wallMs: number, monoMs: number): Command | undefined {

@@ -9,10 +9,10 @@ const RETRY_MS = 2000;
 export class FormatRise {
   readonly #raft: Raft;
   readonly #formats: FormatLevels;
-  readonly #propose: (command: Command) => void;
+  readonly #propose: (command: Command) => boolean;
   #nextMonoMs = 0;
 
-  constructor(raft: Raft, formats: FormatLevels, propose: (command: Command) => void) {
+  constructor(raft: Raft, formats: FormatLevels, propose: (command: Command) => boolean) {
     this.#raft = raft;
     this.#formats = formats;
     this.#propose = propose;
@@ -23,7 +23,7 @@ export class FormatRise {
     if (!this.#raft.isLeader || monoMs < this.#nextMonoMs) return;
     const level = this.#formats.raisable(this.#raft.id, members);
     if (level === undefined) return;
-    this.#nextMonoMs = monoMs + RETRY_MS;
-    this.#propose(raiseCommand(level, readBy(level), timeMs));
+    const isProposed = this.#propose(raiseCommand(level, readBy(level), timeMs));
+    if (isProposed) this.#nextMonoMs = monoMs + RETRY_MS;
   }
 }

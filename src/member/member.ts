@@ -347,6 +347,7 @@ export class Member implements Consensus {
     if (id === this.#raft.lead) {
       this.#writes.sendAgain();
       this.#writes.retry();
+      this.#publication.step(this.#raft.isLeader, this.clusterMs, this.monoMs);
     }
     this.#firstElection.onPeerUp(this.#raft, (voter) => this.#ports.peers.isConnected(voter));
   }
@@ -646,8 +647,7 @@ export class Member implements Consensus {
   #proposeOwn(command: Command): boolean {
     if (this.#raft.lead === NONE || this.#writes.blockedBy !== "") return false;
     const startMs = this.monoMs;
-    this.#writes.propose({ command, client: undefined, noValueOnSuccess: false, startMs });
-    return true;
+    return this.#writes.propose({ command, client: undefined, noValueOnSuccess: false, startMs });
   }
 
   #handOver(): void {

@@ -29,8 +29,9 @@ export interface WritesPorts {
  * Writes on their way through the log. One that finds no leader waits for the next, as in etcd. One that
  * was handed to a leader may or may not be committed when that leader, or the stream to it, is lost. It is
  * sent to the same leader again, who takes it once; and it is proposed anew when it cannot be committed any
- * more, as an entry of a later term was: all of its own term come before that one. The member's own are not:
- * those who propose them repeat them until they are applied, and a time that is told late is wrong.
+ * more, as an entry of a later term was: all of its own term come before that one. The member's own neither
+ * wait nor are proposed anew: those who propose them repeat them until they are applied, and a time that is
+ * told late, or a start of the clock in another term than the one it was meant for, is wrong.
  */
 export class Writes {
   readonly #raft: Raft;
@@ -74,25 +75,27 @@ export class Writes {
     this.#blockedBy = why;
   }
 
-  propose(proposal: Proposal): void {
+  /** @returns whether it is under way, or waits for a leader */
+  propose(proposal: Proposal): boolean {
     // Another member's log takes what is passed on to it; a leader needs its own.
     if (this.#blockedBy !== "" && (this.#raft.isLeader || this.#raft.lead === NONE)) {
       this.#fail(proposal, this.#blockedBy);
-      return;
+      return false;
     }
-    this.#submit(this.#proposals.add(proposal));
+    return this.#submit(this.#proposals.add(proposal));
   }
 
   /** What is passed on to a leader that cannot be reached would be lost, and waits instead. */
-  #submit(open: OpenProposal): void {
+  #submit(open: OpenProposal): boolean {
     const { lead } = this.#raft;
     const hasLeader = lead !== NONE && this.#ports.isConnected(lead);
     const result = hasLeader
       ? this.#raft.propose(open.data, open.number, this.#proposals.oldest)
       : NO_LEADER;
-    if (result.kind === "refused") this.#onRefused(open, result.reason);
-    else if (result.kind === "appended" || result.isOnce) open.term = result.term;
-    else open.term = Number.POSITIVE_INFINITY;
+    if (result.kind === "refused") return this.#parks(open, result.reason);
+    const isOnce = result.kind === "appended" || result.isOnce;
+    open.term = isOnce ? result.term : Number.POSITIVE_INFINITY;
+    return true;
   }
 
   /** The leader, or the stream to it, was lost and is there again: what was passed on may be lost. */
@@ -168,16 +171,21 @@ export class Writes {
     }
   }
 
-  #onRefused(open: OpenProposal, reason: ProposeRefusal): void {
+  /** @returns whether it waits for a leader; otherwise it has failed */
+  #parks(open: OpenProposal, reason: ProposeRefusal): boolean {
     const waits = reason === "noLeader" || reason === "transferring";
+    const isOwn = open.proposal.client === undefined;
     const hasRoom = this.#parked.length < PARKED_MAX && this.#parkedBytes < PARKED_BYTES_MAX;
-    if (waits && hasRoom) {
+    if (waits && !isOwn && hasRoom) {
       this.#parked.push(open);
       this.#parkedBytes += open.data.length;
-      return;
+      return true;
     }
     this.#proposals.drop(open.number);
-    this.#fail(open.proposal, waits || reason === "tooMany" ? TOO_MANY : TIMED_OUT);
+    if (!waits || !isOwn) {
+      this.#fail(open.proposal, waits || reason === "tooMany" ? TOO_MANY : TIMED_OUT);
+    }
+    return false;
   }
 
   #fail(proposal: Proposal, why: string): void {

@@ -175,7 +175,7 @@ export function scanRecord(
   const next = alignRecord(end);
   const isDurableBefore = flags === FLAG_DURABLE_BEFORE;
   if (mask === 0) return { kind: "record", type, isDurableBefore, payload, crc, next };
-  const unmasked = payload.slice();
+  const unmasked = Uint8Array.from(payload); // `slice` of a Buffer is no copy, and the file is written again.
   applyMask(unmasked, mask);
   return { kind: "record", type, isDurableBefore, payload: unmasked, crc, next };
 }

@@ -17,6 +17,7 @@ class Stage {
   };
   readonly proposed: Command[] = [];
   readonly warned: string[] = [];
+  canPropose = true;
   readonly metrics = new MetricCells(createMetricsMemory(1), 0);
   readonly time: ClusterTime;
   #index = 100;
@@ -31,7 +32,7 @@ class Stage {
         raft: this.raft as unknown as Raft,
         ...{ formats, metrics: this.metrics, log: pino({ level: "warn" }, { write }) },
         ...{ electionMs: 1000, isFounding: false, onKnown: () => undefined },
-        propose: (command) => this.proposed.push(command),
+        propose: (command) => this.proposed.push(command) > 0 && this.canPropose,
       },
     );
   }
@@ -75,6 +76,21 @@ test("a member that starts learns the time from what follows an entry of its own
   assert.equal(stage.time.clock.isKnown, true);
   assert.equal(stage.time.clock.read(5, 130), 90_100);
   assert.equal(stage.tick(130), undefined, "followers have nothing to say");
+});
+
+test("a time that could not be proposed is read anew at the next tick", () => {
+  const stage = new Stage();
+  stage.leads(2n, 5);
+  stage.publish(1n, 0);
+  stage.apply(syncCommand(50_000), 0);
+  stage.leads(3n, 6);
+  stage.tick(0);
+  stage.canPropose = false;
+  assert.equal(stage.tick(300)?.timeMs, 50_300, "the leader may not know it");
+  assert.equal(stage.tick(400)?.timeMs, 50_400);
+  stage.canPropose = true;
+  assert.equal(stage.tick(500)?.timeMs, 50_500);
+  assert.equal(stage.tick(600), undefined, "it is on its way");
 });
 
 test("a leader that knows the time tells each term and each start, and then only what needs it", () => {

@@ -124,6 +124,25 @@ test("the member's own writes are neither sent again nor proposed anew", () => {
   assert.deepEqual([refused.length, writes.open, writes.openBytes], [1, 0, 0]);
 });
 
+test("the member's own writes never wait: a later leader, or term, is not the one they were for", () => {
+  const { raft, connected, refused, writes } = setUp();
+  const own = { ...proposal(1), client: undefined };
+  assert.equal(writes.propose(own), false, "nobody leads");
+  raft.lead = OTHER;
+  assert.equal(writes.propose(own), false, "the leader cannot be reached");
+  connected.add(OTHER);
+  raft.answer = { kind: "refused", reason: "transferring" };
+  assert.equal(writes.propose(own), false, "the leader is handing over");
+  raft.answer = { ...ONCE, term: 2 };
+  raft.term = 2;
+  const before = raft.proposed;
+  writes.retry();
+  assert.equal(raft.proposed, before);
+  assert.deepEqual([refused.length, writes.open, writes.openBytes], [0, 0, 0]);
+  assert.equal(writes.propose(own), true);
+  assert.equal(raft.proposed, before + 1);
+});
+
 test("what may be among entries that a snapshot replaced is never proposed again", () => {
   const { raft, connected, writes } = setUp();
   raft.lead = OTHER;

@@ -49,6 +49,20 @@ test("a record reads back, whatever its length and place", () => {
   }
 });
 
+test("reading a masked record leaves the bytes of its file as they are, whoever made them", () => {
+  for (const file of [
+    fileWith(new Uint8Array(2000), 0),
+    Buffer.from(fileWith(new Uint8Array(2000), 0)),
+  ]) {
+    const before = Uint8Array.from(file);
+    assert(before[6] !== 0, "it has a mask");
+    const scan = scanRecord(file, 0, 99, FORM);
+    assert(scan.kind === "record");
+    assert.deepEqual(new Uint8Array(scan.payload), new Uint8Array(2000));
+    assert.deepEqual(new Uint8Array(file), before);
+  }
+});
+
 test("no sector of a whole record has fewer than two bits set, however its payload is chosen", () => {
   const prng = new Prng(2);
   for (let i = 0; i < 3000; i++) {

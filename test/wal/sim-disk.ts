@@ -117,7 +117,7 @@ export class SimDisk implements Disk {
 
   read(file: string): Uint8Array {
     const { bytes, size } = this.#file(file);
-    return bytes.slice(0, size);
+    return Buffer.from(bytes.subarray(0, size)); // A copy, and a Buffer as real files give it.
   }
 
   run(op: DiskOp): void {
