@@ -9,7 +9,7 @@ const SRC = join(ROOT, "src");
 /** Who may import whom; everything may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["api", "config", "ctl", "lib", "thread"],
-  ctl: ["client", "cluster", "lib", "snap", "wal"],
+  ctl: ["client", "cluster", "config", "lib", "snap", "wal"],
   thread:
     "api bootstrap cluster config frontend lib log metrics peer raft ring snap store wal".split(
       " ",

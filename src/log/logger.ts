@@ -4,6 +4,7 @@ import { isatty } from "node:tty";
 import { destination, type Logger, multistream, pino, type StreamEntry } from "pino";
 import type pinoPretty from "pino-pretty";
 import type { LogConfig, LogLevel } from "../config/config.js";
+import { refuseUnreadPipe } from "../config/text-file.js";
 import { RingdError, systemReason } from "../lib/errors.js";
 import { RepeatFilter } from "./repeats.js";
 
@@ -103,6 +104,7 @@ function descriptorOf(output: string, flag: string): number {
     throw new LogOutputError(flag, output, `no output is known for "${scheme}"`);
   }
   try {
+    refuseUnreadPipe(path);
     return openSync(path, "a", 0o600);
   } catch (error) {
     throw new LogOutputError(flag, output, systemReason(error));
