@@ -143,10 +143,15 @@ test("files that belong to another user: a line with file and reason", (t) => {
   const closed = join(dir, "closed");
   mkdirSync(closed, { mode: 0o700 });
   writeFileSync(join(closed, "x"), "", { mode: 0o600 });
+  const shared = join(dir, "shared");
+  mkdirSync(shared);
+  chmodSync(shared, 0o777);
   for (const flag of ["config-file", "log-outputs", "data-dir", "wal-dir"]) {
     for (const path of [join(closed, "x"), closed]) {
       if (path === closed && /file|outputs/.test(flag)) continue; // It is a directory, above all.
-      const line = startBy(nobody, `--${flag}`, path, ...(flag === "config-file" ? [] : ports()));
+      const more = flag === "config-file" ? [] : ports();
+      if (flag === "wal-dir") more.push("--data-dir", join(shared, "data"));
+      const line = startBy(nobody, `--${flag}`, path, ...more);
       assert.ok(line.includes(path), line);
       assert.match(line, /permission denied/);
     }
