@@ -1,8 +1,10 @@
-import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { systemReason } from "../lib/errors.js";
+import { readTextFile } from "../process/text-file.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS, GONE, IGNORED, IGNORED_LEGACY, IGNORED_VARIABLES } from "./flags.js";
+
+const FILE_BYTES_MAX = 2 ** 20;
 
 /** Where texts of flags came from: only flags that were given are in it. */
 export interface Given {
@@ -118,7 +120,7 @@ function readEnvironment(
 function readFile(file: string, warnings: string[]): Map<string, string> {
   let content: unknown;
   try {
-    content = yaml().parse(readFileSync(file, "utf8"));
+    content = yaml().parse(readTextFile(file, FILE_BYTES_MAX));
   } catch (error) {
     const [why = ""] = systemReason(error).split("\n", 1); // Of a slip in YAML it shows the place, too.
     throw cannotVerify(`cannot read --config-file ${file}: ${why.replace(/:$/, "")}`);

@@ -5,6 +5,7 @@ import { destination, type Logger, multistream, pino, type StreamEntry } from "p
 import type pinoPretty from "pino-pretty";
 import type { LogConfig, LogLevel } from "../config/config.js";
 import { RingdError, systemReason } from "../lib/errors.js";
+import { refuseUnreadPipe } from "../process/text-file.js";
 import { RepeatFilter } from "./repeats.js";
 
 export type { Logger } from "pino";
@@ -103,6 +104,7 @@ function descriptorOf(output: string, flag: string): number {
     throw new LogOutputError(flag, output, `no output is known for "${scheme}"`);
   }
   try {
+    refuseUnreadPipe(path);
     return openSync(path, "a", 0o600);
   } catch (error) {
     throw new LogOutputError(flag, output, systemReason(error));

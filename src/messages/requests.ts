@@ -3,8 +3,10 @@
  * Integers are little-endian; strings are bytes, one per character.
  */
 import "../lib/latin1.js";
+import { assert } from "../lib/assert.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { AnswerHead, ContentKind } from "../v2/answer.js";
+import { LOCATION_BYTES_MAX } from "../v2/path.js";
 import { type ApiRequest, FORM_TYPE, type Method } from "../v2/request.js";
 
 /** Frontend to core. */
@@ -150,7 +152,6 @@ const CLUSTER_ID_FLAG = 1;
 const ETCD_INDEX_FLAG = 2;
 const RAFT_FLAG = 4;
 const OPEN_FLAG = 8;
-const LOCATION_BYTES_MAX = 0xffff;
 
 /** What the answers of one moment have in common. */
 export interface RaftPosition {
@@ -167,7 +168,8 @@ export function writeAnswer(
   bodyBytes: number,
   isOpen: boolean,
 ): void {
-  const location = head.location.length > LOCATION_BYTES_MAX ? "/" : head.location;
+  const { location } = head;
+  assert(location.length <= LOCATION_BYTES_MAX, "a redirect's target has been checked");
   outlet.open(ANSWER_HEAD_BYTES + head.allow.length + location.length + bodyBytes);
   const { bytes, view, at } = outlet;
   view.setUint32(at, requestId, true);

@@ -1,4 +1,4 @@
-import { RingdError } from "../lib/errors.js";
+import { RingdError, systemReason } from "../lib/errors.js";
 
 /** Errors of the files of a data directory: of disks, of operators, never mistakes of ours. */
 
@@ -96,15 +96,22 @@ export class DiskError extends RingdError {
   }
 }
 
+/** What a directory is for: more than one flag names one. */
+export type DirRole =
+  | "data directory"
+  | "log directory"
+  | "snapshot directory"
+  | "backup directory";
+
 /** Another process uses the directory. */
 export class DataDirLockedError extends RingdError {
   override readonly name = "DataDirLockedError";
   readonly code = "DATA_DIR_LOCKED";
 
   /** @param holder process id as its owner wrote it down; undefined if it has not (yet) */
-  constructor(dir: string, holder: number | undefined) {
+  constructor(dir: string, holder: number | undefined, role: "data" | "log" = "data") {
     const who = holder === undefined ? "another process" : `process ${holder}`;
-    super(`cannot lock data dir ${dir}: ${who} is using it`);
+    super(`cannot lock ${role} dir ${dir}: ${who} is using it`);
   }
 }
 
@@ -113,8 +120,8 @@ export class ForeignDataDirError extends RingdError {
   override readonly name = "ForeignDataDirError";
   readonly code = "DATA_DIR_FOREIGN";
 
-  constructor(dir: string, why: string) {
-    super(`Cannot use data directory ${dir}: ${why}`);
+  constructor(dir: string, why: string, role: DirRole = "data directory") {
+    super(`Cannot use ${role} ${dir}: ${why}`);
   }
 }
 
@@ -123,9 +130,9 @@ export class DataDirAccessError extends RingdError {
   override readonly name = "DataDirAccessError";
   readonly code = "DATA_DIR_ACCESS";
 
-  constructor(dir: string, cause: unknown) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    super(`Cannot use data directory ${dir}: ${why}`, { cause });
+  /** @param role of the directory: --data-dir and --wal-dir may both be given */
+  constructor(dir: string, cause: unknown, role: DirRole = "data directory") {
+    super(`Cannot use ${role} ${dir}: ${systemReason(cause)}`, { cause });
   }
 }
 

@@ -79,9 +79,14 @@ export function lockDir(dir: string, flockProgram = "flock"): DirLock {
     stdio: ["ignore", "ignore", "ignore", descriptor],
   });
   if (run.error === undefined && run.status === 0) {
-    const text = Buffer.from(`${JSON.stringify(self())}\n`);
-    writeSync(descriptor, text, 0, text.length, 0);
-    ftruncateSync(descriptor, text.length);
+    try {
+      const text = Buffer.from(`${JSON.stringify(self())}\n`);
+      writeSync(descriptor, text, 0, text.length, 0);
+      ftruncateSync(descriptor, text.length);
+    } catch (error) {
+      closeSync(descriptor);
+      throw new DataDirAccessError(dir, error); // A full disk.
+    }
     return flockOf(descriptor, join(dir, LOCK_FILE));
   }
   // Status 1 is "someone has it". Others (busybox without -n, a file system without locks) are not.
@@ -103,14 +108,15 @@ export function lockLogDir(dir: string, flockProgram = "flock"): DirLock {
   try {
     descriptor = openSync(dir, constants.O_RDONLY);
   } catch (error) {
-    throw new DataDirAccessError(dir, error);
+    throw new DataDirAccessError(dir, error, "log directory");
   }
   const run = spawnSync(flockProgram, ["-n", "3"], {
     stdio: ["ignore", "ignore", "ignore", descriptor],
   });
   if (run.error === undefined && run.status === 0) return flockOf(descriptor, dir);
   closeSync(descriptor);
-  if (run.error === undefined && run.status === 1) throw new DataDirLockedError(dir, undefined);
+  if (run.error === undefined && run.status === 1)
+    throw new DataDirLockedError(dir, undefined, "log");
   return { kind: "none", missing: () => undefined, release: () => undefined };
 }
 

@@ -8,6 +8,9 @@ export type Routed =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "answer"; readonly answer: Answer };
 
+/** A redirect to more is refused: its length has 16 bits on the way to a frontend. */
+export const LOCATION_BYTES_MAX = 0xffff;
+
 /** Paths without anything to decode or clean: nearly all. */
 const UNUSUAL = /%|\/\/|\/\.\.?(\/|$)/;
 
@@ -32,7 +35,9 @@ function redirect(path: string, rawQuery: string, method: Method): Answer {
   const target = escapePath(path) + (rawQuery === "" ? "" : `?${rawQuery}`);
   const hasType = method === Method.get || method === Method.head;
   const kind = hasType ? ContentKind.html : ContentKind.none;
-  const { head, body } = plainAnswer(301, kind, "", { location: escapeNonAscii(target) });
+  const location = escapeNonAscii(target);
+  if (location.length > LOCATION_BYTES_MAX) return BAD_REQUEST;
+  const { head, body } = plainAnswer(301, kind, "", { location });
   if (method !== Method.get) return { head, body };
   const text = `<a href="${escapeHtml(target)}">Moved Permanently</a>.\n\n`;
   return { head, body: Buffer.from(text, "latin1") };

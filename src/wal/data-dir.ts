@@ -9,7 +9,7 @@ import {
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { syncDirectory } from "../storage/disk.js";
-import { DataDirAccessError, ForeignDataDirError } from "../storage/errors.js";
+import { DataDirAccessError, type DirRole, ForeignDataDirError } from "../storage/errors.js";
 import { IDENTITY_FILE, readIdentity } from "./identity.js";
 import { PAYLOAD_BYTES_MAX, SECTOR_BYTES } from "./record.js";
 import {
@@ -72,7 +72,9 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
     throw new ForeignDataDirError(dir, "it was written by etcd (member/snap/db)");
   }
   checkNothingIsLost(dir, walDir, snapDir);
-  for (const path of [dir, snapDir, walDir]) makeDir(path);
+  makeDir(dir, "data directory");
+  makeDir(snapDir, "snapshot directory");
+  makeDir(walDir, "log directory");
   return { dir, walDir, snapDir };
 }
 
@@ -148,7 +150,7 @@ function segmentsIn(walDir: string): string[] {
       .filter((name) => parseSegmentName(name) !== undefined)
       .sort();
   } catch (error) {
-    throw new DataDirAccessError(walDir, error);
+    throw new DataDirAccessError(walDir, error, "log directory");
   }
 }
 
@@ -158,10 +160,14 @@ function checkLog(walDir: string): void {
   if (newest === undefined) return;
   const scan = decodeSegmentHeader(readStart(join(walDir, newest), SEGMENT_HEADER_BYTES));
   if (scan.kind === "etcd") {
-    throw new ForeignDataDirError(walDir, `${newest} was written by etcd`);
+    throw new ForeignDataDirError(walDir, `${newest} was written by etcd`, "log directory");
   }
   if (scan.kind === "newer") {
-    throw new ForeignDataDirError(walDir, newerFormat(newest, scan.version, scan.writer));
+    throw new ForeignDataDirError(
+      walDir,
+      newerFormat(newest, scan.version, scan.writer),
+      "log directory",
+    );
   }
 }
 
@@ -175,7 +181,7 @@ function readStart(path: string, lengthMax: number): Uint8Array {
       closeSync(descriptor);
     }
   } catch (error) {
-    throw new DataDirAccessError(path, error);
+    throw new DataDirAccessError(path, error, "log directory");
   }
 }
 
@@ -184,7 +190,7 @@ function readStart(path: string, lengthMax: number): Uint8Array {
  * Level by level also because `mkdir` of Node with `recursive` never returns where a directory
  * cannot be made although the one above is there, as in /proc.
  */
-function makeDir(path: string): void {
+export function makeDir(path: string, role: DirRole): void {
   const missing: string[] = [];
   for (let level = resolve(path); !existsSync(level); level = dirname(level)) missing.push(level);
   try {
@@ -196,7 +202,7 @@ function makeDir(path: string): void {
       chmodSync(path, DIR_MODE); // Whatever the umask was.
     else readdirSync(path); // It may be a file, or another's.
   } catch (error) {
-    throw new DataDirAccessError(path, error);
+    throw new DataDirAccessError(path, error, role);
   }
 }
 

@@ -197,9 +197,13 @@ export class LogReplay {
     const scan = decodeSegmentHeader(bytes);
     switch (scan.kind) {
       case "etcd":
-        throw new ForeignDataDirError(this.#dir, `${file} was written by etcd`);
+        throw new ForeignDataDirError(this.#dir, `${file} was written by etcd`, "log directory");
       case "newer":
-        throw new ForeignDataDirError(this.#dir, newerFormat(file, scan.version, scan.writer));
+        throw new ForeignDataDirError(
+          this.#dir,
+          newerFormat(file, scan.version, scan.writer),
+          "log directory",
+        );
       case "damaged":
         throw new CorruptRecordError(this.#path(file), scan.atBytes, scan.why);
       case "header":

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -18,13 +19,29 @@ import { until } from "../support/until.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
-after(() => rmSync(dir, { recursive: true }));
+after(() => {
+  for (const disk of ["full", "read-only"]) spawnSync("umount", [join(dir, disk)]);
+  rmSync(dir, { recursive: true });
+});
 
 mkdirSync(join(dir, "directory"));
 writeFileSync(join(dir, "file"), "");
 symlinkSync(join(dir, "none", "x"), join(dir, "dangling"));
 symlinkSync(join(dir, "loop"), join(dir, "loop"));
+spawnSync("mkfifo", [join(dir, "pipe")]);
 const LONG = "x".repeat(300);
+
+/** A small disk of its own, filled to its end or read-only. @returns false if this user may not mount one */
+function mountDisk(name: "full" | "read-only"): boolean {
+  const place = join(dir, name);
+  mkdirSync(place);
+  const options = name === "full" ? "size=64k" : "ro";
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", place]).status !== 0) return false;
+  if (name === "full") {
+    assert.throws(() => writeFileSync(join(place, "ballast"), new Uint8Array(2 ** 17)), /ENOSPC/);
+  }
+  return true;
+}
 
 /** Without ports, so that a start that goes too far ends at them. */
 const NO_PORTS = [
@@ -33,8 +50,14 @@ const NO_PORTS = [
 ];
 
 function start(...args: string[]): string {
+  return startBy([], ...args);
+}
+
+/** @param wrapper a command that runs the words after it */
+function startBy(wrapper: readonly string[], ...args: string[]): string {
   const options = { encoding: "utf8", timeout: 30_000, cwd: dir } as const;
-  const { status, stderr } = spawnSync(process.execPath, [RINGD, ...args], options);
+  const [program = "", ...words] = [...wrapper, process.execPath, RINGD, ...args];
+  const { status, stderr } = spawnSync(program, words, options);
   assert.equal(status, 1, stderr);
   assert.equal(stderr.trim().split("\n").length, 1, `one line: ${stderr}`);
   return stderr;
@@ -62,6 +85,16 @@ test("--log-outputs and --config-file that cannot be opened: a line with flag, f
   for (const output of ["http://a/b", "systemd/journal", ""]) {
     assert.match(start(...NO_PORTS, `--log-outputs=${output}`), /^Cannot open --log-outputs "/);
   }
+  const unread = start(...NO_PORTS, "--log-outputs", join(dir, "pipe"));
+  assert.match(unread, /^Cannot open --log-outputs ".*pipe": is a named pipe that nobody reads$/m);
+  for (const [path, why] of [
+    [join(dir, "pipe"), "is a named pipe"],
+    ["/dev/zero", "is a device that goes on and on"],
+    ["/dev/full", "is a device that goes on and on"],
+    [large(), "is larger than 1048576 bytes"],
+  ] as const) {
+    assert.ok(start("--config-file", path).includes(`cannot read --config-file ${path}: ${why}`));
+  }
   const file = join(dir, "bad.yml");
   writeFileSync(file, "name: [\n");
   assert.match(start("--config-file", file), /cannot read --config-file .*line/);
@@ -69,14 +102,68 @@ test("--log-outputs and --config-file that cannot be opened: a line with flag, f
 
 test("--data-dir and --wal-dir that cannot be used: a line with directory and reason", () => {
   for (const flag of ["data-dir", "wal-dir"]) {
+    const role = flag === "data-dir" ? "data" : "log";
     for (const [name, why] of CASES.filter(([path]) => !/none|directory|dangling/.test(path))) {
       const line = start(`--${flag}`, join(dir, name), ...ports());
-      assert.ok(line.includes(join(dir, name)), line);
+      assert.ok(line.startsWith(`Cannot use ${role} directory ${join(dir, name)}`), line);
       assert.match(line, why);
     }
-    assert.match(start(`--${flag}`, join(dir, "file"), ...ports()), /not a directory/);
+    for (const path of [join(dir, "file"), join(dir, "pipe"), "/dev/null"]) {
+      const line = start(`--${flag}`, path, ...ports());
+      assert.equal(line, `Cannot use ${role} directory ${path}: not a directory\n`);
+    }
+    const nul = join(dir, `nul-${flag}.yml`);
+    writeFileSync(nul, `${flag}: "a\\0b"\nlisten-peer-urls: http://127.0.0.1:0\n`);
+    assert.match(start("--config-file", nul), /null bytes/);
   }
 });
+
+test("--data-dir and --wal-dir on a full disk or a read-only one: a line with file and reason", (t) => {
+  if (!mountDisk("full") || !mountDisk("read-only")) return t.skip("needs a user who may mount");
+  const other = ["--data-dir", join(dir, "data")];
+  for (const name of ["full", "full/x", "read-only", "read-only/x"]) {
+    const path = join(dir, name);
+    const why = name.startsWith("full") ? /no space left|ENOSPC/ : /read-only file system|EROFS/;
+    for (const line of [
+      start("--data-dir", path, ...ports()),
+      start("--wal-dir", path, ...other, ...ports()),
+    ]) {
+      assert.ok(line.includes(path), line);
+      assert.match(line, why);
+    }
+  }
+  assert.match(start(...NO_PORTS, `--log-outputs=${join(dir, "read-only/x")}`), /: read-only file/);
+});
+
+test("files that belong to another user: a line with file and reason", (t) => {
+  const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] as const;
+  const mayRead = spawnSync(nobody[0], [...nobody.slice(1), "test", "-r", RINGD]).status === 0;
+  if (!mayRead) return t.skip("needs root, and a build that everybody may read");
+  chmodSync(dir, 0o755);
+  const closed = join(dir, "closed");
+  mkdirSync(closed, { mode: 0o700 });
+  writeFileSync(join(closed, "x"), "", { mode: 0o600 });
+  const shared = join(dir, "shared");
+  mkdirSync(shared);
+  chmodSync(shared, 0o777);
+  for (const flag of ["config-file", "log-outputs", "data-dir", "wal-dir"]) {
+    for (const path of [join(closed, "x"), closed]) {
+      if (path === closed && /file|outputs/.test(flag)) continue; // It is a directory, above all.
+      const more = flag === "config-file" ? [] : ports();
+      if (flag === "wal-dir") more.push("--data-dir", join(shared, "data"));
+      const line = startBy(nobody, `--${flag}`, path, ...more);
+      assert.ok(line.includes(path), line);
+      assert.match(line, /permission denied/);
+    }
+  }
+});
+
+/** A regular file that is no configuration. */
+function large(): string {
+  const path = join(dir, "large.yml");
+  writeFileSync(path, "#".repeat(2 ** 20 + 1));
+  return path;
+}
 
 function ports(): string[] {
   const free = "http://127.0.0.1:0";

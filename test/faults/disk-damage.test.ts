@@ -334,7 +334,7 @@ test("a directory that cannot be made or written is refused", async () => {
     assert.equal(outcome.said.length, 1, outcome.log);
     assert.match(
       outcome.said[0] ?? "",
-      new RegExp(`^Cannot use data directory ${dir}.*: E[A-Z]+: `),
+      new RegExp(`^Cannot use (data|log|snapshot) directory ${dir}.*: `),
     );
   }
 });

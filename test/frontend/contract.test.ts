@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { BODY_BYTES_MAX } from "#ringd/frontend/body-room.js";
+import { LOCATION_BYTES_MAX } from "#ringd/v2/path.js";
 import { Method } from "#ringd/v2/request.js";
 import {
   answer,
@@ -59,6 +60,35 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     assert.match(connection.text, /\r\nDate: /);
     connection.close();
   });
+
+  contractTest(
+    "a redirect to a target above 12 KiB is refused by uws",
+    async ({ gateway, port }) => {
+      const connection = await RawConnection.open(port);
+      for (const [method, bytes] of [
+        ["GET", 12 * 1024],
+        ["GET", 12 * 1024 + 1],
+        ["HEAD", 12 * 1024 + 1],
+        ["GET", LOCATION_BYTES_MAX],
+      ] as const) {
+        connection.text = "";
+        connection.send(head(method, `/v2/keys//${"a".repeat(bytes - 9)}`));
+        const request = await gateway.next();
+        const redirect = answerHead(301);
+        redirect.location = `/v2/keys/${"a".repeat(bytes - 9)}`;
+        request.exchange.answer(redirect, Buffer.from("moved"));
+        const isRefused = isUws && bytes > 12 * 1024;
+        const isBodiless = method === "HEAD";
+        const end = isBodiless ? "" : isRefused ? "400 Bad Request" : "moved";
+        await connection.until(new RegExp(`\\r\\n\\r\\n${end}$`));
+        const status = isRefused ? "400 Bad Request" : "301 Moved Permanently";
+        assert.ok(connection.text.startsWith(`HTTP/1.1 ${status}\r\n`), `${method} ${bytes}`);
+        const location = /\r\nLocation: (.*)\r\n/.exec(connection.text)?.[1];
+        assert.equal(location, isRefused ? undefined : redirect.location);
+      }
+      connection.close();
+    },
+  );
 
   contractTest("methods are told apart", async ({ gateway, port }) => {
     const methods = { GET: Method.get, HEAD: Method.head, PUT: Method.put, POST: Method.post };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ContentKind } from "#ringd/v2/answer.js";
-import { routePath } from "#ringd/v2/path.js";
+import { LOCATION_BYTES_MAX, routePath } from "#ringd/v2/path.js";
 import type { Answer } from "#ringd/v2/plain.js";
 import { Method } from "#ringd/v2/request.js";
 import { Prng } from "../support/prng.js";
@@ -108,5 +108,20 @@ test("following a redirect ends at a path, whatever the bytes", () => {
       const again = routePath(first.answer.head.location, "", Method.get);
       assert.equal(again.kind, "path", `${raw}, SEED=${SEED}`);
     }
+  }
+});
+
+test("a redirect to more than 64 KiB is refused, and leads nowhere else", () => {
+  const raw = (bytes: number) => `/v2/keys//${"a".repeat(bytes - 9)}`;
+  const longest = answerOf(raw(LOCATION_BYTES_MAX));
+  assert.equal(longest.head.status, 301);
+  assert.equal(longest.head.location.length, LOCATION_BYTES_MAX);
+  const encoded = `x=${"\xff".repeat(LOCATION_BYTES_MAX / 3)}`;
+  for (const [path, query] of [
+    [raw(LOCATION_BYTES_MAX + 1), ""],
+    ["/v2/keys//", encoded],
+  ] as const) {
+    const { head } = answerOf(path, query);
+    assert.deepEqual([head.status, head.location], [400, ""]);
   }
 });

@@ -1,7 +1,15 @@
-import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import type { TlsOptions } from "../../client/options.js";
+import { systemReason } from "../../lib/errors.js";
+import { readTextFile, TextFileError } from "../../process/text-file.js";
 import { failure } from "../output/exit.js";
+
+const FILE_BYTES_MAX = 2 ** 20;
+/** Where Go has other words than libuv. */
+const REASONS: Readonly<Record<string, string>> = {
+  ENAMETOOLONG: "file name too long",
+  ELOOP: "too many levels of symbolic links",
+};
 
 /**
  * Reads the files of the TLS flags; an empty name means none.
@@ -44,14 +52,11 @@ function readPair(certFile: string, keyFile: string): TlsOptions {
 
 function read(file: string): string {
   try {
-    return readFileSync(file, "utf8");
+    return readTextFile(file, FILE_BYTES_MAX);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const why: Readonly<Record<string, string>> = {
-      ENOENT: "no such file or directory",
-      EACCES: "permission denied",
-      EISDIR: "is a directory",
-    };
-    throw failure(`${code === "EISDIR" ? "read" : "open"} ${file}: ${why[code ?? ""] ?? message}`);
+    const { code = "" } = error as NodeJS.ErrnoException;
+    const isOpen = code === "EISDIR" || error instanceof TextFileError;
+    const why = REASONS[code] ?? systemReason(error);
+    throw failure(`${isOpen ? "read" : "open"} ${file}: ${why}`);
   }
 }

@@ -1,12 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { RingdError } from "../../lib/errors.js";
+import { RingdError, systemReason } from "../../lib/errors.js";
 import type { WalEntry } from "../../messages/log-entry.js";
 import { SnapshotReader } from "../../snap/reader.js";
 import { listSnapshots } from "../../snap/writer.js";
 import { FileDisk, syncDirectory } from "../../storage/disk.js";
 import { CorruptRecordError } from "../../storage/errors.js";
+import { makeDir } from "../../wal/data-dir.js";
 import { LogReplay, type Replay } from "../../wal/recover.js";
 import { parseSegmentName } from "../../wal/segment.js";
 import { Wal } from "../../wal/wal.js";
@@ -16,7 +17,6 @@ import { err } from "../output/terminal.js";
 
 /** Entries are synced in batches of about this size. */
 const BATCH_BYTES = 4 * 2 ** 20;
-const DIR_MODE = 0o700;
 const READ_TRIES = 5;
 
 /**
@@ -42,8 +42,9 @@ export async function backup({ flags }: Context): Promise<number> {
     copy(source, target);
   } catch (error) {
     if (error instanceof RingdError) throw failure(error.message);
-    if (error instanceof Error && "syscall" in error) throw failure(error.message);
-    throw error;
+    if (!(error instanceof Error && "syscall" in error)) throw error;
+    const { path = "", dest = path } = error as NodeJS.ErrnoException & { dest?: string };
+    throw failure(`${dest}: ${systemReason(error)}`);
   }
   return EXIT.ok;
 }
@@ -59,7 +60,7 @@ function copy(source: Dirs, target: Dirs): void {
     throw failure(`${source.snap} was written by etcd: only etcdctl can back it up`);
   }
   for (const dir of [target.snap, target.wal]) {
-    mkdirSync(dir, { recursive: true, mode: DIR_MODE });
+    makeDir(dir, "backup directory");
     if (readdirSync(dir).length > 0) throw failure(`${dir} is not empty`);
   }
   const snapshot = copySnapshot(source.snap, target.snap);

@@ -2,6 +2,8 @@ import { closeSync, openSync, writeSync } from "node:fs";
 import { Client } from "../../client/client.js";
 import type { Node } from "../../client/responses.js";
 import { cleanPath } from "../../go/clean-path.js";
+import { systemReason } from "../../lib/errors.js";
+import { refuseUnreadPipe } from "../../process/text-file.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
@@ -25,11 +27,11 @@ export async function dump(context: Context): Promise<number> {
     });
   const nodes = response.node.dir ? below(response.node) : [dumped(response.node)];
   const file = context.flags.string("file");
-  const target = file === "" ? undefined : open(file);
+  const target = file === "" ? undefined : attempt(file, () => open(file));
   const progress = new ProgressBar("dump", nodes.length);
   const write = (text: string) => {
     if (target === undefined) out(text);
-    else writeSync(target, text);
+    else attempt(file, () => writeFully(target, text));
   };
   const header = { format: FORMAT, root: key, index: response.index };
   write(`${JSON.stringify(header).slice(0, -1)},"nodes":[\n`);
@@ -40,7 +42,7 @@ export async function dump(context: Context): Promise<number> {
     progress.add(piece.length);
   }
   write("]}\n");
-  if (target !== undefined) closeSync(target);
+  if (target !== undefined) attempt(file, () => closeSync(target));
   progress.end();
   return EXIT.ok;
 }
@@ -56,9 +58,20 @@ function dumped({ key, dir, value = "", ttl }: Node): DumpedNode {
 }
 
 function open(file: string): number {
+  refuseUnreadPipe(file);
+  return openSync(file, "w");
+}
+
+/** A disk that fills up, or a pipe, takes a part. */
+function writeFully(descriptor: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
+}
+
+function attempt<T>(file: string, action: () => T): T {
   try {
-    return openSync(file, "w");
+    return action();
   } catch (error) {
-    throw failure((error as Error).message);
+    throw failure(`cannot write ${file}: ${systemReason(error)}`);
   }
 }

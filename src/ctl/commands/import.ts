@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { Client } from "../../client/client.js";
+import { readTextFile } from "../../process/text-file.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
@@ -8,6 +8,8 @@ import { err, out } from "../output/terminal.js";
 import { isRecord } from "./dump-format.js";
 import { inParallel } from "./parallel.js";
 
+/** The longest string of V8 has 512 Mi characters. */
+const SNAPSHOT_BYTES_MAX = 500 * 2 ** 20;
 /** Shorter TTLs are raised to this, because an import takes some time. */
 const TTL_MIN_SECONDS = 300;
 
@@ -62,7 +64,7 @@ function readSnapshot(file: string): OldNode {
   }
   let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    text = readTextFile(file, SNAPSHOT_BYTES_MAX);
   } catch {
     throw failure(`cannot read snapshot file ${file}`);
   }

@@ -2,6 +2,8 @@ import { readFileSync } from "node:fs";
 import { Client } from "../../client/client.js";
 import { KeyExistsError, NotAFileError } from "../../client/errors.js";
 import { cleanPath } from "../../go/clean-path.js";
+import { systemReason } from "../../lib/errors.js";
+import { readTextFile } from "../../process/text-file.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
@@ -10,6 +12,9 @@ import { ProgressBar } from "../output/progress.js";
 import { out } from "../output/terminal.js";
 import { type Dump, type DumpedNode, parseDump } from "./dump-format.js";
 import { inParallel } from "./parallel.js";
+
+/** The longest string of V8 has 512 Mi characters. */
+const DUMP_BYTES_MAX = 500 * 2 ** 20;
 
 /** Restores a dump at its original key or another one. Removes no other keys. */
 export async function load(context: Context): Promise<number> {
@@ -67,11 +72,12 @@ async function putDirectory(client: Client, { key, ttl }: DumpedNode, isKept: bo
 
 function read(file: string): Dump {
   try {
-    return parseDump(readFileSync(file === "" ? 0 : file, "utf8"));
+    return parseDump(file === "" ? readFileSync(0, "utf8") : readTextFile(file, DUMP_BYTES_MAX));
   } catch (error) {
     const name = file === "" ? "standard input" : file;
-    const { message } = error as Error;
-    const text = error instanceof SyntaxError ? `${name} is not a dump: ${message}` : message;
-    throw failure(text);
+    if (!(error instanceof SyntaxError)) {
+      throw failure(`cannot read ${name}: ${systemReason(error)}`);
+    }
+    throw failure(`${name} is not a dump: ${error.message}`);
   }
 }
