@@ -100,7 +100,8 @@ export class FakeGateway implements Gateway {
   }
 
   #changed(): void {
-    for (const wake of this.#wakers.splice(0)) wake();
+    // Not in a microtask, which runs before the library goes on with the request.
+    for (const wake of this.#wakers.splice(0)) setImmediate(wake);
   }
 }
 
