@@ -52,22 +52,20 @@ export class StreamBacklog {
   #lookTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
   #onTaken: (() => void) | undefined;
-  readonly #onRoom: () => void;
 
-  /** @param onRoom first of all, at each writable event; it may close the response */
-  constructor(res: HttpResponse, all: Backlogs, onRoom: () => void = () => undefined) {
+  constructor(res: HttpResponse, all: Backlogs) {
     this.#res = res;
     this.#all = all;
-    this.#onRoom = onRoom;
-    this.listen();
-  }
-
-  /** Again where the library has dropped the callback. */
-  listen(): void {
-    this.#res.onWritable(() => {
+    res.onWritable(() => {
       this.#onWritable();
       return true;
     });
+  }
+
+  /** For a writable event, which stops the library's timer, as soon as nothing is left. */
+  askForRoom(): void {
+    this.#res.resume();
+    this.#drain(); // Also polls for room again if something is left.
   }
 
   /** Whether the library's time-out, rather than the client, is what ends the connection now. */
@@ -126,9 +124,6 @@ export class StreamBacklog {
   }
 
   #onWritable(): void {
-    const wasClosed = this.#isClosed;
-    this.#onRoom();
-    if (this.#isClosed && !wasClosed) return;
     if (this.#isClosed) {
       this.#drain(); // The stream has ended; its last bytes may still be here.
       return;

@@ -1,5 +1,5 @@
 import type { HttpResponse } from "uWebSockets.js";
-import { AnswerRecord } from "../messages/requests.js";
+import type { AnswerRecord } from "../messages/requests.js";
 import { Method } from "../v2/request.js";
 import type { Body } from "./body.js";
 import {
@@ -15,9 +15,9 @@ import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
 import type { Backlogs } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
 import {
-  type Checked,
   ClosingWatch,
   LastingWatch,
+  PROVEN,
   type Watch,
   type WatchHandles,
   type WatchRegister,
@@ -37,7 +37,7 @@ export interface UwsShared {
 }
 
 /** One request. */
-export class UwsExchange implements Exchange, Checked {
+export class UwsExchange implements Exchange {
   readonly res: HttpResponse;
   readonly method: Method;
   requestId = -1;
@@ -51,18 +51,13 @@ export class UwsExchange implements Exchange, Checked {
   #isGone = false;
   /** Its last byte came in; only looked at for what may be a watch. */
   #hasEnded = false;
-  /** Part of a chunked answer was written. */
-  #isChunked = false;
   #isHeld = false;
   #heldBytes = 0;
   /** No more is to come: the core has forgotten the request. */
   #isComplete = false;
   #watch: Watch | undefined;
-  /** Until it is known that the connection is not a watch's; see `check`. */
-  #isUnchecked = false;
-  /** What it was told meanwhile. */
-  #delayed: (() => void)[] | undefined;
-  #isKept = false;
+  /** When it began, until it is known that the connection is not an open watch's; see LastingWatch. */
+  #begun: number;
 
   constructor(
     shared: UwsShared,
@@ -76,10 +71,11 @@ export class UwsExchange implements Exchange, Checked {
     this.#handles = handles;
     this.method = method;
     this.#origin = origin;
+    this.#begun = shared.watches.begin();
     res.onAborted(() => this.#onGone());
     if (handles !== undefined) {
-      res.onData(() => {
-        this.#hasEnded = true;
+      res.onData((_, isLast) => {
+        if (isLast) this.#hasEnded = true;
       });
     }
   }
@@ -88,43 +84,26 @@ export class UwsExchange implements Exchange, Checked {
     return this.#isGone;
   }
 
-  /**
-   * Finds out whether the connection is that of an open watch: that is told of the writable event asked for here,
-   * and closes it. Until then nothing is answered, as an answer would take the watch's callback away.
-   */
-  check(): void {
-    this.#isUnchecked = true;
-    this.res.resume();
-    this.#shared.watches.afterPoll(this);
+  /** The library is about to call the `onData` of a watch on this connection: the request has none. */
+  leaveProof(): void {
+    this.#begun = PROVEN;
   }
 
-  checked(): void {
-    this.#isUnchecked = false;
-    if (this.#delayed !== undefined) {
-      for (const call of this.#delayed) call();
-      this.#delayed = undefined;
-    }
-    if (this.#isGone || this.#watch !== undefined || this.#isChunked) return;
-    this.#isKept = true;
-    this.#shared.watches.keep(this.res);
+  /** Before anything is written or closed. @returns false if the client is gone, or was a watch's */
+  #isOurs(): boolean {
+    if (this.#begun !== PROVEN && !this.#isGone) this.#prove();
+    return !this.#isGone;
   }
 
-  /** Once it is checked. */
-  #delay(call: () => void): void {
-    this.#delayed ??= [];
-    this.#delayed.push(call);
+  #prove(): void {
+    const begun = this.#begun;
+    this.#begun = PROVEN;
+    this.#shared.watches.prove(begun);
   }
 
   answer(head: AnswerRecord, body: Uint8Array): void {
-    if (this.#isUnchecked) {
-      const kept = Object.assign(new AnswerRecord(), head);
-      const bytes = Buffer.from(body);
-      this.#delay(() => this.answer(kept, bytes));
-      return;
-    }
     this.large?.leave();
-    if (this.#isGone) return;
-    this.#release();
+    if (!this.#isOurs()) return;
     if (head.location.length > LOCATION_BYTES_MAX) {
       this.answer(BAD_REQUEST, BAD_REQUEST_BODY);
       return;
@@ -150,9 +129,8 @@ export class UwsExchange implements Exchange, Checked {
    */
   refuse(head: AnswerRecord, body: Uint8Array): void {
     setImmediate(() => {
-      if (this.#isGone) return;
+      if (!this.#isOurs()) return;
       this.#isGone = true;
-      this.#release();
       this.res.cork(() => {
         this.res.writeStatus(this.#head(head, ""));
         this.res.end(body, true);
@@ -161,25 +139,13 @@ export class UwsExchange implements Exchange, Checked {
   }
 
   open(head: AnswerRecord, body: Uint8Array): void {
-    if (this.#isUnchecked) {
-      const kept = Object.assign(new AnswerRecord(), head);
-      const bytes = Buffer.from(body);
-      this.#delay(() => this.open(kept, bytes));
-      return;
-    }
-    if (this.#isGone) return;
-    this.#release();
+    if (!this.#isOurs()) return;
     const text = this.#head(head, "");
     if (body.length > 0) this.#write(body, false, text);
     else this.#openWatch(text);
   }
 
   chunk(body: ChunkBody, isEnd: boolean): void {
-    if (this.#isUnchecked) {
-      const bytes = Buffer.from(body.bytes);
-      this.#delay(() => this.chunk({ bytes, framed: undefined, framedLast: undefined }, isEnd));
-      return;
-    }
     if (this.#isGone) return;
     if (isEnd) {
       this.#isGone = true;
@@ -191,51 +157,36 @@ export class UwsExchange implements Exchange, Checked {
       return;
     }
     if (isEnd) this.#shared.watches.delete(watch);
-    else this.#shared.watches.wrote(watch);
     if (!(isEnd ? watch.end(body) : watch.event(body))) this.#lose(watch);
     else if (!isEnd && !watch.backlog.wrote(body.bytes.length)) this.#cutSlow(watch.backlog.bytes);
   }
 
   cut(): void {
-    if (this.#isGone) return;
-    this.#release();
+    if (!this.#isOurs()) return;
     this.#end();
     if (this.#watch === undefined) this.res.close();
     else this.#watch.cut();
   }
 
   #openWatch(head: string): void {
-    const { backlogs, watches, gateway } = this.#shared;
-    if (this.#handles === undefined) {
+    const { backlogs, watches } = this.#shared;
+    // Without its end, the watch would be told of its own body as of another request.
+    if (this.#handles === undefined || !this.#hasEnded) {
       this.#watch = new ClosingWatch(this.res, backlogs, head);
       return;
     }
-    const onIntruder = () => {
+    const onLost = () => {
       if (!this.#isGone) this.#lose(watch);
     };
-    const watch = new LastingWatch(
-      this.#handles,
-      backlogs,
-      head,
-      this.#hasEnded,
-      () => this.#onGone(),
-      onIntruder,
-    );
+    const onGone = () => this.#onGone();
+    const watch = new LastingWatch(this.#handles, backlogs, head, onGone, onLost);
     this.#watch = watch;
-    watches.add(watch, () => {
-      this.#end();
-      gateway.abort(this.requestId);
-    });
-  }
-
-  #release(): void {
-    if (this.#isKept) this.#shared.watches.release(this.res);
-    this.#isKept = false;
+    watches.add(watch, onLost);
   }
 
   #onGone(): void {
-    this.#release();
-    if (this.#isUnchecked) this.#shared.watches.onUncheckedGone();
+    // The last moment for a watch on this connection.
+    if (this.#begun !== PROVEN) this.#prove();
     const backlog = this.#watch?.backlog;
     if (!this.#isGone && backlog?.isStalled) this.#shared.options.onSlowClient(backlog.bytes);
     this.#shared.unserved.onRequestGone();
@@ -275,7 +226,6 @@ export class UwsExchange implements Exchange, Checked {
   /** Large listings: tells the core to pause while the client is behind. */
   #write(bytes: Uint8Array, isEnd: boolean, head: string | undefined): void {
     if (head !== undefined) this.#shared.unserved.onWithoutLength();
-    this.#isChunked = true;
     const hasRoom = writeChunks(this.res, head, bytes, isEnd);
     if (hasRoom || isEnd) return;
     this.#heldBytes += bytes.length;

@@ -163,7 +163,6 @@ export class UwsFrontend implements Frontend {
     this.#options.onConnection(change);
     if (change < 0) {
       if (!this.#isRefusing) this.#unserved.onClose(res);
-      this.#watches.onClose(res); // Moves the write offset, which the former looks at.
       return;
     }
     if (this.#connections <= this.#options.connectionsMax) return;
@@ -228,14 +227,14 @@ function serve(
     return;
   }
   const takesBody = method === Method.put || method === Method.post;
-  if (takesBody || hasBody(req)) {
+  const bringsBody = takesBody || hasBody(req);
+  if (bringsBody) {
     readFraming(req);
     if (framing.isUnclear) {
       exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
       return;
     }
   }
-  if ((takesBody || handles !== undefined) && shared.watches.onBodyRequest()) exchange.check();
   if (takesBody) {
     const { contentLength, contentType } = framing;
     const large = largeBytes(contentLength === "" ? undefined : Number(contentLength));
@@ -243,5 +242,6 @@ function serve(
   } else {
     // A body, if any, is no part of the request's meaning; the library reads past it.
     exchange.requestId = gateway.request(exchange, method, path, query, "", undefined, false);
+    if (!bringsBody && handles === undefined) exchange.leaveProof();
   }
 }

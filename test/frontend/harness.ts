@@ -59,23 +59,23 @@ export class FakeGateway implements Gateway {
     this.requests.push(request);
     // The core's answer never comes during the call either.
     setImmediate(() => this.onRequest(request));
-    this.#changed();
+    this.changed();
     return request.id;
   }
 
   abort(requestId: number): void {
     this.aborted.add(requestId);
-    this.#changed();
+    this.changed();
   }
 
   hold(requestId: number): void {
     this.held.add(requestId);
-    this.#changed();
+    this.changed();
   }
 
   resume(requestId: number): void {
     this.resumed.add(requestId);
-    this.#changed();
+    this.changed();
   }
 
   /** The next request that no call has returned yet. */
@@ -99,8 +99,10 @@ export class FakeGateway implements Gateway {
     }
   }
 
-  #changed(): void {
-    for (const wake of this.#wakers.splice(0)) wake();
+  /** Something that a test may wait for has happened. */
+  changed(): void {
+    // Not in a microtask, which runs before the library goes on with the request.
+    for (const wake of this.#wakers.splice(0)) setImmediate(wake);
   }
 }
 
@@ -135,6 +137,7 @@ export async function serve(
     largeRequests: new LargeRequests({ ...LARGE_LIMITS, ...limits.largeLimits }),
     onConnection: (change: number) => {
       connections.open += change;
+      gateway.changed();
     },
     onRefused: () => {
       connections.refused++;
