@@ -221,13 +221,15 @@ export class HttpConnection implements Wire {
     const exchange = new NodeExchange(this, gateway, options, head, isHead);
     this.#exchange = exchange;
     const send = (contentType: string, body: Body | undefined) => {
+      const bytes = body?.finish(NO_BYTES);
+      exchange.large?.whole(bytes?.length ?? 0);
       exchange.requestId = gateway.request(
         exchange,
         method,
         head.path,
         head.query,
         contentType,
-        body?.finish(NO_BYTES),
+        bytes,
         body?.isTooLarge ?? false,
       );
     };

@@ -20,7 +20,7 @@ export const LARGE_LIMITS: LargeLimits = {
 
 /** What a request with a large body is told. */
 export interface LargeOwner {
-  /** Its turn has come after a wait: its body may be read. */
+  /** Its turn has come after a wait, or its body has, with the first bytes of it: its connection may be read. */
   proceed(): void;
   /** It has waited too long. */
   refuse(): void;
@@ -47,11 +47,11 @@ export class LargeRequests {
   enter(bytes: number, owner: LargeOwner): LargeRequest | undefined {
     if (this.#waiting.size === 0 && this.#hasRoom(bytes)) {
       this.#bytes += bytes;
-      return new LargeRequest(bytes, owner, (request) => this.#leave(request));
+      return this.#make(bytes, owner);
     }
     const { waitingBytesMax, patienceMs } = this.#limits;
     if (this.#waitingBytes + bytes > waitingBytesMax) return undefined;
-    const request = new LargeRequest(bytes, owner, (gone) => this.#leave(gone));
+    const request = this.#make(bytes, owner);
     request.timer = setTimeout(() => {
       request.leave();
       owner.refuse();
@@ -61,6 +61,15 @@ export class LargeRequests {
     return request;
   }
 
+  #make(bytes: number, owner: LargeOwner): LargeRequest {
+    return new LargeRequest(
+      bytes,
+      owner,
+      (request) => this.#leave(request),
+      (request, whole) => this.#onWhole(request, whole),
+    );
+  }
+
   #hasRoom(bytes: number): boolean {
     return this.#bytes === 0 || this.#bytes + bytes <= this.#limits.bytesMax;
   }
@@ -68,12 +77,25 @@ export class LargeRequests {
   #leave(request: LargeRequest): void {
     if (this.#unqueue(request)) return;
     this.#bytes -= request.bytes;
+    this.#admitNext();
+  }
+
+  #admitNext(): void {
     for (const next of this.#waiting) {
       if (!this.#hasRoom(next.bytes)) return;
       this.#unqueue(next);
       this.#bytes += next.bytes;
       next.owner.proceed();
     }
+  }
+
+  /** @param bytes of the body, which may be shorter than was assumed */
+  #onWhole(request: LargeRequest, bytes: number): void {
+    const hasWaited = this.#unqueue(request);
+    this.#bytes += hasWaited ? bytes : bytes - request.bytes;
+    request.bytes = bytes;
+    if (hasWaited) request.owner.proceed();
+    this.#admitNext();
   }
 
   /** @returns whether it waited */
@@ -87,20 +109,33 @@ export class LargeRequests {
 }
 
 export class LargeRequest {
-  readonly bytes: number;
+  /** Of its body, or the most that it may be. */
+  bytes: number;
   readonly owner: LargeOwner;
   /** While it waits. */
   timer: NodeJS.Timeout | undefined;
   #onLeave: ((request: LargeRequest) => void) | undefined;
+  readonly #onWhole: (request: LargeRequest, bytes: number) => void;
 
-  constructor(bytes: number, owner: LargeOwner, onLeave: (request: LargeRequest) => void) {
+  constructor(
+    bytes: number,
+    owner: LargeOwner,
+    onLeave: (request: LargeRequest) => void,
+    onWhole: (request: LargeRequest, bytes: number) => void,
+  ) {
     this.bytes = bytes;
     this.owner = owner;
     this.#onLeave = onLeave;
+    this.#onWhole = onWhole;
   }
 
   get isWaiting(): boolean {
     return this.timer !== undefined;
+  }
+
+  /** Its body has come whole, perhaps before its turn: it waits no longer. */
+  whole(bytes: number): void {
+    if (this.#onLeave !== undefined) this.#onWhole(this, bytes);
   }
 
   /** It is answered, or its client is gone before its body was whole. Once is enough. */

@@ -41,6 +41,7 @@ export class UwsBodies {
       }
       const last = new Uint8Array(chunk);
       const whole = body === undefined ? last : body.finish(last);
+      exchange.large?.whole(whole.length);
       const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
       exchange.requestId = this.#gateway.request(
         exchange,

@@ -114,6 +114,39 @@ test("node: who asks before sending a large body is told to go on when its turn 
   frontend.close();
 });
 
+test("uws: a chunked body that comes whole before its turn is served, and outlives its wait", async () => {
+  const patienceMs = 300;
+  const { frontend, gateway, port } = await serve("uws", {
+    largeLimits: { bytesMax: BYTES, patienceMs },
+  });
+  const carried = await RawConnection.open(port, PUT);
+  carried.send(BODY);
+  const first = await gateway.next();
+  // Two chunks: the library reports the first before it knows the end, and the length is not known at all.
+  const chunked = `${HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nhalf\r\n0\r\n\r\n`;
+  const [stays, leaves] = [
+    await RawConnection.open(port, chunked),
+    await RawConnection.open(port, chunked),
+  ];
+  const requests = [await gateway.next(), await gateway.next()];
+  for (const { body } of requests) assert.equal(body.toString(), "halfhalf");
+  leaves.socket.resetAndDestroy();
+  await gateway.until(() => gateway.aborted.size === 1, "the abort");
+  await new Promise((resolve) => setTimeout(resolve, 2 * patienceMs)); // Nothing must come of the wait.
+  for (const request of requests) answer(request, "{}");
+  await stays.until("{}");
+  answer(first, "{}");
+  await carried.until("{}");
+  // All room is free again.
+  const last = await RawConnection.open(port, PUT);
+  last.send(BODY);
+  answer(await gateway.next(), "{}");
+  await last.until("{}");
+  for (const client of [carried, stays, last]) client.close();
+  frontend.stopListening();
+  frontend.close();
+});
+
 test("who leaves while waiting gives its place to the next", () => {
   const large = new LargeRequests({ bytesMax: 10, waitingBytesMax: 100, patienceMs: 60_000 });
   const seen: number[] = [];
