@@ -153,10 +153,20 @@ export class SnapshotReceiver {
       this.#purge();
       return ARRIVED;
     } catch (error) {
-      await rm(join(snapDir, temporary), { force: true });
       const { status, message } = failureOf(error, transfer);
+      await this.#remove(temporary);
       log.warn({ ...what, reason: message }, "did not receive the snapshot");
       return textAnswer(status, message);
+    }
+  }
+
+  /** Where the disk refuses that too, the next start removes it. */
+  async #remove(temporary: string): Promise<void> {
+    const { log, snapDir } = this.#options;
+    try {
+      await rm(join(snapDir, temporary), { force: true });
+    } catch (error) {
+      log.warn({ err: error }, "cannot remove what came of the snapshot");
     }
   }
 

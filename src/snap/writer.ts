@@ -49,6 +49,8 @@ export class SnapshotWriter {
   /** How long each fdatasync took. */
   readonly flushSeconds: number[] = [];
   #descriptor: number | undefined;
+  /** The temporary file is there. */
+  #isUnfinished = true;
   #crc: number;
   #blockCount = 0;
   #dataBytes = 0;
@@ -72,8 +74,13 @@ export class SnapshotWriter {
     const header = encodeSnapshotHeader(options, version);
     this.#crc = header.crc;
     this.#descriptor = this.#try("create", () => openSync(this.#temporary, "w", 0o600));
-    this.#write([header.bytes]);
-    this.#writeBlock(BLOCK_METADATA, options.metadata);
+    try {
+      this.#write([header.bytes]);
+      this.#writeBlock(BLOCK_METADATA, options.metadata);
+    } catch (error) {
+      this.abort(); // Nobody else can.
+      throw error;
+    }
   }
 
   /** Size of the file so far. */
@@ -95,13 +102,15 @@ export class SnapshotWriter {
     this.#close();
     const path = join(this.#dir, this.#name);
     this.#try("rename", () => renameSync(this.#temporary, path));
+    this.#isUnfinished = false;
     this.#try("syncDirectory", () => syncDirectory(this.#dir));
     return path;
   }
 
   /** Gives up, after an error too. Does nothing once finished. */
   abort(): void {
-    if (this.#descriptor === undefined) return;
+    if (!this.#isUnfinished) return;
+    this.#isUnfinished = false;
     this.#close();
     this.#try("unlink", () => unlinkSync(this.#temporary));
   }

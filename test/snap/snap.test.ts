@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -12,6 +20,7 @@ import { writeSnapshot } from "#ringd/snap/task.js";
 import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
 import { crc32c } from "#ringd/storage/crc32c.js";
 import { CorruptSnapshotError, DiskError } from "#ringd/storage/errors.js";
+import { SmallDisk } from "../support/full-disk.js";
 import { Prng } from "../support/prng.js";
 
 const METADATA = new TextEncoder().encode('{"clusterId":"7e27652122e8b2ae"}');
@@ -160,6 +169,25 @@ test("abort() leaves nothing behind, and does nothing to a finished snapshot", (
   other.finish();
   other.abort();
   assert.equal(readAll(dir).index, 9);
+});
+
+test("a snapshot that fails at its beginning or its end leaves nothing behind", (t) => {
+  const dir = tempDir(t);
+  const name = snapshotName({ term: 1, index: 9 });
+  mkdirSync(join(dir, name));
+  const writer = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
+  assert.throws(() => writer.finish(), DiskError);
+  writer.abort();
+  assert.deepEqual(readdirSync(dir), [name]);
+  const disk = SmallDisk.mount(1);
+  if (disk === undefined) return t.skip("this process may not mount a file system");
+  t.after(() => disk.unmount());
+  disk.fill();
+  const before = readdirSync(disk.dir);
+  const open = readdirSync("/proc/self/fd").length;
+  for (const index of [10, 20, 30]) assert.throws(() => write(disk.dir, index, []), /ENOSPC/);
+  assert.deepEqual(readdirSync(disk.dir), before);
+  assert.equal(readdirSync("/proc/self/fd").length, open);
 });
 
 test("a block beyond the limit is our mistake, a missing directory the world's", (t) => {
