@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
-import {
+import fs, {
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -132,6 +134,24 @@ test("a snapshot under another's name, and one of a newer format, are refused", 
     message: /version is 3, which ringd 9\.9\.9 or later/,
   };
   assert.throws(() => readAll(dir), why);
+});
+
+test("the snapshot of a start is durable before it is read, wherever it came from", (t) => {
+  const dir = tempDir(t);
+  const path = write(dir, 9, []);
+  const synced: string[] = [];
+  const { fdatasyncSync } = fs;
+  fs.fdatasyncSync = (descriptor) => {
+    synced.push(readlinkSync(`/proc/self/fd/${descriptor}`));
+    fdatasyncSync(descriptor);
+  };
+  syncBuiltinESMExports();
+  t.after(() => {
+    fs.fdatasyncSync = fdatasyncSync;
+    syncBuiltinESMExports();
+  });
+  openNewestSnapshot(dir)?.close();
+  assert.deepEqual(synced, [path]);
 });
 
 test("an unfinished snapshot is never seen, and removed at the next start", (t) => {

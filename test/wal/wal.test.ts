@@ -483,6 +483,22 @@ test("what was read is durable before open() returns", () => {
   assert(disk.steps.includes("datasync") && disk.steps.includes("syncDirectory"));
 });
 
+test("a log that was copied here is durable before open() returns, all of its segments", () => {
+  const source = new SimDisk();
+  fill(open(source).wal, 1, 100);
+  const disk = new SimDisk();
+  for (const file of source.list()) {
+    disk.run({ op: "create", file });
+    disk.run({ op: "write", file, atBytes: 0, chunks: [source.read(file)] });
+  }
+  assert(source.list().length > 2);
+  const { wal } = open(disk);
+  assert(disk.isDurable, "nothing is left that a power cut would take");
+  fill(wal, 101, 110);
+  disk.powerCut(new Prng(1));
+  assert.deepEqual(indexes(open(disk).recovery), range(1, 110));
+});
+
 test("after a failed sync, what the page cache shows is written again before it counts", () => {
   for (const failing of ["datasync", "syncDirectory"] as const) {
     for (const formatIfNew of [1, 2] as const) {
