@@ -385,6 +385,20 @@ test("releaseBefore() drops the oldest segments, never one that is still needed"
   assert.equal(wal.releaseBefore(200, 1).length, 2, "and the last one always");
 });
 
+test("releaseBefore() goes on where someone has removed the oldest segment already", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-wal-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const { wal } = open(new FileDisk(dir));
+  fill(wal, 1, 100);
+  const all = wal.segments;
+  rmSync(join(dir, all[0] as string));
+  assert.deepEqual(wal.releaseBefore(100, 1), all.slice(0, -1));
+  fill(wal, 101, 110);
+  wal.close();
+  const snapshot = { index: 100, term: 1 };
+  assert.deepEqual(indexes(open(new FileDisk(dir), { snapshot }).recovery), range(101, 110));
+});
+
 test("the hard state survives the segments it was written in", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
