@@ -171,11 +171,13 @@ export class SnapshotReceiver {
   }
 
   #purge(): void {
+    const { log, maxSnapshots, snapDir } = this.#options;
+    const onRefusal = (err: unknown) => log.warn({ err }, "cannot remove an old snapshot");
     try {
-      purge(this.#options.snapDir, this.#options.maxSnapshots);
+      purge(snapDir, maxSnapshots, onRefusal);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === undefined) throw error;
-      this.#options.log.warn({ err: error }, "cannot remove old snapshots");
+      onRefusal(error);
     }
   }
 

@@ -182,13 +182,25 @@ export function listSnapshots(dir: string): (SnapshotId & { readonly file: strin
  * Removes all but the newest snapshots.
  *
  * @param maxSnapshots how many to keep; 0 keeps all
- * @returns the oldest that is kept: the log must reach back to it. undefined if there is none
+ * @param onRefusal gets the error of each file that cannot be removed: it is in nobody's way
+ * @returns the oldest of those to keep: the log must reach back to it. undefined if there is none
  */
-export function purge(dir: string, maxSnapshots: number): SnapshotId | undefined {
+export function purge(
+  dir: string,
+  maxSnapshots: number,
+  onRefusal: (error: unknown) => void,
+): SnapshotId | undefined {
   const found = listSnapshots(dir);
   const surplus = maxSnapshots === 0 ? 0 : Math.max(0, found.length - maxSnapshots);
-  // Two threads may purge at once: after a snapshot of our own, and after one from another member.
-  for (const { file } of found.slice(0, surplus)) rmSync(join(dir, file), { force: true });
+  for (const { file } of found.slice(0, surplus)) {
+    try {
+      // Two threads may purge at once: after a snapshot of our own, and after one from another member.
+      rmSync(join(dir, file), { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+      onRefusal(error);
+    }
+  }
   if (surplus > 0) syncDirectory(dir);
   const oldest = found[surplus];
   return oldest === undefined ? undefined : { term: oldest.term, index: oldest.index };
