@@ -153,19 +153,31 @@ export class SnapshotReceiver {
       this.#purge();
       return ARRIVED;
     } catch (error) {
-      await rm(join(snapDir, temporary), { force: true });
       const { status, message } = failureOf(error, transfer);
+      await this.#remove(temporary);
       log.warn({ ...what, reason: message }, "did not receive the snapshot");
       return textAnswer(status, message);
     }
   }
 
-  #purge(): void {
+  /** Where the disk refuses that too, the next start removes it. */
+  async #remove(temporary: string): Promise<void> {
+    const { log, snapDir } = this.#options;
     try {
-      purge(this.#options.snapDir, this.#options.maxSnapshots);
+      await rm(join(snapDir, temporary), { force: true });
+    } catch (error) {
+      log.warn({ err: error }, "cannot remove what came of the snapshot");
+    }
+  }
+
+  #purge(): void {
+    const { log, maxSnapshots, snapDir } = this.#options;
+    const onRefusal = (err: unknown) => log.warn({ err }, "cannot remove an old snapshot");
+    try {
+      purge(snapDir, maxSnapshots, onRefusal);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === undefined) throw error;
-      this.#options.log.warn({ err: error }, "cannot remove old snapshots");
+      onRefusal(error);
     }
   }
 

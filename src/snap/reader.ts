@@ -1,4 +1,12 @@
-import { closeSync, fstatSync, openSync, readdirSync, readSync, unlinkSync } from "node:fs";
+import {
+  closeSync,
+  fdatasyncSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  unlinkSync,
+} from "node:fs";
 import { join } from "node:path";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
@@ -95,6 +103,11 @@ export class SnapshotReader implements SnapshotId {
     return undefined;
   }
 
+  /** @throws DiskError */
+  sync(): void {
+    this.#try("datasync", () => fdatasyncSync(this.#descriptor));
+  }
+
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -158,6 +171,7 @@ export function openNewestSnapshot(dir: string): SnapshotReader | undefined {
   try {
     const newest = listSnapshots(dir).at(-1);
     if (newest !== undefined) reader = new SnapshotReader(dir, newest.file);
+    reader?.sync(); // One that was copied here may not be durable yet.
     const leftovers = readdirSync(dir).filter((name) => name.endsWith(TEMPORARY_SUFFIX));
     for (const name of leftovers) unlinkSync(join(dir, name));
     touch(dir);

@@ -50,14 +50,15 @@ export function writeSnapshot(task: SnapshotTask): SnapshotOutcome {
     if (inlet.drain(16) === 0) bell.park(() => inlet.hasWork(), Number.POSITIVE_INFINITY);
   }
   let oldestIndex = 0;
+  const refusals: unknown[] = [];
   if (failure === undefined) {
     attempt(() => {
       writer?.finish();
-      oldestIndex = purge(directory, keep)?.index ?? 0;
+      oldestIndex = purge(directory, keep, (error) => refusals.push(error))?.index ?? 0;
     });
   }
   if (failure === undefined) {
-    return { kind: "written", oldestIndex, flushSeconds: writer?.flushSeconds ?? [] };
+    return { kind: "written", oldestIndex, flushSeconds: writer?.flushSeconds ?? [], refusals };
   }
   attempt(() => writer?.abort());
   return { kind: "failed", error: failure, isForWant: asDiskError(directory, failure).isForWant };
@@ -97,6 +98,8 @@ export interface WrittenSnapshot {
   readonly oldestIndex: number;
   /** Of each fdatasync of the file. */
   readonly flushSeconds: readonly number[];
+  /** Why old snapshots could not be removed. */
+  readonly refusals: readonly unknown[];
 }
 
 function asDiskError(directory: string, error: unknown): DiskError {

@@ -49,6 +49,8 @@ export class SnapshotWriter {
   /** How long each fdatasync took. */
   readonly flushSeconds: number[] = [];
   #descriptor: number | undefined;
+  /** The temporary file is there. */
+  #isUnfinished = true;
   #crc: number;
   #blockCount = 0;
   #dataBytes = 0;
@@ -72,8 +74,13 @@ export class SnapshotWriter {
     const header = encodeSnapshotHeader(options, version);
     this.#crc = header.crc;
     this.#descriptor = this.#try("create", () => openSync(this.#temporary, "w", 0o600));
-    this.#write([header.bytes]);
-    this.#writeBlock(BLOCK_METADATA, options.metadata);
+    try {
+      this.#write([header.bytes]);
+      this.#writeBlock(BLOCK_METADATA, options.metadata);
+    } catch (error) {
+      this.abort(); // Nobody else can.
+      throw error;
+    }
   }
 
   /** Size of the file so far. */
@@ -95,13 +102,15 @@ export class SnapshotWriter {
     this.#close();
     const path = join(this.#dir, this.#name);
     this.#try("rename", () => renameSync(this.#temporary, path));
+    this.#isUnfinished = false;
     this.#try("syncDirectory", () => syncDirectory(this.#dir));
     return path;
   }
 
   /** Gives up, after an error too. Does nothing once finished. */
   abort(): void {
-    if (this.#descriptor === undefined) return;
+    if (!this.#isUnfinished) return;
+    this.#isUnfinished = false;
     this.#close();
     this.#try("unlink", () => unlinkSync(this.#temporary));
   }
@@ -173,13 +182,25 @@ export function listSnapshots(dir: string): (SnapshotId & { readonly file: strin
  * Removes all but the newest snapshots.
  *
  * @param maxSnapshots how many to keep; 0 keeps all
- * @returns the oldest that is kept: the log must reach back to it. undefined if there is none
+ * @param onRefusal gets the error of each file that cannot be removed: it is in nobody's way
+ * @returns the oldest of those to keep: the log must reach back to it. undefined if there is none
  */
-export function purge(dir: string, maxSnapshots: number): SnapshotId | undefined {
+export function purge(
+  dir: string,
+  maxSnapshots: number,
+  onRefusal: (error: unknown) => void,
+): SnapshotId | undefined {
   const found = listSnapshots(dir);
   const surplus = maxSnapshots === 0 ? 0 : Math.max(0, found.length - maxSnapshots);
-  // Two threads may purge at once: after a snapshot of our own, and after one from another member.
-  for (const { file } of found.slice(0, surplus)) rmSync(join(dir, file), { force: true });
+  for (const { file } of found.slice(0, surplus)) {
+    try {
+      // Two threads may purge at once: after a snapshot of our own, and after one from another member.
+      rmSync(join(dir, file), { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+      onRefusal(error);
+    }
+  }
   if (surplus > 0) syncDirectory(dir);
   const oldest = found[surplus];
   return oldest === undefined ? undefined : { term: oldest.term, index: oldest.index };

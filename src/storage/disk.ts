@@ -80,7 +80,7 @@ export class FileDisk implements Disk {
         break;
       case "unlink":
         this.#close(op.file);
-        this.#try(op.op, op.file, () => unlinkSync(join(this.dir, op.file)));
+        this.#try(op.op, op.file, () => unlinkIfThere(join(this.dir, op.file)));
         break;
       case "close":
         this.#close(op.file);
@@ -159,6 +159,15 @@ export class FileDisk implements Disk {
       const errno = (error as NodeJS.ErrnoException).code ?? "EUNKNOWN";
       throw new DiskError(call, join(this.dir, file), errno, error);
     }
+  }
+}
+
+/** Someone else may have removed it by hand: that is as well. */
+function unlinkIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
 }
 

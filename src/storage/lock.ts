@@ -55,6 +55,8 @@ export interface DirLock {
 
 const LOCK_FILE = "lock";
 const HOLDER_FILE = "lock.holder";
+/** Errors of a program that is not there, or that may never be run. */
+const NO_PROGRAM = ["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ENOEXEC", "ENOSYS"];
 
 /** The holder of a lock, as it writes itself down. */
 interface Holder {
@@ -75,25 +77,17 @@ interface Holder {
  */
 export function lockDir(dir: string, flockProgram = "flock"): DirLock {
   const descriptor = openLockFile(dir);
-  const run = spawnSync(flockProgram, ["-n", "3"], {
-    stdio: ["ignore", "ignore", "ignore", descriptor],
-  });
-  if (run.error === undefined && run.status === 0) {
-    try {
-      const text = Buffer.from(`${JSON.stringify(self())}\n`);
-      writeSync(descriptor, text, 0, text.length, 0);
-      ftruncateSync(descriptor, text.length);
-    } catch (error) {
-      closeSync(descriptor);
-      throw new DataDirAccessError(dir, error); // A full disk.
-    }
-    return flockOf(descriptor, join(dir, LOCK_FILE));
-  }
-  // Status 1 is "someone has it". Others (busybox without -n, a file system without locks) are not.
-  const isHeld = run.error === undefined && run.status === 1;
-  closeSync(descriptor);
-  if (isHeld) throw new DataDirLockedError(dir, readHolder(join(dir, LOCK_FILE))?.pid);
-  return lockByFile(dir);
+  const path = join(dir, LOCK_FILE);
+  const outcome = tryFlock(dir, descriptor, flockProgram);
+  if (outcome === "held") throw new DataDirLockedError(dir, readHolder(path)?.pid);
+  // Whoever has the one kind of lock looks for the other once it can be seen itself: of two, one sees the other.
+  const other = join(dir, outcome === "locked" ? HOLDER_FILE : LOCK_FILE);
+  const lock = outcome === "locked" ? flockOf(descriptor, path) : lockByFile(dir);
+  if (outcome === "locked") writeHolder(descriptor);
+  const holder = readHolder(other);
+  if (holder === undefined || !isRunning(holder)) return lock;
+  lock.release();
+  throw new DataDirLockedError(dir, holder.pid);
 }
 
 /**
@@ -110,14 +104,47 @@ export function lockLogDir(dir: string, flockProgram = "flock"): DirLock {
   } catch (error) {
     throw new DataDirAccessError(dir, error, "log directory");
   }
-  const run = spawnSync(flockProgram, ["-n", "3"], {
+  const outcome = tryFlock(dir, descriptor, flockProgram);
+  if (outcome === "locked") return flockOf(descriptor, dir);
+  if (outcome === "held") throw new DataDirLockedError(dir, undefined, "log");
+  return { kind: "none", missing: () => undefined, release: () => undefined };
+}
+
+/**
+ * "impossible" where there is no `flock` program, or it cannot lock (busybox without -n, a file system
+ * without locks). A program that is there and could not be run this time says nothing: another process may
+ * well hold the kernel's lock, so nothing weaker takes its place.
+ *
+ * @param descriptor is closed unless it is locked
+ * @throws DataDirAccessError
+ */
+function tryFlock(
+  dir: string,
+  descriptor: number,
+  program: string,
+): "locked" | "held" | "impossible" {
+  const { error, status, signal } = spawnSync(program, ["-n", "3"], {
     stdio: ["ignore", "ignore", "ignore", descriptor],
   });
-  if (run.error === undefined && run.status === 0) return flockOf(descriptor, dir);
+  if (error === undefined && status === 0) return "locked";
   closeSync(descriptor);
-  if (run.error === undefined && run.status === 1)
-    throw new DataDirLockedError(dir, undefined, "log");
-  return { kind: "none", missing: () => undefined, release: () => undefined };
+  if (error !== undefined) {
+    if (NO_PROGRAM.includes((error as NodeJS.ErrnoException).code ?? "")) return "impossible";
+    throw new DataDirAccessError(dir, error);
+  }
+  if (status === null) throw new DataDirAccessError(dir, `${program} was ended by ${signal}`);
+  return status === 1 ? "held" : "impossible";
+}
+
+/** For others to read. A full disk is no reason not to start: the lock holds without it. */
+function writeHolder(descriptor: number): void {
+  const text = Buffer.from(`${JSON.stringify(self())}\n`);
+  try {
+    writeSync(descriptor, text, 0, text.length, 0);
+    ftruncateSync(descriptor, text.length);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+  }
 }
 
 function flockOf(descriptor: number, path: string): DirLock {
@@ -196,6 +223,14 @@ function tryLink(source: string, target: string): boolean {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
     throw new DataDirAccessError(target, error);
   }
+}
+
+/** True only if the holder certainly runs. */
+function isRunning(holder: Holder): boolean {
+  const { bootId, pidNamespace, startTime } = self();
+  if (bootId === "" || startTime === "" || bootId !== holder.bootId) return false;
+  if (pidNamespace === "" || pidNamespace !== holder.pidNamespace) return false;
+  return startTimeOf(holder.pid) === holder.startTime;
 }
 
 /** True only if the holder certainly does not run. */

@@ -269,6 +269,7 @@ function mainGateway(
           gateway.control(RequestType.snapshotDone, 0, outcome.isForWant ? 1 : 0);
           return;
         }
+        for (const err of outcome.refusals) log.warn({ err }, "cannot remove an old snapshot");
         metrics.observe(SNAP_SECONDS, (performance.now() - startMs) / 1000);
         for (const seconds of outcome.flushSeconds) metrics.observe(SNAP_FSYNC_SECONDS, seconds);
         gateway.control(RequestType.snapshotDone, index, outcome.oldestIndex);

@@ -72,6 +72,7 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
     throw new ForeignDataDirError(dir, "it was written by etcd (member/snap/db)");
   }
   checkNothingIsLost(dir, walDir, snapDir);
+  checkSameMember(dir, walDir, snapDir);
   makeDir(dir, "data directory");
   makeDir(snapDir, "snapshot directory");
   makeDir(walDir, "log directory");
@@ -88,6 +89,29 @@ function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void 
     dir,
     `there is a log in ${walDir}, but ${snapDir}, which belongs to it, is gone. Put it back, restore both ` +
       "from a backup, or remove this member from its cluster and add it again with both empty",
+  );
+}
+
+/**
+ * The log of one member and the snapshots of another, as where two --wal-dir were mixed up: a log that
+ * ends before a snapshot gives way to it. In the data directory itself they come together, and where a backup
+ * was put back its log is right about whose they are.
+ */
+function checkSameMember(dir: string, walDir: string, snapDir: string): void {
+  if (resolve(walDir) === resolve(dir, "member", "wal") || !existsSync(snapDir)) return;
+  const [first] = segmentsIn(walDir);
+  const identity = readIdentity(dir);
+  if (first === undefined || identity === undefined) return;
+  if (!namesIn(snapDir, "snapshot directory").some((name) => name.endsWith(".snap"))) return;
+  const scan = decodeSegmentHeader(readStart(join(walDir, first), SEGMENT_HEADER_BYTES));
+  if (scan.kind !== "header") return; // Recovery says what it is.
+  const { memberId, clusterId } = scan.header.metadata;
+  if (memberId === identity.memberId && clusterId === identity.clusterId) return;
+  throw new ForeignDataDirError(
+    dir,
+    `its snapshots are of member ${identity.memberId.toString(16)}, and the log in ${walDir} is of member ` +
+      `${memberId.toString(16)}. Name the log that belongs to it with --wal-dir; if both are of one backup that ` +
+      `was put back here, remove ${join(dir, IDENTITY_FILE)}`,
   );
 }
 
@@ -145,12 +169,16 @@ export function identityLeft(
 /** Names in order. */
 function segmentsIn(walDir: string): string[] {
   if (!existsSync(walDir)) return [];
+  return namesIn(walDir, "log directory")
+    .filter((name) => parseSegmentName(name) !== undefined)
+    .sort();
+}
+
+function namesIn(dir: string, role: DirRole): string[] {
   try {
-    return readdirSync(walDir)
-      .filter((name) => parseSegmentName(name) !== undefined)
-      .sort();
+    return readdirSync(dir);
   } catch (error) {
-    throw new DataDirAccessError(walDir, error, "log directory");
+    throw new DataDirAccessError(dir, error, role);
   }
 }
 

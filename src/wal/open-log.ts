@@ -5,7 +5,14 @@ import type { Disk } from "../storage/disk.js";
 import type { DiskOp } from "../storage/disk-op.js";
 import { DiskError, LogFailedError, LogFullError, LogGapError } from "../storage/errors.js";
 import type { LogPosition } from "./batch.js";
-import { planPurge, planRewrite, planSegment, planTouch, TEMPORARY_SUFFIX } from "./plan.js";
+import {
+  planPurge,
+  planRewrite,
+  planSegment,
+  planSync,
+  planTouch,
+  TEMPORARY_SUFFIX,
+} from "./plan.js";
 import { LogReplay, type Replay } from "./recover.js";
 import {
   FORMAT_VERSION,
@@ -47,6 +54,7 @@ export function readLog(options: WalOptions): Replay | undefined {
   const { file, fileBytes, durableToBytes, undurable } = found.tail;
   runOrFail(disk, [
     ...planPurge(names.filter(isLeftover)),
+    ...planSync(files.slice(0, -1)),
     ...planRewrite(file, undurable, durableToBytes, fileBytes),
   ]);
   touch(disk);

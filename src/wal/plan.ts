@@ -124,6 +124,17 @@ export function planPurge(filesOldestFirst: readonly string[]): DiskOp[] {
 }
 
 /**
+ * Makes files durable that were once, if this log wrote them here; but whoever puts back a backup, or
+ * moves a data directory, does not sync its files.
+ */
+export function planSync(files: readonly string[]): DiskOp[] {
+  return files.flatMap((file): DiskOp[] => [
+    { op: "datasync", file },
+    { op: "close", file },
+  ]);
+}
+
+/**
  * Makes the disk hold what was read. The process before may have ended with a failed sync: then the
  * page cache holds the bytes and takes them for clean, and the disk lacks them; a sync alone would
  * succeed and change nothing. So everything that may not be durable is written once more, and after

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type ClientRequest, request } from "node:http";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { readSnapshotHead, snapshotHeaders } from "#ringd/peer/snapshot-head.js"
 import type { ConfState } from "#ringd/raft/entry.js";
 import type { Message } from "#ringd/raft/message.js";
 import { SnapshotWriter } from "#ringd/snap/writer.js";
+import { until } from "../support/until.js";
 import {
   CLUSTER,
   connected,
@@ -179,6 +180,24 @@ test("a transfer that breaks off leaves nothing behind", async () => {
   await one.untilLogged(/did not receive the snapshot/);
   assert.deepEqual(readdirSync(one.snapDir), []);
   assert.equal(one.count("snapshotReceived"), 0);
+  await stopAll([one]);
+});
+
+test("what came of a transfer cannot be removed: the member goes on", async () => {
+  const one = await receiver();
+  const file = wholeFile(7, 20);
+  const call = transfer(one, file.length);
+  call.write(file.subarray(0, 1_000_000));
+  await one.untilLogged(/receiving snapshot/);
+  const temporary = join(one.snapDir, "received-2-1.snap.tmp");
+  await until("the file", 5000, () => existsSync(temporary));
+  rmSync(temporary);
+  mkdirSync(temporary);
+  call.destroy();
+  await one.untilLogged(/did not receive the snapshot/);
+  const again = transfer(one, file.length);
+  again.end(file);
+  assert.match(await answerOf(again), /^204 /);
   await stopAll([one]);
 });
 

@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import fs, {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -8,10 +18,11 @@ import { Bell } from "#ringd/ring/bell.js";
 import { createRing, RingWriter } from "#ringd/ring/ring.js";
 import { BLOCK_BYTES_MAX, snapshotName } from "#ringd/snap/format.js";
 import { openNewestSnapshot } from "#ringd/snap/reader.js";
-import { writeSnapshot } from "#ringd/snap/task.js";
+import { type SnapshotOutcome, writeSnapshot } from "#ringd/snap/task.js";
 import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
 import { crc32c } from "#ringd/storage/crc32c.js";
 import { CorruptSnapshotError, DiskError } from "#ringd/storage/errors.js";
+import { SmallDisk } from "../support/full-disk.js";
 import { Prng } from "../support/prng.js";
 
 const METADATA = new TextEncoder().encode('{"clusterId":"7e27652122e8b2ae"}');
@@ -125,6 +136,24 @@ test("a snapshot under another's name, and one of a newer format, are refused", 
   assert.throws(() => readAll(dir), why);
 });
 
+test("the snapshot of a start is durable before it is read, wherever it came from", (t) => {
+  const dir = tempDir(t);
+  const path = write(dir, 9, []);
+  const synced: string[] = [];
+  const { fdatasyncSync } = fs;
+  fs.fdatasyncSync = (descriptor) => {
+    synced.push(readlinkSync(`/proc/self/fd/${descriptor}`));
+    fdatasyncSync(descriptor);
+  };
+  syncBuiltinESMExports();
+  t.after(() => {
+    fs.fdatasyncSync = fdatasyncSync;
+    syncBuiltinESMExports();
+  });
+  openNewestSnapshot(dir)?.close();
+  assert.deepEqual(synced, [path]);
+});
+
 test("an unfinished snapshot is never seen, and removed at the next start", (t) => {
   const dir = tempDir(t);
   write(dir, 5, []);
@@ -162,6 +191,25 @@ test("abort() leaves nothing behind, and does nothing to a finished snapshot", (
   assert.equal(readAll(dir).index, 9);
 });
 
+test("a snapshot that fails at its beginning or its end leaves nothing behind", (t) => {
+  const dir = tempDir(t);
+  const name = snapshotName({ term: 1, index: 9 });
+  mkdirSync(join(dir, name));
+  const writer = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
+  assert.throws(() => writer.finish(), DiskError);
+  writer.abort();
+  assert.deepEqual(readdirSync(dir), [name]);
+  const disk = SmallDisk.mount(1);
+  if (disk === undefined) return t.skip("this process may not mount a file system");
+  t.after(() => disk.unmount());
+  disk.fill();
+  const before = readdirSync(disk.dir);
+  const open = readdirSync("/proc/self/fd").length;
+  for (const index of [10, 20, 30]) assert.throws(() => write(disk.dir, index, []), /ENOSPC/);
+  assert.deepEqual(readdirSync(disk.dir), before);
+  assert.equal(readdirSync("/proc/self/fd").length, open);
+});
+
 test("a block beyond the limit is our mistake, a missing directory the world's", (t) => {
   const dir = tempDir(t);
   const writer = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
@@ -172,32 +220,50 @@ test("a block beyond the limit is our mistake, a missing directory the world's",
 
 test("purge() keeps the newest and tells the oldest of those", (t) => {
   const dir = tempDir(t);
-  assert.equal(purge(dir, 5), undefined);
+  const never = (error: unknown) => assert.fail(`${error}`);
+  assert.equal(purge(dir, 5, never), undefined);
   // Terms grow with indexes but for a name made up here; the index decides.
   for (const index of [10, 300, 20, 4000]) write(dir, index, [], index === 20 ? 9 : 1);
-  assert.deepEqual(purge(dir, 0), { term: 1, index: 10 });
-  assert.deepEqual(purge(dir, 3), { term: 9, index: 20 });
-  assert.deepEqual(purge(dir, 2), { term: 1, index: 300 });
+  assert.deepEqual(purge(dir, 0, never), { term: 1, index: 10 });
+  assert.deepEqual(purge(dir, 3, never), { term: 9, index: 20 });
+  assert.deepEqual(purge(dir, 2, never), { term: 1, index: 300 });
   assert.deepEqual(
     listSnapshots(dir).map(({ index }) => index),
     [300, 4000],
   );
 });
 
+/** As in the pool, with these records in the ring. */
+function runTask(dir: string, index: number, types: readonly number[], keep = 5): SnapshotOutcome {
+  const [ring, ownBell, producerBell] = [createRing(4096), Bell.create(), Bell.create()];
+  const writer = new RingWriter(ring, new Bell(ownBell));
+  for (const type of types) {
+    writer.bytes.fill(7, writer.reserve(5));
+    writer.commit(type, 5);
+  }
+  writer.publish();
+  const { block: blockType } = SnapshotType;
+  const task = { directory: dir, term: 1, index, metadata: METADATA, version: 1, keep };
+  return writeSnapshot({ ...task, ring, ownBell, producerBell, blockType });
+}
+
+test("a snapshot counts though an older one cannot be removed; others are", (t) => {
+  const dir = tempDir(t);
+  mkdirSync(join(dir, snapshotName({ term: 1, index: 7 })));
+  write(dir, 8, []);
+  const outcome = runTask(dir, 9, [SnapshotType.block, SnapshotType.end], 1);
+  assert(outcome.kind === "written");
+  assert.equal(outcome.oldestIndex, 9);
+  assert.equal(outcome.refusals.length, 1);
+  assert.deepEqual(
+    listSnapshots(dir).map(({ index }) => index),
+    [7, 9],
+  );
+});
+
 test("only the end of a snapshot finishes it: a record of another type ends the thread", (t) => {
   const dir = tempDir(t);
-  const run = (index: number, types: readonly number[]) => {
-    const [ring, ownBell, producerBell] = [createRing(4096), Bell.create(), Bell.create()];
-    const writer = new RingWriter(ring, new Bell(ownBell));
-    for (const type of types) {
-      writer.bytes.fill(7, writer.reserve(5));
-      writer.commit(type, 5);
-    }
-    writer.publish();
-    const { block: blockType } = SnapshotType;
-    const task = { directory: dir, term: 1, index, metadata: METADATA, version: 1, keep: 5 };
-    return writeSnapshot({ ...task, ring, ownBell, producerBell, blockType });
-  };
+  const run = (index: number, types: readonly number[]) => runTask(dir, index, types);
   assert.equal(run(8, [SnapshotType.block, SnapshotType.end]).kind, "written");
   assert.throws(() => run(9, [SnapshotType.block, 3]), /Broken invariant: no such case: 3/);
   assert.deepEqual(

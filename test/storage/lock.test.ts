@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -77,6 +77,52 @@ test("flock: the lock can be taken in a worker, and goes with it", async (t) => 
   assert.throws(() => lockDir(dir), DataDirLockedError);
   await worker.terminate();
   lockDir(dir).release();
+});
+
+test("a lock of one kind keeps out who can only take the other", async (t) => {
+  for (const { program } of WAYS) {
+    const dir = tempDir(t);
+    const { child } = await holder(dir, program);
+    t.after(() => child.kill("SIGKILL"));
+    const other = program === NO_FLOCK ? "flock" : NO_FLOCK;
+    assert.throws(() => lockDir(dir, other), new RegExp(`process ${child.pid} is using it`));
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    lockDir(dir, other).release();
+  }
+});
+
+test("flock: a program that could not be run this time is no reason to lock less", (t) => {
+  const dir = tempDir(t);
+  const program = join(dir, "flock");
+  writeFileSync(program, "#!/bin/sh\nkill -9 $$\n", { mode: 0o755 });
+  assert.throws(() => lockDir(dir, program), DataDirAccessError);
+  assert.throws(() => lockLogDir(dir, program), DataDirAccessError);
+  // No descriptor is left to run it with.
+  const source = `import(${JSON.stringify(import.meta.resolve("#ringd/storage/lock.js"))}).then(({ lockDir }) => {
+    const { closeSync, openSync } = require("node:fs");
+    const open = [];
+    try { for (;;) open.push(openSync("/dev/null")); } catch {}
+    closeSync(open.pop());
+    try { console.log(lockDir(${JSON.stringify(dir)}).kind); } catch ({ code }) { console.log(code); }
+  });`;
+  const { stdout } = spawnSync("sh", [
+    "-c",
+    'ulimit -n 64; exec "$0" -e "$1"',
+    process.execPath,
+    source,
+  ]);
+  assert.equal(String(stdout).trim(), "DATA_DIR_ACCESS");
+});
+
+test("flock: the lock is taken on a full disk too", (t) => {
+  const dir = tempDir(t);
+  const source = `import(${JSON.stringify(import.meta.resolve("#ringd/storage/lock.js"))}).then(({ lockDir }) => {
+    console.log(lockDir(${JSON.stringify(dir)}).kind);
+  });`;
+  const limited = 'ulimit -f 0; exec "$0" -e "$1" | cat'; // What no file may take, no disk has.
+  const { stdout } = spawnSync("sh", ["-c", limited, process.execPath, source]);
+  assert.equal(String(stdout).trim(), "flock");
 });
 
 test("file: a holder of another boot, or whose process id is another's now, is gone", (t) => {

@@ -12,10 +12,12 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { SnapshotWriter } from "#ringd/snap/writer.js";
 import { crc32c } from "#ringd/storage/crc32c.js";
 import { FileDisk } from "#ringd/storage/disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "#ringd/storage/errors.js";
 import { dataDirKind, hasBegun, identityLeft, openDataDir } from "#ringd/wal/data-dir.js";
+import { writeIdentity } from "#ringd/wal/identity.js";
 import { hasLog } from "#ringd/wal/open-log.js";
 import { WRITER } from "#ringd/wal/segment.js";
 import { Wal } from "#ringd/wal/wal.js";
@@ -42,6 +44,23 @@ test("the log may live elsewhere", (t) => {
   const walDir = join(dir, "..", "log", "here");
   assert.equal(openDataDir(dir, walDir).walDir, walDir);
   assert(existsSync(walDir) && !existsSync(join(dir, "member", "wal")));
+});
+
+test("the log of another member is refused beside snapshots, and left as it is", (t) => {
+  const dir = tempDir(t);
+  const walDir = join(dir, "..", "log");
+  const { snapDir } = openDataDir(dir, walDir);
+  const disk = new FileDisk(walDir);
+  Wal.open({ disk, metadataIfNew: { memberId: 0xan, clusterId: 2n } }).wal.close();
+  writeIdentity(dir, { memberId: 0xbn, clusterId: 2n });
+  openDataDir(dir, walDir); // Without a snapshot the log is all there is.
+  new SnapshotWriter(snapDir, { term: 1, index: 9, metadata: Buffer.alloc(1) }).finish();
+  assert.throws(
+    () => openDataDir(dir, walDir),
+    /snapshots are of member b, and the log in \S+ is of member a\./,
+  );
+  writeIdentity(dir, { memberId: 0xan, clusterId: 2n });
+  openDataDir(dir, walDir);
 });
 
 test("a directory of etcd is refused and left as it is", (t) => {

@@ -385,6 +385,20 @@ test("releaseBefore() drops the oldest segments, never one that is still needed"
   assert.equal(wal.releaseBefore(200, 1).length, 2, "and the last one always");
 });
 
+test("releaseBefore() goes on where someone has removed the oldest segment already", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-wal-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const { wal } = open(new FileDisk(dir));
+  fill(wal, 1, 100);
+  const all = wal.segments;
+  rmSync(join(dir, all[0] as string));
+  assert.deepEqual(wal.releaseBefore(100, 1), all.slice(0, -1));
+  fill(wal, 101, 110);
+  wal.close();
+  const snapshot = { index: 100, term: 1 };
+  assert.deepEqual(indexes(open(new FileDisk(dir), { snapshot }).recovery), range(101, 110));
+});
+
 test("the hard state survives the segments it was written in", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
@@ -481,6 +495,22 @@ test("what was read is durable before open() returns", () => {
   disk.steps.length = 0;
   assert.deepEqual(indexes(open(disk).recovery), [1, 2, 3, 4]);
   assert(disk.steps.includes("datasync") && disk.steps.includes("syncDirectory"));
+});
+
+test("a log that was copied here is durable before open() returns, all of its segments", () => {
+  const source = new SimDisk();
+  fill(open(source).wal, 1, 100);
+  const disk = new SimDisk();
+  for (const file of source.list()) {
+    disk.run({ op: "create", file });
+    disk.run({ op: "write", file, atBytes: 0, chunks: [source.read(file)] });
+  }
+  assert(source.list().length > 2);
+  const { wal } = open(disk);
+  assert(disk.isDurable, "nothing is left that a power cut would take");
+  fill(wal, 101, 110);
+  disk.powerCut(new Prng(1));
+  assert.deepEqual(indexes(open(disk).recovery), range(1, 110));
 });
 
 test("after a failed sync, what the page cache shows is written again before it counts", () => {
