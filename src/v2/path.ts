@@ -1,5 +1,5 @@
 import { cleanPath } from "../go/clean-path.js";
-import { ContentKind } from "./answer.js";
+import { ContentKind, LOCATION_BYTES_MAX } from "./answer.js";
 import { unescapePercent } from "./form.js";
 import { type Answer, plainAnswer } from "./plain.js";
 import { Method } from "./request.js";
@@ -30,9 +30,11 @@ export function routePath(rawPath: string, rawQuery: string, method: Method): Ro
 
 function redirect(path: string, rawQuery: string, method: Method): Answer {
   const target = escapePath(path) + (rawQuery === "" ? "" : `?${rawQuery}`);
+  const location = escapeNonAscii(target);
+  if (location.length > LOCATION_BYTES_MAX) return BAD_REQUEST;
   const hasType = method === Method.get || method === Method.head;
   const kind = hasType ? ContentKind.html : ContentKind.none;
-  const { head, body } = plainAnswer(301, kind, "", { location: escapeNonAscii(target) });
+  const { head, body } = plainAnswer(301, kind, "", { location });
   if (method !== Method.get) return { head, body };
   const text = `<a href="${escapeHtml(target)}">Moved Permanently</a>.\n\n`;
   return { head, body: Buffer.from(text, "latin1") };

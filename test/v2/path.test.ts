@@ -110,3 +110,14 @@ test("following a redirect ends at a path, whatever the bytes", () => {
     }
   }
 });
+
+test("a redirect to more than a header can hold is refused", () => {
+  for (const [bytes, wanted] of [
+    [60_000, 301],
+    [70_000, 400],
+  ] as const) {
+    const routed = routePath(`//v2/keys/${"a".repeat(bytes)}`, "", Method.get);
+    assert.ok(routed.kind === "answer");
+    assert.equal(routed.answer.head.status, wanted);
+  }
+});
