@@ -15,12 +15,12 @@ const BAD_REQUEST: Answer = plainAnswer(400, ContentKind.bare, "400 Bad Request"
 
 /**
  * Decodes a request's path and sends clients of unclean ones elsewhere, as Go's http.ServeMux does:
- * `//`, `/./` and `/../`, also in encoded form, lead to the clean path. A trailing slash stays.
+ * `//`, `/./` and `/../`, also in encoded form, and no path at all lead to the clean path. A trailing slash stays.
  *
  * @param rawPath bytes, one per character, up to the "?"
  */
 export function routePath(rawPath: string, rawQuery: string, method: Method): Routed {
-  if (!UNUSUAL.test(rawPath)) return { kind: "path", path: rawPath };
+  if (rawPath !== "" && !UNUSUAL.test(rawPath)) return { kind: "path", path: rawPath };
   const path = unescapePercent(rawPath, false);
   if (typeof path !== "string") return { kind: "answer", answer: BAD_REQUEST };
   const clean = cleanPath(path);
