@@ -1,9 +1,16 @@
 import { BODY_BYTES_MAX, type BodyRoom } from "./body-room.js";
 
+/** Shorter parts are joined: one takes a hundred bytes beside its own, and may be a single byte. */
+const PART_BYTES = 4096;
+const JOINED_BYTES_MAX = 64 * 1024;
+
 /** The body of a request as it comes in. Its room is given back by `finish` or `drop`, whichever comes. */
 export class Body {
   readonly #room: BodyRoom;
   #parts: Buffer[] = [];
+  /** Short parts that follow each other, and how much of it they fill. */
+  #joined: Buffer | undefined;
+  #joinedBytes = 0;
   #keptBytes = 0;
   #bytes = 0;
 
@@ -25,13 +32,35 @@ export class Body {
     }
     if (!this.#room.take(part.length)) return false;
     this.#keptBytes += part.length;
-    this.#parts.push(part);
+    if (part.length >= PART_BYTES) {
+      this.#seal();
+      this.#parts.push(part);
+    } else this.#join(part);
     return true;
+  }
+
+  #join(part: Buffer): void {
+    let joined = this.#joined;
+    if (joined === undefined || this.#joinedBytes + part.length > joined.length) {
+      const wasFull = joined !== undefined;
+      this.#seal();
+      joined = Buffer.allocUnsafeSlow(wasFull ? JOINED_BYTES_MAX : PART_BYTES);
+      this.#joined = joined;
+    }
+    part.copy(joined, this.#joinedBytes);
+    this.#joinedBytes += part.length;
+  }
+
+  #seal(): void {
+    if (this.#joined !== undefined) this.#parts.push(this.#joined.subarray(0, this.#joinedBytes));
+    this.#joined = undefined;
+    this.#joinedBytes = 0;
   }
 
   /** The whole of it, with a last part that may be a view. */
   finish(last: Uint8Array): Uint8Array {
     this.#bytes += last.length;
+    this.#seal();
     const parts = this.isTooLarge ? [] : [...this.#parts, last];
     this.drop();
     return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
@@ -41,5 +70,7 @@ export class Body {
     this.#room.give(this.#keptBytes);
     this.#keptBytes = 0;
     this.#parts = [];
+    this.#joined = undefined;
+    this.#joinedBytes = 0;
   }
 }

@@ -72,14 +72,19 @@ const STATUS_TEXTS: Readonly<Record<number, string>> = {
   403: "403 Forbidden",
   404: "404 Not Found",
   405: "405 Method Not Allowed",
+  408: "408 Request Timeout",
   409: "409 Conflict",
   410: "410 Gone",
   412: "412 Precondition Failed",
   415: "415 Unsupported Media Type",
+  417: "417 Expectation Failed",
+  431: "431 Request Header Fields Too Large",
   500: "500 Internal Server Error",
   501: "501 Not Implemented",
   502: "502 Bad Gateway",
   503: "503 Service Unavailable",
+  505: "505 HTTP Version Not Supported",
+  507: "507 Insufficient Storage",
 };
 
 export function statusText(status: number): string {

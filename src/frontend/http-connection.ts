@@ -240,7 +240,7 @@ export class HttpConnection implements Wire {
     const takesBody = method === Method.put || method === Method.post;
     this.#onBody = undefined;
     if (!takesBody) {
-      if (head.expectsContinue) this.write(CONTINUE);
+      if (head.expectsContinue) exchange.endConnection(); // Nobody asks the client for the body.
       send("", undefined);
     } else if (length === 0) send(contentType, new Body(options.bodyRoom));
     else {

@@ -51,6 +51,11 @@ function isMalformed(path: string): boolean {
   return path.includes("%") && typeof unescapePercent(path, false) !== "string";
 }
 
+/** Of the body of an answer to HEAD nothing but the length is looked at. */
+function absentBody(length: number): Uint8Array {
+  return Object.defineProperty(new Uint8Array(0), "length", { value: length });
+}
+
 function answerLocally(exchange: Exchange, local: LocalAnswer): void {
   const head = localHead(local.status, local.contentKind);
   head.allow = local.allow ?? "";
@@ -239,7 +244,9 @@ export class RingGateway implements Gateway {
     const { requestId, isOpen } = head;
     const exchange = isOpen ? this.#exchanges.get(requestId) : this.#exchanges.take(requestId);
     if (exchange === undefined) return; // The client has gone.
-    const body = new Uint8Array(bytes.buffer, bytes.byteOffset + head.bodyAt, head.bodyBytes);
+    const body = head.isHeadOnly
+      ? absentBody(head.bodyBytes)
+      : new Uint8Array(bytes.buffer, bytes.byteOffset + head.bodyAt, head.bodyBytes);
     if (isOpen) exchange.open(head, body);
     else exchange.answer(head, body);
   }

@@ -54,7 +54,7 @@ class Scanner {
       const char = this.#skipSpace();
       let isDone = true;
       if (char === 0x7b || char === 0x5b) {
-        if (open.length === DEPTH_MAX) return this.#fail("exceeded max depth");
+        if (open.length === DEPTH_MAX) return this.#refuse("exceeded max depth");
         this.#at++;
         const closer = char === 0x7b ? 0x7d : 0x5d;
         if (this.#skipSpace() === closer) {

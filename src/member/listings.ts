@@ -1,7 +1,9 @@
 import type { Node } from "../store/node.js";
 import type { Store } from "../store/store.js";
+import type { AnswerHead } from "../v2/answer.js";
 import { keysHead } from "../v2/keys-render.js";
 import { Listing } from "../v2/listing.js";
+import { Method } from "../v2/request.js";
 import type { Client, ClientPort } from "./replies.js";
 
 /** A slice takes about half a millisecond to make. */
@@ -13,6 +15,9 @@ interface Job {
   isHeld: boolean;
   /** Of the store, when the view was taken. */
   readonly outBytes: number;
+  /** Of a HEAD, which is answered once it is known how long the answer to a GET would be. */
+  readonly head: AnswerHead | undefined;
+  countedBytes: number;
 }
 
 /**
@@ -39,9 +44,14 @@ export class Listings {
     }
     body.clear();
     const listing = new Listing(directory, store.view().cursor(""), isRecursive, nowMs);
+    const job = { client, listing, isHeld: false, outBytes: store.outBytes, countedBytes: 0 };
+    if (client.method === Method.head) {
+      this.#jobs.push({ ...job, head });
+      return;
+    }
     listing.next(body, SLICE_BYTES);
     this.#port.answer(client, head, true);
-    this.#jobs.push({ client, listing, isHeld: false, outBytes: store.outBytes });
+    this.#jobs.push({ ...job, head: undefined });
   }
 
   /** What views keep although it left the tree, at most. */
@@ -63,8 +73,11 @@ export class Listings {
     const [job] = this.#jobs.splice(i, 1) as [Job];
     const { body } = this.#port;
     const isEnd = job.listing.next(body, SLICE_BYTES);
-    this.#port.chunk(job.client.frontend, [job.client.requestId], isEnd);
+    const { client, head } = job;
+    if (head === undefined) this.#port.chunk(client.frontend, [client.requestId], isEnd);
+    else job.countedBytes += body.length;
     body.clear();
+    if (head !== undefined && isEnd) this.#port.answerLength(client, head, job.countedBytes);
     if (!isEnd) this.#jobs.push(job);
   }
 

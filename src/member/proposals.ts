@@ -1,6 +1,7 @@
 import { envelopeBytes, readEnvelope, writeEnvelope } from "../cluster/envelope.js";
 import type { Command } from "../store/command.js";
 import { decodeCommand, encodeCommand, encodedBytes } from "../store/command-codec.js";
+import { newParentsBytes } from "../store/size.js";
 import type { Client } from "./replies.js";
 
 /** Entry data are cut from blocks of this size: one allocation for hundreds of entries. */
@@ -86,7 +87,7 @@ export class Proposals {
     };
     this.#open.push(open);
     this.#size++;
-    this.#openBytes += bytes + NODE_BYTES;
+    this.#openBytes += bytes + NODE_BYTES + newParentsBytes(proposal.command.path);
     return open;
   }
 
@@ -148,7 +149,8 @@ export class Proposals {
   #remove(at: number): void {
     const open = this.#open[at];
     if (open === undefined) return;
-    this.#openBytes -= open.data.length + NODE_BYTES;
+    const parents = newParentsBytes(open.proposal.command.path);
+    this.#openBytes -= open.data.length + NODE_BYTES + parents;
     this.#open[at] = undefined;
     this.#size--;
     while (this.#head < this.#open.length && this.#open[this.#head] === undefined) this.#head++;

@@ -1,4 +1,10 @@
-import { AnswerType, type RaftPosition, writeAnswer, writeChunk } from "../messages/requests.js";
+import {
+  AnswerType,
+  type RaftPosition,
+  writeAnswer,
+  writeChunk,
+  writeHeadOnly,
+} from "../messages/requests.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { AnswerHead } from "../v2/answer.js";
 import { ByteWriter } from "../v2/byte-writer.js";
@@ -41,6 +47,12 @@ export class ClientPort {
 
   answerWhole(client: Client, answer: Answer): void {
     this.#send(client, answer.head, answer.body, answer.body.length, false);
+  }
+
+  /** To HEAD: says how long the body would be. */
+  answerLength(client: Client, head: AnswerHead, bodyBytes: number): void {
+    const outlet = this.#outlet(client.frontend);
+    writeHeadOnly(outlet, client.requestId, head, this.#position(), bodyBytes);
   }
 
   /** The head of an answer whose body comes later. */

@@ -3,7 +3,7 @@ import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import type { StoreLimits } from "../process/heap.js";
 import { type Command, CommandOp } from "../store/command.js";
-import { newNodeBytes } from "../store/size.js";
+import { newNodeBytes, newParentsBytes } from "../store/size.js";
 import type { Store } from "../store/store.js";
 
 const STORE_BYTES = cellOf("storeBytes");
@@ -86,13 +86,15 @@ export class Space {
 
   /** The common case, without counting what is under way: as if every byte of the store were in a view, too. */
   hasPlenty({ path, value }: Command, openBytes: number): boolean {
-    const own = openBytes + path.length + value.length + NODE_BYTES_MAX;
+    const parents = newParentsBytes(path);
+    const own = openBytes + parents + path.length + value.length + NODE_BYTES_MAX;
     return 2 * this.#store.bytes + VOTERS_MAX * own <= this.#plentyBytes;
   }
 
   judge(command: Command, { openBytes, viewBytes, members }: Underway): Admission {
     const { bytes } = this.#store;
-    const need = newNodeBytes(command.path.length, command.value.length);
+    const { path, value } = command;
+    const need = newNodeBytes(path.length, value.length) + newParentsBytes(path);
     const open = (openBytes + need) * members;
     if (bytes + open + viewBytes <= this.#plentyBytes) return "admitted";
     if (isRemoval(command)) return "admitted";

@@ -5,8 +5,7 @@
 import "../lib/latin1.js";
 import { assert } from "../lib/assert.js";
 import type { Outlet } from "../ring/fragments.js";
-import type { AnswerHead, ContentKind } from "../v2/answer.js";
-import { LOCATION_BYTES_MAX } from "../v2/path.js";
+import { type AnswerHead, type ContentKind, LOCATION_BYTES_MAX } from "../v2/answer.js";
 import { type ApiRequest, FORM_TYPE, type Method } from "../v2/request.js";
 
 /** Frontend to core. */
@@ -138,7 +137,8 @@ export function writeRequestId(outlet: Outlet, type: number, requestId: number):
  *   0       4      request id
  *   4       2      HTTP status
  *   6       1      ContentKind
- *   7       1      flags: 1 cluster id, 2 etcd index, 4 raft index and term, 8 open: chunks follow
+ *   7       1      flags: 1 cluster id, 2 etcd index, 4 raft index and term, 8 open: chunks follow,
+ *                  16 to HEAD, with the length of the body and without the body
  *   8       8      etcd index, f64
  *   16      8      raft index, f64
  *   24      8      raft term, f64
@@ -152,6 +152,8 @@ const CLUSTER_ID_FLAG = 1;
 const ETCD_INDEX_FLAG = 2;
 const RAFT_FLAG = 4;
 const OPEN_FLAG = 8;
+const HEAD_ONLY_FLAG = 16;
+const BODY_BYTES_SHOWN_MAX = 0xffff_ffff;
 
 /** What the answers of one moment have in common. */
 export interface RaftPosition {
@@ -169,8 +171,23 @@ export function writeAnswer(
   isOpen: boolean,
 ): void {
   const { location } = head;
-  assert(location.length <= LOCATION_BYTES_MAX, "a redirect's target has been checked");
+  assert(location.length <= LOCATION_BYTES_MAX, "the length of a location has two bytes");
   outlet.open(ANSWER_HEAD_BYTES + head.allow.length + location.length + bodyBytes);
+  const end = writeHead(outlet, requestId, head, location, raft, isOpen ? OPEN_FLAG : 0);
+  outlet.view.setUint32(outlet.at + 36, bodyBytes, true);
+  body.copy(outlet.bytes, end, 0, bodyBytes);
+  outlet.close(AnswerType.answer, end + bodyBytes - outlet.at);
+}
+
+/** All but the body and its length. @returns where the body goes */
+function writeHead(
+  outlet: Outlet,
+  requestId: number,
+  head: AnswerHead,
+  location: string,
+  raft: RaftPosition,
+  flags: number,
+): number {
   const { bytes, view, at } = outlet;
   view.setUint32(at, requestId, true);
   view.setUint16(at + 4, head.status, true);
@@ -180,19 +197,32 @@ export function writeAnswer(
     (head.hasClusterId ? CLUSTER_ID_FLAG : 0) |
       (head.etcdIndex >= 0 ? ETCD_INDEX_FLAG : 0) |
       (head.hasRaft ? RAFT_FLAG : 0) |
-      (isOpen ? OPEN_FLAG : 0),
+      flags,
   );
   view.setFloat64(at + 8, head.etcdIndex, true);
   view.setFloat64(at + 16, raft.index, true);
   view.setFloat64(at + 24, raft.term, true);
   view.setUint16(at + 32, head.allow.length, true);
   view.setUint16(at + 34, location.length, true);
-  view.setUint32(at + 36, bodyBytes, true);
   let end = at + ANSWER_HEAD_BYTES;
   if (head.allow !== "") end += bytes.latin1Write(head.allow, end);
   if (location !== "") end += bytes.latin1Write(location, end);
-  body.copy(bytes, end, 0, bodyBytes);
-  outlet.close(AnswerType.answer, end + bodyBytes - at);
+  return end;
+}
+
+/** The answer to a HEAD whose body, of `bodyBytes`, was never put together. */
+export function writeHeadOnly(
+  outlet: Outlet,
+  requestId: number,
+  head: AnswerHead,
+  raft: RaftPosition,
+  bodyBytes: number,
+): void {
+  const { length: allowBytes } = head.allow;
+  outlet.open(ANSWER_HEAD_BYTES + allowBytes + head.location.length);
+  writeHead(outlet, requestId, head, head.location, raft, HEAD_ONLY_FLAG);
+  outlet.view.setUint32(outlet.at + 36, Math.min(bodyBytes, BODY_BYTES_SHOWN_MAX), true);
+  outlet.close(AnswerType.answer, ANSWER_HEAD_BYTES + allowBytes + head.location.length);
 }
 
 /** An answer's head as it crossed, with the body in place. Reused from record to record. */
@@ -208,6 +238,8 @@ export class AnswerRecord implements AnswerHead {
   allow = "";
   location = "";
   isOpen = false;
+  /** Only the length of the body came: the request was a HEAD. */
+  isHeadOnly = false;
   bodyAt = 0;
   bodyBytes = 0;
 
@@ -222,6 +254,7 @@ export class AnswerRecord implements AnswerHead {
     this.raftIndex = view.getFloat64(at + 16, true);
     this.raftTerm = view.getFloat64(at + 24, true);
     this.isOpen = (flags & OPEN_FLAG) !== 0;
+    this.isHeadOnly = (flags & HEAD_ONLY_FLAG) !== 0;
     const allowEnd = at + ANSWER_HEAD_BYTES + view.getUint16(at + 32, true);
     this.bodyAt = allowEnd + view.getUint16(at + 34, true);
     this.allow = allowEnd === at + ANSWER_HEAD_BYTES ? "" : bytes.latin1Slice(at + 40, allowEnd);

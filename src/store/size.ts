@@ -36,6 +36,15 @@ export function newNodeBytes(pathLength: number, valueLength: number): number {
   return NODE_BYTES + DEADLINE_BYTES + stringBytes(pathLength) + stringBytes(valueLength);
 }
 
+/** Paths up to this length have few levels, whose directories are small change. */
+const SHORT_PATH_BYTES = 256;
+
+/** The directories above a new node, if none of them is there yet: at most this much. */
+export function newParentsBytes(path: string): number {
+  if (path.length <= SHORT_PATH_BYTES) return 0;
+  return (path.split("/").length - 1) * newNodeBytes(path.length, 0);
+}
+
 /** A string of one byte per character. */
 function stringBytes(length: number): number {
   if (length === 0) return 0; // All empty strings are one.

@@ -19,6 +19,9 @@ export const ContentKind = {
 } as const;
 export type ContentKind = (typeof ContentKind)[keyof typeof ContentKind];
 
+/** Longest value of Location; etcd takes no targets above 4 KB. */
+export const LOCATION_BYTES_MAX = 0xffff;
+
 /** The head of an answer. The body's bytes travel beside it. */
 export interface AnswerHead {
   /** HTTP status code. */

@@ -37,6 +37,13 @@ const NO_TYPE: MediaType = { type: "", error: "" };
 const UINT64_END = 2n ** 64n;
 const UINT64_ROUNDED_MAX = 2 ** 64;
 const UINT64_DIGITS_MAX = 20;
+/**
+ * A path is kept once for each of its levels, so one that is long and deep takes the product of both, in the
+ * store and the time to make it: a hundred thousand levels would be 10 GB, in the log for good. etcd takes no
+ * targets above 4 KB, which no path up to here exceeds.
+ */
+export const LEVEL_BYTES_MAX = 8 * 1024 * 1024;
+const SHORT_PATH_BYTES = 4096;
 /** From here on ttl * 1e9 nanoseconds may leave the 64 bits etcd keeps them in. */
 const TTL_SECONDS_PLAIN_MAX = 1_000_000_000;
 
@@ -52,6 +59,12 @@ export function parseKeysRequest(request: ApiRequest, path: string, nowMs: numbe
   const { method } = request;
   if (method === Method.other || method === Method.options) {
     return { kind: "answer", answer: METHOD_NOT_ALLOWED };
+  }
+  if (path.length > SHORT_PATH_BYTES && (method === Method.put || method === Method.post)) {
+    const levels = path.split("/").length;
+    if (levels * path.length > LEVEL_BYTES_MAX) {
+      return refuse(ErrorCode.invalidField, "the key is too long for its number of levels");
+    }
   }
   const value = plainValue(request);
   if (value !== undefined) return toPlainWrite(method, internalPath(path), value, nowMs);

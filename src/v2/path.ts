@@ -1,5 +1,5 @@
 import { cleanPath } from "../go/clean-path.js";
-import { ContentKind } from "./answer.js";
+import { ContentKind, LOCATION_BYTES_MAX } from "./answer.js";
 import { unescapePercent } from "./form.js";
 import { type Answer, plainAnswer } from "./plain.js";
 import { Method } from "./request.js";
@@ -8,9 +8,6 @@ export type Routed =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "answer"; readonly answer: Answer };
 
-/** A redirect to more is refused: its length has 16 bits on the way to a frontend. */
-export const LOCATION_BYTES_MAX = 0xffff;
-
 /** Paths without anything to decode or clean: nearly all. */
 const UNUSUAL = /%|\/\/|\/\.\.?(\/|$)/;
 
@@ -18,12 +15,12 @@ const BAD_REQUEST: Answer = plainAnswer(400, ContentKind.bare, "400 Bad Request"
 
 /**
  * Decodes a request's path and sends clients of unclean ones elsewhere, as Go's http.ServeMux does:
- * `//`, `/./` and `/../`, also in encoded form, lead to the clean path. A trailing slash stays.
+ * `//`, `/./` and `/../`, also in encoded form, and no path at all lead to the clean path. A trailing slash stays.
  *
  * @param rawPath bytes, one per character, up to the "?"
  */
 export function routePath(rawPath: string, rawQuery: string, method: Method): Routed {
-  if (!UNUSUAL.test(rawPath)) return { kind: "path", path: rawPath };
+  if (rawPath !== "" && !UNUSUAL.test(rawPath)) return { kind: "path", path: rawPath };
   const path = unescapePercent(rawPath, false);
   if (typeof path !== "string") return { kind: "answer", answer: BAD_REQUEST };
   const clean = cleanPath(path);
@@ -33,10 +30,10 @@ export function routePath(rawPath: string, rawQuery: string, method: Method): Ro
 
 function redirect(path: string, rawQuery: string, method: Method): Answer {
   const target = escapePath(path) + (rawQuery === "" ? "" : `?${rawQuery}`);
-  const hasType = method === Method.get || method === Method.head;
-  const kind = hasType ? ContentKind.html : ContentKind.none;
   const location = escapeNonAscii(target);
   if (location.length > LOCATION_BYTES_MAX) return BAD_REQUEST;
+  const hasType = method === Method.get || method === Method.head;
+  const kind = hasType ? ContentKind.html : ContentKind.none;
   const { head, body } = plainAnswer(301, kind, "", { location });
   if (method !== Method.get) return { head, body };
   const text = `<a href="${escapeHtml(target)}">Moved Permanently</a>.\n\n`;

@@ -5,8 +5,9 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { BODY_BYTES_MAX } from "#ringd/frontend/body-room.js";
-import { LOCATION_BYTES_MAX } from "#ringd/v2/path.js";
+import { LOCATION_BYTES_MAX } from "#ringd/v2/answer.js";
 import { Method } from "#ringd/v2/request.js";
 import {
   answer,
@@ -127,6 +128,30 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
       connection.close();
     },
   );
+
+  // The library's binaries of before September 2024, which Node.js 20 has, want the first line in one piece.
+  test(`${kind}: a head in two pieces is served, wherever it is cut`, async () => {
+    const { frontend, gateway, port } = await serve(kind);
+    gateway.onRequest = (request) => answer(request, request.path);
+    const request = head("GET", "/v2/keys/a?b=c", "X: y");
+    const firstLine = request.indexOf("\n");
+    const results = Array.from({ length: request.length - 1 }, async (_, i) => {
+      const connection = await RawConnection.open(port, request.slice(0, i + 1));
+      await setTimeout(200);
+      connection.send(request.slice(i + 1));
+      await connection.until(/\r\n\r\n.+$/);
+      connection.close();
+      return connection.text;
+    });
+    for (const [i, text] of (await Promise.all(results)).entries()) {
+      const isCut = isUws && i < firstLine && text.startsWith("HTTP/1.1 505 ");
+      if (isCut) continue;
+      assert.match(text, /^HTTP\/1\.1 200 /, `cut after ${i}`);
+      assert.match(text, /\r\n\/v2\/keys\/a$/, `cut after ${i}`);
+    }
+    frontend.stopListening();
+    frontend.close();
+  });
 
   contractTest("Expect: 100-continue is answered before the body comes", async (served) => {
     const { gateway, port } = served;

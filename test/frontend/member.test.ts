@@ -52,6 +52,28 @@ for (const kind of KINDS) {
     }
   });
 
+  test(`${kind}: HEAD of a long listing tells its length and sends nothing else`, async () => {
+    const member = await TestMember.create("ringd", ["--frontend", kind]);
+    try {
+      const { port } = member;
+      for (const name of "abcdef") {
+        await send(port, "PUT", `/v2/keys/l/${name}`, `value=${"v".repeat(100_000)}`);
+      }
+      const path = "/v2/keys/l?recursive=true";
+      const { body } = await send(port, "GET", path);
+      const connection = await RawConnection.open(port, head("HEAD", path));
+      await connection.until(/\r\n\r\n/);
+      connection.send(head("GET", "/v2/keys/none"));
+      await connection.until(/Key not found.*\n$/);
+      connection.close();
+      const [first = "", second = ""] = connection.text.split("\r\n\r\n");
+      assert.match(first, new RegExp(`Content-Length: ${body.length}(\\r|$)`));
+      assert.match(second, /^HTTP\/1\.1 404 /);
+    } finally {
+      await member.destroy();
+    }
+  });
+
   test(`${kind}: what the limit of open files leaves is what clients get`, async () => {
     const few = await startWithFiles(150, kind);
     const [code] = (await once(few.child, "exit")) as [number];

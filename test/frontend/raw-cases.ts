@@ -58,6 +58,15 @@ const VERSIONS = rows([
 const TARGETS = rows([
   ["absolute", get("http://b:1/version"), OK],
   ["absolute, upper case, with a user", get("HTTP://u:p@a/version"), OK],
+  ["absolute, no path", get("http://b"), "301 open"],
+  ["absolute, a query alone", get("http://b?x"), "301 open"],
+  ["absolute, no authority", get("http:/version"), OK],
+  ["opaque", get("mailto:a"), "301 open"],
+  ["absolute, IPv6", get("http://[::1]:1/version"), OK],
+  ["absolute, a bracket that stays open", get("http://[::1/version"), BAD],
+  ["absolute, a port that is none", get("http://b:-1/version"), BAD],
+  ["absolute, ASCII encoded in the host", get("http://%41/version"), BAD],
+  ["absolute, UTF-8 encoded in the host", get("http://%c3%a9/version"), OK],
   ["absolute, no Host", lines("GET http://a/version HTTP/1.1", []), BAD],
   ["OPTIONS *", lines("OPTIONS * HTTP/1.1", ["Host: a"]), OK],
   ["GET *", get("*"), BAD],
@@ -121,6 +130,11 @@ const LENGTHS = puts([
   ["HTTP/1.0", `${put("Content-Length: 7").replace("1.1", "1.0")}value=1`, "201 closed"],
   ["Expect", `${put("Content-Length: 7", "Expect: 100-Continue")}value=1`, "100,201 open"],
   ["another Expect", `${put("Content-Length: 7", "Expect: foo")}value=1`, "417 closed"],
+  [
+    "a body with GET, Expect",
+    `${get(V, "Content-Length: 3", "Expect: 100-continue")}abc`,
+    "200 closed",
+  ],
   ["a body with GET", `${get(V, "Content-Length: 3")}abc`, OK],
 ]);
 

@@ -24,6 +24,16 @@ test("entries that come back in order are told apart from those of other members
   assert.equal(own.take(first.data).proposal, undefined, "each is answered once");
 });
 
+test("what is under way counts the directories that a deep path may need", () => {
+  const proposals = new Proposals(ORIGIN, 100);
+  const { command, ...rest } = proposal("1");
+  const deep = { ...rest, command: { ...command, path: `/1${"/a".repeat(2000)}` } };
+  const { number } = proposals.add(deep);
+  assert.ok(proposals.openBytes > 2000 * 4000);
+  proposals.drop(number);
+  assert.equal(proposals.openBytes, 0);
+});
+
 test("an entry that crossed the network is a copy, and is found by its number", () => {
   const own = new Proposals(ORIGIN, 100);
   const first = own.add(proposal("1"));

@@ -271,6 +271,24 @@ test("other methods are not allowed", () => {
   }
 });
 
+test("a key may be long, or have many levels, but not both", () => {
+  const tooDeep = "209 the key is too long for its number of levels";
+  const cases: readonly (readonly [string, string])[] = [
+    ["/a".repeat(2000), "write"],
+    [`/${"a".repeat(900_000)}`, "write"],
+    [`${"/a".repeat(6)}${"a".repeat(900_000)}`, "write"],
+    ["/a".repeat(2100), tooDeep],
+    [`/${"a".repeat(900_000)}${"/a".repeat(10)}`, tooDeep],
+    ["/a".repeat(450_000), tooDeep],
+  ];
+  for (const [key, wanted] of cases) {
+    assert.equal(outcome(parse("PUT", "", "value=1", `/v2/keys${key}`)), wanted);
+    assert.equal(outcome(parse("POST", "ttl=5", "dir=true", `/v2/keys${key}`)), wanted);
+    assert.equal(outcome(parse("GET", "", "", `/v2/keys${key}`)), "get");
+    assert.equal(outcome(parse("DELETE", "", "", `/v2/keys${key}`)), "write");
+  }
+});
+
 test("any bytes are parsed or refused, and commands hold bytes and finite numbers", () => {
   const prng = new Prng(SEED);
   const words = [

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ContentKind } from "#ringd/v2/answer.js";
-import { LOCATION_BYTES_MAX, routePath } from "#ringd/v2/path.js";
+import { ContentKind, LOCATION_BYTES_MAX } from "#ringd/v2/answer.js";
+import { routePath } from "#ringd/v2/path.js";
 import type { Answer } from "#ringd/v2/plain.js";
 import { Method } from "#ringd/v2/request.js";
 import { Prng } from "../support/prng.js";
