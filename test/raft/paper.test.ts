@@ -335,6 +335,18 @@ test("forward: a leader takes what may come again once, and only in its own term
   assert.equal(raft.status().lastIndex, lastIndex + 5);
 });
 
+test("a peer whose stream is open again gets what it lacks before the next heartbeat", () => {
+  const raft = leader();
+  const appends = () => drain(raft).filter(({ type, to }) => type === "append" && to === 2n);
+  raft.reportUnreachable(2n);
+  raft.propose(NO_DATA);
+  appends(); // Into the void.
+  raft.propose(NO_DATA);
+  assert.equal(appends().length, 0);
+  raft.reportReachable(2n);
+  assert.equal(appends().length, 1);
+});
+
 test("forward: who takes it is sent it under its number; what waits is for one leader", () => {
   const follower = member(1n);
   follower.peerTakesOnce(2n, true);
