@@ -335,6 +335,19 @@ test("forward: a leader takes what may come again once, and only in its own term
   assert.equal(raft.status().lastIndex, lastIndex + 5);
 });
 
+test("forward: what comes during a hand-over is taken once that has come to nothing", () => {
+  const raft = leader();
+  const { lastIndex } = raft.status();
+  const proposals = [{ number: 1, type: EntryType.normal, data: NO_DATA }];
+  const once = { type: "forwardOnce", to: 1n, from: 2n, life: 1, oldest: 1, proposals } as const;
+  raft.transferLeadership(3n);
+  raft.step({ ...once, term: raft.term });
+  raft.step({ ...once, term: raft.term });
+  assert.equal(raft.status().lastIndex, lastIndex);
+  for (let tick = 0; tick < 10; tick++) raft.tick();
+  assert.equal(raft.status().lastIndex, lastIndex + 1);
+});
+
 test("a peer whose stream is open again gets what it lacks before the next heartbeat", () => {
   const raft = leader();
   const appends = () => drain(raft).filter(({ type, to }) => type === "append" && to === 2n);
