@@ -1,7 +1,13 @@
 import { assert } from "../lib/assert.js";
 import type { RaftCore } from "./core.js";
 import { type Entry, NONE } from "./entry.js";
-import type { AppendReject, AppendReply, HeartbeatReply, ReadIndex } from "./message.js";
+import type {
+  AppendReject,
+  AppendReply,
+  ForwardOnce,
+  HeartbeatReply,
+  ReadIndex,
+} from "./message.js";
 import type { Progress } from "./progress.js";
 import { onForwardOnce } from "./propose.js";
 import { majority, reachedByMajority } from "./quorum.js";
@@ -9,6 +15,8 @@ import type { ConfirmedRound } from "./read-index.js";
 
 /** What a leader hands over unasked takes no longer, as meanwhile it takes no proposals. */
 const HASTY_HEARTBEATS = 2;
+/** With less than this in flight, an answer that does not come is not just slow. */
+const LIGHT_BYTES = 64 * 1024;
 
 export function tickLeader(core: RaftCore): void {
   const { electionTicks, heartbeatTicks, checkQuorum } = core.options;
@@ -22,7 +30,10 @@ export function tickLeader(core: RaftCore): void {
       return;
     }
   }
-  for (const peer of core.peers) peer.silentTicks++;
+  for (const peer of core.peers) {
+    // Behind large appends an answer takes its time.
+    if (peer.inflights.bytes < LIGHT_BYTES) peer.silentTicks++;
+  }
   core.contact.tick(silentTicks(core));
   if (core.transferee !== NONE && --core.transferTicksLeft <= 0) giveUpTransfer(core);
   core.heartbeatElapsed++;
@@ -37,9 +48,15 @@ function silentTicks(core: RaftCore): number {
 }
 
 function onHeard(core: RaftCore, peer: Progress): void {
-  peer.heard();
+  peer.recentlyActive = true;
+  peer.silentTicks = 0;
   if (!core.contact.isLost || !core.options.checkQuorum) return;
   if (core.contact.isShaky(silentTicks(core))) handOverSoon(core);
+}
+
+/** Proposals that are no sign of a way in both directions, but may have kept one waiting. */
+export function onForwards(peer: Progress, { proposals }: ForwardOnce): void {
+  if (bytesOf(proposals) >= LIGHT_BYTES) peer.silentTicks = 0;
 }
 
 /** To whoever is heard now, while it lasts: what holds this leader up may not hold up the next one. */
@@ -93,9 +110,9 @@ function replicate(core: RaftCore, peer: Progress): void {
   }
 }
 
-function bytesOf(entries: readonly Entry[]): number {
+function bytesOf(entries: readonly Pick<Entry, "data">[]): number {
   let bytes = 0;
-  for (const entry of entries) bytes += entry.data.length;
+  for (const { data } of entries) bytes += data.length;
   return bytes;
 }
 

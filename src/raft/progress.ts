@@ -39,7 +39,7 @@ export class Progress {
   nudge = false;
   /** Heard from since the leader last looked (CheckQuorum). */
   recentlyActive: boolean;
-  /** Since it was last heard from. */
+  /** Since it was last heard from, not counting those in which it may have been busy. */
   silentTicks = 0;
   /** The newest read round the peer has answered. */
   readRound = 0;
@@ -61,11 +61,6 @@ export class Progress {
   /** The first entry to send next. */
   get next(): number {
     return this.#next;
-  }
-
-  heard(): void {
-    this.recentlyActive = true;
-    this.silentTicks = 0;
   }
 
   /** Nothing may be sent now, not even an append without entries. */

@@ -360,6 +360,29 @@ test("a peer whose stream is open again gets what it lacks before the next heart
   assert.equal(appends().length, 1);
 });
 
+for (const { bytes, handsOver } of [
+  { bytes: 1024, handsOver: true },
+  { bytes: 256 * 1024, handsOver: false },
+]) {
+  const what = handsOver ? "hands over" : "does not hand over";
+  test(`a leader that hears nobody behind ${bytes} bytes, three times, ${what}`, () => {
+    const raft = leader({}, { checkQuorum: true });
+    const answer = { to: 1n, from: 2n, term: 1 } as const;
+    const acknowledge = () => {
+      drain(raft);
+      raft.step({ type: "appendReply", ...answer, index: raft.status().lastIndex });
+    };
+    acknowledge();
+    for (let time = 0; time < 3; time++) {
+      raft.propose(new Uint8Array(bytes));
+      drain(raft);
+      for (let tick = 0; tick < 4; tick++) raft.tick();
+      acknowledge();
+    }
+    assert.equal(raft.status().transferee, handsOver ? 2n : 0n);
+  });
+}
+
 test("forward: who takes it is sent it under its number; what waits is for one leader", () => {
   const follower = member(1n);
   follower.peerTakesOnce(2n, true);
