@@ -344,6 +344,7 @@ export class Member implements Consensus {
     this.#agreed.formats.connected(id, format);
     this.#ports.peers.up(id, this.monoMs);
     this.#raft.peerTakesOnce(id, format >= FORWARD_ONCE_LEVEL);
+    this.#raft.reportReachable(id);
     if (id === this.#raft.lead) {
       this.#writes.sendAgain();
       this.#writes.retry();

@@ -1,10 +1,11 @@
 import { assert } from "../lib/assert.js";
 import { type ConfChange, nextConf } from "./conf-change.js";
+import { QuorumContact } from "./contact.js";
 import { DiskJobs } from "./disk-jobs.js";
 import { type ConfState, EntryType, type HardState, NONE, type SnapshotMeta } from "./entry.js";
 import { Inflights } from "./inflights.js";
 import type { RaftLog } from "./log.js";
-import type { Message, NumberedProposal } from "./message.js";
+import type { ForwardOnce, Message, NumberedProposal } from "./message.js";
 import {
   RAFT_LIMITS,
   type RaftLimits,
@@ -56,6 +57,12 @@ export class RaftCore {
   pendingConfIndex = 0;
   /** Leader: who is to take over, or NONE. */
   transferee = NONE;
+  /** Until the transfer is given up. */
+  transferTicksLeft = 0;
+  /** Came during the transfer. */
+  #heldForwards: ForwardOnce[] = [];
+  #heldBytes = 0;
+  contact: QuorumContact;
   uncommittedBytes = 0;
 
   /** Ticks since the leader was heard; for the leader, since it last looked for its quorum. */
@@ -101,6 +108,7 @@ export class RaftCore {
       this.limits.readRoundsMax,
       life * READ_REQUESTS_PER_LIFE,
     );
+    this.contact = new QuorumContact(options.heartbeatTicks, options.electionTicks);
     this.drawElectionTimeout();
   }
 
@@ -186,6 +194,8 @@ export class RaftCore {
     this.votes.clear();
     this.electionElapsed = 0;
     this.transferee = NONE;
+    this.takeHeldForwards();
+    this.contact = new QuorumContact(this.options.heartbeatTicks, this.options.electionTicks);
     this.uncommittedBytes = 0;
     this.peers = [];
     this.#progress.clear();
@@ -195,6 +205,24 @@ export class RaftCore {
   dropForwards(): void {
     this.forwards = [];
     this.forwardBytes = 0;
+  }
+
+  /**
+   * Leader that hands over: keeps proposals of a follower, which sends them again only to the next leader.
+   * Those that find no room are lost.
+   */
+  holdForward(message: ForwardOnce): void {
+    if (this.#heldBytes >= this.limits.forwardBytesMax) return;
+    if (this.#heldForwards.length >= this.limits.forwardProposalsMax) return;
+    this.#heldForwards.push(message);
+    for (const { data } of message.proposals) this.#heldBytes += data.length;
+  }
+
+  takeHeldForwards(): readonly ForwardOnce[] {
+    const held = this.#heldForwards;
+    this.#heldForwards = [];
+    this.#heldBytes = 0;
+    return held;
   }
 
   drawElectionTimeout(): void {

@@ -21,6 +21,10 @@ export class Inflights {
     return this.#lastIndexes.length;
   }
 
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** The byte limit is passed by at most one message: a window always has room for one. */
   isFull(): boolean {
     return this.count >= this.#messagesMax || this.#bytes >= this.#bytesMax;

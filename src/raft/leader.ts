@@ -1,18 +1,28 @@
 import { assert } from "../lib/assert.js";
 import type { RaftCore } from "./core.js";
 import { type Entry, NONE } from "./entry.js";
-import type { AppendReject, AppendReply, HeartbeatReply, ReadIndex } from "./message.js";
+import type {
+  AppendReject,
+  AppendReply,
+  ForwardOnce,
+  HeartbeatReply,
+  ReadIndex,
+} from "./message.js";
 import type { Progress } from "./progress.js";
+import { onForwardOnce } from "./propose.js";
 import { majority, reachedByMajority } from "./quorum.js";
 import type { ConfirmedRound } from "./read-index.js";
+
+/** What a leader hands over unasked takes no longer, as meanwhile it takes no proposals. */
+const HASTY_HEARTBEATS = 2;
+/** With less than this in flight, an answer that does not come is not just slow. */
+const LIGHT_BYTES = 64 * 1024;
 
 export function tickLeader(core: RaftCore): void {
   const { electionTicks, heartbeatTicks, checkQuorum } = core.options;
   core.electionElapsed++;
   if (core.electionElapsed >= electionTicks) {
     core.electionElapsed = 0;
-    // A transfer that took an election time-out has failed (thesis, 3.10).
-    core.transferee = NONE;
     const active = hasActiveQuorum(core);
     for (const peer of core.peers) peer.recentlyActive = false;
     if (checkQuorum && !active) {
@@ -20,10 +30,41 @@ export function tickLeader(core: RaftCore): void {
       return;
     }
   }
+  for (const peer of core.peers) {
+    // Behind large appends an answer takes its time.
+    if (peer.inflights.bytes < LIGHT_BYTES) peer.silentTicks++;
+  }
+  core.contact.tick(silentTicks(core));
+  if (core.transferee !== NONE && --core.transferTicksLeft <= 0) giveUpTransfer(core);
   core.heartbeatElapsed++;
   if (core.heartbeatElapsed < heartbeatTicks) return;
   core.heartbeatElapsed = 0;
   sendHeartbeats(core);
+}
+
+/** Since all of some majority, this member among them, were heard. */
+function silentTicks(core: RaftCore): number {
+  return -reachedByMajority(reachedByVoters(core, 0, (peer) => -peer.silentTicks));
+}
+
+function onHeard(core: RaftCore, peer: Progress): void {
+  peer.recentlyActive = true;
+  peer.silentTicks = 0;
+  if (!core.contact.isLost || !core.options.checkQuorum) return;
+  if (core.contact.isShaky(silentTicks(core))) handOverSoon(core);
+}
+
+/** Proposals that are no sign of a way in both directions, but may have kept one waiting. */
+export function onForwards(peer: Progress, { proposals }: ForwardOnce): void {
+  if (bytesOf(proposals) >= LIGHT_BYTES) peer.silentTicks = 0;
+}
+
+/** To whoever is heard now, while it lasts: what holds this leader up may not hold up the next one. */
+function handOverSoon(core: RaftCore): void {
+  const heard = core.peers.filter((peer) => !peer.learner && peer.silentTicks === 0);
+  const heir = heard.toSorted((a, b) => b.match - a.match)[0];
+  if (heir === undefined || core.transferee !== NONE) return;
+  startTransfer(core, heir.id, HASTY_HEARTBEATS * core.options.heartbeatTicks);
 }
 
 function hasActiveQuorum(core: RaftCore): boolean {
@@ -69,9 +110,9 @@ function replicate(core: RaftCore, peer: Progress): void {
   }
 }
 
-function bytesOf(entries: readonly Entry[]): number {
+function bytesOf(entries: readonly Pick<Entry, "data">[]): number {
   let bytes = 0;
-  for (const entry of entries) bytes += entry.data.length;
+  for (const { data } of entries) bytes += data.length;
   return bytes;
 }
 
@@ -88,7 +129,7 @@ function sendSnapshot(core: RaftCore, peer: Progress): void {
 export function onAppendReply(core: RaftCore, peer: Progress, message: AppendReply): void {
   const { index } = message;
   if (index > core.log.lastIndex) return;
-  peer.recentlyActive = true;
+  onHeard(core, peer);
   const isNews = peer.acknowledged(index);
   if (peer.state === "probe" && index === peer.match) peer.becomeReplicate();
   // Also when it caught up by another snapshot than the one that was sent.
@@ -99,7 +140,7 @@ export function onAppendReply(core: RaftCore, peer: Progress, message: AppendRep
 }
 
 export function onAppendReject(core: RaftCore, peer: Progress, message: AppendReject): void {
-  peer.recentlyActive = true;
+  onHeard(core, peer);
   const { rejectedIndex, hintIndex, hintTerm } = message;
   // Everything of ours above this with a later term than the hint cannot be in the peer's log.
   const agreeIndex = core.log.lastWithTermUpTo(hintTerm, hintIndex);
@@ -108,7 +149,7 @@ export function onAppendReject(core: RaftCore, peer: Progress, message: AppendRe
 }
 
 export function onHeartbeatReply(core: RaftCore, peer: Progress, message: HeartbeatReply): void {
-  peer.recentlyActive = true;
+  onHeard(core, peer);
   peer.resumeProbe();
   // Everything may have been sent and something lost: ask.
   if (peer.match < core.log.lastIndex) peer.nudge = true;
@@ -171,17 +212,21 @@ export function onReadIndex(core: RaftCore, { from, request }: ReadIndex): void 
 
 /**
  * Hands leadership to `target` (thesis, 3.10): no new proposals, bring it up to date, then tell it to
- * campaign. Given up after an election time-out.
+ * campaign. Given up after `ticks`: an election time-out, if it is not for the leader alone to decide.
  *
  * @returns false if `target` cannot take over
  */
-export function startTransfer(core: RaftCore, target: bigint): boolean {
+export function startTransfer(
+  core: RaftCore,
+  target: bigint,
+  ticks = core.options.electionTicks,
+): boolean {
   assert(core.role === "leader", "only a leader hands over");
   const peer = core.progressOf(target);
   if (peer === undefined || peer.learner) return false;
   if (core.transferee === target) return true;
   core.transferee = target;
-  core.electionElapsed = 0;
+  core.transferTicksLeft = ticks;
   tryHandOver(core, peer);
   return true;
 }
@@ -193,6 +238,15 @@ function tryHandOver(core: RaftCore, peer: Progress): void {
     return;
   }
   core.send({ type: "timeoutNow", to: peer.id, from: core.id, term: core.term });
+}
+
+/** The target has not campaigned: proposals are taken again, first those that came meanwhile. */
+function giveUpTransfer(core: RaftCore): void {
+  core.transferee = NONE;
+  for (const message of core.takeHeldForwards()) {
+    const peer = core.progressOf(message.from);
+    if (peer !== undefined) onForwardOnce(core, peer, message);
+  }
 }
 
 /** The voter that holds most of the log, among those that were heard lately if there is one. */
@@ -215,7 +269,7 @@ export function onConfApplied(core: RaftCore, removed: bigint): void {
   const leaver = core.progressOf(removed);
   core.syncPeers();
   if (leaver !== undefined && core.progressOf(removed) === undefined) tellCommit(core, leaver);
-  if (core.transferee === removed) core.transferee = NONE;
+  if (core.transferee === removed) giveUpTransfer(core);
   if (core.isVoter()) {
     // A smaller majority may hold more.
     advanceCommit(core);

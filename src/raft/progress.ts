@@ -39,6 +39,8 @@ export class Progress {
   nudge = false;
   /** Heard from since the leader last looked (CheckQuorum). */
   recentlyActive: boolean;
+  /** Since it was last heard from, not counting those in which it may have been busy. */
+  silentTicks = 0;
   /** The newest read round the peer has answered. */
   readRound = 0;
 

@@ -94,6 +94,10 @@ export function proposeConfChange(core: RaftCore, change: ConfChange): ProposeRe
 
 /** Of this term. Those that cannot be taken now may come again. */
 export function onForwardOnce(core: RaftCore, peer: Progress, message: ForwardOnce): void {
+  if (core.transferee !== NONE) {
+    core.holdForward(message);
+    return;
+  }
   const { forwarded } = peer;
   if (!forwarded.begin(message.life, message.oldest)) return;
   for (const { number, type, data } of message.proposals) {

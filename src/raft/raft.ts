@@ -259,6 +259,11 @@ export class Raft {
     if (progress?.state === "replicate") progress.becomeProbe();
   }
 
+  /** A stream to the peer opened: it need not wait for its next heartbeat to get what it lacks. */
+  reportReachable(peer: bigint): void {
+    this.#core.progressOf(peer)?.resumeProbe();
+  }
+
   /**
    * Makes `target` leader, if it can be. A follower passes the wish on.
    *

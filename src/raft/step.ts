@@ -170,6 +170,7 @@ function stepLeader(
       leader.onHeartbeatReply(core, peer, message);
       return;
     case "forwardOnce":
+      leader.onForwards(peer, message);
       onForwardOnce(core, peer, message);
       return;
     default:

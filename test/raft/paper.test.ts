@@ -335,6 +335,54 @@ test("forward: a leader takes what may come again once, and only in its own term
   assert.equal(raft.status().lastIndex, lastIndex + 5);
 });
 
+test("forward: what comes during a hand-over is taken once that has come to nothing", () => {
+  const raft = leader();
+  const { lastIndex } = raft.status();
+  const proposals = [{ number: 1, type: EntryType.normal, data: NO_DATA }];
+  const once = { type: "forwardOnce", to: 1n, from: 2n, life: 1, oldest: 1, proposals } as const;
+  raft.transferLeadership(3n);
+  raft.step({ ...once, term: raft.term });
+  raft.step({ ...once, term: raft.term });
+  assert.equal(raft.status().lastIndex, lastIndex);
+  for (let tick = 0; tick < 10; tick++) raft.tick();
+  assert.equal(raft.status().lastIndex, lastIndex + 1);
+});
+
+test("a peer whose stream is open again gets what it lacks before the next heartbeat", () => {
+  const raft = leader();
+  const appends = () => drain(raft).filter(({ type, to }) => type === "append" && to === 2n);
+  raft.reportUnreachable(2n);
+  raft.propose(NO_DATA);
+  appends(); // Into the void.
+  raft.propose(NO_DATA);
+  assert.equal(appends().length, 0);
+  raft.reportReachable(2n);
+  assert.equal(appends().length, 1);
+});
+
+for (const { bytes, handsOver } of [
+  { bytes: 1024, handsOver: true },
+  { bytes: 256 * 1024, handsOver: false },
+]) {
+  const what = handsOver ? "hands over" : "does not hand over";
+  test(`a leader that hears nobody behind ${bytes} bytes, three times, ${what}`, () => {
+    const raft = leader({}, { checkQuorum: true });
+    const answer = { to: 1n, from: 2n, term: 1 } as const;
+    const acknowledge = () => {
+      drain(raft);
+      raft.step({ type: "appendReply", ...answer, index: raft.status().lastIndex });
+    };
+    acknowledge();
+    for (let time = 0; time < 3; time++) {
+      raft.propose(new Uint8Array(bytes));
+      drain(raft);
+      for (let tick = 0; tick < 4; tick++) raft.tick();
+      acknowledge();
+    }
+    assert.equal(raft.status().transferee, handsOver ? 2n : 0n);
+  });
+}
+
 test("forward: who takes it is sent it under its number; what waits is for one leader", () => {
   const follower = member(1n);
   follower.peerTakesOnce(2n, true);

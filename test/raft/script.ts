@@ -24,7 +24,7 @@ import { SimDisk } from "../sim/raft-disk.js";
  *   crash 1 | restart 1
  *   snapshot 1 [keep n]   takes a snapshot of what is applied and drops the log but for n entries
  *   report 1 peer 2 ok|failed     how a snapshot's transfer ended
- *   unreachable 1 peer 2
+ *   unreachable 1 peer 2 | reachable 1 peer 2    the stream to it ended, or opened
  *   status [1] | logs      print
  *   quiet <command>        prints nothing
  */
@@ -139,6 +139,9 @@ class World {
         return;
       case "unreachable":
         this.#raft(id).reportUnreachable(after(words, "peer") ?? 0n);
+        return;
+      case "reachable":
+        this.#raft(id).reportReachable(after(words, "peer") ?? 0n);
         return;
       case "status":
         if (words.length > 0) this.#status(id);
