@@ -8,7 +8,6 @@ import { type Config, readConfig } from "#ringd/config/config.js";
 import type { Logger } from "#ringd/log/logger.js";
 import type { Recovery } from "#ringd/member/raft-start.js";
 import type { SnapshotMeta } from "#ringd/raft/entry.js";
-import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { Raft, Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
 import type { Store } from "#ringd/store/store.js";
@@ -77,6 +76,7 @@ export interface SimFigures {
 
 /** A cluster of whole members in one thread, from one seed: `run()`. */
 export class MemberCluster implements ProbeListener, MemberWorld {
+  readonly seed: number;
   readonly prng: Prng;
   readonly faults: MemberFaults;
   readonly log: Logger;
@@ -103,6 +103,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #healedMs = 0;
 
   constructor({ seed, faults, isVerbose }: SimOptions) {
+    this.seed = seed;
     this.prng = new Prng(seed);
     this.faults = { ...drawFaults(this.prng), ...faults };
     this.log = isVerbose === true ? this.#printer() : silent;
@@ -146,8 +147,6 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   /** Faults, then none, then all checks. @throws AssertionError */
   run(): SimFigures {
     const unlisten = listen(this);
-    const limits = { ...RAFT_LIMITS };
-    Object.assign(RAFT_LIMITS, this.faults.raftLimits);
     try {
       for (const member of this.members.values()) this.#start(member);
       const endMs = this.#now + this.faults.durationMs;
@@ -160,7 +159,6 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       throw error;
     } finally {
       unlisten();
-      Object.assign(RAFT_LIMITS, limits);
     }
     return this.#figures();
   }
@@ -210,6 +208,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
 
   onRecovered(member: SimMember, { snapshot, entries, hardState, store }: Recovery): void {
     checkRecovery(member.name, member.durableLog, {
+      newestSnapshot: member.snapshots.newest?.index ?? 0,
       snapshotIndex: snapshot.index,
       snapshotTerm: snapshot.term,
       hardState,
