@@ -45,6 +45,8 @@ const DIGEST_EVERY = 5;
 const NEEDED_MS = 10_000;
 /** A member that was removed may be started again by an operator who does not know. */
 const GHOST_ONE_IN = 3;
+/** Seeds of what is drawn apart from the rest. */
+const APART = 2 ** 40;
 const CLUSTER_TOKEN = "etcd-cluster";
 
 const silent: Logger = pino({ level: "silent" });
@@ -105,7 +107,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   constructor({ seed, faults, isVerbose }: SimOptions) {
     this.seed = seed;
     this.prng = new Prng(seed);
-    this.faults = { ...drawFaults(this.prng), ...faults };
+    this.faults = { ...drawFaults(this.prng, new Prng(seed + APART)), ...faults };
     this.log = isVerbose === true ? this.#printer() : silent;
     this.log.info({ faults: this.faults }, "faults");
     this.peers = new SimNetwork(this.prng, this.faults, this.members, () => this.#now);
@@ -142,6 +144,10 @@ export class MemberCluster implements ProbeListener, MemberWorld {
 
   get monoMs(): () => number {
     return () => this.#now;
+  }
+
+  get isHealed(): boolean {
+    return this.#isHealed;
   }
 
   /** Faults, then none, then all checks. @throws AssertionError */

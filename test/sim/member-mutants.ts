@@ -359,10 +359,10 @@ function plantTrustInPages(): () => void {
     SimMember.prototype,
     "recover",
     (recover) =>
-      function (this: SimMember) {
+      function (this: SimMember, prng) {
         isOpening = this.disk.list().some((name) => name.endsWith(".wal"));
         try {
-          return recover.call(this);
+          return recover.call(this, prng);
         } finally {
           isOpening = false;
         }
@@ -416,8 +416,8 @@ function wrapRecovery(change: (found: Recovery) => Recovery): () => void {
     SimMember.prototype,
     "recover",
     (recover) =>
-      function (this: SimMember) {
-        const recovered = recover.call(this);
+      function (this: SimMember, prng) {
+        const recovered = recover.call(this, prng);
         return { ...recovered, found: change(recovered.found) };
       },
   );

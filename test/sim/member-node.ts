@@ -69,6 +69,8 @@ export interface Recovered {
 /** The rest of the world, as one member sees it. */
 export interface MemberWorld {
   readonly seed: number;
+  /** Nothing goes wrong any more. */
+  readonly isHealed: boolean;
   readonly prng: Prng;
   readonly faults: MemberFaults;
   readonly peers: PeerPort;
@@ -149,9 +151,11 @@ export class SimMember {
       }
     };
     this.starts++;
+    const prng = new Prng(this.world.seed * STARTS_PER_SEED + this.starts);
+    this.#drawFault(prng);
     try {
       const plan = this.#hasBegun() ? undefined : this.plan;
-      const recovered = this.recover();
+      const recovered = this.recover(prng);
       const { store, snapshot } = recovered.found;
       this.store = store;
       this.applied = snapshot.index;
@@ -159,11 +163,21 @@ export class SimMember {
     } catch (error) {
       // A disk that fails at a start ends it; the operator tries again.
       const isDisk = error instanceof LogFailedError || error instanceof LogFullError;
-      if (!this.powerLost && !isDisk) throw error;
+      const isRead = error instanceof DiskError && error.call === "read";
+      if (!this.powerLost && !isDisk && !isRead) throw error;
       this.crash(this.powerLost);
       return false;
     }
     return true;
+  }
+
+  /** A start may lose its power on the way, or cannot read the snapshot to its end. */
+  #drawFault(prng: Prng): void {
+    const { isHealed, faults } = this.world;
+    const { startFaultOneIn, powerCutOneIn, failedReadMs } = faults;
+    if (isHealed || startFaultOneIn === 0 || !prng.oneIn(startFaultOneIn)) return;
+    if (powerCutOneIn > 0 && prng.oneIn(2)) this.stepsToPowerCut = prng.below(8);
+    else if (failedReadMs > 0) this.snapshots.failsAfter = prng.below(4);
   }
 
   /** As wal/data-dir.ts finds it: then no plan is made. */
@@ -183,7 +197,7 @@ export class SimMember {
   }
 
   /** With the code of the threads, member-start.ts. */
-  recover(): Recovered {
+  recover(startPrng: Prng): Recovered {
     const { config, plan, world } = this;
     const { prng, log } = world;
     const { ringBytes, segmentBytes, zeroAheadBytes } = world.faults;
@@ -205,7 +219,7 @@ export class SimMember {
         assert(memberId === plan.memberId, "a directory keeps its member");
         assert(clusterId === plan.clusterId, "a member keeps its cluster");
       },
-      prng: new Prng(world.seed * STARTS_PER_SEED + this.starts),
+      prng: startPrng,
     });
     world.onRecovered(this, found);
     return { topology, durable, wal, found };
@@ -213,10 +227,9 @@ export class SimMember {
 
   /** A snapshot that came from another member. */
   openReceived(position: LogPosition): SnapshotSource {
-    const fails = this.readFails;
+    if (this.readFails) this.snapshots.failsAfter = this.world.prng.below(4);
     this.readFails = false;
-    const blocks = fails ? this.world.prng.below(4) : Number.POSITIVE_INFINITY;
-    return this.snapshots.open(snapshotName(position), blocks);
+    return this.snapshots.open(snapshotName(position));
   }
 
   /** The process dies; with a power cut, what the disk had not synced may be lost or torn. */
@@ -228,6 +241,7 @@ export class SimMember {
     this.stepsToPowerCut = Number.POSITIVE_INFINITY;
     this.syncFails = false;
     this.readFails = false;
+    this.snapshots.failsAfter = Number.POSITIVE_INFINITY;
     life?.end();
     // What founders agree on beforehand is written with their first job.
     if (this.isFounding) this.durableLog = new DurableLog(BLANK);

@@ -13,6 +13,8 @@ export interface SnapshotFile extends LogPosition {
 export class SimSnapshots implements SnapshotFiles {
   readonly #files = new Map<string, SnapshotFile>();
   readonly #leftovers = new Set<string>();
+  /** Of the next one that is opened only so many blocks can be read. */
+  failsAfter = Number.POSITIVE_INFINITY;
 
   /** Found without the code that it checks. */
   get newest(): SnapshotFile | undefined {
@@ -51,14 +53,14 @@ export class SimSnapshots implements SnapshotFiles {
 
   sync(): void {}
 
-  /** @param failsAfter so many blocks can be read */
-  open(name: string, failsAfter = Number.POSITIVE_INFINITY): SnapshotSource {
+  open(name: string): SnapshotSource {
     const file = this.#files.get(name);
     if (file === undefined) throw new DiskError("open", name, "ENOENT");
     const { term, index, metadata } = file;
     const blocks = file.blocks.values();
     let isOpen = true;
-    let left = failsAfter;
+    let left = this.failsAfter;
+    this.failsAfter = Number.POSITIVE_INFINITY;
     // As of a real file, a block is good until the next is read.
     let block = new Uint8Array(0);
     return {
