@@ -13,7 +13,7 @@ import type { Outlet } from "../ring/fragments.js";
 import type { SnapshotDir, SnapshotSource } from "../snap/source.js";
 import type { Disk } from "../storage/disk.js";
 import type { LogPosition } from "./batch.js";
-import { NO_POSITION, type WalOptions } from "./open-log.js";
+import { hasLog, NO_POSITION, type WalOptions } from "./open-log.js";
 import { FORMAT_VERSION, type FormatVersion, type WalMetadata } from "./segment.js";
 import { type Recovery, Wal } from "./wal.js";
 
@@ -104,12 +104,13 @@ function openLog(
   ports: ReplayPorts,
   source: SnapshotSource | undefined,
 ): { wal: Wal; recovery: Recovery } {
-  const { formats, newLog } = ports;
+  const { disk, formats, newLog } = ports;
+  assert(newLog.metadata !== undefined || hasLog(disk), "a log begins as a plan says");
   if (source !== undefined) formats.snapshot(source.metadata);
   const snapshot = source === undefined ? undefined : new SnapshotReplay(source, ports);
   const opened = Wal.open({
     ...ports.walOptions,
-    disk: ports.disk,
+    disk,
     metadataIfNew: newLog.metadata ?? { memberId: 0n, clusterId: 0n },
     formatIfNew: newLog.format,
     ...(source === undefined ? {} : { snapshot: { term: source.term, index: source.index } }),
