@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   member: "bootstrap cluster config lib log messages metrics process raft ring store v2".split(" "),
   peer: "cluster config go lib log messages process raft ring snap storage v2".split(" "),
   frontend: ["config", "lib", "log", "messages", "metrics", "process", "ring", "v2"],
-  wal: ["lib", "log", "messages", "metrics", "ring", "storage"],
+  wal: ["lib", "log", "messages", "metrics", "ring", "snap", "storage"],
   snap: ["lib", "messages", "ring", "storage"],
   messages: ["bootstrap", "config", "lib", "log", "metrics", "raft", "ring", "v2"],
   bootstrap: ["cluster", "config", "go", "lib"],

@@ -10,6 +10,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import type { StoreLimits } from "../process/heap.js";
 import { MessageError } from "../raft/message-bytes.js";
+import type { RaftLimits } from "../raft/options.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
@@ -41,6 +42,7 @@ export interface CoreWorld {
   readonly random: (below: number) => number;
   readonly log: Logger;
   readonly limits: StoreLimits;
+  readonly raftLimits: RaftLimits;
   readonly onReady: (news: readonly string[]) => void;
 }
 
@@ -68,7 +70,7 @@ export class CoreLoop {
     recovery: Recovery,
     world: CoreWorld,
   ) {
-    const { nowMs, monoMs, random, log, limits, onReady } = world;
+    const { nowMs, monoMs, random, log, limits, raftLimits, onReady } = world;
     const outlet = (memory: SharedArrayBuffer, bell: SharedArrayBuffer) =>
       new Outlet(new RingWriter(memory, new Bell(bell)));
     this.#world = world;
@@ -92,6 +94,7 @@ export class CoreLoop {
         metrics: this.#metrics,
         log,
         limits,
+        raftLimits,
         random,
         onReady,
       },

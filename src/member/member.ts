@@ -27,6 +27,7 @@ import type { AppendJob } from "../raft/disk-jobs.js";
 import { type Entry, EntryType, NONE, type SnapshotMeta } from "../raft/entry.js";
 import type { Message } from "../raft/message.js";
 import { decodeMessage } from "../raft/message-codec.js";
+import type { RaftLimits } from "../raft/options.js";
 import type { Raft, Ready } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { Command } from "../store/command.js";
@@ -87,6 +88,7 @@ export interface MemberPorts {
   readonly metrics: MetricCells;
   readonly log: Logger;
   readonly limits: StoreLimits;
+  readonly raftLimits: RaftLimits;
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
   /** Once: this member serves clients from now on. */

@@ -10,7 +10,7 @@ import type { Logger } from "../log/logger.js";
 import { AppendType, writeEntry, writeHardState } from "../messages/log.js";
 import { blank, bootstrap } from "../raft/bootstrap.js";
 import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
-import type { Restored } from "../raft/options.js";
+import type { RaftLimits, Restored } from "../raft/options.js";
 import { Raft } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { Store } from "../store/store.js";
@@ -30,6 +30,7 @@ export interface Recovery {
 export interface RaftStartPorts {
   readonly append: Outlet;
   readonly log: Logger;
+  readonly raftLimits: RaftLimits;
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
 }
@@ -55,6 +56,7 @@ export function startRaft(
     preVote,
     checkQuorum: true,
     random: ports.random,
+    limits: ports.raftLimits,
     restored: restoredOf(config, plan, recovery, membership, ports),
   });
 }

@@ -2,6 +2,7 @@
 
 import type { Entry, EntryType, HardState } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
+import type { RecordCursor } from "../ring/record-cursor.js";
 import type { WalEntry } from "./log-entry.js";
 import { writeNumbers } from "./numbers.js";
 
@@ -26,13 +27,13 @@ export const AppendType = {
 } as const;
 
 /**
- * Wal to core. The first five at start, in this order, the third and fourth many times. A snapshot that
- * is asked for later comes as head, blocks, and one of the last two.
+ * Wal to core. At start, in this order: the newest snapshot if there is one (head, blocks, end), identity,
+ * entries, recovered. A snapshot that is asked for later comes as head, blocks, and one of the last two.
  */
 export const DurableType = {
   /** u64 member id, u64 cluster id. */
   identity: 1,
-  /** f64 term, f64 index, metadata. */
+  /** f64 term, f64 index, metadata from SNAPSHOT_METADATA_AT on. */
   snapshotHead: 2,
   snapshotBlock: 3,
   entry: 4,
@@ -48,6 +49,9 @@ export const DurableType = {
   /** Why the snapshot cannot be read. */
   snapshotFailed: 10,
 } as const;
+export type DurableType = (typeof DurableType)[keyof typeof DurableType];
+
+export const SNAPSHOT_METADATA_AT = 16;
 
 /** f64 index, f64 term, u32 type, u32 zero, data. */
 const ENTRY_HEAD_BYTES = 24;
@@ -81,22 +85,35 @@ export class EntryReader {
   #used = 0;
 
   /** The data are copied. */
-  read(bytes: Buffer, view: DataView, at: number, payloadBytes: number): Entry {
-    const dataBytes = payloadBytes - ENTRY_HEAD_BYTES;
+  read(record: RecordCursor): Entry {
+    const dataBytes = entryDataBytes(record.length);
     if (this.#used + dataBytes > this.#block.length) {
       this.#block = Buffer.allocUnsafeSlow(Math.max(ENTRY_BLOCK_BYTES, dataBytes));
       this.#used = 0;
     }
     const data = this.#block.subarray(this.#used, this.#used + dataBytes);
     this.#used += dataBytes;
-    bytes.copy(data, 0, at + ENTRY_HEAD_BYTES, at + payloadBytes);
+    record.copy(data, 0, ENTRY_HEAD_BYTES);
     return {
-      index: view.getFloat64(at, true),
-      term: view.getFloat64(at + 8, true),
-      type: view.getUint32(at + 16, true) as EntryType,
+      index: record.f64(0),
+      term: record.f64(8),
+      type: record.u32(16) as EntryType,
       data,
     };
   }
+}
+
+export function writeSnapshotHead(
+  outlet: Outlet,
+  snapshot: { readonly term: number; readonly index: number; readonly metadata: Uint8Array },
+): void {
+  const { term, index, metadata } = snapshot;
+  outlet.open(SNAPSHOT_METADATA_AT + metadata.length);
+  const { bytes, view, at } = outlet;
+  view.setFloat64(at, term, true);
+  view.setFloat64(at + 8, index, true);
+  bytes.set(metadata, at + SNAPSHOT_METADATA_AT);
+  outlet.close(DurableType.snapshotHead, SNAPSHOT_METADATA_AT + metadata.length);
 }
 
 export function writeHardState(outlet: Outlet, type: number, state: HardState): void {

@@ -68,7 +68,7 @@ export interface RaftLimits {
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-export const RAFT_LIMITS: RaftLimits = {
+export const RAFT_LIMITS: RaftLimits = Object.freeze({
   inflightMessagesMax: 4,
   inflightBytesMax: 16 * MIB,
   appendEntriesMax: 4096,
@@ -83,7 +83,7 @@ export const RAFT_LIMITS: RaftLimits = {
   readRoundsMax: 4,
   promoteLagMax: 4096,
   packEntries: 256,
-};
+});
 
 /** The number of a member's first read request is drawn from 0 .. 2^32 - 1 times this. */
 export const READ_REQUESTS_PER_LIFE = 2 ** 20;

@@ -237,6 +237,11 @@ export class Inlet {
     }
   }
 
+  /** Within a callback: its message is the last of the batch; the ring keeps what follows. */
+  endBatch(): void {
+    this.#ring.endBatch();
+  }
+
   #takeFragment(type: number, at: number, payloadBytes: number): void {
     const isFirst = (type & CONTINUED_FLAG) === 0;
     assert(isFirst === (this.#parts.length === 0), "fragments of one message come in a row");

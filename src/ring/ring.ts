@@ -164,6 +164,8 @@ export class RingReader extends RingMemory {
   readonly #poisons: boolean;
   #head: number;
   #isDraining = false;
+  /** Of the batch that is being handed out. */
+  #recordsMax = 0;
 
   constructor(memory: SharedArrayBuffer, producerBell: Bell) {
     super(memory);
@@ -189,11 +191,12 @@ export class RingReader extends RingMemory {
   drain(onRecord: OnRecord, recordsMax: number): number {
     assert(!this.#isDraining, "drain() would release the record that its caller still reads");
     this.#isDraining = true;
+    this.#recordsMax = recordsMax;
     const handOut = this.#poisons ? this.#poisonAfter(onRecord) : onRecord;
     const tail = Atomics.load(this.control, TAIL);
     let taken = 0;
     try {
-      while (this.#head !== tail && taken < recordsMax) {
+      while (this.#head !== tail && taken < this.#recordsMax) {
         const at = this.#head & this.mask;
         const payloadBytes = this.words[at >>> 2] as number;
         const type = this.words[(at >>> 2) + 1] as number;
@@ -209,6 +212,12 @@ export class RingReader extends RingMemory {
       this.#release();
     }
     return taken;
+  }
+
+  /** Within a callback: its record is the last of the batch; the ring keeps those after it. */
+  endBatch(): void {
+    assert(this.#isDraining, "a batch is being handed out");
+    this.#recordsMax = 0;
   }
 
   #poisonAfter(onRecord: OnRecord): OnRecord {

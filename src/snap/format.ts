@@ -37,6 +37,9 @@ const END_BYTES = 16;
 const MAGIC = "ringdSNP";
 const CRC_AT = 44;
 
+/** Of the name of a snapshot that is being written; removed at the next start. */
+export const TEMPORARY_SUFFIX = ".snap.tmp";
+
 export const BLOCK_METADATA = 1;
 export const BLOCK_DATA = 2;
 export const BLOCK_END = 3;
@@ -46,6 +49,11 @@ export type BlockKind = typeof BLOCK_METADATA | typeof BLOCK_DATA | typeof BLOCK
 export interface SnapshotId {
   readonly term: number;
   readonly index: number;
+}
+
+/** A snapshot among the names of a directory. */
+export interface NamedSnapshot extends SnapshotId {
+  readonly file: string;
 }
 
 export interface BlockHeader {
@@ -66,6 +74,20 @@ export function parseSnapshotName(name: string): SnapshotId | undefined {
     term: Number.parseInt(match[1] as string, 16),
     index: Number.parseInt(match[2] as string, 16),
   };
+}
+
+/**
+ * The snapshots among the names of a directory, oldest first: by index, then term.
+ *
+ * @param names in any order
+ */
+export function orderSnapshots(names: readonly string[]): NamedSnapshot[] {
+  return names
+    .flatMap((file) => {
+      const id = parseSnapshotName(file);
+      return id === undefined ? [] : [{ ...id, file }];
+    })
+    .sort((a, b) => a.index - b.index || a.term - b.term);
 }
 
 /** @returns the header, and the crc that seeds the first block */

@@ -1,17 +1,7 @@
-import {
-  closeSync,
-  fdatasyncSync,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readSync,
-  unlinkSync,
-} from "node:fs";
+import { closeSync, fdatasyncSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../lib/assert.js";
-import { RingdError } from "../lib/errors.js";
 import { crc32c } from "../storage/crc32c.js";
-import { syncDirectory } from "../storage/disk.js";
 import { CorruptSnapshotError, DiskError } from "../storage/errors.js";
 import {
   BLOCK_DATA,
@@ -23,10 +13,9 @@ import {
   decodeSnapshotHeader,
   endMatches,
   SNAPSHOT_HEADER_BYTES,
-  type SnapshotId,
   snapshotName,
 } from "./format.js";
-import { listSnapshots, TEMPORARY_SUFFIX } from "./writer.js";
+import type { SnapshotSource } from "./source.js";
 
 /**
  * Reads a snapshot block by block; only one block is in memory. Blocks the thread.
@@ -34,7 +23,7 @@ import { listSnapshots, TEMPORARY_SUFFIX } from "./writer.js";
  * Each block is checked before it is handed out, but that the file is whole is known only when
  * `next` has returned undefined. Nothing built from the blocks counts before that.
  */
-export class SnapshotReader implements SnapshotId {
+export class SnapshotReader implements SnapshotSource {
   readonly path: string;
   readonly term: number;
   readonly index: number;
@@ -153,57 +142,4 @@ export class SnapshotReader implements SnapshotId {
       throw new DiskError(call, this.path, errno, error);
     }
   }
-}
-
-/**
- * The snapshot to start from: the newest one. Removes the leftovers of unfinished ones.
- *
- * A damaged newest snapshot is rejected rather than skipped: it was whole and durable before it
- * got its name, so the disk has lost data, and someone should know before the member votes again.
- * To start from the one before it, move the file away; the log then has to reach back to that one,
- * which recovery checks (LogGapError).
- *
- * @returns undefined if there is none
- * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
- */
-export function openNewestSnapshot(dir: string): SnapshotReader | undefined {
-  let reader: SnapshotReader | undefined;
-  try {
-    const newest = listSnapshots(dir).at(-1);
-    if (newest !== undefined) reader = new SnapshotReader(dir, newest.file);
-    reader?.sync(); // One that was copied here may not be durable yet.
-    const leftovers = readdirSync(dir).filter((name) => name.endsWith(TEMPORARY_SUFFIX));
-    for (const name of leftovers) unlinkSync(join(dir, name));
-    touch(dir);
-    // A name given just before the process ended may not be durable yet, and the log may rely on
-    // it.
-    syncDirectory(dir);
-    return reader;
-  } catch (error) {
-    reader?.close();
-    throw asRingdError("clean up", dir, error);
-  }
-}
-
-/**
- * Changes the directory: after a sync of it that failed, the next one might do nothing (see
- * wal/plan.ts).
- */
-function touch(dir: string): void {
-  const path = join(dir, `touched${TEMPORARY_SUFFIX}`);
-  try {
-    closeSync(openSync(path, "w", 0o600));
-    unlinkSync(path);
-  } catch (error) {
-    const failure = asRingdError("create", path, error);
-    // A full disk is no reason not to start.
-    if (!(failure instanceof DiskError) || !failure.isForWant) throw failure;
-  }
-}
-
-/** @returns what is a mistake of ours as it is */
-function asRingdError(call: string, path: string, error: unknown): unknown {
-  const { code } = error as NodeJS.ErrnoException;
-  if (error instanceof RingdError || code === undefined) return error;
-  return new DiskError(call, path, code, error);
 }

@@ -21,13 +21,13 @@ import {
   encodeEnd,
   encodeSnapshotHeader,
   FORMAT_VERSION,
-  parseSnapshotName,
+  type NamedSnapshot,
+  orderSnapshots,
   type SnapshotId,
   snapshotName,
+  TEMPORARY_SUFFIX,
 } from "./format.js";
 
-/** A snapshot that is being written; removed at the next start. */
-export const TEMPORARY_SUFFIX = ".snap.tmp";
 /**
  * Flushed each time so much has been written. One flush of everything at the end would keep the
  * disk, and with it the log's fdatasync, busy for as long as it takes.
@@ -168,14 +168,9 @@ export class SnapshotWriter {
   }
 }
 
-/** The snapshots of a directory, oldest first: by index, then term. */
-export function listSnapshots(dir: string): (SnapshotId & { readonly file: string })[] {
-  return readdirSync(dir)
-    .flatMap((file) => {
-      const id = parseSnapshotName(file);
-      return id === undefined ? [] : [{ ...id, file }];
-    })
-    .sort((a, b) => a.index - b.index || a.term - b.term);
+/** The snapshots of a directory, oldest first. */
+export function listSnapshots(dir: string): NamedSnapshot[] {
+  return orderSnapshots(readdirSync(dir));
 }
 
 /**

@@ -7,12 +7,14 @@ import {
   entryDataBytes,
   readHardState,
   writeBytes,
+  writeSnapshotHead,
 } from "../messages/log.js";
 import { readNumber, writeNumbers } from "../messages/numbers.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { Inlet, type Outlet } from "../ring/fragments.js";
 import type { RingReader } from "../ring/ring.js";
+import type { SnapshotSource } from "../snap/source.js";
 import { LogFailedError, LogFullError } from "../storage/errors.js";
 import type { LogPosition } from "./batch.js";
 import { FORMAT_VERSION, type FormatVersion } from "./segment.js";
@@ -37,14 +39,6 @@ const BATCH_BYTES = cellOf("walBatchBytes");
 const WRITTEN_BYTES = cellOf("walWriteBytes");
 const RING_FULL = cellOf("ringFull", "wal");
 const LAST_INDEX = cellOf("walLastIndexSaved");
-
-/** A snapshot that is read block by block; what was built of the blocks counts once `next` has ended. */
-export interface SnapshotSource extends LogPosition {
-  readonly metadata: Uint8Array;
-  /** @returns undefined at the end. @throws RingdError */
-  next(): Uint8Array | undefined;
-  close(): void;
-}
 
 /** What a log's loop works with; a simulation has its own disk and clock behind it. */
 export interface WalLoopPorts {
@@ -314,17 +308,6 @@ export class WalLoop {
     this.#ports.log.error({ err: error }, "cannot read the snapshot that was received");
     writeBytes(this.#ports.durable, DurableType.snapshotFailed, Buffer.from(error.message));
   }
-}
-
-export function writeSnapshotHead(
-  durable: Outlet,
-  { term, index, metadata }: LogPosition & { readonly metadata: Uint8Array },
-): void {
-  durable.open(16 + metadata.length);
-  durable.view.setFloat64(durable.at, term, true);
-  durable.view.setFloat64(durable.at + 8, index, true);
-  durable.bytes.set(metadata, durable.at + 16);
-  durable.close(DurableType.snapshotHead, 16 + metadata.length);
 }
 
 function readPosition(view: DataView, at: number): LogPosition {

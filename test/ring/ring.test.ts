@@ -55,6 +55,26 @@ test("records come out as they went in, across many wraps of the area", () => {
   assert.ok(expected.length > 10_000);
 });
 
+test("a callback may end its batch: what follows its record stays", () => {
+  const { writer, reader } = pair(4096);
+  for (let type = 1; type <= 5; type++) {
+    writer.reserve(8);
+    writer.commit(type, 8);
+  }
+  writer.publish();
+  const seen: number[] = [];
+  const drain = (lastType: number) =>
+    reader.drain((type) => {
+      seen.push(type);
+      if (type === lastType) reader.endBatch();
+    }, 10);
+  assert.equal(drain(2), 2);
+  assert.ok(reader.hasWork());
+  assert.equal(drain(0), 3);
+  assert.deepEqual(seen, [1, 2, 3, 4, 5]);
+  assert.throws(() => reader.endBatch(), /a batch is being handed out/);
+});
+
 test("nothing is visible before publish()", () => {
   const { writer, reader } = pair(4096);
   const at = writer.reserve(8);

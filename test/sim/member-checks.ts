@@ -146,12 +146,15 @@ export function checkRecovery(
   name: string,
   log: DurableLog,
   found: {
+    /** Index of the newest on the disk. */
+    readonly newestSnapshot: number;
     readonly snapshotIndex: number;
     readonly snapshotTerm: number;
     readonly hardState: HardState;
     readonly entries: readonly { readonly index: number; readonly term: number }[];
   },
 ): void {
+  assert.equal(found.snapshotIndex, found.newestSnapshot, `${name} starts from an old snapshot`);
   const { term, vote } = log.hardState;
   assert.ok(found.hardState.term >= term, `${name} forgot its term ${term}`);
   if (found.hardState.term === term && !log.hasUnfinishedHardState) {

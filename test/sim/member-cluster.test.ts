@@ -45,7 +45,9 @@ if (process.env.SEED !== undefined) {
   });
 
   for (const seed of FINDERS) {
-    test(`members of seed ${seed}, which found a fault once`, () => void run(seed));
+    // Without what has been added since, or it would be another run.
+    const faults = { startFaultOneIn: 0 };
+    test(`members of seed ${seed}, which found a fault once`, () => void run(seed, faults));
   }
 
   const random = Math.floor(Math.random() * 2 ** 31);

@@ -8,7 +8,6 @@ import { type Config, readConfig } from "#ringd/config/config.js";
 import type { Logger } from "#ringd/log/logger.js";
 import type { Recovery } from "#ringd/member/raft-start.js";
 import type { SnapshotMeta } from "#ringd/raft/entry.js";
-import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { Raft, Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
 import type { Store } from "#ringd/store/store.js";
@@ -46,6 +45,8 @@ const DIGEST_EVERY = 5;
 const NEEDED_MS = 10_000;
 /** A member that was removed may be started again by an operator who does not know. */
 const GHOST_ONE_IN = 3;
+/** Seeds of what is drawn apart from the rest. */
+const APART = 2 ** 40;
 const CLUSTER_TOKEN = "etcd-cluster";
 
 const silent: Logger = pino({ level: "silent" });
@@ -77,6 +78,7 @@ export interface SimFigures {
 
 /** A cluster of whole members in one thread, from one seed: `run()`. */
 export class MemberCluster implements ProbeListener, MemberWorld {
+  readonly seed: number;
   readonly prng: Prng;
   readonly faults: MemberFaults;
   readonly log: Logger;
@@ -103,8 +105,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   #healedMs = 0;
 
   constructor({ seed, faults, isVerbose }: SimOptions) {
+    this.seed = seed;
     this.prng = new Prng(seed);
-    this.faults = { ...drawFaults(this.prng), ...faults };
+    this.faults = { ...drawFaults(this.prng, new Prng(seed + APART)), ...faults };
     this.log = isVerbose === true ? this.#printer() : silent;
     this.log.info({ faults: this.faults }, "faults");
     this.peers = new SimNetwork(this.prng, this.faults, this.members, () => this.#now);
@@ -143,11 +146,13 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     return () => this.#now;
   }
 
+  get isHealed(): boolean {
+    return this.#isHealed;
+  }
+
   /** Faults, then none, then all checks. @throws AssertionError */
   run(): SimFigures {
     const unlisten = listen(this);
-    const limits = { ...RAFT_LIMITS };
-    Object.assign(RAFT_LIMITS, this.faults.raftLimits);
     try {
       for (const member of this.members.values()) this.#start(member);
       const endMs = this.#now + this.faults.durationMs;
@@ -160,7 +165,6 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       throw error;
     } finally {
       unlisten();
-      Object.assign(RAFT_LIMITS, limits);
     }
     return this.#figures();
   }
@@ -210,6 +214,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
 
   onRecovered(member: SimMember, { snapshot, entries, hardState, store }: Recovery): void {
     checkRecovery(member.name, member.durableLog, {
+      newestSnapshot: member.snapshots.newest?.index ?? 0,
       snapshotIndex: snapshot.index,
       snapshotTerm: snapshot.term,
       hardState,

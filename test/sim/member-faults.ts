@@ -37,6 +37,8 @@ export interface MemberFaults {
   readonly failedSyncMs: number;
   /** A snapshot that came from another member cannot be read. */
   readonly failedReadMs: number;
+  /** One start in so many loses its power, or cannot read its snapshot to the end; 0: none does. */
+  readonly startFaultOneIn: number;
   readonly segmentBytes: number;
   readonly zeroAheadBytes: number;
 
@@ -69,7 +71,8 @@ export interface MemberFaults {
   readonly longTtl: number;
 }
 
-export function drawFaults(prng: Prng): MemberFaults {
+/** @param later draws what was added later, so that seeds without it make the runs that they made before */
+export function drawFaults(prng: Prng, later: Prng): MemberFaults {
   const maybe = (least: number, most: number) =>
     prng.oneIn(2) ? 0 : least + prng.below(most - least);
   const heartbeatMs = prng.pick([20, 50, 100]);
@@ -115,6 +118,7 @@ export function drawFaults(prng: Prng): MemberFaults {
     wallJumpMsMax: prng.pick([5000, 3_600_000]),
     oldOneIn: prng.pick([0, 0, 0, 1, 2]),
     longTtl: prng.pick([4, 4, 4, 20]),
+    startFaultOneIn: later.pick([0, 0, 2, 5]),
   };
 }
 

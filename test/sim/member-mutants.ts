@@ -5,6 +5,7 @@ import { Member } from "#ringd/member/member.js";
 import type { Recovery } from "#ringd/member/raft-start.js";
 import { Reads } from "#ringd/member/reads.js";
 import { Writes } from "#ringd/member/writes.js";
+import { EntryReader } from "#ringd/messages/log.js";
 import { RaftCore } from "#ringd/raft/core.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { Forwarded } from "#ringd/raft/forwarded.js";
@@ -14,6 +15,8 @@ import { Raft, type Ready } from "#ringd/raft/raft.js";
 import type { ReadState } from "#ringd/raft/read-index.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet } from "#ringd/ring/fragments.js";
+import { orderSnapshots } from "#ringd/snap/format.js";
+import { SnapshotDir } from "#ringd/snap/source.js";
 import type { DiskOp } from "#ringd/storage/disk-op.js";
 import { CommandOp } from "#ringd/store/command.js";
 import { decodeCommand } from "#ringd/store/command-codec.js";
@@ -25,6 +28,7 @@ import { Prng } from "../support/prng.js";
 import { SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
 import { SimMember } from "./member-node.js";
+import { SimSnapshots } from "./member-snapshots.js";
 
 /**
  * Faults planted into members, to see that the simulation finds them. Each is a mistake that could be made
@@ -273,6 +277,27 @@ export const MUTANTS: readonly Mutant[] = [
       wrapRecovery((found) => (found.snapshot.index > 0 ? { ...found, entries: [] } : found)),
   },
   {
+    name: "a start skips the newest snapshot",
+    plant: plantOldSnapshot,
+  },
+  {
+    name: "a snapshot is installed without its log's reset",
+    plant: () => wrap(Wal.prototype, "installSnapshot", () => () => undefined),
+  },
+  {
+    name: "a start keeps views of the ring",
+    plant: () =>
+      wrap(
+        EntryReader.prototype,
+        "read",
+        (read) =>
+          function (this: EntryReader, record) {
+            const entry = read.call(this, record);
+            return { ...entry, data: record.bytes(record.length - entry.data.length) };
+          },
+      ),
+  },
+  {
     name: "a received snapshot that cannot be read is waited for",
     faults: { founders: 3, snapshotCount: 5, catchUpEntries: 0, failedReadMs: 300 },
     plant: () => wrap(Member.prototype, "snapshotUnreadable", () => () => undefined),
@@ -334,10 +359,10 @@ function plantTrustInPages(): () => void {
     SimMember.prototype,
     "recover",
     (recover) =>
-      function (this: SimMember) {
+      function (this: SimMember, prng) {
         isOpening = this.disk.list().some((name) => name.endsWith(".wal"));
         try {
-          return recover.call(this);
+          return recover.call(this, prng);
         } finally {
           isOpening = false;
         }
@@ -353,15 +378,47 @@ function plantTrustInPages(): () => void {
   };
 }
 
+/** At a start the newest snapshot is overlooked. */
+function plantOldSnapshot(): () => void {
+  let isStarting = false;
+  const undoOpen = wrap(
+    SnapshotDir.prototype,
+    "openNewest",
+    (openNewest) =>
+      function (this: SnapshotDir) {
+        isStarting = true;
+        try {
+          return openNewest.call(this);
+        } finally {
+          isStarting = false;
+        }
+      },
+  );
+  const undoList = wrap(
+    SimSnapshots.prototype,
+    "list",
+    (list) =>
+      function (this: SimSnapshots) {
+        const names = list.call(this);
+        const newest = isStarting ? orderSnapshots(names).at(-1) : undefined;
+        return names.filter((name) => name !== newest?.file);
+      },
+  );
+  return () => {
+    undoList();
+    undoOpen();
+  };
+}
+
 /** What a member makes of what the disk held, which has been checked. */
 function wrapRecovery(change: (found: Recovery) => Recovery): () => void {
   return wrap(
     SimMember.prototype,
     "recover",
     (recover) =>
-      function (this: SimMember) {
-        const { wal, found } = recover.call(this);
-        return { wal, found: change(found) };
+      function (this: SimMember, prng) {
+        const recovered = recover.call(this, prng);
+        return { ...recovered, found: change(recovered.found) };
       },
   );
 }

@@ -1,5 +1,4 @@
 import type { StartPlan } from "#ringd/bootstrap/start-plan.js";
-import { decodeSnapshotHead, NO_HEAD } from "#ringd/cluster/snapshot-head.js";
 import type { Config } from "#ringd/config/config.js";
 import { assert } from "#ringd/lib/assert.js";
 import type { Logger } from "#ringd/log/logger.js";
@@ -20,28 +19,32 @@ import {
 import { CORE_PART, createTopology, type Topology, WAL_PART } from "#ringd/messages/topology.js";
 import { MetricCells } from "#ringd/metrics/cells.js";
 import { NO_LIMITS } from "#ringd/process/heap.js";
-import type { Entry, EntryType, SnapshotMeta } from "#ringd/raft/entry.js";
 import type { Message } from "#ringd/raft/message.js";
 import { decodeMessage } from "#ringd/raft/message-codec.js";
+import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { Raft } from "#ringd/raft/raft.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { poisonConsumed, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { snapshotName } from "#ringd/snap/format.js";
+import type { SnapshotSource } from "#ringd/snap/source.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.js";
-import { SnapshotDecoder } from "#ringd/store/snapshot.js";
-import { Store } from "#ringd/store/store.js";
+import type { Store } from "#ringd/store/store.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
-import { type SnapshotSource, WalLoop } from "#ringd/wal/loop.js";
+import { WalLoop } from "#ringd/wal/loop.js";
 import { holdsRecord, parseSegmentName } from "#ringd/wal/segment.js";
-import { Wal } from "#ringd/wal/wal.js";
-import type { Prng } from "../support/prng.js";
+import type { Wal } from "#ringd/wal/wal.js";
+import { Prng } from "../support/prng.js";
 import { PowerLost, SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
 import { SimSnapshots, type SnapshotFile } from "./member-snapshots.js";
+import { startMember } from "./member-start.js";
 import { SimThread } from "./member-thread.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
 const BATCH_RECORDS = 64;
+/** More than a member ever has. What is drawn for a start is its own, so that a run stays as it was. */
+const STARTS_PER_SEED = 10_000;
 const BLANK = {
   hardState: { term: 0, vote: 0n, commit: 0 },
   snapshot: { index: 0, term: 0, conf: { voters: [], learners: [] } },
@@ -54,8 +57,20 @@ export interface PeerPort {
   send(from: SimMember, message: Message, bytes: Uint8Array): void;
 }
 
+/** A member that has read what its disk holds, and does not serve yet. */
+export interface Recovered {
+  readonly topology: Topology;
+  /** The end of the wal thread. */
+  readonly durable: Outlet;
+  readonly wal: Wal;
+  readonly found: Recovery;
+}
+
 /** The rest of the world, as one member sees it. */
 export interface MemberWorld {
+  readonly seed: number;
+  /** Nothing goes wrong any more. */
+  readonly isHealed: boolean;
   readonly prng: Prng;
   readonly faults: MemberFaults;
   readonly peers: PeerPort;
@@ -136,20 +151,33 @@ export class SimMember {
       }
     };
     this.starts++;
+    const prng = new Prng(this.world.seed * STARTS_PER_SEED + this.starts);
+    this.#drawFault(prng);
     try {
       const plan = this.#hasBegun() ? undefined : this.plan;
-      const { wal, found } = this.recover();
-      this.store = found.store;
-      this.applied = found.snapshot.index;
-      this.life = new Life(this, plan, wal, found);
+      const recovered = this.recover(prng);
+      const { store, snapshot } = recovered.found;
+      this.store = store;
+      this.applied = snapshot.index;
+      this.life = new Life(this, plan, recovered);
     } catch (error) {
       // A disk that fails at a start ends it; the operator tries again.
       const isDisk = error instanceof LogFailedError || error instanceof LogFullError;
-      if (!this.powerLost && !isDisk) throw error;
+      const isRead = error instanceof DiskError && error.call === "read";
+      if (!this.powerLost && !isDisk && !isRead) throw error;
       this.crash(this.powerLost);
       return false;
     }
     return true;
+  }
+
+  /** A start may lose its power on the way, or cannot read the snapshot to its end. */
+  #drawFault(prng: Prng): void {
+    const { isHealed, faults } = this.world;
+    const { startFaultOneIn, powerCutOneIn, failedReadMs } = faults;
+    if (isHealed || startFaultOneIn === 0 || !prng.oneIn(startFaultOneIn)) return;
+    if (powerCutOneIn > 0 && prng.oneIn(2)) this.stepsToPowerCut = prng.below(8);
+    else if (failedReadMs > 0) this.snapshots.failsAfter = prng.below(4);
   }
 
   /** As wal/data-dir.ts finds it: then no plan is made. */
@@ -168,58 +196,40 @@ export class SimMember {
     this.durableLog = new DurableLog({ ...BLANK, hardState: { term, vote: 0n, commit }, entries });
   }
 
-  /** As the wal thread and the core's start do it. */
-  recover(): { wal: Wal; found: Recovery } {
-    const { segmentBytes, zeroAheadBytes } = this.world.faults;
-    const file = this.snapshots.newest;
-    const { wal, recovery } = Wal.open({
-      disk: this.disk,
-      metadataIfNew: { memberId: this.plan.memberId, clusterId: this.plan.clusterId },
-      formatIfNew: this.plan.kind === "join" || this.config.formatLevel === 1 ? 1 : 2,
-      ...(file === undefined ? {} : { snapshot: { index: file.index, term: file.term } }),
-      segmentBytes,
-      zeroAheadBytes,
-      salt: () => this.world.prng.uint32(),
+  /** With the code of the threads, member-start.ts. */
+  recover(startPrng: Prng): Recovered {
+    const { config, plan, world } = this;
+    const { prng, log } = world;
+    const { ringBytes, segmentBytes, zeroAheadBytes } = world.faults;
+    const topology = createTopology(config, {
+      requests: ringBytes,
+      answers: ringBytes,
+      append: ringBytes,
+      durable: ringBytes,
+      snapshot: ringBytes,
+      peer: ringBytes,
     });
-    const { metadata, hardState } = recovery;
-    const entries = recovery.entries.map(
-      ({ index, term, type, data }): Entry => ({
-        index,
-        term,
-        type: type as EntryType,
-        data: Uint8Array.from(data),
-      }),
-    );
-    const { formatLevel } = this.config;
-    const read = file && {
-      ...file,
-      head: decodeSnapshotHead(Buffer.from(file.metadata), formatLevel),
-    };
-    const snapshot: SnapshotMeta =
-      read === undefined
-        ? BLANK.snapshot
-        : { index: read.index, term: read.term, conf: read.head.conf };
-    const store = this.#restoreStore(file);
-    const head = read?.head ?? NO_HEAD;
-    const found = { ...metadata, snapshot, head, store, entries, hardState };
-    this.world.onRecovered(this, found);
-    return { wal, found };
-  }
-
-  #restoreStore(file: SnapshotFile | undefined): Store {
-    const options = { historyEventsMax: this.config.eventHistoryMax };
-    if (file === undefined) return new Store(options);
-    const decoder = new SnapshotDecoder(options);
-    for (const block of file.blocks) decoder.push(block);
-    return decoder.finish();
+    poisonRings(topology);
+    const durable = new Outlet(new RingWriter(topology.durable, new Bell(topology.coreBell)));
+    const { wal, found } = startMember({
+      ...{ name: this.name, config, plan: this.#hasBegun() ? undefined : plan, log },
+      ...{ disk: this.disk, snapshots: this.snapshots, topology, durable },
+      walOptions: { segmentBytes, zeroAheadBytes, salt: () => prng.uint32() },
+      saveIdentity: ({ memberId, clusterId }) => {
+        assert(memberId === plan.memberId, "a directory keeps its member");
+        assert(clusterId === plan.clusterId, "a member keeps its cluster");
+      },
+      prng: startPrng,
+    });
+    world.onRecovered(this, found);
+    return { topology, durable, wal, found };
   }
 
   /** A snapshot that came from another member. */
   openReceived(position: LogPosition): SnapshotSource {
-    const fails = this.readFails;
+    if (this.readFails) this.snapshots.failsAfter = this.world.prng.below(4);
     this.readFails = false;
-    const blocks = fails ? this.world.prng.below(4) : Number.POSITIVE_INFINITY;
-    return this.snapshots.open(position, blocks);
+    return this.snapshots.open(snapshotName(position));
   }
 
   /** The process dies; with a power cut, what the disk had not synced may be lost or torn. */
@@ -231,7 +241,8 @@ export class SimMember {
     this.stepsToPowerCut = Number.POSITIVE_INFINITY;
     this.syncFails = false;
     this.readFails = false;
-    life?.cutAll();
+    this.snapshots.failsAfter = Number.POSITIVE_INFINITY;
+    life?.end();
     // What founders agree on beforehand is written with their first job.
     if (this.isFounding) this.durableLog = new DurableLog(BLANK);
     if (isPowerCut) this.disk.powerCut(this.world.prng);
@@ -297,28 +308,19 @@ export class Life {
   isReady = false;
 
   /** @param plan undefined where the log says who the member is */
-  constructor(member: SimMember, plan: StartPlan | undefined, wal: Wal, found: Recovery) {
+  constructor(member: SimMember, plan: StartPlan | undefined, recovered: Recovered) {
     const { world, config } = member;
     const { faults, log, monoMs } = world;
-    const ringBytes = faults.ringBytes;
+    const { topology, durable, wal, found } = recovered;
     this.member = member;
     member.life = this;
     this.wal = wal;
-    this.#topology = createTopology(config, {
-      requests: ringBytes,
-      answers: ringBytes,
-      append: ringBytes,
-      durable: ringBytes,
-      snapshot: ringBytes,
-      peer: ringBytes,
-    });
-    const topology = this.#topology;
-    poisonRings(topology);
+    this.#topology = topology;
     const coreBell = new Bell(topology.coreBell);
     this.walLoop = new WalLoop({
       wal,
       append: new RingReader(topology.append, coreBell),
-      durable: new Outlet(new RingWriter(topology.durable, coreBell)),
+      durable,
       openSnapshot: (position) => member.openReceived(position),
       maxWals: config.maxWals,
       metrics: new MetricCells(topology.metrics, WAL_PART),
@@ -343,6 +345,7 @@ export class Life {
       random: (below) => world.prng.below(below),
       log,
       limits: NO_LIMITS,
+      raftLimits: { ...RAFT_LIMITS, ...faults.raftLimits },
       onReady: () => {
         this.isReady = true;
       },
@@ -561,8 +564,13 @@ export class Life {
     port.requests.publish();
   }
 
-  /** The process ended: all connections with it. */
-  cutAll(): void {
+  /** The process ended, in the middle of what it did, and all connections with it. */
+  end(): void {
+    if (this.#task !== undefined) this.member.snapshots.leave(this.#task);
+    this.#cutAll();
+  }
+
+  #cutAll(): void {
     for (const { open } of this.#frontends) {
       const exchanges = [...open.values()];
       open.clear();

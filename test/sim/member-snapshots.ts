@@ -1,7 +1,8 @@
 import { assert } from "#ringd/lib/assert.js";
+import { orderSnapshots, snapshotName, TEMPORARY_SUFFIX } from "#ringd/snap/format.js";
+import type { SnapshotFiles, SnapshotSource } from "#ringd/snap/source.js";
 import { DiskError } from "#ringd/storage/errors.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
-import type { SnapshotSource } from "#ringd/wal/loop.js";
 
 export interface SnapshotFile extends LogPosition {
   readonly metadata: Uint8Array;
@@ -9,44 +10,71 @@ export interface SnapshotFile extends LogPosition {
 }
 
 /** The snapshot directory of one member. A file has its name once it is whole and durable, as in snap/. */
-export class SimSnapshots {
-  /** Oldest first. */
-  #files: SnapshotFile[] = [];
+export class SimSnapshots implements SnapshotFiles {
+  readonly #files = new Map<string, SnapshotFile>();
+  readonly #leftovers = new Set<string>();
+  /** Of the next one that is opened only so many blocks can be read. */
+  failsAfter = Number.POSITIVE_INFINITY;
 
+  /** Found without the code that it checks. */
   get newest(): SnapshotFile | undefined {
-    return this.#files.at(-1);
+    let newest: SnapshotFile | undefined;
+    for (const file of this.#files.values()) {
+      if (newest === undefined || file.index > newest.index) newest = file;
+      else if (file.index === newest.index && file.term > newest.term) newest = file;
+    }
+    return newest;
   }
 
   add(file: SnapshotFile): void {
-    const isOther = ({ term, index }: SnapshotFile) => term !== file.term || index !== file.index;
-    this.#files = [...this.#files.filter(isOther), file].sort(
-      (a, b) => a.index - b.index || a.term - b.term,
-    );
+    this.#files.set(snapshotName(file), file);
+  }
+
+  /** The process ended while it wrote this one. */
+  leave(file: LogPosition): void {
+    this.#leftovers.add(snapshotName(file).replace(/\.snap$/, TEMPORARY_SUFFIX));
   }
 
   /** @returns the index of the oldest that is kept */
   purge(keep: number): number {
-    if (keep > 0) this.#files = this.#files.slice(-keep);
-    return this.#files[0]?.index ?? 0;
+    const all = orderSnapshots(this.list());
+    const kept = keep > 0 ? all.slice(-keep) : all;
+    for (const { file } of all.slice(0, all.length - kept.length)) this.#files.delete(file);
+    return kept[0]?.index ?? 0;
   }
 
-  /** @param failsAfter so many blocks can be read */
-  open({ term, index }: LogPosition, failsAfter: number): SnapshotSource {
-    const name = `${term}-${index}.snap`;
-    const file = this.#files.find((other) => other.term === term && other.index === index);
+  list(): readonly string[] {
+    return [...this.#leftovers, ...this.#files.keys()];
+  }
+
+  remove(file: string): void {
+    assert(this.#leftovers.delete(file), "only what is unfinished is removed at a start");
+  }
+
+  sync(): void {}
+
+  open(name: string): SnapshotSource {
+    const file = this.#files.get(name);
     if (file === undefined) throw new DiskError("open", name, "ENOENT");
+    const { term, index, metadata } = file;
     const blocks = file.blocks.values();
     let isOpen = true;
-    let left = failsAfter;
+    let left = this.failsAfter;
+    this.failsAfter = Number.POSITIVE_INFINITY;
+    // As of a real file, a block is good until the next is read.
+    let block = new Uint8Array(0);
     return {
-      term,
-      index,
-      metadata: file.metadata,
+      ...{ path: name, term, index, metadata },
       next: () => {
         assert(isOpen, "a snapshot is read before it is closed");
         if (left-- <= 0) throw new DiskError("read", name, "EIO");
-        return blocks.next().value;
+        block.fill(0xee);
+        const { value } = blocks.next();
+        if (value === undefined) return undefined;
+        block = Uint8Array.from(value);
+        return block;
       },
+      sync: () => undefined, // Files here are durable from the start.
       close: () => {
         isOpen = false;
       },

@@ -16,8 +16,9 @@ import { type TestContext, test } from "node:test";
 import { SnapshotType } from "#ringd/messages/pool.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { createRing, RingWriter } from "#ringd/ring/ring.js";
+import { FileSnapshots } from "#ringd/snap/files.js";
 import { BLOCK_BYTES_MAX, snapshotName } from "#ringd/snap/format.js";
-import { openNewestSnapshot } from "#ringd/snap/reader.js";
+import { SnapshotDir } from "#ringd/snap/source.js";
 import { type SnapshotOutcome, writeSnapshot } from "#ringd/snap/task.js";
 import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
 import { crc32c } from "#ringd/storage/crc32c.js";
@@ -39,9 +40,11 @@ function write(dir: string, index: number, blocks: readonly Uint8Array[], term =
   return writer.finish();
 }
 
+const openNewest = (dir: string) => new SnapshotDir(new FileSnapshots(dir)).openNewest();
+
 /** All of the newest snapshot. */
 function readAll(dir: string) {
-  const reader = openNewestSnapshot(dir);
+  const reader = openNewest(dir);
   assert(reader !== undefined);
   try {
     const blocks: Uint8Array[] = [];
@@ -56,7 +59,7 @@ function readAll(dir: string) {
 
 test("blocks and metadata come back from the newest snapshot", (t) => {
   const dir = tempDir(t);
-  assert.equal(openNewestSnapshot(dir), undefined);
+  assert.equal(openNewest(dir), undefined);
   const prng = new Prng(3);
   const blocks = [0, 1, 5000, 3_000_000].map((size) =>
     Uint8Array.from({ length: size }, () => prng.uint32()),
@@ -150,7 +153,7 @@ test("the snapshot of a start is durable before it is read, wherever it came fro
     fs.fdatasyncSync = fdatasyncSync;
     syncBuiltinESMExports();
   });
-  openNewestSnapshot(dir)?.close();
+  new SnapshotDir(new FileSnapshots(dir)).openNewest()?.close();
   assert.deepEqual(synced, [path]);
 });
 
@@ -166,7 +169,7 @@ test("an unfinished snapshot is never seen, and removed at the next start", (t) 
 
 test("a start that cannot list the snapshots is one clear error; a newer one changes nothing", (t) => {
   const dir = tempDir(t);
-  assert.throws(() => openNewestSnapshot(join(dir, "missing")), DiskError);
+  assert.throws(() => openNewest(join(dir, "missing")), DiskError);
   write(dir, 5, []);
   const [name = ""] = readdirSync(dir);
   const bytes = readFileSync(join(dir, name));
@@ -175,7 +178,7 @@ test("a start that cannot list the snapshots is one clear error; a newer one cha
   writeFileSync(join(dir, name), bytes);
   writeFileSync(join(dir, "half.snap.tmp"), "");
   const why = /its format version is 3, which .* reads; this ringd reads up to 2$/;
-  assert.throws(() => openNewestSnapshot(dir), why);
+  assert.throws(() => openNewest(dir), why);
   assert.equal(readdirSync(dir).length, 2, "nothing is removed");
 });
 

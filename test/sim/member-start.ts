@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import type { StartPlan } from "#ringd/bootstrap/start-plan.js";
+import { FormatCheck } from "#ringd/cluster/format-check.js";
+import type { Config } from "#ringd/config/config.js";
+import type { Logger } from "#ringd/log/logger.js";
+import type { Recovery } from "#ringd/member/raft-start.js";
+import { RecoveryReader } from "#ringd/member/recovery.js";
+import type { Topology } from "#ringd/messages/topology.js";
+import { NO_LIMITS } from "#ringd/process/heap.js";
+import { Bell } from "#ringd/ring/bell.js";
+import type { Outlet } from "#ringd/ring/fragments.js";
+import { RingReader } from "#ringd/ring/ring.js";
+import { SnapshotDir } from "#ringd/snap/source.js";
+import type { Disk } from "#ringd/storage/disk.js";
+import { newLogFormat, type ReplayPorts, replayToCore } from "#ringd/wal/replay.js";
+import type { WalMetadata } from "#ringd/wal/segment.js";
+import type { Wal } from "#ringd/wal/wal.js";
+import type { Prng } from "../support/prng.js";
+import type { SimSnapshots } from "./member-snapshots.js";
+import { isParked, SimThread } from "./member-thread.js";
+
+/** So few that entries wait for the core in many starts. */
+const AHEAD_BYTES_MAX = 512;
+
+export interface StartParts {
+  readonly name: string;
+  readonly config: Config;
+  /** Undefined where the log says who the member is. */
+  readonly plan: StartPlan | undefined;
+  readonly disk: Disk;
+  readonly snapshots: SimSnapshots;
+  readonly topology: Topology;
+  readonly durable: Outlet;
+  readonly walOptions: NonNullable<ReplayPorts["walOptions"]>;
+  readonly saveIdentity: (metadata: WalMetadata) => void;
+  /** Of this start alone. */
+  readonly prng: Prng;
+  readonly log: Logger;
+}
+
+/**
+ * The start of a member: its wal thread runs, and whenever it parks, its core thread takes turns until it
+ * rings the other's bell.
+ */
+export function startMember(parts: StartParts): { wal: Wal; found: Recovery } {
+  const { name, config, plan, topology, durable, prng, log, walOptions } = parts;
+  const { formatLevel, eventHistoryMax: historyEventsMax } = config;
+  const walBell = new Bell(topology.walBell);
+  const storeOptions = { historyEventsMax, historyBytesMax: NO_LIMITS.historyBytes };
+  const reader = new RecoveryReader(
+    new RingReader(topology.durable, walBell),
+    storeOptions,
+    formatLevel,
+  );
+  const core = new SimThread(topology.coreBell, {
+    name: `${name} core`,
+    turn: () => !reader.isDone && reader.turn(1 + prng.below(8)),
+    hasWork: () => reader.hasWork(),
+    msToNext: () => Number.POSITIVE_INFINITY,
+  });
+  core.step(); // One that began earlier sleeps by now.
+  const wal = replayToCore({
+    ...{ disk: parts.disk, snapshots: new SnapshotDir(parts.snapshots), durable, log },
+    formats: new FormatCheck(formatLevel),
+    newLog: { metadata: plan, format: newLogFormat(plan?.kind, formatLevel) },
+    saveIdentity: parts.saveIdentity,
+    waitForCore: () => {
+      if (!walBell.rearm(() => durable.canMove())) return;
+      while (isParked(topology.walBell)) assert.ok(core.step(), `both of ${name} sleep at a start`);
+    },
+    aheadBytesMax: AHEAD_BYTES_MAX,
+    walOptions,
+  });
+  // What found no room in the ring moves with the turns of the log's loop.
+  for (durable.publish(); !reader.isDone; durable.publish()) {
+    assert.ok(core.step(), `${name} sleeps over what it recovered`);
+  }
+  new Bell(topology.coreBell).disarm(); // Neither has slept since.
+  walBell.disarm();
+  return { wal, found: reader.finish() };
+}
