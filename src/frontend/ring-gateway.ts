@@ -1,6 +1,7 @@
+import { unreachable } from "../lib/assert.js";
 import { OpenTable } from "../lib/open-table.js";
 import type { LocalAnswer, LocalHandler } from "../messages/local.js";
-import { readNumber, writeNumbers } from "../messages/numbers.js";
+import { writeNumbers } from "../messages/numbers.js";
 import {
   AnswerRecord,
   AnswerType,
@@ -35,9 +36,6 @@ const READ_POLLS = 40;
 /** Requests waiting for room in the ring: above this, new ones are refused. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
 
-/** The core wants a snapshot file of this term, index and metadata written. */
-export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) => void;
-
 /** What the owner counts. */
 export interface GatewayFigures extends PortFigures {
   /** Requests without an answer yet: once per batch. */
@@ -66,7 +64,6 @@ export class RingGateway implements Gateway {
   /** By request id. */
   readonly #exchanges = new OpenTable<Exchange>();
   readonly #answer = new AnswerRecord();
-  readonly #onStartSnapshot: OnStartSnapshot;
   readonly #figures: GatewayFigures;
   #pollsLeft = 0;
   /** Until the member is ready: the requests that came early, in order. Undefined from then on. */
@@ -77,7 +74,6 @@ export class RingGateway implements Gateway {
     answers: RingReader,
     bell: Bell,
     local: LocalHandler,
-    onStartSnapshot: OnStartSnapshot,
     figures: GatewayFigures,
   ) {
     this.#figures = figures;
@@ -94,7 +90,6 @@ export class RingGateway implements Gateway {
       figures,
     });
     this.#local = local;
-    this.#onStartSnapshot = onStartSnapshot;
   }
 
   /** Starts listening to the core. */
@@ -199,9 +194,9 @@ export class RingGateway implements Gateway {
     this.#port.sent();
   }
 
-  /** Tells the core something that is not a request: `stop`, `snapshotDone`. */
-  control(type: number, ...numbers: readonly number[]): void {
-    writeNumbers(this.#requests, type, ...numbers);
+  /** The core is to finish what it accepted, then stop itself, wal and peer. */
+  stopCore(): void {
+    writeNumbers(this.#requests, RequestType.stop);
     this.#port.sent();
   }
 
@@ -224,12 +219,19 @@ export class RingGateway implements Gateway {
   }
 
   #onMessage(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {
-    if (type === AnswerType.answer) this.#onAnswer(bytes, view, at);
-    else if (type === AnswerType.chunk) this.#onChunk(bytes, view, at, length);
-    else if (type === AnswerType.cut) this.#onCut(view, at, length);
-    else if (type === AnswerType.startSnapshot) {
-      const metadata = Buffer.from(bytes.subarray(at + 16, at + length));
-      this.#onStartSnapshot(readNumber(view, at, 0), readNumber(view, at, 1), metadata);
+    const known = type as AnswerType;
+    switch (known) {
+      case AnswerType.answer:
+        this.#onAnswer(bytes, view, at);
+        return;
+      case AnswerType.chunk:
+        this.#onChunk(bytes, view, at, length);
+        return;
+      case AnswerType.cut:
+        this.#onCut(view, at, length);
+        return;
+      default:
+        unreachable(known);
     }
   }
 

@@ -51,7 +51,7 @@ import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
 import { Removal } from "./removal.js";
 import type { Client, ClientPort } from "./replies.js";
-import { Snapshots, writeSnapshotStart } from "./snapshots.js";
+import { Snapshots } from "./snapshots.js";
 import { Space } from "./space.js";
 import { Timeouts } from "./timeouts.js";
 import { type Consensus, KeysService } from "./v2-keys.js";
@@ -77,9 +77,8 @@ const CLUSTER_VERSION = idCellOf("clusterVersion");
 /** The ends of rings and other things a member works with. */
 export interface MemberPorts {
   readonly append: Outlet;
-  readonly snapshot: Outlet;
-  /** To the main thread's frontend, for what is not an answer. */
-  readonly main: Outlet;
+  /** To the pool. */
+  readonly jobs: Outlet;
   readonly peers: Peers;
   readonly clients: ClientPort;
   /** Of the client port. */
@@ -199,7 +198,7 @@ export class Member implements Consensus {
     });
     const { limits } = ports;
     this.#snapshots = new Snapshots(
-      ports.snapshot,
+      ports.jobs,
       config.snapshotCount,
       limits.logBytes,
       snapshot.index,
@@ -657,8 +656,9 @@ export class Member implements Consensus {
 
   #startSnapshot(): void {
     const meta = { index: this.#applied, term: this.#appliedTerm, conf: this.#raft.conf };
-    this.#snapshots.start(this.#store, meta);
-    writeSnapshotStart(this.#ports.main, meta, encodeSnapshotHead(meta.conf, this.#agreed.head));
+    const { head } = this.#agreed;
+    const metadata = encodeSnapshotHead(meta.conf, head);
+    this.#snapshots.start(this.#store, meta, { version: head.format, metadata });
     this.#ports.log.info({ index: meta.index }, "taking snapshot");
   }
 

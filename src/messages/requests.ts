@@ -19,9 +19,8 @@ export const RequestType = {
   hold: 4,
   /** Finish what was accepted, then stop the log and the core. Main frontend only. */
   stop: 5,
-  /** f64 snapshot index (0: it failed), f64 index of the oldest one kept. Main frontend only. */
-  snapshotDone: 6,
 } as const;
+export type RequestType = (typeof RequestType)[keyof typeof RequestType];
 
 /** Core to frontend. */
 export const AnswerType = {
@@ -31,9 +30,8 @@ export const AnswerType = {
   chunk: 2,
   /** End these connections in the middle of their answer. */
   cut: 3,
-  /** f64 term, f64 index, metadata: run the task that writes a snapshot. Main frontend only. */
-  startSnapshot: 4,
 } as const;
+export type AnswerType = (typeof AnswerType)[keyof typeof AnswerType];
 
 /**
  *   offset  bytes  request

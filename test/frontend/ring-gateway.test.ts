@@ -31,7 +31,6 @@ function setUp() {
     new RingReader(createRing(65_536), coreBell),
     new Bell(new SharedArrayBuffer(BELL_BYTES)),
     () => undefined,
-    () => undefined,
     { inFlight: () => undefined, woken: () => undefined, ringFull: () => undefined },
   );
   const core = new RingReader(requests, coreBell);

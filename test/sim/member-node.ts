@@ -6,9 +6,9 @@ import type { Logger } from "#ringd/log/logger.js";
 import { CoreLoop } from "#ringd/member/loop.js";
 import type { Recovery } from "#ringd/member/raft-start.js";
 import { writeBytes } from "#ringd/messages/log.js";
-import { readNumber, writeNumbers } from "#ringd/messages/numbers.js";
+import { writeNumbers } from "#ringd/messages/numbers.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/messages/peers.js";
-import { SnapshotType } from "#ringd/messages/pool.js";
+import type { SnapshotJobHead } from "#ringd/messages/pool.js";
 import {
   AnswerRecord,
   AnswerType,
@@ -30,6 +30,7 @@ import { poisonConsumed, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.js";
 import { SnapshotDecoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
+import { PoolLoop, type SnapshotSink } from "#ringd/thread/pool-worker.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import { type SnapshotSource, WalLoop } from "#ringd/wal/loop.js";
 import { holdsRecord, parseSegmentName } from "#ringd/wal/segment.js";
@@ -246,17 +247,10 @@ interface Frontend {
   lastRequestId: number;
 }
 
-interface SnapshotTask {
-  readonly term: number;
-  readonly index: number;
-  readonly metadata: Uint8Array;
-  readonly blocks: Uint8Array[];
-}
-
 /** A view of a ring that a thread keeps past its callback reads poison. */
 function poisonRings(topology: Topology): void {
-  const { append, durable, snapshot, outbox, inbox, frontends } = topology;
-  const rings = [append, durable, snapshot, outbox, inbox];
+  const { append, durable, jobs, outcomes, outbox, inbox, frontends } = topology;
+  const rings = [append, durable, jobs, outcomes, outbox, inbox];
   for (const { requests, answers } of frontends) rings.push(requests, answers);
   for (const ring of rings) poisonConsumed(ring);
 }
@@ -287,10 +281,7 @@ export class Life {
   readonly #outbox: Inlet;
   readonly #inbox: Outlet;
   readonly #frontends: readonly Frontend[];
-  readonly #blocks: Inlet;
-  #task: SnapshotTask | undefined;
-  /** The pool has not begun with it. */
-  #isTaskNew = false;
+  readonly #pool: PoolLoop;
   #finishedJobs = 0;
   #isFinishing = false;
   #isFlushed = false;
@@ -309,7 +300,8 @@ export class Life {
       answers: ringBytes,
       append: ringBytes,
       durable: ringBytes,
-      snapshot: ringBytes,
+      jobs: ringBytes,
+      outcomes: ringBytes,
       peer: ringBytes,
     });
     const topology = this.#topology;
@@ -332,11 +324,12 @@ export class Life {
         this.#onOutbox(type, Uint8Array.from(bytes.subarray(at, at + length))),
     );
     this.#frontends = topology.frontends.map((memory) => this.#frontend(memory, coreBell));
-    this.#blocks = new Inlet(
-      new RingReader(topology.snapshot, coreBell),
-      (type, bytes, _view, at, length) =>
-        this.#onBlock(type, Uint8Array.from(bytes.subarray(at, at + length))),
-    );
+    this.#pool = new PoolLoop({
+      jobs: new RingReader(topology.jobs, coreBell),
+      outcomes: new RingWriter(topology.outcomes, coreBell),
+      beginSnapshot: (head) => this.#beginSnapshot(head),
+      monoMs,
+    });
     this.loop = new CoreLoop(config, topology, plan, found, {
       nowMs: () => member.nowMs,
       monoMs,
@@ -363,15 +356,6 @@ export class Life {
           if (!isOpen) open.delete(requestId);
           const body = bytes.latin1Slice(bodyAt, bodyAt + bodyBytes);
           exchange?.answer(answer.status, answer.etcdIndex, body, isOpen);
-        } else if (type === AnswerType.startSnapshot) {
-          assert(this.#task === undefined, "one snapshot is written at a time");
-          this.#isTaskNew = true;
-          this.#task = {
-            term: readNumber(view, at, 0),
-            index: readNumber(view, at, 1),
-            metadata: Uint8Array.from(bytes.subarray(at + 16, at + length)),
-            blocks: [],
-          };
         } else {
           const { requestIds, isEnd, bodyAt, bodyBytes } = readChunk(view, at, length);
           const body = bytes.latin1Slice(bodyAt, bodyAt + bodyBytes);
@@ -453,12 +437,9 @@ export class Life {
       }),
       new SimThread(poolBell, {
         name: `${name} pool`,
-        turn: () => {
-          this.#isTaskNew = false;
-          return this.#task !== undefined && this.#blocks.drain(4) > 0;
-        },
-        hasWork: () => this.#task !== undefined && !this.#isTaskNew && this.#blocks.hasWork(),
-        msToNext: () => (this.#isTaskNew ? 0 : Number.POSITIVE_INFINITY),
+        turn: () => this.#pool.turn(),
+        hasWork: () => this.#pool.hasWork(),
+        msToNext: never,
       }),
       ...this.#frontends.map(
         (port, i) =>
@@ -541,24 +522,20 @@ export class Life {
     for (const port of this.#frontends) turnFrontend(port);
   }
 
-  #onBlock(type: number, block: Uint8Array): void {
-    const task = this.#task;
-    assert(task !== undefined, "blocks are for a snapshot");
-    if (type === SnapshotType.block) {
-      task.blocks.push(block);
-      return;
-    }
-    this.#task = undefined;
+  #beginSnapshot(head: SnapshotJobHead): SnapshotSink {
     const { disk, snapshots, config } = this.member;
-    const port = this.#frontends[0] as Frontend;
-    if (disk.usedBytes >= disk.capacityBytes) {
-      writeNumbers(port.requests, RequestType.snapshotDone, 0, 1);
-    } else {
-      snapshots.add(task);
-      const oldest = snapshots.purge(config.maxSnapshots);
-      writeNumbers(port.requests, RequestType.snapshotDone, task.index, oldest);
-    }
-    port.requests.publish();
+    const blocks: Uint8Array[] = [];
+    return {
+      block: (bytes) => void blocks.push(Uint8Array.from(bytes)),
+      finish: () => {
+        if (disk.usedBytes >= disk.capacityBytes) {
+          return { kind: "failed", isForWant: true, why: "ENOSPC on write" };
+        }
+        snapshots.add({ ...head, blocks });
+        const oldestIndex = snapshots.purge(config.maxSnapshots);
+        return { kind: "saved", oldestIndex, flushSeconds: [] };
+      },
+    };
   }
 
   /** The process ended: all connections with it. */

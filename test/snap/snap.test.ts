@@ -3,12 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { SnapshotType } from "#ringd/messages/pool.js";
-import { Bell } from "#ringd/ring/bell.js";
-import { createRing, RingWriter } from "#ringd/ring/ring.js";
 import { BLOCK_BYTES_MAX, snapshotName } from "#ringd/snap/format.js";
 import { openNewestSnapshot } from "#ringd/snap/reader.js";
-import { writeSnapshot } from "#ringd/snap/task.js";
 import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
 import { crc32c } from "#ringd/storage/crc32c.js";
 import { CorruptSnapshotError, DiskError } from "#ringd/storage/errors.js";
@@ -181,27 +177,5 @@ test("purge() keeps the newest and tells the oldest of those", (t) => {
   assert.deepEqual(
     listSnapshots(dir).map(({ index }) => index),
     [300, 4000],
-  );
-});
-
-test("only the end of a snapshot finishes it: a record of another type ends the thread", (t) => {
-  const dir = tempDir(t);
-  const run = (index: number, types: readonly number[]) => {
-    const [ring, ownBell, producerBell] = [createRing(4096), Bell.create(), Bell.create()];
-    const writer = new RingWriter(ring, new Bell(ownBell));
-    for (const type of types) {
-      writer.bytes.fill(7, writer.reserve(5));
-      writer.commit(type, 5);
-    }
-    writer.publish();
-    const { block: blockType } = SnapshotType;
-    const task = { directory: dir, term: 1, index, metadata: METADATA, version: 1, keep: 5 };
-    return writeSnapshot({ ...task, ring, ownBell, producerBell, blockType });
-  };
-  assert.equal(run(8, [SnapshotType.block, SnapshotType.end]).kind, "written");
-  assert.throws(() => run(9, [SnapshotType.block, 3]), /Broken invariant: no such case: 3/);
-  assert.deepEqual(
-    listSnapshots(dir).map(({ index }) => index),
-    [8],
   );
 });
