@@ -213,6 +213,8 @@ function durableInlet(topology: Topology, member: Member, log: Logger): Inlet {
           return member.durable(readNumber(view, at, 0));
         case DurableType.blocked:
           return member.block(text(bytes, at, length));
+        case DurableType.unblocked:
+          return member.unblock();
         case DurableType.failed:
           return member.fail(text(bytes, at, length));
         case DurableType.snapshotHead:

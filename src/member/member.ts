@@ -307,11 +307,16 @@ export class Member implements Consensus {
     this.#raft.durable(job);
   }
 
-  /** @param why the log takes nothing; "" when it does again */
+  /** @param why the log takes nothing at the moment */
   block(why: string): void {
     this.#writes.block(why);
     // A leader whose disk is full can commit nothing by itself: better another one leads.
-    if (why !== "") this.#handOver();
+    this.#handOver();
+  }
+
+  /** The log takes entries again. */
+  unblock(): void {
+    this.#writes.unblock();
   }
 
   /** The log takes nothing until the member is started again. What it cannot keep, it must not promise. */
@@ -643,7 +648,7 @@ export class Member implements Consensus {
 
   /** @returns false if it cannot even be tried now */
   #proposeOwn(command: Command): boolean {
-    if (this.#raft.lead === NONE || this.#writes.blockedBy !== "") return false;
+    if (this.#raft.lead === NONE || this.#writes.isBlocked) return false;
     const startMs = this.monoMs;
     this.#writes.propose({ command, client: undefined, noValueOnSuccess: false, startMs });
     return true;
@@ -694,7 +699,7 @@ export class Member implements Consensus {
       case "health": {
         const then = () => {
           this.#space.look();
-          this.#health.answer(client, this.#writes.blockedBy === "" && !this.#space.isFull);
+          this.#health.answer(client, !this.#writes.isBlocked && !this.#space.isFull);
         };
         if (this.#raft.lead === NONE) this.#health.answer(client, false);
         else this.#addRead({ client, then, startMs: this.monoMs, kind: "health" });
