@@ -5,6 +5,7 @@ import { writeNumbers } from "../messages/numbers.js";
 import {
   AnswerRecord,
   AnswerType,
+  type FramedRequest,
   RequestType,
   readChunk,
   writeRequest,
@@ -108,66 +109,52 @@ export class RingGateway implements Gateway {
     this.#early = undefined;
     for (const { exchange, id, request } of early?.takeAll() ?? []) {
       if (this.#exchanges.take(id) !== exchange) continue; // The client has gone.
-      request(exchange);
+      exchange.requestId = this.request(exchange, request);
     }
   }
 
-  request(
-    exchange: Exchange,
-    method: Method,
-    path: string,
-    query: string,
-    contentType: string,
-    body: Uint8Array | undefined,
-    isBodyTooLarge: boolean,
-  ): number {
-    if (this.#early !== undefined) {
-      const kept = body === undefined ? undefined : new Uint8Array(body); // Valid during the call only.
-      const later = (target: Exchange) => {
-        target.requestId = this.request(
-          target,
-          method,
-          path,
-          query,
-          contentType,
-          kept,
-          isBodyTooLarge,
-        );
-      };
-      if (this.#early.hasRoom(kept?.length ?? 0)) {
-        return this.#early.add(this.#exchanges.add(exchange), exchange, later);
-      }
-      exchange.answer(NO_ROOM, NO_ROOM_BODY);
-      return -1;
-    }
+  request(exchange: Exchange, request: FramedRequest): number | undefined {
+    if (this.#early !== undefined) return this.#keep(this.#early, exchange, request);
+    const { method, path } = request;
     if (method === Method.options) {
       if (isMalformed(path)) exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
       else exchange.answer(NOTHING_TO_SAY, NO_BYTES);
-      return -1;
+      return undefined;
     }
     // Nearly everything is below /v2/, and none of that is local.
     if (!path.startsWith("/v2/")) {
+      const { query, body } = request;
       const local = this.#local({ method, path, query, body });
       if (local instanceof Promise) {
         local.then(
           (answer) => answerLocally(exchange, answer),
           () => exchange.cut(),
         );
-        return -1;
+        return undefined;
       }
       if (local !== undefined) {
         answerLocally(exchange, local);
-        return -1;
+        return undefined;
       }
     }
     if (this.#requests.queuedBytes > QUEUED_BYTES_MAX) {
       exchange.answer(NO_ROOM, NO_ROOM_BODY);
-      return -1;
+      return undefined;
     }
     const id = this.#exchanges.add(exchange);
     this.#pollsLeft = method === Method.get ? READ_POLLS : 0;
-    writeRequest(this.#requests, id, method, path, query, contentType, body, isBodyTooLarge);
+    writeRequest(this.#requests, id, request);
     this.#port.sent();
+    return id;
+  }
+
+  #keep(early: EarlyRequests, exchange: Exchange, request: FramedRequest): number | undefined {
+    if (!early.hasRoom(request)) {
+      exchange.answer(NO_ROOM, NO_ROOM_BODY);
+      return undefined;
+    }
+    const id = this.#exchanges.add(exchange);
+    early.add(id, exchange, request);
     return id;
   }
 

@@ -31,6 +31,7 @@ import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.j
 import { SnapshotDecoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
 import { PoolLoop, type SnapshotSink } from "#ringd/thread/pool-worker.js";
+import type { Method } from "#ringd/v2/request.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import { type SnapshotSource, WalLoop } from "#ringd/wal/loop.js";
 import { holdsRecord, parseSegmentName } from "#ringd/wal/segment.js";
@@ -384,7 +385,7 @@ export class Life {
   /** @returns a way to give the request up */
   request(
     frontend: number,
-    method: Parameters<typeof writeRequest>[2],
+    method: Method,
     path: string,
     query: string,
     body: { readonly type: string; readonly text: string } | undefined,
@@ -394,7 +395,9 @@ export class Life {
     const id = ++port.lastRequestId;
     const bytes = body === undefined ? undefined : Buffer.from(body.text, "latin1");
     port.open.set(id, exchange);
-    writeRequest(port.requests, id, method, path, query, body?.type ?? "", bytes, false);
+    const contentType = body?.type ?? "";
+    const request = { method, path, query, contentType, body: bytes, isBodyTooLarge: false };
+    writeRequest(port.requests, id, request);
     port.requests.publish();
     return () => {
       if (!port.open.delete(id) || this.member.life !== this) return;
