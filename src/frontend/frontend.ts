@@ -8,7 +8,7 @@ import type { LargeRequest, LargeRequests } from "./large-requests.js";
  * are valid during the call only. Calls after the client has gone do nothing.
  */
 export interface Exchange {
-  /** What `Gateway.request` returned; undefined before that, and where the core has no part in it. */
+  /** What `Gateway.request` returned; undefined before that, and for a response without the core. */
   requestId: number | undefined;
   /** If its body is large: that takes room until the core has answered, whether or not the client is still there. */
   readonly large: LargeRequest | undefined;
@@ -37,7 +37,7 @@ export interface ChunkBody {
 
 /** What a frontend implementation may ask of its thread. */
 export interface Gateway {
-  /** @returns the request's id, for the calls below; undefined for one that is answered without the core */
+  /** @returns the id for the calls below; undefined for a request that the core does not get */
   request(exchange: Exchange, request: FramedRequest): number | undefined;
   /** The client is gone before its answer was complete. */
   abort(requestId: number): void;

@@ -294,16 +294,27 @@ function requestInlet(
 ): Inlet {
   const memory = topology.frontends[frontend] as Topology["frontends"][number];
   const reader = new RingReader(memory.requests, new Bell(memory.bell));
+  const getter = (view: DataView, at: number) => {
+    return { frontend, requestId: readRequestId(view, at), method: Method.get };
+  };
   return new Inlet(reader, (type, bytes, view, at) => {
-    if (type === RequestType.request) {
-      const request = readRequest(bytes, view, at);
-      const client = { frontend, requestId: readRequestId(view, at), method: request.method };
-      member.request(client, request);
-    } else if (type === RequestType.stop) onStop();
-    else {
-      const client = { frontend, requestId: readRequestId(view, at), method: Method.get };
-      if (type === RequestType.abort) member.abort(client);
-      else member.hold(client, type === RequestType.hold);
+    const known = type as RequestType;
+    switch (known) {
+      case RequestType.request: {
+        const request = readRequest(bytes, view, at);
+        const client = { frontend, requestId: readRequestId(view, at), method: request.method };
+        return member.request(client, request);
+      }
+      case RequestType.abort:
+        return member.abort(getter(view, at));
+      case RequestType.hold:
+        return member.hold(getter(view, at), true);
+      case RequestType.resume:
+        return member.hold(getter(view, at), false);
+      case RequestType.stop:
+        return onStop();
+      default:
+        unreachable(known);
     }
   });
 }

@@ -59,9 +59,9 @@ interface Base {
  *   4. publish    core has raft running and has published the member
  *   5. serve      who waits; other frontends begin to listen
  *
- * No step is waited for alone: a thread that fails meanwhile will never say what is awaited, so each
- * wait is a race against the failure of all threads that run by then. The first to settle decides; a
- * start that loses throws the thread's reason, and the process ends with it.
+ * No step is awaited alone: a thread that fails meanwhile will never say what is awaited, so each
+ * wait is a race against the failure of all threads that run by then. The first to settle decides;
+ * a start that loses throws the thread's reason, and the process ends with it.
  *
  * @throws RingdError for what an operator can mend: port in use, data directory locked or damaged
  */

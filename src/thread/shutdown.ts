@@ -27,9 +27,9 @@ export interface ShutdownParts {
 }
 
 /**
- * SIGTERM and SIGINT: stop accepting, finish what was accepted, close the log, exit 0. The core also
- * stops by itself, when the member was removed from its cluster; the first `stopped` then begins the
- * same shutdown here.
+ * SIGTERM and SIGINT: stop accepting, finish what was accepted, close the log, exit 0. The core
+ * also stops by itself, when the member was removed from its cluster; the first `stopped` then
+ * begins the same shutdown here.
  */
 export function stopOnSignals({ log, gateway, frontends, workers }: ShutdownParts): void {
   let isStopping = false;
@@ -80,7 +80,7 @@ async function whenStopped(workers: readonly Worker[], onStopped: () => void): P
   );
 }
 
-/** Ends the process, after frontends had a moment to close: Node aborts where uWebSockets.js is left open. */
+/** Ends the process once frontends are closed: Node aborts where uWebSockets.js is left open. */
 export function exitFailed(frontends: readonly Closable[]): void {
   setTimeout(() => process.exit(1), FAIL_MS);
   void closeAll(frontends).then(() => process.exit(1));

@@ -5,7 +5,7 @@ import type { FrontendInput, WorkerInput, WorkerMessage } from "../messages/topo
 import { heapLimitsOf } from "../process/heap.js";
 import { type Closable, exitFailed } from "./shutdown.js";
 
-/** The threads that the main thread starts: how they begin, and how it learns that one has ended. */
+/** The threads that the main thread starts: how they begin, and how it learns that one ended. */
 
 /** A thread that ended without being told to, or that could not begin: the reason it gave. */
 export class ThreadError extends RingdError {
