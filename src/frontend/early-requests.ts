@@ -1,13 +1,13 @@
+import type { FramedRequest } from "../messages/requests.js";
 import type { Exchange } from "./frontend.js";
 
 /** What a request takes beside its body. */
 const HEAD_BYTES = 1024;
 
-/** One request, and the call that passes it on. */
 export interface EarlyRequest {
   readonly id: number;
   readonly exchange: Exchange;
-  readonly request: (exchange: Exchange) => void;
+  readonly request: FramedRequest;
 }
 
 /** Requests that came before the member was ready, up to a number of bytes. */
@@ -20,18 +20,17 @@ export class EarlyRequests {
     this.#bytesMax = bytesMax;
   }
 
-  /** Counts the body in if it fits. */
-  hasRoom(bodyBytes: number): boolean {
-    const bytes = this.#bytes + bodyBytes + HEAD_BYTES;
-    if (bytes > this.#bytesMax) return false;
-    this.#bytes = bytes;
-    return true;
+  hasRoom({ body }: FramedRequest): boolean {
+    return this.#bytes + HEAD_BYTES + (body?.length ?? 0) <= this.#bytesMax;
   }
 
-  /** @returns the id */
-  add(id: number, exchange: Exchange, request: (exchange: Exchange) => void): number {
-    this.#requests.push({ id, exchange, request });
-    return id;
+  /** Keeps a copy of the request, its body included. */
+  add(id: number, exchange: Exchange, request: FramedRequest): void {
+    const { method, path, query, contentType, isBodyTooLarge } = request;
+    const body = request.body === undefined ? undefined : new Uint8Array(request.body);
+    this.#bytes += HEAD_BYTES + (body?.length ?? 0);
+    const kept = { method, path, query, contentType, body, isBodyTooLarge };
+    this.#requests.push({ id, exchange, request: kept });
   }
 
   takeAll(): readonly EarlyRequest[] {

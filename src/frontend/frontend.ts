@@ -1,5 +1,4 @@
-import type { AnswerRecord } from "../messages/requests.js";
-import type { Method } from "../v2/request.js";
+import type { AnswerRecord, FramedRequest } from "../messages/requests.js";
 import type { BodyRoom } from "./body-room.js";
 import type { HeadText } from "./head-text.js";
 import type { LargeRequest, LargeRequests } from "./large-requests.js";
@@ -9,8 +8,8 @@ import type { LargeRequest, LargeRequests } from "./large-requests.js";
  * are valid during the call only. Calls after the client has gone do nothing.
  */
 export interface Exchange {
-  /** What `Gateway.request` gave it; less than 0 when nothing waits for it. */
-  requestId: number;
+  /** What `Gateway.request` returned; undefined before that, and for a response without the core. */
+  requestId: number | undefined;
   /** If its body is large: that takes room until the core has answered, whether or not the client is still there. */
   readonly large: LargeRequest | undefined;
   /** The whole answer. */
@@ -38,16 +37,8 @@ export interface ChunkBody {
 
 /** What a frontend implementation may ask of its thread. */
 export interface Gateway {
-  /** @returns the request's id, for the calls below */
-  request(
-    exchange: Exchange,
-    method: Method,
-    path: string,
-    query: string,
-    contentType: string,
-    body: Uint8Array | undefined,
-    isBodyTooLarge: boolean,
-  ): number;
+  /** @returns the id for the calls below; undefined for a request that the core does not get */
+  request(exchange: Exchange, request: FramedRequest): number | undefined;
   /** The client is gone before its answer was complete. */
   abort(requestId: number): void;
   /** The client takes its answer too slowly; nothing more until `resume`. Watches do not wait. */

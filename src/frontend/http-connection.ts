@@ -15,6 +15,7 @@ import {
 } from "./http-head.js";
 import { largeBytes } from "./large-requests.js";
 import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
+import type { ReusedRequest } from "./reused-request.js";
 
 /** Longest head of a request in bytes, as in etcd (Go's http.DefaultMaxHeaderBytes and its slack). */
 const HEAD_BYTES_MAX = 1024 * 1024 + 4096;
@@ -38,6 +39,7 @@ const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 export interface Shared {
   readonly gateway: Gateway;
   readonly options: FrontendOptions;
+  readonly request: ReusedRequest;
   /** How long a client may take to send the head of a request, from its first byte. */
   readonly headMsMax: number;
   /** No further requests. */
@@ -213,7 +215,7 @@ export class HttpConnection implements Wire {
   }
 
   #begin(head: RequestHead): void {
-    const { gateway, options } = this.#shared;
+    const { gateway, options, request } = this.#shared;
     this.#hasRequested = true;
     const known = METHODS.indexOf(head.method as (typeof METHODS)[number]);
     const method = (known < 0 ? Method.other : known) as Method;
@@ -221,17 +223,13 @@ export class HttpConnection implements Wire {
     const exchange = new NodeExchange(this, gateway, options, head, isHead);
     this.#exchange = exchange;
     const send = (contentType: string, body: Body | undefined) => {
-      const bytes = body?.finish(NO_BYTES);
-      exchange.large?.whole(bytes?.length ?? 0);
-      exchange.requestId = gateway.request(
-        exchange,
-        method,
-        head.path,
-        head.query,
-        contentType,
-        bytes,
-        body?.isTooLarge ?? false,
-      );
+      request.begin(method, head.path, head.query);
+      request.contentType = contentType;
+      request.body = body?.finish(NO_BYTES);
+      exchange.large?.whole(request.body?.length ?? 0);
+      request.isBodyTooLarge = body?.isTooLarge ?? false;
+      exchange.requestId = gateway.request(exchange, request);
+      request.body = undefined; // It may be large, and is not kept alive until the next one comes.
     };
     const { length, contentType } = head;
     if (length !== 0)

@@ -33,7 +33,7 @@ const LAST_CHUNK = Buffer.from("0\r\n\r\n");
  * is sent as it is and ends with the connection.
  */
 export class NodeExchange implements Exchange {
-  requestId = -1;
+  requestId: number | undefined;
   large: LargeRequest | undefined;
   readonly #wire: Wire;
   readonly #gateway: Gateway;
@@ -123,7 +123,7 @@ export class NodeExchange implements Exchange {
     // An event that was already there came with the head.
     setImmediate(() => {
       if (this.#isDone) return;
-      this.#gateway.abort(this.requestId);
+      if (this.requestId !== undefined) this.#gateway.abort(this.requestId);
       this.#end(this.#isHttp10 ? Buffer.alloc(0) : LAST_CHUNK);
     });
   }
@@ -132,12 +132,12 @@ export class NodeExchange implements Exchange {
   onGone(): void {
     if (this.#isDone) return;
     this.#isDone = true;
-    if (this.requestId >= 0) this.#gateway.abort(this.requestId);
+    if (this.requestId !== undefined) this.#gateway.abort(this.requestId);
     else this.large?.leave();
   }
 
   onDrain(): void {
-    if (!this.#isHeld) return;
+    if (!this.#isHeld || this.requestId === undefined) return;
     this.#isHeld = false;
     this.#gateway.resume(this.requestId);
   }
@@ -155,7 +155,7 @@ export class NodeExchange implements Exchange {
 
   #write(bytes: Buffer): void {
     if (bytes.length === 0 || this.#wire.write(bytes)) return;
-    if (!this.#isHeld) {
+    if (!this.#isHeld && this.requestId !== undefined) {
       this.#isHeld = true;
       this.#gateway.hold(this.requestId);
     }

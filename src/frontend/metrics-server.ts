@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.js";
+import type { FramedRequest } from "../messages/requests.js";
 import { NOT_FOUND } from "../v2/plain.js";
-import type { Method } from "../v2/request.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
 import { HeadText } from "./head-text.js";
@@ -46,29 +46,11 @@ class MetricsGateway implements Gateway {
     this.#gateway = gateway;
   }
 
-  request(
-    exchange: Exchange,
-    method: Method,
-    path: string,
-    query: string,
-    contentType: string,
-    body: Uint8Array | undefined,
-    isBodyTooLarge: boolean,
-  ): number {
-    if (PATHS.has(path)) {
-      return this.#gateway.request(
-        exchange,
-        method,
-        path,
-        query,
-        contentType,
-        body,
-        isBodyTooLarge,
-      );
-    }
+  request(exchange: Exchange, request: FramedRequest): number | undefined {
+    if (PATHS.has(request.path)) return this.#gateway.request(exchange, request);
     const { head, body: text } = NOT_FOUND;
     exchange.answer(localHead(head.status, head.contentKind), text);
-    return -1;
+    return undefined;
   }
 
   abort(requestId: number): void {

@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { HttpConnection, type Shared } from "./http-connection.js";
 import { ListenError } from "./listen-error.js";
+import { ReusedRequest } from "./reused-request.js";
 
 /** How long a head may take from its first byte, time to type it by hand. */
 const HEAD_MS_MAX = 20_000;
@@ -19,7 +20,7 @@ export class NodeFrontend implements Frontend {
   readonly #shared: Shared;
 
   constructor(gateway: Gateway, options: FrontendOptions, headMsMax = HEAD_MS_MAX) {
-    this.#shared = { gateway, options, headMsMax, isStopping: false };
+    this.#shared = { gateway, options, request: new ReusedRequest(), headMsMax, isStopping: false };
   }
 
   listen(host: string, port: number, _sharing: PortSharing): Promise<number> {

@@ -1,9 +1,11 @@
+import { unreachable } from "../lib/assert.js";
 import { OpenTable } from "../lib/open-table.js";
 import type { LocalAnswer, LocalHandler } from "../messages/local.js";
-import { readNumber, writeNumbers } from "../messages/numbers.js";
+import { writeNumbers } from "../messages/numbers.js";
 import {
   AnswerRecord,
   AnswerType,
+  type FramedRequest,
   RequestType,
   readChunk,
   writeRequest,
@@ -34,9 +36,6 @@ import {
 const READ_POLLS = 40;
 /** Requests waiting for room in the ring: above this, new ones are refused. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
-
-/** The core wants a snapshot file of this term, index and metadata written. */
-export type OnStartSnapshot = (term: number, index: number, metadata: Buffer) => void;
 
 /** What the owner counts. */
 export interface GatewayFigures extends PortFigures {
@@ -71,7 +70,6 @@ export class RingGateway implements Gateway {
   /** By request id. */
   readonly #exchanges = new OpenTable<Exchange>();
   readonly #answer = new AnswerRecord();
-  readonly #onStartSnapshot: OnStartSnapshot;
   readonly #figures: GatewayFigures;
   #pollsLeft = 0;
   /** Until the member is ready: the requests that came early, in order. Undefined from then on. */
@@ -82,7 +80,6 @@ export class RingGateway implements Gateway {
     answers: RingReader,
     bell: Bell,
     local: LocalHandler,
-    onStartSnapshot: OnStartSnapshot,
     figures: GatewayFigures,
   ) {
     this.#figures = figures;
@@ -99,7 +96,6 @@ export class RingGateway implements Gateway {
       figures,
     });
     this.#local = local;
-    this.#onStartSnapshot = onStartSnapshot;
   }
 
   /** Starts listening to the core. */
@@ -118,66 +114,52 @@ export class RingGateway implements Gateway {
     this.#early = undefined;
     for (const { exchange, id, request } of early?.takeAll() ?? []) {
       if (this.#exchanges.take(id) !== exchange) continue; // The client has gone.
-      request(exchange);
+      exchange.requestId = this.request(exchange, request);
     }
   }
 
-  request(
-    exchange: Exchange,
-    method: Method,
-    path: string,
-    query: string,
-    contentType: string,
-    body: Uint8Array | undefined,
-    isBodyTooLarge: boolean,
-  ): number {
-    if (this.#early !== undefined) {
-      const kept = body === undefined ? undefined : new Uint8Array(body); // Valid during the call only.
-      const later = (target: Exchange) => {
-        target.requestId = this.request(
-          target,
-          method,
-          path,
-          query,
-          contentType,
-          kept,
-          isBodyTooLarge,
-        );
-      };
-      if (this.#early.hasRoom(kept?.length ?? 0)) {
-        return this.#early.add(this.#exchanges.add(exchange), exchange, later);
-      }
-      exchange.answer(NO_ROOM, NO_ROOM_BODY);
-      return -1;
-    }
+  request(exchange: Exchange, request: FramedRequest): number | undefined {
+    if (this.#early !== undefined) return this.#keep(this.#early, exchange, request);
+    const { method, path } = request;
     if (method === Method.options) {
       if (isMalformed(path)) exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
       else exchange.answer(NOTHING_TO_SAY, NO_BYTES);
-      return -1;
+      return undefined;
     }
     // Nearly everything is below /v2/, and none of that is local.
     if (!path.startsWith("/v2/")) {
+      const { query, body } = request;
       const local = this.#local({ method, path, query, body });
       if (local instanceof Promise) {
         local.then(
           (answer) => answerLocally(exchange, answer),
           () => exchange.cut(),
         );
-        return -1;
+        return undefined;
       }
       if (local !== undefined) {
         answerLocally(exchange, local);
-        return -1;
+        return undefined;
       }
     }
     if (this.#requests.queuedBytes > QUEUED_BYTES_MAX) {
       exchange.answer(NO_ROOM, NO_ROOM_BODY);
-      return -1;
+      return undefined;
     }
     const id = this.#exchanges.add(exchange);
     this.#pollsLeft = method === Method.get ? READ_POLLS : 0;
-    writeRequest(this.#requests, id, method, path, query, contentType, body, isBodyTooLarge);
+    writeRequest(this.#requests, id, request);
     this.#port.sent();
+    return id;
+  }
+
+  #keep(early: EarlyRequests, exchange: Exchange, request: FramedRequest): number | undefined {
+    if (!early.hasRoom(request)) {
+      exchange.answer(NO_ROOM, NO_ROOM_BODY);
+      return undefined;
+    }
+    const id = this.#exchanges.add(exchange);
+    early.add(id, exchange, request);
     return id;
   }
 
@@ -204,9 +186,9 @@ export class RingGateway implements Gateway {
     this.#port.sent();
   }
 
-  /** Tells the core something that is not a request: `stop`, `snapshotDone`. */
-  control(type: number, ...numbers: readonly number[]): void {
-    writeNumbers(this.#requests, type, ...numbers);
+  /** The core is to finish what it accepted, then stop itself, wal and peer. */
+  stopCore(): void {
+    writeNumbers(this.#requests, RequestType.stop);
     this.#port.sent();
   }
 
@@ -229,12 +211,19 @@ export class RingGateway implements Gateway {
   }
 
   #onMessage(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {
-    if (type === AnswerType.answer) this.#onAnswer(bytes, view, at);
-    else if (type === AnswerType.chunk) this.#onChunk(bytes, view, at, length);
-    else if (type === AnswerType.cut) this.#onCut(view, at, length);
-    else if (type === AnswerType.startSnapshot) {
-      const metadata = Buffer.from(bytes.subarray(at + 16, at + length));
-      this.#onStartSnapshot(readNumber(view, at, 0), readNumber(view, at, 1), metadata);
+    const known = type as AnswerType;
+    switch (known) {
+      case AnswerType.answer:
+        this.#onAnswer(bytes, view, at);
+        return;
+      case AnswerType.chunk:
+        this.#onChunk(bytes, view, at, length);
+        return;
+      case AnswerType.cut:
+        this.#onCut(view, at, length);
+        return;
+      default:
+        unreachable(known);
     }
   }
 

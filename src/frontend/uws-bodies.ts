@@ -2,16 +2,19 @@ import { Body } from "./body.js";
 import { BODY_BYTES_MAX } from "./body-room.js";
 import type { FrontendOptions, Gateway } from "./frontend.js";
 import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
+import type { ReusedRequest } from "./reused-request.js";
 import type { UwsExchange } from "./uws-exchange.js";
 
 /** Reads bodies of requests, and passes the requests on. */
 export class UwsBodies {
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
+  readonly #request: ReusedRequest;
 
-  constructor(gateway: Gateway, options: FrontendOptions) {
+  constructor(gateway: Gateway, options: FrontendOptions, request: ReusedRequest) {
     this.#gateway = gateway;
     this.#options = options;
+    this.#request = request;
   }
 
   /** @param largeBytes that a body which does not come whole may have; 0: it is not large */
@@ -43,15 +46,12 @@ export class UwsBodies {
       const whole = body === undefined ? last : body.finish(last);
       exchange.large?.whole(whole.length);
       const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
-      exchange.requestId = this.#gateway.request(
-        exchange,
-        exchange.method,
-        path,
-        query,
-        contentType,
-        whole,
-        isTooLarge,
-      );
+      const request = this.#request.begin(exchange.method, path, query);
+      request.contentType = contentType;
+      request.body = whole;
+      request.isBodyTooLarge = isTooLarge;
+      exchange.requestId = this.#gateway.request(exchange, request);
+      request.body = undefined; // It may be large, and is not kept alive until the next one comes.
     });
   }
 

@@ -12,6 +12,7 @@ import {
 import { statusText } from "./head-text.js";
 import type { LargeRequest } from "./large-requests.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
+import type { ReusedRequest } from "./reused-request.js";
 import type { Backlogs } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
 import {
@@ -34,13 +35,14 @@ export interface UwsShared {
   readonly backlogs: Backlogs;
   readonly watches: WatchRegister;
   readonly unserved: UnservedCount;
+  readonly request: ReusedRequest;
 }
 
 /** One request. */
 export class UwsExchange implements Exchange {
   readonly res: HttpResponse;
   readonly method: Method;
-  requestId = -1;
+  requestId: number | undefined;
   /** While it comes in. */
   body: Body | undefined;
   large: LargeRequest | undefined;
@@ -192,7 +194,7 @@ export class UwsExchange implements Exchange {
     this.#shared.unserved.onRequestGone();
     this.#end();
     this.body?.drop();
-    if (this.requestId < 0) this.large?.leave();
+    if (this.requestId === undefined) this.large?.leave();
     else if (!this.#isComplete) this.#shared.gateway.abort(this.requestId);
   }
 
@@ -200,7 +202,11 @@ export class UwsExchange implements Exchange {
   #lose(watch: Watch): void {
     this.#end();
     watch.cut();
-    if (!this.#isComplete) this.#shared.gateway.abort(this.requestId);
+    if (!this.#isComplete) this.#abort();
+  }
+
+  #abort(): void {
+    if (this.requestId !== undefined) this.#shared.gateway.abort(this.requestId);
   }
 
   #cutSlow(backlogBytes: number): void {
@@ -230,15 +236,16 @@ export class UwsExchange implements Exchange {
     if (hasRoom || isEnd) return;
     this.#heldBytes += bytes.length;
     if (this.#heldBytes > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow(this.#heldBytes);
-    if (this.#isHeld || this.#isGone) return;
+    const { requestId } = this;
+    if (this.#isHeld || this.#isGone || requestId === undefined) return;
     this.#isHeld = true;
-    this.#shared.gateway.hold(this.requestId);
+    this.#shared.gateway.hold(requestId);
     this.res.onWritable(() => {
       this.res.cork(() => undefined); // Sends what is left.
       this.#heldBytes = 0;
       if (this.#isHeld && !this.#isGone) {
         this.#isHeld = false;
-        this.#shared.gateway.resume(this.requestId);
+        this.#shared.gateway.resume(requestId);
       }
       return true;
     });

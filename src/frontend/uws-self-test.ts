@@ -1,4 +1,5 @@
 import { connect } from "node:net";
+import type { FramedRequest } from "../messages/requests.js";
 import { ContentKind } from "../v2/answer.js";
 import { Method } from "../v2/request.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
@@ -95,7 +96,7 @@ class SelfTestGateway implements Gateway {
   onAbort: () => void = () => undefined;
   last: Exchange | undefined;
 
-  request(exchange: Exchange, method: Method): number {
+  request(exchange: Exchange, { method }: FramedRequest): number {
     this.last = exchange;
     setImmediate(() => this.onRequest(exchange, method));
     return 1;

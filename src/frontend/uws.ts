@@ -5,6 +5,7 @@ import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend
 import { largeBytes } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
+import { ReusedRequest } from "./reused-request.js";
 import { Backlogs } from "./uws-backlog.js";
 import { UwsBodies } from "./uws-bodies.js";
 import { calibrate } from "./uws-calibration.js";
@@ -85,8 +86,9 @@ export class UwsFrontend implements Frontend {
       backlogs,
       watches: this.#watches,
       unserved: this.#unserved,
+      request: new ReusedRequest(),
     };
-    this.#route(shared, new UwsBodies(gateway, options));
+    this.#route(shared, new UwsBodies(gateway, options, shared.request));
   }
 
   /**
@@ -241,7 +243,7 @@ function serve(
     bodies.read(exchange, path, query, contentType, large);
   } else {
     // A body, if any, is no part of the request's meaning; the library reads past it.
-    exchange.requestId = gateway.request(exchange, method, path, query, "", undefined, false);
+    exchange.requestId = gateway.request(exchange, shared.request.begin(method, path, query));
     if (!bringsBody && handles === undefined) exchange.leaveProof();
   }
 }

@@ -1,9 +1,11 @@
 import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
+import { unreachable } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import { AppendType, DurableType } from "../messages/log.js";
 import { readNumber, writeNumbers } from "../messages/numbers.js";
 import { InboxType, readPeerId, readPeerValue } from "../messages/peers.js";
+import { OutcomeType, readFailed, readSaved } from "../messages/pool.js";
 import { RequestType, readRequest, readRequestId } from "../messages/requests.js";
 import { CORE_PART, type Topology } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
@@ -30,6 +32,8 @@ const APPEND_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 const STOP_MS = 5000;
 
 const BATCH_REQUESTS = cellOf("coreBatchRequests");
+const SNAP_SECONDS = cellOf("snapSaveDuration");
+const SNAP_FSYNC_SECONDS = cellOf("snapFsyncDuration");
 const RING_FULL = cellOf("ringFull", "core");
 
 /** What a core knows of the world besides its rings; a simulation has its own. */
@@ -56,6 +60,7 @@ export class CoreLoop {
   readonly #clients: ClientPort;
   readonly #peers: Peers;
   readonly #durable: Inlet;
+  readonly #outcomes: Inlet;
   readonly #inbox: Inlet;
   readonly #requests: readonly Inlet[];
   readonly #ticks: Ticks;
@@ -86,8 +91,7 @@ export class CoreLoop {
       recovery,
       {
         append: this.#append,
-        snapshot: outlet(topology.snapshot, topology.poolBell),
-        main: this.#answers[0] as Outlet,
+        jobs: outlet(topology.jobs, topology.poolBell),
         peers: this.#peers,
         clients: this.#clients,
         frontends: topology.frontends.length,
@@ -102,6 +106,7 @@ export class CoreLoop {
     );
     this.#member = member;
     this.#durable = durableInlet(topology, member, log);
+    this.#outcomes = outcomeInlet(topology, member, this.#metrics, log);
     this.#inbox = inboxInlet(topology, member, log);
     this.#requests = topology.frontends.map((_, i) =>
       requestInlet(topology, i, this.#member, () => this.#beginStop()),
@@ -123,6 +128,7 @@ export class CoreLoop {
     const member = this.#member;
     member.setTimes(this.#world.nowMs(), this.#world.monoMs());
     let taken = this.#durable.drain(BATCH_RECORDS); // First: what became durable releases other work.
+    taken += this.#outcomes.drain(BATCH_RECORDS);
     if (this.#isLogOpen()) taken += this.#inbox.drain(BATCH_RECORDS);
     for (const [frontend, inlet] of this.#requests.entries()) {
       if (this.#isOpen(frontend)) taken += inlet.drain(BATCH_REQUESTS_MAX);
@@ -143,6 +149,7 @@ export class CoreLoop {
   hasWork(): boolean {
     return (
       this.#durable.hasWork() ||
+      this.#outcomes.hasWork() ||
       (this.#isLogOpen() && this.#inbox.hasWork()) ||
       this.#requests.some((inlet, frontend) => this.#isOpen(frontend) && inlet.hasWork()) ||
       this.#member.hasWork() ||
@@ -209,6 +216,8 @@ function durableInlet(topology: Topology, member: Member, log: Logger): Inlet {
           return member.durable(readNumber(view, at, 0));
         case DurableType.blocked:
           return member.block(text(bytes, at, length));
+        case DurableType.unblocked:
+          return member.unblock();
         case DurableType.failed:
           return member.fail(text(bytes, at, length));
         case DurableType.snapshotHead:
@@ -223,6 +232,33 @@ function durableInlet(topology: Topology, member: Member, log: Logger): Inlet {
       }
     },
   );
+}
+
+function outcomeInlet(
+  topology: Topology,
+  member: Member,
+  metrics: MetricCells,
+  log: Logger,
+): Inlet {
+  const reader = new RingReader(topology.outcomes, new Bell(topology.poolBell));
+  return Inlet.withCursor<OutcomeType>(reader, (record) => {
+    switch (record.type) {
+      case OutcomeType.saved: {
+        const { oldestIndex, seconds, flushSeconds, unremoved } = readSaved(record);
+        if (unremoved !== "") log.warn({ reason: unremoved }, "cannot remove old snapshots");
+        metrics.observe(SNAP_SECONDS, seconds);
+        for (const flush of flushSeconds) metrics.observe(SNAP_FSYNC_SECONDS, flush);
+        return member.snapshotDone(oldestIndex);
+      }
+      case OutcomeType.failed: {
+        const { isForWant, why } = readFailed(record);
+        log.error({ reason: why }, "cannot save snapshot");
+        return member.snapshotFailed(isForWant);
+      }
+      default:
+        unreachable(record.type);
+    }
+  });
 }
 
 function inboxInlet(topology: Topology, member: Member, log: Logger): Inlet {
@@ -262,20 +298,27 @@ function requestInlet(
 ): Inlet {
   const memory = topology.frontends[frontend] as Topology["frontends"][number];
   const reader = new RingReader(memory.requests, new Bell(memory.bell));
+  const getter = (view: DataView, at: number) => {
+    return { frontend, requestId: readRequestId(view, at), method: Method.get };
+  };
   return new Inlet(reader, (type, bytes, view, at) => {
-    if (type === RequestType.request) {
-      const request = readRequest(bytes, view, at);
-      const client = { frontend, requestId: readRequestId(view, at), method: request.method };
-      member.request(client, request);
-    } else if (type === RequestType.stop) onStop();
-    else if (type === RequestType.snapshotDone) {
-      const index = readNumber(view, at, 0);
-      if (index > 0) member.snapshotDone(readNumber(view, at, 1));
-      else member.snapshotFailed(readNumber(view, at, 1) === 1);
-    } else {
-      const client = { frontend, requestId: readRequestId(view, at), method: Method.get };
-      if (type === RequestType.abort) member.abort(client);
-      else member.hold(client, type === RequestType.hold);
+    const known = type as RequestType;
+    switch (known) {
+      case RequestType.request: {
+        const request = readRequest(bytes, view, at);
+        const client = { frontend, requestId: readRequestId(view, at), method: request.method };
+        return member.request(client, request);
+      }
+      case RequestType.abort:
+        return member.abort(getter(view, at));
+      case RequestType.hold:
+        return member.hold(getter(view, at), true);
+      case RequestType.resume:
+        return member.hold(getter(view, at), false);
+      case RequestType.stop:
+        return onStop();
+      default:
+        unreachable(known);
     }
   });
 }

@@ -52,7 +52,7 @@ import { type Recovery, startRaft } from "./raft-start.js";
 import { Reads, type WaitingRead } from "./reads.js";
 import { Removal } from "./removal.js";
 import type { Client, ClientPort } from "./replies.js";
-import { Snapshots, writeSnapshotStart } from "./snapshots.js";
+import { Snapshots } from "./snapshots.js";
 import { Space } from "./space.js";
 import { Timeouts } from "./timeouts.js";
 import { type Consensus, KeysService } from "./v2-keys.js";
@@ -78,9 +78,8 @@ const CLUSTER_VERSION = idCellOf("clusterVersion");
 /** The ends of rings and other things a member works with. */
 export interface MemberPorts {
   readonly append: Outlet;
-  readonly snapshot: Outlet;
-  /** To the main thread's frontend, for what is not an answer. */
-  readonly main: Outlet;
+  /** To the pool. */
+  readonly jobs: Outlet;
   readonly peers: Peers;
   readonly clients: ClientPort;
   /** Of the client port. */
@@ -201,7 +200,7 @@ export class Member implements Consensus {
     });
     const { limits } = ports;
     this.#snapshots = new Snapshots(
-      ports.snapshot,
+      ports.jobs,
       config.snapshotCount,
       limits.logBytes,
       snapshot.index,
@@ -310,11 +309,16 @@ export class Member implements Consensus {
     this.#raft.durable(job);
   }
 
-  /** @param why the log takes nothing; "" when it does again */
+  /** @param why the log takes nothing at the moment */
   block(why: string): void {
     this.#writes.block(why);
     // A leader whose disk is full can commit nothing by itself: better another one leads.
-    if (why !== "") this.#handOver();
+    this.#handOver();
+  }
+
+  /** The log takes entries again. */
+  unblock(): void {
+    this.#writes.unblock();
   }
 
   /** The log takes nothing until the member is started again. What it cannot keep, it must not promise. */
@@ -648,7 +652,7 @@ export class Member implements Consensus {
 
   /** @returns false if it cannot even be tried now */
   #proposeOwn(command: Command): boolean {
-    if (this.#raft.lead === NONE || this.#writes.blockedBy !== "") return false;
+    if (this.#raft.lead === NONE || this.#writes.isBlocked) return false;
     const startMs = this.monoMs;
     return this.#writes.propose({ command, client: undefined, noValueOnSuccess: false, startMs });
   }
@@ -660,8 +664,9 @@ export class Member implements Consensus {
 
   #startSnapshot(): void {
     const meta = { index: this.#applied, term: this.#appliedTerm, conf: this.#raft.conf };
-    this.#snapshots.start(this.#store, meta);
-    writeSnapshotStart(this.#ports.main, meta, encodeSnapshotHead(meta.conf, this.#agreed.head));
+    const { head } = this.#agreed;
+    const metadata = encodeSnapshotHead(meta.conf, head);
+    this.#snapshots.start(this.#store, meta, { version: head.format, metadata });
     this.#ports.log.info({ index: meta.index }, "taking snapshot");
   }
 
@@ -697,7 +702,7 @@ export class Member implements Consensus {
       case "health": {
         const then = () => {
           this.#space.look();
-          this.#health.answer(client, this.#writes.blockedBy === "" && !this.#space.isFull);
+          this.#health.answer(client, !this.#writes.isBlocked && !this.#space.isFull);
         };
         if (this.#raft.lead === NONE) this.#health.answer(client, false);
         else this.#addRead({ client, then, startMs: this.monoMs, kind: "health" });

@@ -97,6 +97,7 @@ export class RecoveryReader {
         break;
       case DurableType.durable:
       case DurableType.blocked:
+      case DurableType.unblocked:
       case DurableType.failed:
       case DurableType.snapshotFailed:
         assert(false, "a log is written once it has been read");

@@ -1,6 +1,6 @@
+import { assert } from "../lib/assert.js";
 import { writeBytes } from "../messages/log.js";
-import { SnapshotType } from "../messages/pool.js";
-import { AnswerType } from "../messages/requests.js";
+import { JobType, writeSnapshotJob } from "../messages/pool.js";
 import type { SnapshotMeta } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
 import { SnapshotEncoder } from "../store/snapshot.js";
@@ -16,7 +16,7 @@ const MARKS = 16;
  * thread writes the file.
  */
 export class Snapshots {
-  readonly #outlet: Outlet;
+  readonly #jobs: Outlet;
   readonly #everyEntries: number;
   readonly #logBytes: number;
   #encoder: SnapshotEncoder | undefined;
@@ -38,8 +38,8 @@ export class Snapshots {
    * @param logBytes a snapshot is due when the entries since the last one take more, and more than the store
    * @param lastIndex where the newest snapshot ends
    */
-  constructor(outlet: Outlet, everyEntries: number, logBytes: number, lastIndex: number) {
-    this.#outlet = outlet;
+  constructor(jobs: Outlet, everyEntries: number, logBytes: number, lastIndex: number) {
+    this.#jobs = jobs;
     this.#everyEntries = everyEntries;
     this.#logBytes = logBytes;
     this.#lastIndex = lastIndex;
@@ -76,7 +76,15 @@ export class Snapshots {
     this.#lastIndex = index;
   }
 
-  start(store: Store, meta: SnapshotMeta): void {
+  /** @param file format version and metadata of the file */
+  start(
+    store: Store,
+    meta: SnapshotMeta,
+    file: { readonly version: number; readonly metadata: Uint8Array },
+  ): void {
+    assert(this.#meta === undefined, "one snapshot is taken at a time");
+    const { term, index } = meta;
+    writeSnapshotJob(this.#jobs, { term, index, ...file });
     this.#encoder = new SnapshotEncoder(store);
     this.#meta = meta;
     this.#bytesAtLast = this.#appliedBytes;
@@ -91,21 +99,21 @@ export class Snapshots {
   }
 
   hasWork(): boolean {
-    if (this.#outlet.canMove()) return true;
-    return this.#encoder !== undefined && this.#outlet.queuedBytes < BYTES_AHEAD_MAX;
+    if (this.#jobs.canMove()) return true;
+    return this.#encoder !== undefined && this.#jobs.queuedBytes < BYTES_AHEAD_MAX;
   }
 
   step(): void {
-    if (this.#encoder !== undefined && this.#outlet.queuedBytes < BYTES_AHEAD_MAX) {
+    if (this.#encoder !== undefined && this.#jobs.queuedBytes < BYTES_AHEAD_MAX) {
       const block = this.#encoder.next();
       writeBytes(
-        this.#outlet,
-        block === undefined ? SnapshotType.end : SnapshotType.block,
+        this.#jobs,
+        block === undefined ? JobType.end : JobType.block,
         block ?? new Uint8Array(0),
       );
       if (block === undefined) this.#encoder = undefined;
     }
-    this.#outlet.publish();
+    this.#jobs.publish();
   }
 
   /**
@@ -120,17 +128,4 @@ export class Snapshots {
     this.#lastIndex = isWritten ? (meta?.index ?? appliedIndex) : appliedIndex;
     return isWritten ? meta : undefined;
   }
-}
-
-/** Asks the main thread to have the file written whose blocks follow. */
-export function writeSnapshotStart(
-  main: Outlet,
-  { term, index }: SnapshotMeta,
-  metadata: Uint8Array,
-): void {
-  main.open(16 + metadata.length);
-  main.view.setFloat64(main.at, term, true);
-  main.view.setFloat64(main.at + 8, index, true);
-  main.bytes.set(metadata, main.at + 16);
-  main.close(AnswerType.startSnapshot, 16 + metadata.length);
 }

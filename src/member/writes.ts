@@ -41,8 +41,8 @@ export class Writes {
   #parkedBytes = 0;
   /** Of the last entry applied. */
   #appliedTerm = 0;
-  /** Why the log takes nothing, or "". */
-  #blockedBy = "";
+  /** Why the log takes nothing; undefined while it does. */
+  #blockedBy: string | undefined;
 
   /** @param firstNumber far from those of any earlier life of this member */
   constructor(raft: Raft, firstNumber: number, ports: WritesPorts) {
@@ -66,19 +66,24 @@ export class Writes {
     return this.#proposals.openBytes;
   }
 
-  get blockedBy(): string {
-    return this.#blockedBy;
+  get isBlocked(): boolean {
+    return this.#blockedBy !== undefined;
   }
 
-  /** @param why the member's own log takes nothing; "" when it does again */
+  /** @param why the member's own log takes nothing */
   block(why: string): void {
     this.#blockedBy = why;
   }
 
-  /** @returns whether it is under way, or waits for a leader */
+  /** The log takes entries again. */
+  unblock(): void {
+    this.#blockedBy = undefined;
+  }
+
+  /** @returns whether it is in flight, or waits for a leader */
   propose(proposal: Proposal): boolean {
     // Another member's log takes what is passed on to it; a leader needs its own.
-    if (this.#blockedBy !== "" && (this.#raft.isLeader || this.#raft.lead === NONE)) {
+    if (this.#blockedBy !== undefined && (this.#raft.isLeader || this.#raft.lead === NONE)) {
       this.#fail(proposal, this.#blockedBy);
       return false;
     }

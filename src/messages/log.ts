@@ -41,13 +41,15 @@ export const DurableType = {
   recovered: 5,
   /** f64 job. */
   durable: 6,
-  /** Why the log takes nothing at the moment; "" when it does again. */
+  /** Why the log takes nothing at the moment. */
   blocked: 7,
   /** Why the log takes nothing until the member is restarted. */
   failed: 8,
   snapshotEnd: 9,
   /** Why the snapshot cannot be read. */
   snapshotFailed: 10,
+  /** After `blocked`: the log takes entries again. No payload. */
+  unblocked: 11,
 } as const;
 export type DurableType = (typeof DurableType)[keyof typeof DurableType];
 

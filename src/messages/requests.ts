@@ -20,9 +20,8 @@ export const RequestType = {
   hold: 4,
   /** Finish what was accepted, then stop the log and the core. Main frontend only. */
   stop: 5,
-  /** f64 snapshot index (0: it failed), f64 index of the oldest one kept. Main frontend only. */
-  snapshotDone: 6,
 } as const;
+export type RequestType = (typeof RequestType)[keyof typeof RequestType];
 
 /** Core to frontend. */
 export const AnswerType = {
@@ -32,9 +31,8 @@ export const AnswerType = {
   chunk: 2,
   /** End these connections in the middle of their answer. */
   cut: 3,
-  /** f64 term, f64 index, metadata: run the task that writes a snapshot. Main frontend only. */
-  startSnapshot: 4,
 } as const;
+export type AnswerType = (typeof AnswerType)[keyof typeof AnswerType];
 
 /**
  *   offset  bytes  request
@@ -62,19 +60,30 @@ const NO_BODY = Buffer.alloc(0);
 const CONTENT_TYPE_CHARACTERS_MAX = 1024;
 
 /**
- * Writes a request, its path and query as the frontend's HTTP library gave them: text that a library
- * decoded as UTF-8 goes back to the bytes it was.
+ * One HTTP request as a frontend framed it: path and query as the HTTP library gave them, raw and
+ * not split any further. It and its body are valid during the call only.
  */
-export function writeRequest(
-  outlet: Outlet,
-  requestId: number,
-  method: Method,
-  path: string,
-  query: string,
-  contentType: string,
-  body: Uint8Array | undefined,
-  isBodyTooLarge: boolean,
-): void {
+export interface FramedRequest {
+  readonly method: Method;
+  /** Up to the "?". */
+  readonly path: string;
+  /** After the "?"; "" without one. */
+  readonly query: string;
+  /** "" without one. */
+  readonly contentType: string;
+  /** All of it; undefined for a method to which a body means nothing. */
+  readonly body: Uint8Array | undefined;
+  /** It went over the limit, and is not in `body`. */
+  readonly isBodyTooLarge: boolean;
+}
+
+/**
+ * Writes a request. Text that an HTTP library decoded as UTF-8 goes back to the bytes it was.
+ *
+ * @param requestId the frontend's, u32
+ */
+export function writeRequest(outlet: Outlet, requestId: number, request: FramedRequest): void {
+  const { method, path, query, contentType, body, isBodyTooLarge } = request;
   const bodyBytes = body === undefined ? 0 : body.length;
   const isForm = contentType === FORM_TYPE;
   const type = isForm ? "" : contentType.slice(0, CONTENT_TYPE_CHARACTERS_MAX);

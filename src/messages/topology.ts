@@ -7,32 +7,43 @@ import { createRing } from "../ring/ring.js";
 import type { LocalAnswer, LocalRequest } from "./local.js";
 
 /**
- * READ FIRST. All threads of a member, and all that they share: rings, each with one producer and one
- * consumer, a bell for each thread, and cells for metrics and the log level.
+ * READ FIRST. All threads of a member, and all that they share: rings, each with one producer and
+ * one consumer, a bell for each thread, and cells for metrics and the log level.
  *
- *   ring      from      to        records           carries
- *   requests  frontend  core      RequestType       HTTP requests, aborts, stop
- *   answers   core      frontend  AnswerType        answers, watch events
- *   append    core      wal       AppendType        log entries, hard states, ends of jobs
- *   durable   wal       core      DurableType       what the disk held at start; jobs that are durable
- *   snapshot  core      pool      SnapshotType      blocks of a snapshot on its way to a file
- *   outbox    core      peer      OutboxType        raft messages to other members, the membership
- *   inbox     peer      core      InboxType         raft messages from them, the state of the streams
+ *   ring      from      to        records      carries
+ *   requests  frontend  core      RequestType  HTTP requests, aborts, stop
+ *   answers   core      frontend  AnswerType   responses, watch events
+ *   append    core      wal       AppendType   log entries, hard states, ends of jobs
+ *   durable   wal       core      DurableType  what the disk held at start; jobs that are durable
+ *   jobs      core      pool      JobType      a snapshot on its way to a file
+ *   outcomes  pool      core      OutcomeType  how each job ended
+ *   outbox    core      peer      OutboxType   raft messages to other members, the membership
+ *   inbox     peer      core      InboxType    raft messages from them, the state of the streams
  *
  * There is a pair of requests and answers for each frontend; the first frontend is the main thread.
  *
- * Start: main makes this; peer and main bind all ports, where whoever comes waits; only then is anything
- * asked or written: main plans a first start, wal locks the data directory and reads the disk; core takes
- * what it read, restores the store and starts raft; peer is told who this member is, serves and dials; core
- * publishes the member; then main serves who waits, and other frontends listen.
- * Stop: frontends stop listening; core finishes what it accepted, ends watches, then tells wal and peer
- * to close; main exits when all three are done. A thread that dies otherwise takes the process down.
+ * The pool is piscina's. The main thread awaits the pool's bell; when a job is in the ring it has
+ * piscina run thread/pool-worker.ts, which takes that one job and parks on the bell until the job's
+ * end. The job's thread holds its ends of both rings itself: no record passes through the main
+ * thread, and the core knows nothing of piscina.
+ *
+ * Start: main makes this; peer and main bind all ports, where clients and members that connect
+ * wait; only then is anything asked or written: main plans a first start, wal locks the data
+ * directory and reads the disk; core takes what it read, restores the store and starts raft; peer
+ * is told who this member is, serves and dials; core publishes the member; then main serves the
+ * requests that wait, and other frontends listen.
+ *
+ * Stop: frontends stop listening; core finishes what it accepted, ends watches, then tells wal and
+ * peer to close; main exits when all three are done, whether or not a job of the pool is in flight:
+ * what it leaves of a file is removed at the next start. A thread that crashes, or ends otherwise,
+ * takes the process down.
  */
 export interface Topology {
   readonly frontends: readonly FrontendMemory[];
   readonly append: SharedArrayBuffer;
   readonly durable: SharedArrayBuffer;
-  readonly snapshot: SharedArrayBuffer;
+  readonly jobs: SharedArrayBuffer;
+  readonly outcomes: SharedArrayBuffer;
   readonly outbox: SharedArrayBuffer;
   readonly inbox: SharedArrayBuffer;
   readonly peerBell: SharedArrayBuffer;
@@ -55,7 +66,8 @@ export const REQUESTS_RING_BYTES = 4 * MIB;
 export const ANSWERS_RING_BYTES = 8 * MIB;
 export const APPEND_RING_BYTES = 8 * MIB;
 export const DURABLE_RING_BYTES = 4 * MIB;
-export const SNAPSHOT_RING_BYTES = 4 * MIB;
+export const JOBS_RING_BYTES = 4 * MIB;
+export const OUTCOMES_RING_BYTES = MIB / 16;
 export const PEER_RING_BYTES = 8 * MIB;
 
 /** Sizes of the rings' data areas in bytes; powers of two. */
@@ -64,7 +76,8 @@ export interface RingSizes {
   readonly answers: number;
   readonly append: number;
   readonly durable: number;
-  readonly snapshot: number;
+  readonly jobs: number;
+  readonly outcomes: number;
   readonly peer: number;
 }
 
@@ -73,7 +86,8 @@ const RING_SIZES: RingSizes = {
   answers: ANSWERS_RING_BYTES,
   append: APPEND_RING_BYTES,
   durable: DURABLE_RING_BYTES,
-  snapshot: SNAPSHOT_RING_BYTES,
+  jobs: JOBS_RING_BYTES,
+  outcomes: OUTCOMES_RING_BYTES,
   peer: PEER_RING_BYTES,
 };
 
@@ -93,7 +107,8 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     })),
     append: createRing(sizes.append),
     durable: createRing(sizes.durable),
-    snapshot: createRing(sizes.snapshot),
+    jobs: createRing(sizes.jobs),
+    outcomes: createRing(sizes.outcomes),
     outbox: createRing(sizes.peer),
     inbox: createRing(sizes.peer),
     peerBell: Bell.create(),

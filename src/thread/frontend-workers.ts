@@ -11,9 +11,15 @@ export class FrontendWorkers {
 
   /**
    * @param local answers what the workers ask
+   * @param named by the threads' names
    * @param onDeath a worker has ended that was not told to
    */
-  constructor(workers: readonly Worker[], local: LocalHandler, onDeath: () => void) {
+  constructor(
+    named: Readonly<Record<string, Worker>>,
+    local: LocalHandler,
+    onDeath: (name: string) => void,
+  ) {
+    const workers = Object.values(named);
     this.#workers = workers;
     this.#ended = Promise.all(
       workers.map(
@@ -23,9 +29,9 @@ export class FrontendWorkers {
           }),
       ),
     );
-    for (const worker of workers) {
+    for (const [name, worker] of Object.entries(named)) {
       worker.once("exit", () => {
-        if (!this.#isClosing) onDeath();
+        if (!this.#isClosing) onDeath(name);
       });
       worker.on("message", (message: FrontendMessage) => {
         if (message.kind !== "ask") return;

@@ -47,7 +47,6 @@ function openGateway(): RingGateway {
       tellMain({ kind: "ask", id, request });
       return new Promise((resolve) => questions.set(id, resolve));
     },
-    () => assert(false, "the core asks the main thread for snapshots"),
     gatewayFigures(metrics, "frontend"),
   );
 }
@@ -66,7 +65,7 @@ async function main(): Promise<void> {
   const frontend = await joinFrontend(config, gateway, identity.clusterId, log, metrics, endpoints);
   // A thread that died with open handles would hang instead of ending.
   process.on("uncaughtException", (error) => {
-    log.fatal({ err: error }, "a thread died");
+    log.fatal({ err: error }, `thread crashed: frontend${number}`);
     close(gateway, frontend);
   });
   parentPort?.on("message", (order: FrontendOrder) => {

@@ -8,9 +8,10 @@ import {
   APPEND_RING_BYTES,
   CORE_PART,
   DURABLE_RING_BYTES,
+  JOBS_RING_BYTES,
+  OUTCOMES_RING_BYTES,
   PEER_RING_BYTES,
   REQUESTS_RING_BYTES,
-  SNAPSHOT_RING_BYTES,
   type Topology,
 } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
@@ -148,7 +149,8 @@ function ringSamples(topology: Topology) {
     sample("durable", topology.durable, DURABLE_RING_BYTES),
     sample("outbox", topology.outbox, PEER_RING_BYTES),
     sample("inbox", topology.inbox, PEER_RING_BYTES),
-    sample("snapshot", topology.snapshot, SNAPSHOT_RING_BYTES),
+    sample("jobs", topology.jobs, JOBS_RING_BYTES),
+    sample("outcomes", topology.outcomes, OUTCOMES_RING_BYTES),
   ];
 }
 

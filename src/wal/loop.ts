@@ -239,7 +239,7 @@ export class WalLoop {
       if (this.#retryMs !== undefined) {
         this.#retryMs = undefined;
         log.info("there is space again; writes are accepted");
-        writeBytes(durable, DurableType.blocked, new Uint8Array(0));
+        writeNumbers(durable, DurableType.unblocked);
       }
     }
     if (this.#job === this.#reportedJob) return;

@@ -29,13 +29,17 @@ async function write(member: TestMember, writer: number, onEnough: () => void): 
   }
 }
 
-async function checkDeath(order: string, says: RegExp): Promise<void> {
+async function checkDeath(
+  order: string,
+  says: RegExp,
+  flags: readonly string[] = [],
+): Promise<void> {
   const preload = new URL("../support/dying-threads.js", import.meta.url).pathname;
   const folder = mkdtempSync(join(tmpdir(), "ringd-orders-"));
   const orders = join(folder, "orders");
   process.env.DYING_THREADS = orders;
   process.env.NODE_OPTIONS = `--import ${preload}`;
-  const member = await TestMember.create("ringd").finally(() => {
+  const member = await TestMember.create("ringd", flags).finally(() => {
     delete process.env.NODE_OPTIONS;
     delete process.env.DYING_THREADS;
   });
@@ -69,11 +73,23 @@ async function checkDeath(order: string, says: RegExp): Promise<void> {
 
 for (const thread of ["core", "wal", "peer"]) {
   test(`an exception on the ${thread} thread ends the member; no acknowledged write is lost`, () =>
-    checkDeath(`${thread} throw`, new RegExp(`"planted: ${thread} dies"`)));
+    checkDeath(
+      `${thread} throw`,
+      new RegExp(`"thread crashed: ${thread}: planted: ${thread} dies"`),
+    ));
 
   test(`the ${thread} thread just ends, and the member with it`, () =>
     checkDeath(`${thread} exit`, new RegExp(`the ${thread} thread ended with code 0`)));
 }
 
 test("a promise of the peer thread that fails unseen ends the member", () =>
-  checkDeath("peer reject", /"planted: peer dies"/));
+  checkDeath("peer reject", /"thread crashed: peer: planted: peer dies"/));
+
+/** So many entries bring a snapshot, and with it a job of the pool. */
+const SNAPSHOTS = ["--snapshot-count", "10"];
+
+test("an exception in the middle of a job of the pool ends the member", () =>
+  checkDeath("pool throw", /"thread crashed: pool: planted: pool dies"/, SNAPSHOTS));
+
+test("a thread of the pool just ends in the middle of a job, and the member with it", () =>
+  checkDeath("pool exit", /thread crashed: pool/, SNAPSHOTS));

@@ -4,22 +4,16 @@ import { HeadText } from "#ringd/frontend/head-text.js";
 import { LARGE_LIMITS, type LargeLimits, LargeRequests } from "#ringd/frontend/large-requests.js";
 import { NodeFrontend } from "#ringd/frontend/node-http.js";
 import { loadUws, UwsFrontend } from "#ringd/frontend/uws.js";
-import { AnswerRecord } from "#ringd/messages/requests.js";
+import { AnswerRecord, type FramedRequest } from "#ringd/messages/requests.js";
 import { ContentKind } from "#ringd/v2/answer.js";
-import type { Method } from "#ringd/v2/request.js";
 
 export type FrontendKind = "uws" | "node";
 export const KINDS: readonly FrontendKind[] = ["uws", "node"];
 
-export interface SeenRequest {
+export interface SeenRequest extends FramedRequest {
   readonly id: number;
   readonly exchange: Exchange;
-  readonly method: Method;
-  readonly path: string;
-  readonly query: string;
-  readonly contentType: string;
   readonly body: Buffer;
-  readonly isBodyTooLarge: boolean;
 }
 
 const WAIT_MS = 10_000;
@@ -37,24 +31,12 @@ export class FakeGateway implements Gateway {
   #wakers: (() => void)[] = [];
   #taken = 0;
 
-  request(
-    exchange: Exchange,
-    method: Method,
-    path: string,
-    query: string,
-    contentType: string,
-    body: Uint8Array | undefined,
-    isBodyTooLarge: boolean,
-  ): number {
+  request(exchange: Exchange, framed: FramedRequest): number {
+    const { method, path, query, contentType, body, isBodyTooLarge } = framed;
     const request: SeenRequest = {
-      id: this.requests.length + 1,
-      exchange,
-      method,
-      path,
-      query,
-      contentType,
+      ...{ id: this.requests.length + 1, exchange },
+      ...{ method, path, query, contentType, isBodyTooLarge },
       body: Buffer.from(body ?? new Uint8Array(0)), // A copy: the frontend's view dies on return.
-      isBodyTooLarge,
     };
     this.requests.push(request);
     // The core's answer never comes during the call either.

@@ -2,15 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Exchange } from "#ringd/frontend/frontend.js";
 import { LARGE_LIMITS, type LargeRequest, LargeRequests } from "#ringd/frontend/large-requests.js";
+import { ReusedRequest } from "#ringd/frontend/reused-request.js";
 import { RingGateway } from "#ringd/frontend/ring-gateway.js";
-import { RequestType } from "#ringd/messages/requests.js";
+import { RequestType, readRequest } from "#ringd/messages/requests.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { BELL_BYTES } from "#ringd/ring/layout.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { Method } from "#ringd/v2/request.js";
 
 class FakeExchange implements Exchange {
-  requestId = -1;
+  requestId: number | undefined;
   readonly large: LargeRequest | undefined;
 
   constructor(large?: LargeRequest) {
@@ -24,17 +25,16 @@ class FakeExchange implements Exchange {
 }
 
 function setUp() {
-  const requests = createRing(65_536);
+  const [requestRing, answers] = [createRing(65_536), createRing(65_536)];
   const coreBell = new Bell(new SharedArrayBuffer(BELL_BYTES));
   const gateway = new RingGateway(
-    new RingWriter(requests, coreBell),
-    new RingReader(createRing(65_536), coreBell),
+    new RingWriter(requestRing, coreBell),
+    new RingReader(answers, coreBell),
     new Bell(new SharedArrayBuffer(BELL_BYTES)),
-    () => undefined,
     () => undefined,
     { inFlight: () => undefined, woken: () => undefined, ringFull: () => undefined },
   );
-  const core = new RingReader(requests, coreBell);
+  const core = new RingReader(requestRing, coreBell);
   /** Types of what the core has got since the last call. */
   const taken = async () => {
     await new Promise(setImmediate);
@@ -42,18 +42,23 @@ function setUp() {
     core.drain((type) => types.push(type), Number.POSITIVE_INFINITY);
     return types;
   };
-  const put = (exchange: Exchange) => {
-    exchange.requestId = gateway.request(
-      exchange,
-      Method.put,
-      "/v2/keys/a",
-      "",
-      "",
-      undefined,
-      false,
-    );
+  const request = new ReusedRequest();
+  const put = (exchange: Exchange, path = "/v2/keys/a", body?: Uint8Array) => {
+    request.begin(Method.put, path, "").body = body;
+    exchange.requestId = gateway.request(exchange, request);
+    return exchange.requestId as number;
   };
-  return { gateway, taken, put };
+  /** What the core has got since the last call, all of it requests. */
+  const requests = async () => {
+    await new Promise(setImmediate);
+    const seen: string[] = [];
+    core.drain((_, at) => {
+      const { path, body } = readRequest(core.bytes, core.view, at);
+      seen.push(`${path} ${body.toString()}`);
+    }, Number.POSITIVE_INFINITY);
+    return seen;
+  };
+  return { answers, gateway, taken, requests, put };
 }
 
 function admit(requests: LargeRequests, proceed: () => void = () => undefined): LargeRequest {
@@ -69,8 +74,7 @@ test("a client that leaves before the member is ready gives up its place, and th
   const early = new FakeExchange(admit(all));
   const next = admit(all, () => proceeded++);
   gateway.holdRequests();
-  put(early);
-  gateway.abort(early.requestId);
+  gateway.abort(put(early));
   assert.equal(proceeded, 1);
   gateway.serve();
   assert.deepEqual(await taken(), []);
@@ -82,8 +86,27 @@ test("later its request, if it is large, keeps its place until the core has answ
   const all = new LargeRequests(LARGE_LIMITS);
   const large = new FakeExchange(admit(all));
   const next = admit(all, () => assert.fail("the core still has the one before"));
-  put(large);
-  gateway.abort(large.requestId);
+  gateway.abort(put(large));
   assert.deepEqual(await taken(), [RequestType.request, RequestType.abort]);
   next.leave();
+});
+
+test("requests that wait for the member are kept as they came, though their object is reused", async () => {
+  const { gateway, requests, put } = setUp();
+  gateway.holdRequests();
+  const body = Buffer.from("value=1");
+  put(new FakeExchange(), "/v2/keys/a", body);
+  body.fill("x"); // The HTTP library's memory, which it uses again.
+  put(new FakeExchange(), "/v2/keys/b");
+  gateway.serve();
+  assert.deepEqual(await requests(), ["/v2/keys/a value=1", "/v2/keys/b "]);
+});
+
+test("a record that is not known ends the frontend's thread", () => {
+  const { answers, gateway } = setUp();
+  const writer = new RingWriter(answers, new Bell(Bell.create()));
+  writer.reserve(8);
+  writer.commit(4, 8);
+  writer.publish();
+  assert.throws(() => gateway.start(), /Broken invariant: no such case: 4/);
 });

@@ -87,6 +87,12 @@ test("a leader that hands over lets writes wait; one with a full disk refuses th
   raft.answer = { kind: "refused", reason: "tooMany" };
   writes.retry();
   assert.deepEqual(refused, ["the disk is full", "etcdserver: too many requests"]);
+  assert.ok(writes.isBlocked);
+  writes.unblock();
+  assert.ok(!writes.isBlocked);
+  raft.answer = { kind: "appended", index: 9, term: 1 };
+  writes.propose(proposal(3));
+  assert.equal(refused.length, 2);
 });
 
 test("what was passed on is sent to the same leader again, and anew once it cannot be committed", () => {

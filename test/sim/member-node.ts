@@ -5,9 +5,9 @@ import type { Logger } from "#ringd/log/logger.js";
 import { CoreLoop } from "#ringd/member/loop.js";
 import type { Recovery } from "#ringd/member/raft-start.js";
 import { writeBytes } from "#ringd/messages/log.js";
-import { readNumber, writeNumbers } from "#ringd/messages/numbers.js";
+import { writeNumbers } from "#ringd/messages/numbers.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/messages/peers.js";
-import { SnapshotType } from "#ringd/messages/pool.js";
+import type { SnapshotJobHead } from "#ringd/messages/pool.js";
 import {
   AnswerRecord,
   AnswerType,
@@ -30,6 +30,8 @@ import { snapshotName } from "#ringd/snap/format.js";
 import type { SnapshotSource } from "#ringd/snap/source.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.js";
 import type { Store } from "#ringd/store/store.js";
+import { PoolLoop, type SnapshotSink } from "#ringd/thread/pool-worker.js";
+import type { Method } from "#ringd/v2/request.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import { WalLoop } from "#ringd/wal/loop.js";
 import { holdsRecord, parseSegmentName } from "#ringd/wal/segment.js";
@@ -206,7 +208,8 @@ export class SimMember {
       answers: ringBytes,
       append: ringBytes,
       durable: ringBytes,
-      snapshot: ringBytes,
+      jobs: ringBytes,
+      outcomes: ringBytes,
       peer: ringBytes,
     });
     poisonRings(topology);
@@ -257,17 +260,10 @@ interface Frontend {
   lastRequestId: number;
 }
 
-interface SnapshotTask {
-  readonly term: number;
-  readonly index: number;
-  readonly metadata: Uint8Array;
-  readonly blocks: Uint8Array[];
-}
-
 /** A view of a ring that a thread keeps past its callback reads poison. */
 function poisonRings(topology: Topology): void {
-  const { append, durable, snapshot, outbox, inbox, frontends } = topology;
-  const rings = [append, durable, snapshot, outbox, inbox];
+  const { append, durable, jobs, outcomes, outbox, inbox, frontends } = topology;
+  const rings = [append, durable, jobs, outcomes, outbox, inbox];
   for (const { requests, answers } of frontends) rings.push(requests, answers);
   for (const ring of rings) poisonConsumed(ring);
 }
@@ -297,11 +293,10 @@ export class Life {
   readonly #topology: Topology;
   readonly #outbox: Inlet;
   readonly #inbox: Outlet;
+  /** The one that is being written. */
+  #snapshotJob: SnapshotJobHead | undefined;
   readonly #frontends: readonly Frontend[];
-  readonly #blocks: Inlet;
-  #task: SnapshotTask | undefined;
-  /** The pool has not begun with it. */
-  #isTaskNew = false;
+  readonly #pool: PoolLoop;
   #finishedJobs = 0;
   #isFinishing = false;
   #isFlushed = false;
@@ -334,11 +329,12 @@ export class Life {
         this.#onOutbox(type, Uint8Array.from(bytes.subarray(at, at + length))),
     );
     this.#frontends = topology.frontends.map((memory) => this.#frontend(memory, coreBell));
-    this.#blocks = new Inlet(
-      new RingReader(topology.snapshot, coreBell),
-      (type, bytes, _view, at, length) =>
-        this.#onBlock(type, Uint8Array.from(bytes.subarray(at, at + length))),
-    );
+    this.#pool = new PoolLoop({
+      jobs: new RingReader(topology.jobs, coreBell),
+      outcomes: new RingWriter(topology.outcomes, coreBell),
+      beginSnapshot: (head) => this.#beginSnapshot(head),
+      monoMs,
+    });
     this.loop = new CoreLoop(config, topology, plan, found, {
       nowMs: () => member.nowMs,
       monoMs,
@@ -366,15 +362,6 @@ export class Life {
           if (!isOpen) open.delete(requestId);
           const body = bytes.latin1Slice(bodyAt, bodyAt + bodyBytes);
           exchange?.answer(answer.status, answer.etcdIndex, body, isOpen);
-        } else if (type === AnswerType.startSnapshot) {
-          assert(this.#task === undefined, "one snapshot is written at a time");
-          this.#isTaskNew = true;
-          this.#task = {
-            term: readNumber(view, at, 0),
-            index: readNumber(view, at, 1),
-            metadata: Uint8Array.from(bytes.subarray(at + 16, at + length)),
-            blocks: [],
-          };
         } else {
           const { requestIds, isEnd, bodyAt, bodyBytes } = readChunk(view, at, length);
           const body = bytes.latin1Slice(bodyAt, bodyAt + bodyBytes);
@@ -403,7 +390,7 @@ export class Life {
   /** @returns a way to give the request up */
   request(
     frontend: number,
-    method: Parameters<typeof writeRequest>[2],
+    method: Method,
     path: string,
     query: string,
     body: { readonly type: string; readonly text: string } | undefined,
@@ -413,7 +400,9 @@ export class Life {
     const id = ++port.lastRequestId;
     const bytes = body === undefined ? undefined : Buffer.from(body.text, "latin1");
     port.open.set(id, exchange);
-    writeRequest(port.requests, id, method, path, query, body?.type ?? "", bytes, false);
+    const contentType = body?.type ?? "";
+    const request = { method, path, query, contentType, body: bytes, isBodyTooLarge: false };
+    writeRequest(port.requests, id, request);
     port.requests.publish();
     return () => {
       if (!port.open.delete(id) || this.member.life !== this) return;
@@ -456,12 +445,9 @@ export class Life {
       }),
       new SimThread(poolBell, {
         name: `${name} pool`,
-        turn: () => {
-          this.#isTaskNew = false;
-          return this.#task !== undefined && this.#blocks.drain(4) > 0;
-        },
-        hasWork: () => this.#task !== undefined && !this.#isTaskNew && this.#blocks.hasWork(),
-        msToNext: () => (this.#isTaskNew ? 0 : Number.POSITIVE_INFINITY),
+        turn: () => this.#pool.turn(),
+        hasWork: () => this.#pool.hasWork(),
+        msToNext: never,
       }),
       ...this.#frontends.map(
         (port, i) =>
@@ -544,29 +530,27 @@ export class Life {
     for (const port of this.#frontends) turnFrontend(port);
   }
 
-  #onBlock(type: number, block: Uint8Array): void {
-    const task = this.#task;
-    assert(task !== undefined, "blocks are for a snapshot");
-    if (type === SnapshotType.block) {
-      task.blocks.push(block);
-      return;
-    }
-    this.#task = undefined;
+  #beginSnapshot(head: SnapshotJobHead): SnapshotSink {
     const { disk, snapshots, config } = this.member;
-    const port = this.#frontends[0] as Frontend;
-    if (disk.usedBytes >= disk.capacityBytes) {
-      writeNumbers(port.requests, RequestType.snapshotDone, 0, 1);
-    } else {
-      snapshots.add(task);
-      const oldest = snapshots.purge(config.maxSnapshots);
-      writeNumbers(port.requests, RequestType.snapshotDone, task.index, oldest);
-    }
-    port.requests.publish();
+    const blocks: Uint8Array[] = [];
+    this.#snapshotJob = head;
+    return {
+      block: (bytes) => void blocks.push(Uint8Array.from(bytes)),
+      finish: () => {
+        this.#snapshotJob = undefined;
+        if (disk.usedBytes >= disk.capacityBytes) {
+          return { kind: "failed", isForWant: true, why: "ENOSPC on write" };
+        }
+        snapshots.add({ ...head, blocks });
+        const oldestIndex = snapshots.purge(config.maxSnapshots);
+        return { kind: "saved", oldestIndex, flushSeconds: [], unremoved: "" };
+      },
+    };
   }
 
   /** The process ended, in the middle of what it did, and all connections with it. */
   end(): void {
-    if (this.#task !== undefined) this.member.snapshots.leave(this.#task);
+    if (this.#snapshotJob !== undefined) this.member.snapshots.leave(this.#snapshotJob);
     this.#cutAll();
   }
 

@@ -41,7 +41,7 @@ History.prototype.push = function (this: History, event: Event, isNodeOnlyHere: 
 };
 
 const { start } = Snapshots.prototype;
-Snapshots.prototype.start = function (this: Snapshots, store: Store, meta: SnapshotMeta) {
-  start.call(this, store, meta);
+Snapshots.prototype.start = function (this: Snapshots, store: Store, meta: SnapshotMeta, file) {
+  start.call(this, store, meta, file);
   listener?.onSnapshot(store, meta);
 };

@@ -13,13 +13,10 @@ import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { SnapshotType } from "#ringd/messages/pool.js";
-import { Bell } from "#ringd/ring/bell.js";
-import { createRing, RingWriter } from "#ringd/ring/ring.js";
 import { FileSnapshots } from "#ringd/snap/files.js";
 import { BLOCK_BYTES_MAX, snapshotName } from "#ringd/snap/format.js";
+import { SnapshotJob } from "#ringd/snap/job.js";
 import { SnapshotDir } from "#ringd/snap/source.js";
-import { type SnapshotOutcome, writeSnapshot } from "#ringd/snap/task.js";
 import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
 import { crc32c } from "#ringd/storage/crc32c.js";
 import { CorruptSnapshotError, DiskError } from "#ringd/storage/errors.js";
@@ -236,41 +233,18 @@ test("purge() keeps the newest and tells the oldest of those", (t) => {
   );
 });
 
-/** As in the pool, with these records in the ring. */
-function runTask(dir: string, index: number, types: readonly number[], keep = 5): SnapshotOutcome {
-  const [ring, ownBell, producerBell] = [createRing(4096), Bell.create(), Bell.create()];
-  const writer = new RingWriter(ring, new Bell(ownBell));
-  for (const type of types) {
-    writer.bytes.fill(7, writer.reserve(5));
-    writer.commit(type, 5);
-  }
-  writer.publish();
-  const { block: blockType } = SnapshotType;
-  const task = { directory: dir, term: 1, index, metadata: METADATA, version: 1, keep };
-  return writeSnapshot({ ...task, ring, ownBell, producerBell, blockType });
-}
-
 test("a snapshot counts though an older one cannot be removed; others are", (t) => {
   const dir = tempDir(t);
   mkdirSync(join(dir, snapshotName({ term: 1, index: 7 })));
   write(dir, 8, []);
-  const outcome = runTask(dir, 9, [SnapshotType.block, SnapshotType.end], 1);
-  assert(outcome.kind === "written");
+  const job = new SnapshotJob(dir, 1, { term: 1, index: 9, version: 1, metadata: METADATA });
+  job.block(Buffer.from("block"));
+  const outcome = job.finish();
+  assert(outcome.kind === "saved");
   assert.equal(outcome.oldestIndex, 9);
-  assert.equal(outcome.refusals.length, 1);
+  assert.match(outcome.unremoved, /directory/);
   assert.deepEqual(
     listSnapshots(dir).map(({ index }) => index),
     [7, 9],
-  );
-});
-
-test("only the end of a snapshot finishes it: a record of another type ends the thread", (t) => {
-  const dir = tempDir(t);
-  const run = (index: number, types: readonly number[]) => runTask(dir, index, types);
-  assert.equal(run(8, [SnapshotType.block, SnapshotType.end]).kind, "written");
-  assert.throws(() => run(9, [SnapshotType.block, 3]), /Broken invariant: no such case: 3/);
-  assert.deepEqual(
-    listSnapshots(dir).map(({ index }) => index),
-    [8],
   );
 });

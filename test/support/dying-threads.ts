@@ -9,11 +9,16 @@ import { parentPort } from "node:worker_threads";
  *   <thread> reject    a promise that nobody looks at
  *   <thread> exit      it just ends, with code 0
  *
+ * The thread "pool" is any of piscina's; the others are those of src/thread.
+ *
  * A thread looks whenever it asks for the time, which each of them does when it has something to do.
  */
 const orders = process.env.DYING_THREADS ?? "";
 /** A worker's own file stands where that of the program does on the main thread. */
-const own = /\/thread\/(\w+)\.js$/.exec(process.argv[1] ?? "")?.[1];
+const program = process.argv[1] ?? "";
+const own = /\/piscina\/.*worker\.js$/.test(program)
+  ? "pool"
+  : /\/thread\/(\w+)\.js$/.exec(program)?.[1];
 
 function look(): void {
   if (!existsSync(orders)) return;

@@ -25,7 +25,7 @@ test("etcd_cluster_version is what the members agreed on, and absent before", as
   const { config } = request;
   const topology = createTopology(config, {
     ...{ requests: RING_BYTES, answers: RING_BYTES, append: RING_BYTES },
-    ...{ durable: RING_BYTES, snapshot: RING_BYTES, peer: RING_BYTES },
+    ...{ durable: RING_BYTES, jobs: RING_BYTES, outcomes: RING_BYTES, peer: RING_BYTES },
   });
   const handle = debugVarsHandler(config, topology, "1");
   const shown = async () => {

@@ -24,9 +24,10 @@ function makeLoop(whatIsMissing?: () => string | undefined) {
   const [appendMemory, durableMemory] = [createRing(65_536), createRing(65_536)];
   const [walBell, coreBell] = [new Bell(Bell.create()), new Bell(Bell.create())];
   const append = new Outlet(new RingWriter(appendMemory, walBell));
-  const world = { nowMs: 0, fatal: [] as string[], failed: [] as string[] };
+  const world = { nowMs: 0, fatal: [] as string[], failed: [] as string[], types: [] as number[] };
   const log = {
     fatal: (_: unknown, line: string) => world.fatal.push(line),
+    error: () => undefined,
     info: () => undefined,
   };
   const loop = new WalLoop({
@@ -43,6 +44,7 @@ function makeLoop(whatIsMissing?: () => string | undefined) {
   const durable = new Inlet(
     new RingReader(durableMemory, walBell),
     (type, bytes, _, at, length) => {
+      world.types.push(type);
       if (type === DurableType.failed) world.failed.push(bytes.toString("utf8", at, at + length));
     },
   );
@@ -90,6 +92,23 @@ test("the core can end the log: nothing is written, and it is told why, once", (
   assert.deepEqual(world.failed, [
     "Cannot write the log: a snapshot could not be saved. Restart the member once the disk is sound",
   ]);
+});
+
+test("a full disk is one record, and that there is space again another", () => {
+  const { disk, turn, world, write } = makeLoop();
+  write();
+  disk.capacityBytes = disk.usedBytes;
+  for (let n = 0; !world.types.includes(DurableType.blocked); n++) {
+    assert.ok(n < 100_000, "the disk is full at some time");
+    write();
+  }
+  world.types.length = 0;
+  write();
+  assert.deepEqual(world.types, []);
+  disk.capacityBytes = Number.POSITIVE_INFINITY;
+  world.nowMs += 60_000;
+  turn();
+  assert.deepEqual(world.types, [DurableType.unblocked]);
 });
 
 test("files are looked for once a second, also by an idle log; one that is gone ends it", () => {
