@@ -2,13 +2,13 @@ import type { Node } from "../store/node.js";
 import type { Store } from "../store/store.js";
 import { keysHead } from "../v2/keys-render.js";
 import { Listing } from "../v2/listing.js";
-import type { Client, ClientPort } from "./replies.js";
+import type { ClientPort, ClientRequest } from "./replies.js";
 
 /** A slice takes about half a millisecond to make. */
 const SLICE_BYTES = 64 * 1024;
 
 interface Job {
-  readonly client: Client;
+  readonly client: ClientRequest;
   readonly listing: Listing;
   isHeld: boolean;
   /** Of the store, when the view was taken. */
@@ -28,17 +28,23 @@ export class Listings {
   }
 
   /** Answers a GET of a directory: at once if it is short, else in slices. */
-  start(client: Client, store: Store, directory: Node, isRecursive: boolean, nowMs: number): void {
+  start(
+    client: ClientRequest,
+    store: Store,
+    directory: Node,
+    isRecursive: boolean,
+    clusterMs: number,
+  ): void {
     const { body } = this.#port;
     const head = keysHead(200, store.index);
     // A short listing is over before the store changes, and needs no view.
-    const quick = new Listing(directory, store.cursor(), isRecursive, nowMs);
+    const quick = new Listing(directory, store.cursor(), isRecursive, clusterMs);
     if (quick.next(body, SLICE_BYTES)) {
       this.#port.answer(client, head);
       return;
     }
     body.clear();
-    const listing = new Listing(directory, store.view().cursor(""), isRecursive, nowMs);
+    const listing = new Listing(directory, store.view().cursor(""), isRecursive, clusterMs);
     listing.next(body, SLICE_BYTES);
     this.#port.answer(client, head, true);
     this.#jobs.push({ client, listing, isHeld: false, outBytes: store.outBytes });
@@ -69,12 +75,12 @@ export class Listings {
   }
 
   /** The client is slow, or has caught up. */
-  hold(client: Client, isHeld: boolean): void {
+  hold(client: ClientRequest, isHeld: boolean): void {
     const job = this.#find(client);
     if (job !== undefined) job.isHeld = isHeld;
   }
 
-  abort(client: Client): void {
+  abort(client: ClientRequest): void {
     const job = this.#find(client);
     if (job !== undefined) this.#jobs.splice(this.#jobs.indexOf(job), 1);
   }
@@ -83,7 +89,7 @@ export class Listings {
     return !job.isHeld && !this.#port.isBehind(job.client.frontend);
   }
 
-  #find(client: Client): Job | undefined {
+  #find(client: ClientRequest): Job | undefined {
     return this.#jobs.find(
       (job) => job.client.requestId === client.requestId && job.client.frontend === client.frontend,
     );

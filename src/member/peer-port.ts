@@ -13,7 +13,7 @@ const QUEUED_BYTES_MAX = 128 * 1024 * 1024;
 const ACTIVE_MS = 5000;
 
 /** The core's side of the peer thread: what leaves for other members, and how their streams are. */
-export class Peers {
+export class PeerPort {
   readonly #outbox: Outlet;
   readonly #selfId: bigint;
   /** Since when the stream to a member is open. */
@@ -61,8 +61,8 @@ export class Peers {
     this.#outbox.close(OutboxType.members, bytes.length);
   }
 
-  up(id: bigint, nowMs: number): void {
-    this.#upSinceMs.set(id, nowMs);
+  up(id: bigint, monoMs: number): void {
+    this.#upSinceMs.set(id, monoMs);
   }
 
   down(id: bigint): void {
@@ -79,8 +79,8 @@ export class Peers {
     return id === this.#selfId || (upMs !== undefined && upMs <= sinceMs);
   }
 
-  connectivity(members: readonly ClusterMember[], nowMs: number): Connectivity {
-    const active = members.filter(({ id }) => this.isUpSince(id, nowMs - ACTIVE_MS));
+  connectivity(members: readonly ClusterMember[], monoMs: number): Connectivity {
+    const active = members.filter(({ id }) => this.isUpSince(id, monoMs - ACTIVE_MS));
     return { activeMembers: active.length, isConnected: (id) => this.isConnected(id) };
   }
 

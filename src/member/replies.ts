@@ -6,7 +6,7 @@ import type { Answer } from "../v2/plain.js";
 import type { Method } from "../v2/request.js";
 
 /** A request of one of the frontends, waiting for its answer. */
-export interface Client {
+export interface ClientRequest {
   readonly frontend: number;
   readonly requestId: number;
   readonly method: Method;
@@ -33,18 +33,18 @@ export class ClientPort {
   }
 
   /** Sends `head` with what is in `body`, which is cleared. */
-  answer(client: Client, head: AnswerHead, isOpen = false): void {
+  answer(client: ClientRequest, head: AnswerHead, isOpen = false): void {
     const { bytes, length } = this.body;
     this.#send(client, head, bytes, length, isOpen);
     this.body.clear();
   }
 
-  answerWhole(client: Client, answer: Answer): void {
+  answerWhole(client: ClientRequest, answer: Answer): void {
     this.#send(client, answer.head, answer.body, answer.body.length, false);
   }
 
   /** The head of an answer whose body comes later. */
-  open(client: Client, head: AnswerHead): void {
+  open(client: ClientRequest, head: AnswerHead): void {
     this.#send(client, head, NO_BODY, 0, true);
   }
 
@@ -63,7 +63,13 @@ export class ClientPort {
     for (const outlet of this.#outlets) outlet.publish();
   }
 
-  #send(client: Client, head: AnswerHead, body: Buffer, bodyBytes: number, isOpen: boolean): void {
+  #send(
+    client: ClientRequest,
+    head: AnswerHead,
+    body: Buffer,
+    bodyBytes: number,
+    isOpen: boolean,
+  ): void {
     const outlet = this.#outlet(client.frontend);
     writeAnswer(outlet, client.requestId, head, this.#position(), body, bodyBytes, isOpen);
   }

@@ -84,6 +84,11 @@ export class Space {
     }
   }
 
+  /** @param underway looked at only where there may be too little room */
+  admit(command: Command, underway: Underway): Admission {
+    return this.hasPlenty(command, underway.openBytes) ? "admitted" : this.judge(command, underway);
+  }
+
   /** The common case, without counting what is under way: as if every byte of the store were in a view, too. */
   hasPlenty({ path, value }: Command, openBytes: number): boolean {
     const own = openBytes + path.length + value.length + NODE_BYTES_MAX;

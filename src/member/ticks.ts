@@ -3,20 +3,20 @@ export class Ticks {
   readonly #intervalMs: number;
   #nextMs: number;
 
-  constructor(intervalMs: number, nowMs: number) {
+  constructor(intervalMs: number, monoMs: number) {
     this.#intervalMs = intervalMs;
-    this.#nextMs = nowMs + intervalMs;
+    this.#nextMs = monoMs + intervalMs;
   }
 
   /** Ticks since the last call. After a long pause (a stopped process, a suspended machine) only one. */
-  due(nowMs: number): number {
-    if (nowMs < this.#nextMs) return 0;
-    const ticks = 1 + Math.floor((nowMs - this.#nextMs) / this.#intervalMs);
+  due(monoMs: number): number {
+    if (monoMs < this.#nextMs) return 0;
+    const ticks = 1 + Math.floor((monoMs - this.#nextMs) / this.#intervalMs);
     this.#nextMs += ticks * this.#intervalMs;
     return Math.min(ticks, 2);
   }
 
-  msToNext(nowMs: number): number {
-    return Math.max(0, this.#nextMs - nowMs);
+  msToNext(monoMs: number): number {
+    return Math.max(0, this.#nextMs - monoMs);
   }
 }

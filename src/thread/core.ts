@@ -7,7 +7,7 @@ import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { RepeatFilter } from "../log/repeats.js";
 import { CoreLoop } from "../member/loop.js";
-import type { Recovery } from "../member/raft-start.js";
+import type { RecoveredMember } from "../member/raft-start.js";
 import { DurableType, EntryReader, readHardState } from "../messages/log.js";
 import { readNumber } from "../messages/numbers.js";
 import { CORE_PART, type WorkerInput, type WorkerMessage } from "../messages/topology.js";
@@ -39,7 +39,7 @@ function tellMain(message: WorkerMessage): void {
 }
 
 /** Waits for everything the disk held. */
-function receiveRecovery(): Recovery {
+function receiveRecovery(): RecoveredMember {
   const options = {
     historyEventsMax: config.eventHistoryMax,
     historyBytesMax: limits.historyBytes,
@@ -84,7 +84,7 @@ function run(): void {
   const { memberId, clusterId } = recovery;
   tellMain({ kind: "recovered", identity: { memberId, clusterId } });
   const loop = new CoreLoop(config, topology, plan, recovery, {
-    nowMs: Date.now,
+    wallMs: Date.now,
     monoMs: () => performance.now(),
     random: (below) => randomInt(below),
     log,

@@ -4,7 +4,7 @@ import type { Config } from "#ringd/config/config.js";
 import { assert } from "#ringd/lib/assert.js";
 import type { Logger } from "#ringd/log/logger.js";
 import { CoreLoop } from "#ringd/member/loop.js";
-import type { Recovery } from "#ringd/member/raft-start.js";
+import type { RecoveredMember } from "#ringd/member/raft-start.js";
 import { writeBytes } from "#ringd/messages/log.js";
 import { readNumber, writeNumbers } from "#ringd/messages/numbers.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/messages/peers.js";
@@ -63,7 +63,7 @@ export interface MemberWorld {
   /** The clock that never jumps, milliseconds. */
   readonly monoMs: () => number;
   /** The recovered log of a member that starts, before anything is made of it. */
-  readonly onRecovered: (member: SimMember, found: Recovery) => void;
+  readonly onRecovered: (member: SimMember, found: RecoveredMember) => void;
 }
 
 /** Someone who asked a frontend. Calls come in the order of the ring. */
@@ -117,7 +117,7 @@ export class SimMember {
     this.world = world;
   }
 
-  get nowMs(): number {
+  get wallMs(): number {
     return Math.floor(this.world.monoMs() + this.wallOffsetMs) + 1_700_000_000_000;
   }
 
@@ -169,7 +169,7 @@ export class SimMember {
   }
 
   /** As the wal thread and the core's start do it. */
-  recover(): { wal: Wal; found: Recovery } {
+  recover(): { wal: Wal; found: RecoveredMember } {
     const { segmentBytes, zeroAheadBytes } = this.world.faults;
     const file = this.snapshots.newest;
     const { wal, recovery } = Wal.open({
@@ -297,7 +297,7 @@ export class Life {
   isReady = false;
 
   /** @param plan undefined where the log says who the member is */
-  constructor(member: SimMember, plan: StartPlan | undefined, wal: Wal, found: Recovery) {
+  constructor(member: SimMember, plan: StartPlan | undefined, wal: Wal, found: RecoveredMember) {
     const { world, config } = member;
     const { faults, log, monoMs } = world;
     const ringBytes = faults.ringBytes;
@@ -338,7 +338,7 @@ export class Life {
         this.#onBlock(type, Uint8Array.from(bytes.subarray(at, at + length))),
     );
     this.loop = new CoreLoop(config, topology, plan, found, {
-      nowMs: () => member.nowMs,
+      wallMs: () => member.wallMs,
       monoMs,
       random: (below) => world.prng.below(below),
       log,
