@@ -1,4 +1,5 @@
 import { formatId } from "../cluster/ids.js";
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -38,6 +39,7 @@ export class Leadership {
 
   handOver(): void {
     const transferee = this.#raft.bestTransferee();
+    assert(transferee !== this.#raft.id, "a leader hands over to another member");
     if (transferee !== NONE) this.#raft.transferLeadership(transferee);
   }
 

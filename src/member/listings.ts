@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { Node } from "../store/node.js";
 import type { Store } from "../store/store.js";
 import { keysHead } from "../v2/keys-render.js";
@@ -54,6 +55,7 @@ export class Listings {
   viewBytes(store: Store): number {
     let oldest = store.outBytes;
     for (const { outBytes } of this.#jobs) oldest = Math.min(oldest, outBytes);
+    assert(oldest <= store.outBytes, "bytes that left the store only grow");
     return store.outBytes - oldest;
   }
 
@@ -66,7 +68,8 @@ export class Listings {
   step(): void {
     const i = this.#jobs.findIndex((job) => this.#canGoOn(job));
     if (i < 0) return;
-    const [job] = this.#jobs.splice(i, 1) as [Job];
+    const [job] = this.#jobs.splice(i, 1);
+    assert(job !== undefined, "a listing that was found is there");
     const { body } = this.#port;
     const isEnd = job.listing.next(body, SLICE_BYTES);
     this.#port.chunk(job.client.frontend, [job.client.requestId], isEnd);

@@ -1,6 +1,7 @@
 import type { StartPlan } from "../bootstrap/start-plan.js";
 import { encodeSnapshotHead } from "../cluster/snapshot-head.js";
 import type { Config } from "../config/config.js";
+import { assert } from "../lib/assert.js";
 import { AppendType, writeBytes, writeEntry, writeHardState } from "../messages/log.js";
 import { writeNumbers } from "../messages/numbers.js";
 import { cellOf } from "../metrics/families.js";
@@ -92,6 +93,7 @@ export class MemberCore {
 
   /** Once a turn. @param wallMs Unix milliseconds */
   setTimes(wallMs: number, monoMs: number): void {
+    assert(monoMs >= this.#times.monoMs, "the clock for timeouts never goes back");
     this.#times.wallMs = wallMs;
     this.#times.monoMs = monoMs;
     this.#times.clusterMs = this.#parts.own.agreed.time.clock.read(wallMs, monoMs);
@@ -250,6 +252,7 @@ export class MemberCore {
     const { incoming, applier, snapshots, own, view } = this.#parts;
     const { index, term } = meta;
     writeNumbers(this.#ports.append, AppendType.install, term, index);
+    assert(index > applier.index, "raft installs what is ahead of the state machines");
     const { head, state } = incoming.take();
     state.become();
     own.agreed.restore(head, this.#times.monoMs);

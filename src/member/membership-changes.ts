@@ -3,6 +3,7 @@ import type { Membership } from "../cluster/membership.js";
 import { OpenChanges } from "../cluster/open-changes.js";
 import { raftChangeOf } from "../cluster/raft-change.js";
 import type { ConfChangeVerdict } from "../cluster/rules.js";
+import { assert } from "../lib/assert.js";
 import type { Raft } from "../raft/raft.js";
 import { confChangeAnswer, internalError, refuseConfChange } from "../v2/members.js";
 import type { Answer } from "../v2/plain.js";
@@ -78,6 +79,7 @@ export class MembershipChanges {
 
   /** One at a time, as raft has it. */
   #promote(): void {
+    assert(this.#raft.isLeader, "only a leader knows who has caught up");
     const id = this.#raft.conf.learners.find((learner) => this.#raft.isCaughtUp(learner));
     if (id !== undefined) this.#raft.proposeConfChange(raftChangeOf({ kind: "promote", id }));
   }

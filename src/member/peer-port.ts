@@ -2,6 +2,7 @@ import type { StartMember } from "../bootstrap/start-plan.js";
 import { formatId } from "../cluster/ids.js";
 import type { Member as ClusterMember, Membership } from "../cluster/membership.js";
 import type { Connectivity } from "../cluster/rules.js";
+import { assert } from "../lib/assert.js";
 import { OutboxType, type PeerMember, type PeerMembers } from "../messages/peers.js";
 import type { Message } from "../raft/message.js";
 import { encodeMessageInto, messageBytes } from "../raft/message-codec.js";
@@ -28,6 +29,7 @@ export class PeerPort {
   send(message: Message): number {
     if (this.#outbox.queuedBytes > QUEUED_BYTES_MAX) return 0;
     const bytes = messageBytes(message);
+    assert(bytes > 0, "0 stands for a lost message");
     this.#outbox.open(bytes);
     const { at } = this.#outbox;
     encodeMessageInto(message, this.#outbox.bytes.subarray(at, at + bytes));

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { AnswerType, type RaftPosition, writeAnswer, writeChunk } from "../messages/requests.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { AnswerHead } from "../v2/answer.js";
@@ -75,6 +76,8 @@ export class ClientPort {
   }
 
   #outlet(frontend: number): Outlet {
-    return this.#outlets[frontend] as Outlet;
+    const outlet = this.#outlets[frontend];
+    assert(outlet !== undefined, "a client is at one of the frontends");
+    return outlet;
   }
 }

@@ -54,6 +54,7 @@ export class Snapshots {
 
   /** Entries up to `index` were applied. */
   applied(index: number, bytes: number): void {
+    assert(index > (this.#marks.at(-1)?.index ?? 0), "applied entries are new");
     this.#appliedBytes += bytes;
     const last = this.#marks.at(-1)?.bytes ?? 0;
     if (this.#appliedBytes - last < this.#logBytes / MARKS) return;
@@ -68,11 +69,13 @@ export class Snapshots {
     });
     const byBytes = this.#marks[last]?.index ?? 0;
     this.#marks = this.#marks.slice(Math.max(last, 0));
+    assert(byBytes <= snapshotIndex, "what the snapshot lacks stays in the log");
     return Math.max(snapshotIndex - keepEntries, byBytes);
   }
 
   /** The leader's snapshot took the place of the log up to `index`. */
   installed(index: number): void {
+    assert(index >= this.#lastIndex, "an installed snapshot is newer than the last one");
     this.#lastIndex = index;
   }
 

@@ -1,9 +1,12 @@
+import { assert } from "../lib/assert.js";
+
 /** Turns the clock into ticks: how many are due, and how long until the next. */
 export class Ticks {
   readonly #intervalMs: number;
   #nextMs: number;
 
   constructor(intervalMs: number, monoMs: number) {
+    assert(intervalMs > 0, "ticks have a distance");
     this.#intervalMs = intervalMs;
     this.#nextMs = monoMs + intervalMs;
   }
@@ -13,6 +16,7 @@ export class Ticks {
     if (monoMs < this.#nextMs) return 0;
     const ticks = 1 + Math.floor((monoMs - this.#nextMs) / this.#intervalMs);
     this.#nextMs += ticks * this.#intervalMs;
+    assert(this.#nextMs > monoMs, "the next tick is to come");
     return Math.min(ticks, 2);
   }
 

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
 import type { PeerPort } from "./peer-port.js";
@@ -24,6 +25,7 @@ export class Timeouts {
 
   /** A leader is known again. */
   onElected(monoMs: number): void {
+    assert(monoMs >= this.#electedMs, "elections follow one another");
     this.#electedMs = monoMs;
   }
 

@@ -301,6 +301,7 @@ class QuorumGet implements WaitingRead {
 }
 
 function watcherIdOf(client: ClientRequest): number {
+  assert(client.requestId < WATCHER_ID_FRONTEND, "a request's number leaves room for its frontend");
   return client.frontend * WATCHER_ID_FRONTEND + client.requestId;
 }
 

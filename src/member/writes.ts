@@ -85,6 +85,7 @@ export class Writes {
 
   /** What is passed on to a leader that cannot be reached would be lost, and waits instead. */
   #submit(open: Proposal): void {
+    assert(open.term === 0, "it is in no log that still counts");
     const { lead } = this.#raft;
     const hasLeader = lead !== NONE && this.#ports.isConnected(lead);
     const result = hasLeader
@@ -172,6 +173,7 @@ export class Writes {
   }
 
   #onRefused(open: Proposal, reason: ProposeRefusal): void {
+    assert(open.term === 0, "a rejected proposal was handed to nobody");
     const waits = reason === "noLeader" || reason === "transferring";
     const hasRoom = this.#parked.length < PARKED_MAX && this.#parkedBytes < PARKED_BYTES_MAX;
     if (waits && hasRoom) {
