@@ -49,6 +49,18 @@ test("a record reads back, whatever its length and place", () => {
   }
 });
 
+test("reading a masked record changes nothing in the file's bytes, which a start may write again", () => {
+  const payload = new Uint8Array(1000); // Of zeros alone: masked.
+  const bytes = fileWith(payload, 0);
+  const file = Buffer.from(bytes); // As readFileSync() returns it; slice() is no copy there.
+  for (let reads = 0; reads < 2; reads++) {
+    const scan = scanRecord(file, 0, 99, FORM);
+    assert(scan.kind === "record");
+    assert.deepEqual(Uint8Array.from(scan.payload), payload);
+    assert.deepEqual(Uint8Array.from(file), bytes);
+  }
+});
+
 test("no sector of a whole record has fewer than two bits set, however its payload is chosen", () => {
   const prng = new Prng(2);
   for (let i = 0; i < 3000; i++) {
