@@ -74,11 +74,11 @@ export class Space {
     this.#metrics.set(STORE_BYTES, bytes);
     this.#metrics.set(STORE_FULL, this.#isFull ? 1 : 0);
     if (this.#isFull === wasFull) return;
-    const figures = { storeBytes: bytes, quotaBytes };
-    if (wasFull) this.#log.info(figures, "there is database space again; writes are accepted");
+    const sizes = { storeBytes: bytes, quotaBytes };
+    if (wasFull) this.#log.info(sizes, "there is database space again; writes are accepted");
     else {
       this.#log.warn(
-        figures,
+        sizes,
         "database space exceeded; writes that add are refused until keys are deleted",
       );
     }
