@@ -115,9 +115,12 @@ export class SimDisk implements Disk {
     return [...this.#names.keys()];
   }
 
+  /** A Buffer, as of the real disk: what it does otherwise than other arrays is found here, too. */
   read(file: string): Uint8Array {
     const { bytes, size } = this.#file(file);
-    return bytes.slice(0, size);
+    const copy = Buffer.alloc(size);
+    copy.set(bytes.subarray(0, size));
+    return copy;
   }
 
   run(op: DiskOp): void {
