@@ -99,13 +99,16 @@ export class OwnProposals {
 }
 
 class OwnProposal extends V2Proposal {
-  /** Repeated by whoever makes it until it is applied; and a time that is told late is wrong. */
-  readonly isRetried = false;
   readonly #onApplied: () => void;
 
   constructor(command: Command, startMs: number, onApplied: () => void) {
     super(command, startMs);
     this.#onApplied = onApplied;
+  }
+
+  /** Repeated by whoever makes it until it is applied; and a time that is told late is wrong. */
+  get isRetried(): boolean {
+    return false;
   }
 
   applied(): void {

@@ -22,35 +22,40 @@ const NO_DATA = new Uint8Array(0);
  * made it hears what came of it. Exactly one of them is called, once: `applied`, which each machine declares for
  * its own class of proposals with the result it has, or `failed`.
  *
- * One object for all of a write's way through the log, and methods instead of closures: a PUT makes no other.
+ * One object for all of a write's way through the log, and methods instead of closures: a PUT makes no other. Its
+ * fields are declared only, and set once in the constructors: each would else be defined before it is set.
  */
 export abstract class Proposal {
-  abstract readonly machine: MachineId;
-  abstract readonly payloadBytes: number;
+  abstract get machine(): MachineId;
+  abstract get payloadBytes(): number;
   /**
    * Whether it is proposed anew when it got lost with a leader. Not where its maker repeats it anyway, or where
    * coming late would make it wrong.
    */
-  abstract readonly isRetried: boolean;
+  abstract get isRetried(): boolean;
   /** By a clock that never jumps. */
-  readonly startMs: number;
+  declare readonly startMs: number;
 
   // What `Proposals` keeps of it from `add` on.
 
   /** 0 before that. */
-  number = 0;
+  declare number: number;
   /** Of the entry: envelope and payload. */
-  data = NO_DATA;
+  declare data: Uint8Array;
   /** Where in `data` the payload begins. */
-  payloadAt = 0;
+  declare payloadAt: number;
   /**
    * The term of the only log entry that it can become: once a later one is applied, it is lost. 0 while it
    * was handed to nobody, infinite where that cannot be known.
    */
-  term = 0;
+  declare term: number;
 
   constructor(startMs: number) {
     this.startMs = startMs;
+    this.number = 0;
+    this.data = NO_DATA;
+    this.payloadAt = 0;
+    this.term = 0;
   }
 
   /** Writes `payloadBytes` bytes. @param view of `into` */

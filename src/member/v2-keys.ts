@@ -236,10 +236,9 @@ export class KeysService {
 
 /** A client's write. */
 class KeysWrite extends V2Proposal {
-  readonly isRetried = true;
-  readonly client: ClientRequest;
-  readonly noValueOnSuccess: boolean;
-  readonly service: KeysService;
+  declare readonly client: ClientRequest;
+  declare readonly noValueOnSuccess: boolean;
+  declare readonly service: KeysService;
 
   constructor(
     service: KeysService,
@@ -252,6 +251,10 @@ class KeysWrite extends V2Proposal {
     this.service = service;
     this.client = client;
     this.noValueOnSuccess = noValueOnSuccess;
+  }
+
+  get isRetried(): boolean {
+    return true;
   }
 
   isOf({ frontend, requestId }: ClientRequest): boolean {

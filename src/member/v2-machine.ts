@@ -18,12 +18,15 @@ const VOID = "etcdserver: the entry had no effect";
 
 /** A command for the v2 store. */
 export abstract class V2Proposal extends Proposal {
-  readonly machine = MachineId.v2Store;
-  readonly command: Command;
+  declare readonly command: Command;
 
   constructor(command: Command, startMs: number) {
     super(startMs);
     this.command = command;
+  }
+
+  get machine(): MachineId {
+    return MachineId.v2Store;
   }
 
   get payloadBytes(): number {

@@ -5,13 +5,17 @@ import type { Refusal } from "#ringd/store/refusal.js";
 
 /** A proposal that remembers what came of it. */
 export class TestProposal extends V2Proposal {
-  readonly isRetried: boolean;
+  readonly #isRetried: boolean;
   readonly results: (Event | Refusal | undefined)[] = [];
   readonly reasons: string[] = [];
 
   constructor(command: Command, startMs: number, isRetried = true) {
     super(command, startMs);
-    this.isRetried = isRetried;
+    this.#isRetried = isRetried;
+  }
+
+  get isRetried(): boolean {
+    return this.#isRetried;
   }
 
   applied(result: Event | Refusal | undefined): void {
