@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { CommandOp } from "../store/command.js";
 import { decodeCommand } from "../store/command-codec.js";
 import { NewerFormatError } from "./format.js";
@@ -13,7 +14,7 @@ import { NewerFormatError } from "./format.js";
  * From format 2 on (a negative number says so: those of format 1 are above 0):
  *
  *   16      1      128 + format
- *   17      1      state machine, Machine
+ *   17      1      state machine, MachineId
  *   18      2      zero
  *   20      n      encoded command of that machine
  */
@@ -25,8 +26,15 @@ const MACHINE_AT = 17;
 const FORMAT_BASE = 128;
 const FORMAT = 2;
 
-/** State machines on the log. */
-export const Machine = { v2Store: 0 } as const;
+/** State machines on the log. Numbers are on disk and on the wire: never reuse one. */
+export const MachineId = { v2Store: 0 } as const;
+export type MachineId = (typeof MachineId)[keyof typeof MachineId];
+const KNOWN_MACHINES: readonly number[] = Object.values(MachineId);
+
+/** Whether this build has the machine; a newer one may have more. */
+export function isKnownMachine(machine: number): machine is MachineId {
+  return KNOWN_MACHINES.includes(machine);
+}
 
 /** @param format 1 or 2 */
 export function envelopeBytes(format: number): number {
@@ -37,9 +45,11 @@ export function writeEnvelope(
   view: DataView,
   at: number,
   format: number,
+  machine: MachineId,
   origin: bigint,
   number: number,
 ): void {
+  assert(format > 1 || machine === MachineId.v2Store, "format 1 knows the v2 store alone");
   view.setBigUint64(at, origin, true);
   if (format === 1) {
     view.setFloat64(at + 8, number, true);
@@ -47,15 +57,16 @@ export function writeEnvelope(
   }
   view.setFloat64(at + 8, -number, true);
   view.setUint8(at + FORMAT_AT, FORMAT_BASE + FORMAT);
-  view.setUint8(at + MACHINE_AT, Machine.v2Store);
+  view.setUint8(at + MACHINE_AT, machine);
   view.setUint16(at + MACHINE_AT + 1, 0, true);
 }
 
 export interface Envelope {
   readonly origin: bigint;
   readonly number: number;
-  /** Where the command begins. */
-  readonly commandAt: number;
+  readonly machine: MachineId;
+  /** Where the machine's command begins. */
+  readonly payloadAt: number;
 }
 
 /** @throws NewerFormatError */
@@ -63,15 +74,17 @@ export function readEnvelope(data: Uint8Array, newest = FORMAT): Envelope {
   const view = new DataView(data.buffer, data.byteOffset, data.length);
   const origin = view.getBigUint64(0, true);
   const number = view.getFloat64(8, true);
-  if (number >= 0) return { origin, number, commandAt: ENVELOPE_1_BYTES };
+  if (number >= 0) {
+    return { origin, number, machine: MachineId.v2Store, payloadAt: ENVELOPE_1_BYTES };
+  }
   const format = view.getUint8(FORMAT_AT) - FORMAT_BASE;
   if (format !== FORMAT || newest < FORMAT)
     throw new NewerFormatError("the log", format, "", newest);
   const machine = view.getUint8(MACHINE_AT);
-  if (machine !== Machine.v2Store) {
+  if (!isKnownMachine(machine)) {
     throw new NewerFormatError(`an entry of state machine ${machine}`, format, "", newest);
   }
-  return { origin, number: -number, commandAt: ENVELOPE_2_BYTES };
+  return { origin, number: -number, machine, payloadAt: ENVELOPE_2_BYTES };
 }
 
 /**
@@ -84,9 +97,9 @@ export function readEnvelope(data: Uint8Array, newest = FORMAT): Envelope {
 export function checkFormats(entries: Iterable<Uint8Array>, newest: number): void {
   for (const data of entries) {
     if (data.length <= ENVELOPE_1_BYTES) continue;
-    const { commandAt } = readEnvelope(data, newest);
-    if (data[commandAt] !== CommandOp.raise) continue;
-    const { prevIndex, value } = decodeCommand(data, commandAt);
+    const { machine, payloadAt } = readEnvelope(data, newest);
+    if (machine !== MachineId.v2Store || data[payloadAt] !== CommandOp.raise) continue;
+    const { prevIndex, value } = decodeCommand(data, payloadAt);
     if (Number(prevIndex) > newest) {
       throw new NewerFormatError("the log", Number(prevIndex), value, newest);
     }

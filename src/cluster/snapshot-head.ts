@@ -1,6 +1,6 @@
 import type { ConfState } from "../raft/entry.js";
 import { decodeConf, encodeConf } from "./conf-state.js";
-import { Machine } from "./envelope.js";
+import { isKnownMachine, MachineId } from "./envelope.js";
 import { NewerFormatError, readBy, VERSIONED_LEVEL } from "./format.js";
 
 /** What the log has said about the cluster's time. */
@@ -28,7 +28,7 @@ export const NO_HEAD: SnapshotHead = { format: 1, clock: { ms: 0, term: 0, index
 export function encodeSnapshotHead(conf: ConfState, { format, clock }: SnapshotHead): Buffer {
   if (format < VERSIONED_LEVEL) return encodeConf(conf);
   const content = JSON.parse(encodeConf(conf).toString()) as object;
-  const machines = [Machine.v2Store];
+  const machines = [MachineId.v2Store];
   return Buffer.from(
     JSON.stringify({ ...content, format, readBy: readBy(format), machines, clock }),
   );
@@ -47,8 +47,13 @@ export function decodeSnapshotHead(
     readBy?: string;
     machines?: readonly number[];
   };
-  const { format = 1, clock = NO_HEAD.clock, machines = [Machine.v2Store], readBy = "" } = content;
-  const isKnown = format <= newest && machines.every((machine) => machine === Machine.v2Store);
+  const {
+    format = 1,
+    clock = NO_HEAD.clock,
+    machines = [MachineId.v2Store],
+    readBy = "",
+  } = content;
+  const isKnown = format <= newest && machines.every(isKnownMachine);
   if (!isKnown) throw new NewerFormatError("the snapshot", format, readBy, newest);
   return { conf, format, clock };
 }

@@ -3,6 +3,7 @@ import type { FormatLevels } from "../cluster/format.js";
 import { VERSIONED_LEVEL } from "../cluster/format.js";
 import { readClusterPath } from "../cluster/paths.js";
 import type { ClockMark } from "../cluster/snapshot-head.js";
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -97,6 +98,7 @@ export class ClusterTime {
       // Builds of before apply it, so none is void as long as one of them may be there.
       const mayBeVoid = this.#ports.formats.level >= VERSIONED_LEVEL;
       if (mayBeVoid && command.isRefresh && this.#told.term === term) return false;
+      assert(index > this.#told.index, "entries tell the time in their order");
       this.#told = { term, index };
       this.#toldMonoMs = monoMs;
       this.#tell(index, term, command.timeMs, command.isRefresh, monoMs);

@@ -1,4 +1,5 @@
 import { type FormatLevels, readBy } from "../cluster/format.js";
+import { assert } from "../lib/assert.js";
 import type { Raft } from "../raft/raft.js";
 import { type Command, raiseCommand } from "../store/command.js";
 
@@ -23,6 +24,7 @@ export class FormatRise {
     if (!this.#raft.isLeader || monoMs < this.#nextMonoMs) return;
     const level = this.#formats.raisable(this.#raft.id, members);
     if (level === undefined) return;
+    assert(level > this.#formats.level, "a level only rises");
     const isProposed = this.#propose(raiseCommand(level, readBy(level), timeMs));
     if (isProposed) this.#nextMonoMs = monoMs + RETRY_MS;
   }

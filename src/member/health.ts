@@ -3,7 +3,7 @@ import { cellOf } from "../metrics/families.js";
 import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import { healthAnswer } from "../v2/status.js";
-import type { Client, ClientPort } from "./replies.js";
+import type { ClientPort, ClientRequest } from "./replies.js";
 
 const SUCCESS = cellOf("healthSuccess");
 const FAILURES = cellOf("healthFailures");
@@ -20,7 +20,7 @@ export class Health {
     this.#metrics = metrics;
   }
 
-  answer(client: Client, isHealthy: boolean): void {
+  answer(client: ClientRequest, isHealthy: boolean): void {
     if (isHealthy) this.#store.stats.add(Stat.getsSuccess); // etcd reads the root for it.
     this.#metrics.add(isHealthy ? SUCCESS : FAILURES, 1);
     this.#clients.answerWhole(client, healthAnswer(isHealthy));

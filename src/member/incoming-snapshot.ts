@@ -1,72 +1,96 @@
-import { NO_HEAD, type SnapshotHead } from "../cluster/snapshot-head.js";
+import { decodeSnapshotHead, type SnapshotHead } from "../cluster/snapshot-head.js";
+import { assert } from "../lib/assert.js";
+import { AppendType } from "../messages/log.js";
+import { writeNumbers } from "../messages/numbers.js";
 import type { Message } from "../raft/message.js";
-import { SnapshotDecoder } from "../store/snapshot.js";
-import type { Store, StoreOptions } from "../store/store.js";
+import { decodeMessage } from "../raft/message-codec.js";
+import type { Outlet } from "../ring/fragments.js";
+import type { BlockSink, LoadedState, Machines } from "./machine.js";
 
 type SnapshotMessage = Extract<Message, { type: "snapshot" }>;
 
+/** A snapshot that was loaded whole, and not yet taken over. */
+export interface LoadedSnapshot {
+  readonly head: SnapshotHead;
+  readonly state: LoadedState;
+}
+
 /**
- * A snapshot from the leader on its way into this member: the file is on our disk; its store is built
+ * A snapshot from the leader on its way into this member: the file is on our disk; its state is built
  * beside the one in use, while everything else goes on; then raft decides whether it still wants it.
  */
-export class Arrival {
-  readonly #options: StoreOptions;
+export class IncomingSnapshot {
+  readonly #machines: Machines;
+  /** To the log, which reads the file. */
+  readonly #append: Outlet;
+  readonly #formatLevel: number;
   #message: SnapshotMessage | undefined;
-  #decoder: SnapshotDecoder | undefined;
-  #store: Store | undefined;
-  #head = NO_HEAD;
+  #head: SnapshotHead | undefined;
+  #decoder: BlockSink | undefined;
+  #loaded: LoadedSnapshot | undefined;
 
-  constructor(options: StoreOptions) {
-    this.#options = options;
+  /** @param formatLevel the newest that may be read */
+  constructor(machines: Machines, append: Outlet, formatLevel: number) {
+    this.#machines = machines;
+    this.#append = append;
+    this.#formatLevel = formatLevel;
   }
 
   get isLoading(): boolean {
     return this.#message !== undefined;
   }
 
-  /**
-   * The file that `message` is about is asked for.
-   *
-   * @param before the store in use, which the new one shares memory with
-   */
-  begin(message: SnapshotMessage, before: Store): void {
+  /** The file that the leader's message is about is on this member's disk: asks for its blocks. */
+  begin(bytes: Uint8Array, appliedIndex: number): void {
+    const message = decodeMessage(bytes);
+    assert(message.type === "snapshot", "the peer thread gives only whole snapshots");
+    const { index, term } = message.meta;
+    if (this.isLoading || index <= appliedIndex) return;
+    assert(this.#loaded === undefined, "what was loaded before was taken or dropped");
     this.#message = message;
-    this.#decoder = new SnapshotDecoder(this.#options, before);
+    this.#decoder = this.#machines.decoder();
+    writeNumbers(this.#append, AppendType.loadSnapshot, term, index);
   }
 
-  /** Of the snapshot that is loading, or was loaded last. */
-  get head(): SnapshotHead {
-    return this.#head;
-  }
-
-  set head(head: SnapshotHead) {
-    this.#head = head;
+  /** @throws NewerFormatError */
+  head(metadata: Buffer): void {
+    this.#head = decodeSnapshotHead(metadata, this.#formatLevel);
   }
 
   block(bytes: Uint8Array): void {
     this.#decoder?.push(bytes);
   }
 
-  /** @returns the message for raft to step, now that the store is there: `take` it if raft agrees */
+  /** The last block came. @returns the message for raft to step: `take` the state if raft agrees */
   finish(): SnapshotMessage | undefined {
     const message = this.#message;
-    this.#store = this.#decoder?.finish();
+    if (message === undefined || this.#decoder === undefined) return undefined;
+    const head = this.#head;
+    assert(head !== undefined, "a snapshot begins with its head");
+    this.#loaded = { head, state: this.#decoder.finish() };
     this.#message = undefined;
     this.#decoder = undefined;
     return message;
   }
 
-  /** The store of the snapshot that raft installs. */
-  take(): Store | undefined {
-    const store = this.#store;
-    this.#store = undefined;
-    return store;
+  /** What raft installs. */
+  take(): LoadedSnapshot {
+    const loaded = this.#loaded;
+    assert(loaded !== undefined, "raft installs the snapshot it has just been given");
+    this.#loaded = undefined;
+    return loaded;
   }
 
-  /** It could not be read, or raft did not want it. */
+  /** It cannot be read. The leader sends one again. */
+  fail(): void {
+    this.drop();
+  }
+
+  /** Raft did not want it, or has it. */
   drop(): void {
     this.#message = undefined;
+    this.#head = undefined;
     this.#decoder = undefined;
-    this.#store = undefined;
+    this.#loaded = undefined;
   }
 }

@@ -1,16 +1,17 @@
+import { assert } from "../lib/assert.js";
 import type { Node } from "../store/node.js";
 import type { Store } from "../store/store.js";
 import type { AnswerHead } from "../v2/answer.js";
 import { keysHead } from "../v2/keys-render.js";
 import { Listing } from "../v2/listing.js";
 import { Method } from "../v2/request.js";
-import type { Client, ClientPort } from "./replies.js";
+import type { ClientPort, ClientRequest } from "./replies.js";
 
 /** A slice takes about half a millisecond to make. */
 const SLICE_BYTES = 64 * 1024;
 
 interface Job {
-  readonly client: Client;
+  readonly client: ClientRequest;
   readonly listing: Listing;
   isHeld: boolean;
   /** Of the store, when the view was taken. */
@@ -33,17 +34,23 @@ export class Listings {
   }
 
   /** Answers a GET of a directory: at once if it is short, else in slices. */
-  start(client: Client, store: Store, directory: Node, isRecursive: boolean, nowMs: number): void {
+  start(
+    client: ClientRequest,
+    store: Store,
+    directory: Node,
+    isRecursive: boolean,
+    clusterMs: number,
+  ): void {
     const { body } = this.#port;
     const head = keysHead(200, store.index);
     // A short listing is over before the store changes, and needs no view.
-    const quick = new Listing(directory, store.cursor(), isRecursive, nowMs);
+    const quick = new Listing(directory, store.cursor(), isRecursive, clusterMs);
     if (quick.next(body, SLICE_BYTES)) {
       this.#port.answer(client, head);
       return;
     }
     body.clear();
-    const listing = new Listing(directory, store.view().cursor(""), isRecursive, nowMs);
+    const listing = new Listing(directory, store.view().cursor(""), isRecursive, clusterMs);
     const job = { client, listing, isHeld: false, outBytes: store.outBytes, countedBytes: 0 };
     if (client.method === Method.head) {
       this.#jobs.push({ ...job, head });
@@ -58,6 +65,7 @@ export class Listings {
   viewBytes(store: Store): number {
     let oldest = store.outBytes;
     for (const { outBytes } of this.#jobs) oldest = Math.min(oldest, outBytes);
+    assert(oldest <= store.outBytes, "bytes that left the store only grow");
     return store.outBytes - oldest;
   }
 
@@ -70,7 +78,8 @@ export class Listings {
   step(): void {
     const i = this.#jobs.findIndex((job) => this.#canGoOn(job));
     if (i < 0) return;
-    const [job] = this.#jobs.splice(i, 1) as [Job];
+    const [job] = this.#jobs.splice(i, 1);
+    assert(job !== undefined, "a listing that was found is there");
     const { body } = this.#port;
     const isEnd = job.listing.next(body, SLICE_BYTES);
     const { client, head } = job;
@@ -82,12 +91,12 @@ export class Listings {
   }
 
   /** The client is slow, or has caught up. */
-  hold(client: Client, isHeld: boolean): void {
+  hold(client: ClientRequest, isHeld: boolean): void {
     const job = this.#find(client);
     if (job !== undefined) job.isHeld = isHeld;
   }
 
-  abort(client: Client): void {
+  abort(client: ClientRequest): void {
     const job = this.#find(client);
     if (job !== undefined) this.#jobs.splice(this.#jobs.indexOf(job), 1);
   }
@@ -96,7 +105,7 @@ export class Listings {
     return !job.isHeld && !this.#port.isBehind(job.client.frontend);
   }
 
-  #find(client: Client): Job | undefined {
+  #find(client: ClientRequest): Job | undefined {
     return this.#jobs.find(
       (job) => job.client.requestId === client.requestId && job.client.frontend === client.frontend,
     );

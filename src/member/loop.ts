@@ -17,9 +17,9 @@ import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { Method } from "../v2/request.js";
-import { Member } from "./member.js";
-import { Peers } from "./peer-port.js";
-import type { Recovery } from "./raft-start.js";
+import { MemberCore } from "./member.js";
+import { PeerPort } from "./peer-port.js";
+import type { RecoveredMember } from "./raft-start.js";
 import { ClientPort } from "./replies.js";
 import { Ticks } from "./ticks.js";
 
@@ -39,7 +39,7 @@ const RING_FULL = cellOf("ringFull", "core");
 /** What a core knows of the world besides its rings; a simulation has its own. */
 export interface CoreWorld {
   /** The wall clock, Unix milliseconds. */
-  readonly nowMs: () => number;
+  readonly wallMs: () => number;
   /** A clock that never jumps, milliseconds. */
   readonly monoMs: () => number;
   /** Uniform in 0 .. below - 1. */
@@ -53,12 +53,12 @@ export interface CoreWorld {
 /** The core's loop, one turn at a time: drains the rings into the member, and publishes what it made. */
 export class CoreLoop {
   readonly #world: CoreWorld;
-  readonly #member: Member;
+  readonly #member: MemberCore;
   readonly #metrics: MetricCells;
   readonly #append: Outlet;
   readonly #answers: readonly Outlet[];
   readonly #clients: ClientPort;
-  readonly #peers: Peers;
+  readonly #peers: PeerPort;
   readonly #durable: Inlet;
   readonly #outcomes: Inlet;
   readonly #inbox: Inlet;
@@ -72,20 +72,20 @@ export class CoreLoop {
     config: Config,
     topology: Topology,
     plan: StartPlan | undefined,
-    recovery: Recovery,
+    recovery: RecoveredMember,
     world: CoreWorld,
   ) {
-    const { nowMs, monoMs, random, log, limits, raftLimits, onReady } = world;
+    const { wallMs, monoMs, random, log, limits, raftLimits, onReady } = world;
     const outlet = (memory: SharedArrayBuffer, bell: SharedArrayBuffer) =>
       new Outlet(new RingWriter(memory, new Bell(bell)));
     this.#world = world;
     this.#metrics = new MetricCells(topology.metrics, CORE_PART);
     this.#append = outlet(topology.append, topology.walBell);
     this.#answers = topology.frontends.map(({ answers, bell }) => outlet(answers, bell));
-    let member: Member | undefined;
+    let member: MemberCore | undefined;
     this.#clients = new ClientPort(this.#answers, () => member?.position ?? { index: 0, term: 0 });
-    this.#peers = new Peers(outlet(topology.outbox, topology.peerBell), recovery.memberId);
-    member = new Member(
+    this.#peers = new PeerPort(outlet(topology.outbox, topology.peerBell), recovery.memberId);
+    member = new MemberCore(
       config,
       plan,
       recovery,
@@ -102,7 +102,7 @@ export class CoreLoop {
         random,
         onReady,
       },
-      { wallMs: nowMs(), monoMs: monoMs() },
+      { wallMs: wallMs(), monoMs: monoMs() },
     );
     this.#member = member;
     this.#durable = durableInlet(topology, member, log);
@@ -119,14 +119,14 @@ export class CoreLoop {
     return this.#isStopped;
   }
 
-  get member(): Member {
+  get member(): MemberCore {
     return this.#member;
   }
 
   /** @returns whether anything came in */
   turn(): boolean {
     const member = this.#member;
-    member.setTimes(this.#world.nowMs(), this.#world.monoMs());
+    member.setTimes(this.#world.wallMs(), this.#world.monoMs());
     let taken = this.#durable.drain(BATCH_RECORDS); // First: what became durable releases other work.
     taken += this.#outcomes.drain(BATCH_RECORDS);
     if (this.#isLogOpen()) taken += this.#inbox.drain(BATCH_RECORDS);
@@ -134,13 +134,13 @@ export class CoreLoop {
       if (this.#isOpen(frontend)) taken += inlet.drain(BATCH_REQUESTS_MAX);
     }
     if (taken > 0) this.#metrics.observe(BATCH_REQUESTS, taken);
-    for (let due = this.#ticks.due(member.monoMs); due > 0; due--) member.tick();
+    for (let due = this.#ticks.due(member.times.monoMs); due > 0; due--) member.tick();
     member.step();
     this.#publish();
     if (member.isOut) this.#beginStop();
     if (this.#stopByMs !== Number.POSITIVE_INFINITY) {
       const isDone = member.openWrites === 0 && !member.isHandingOver;
-      this.#isStopped = isDone || member.monoMs > this.#stopByMs;
+      this.#isStopped = isDone || member.times.monoMs > this.#stopByMs;
     }
     return taken > 0;
   }
@@ -205,7 +205,7 @@ export class CoreLoop {
   }
 }
 
-function durableInlet(topology: Topology, member: Member, log: Logger): Inlet {
+function durableInlet(topology: Topology, member: MemberCore, log: Logger): Inlet {
   const text = (bytes: Buffer, at: number, length: number) =>
     bytes.toString("utf8", at, at + length);
   return new Inlet(
@@ -221,14 +221,14 @@ function durableInlet(topology: Topology, member: Member, log: Logger): Inlet {
         case DurableType.failed:
           return member.fail(text(bytes, at, length));
         case DurableType.snapshotHead:
-          return member.snapshotHead(bytes.subarray(at + 16, at + length));
+          return member.incoming.head(bytes.subarray(at + 16, at + length));
         case DurableType.snapshotBlock:
-          return member.snapshotBlock(bytes.subarray(at, at + length));
+          return member.incoming.block(bytes.subarray(at, at + length));
         case DurableType.snapshotEnd:
           return member.snapshotLoaded();
         case DurableType.snapshotFailed:
           log.error(`cannot go on from the leader's snapshot: ${text(bytes, at, length)}`);
-          return member.snapshotUnreadable();
+          return member.incoming.fail();
       }
     },
   );
@@ -236,7 +236,7 @@ function durableInlet(topology: Topology, member: Member, log: Logger): Inlet {
 
 function outcomeInlet(
   topology: Topology,
-  member: Member,
+  member: MemberCore,
   metrics: MetricCells,
   log: Logger,
 ): Inlet {
@@ -261,7 +261,7 @@ function outcomeInlet(
   });
 }
 
-function inboxInlet(topology: Topology, member: Member, log: Logger): Inlet {
+function inboxInlet(topology: Topology, member: MemberCore, log: Logger): Inlet {
   return new Inlet(
     new RingReader(topology.inbox, new Bell(topology.peerBell)),
     (type, bytes, view, at, length) => {
@@ -274,13 +274,13 @@ function inboxInlet(topology: Topology, member: Member, log: Logger): Inlet {
             return log.warn({ err: error }, "a message from another member makes no sense");
           }
         case InboxType.up:
-          return member.peerUp(readPeerId(view, at), readPeerValue(view, at));
+          return member.traffic.up(readPeerId(view, at), readPeerValue(view, at));
         case InboxType.down:
-          return member.peerDown(readPeerId(view, at));
+          return member.traffic.down(readPeerId(view, at));
         case InboxType.overflow:
-          return member.peerOverflow(readPeerId(view, at));
+          return member.traffic.overflow(readPeerId(view, at));
         case InboxType.snapshotSent:
-          return member.snapshotSent(readPeerId(view, at), readPeerValue(view, at) === 1);
+          return member.traffic.snapshotSent(readPeerId(view, at), readPeerValue(view, at) === 1);
         case InboxType.snapshotReceived:
           return member.snapshotReceived(Buffer.from(bytes.subarray(at, at + length)));
         case InboxType.removed:
@@ -293,7 +293,7 @@ function inboxInlet(topology: Topology, member: Member, log: Logger): Inlet {
 function requestInlet(
   topology: Topology,
   frontend: number,
-  member: Member,
+  member: MemberCore,
   onStop: () => void,
 ): Inlet {
   const memory = topology.frontends[frontend] as Topology["frontends"][number];
@@ -307,14 +307,14 @@ function requestInlet(
       case RequestType.request: {
         const request = readRequest(bytes, view, at);
         const client = { frontend, requestId: readRequestId(view, at), method: request.method };
-        return member.request(client, request);
+        return member.router.request(client, request);
       }
       case RequestType.abort:
-        return member.abort(getter(view, at));
+        return member.router.abort(getter(view, at));
       case RequestType.hold:
-        return member.hold(getter(view, at), true);
+        return member.router.hold(getter(view, at), true);
       case RequestType.resume:
-        return member.hold(getter(view, at), false);
+        return member.router.hold(getter(view, at), false);
       case RequestType.stop:
         return onStop();
       default:

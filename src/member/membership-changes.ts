@@ -3,24 +3,25 @@ import type { Membership } from "../cluster/membership.js";
 import { OpenChanges } from "../cluster/open-changes.js";
 import { raftChangeOf } from "../cluster/raft-change.js";
 import type { ConfChangeVerdict } from "../cluster/rules.js";
+import { assert } from "../lib/assert.js";
 import type { Raft } from "../raft/raft.js";
 import { confChangeAnswer, internalError, refuseConfChange } from "../v2/members.js";
 import type { Answer } from "../v2/plain.js";
-import type { Client } from "./replies.js";
+import type { ClientRequest } from "./replies.js";
 
 /** Changes of the membership that clients of this member asked for, until they are applied. */
 export class MembershipChanges {
   readonly #raft: Raft;
   readonly #membership: Membership;
-  readonly #answer: (client: Client, answer: Answer) => void;
-  readonly #open: OpenChanges<Client>;
+  readonly #answer: (client: ClientRequest, answer: Answer) => void;
+  readonly #open: OpenChanges<ClientRequest>;
 
-  /** @param firstNumber far from those of any earlier life of this member */
+  /** @param firstNumber far from those of any earlier incarnation of this member */
   constructor(
     raft: Raft,
     membership: Membership,
     firstNumber: number,
-    answer: (client: Client, answer: Answer) => void,
+    answer: (client: ClientRequest, answer: Answer) => void,
   ) {
     this.#raft = raft;
     this.#membership = membership;
@@ -29,15 +30,15 @@ export class MembershipChanges {
   }
 
   /** This member knows everything that was committed when the request came. */
-  add(client: Client, change: ConfChange, nowMs: number): void {
-    this.#open.add(change, client, nowMs);
-    this.#proposeDue(nowMs);
+  add(client: ClientRequest, change: ConfChange, monoMs: number): void {
+    this.#open.add(change, client, monoMs);
+    this.#proposeDue(monoMs);
   }
 
   /** Proposes what is due, gives up what is too old, and gives a vote to who can have one. */
-  tick(nowMs: number, patienceMs: number): void {
-    this.#giveUp(nowMs - patienceMs);
-    if (this.#open.size > 0) this.#proposeDue(nowMs);
+  tick(monoMs: number, timeoutMs: number): void {
+    this.#giveUp(monoMs - timeoutMs);
+    if (this.#open.size > 0) this.#proposeDue(monoMs);
     if (this.#raft.isLeader) this.#promote();
   }
 
@@ -58,8 +59,8 @@ export class MembershipChanges {
     }
   }
 
-  #proposeDue(nowMs: number): void {
-    for (const open of this.#open.due(nowMs)) {
+  #proposeDue(monoMs: number): void {
+    for (const open of this.#open.due(monoMs)) {
       const refusal = refuseConfChange(open.change, this.#membership);
       if (refusal !== undefined) {
         // Another change came first. A leader drops what changes nothing, so no entry would tell us.
@@ -72,12 +73,13 @@ export class MembershipChanges {
         // The only voter cannot be removed: nobody could ever commit again.
         this.#open.take(open.origin);
         this.#answer(open.client, internalError());
-      } else this.#open.proposed(open, result.kind !== "refused", nowMs);
+      } else this.#open.proposed(open, result.kind !== "refused", monoMs);
     }
   }
 
   /** One at a time, as raft has it. */
   #promote(): void {
+    assert(this.#raft.isLeader, "only a leader knows who has caught up");
     const id = this.#raft.conf.learners.find((learner) => this.#raft.isCaughtUp(learner));
     if (id !== undefined) this.#raft.proposeConfChange(raftChangeOf({ kind: "promote", id }));
   }

@@ -46,7 +46,7 @@ const STORE_CELLS: readonly (readonly [StatName, number])[] = [
 ];
 
 /** Shows raft's state, how far entries are, and on the leader how far the others are. */
-export class RaftFigures {
+export class RaftMetrics {
   readonly #metrics: MetricCells;
   readonly #heartbeatMs: number;
   readonly #progress: PeerTable;
@@ -103,10 +103,10 @@ export class RaftFigures {
     }
     this.#progress.keepOnly(peers.map((peer) => peer.id));
     for (const { id: to, match, next, state } of peers) {
-      const figures = this.#progress.take(to);
-      figures.set("peerMatch", match);
-      figures.set("peerNext", next);
-      figures.set("peerState", STATE_NUMBER[state]);
+      const peerMetrics = this.#progress.take(to);
+      peerMetrics.set("peerMatch", match);
+      peerMetrics.set("peerNext", next);
+      peerMetrics.set("peerState", STATE_NUMBER[state]);
     }
   }
 }

@@ -2,6 +2,7 @@ import type { StartMember } from "../bootstrap/start-plan.js";
 import { formatId } from "../cluster/ids.js";
 import type { Member as ClusterMember, Membership } from "../cluster/membership.js";
 import type { Connectivity } from "../cluster/rules.js";
+import { assert } from "../lib/assert.js";
 import { OutboxType, type PeerMember, type PeerMembers } from "../messages/peers.js";
 import type { Message } from "../raft/message.js";
 import { encodeMessageInto, messageBytes } from "../raft/message-codec.js";
@@ -13,7 +14,7 @@ const QUEUED_BYTES_MAX = 128 * 1024 * 1024;
 const ACTIVE_MS = 5000;
 
 /** The core's side of the peer thread: what leaves for other members, and how their streams are. */
-export class Peers {
+export class PeerPort {
   readonly #outbox: Outlet;
   readonly #selfId: bigint;
   /** Since when the stream to a member is open. */
@@ -28,6 +29,7 @@ export class Peers {
   send(message: Message): number {
     if (this.#outbox.queuedBytes > QUEUED_BYTES_MAX) return 0;
     const bytes = messageBytes(message);
+    assert(bytes > 0, "0 stands for a lost message");
     this.#outbox.open(bytes);
     const { at } = this.#outbox;
     encodeMessageInto(message, this.#outbox.bytes.subarray(at, at + bytes));
@@ -61,8 +63,8 @@ export class Peers {
     this.#outbox.close(OutboxType.members, bytes.length);
   }
 
-  up(id: bigint, nowMs: number): void {
-    this.#upSinceMs.set(id, nowMs);
+  up(id: bigint, monoMs: number): void {
+    this.#upSinceMs.set(id, monoMs);
   }
 
   down(id: bigint): void {
@@ -79,8 +81,8 @@ export class Peers {
     return id === this.#selfId || (upMs !== undefined && upMs <= sinceMs);
   }
 
-  connectivity(members: readonly ClusterMember[], nowMs: number): Connectivity {
-    const active = members.filter(({ id }) => this.isUpSince(id, nowMs - ACTIVE_MS));
+  connectivity(members: readonly ClusterMember[], monoMs: number): Connectivity {
+    const active = members.filter(({ id }) => this.isUpSince(id, monoMs - ACTIVE_MS));
     return { activeMembers: active.length, isConnected: (id) => this.isConnected(id) };
   }
 

@@ -1,45 +1,78 @@
-import { envelopeBytes, readEnvelope, writeEnvelope } from "../cluster/envelope.js";
-import type { Command } from "../store/command.js";
-import { decodeCommand, encodeCommand, encodedBytes } from "../store/command-codec.js";
-import { newParentsBytes } from "../store/size.js";
-import type { Client } from "./replies.js";
+import {
+  type Envelope,
+  envelopeBytes,
+  type MachineId,
+  writeEnvelope,
+} from "../cluster/envelope.js";
+import { assert } from "../lib/assert.js";
 
 /** Entry data are cut from blocks of this size: one allocation for hundreds of entries. */
 const BLOCK_BYTES = 256 * 1024;
 
-/** What becomes of a write takes that much beside its bytes (store/size.ts). */
-const NODE_BYTES = 256;
-/** More take up the room of several lives among the 2^32 that there is. */
-const PROPOSALS_PER_LIFE = 2 ** 20;
+/** Numbers reserved for one incarnation; issuing more would overlap another incarnation's range. */
+const PROPOSALS_PER_INCARNATION = 2 ** 20;
 /** Places of done proposals that are kept before all others move up. */
 const HOLES_MAX = 1024;
+const NO_DATA = new Uint8Array(0);
 
-/** A write this member accepted and has not answered. */
-export interface Proposal {
-  readonly command: Command;
-  /** Undefined for the member's own. */
-  readonly client: Client | undefined;
-  readonly noValueOnSuccess: boolean;
-  readonly startMs: number;
-}
+/**
+ * Something that is to become a log entry: a payload for one state machine, and two methods by which whoever
+ * made it hears what came of it. Exactly one of them is called, once: `applied`, which each machine declares for
+ * its own class of proposals with the result it has, or `failed`.
+ *
+ * One object for all of a write's way through the log, and methods instead of closures: a PUT makes no other. Its
+ * fields are declared only, and set once in the constructors: each would else be defined before it is set.
+ */
+export abstract class Proposal {
+  abstract get machine(): MachineId;
+  abstract get payloadBytes(): number;
+  /** What the machine's state takes beside the bytes of the entry, at most, once it is applied. */
+  abstract get overheadBytes(): number;
+  /**
+   * Whether it is proposed anew when it got lost with a leader. Not where its maker repeats it anyway, or where
+   * coming late would make it wrong.
+   */
+  abstract get isRetried(): boolean;
+  /** By a clock that never jumps. */
+  declare readonly startMs: number;
 
-/** A proposal with what it is found by. */
-export interface OpenProposal {
-  readonly number: number;
-  readonly data: Uint8Array;
-  readonly proposal: Proposal;
+  // What `Proposals` keeps of it from `add` on.
+
+  /** 0 before that. */
+  declare number: number;
+  /** Of the entry: envelope and payload. */
+  declare data: Uint8Array;
+  /** Where in `data` the payload begins. */
+  declare payloadAt: number;
+  /** What it takes, or will once it is applied. */
+  declare takenBytes: number;
   /**
    * The term of the only log entry that it can become: once a later one is applied, it is lost. 0 while it
    * was handed to nobody, infinite where that cannot be known.
    */
-  term: number;
+  declare term: number;
+
+  constructor(startMs: number) {
+    this.startMs = startMs;
+    this.number = 0;
+    this.data = NO_DATA;
+    this.payloadAt = 0;
+    this.takenBytes = 0;
+    this.term = 0;
+  }
+
+  /** Writes `payloadBytes` bytes. @param view of `into` */
+  abstract writePayload(into: Buffer, view: DataView, at: number): void;
+
+  /** It was not applied, and may or may not be later. @param reason in etcd's words */
+  abstract failed(reason: string): void;
 }
 
-/** Writes on their way through the log, found again when they are applied. */
+/** Proposals on their way through the log, found again when they are applied. */
 export class Proposals {
   readonly #origin: bigint;
   /** Ascending numbers, with holes; what is before #head is done, and at #head is the oldest, if any. */
-  readonly #open: (OpenProposal | undefined)[] = [];
+  readonly #open: (Proposal | undefined)[] = [];
   #head = 0;
   #size = 0;
   #openBytes = 0;
@@ -49,7 +82,7 @@ export class Proposals {
   #used = 0;
   #format = 1;
 
-  /** @param firstNumber far from those of any earlier life of this member */
+  /** @param firstNumber far from those of any earlier incarnation of this member */
   constructor(origin: bigint, firstNumber: number) {
     this.#origin = origin;
     this.#lastNumber = firstNumber;
@@ -57,6 +90,7 @@ export class Proposals {
 
   /** Of what is proposed from now on: 1 or 2. */
   set format(format: number) {
+    assert(format >= this.#format, "a format level never falls");
     this.#format = format;
   }
 
@@ -69,26 +103,24 @@ export class Proposals {
     return this.#openBytes;
   }
 
-  /** @returns the entry's data, and the proposal's number for `get` and `drop` */
-  add(proposal: Proposal): OpenProposal {
+  /** Gives it a number and the data of its entry. */
+  add(proposal: Proposal): void {
+    assert(proposal.number === 0, "a proposal is made once");
     const number = ++this.#lastNumber;
     const envelope = envelopeBytes(this.#format);
-    const bytes = envelope + encodedBytes(proposal.command);
+    const bytes = envelope + proposal.payloadBytes;
     const at = this.#take(bytes);
     const view = this.#blockView;
-    writeEnvelope(view, at, this.#format, this.#origin, number);
-    encodeCommand(proposal.command, this.#block, view, at + envelope);
+    writeEnvelope(view, at, this.#format, proposal.machine, this.#origin, number);
+    proposal.writePayload(this.#block, view, at + envelope);
     const { buffer, byteOffset } = this.#block;
-    const open = {
-      number,
-      data: new Uint8Array(buffer, byteOffset + at, bytes),
-      proposal,
-      term: 0,
-    };
-    this.#open.push(open);
+    proposal.number = number;
+    proposal.data = new Uint8Array(buffer, byteOffset + at, bytes);
+    proposal.payloadAt = envelope;
+    proposal.takenBytes = bytes + proposal.overheadBytes;
+    this.#open.push(proposal);
     this.#size++;
-    this.#openBytes += bytes + NODE_BYTES + newParentsBytes(proposal.command.path);
-    return open;
+    this.#openBytes += proposal.takenBytes;
   }
 
   /** The lowest number that is open, or would be the next. */
@@ -97,42 +129,48 @@ export class Proposals {
   }
 
   /** In the order of their numbers. */
-  all(): OpenProposal[] {
+  all(): Proposal[] {
     return this.#open.slice(this.#head).filter((open) => open !== undefined);
   }
 
-  get(number: number): Proposal | undefined {
-    return this.#open[this.#find(number)]?.proposal;
+  has({ number }: Proposal): boolean {
+    return this.#find(number) >= 0;
   }
 
-  drop(number: number): void {
+  drop({ number }: Proposal): void {
     this.#remove(this.#find(number));
   }
 
-  /** The command of a committed entry, and the proposal if it was made here and still waits. */
-  take(data: Uint8Array): { command: Command; proposal: Proposal | undefined } {
+  /**
+   * Removes and returns the oldest proposal if a committed entry came from it. Nearly all do: this member leads, and
+   * entries come back in the order they went in, as the very same bytes.
+   */
+  takeIfOldest(data: Uint8Array): Proposal | undefined {
     const oldest = this.#open[this.#head];
-    // Nearly always: this member leads, and entries come back in the order they went in.
-    if (oldest !== undefined && oldest.data === data) {
-      this.#remove(this.#head);
-      return { command: oldest.proposal.command, proposal: oldest.proposal };
-    }
-    const { origin, number, commandAt } = readEnvelope(data);
-    if (origin === this.#origin) {
-      const at = this.#find(number);
-      const proposal = this.#open[at]?.proposal;
-      this.#remove(at);
-      if (proposal !== undefined) return { command: proposal.command, proposal };
-    }
-    return { command: decodeCommand(data, commandAt), proposal: undefined };
+    if (oldest === undefined || oldest.data !== data) return undefined;
+    this.#remove(this.#head);
+    return oldest;
   }
 
-  /** Takes out those that have waited since before `startMs`. */
+  /**
+   * Removes and returns the proposal that a committed entry with this envelope came from.
+   *
+   * @returns undefined if another member made it, an earlier incarnation, or nobody waits for it any more
+   */
+  takeOf({ origin, number }: Envelope): Proposal | undefined {
+    if (origin !== this.#origin) return undefined;
+    const at = this.#find(number);
+    const proposal = this.#open[at];
+    this.#remove(at);
+    return proposal;
+  }
+
+  /** Removes and returns those that have waited since before `startMs`. */
   takeOlderThan(startMs: number): Proposal[] {
     const taken: Proposal[] = [];
     for (let oldest = this.#open[this.#head]; oldest !== undefined; ) {
-      if (oldest.proposal.startMs > startMs) break;
-      taken.push(oldest.proposal);
+      if (oldest.startMs > startMs) break;
+      taken.push(oldest);
       this.#remove(this.#head);
       oldest = this.#open[this.#head];
     }
@@ -149,10 +187,10 @@ export class Proposals {
   #remove(at: number): void {
     const open = this.#open[at];
     if (open === undefined) return;
-    const parents = newParentsBytes(open.proposal.command.path);
-    this.#openBytes -= open.data.length + NODE_BYTES + parents;
+    this.#openBytes -= open.takenBytes;
     this.#open[at] = undefined;
     this.#size--;
+    assert(this.#size > 0 || this.#openBytes === 0, "no proposals, no bytes");
     while (this.#head < this.#open.length && this.#open[this.#head] === undefined) this.#head++;
     if (this.#head < HOLES_MAX || this.#head * 2 < this.#open.length) return;
     this.#open.splice(0, this.#head);
@@ -172,11 +210,11 @@ export class Proposals {
 }
 
 /**
- * Where a life of this member begins to number its proposals. An entry of an earlier life that is committed
- * in this one must not pass for one of this life's: it would be applied as another command than everywhere
- * else. So lives are far apart, by lot and not by the clock, as a machine may be set back in time, and one
- * without a clock of its own starts at the same second every time.
+ * Where an incarnation of this member begins to number its proposals. An entry of an earlier incarnation that is
+ * committed in this one must not pass for one of this one's: it would be applied as another command than
+ * everywhere else. So they are far apart, by lot and not by the clock, as a machine may be set back in time, and
+ * one without a clock of its own starts at the same second every time.
  */
 export function firstNumber(random: (below: number) => number): number {
-  return random(2 ** 32) * PROPOSALS_PER_LIFE;
+  return random(2 ** 32) * PROPOSALS_PER_INCARNATION;
 }

@@ -9,6 +9,13 @@ import { COMPAT_CLUSTER_VERSION } from "../v2/status.js";
 /** How long one of the commands may be under way before it is proposed again. */
 const RETRY_MS = 2000;
 
+export interface PublicationSources {
+  readonly config: Config;
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
+  readonly membership: Membership;
+}
+
 export interface PublicationPorts {
   /** Proposes a command of the member's own; false if that cannot be done now. */
   readonly propose: (command: Command) => boolean;
@@ -36,25 +43,20 @@ export class Publication {
   #isReady = false;
   #retryMs = Number.NEGATIVE_INFINITY;
 
-  constructor(
-    config: Config,
-    ids: { memberId: bigint; clusterId: bigint },
-    membership: Membership,
-    ports: PublicationPorts,
-  ) {
-    this.#config = config;
-    this.#id = ids.memberId;
-    this.#clusterId = ids.clusterId;
-    this.#membership = membership;
+  constructor(sources: PublicationSources, ports: PublicationPorts) {
+    this.#config = sources.config;
+    this.#id = sources.memberId;
+    this.#clusterId = sources.clusterId;
+    this.#membership = sources.membership;
     this.#ports = ports;
   }
 
   /** There is a leader, and time has passed. */
-  step(isLeader: boolean, nowMs: number, monoMs: number): void {
+  step(isLeader: boolean, clusterMs: number, monoMs: number): void {
     if (monoMs < this.#retryMs) return;
-    if (!this.#isPublished) this.#propose(this.#attributes(nowMs), monoMs);
+    if (!this.#isPublished) this.#propose(this.#attributes(clusterMs), monoMs);
     else if (isLeader && this.#membership.version === "") {
-      this.#propose(setClusterVersionCommand(COMPAT_CLUSTER_VERSION, nowMs), monoMs);
+      this.#propose(setClusterVersionCommand(COMPAT_CLUSTER_VERSION, clusterMs), monoMs);
     }
   }
 
@@ -80,9 +82,9 @@ export class Publication {
     ]);
   }
 
-  #attributes(nowMs: number): Command {
+  #attributes(clusterMs: number): Command {
     const { name, advertiseClientUrls } = this.#config;
-    return publishAttributesCommand(this.#id, name, advertiseClientUrls, nowMs);
+    return publishAttributesCommand(this.#id, name, advertiseClientUrls, clusterMs);
   }
 
   #propose(command: Command, monoMs: number): void {

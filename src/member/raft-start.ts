@@ -16,7 +16,7 @@ import type { Outlet } from "../ring/fragments.js";
 import type { Store } from "../store/store.js";
 
 /** What the disk held. */
-export interface Recovery {
+export interface RecoveredMember {
   readonly memberId: bigint;
   readonly clusterId: bigint;
   readonly snapshot: SnapshotMeta;
@@ -44,7 +44,7 @@ export interface RaftStartPorts {
 export function startRaft(
   config: Config,
   plan: StartPlan | undefined,
-  recovery: Recovery,
+  recovery: RecoveredMember,
   membership: Membership,
   ports: RaftStartPorts,
 ): Raft {
@@ -64,7 +64,7 @@ export function startRaft(
 function restoredOf(
   config: Config,
   plan: StartPlan | undefined,
-  { memberId, clusterId, snapshot, hardState, entries }: Recovery,
+  { memberId, clusterId, snapshot, hardState, entries }: RecoveredMember,
   membership: Membership,
   ports: RaftStartPorts,
 ): Restored {

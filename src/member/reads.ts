@@ -1,36 +1,47 @@
 import { OpenTable } from "../lib/open-table.js";
+import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
 import type { Raft } from "../raft/raft.js";
 import type { ReadState } from "../raft/read-index.js";
-import type { Client } from "./replies.js";
 
-/** A read that must not be answered from an outdated store. */
+const TOO_MANY = "etcdserver: too many requests";
+const HEALTH_CHECK_MS = 1000;
+
+const FAILED = cellOf("readIndexesFailed");
+const SLOW = cellOf("slowReadIndexes");
+
+/** A read that must not be answered from an outdated store. Exactly one of its methods is called, once. */
 export interface WaitingRead {
-  readonly client: Client;
-  /** This member has applied everything that was committed when the read came. */
-  readonly then: () => void;
+  /** By a clock that never jumps. */
   readonly startMs: number;
-  /** Who gives up has an answer of its own kind; a health check does so sooner. */
-  readonly kind: "keys" | "change" | "health";
+  /** It gives up after a second, and not with the other requests. */
+  readonly isHealthCheck: boolean;
+  /** This member has applied everything that was committed when the read came. */
+  confirmed(): void;
+  /** @param why in etcd's words */
+  failed(why: string): void;
 }
 
 /** Linearizable reads between their request and raft's word that they may be answered. */
 export class Reads {
   readonly #raft: Raft;
+  readonly #metrics: MetricCells;
   /** By the context raft knows them by. */
   readonly #waiting = new OpenTable<WaitingRead>();
   /** Those that raft has given an index which the store has not reached yet. */
   #confirmed: ReadState[] = [];
 
-  constructor(raft: Raft) {
+  constructor(raft: Raft, metrics: MetricCells) {
     this.#raft = raft;
+    this.#metrics = metrics;
   }
 
-  /** @returns false if too many wait already */
-  add(read: WaitingRead): boolean {
+  add(read: WaitingRead): void {
     const context = this.#waiting.add(read);
-    if (this.#raft.readIndex(context)) return true;
+    if (this.#raft.readIndex(context)) return;
     this.#waiting.take(context);
-    return false;
+    this.#metrics.add(FAILED, 1);
+    read.failed(TOO_MANY);
   }
 
   /** Raft's word on some of them. On a follower the index may be ahead of what it has applied. */
@@ -44,21 +55,28 @@ export class Reads {
     const due = this.#confirmed.filter(({ index }) => index <= applied);
     if (due.length === 0) return;
     this.#confirmed = this.#confirmed.filter(({ index }) => index > applied);
-    for (const { ctx } of due) this.#waiting.take(ctx)?.then();
+    for (const { ctx } of due) this.#waiting.take(ctx)?.confirmed();
   }
 
-  /** Takes out those for whose patience it is too late. */
-  takeExpired(nowMs: number, patienceMs: number, healthPatienceMs: number): WaitingRead[] {
+  /** Fails the reads that timed out. @param why called with the `startMs` of each */
+  expire(monoMs: number, timeoutMs: number, why: (startMs: number) => string): void {
+    for (const read of this.#takeExpired(monoMs, timeoutMs, HEALTH_CHECK_MS)) {
+      this.#metrics.add(SLOW, 1);
+      read.failed(why(read.startMs));
+    }
+  }
+
+  failAll(why: string): void {
+    for (const read of this.#takeExpired(Number.POSITIVE_INFINITY, 0, 0)) read.failed(why);
+  }
+
+  #takeExpired(monoMs: number, timeoutMs: number, healthCheckMs: number): WaitingRead[] {
     const taken: WaitingRead[] = [];
     for (const [context, read] of this.#waiting.entries()) {
-      if (read.startMs > nowMs - (read.kind === "health" ? healthPatienceMs : patienceMs)) continue;
+      if (read.startMs > monoMs - (read.isHealthCheck ? healthCheckMs : timeoutMs)) continue;
       this.#waiting.take(context);
       taken.push(read);
     }
     return taken;
-  }
-
-  takeAll(): WaitingRead[] {
-    return this.takeExpired(Number.POSITIVE_INFINITY, 0, 0);
   }
 }

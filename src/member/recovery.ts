@@ -7,7 +7,7 @@ import type { RecordCursor } from "../ring/record-cursor.js";
 import type { RingReader } from "../ring/ring.js";
 import { SnapshotDecoder } from "../store/snapshot.js";
 import { Store, type StoreOptions } from "../store/store.js";
-import type { Recovery } from "./raft-start.js";
+import type { RecoveredMember } from "./raft-start.js";
 
 const BATCH_RECORDS = 1024;
 
@@ -58,7 +58,7 @@ export class RecoveryReader {
   }
 
   /** Once, when all is there. */
-  finish(): Recovery {
+  finish(): RecoveredMember {
     assert(this.#identity !== undefined, "a log says whose it is");
     assert(this.#hardState !== undefined, "a recovery is used once it is whole");
     return {

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import {
   AnswerType,
   type RaftPosition,
@@ -12,7 +13,7 @@ import type { Answer } from "../v2/plain.js";
 import type { Method } from "../v2/request.js";
 
 /** A request of one of the frontends, waiting for its answer. */
-export interface Client {
+export interface ClientRequest {
   readonly frontend: number;
   readonly requestId: number;
   readonly method: Method;
@@ -39,24 +40,24 @@ export class ClientPort {
   }
 
   /** Sends `head` with what is in `body`, which is cleared. */
-  answer(client: Client, head: AnswerHead, isOpen = false): void {
+  answer(client: ClientRequest, head: AnswerHead, isOpen = false): void {
     const { bytes, length } = this.body;
     this.#send(client, head, bytes, length, isOpen);
     this.body.clear();
   }
 
-  answerWhole(client: Client, answer: Answer): void {
+  answerWhole(client: ClientRequest, answer: Answer): void {
     this.#send(client, answer.head, answer.body, answer.body.length, false);
   }
 
   /** To HEAD: says how long the body would be. */
-  answerLength(client: Client, head: AnswerHead, bodyBytes: number): void {
+  answerLength(client: ClientRequest, head: AnswerHead, bodyBytes: number): void {
     const outlet = this.#outlet(client.frontend);
     writeHeadOnly(outlet, client.requestId, head, this.#position(), bodyBytes);
   }
 
   /** The head of an answer whose body comes later. */
-  open(client: Client, head: AnswerHead): void {
+  open(client: ClientRequest, head: AnswerHead): void {
     this.#send(client, head, NO_BODY, 0, true);
   }
 
@@ -75,12 +76,20 @@ export class ClientPort {
     for (const outlet of this.#outlets) outlet.publish();
   }
 
-  #send(client: Client, head: AnswerHead, body: Buffer, bodyBytes: number, isOpen: boolean): void {
+  #send(
+    client: ClientRequest,
+    head: AnswerHead,
+    body: Buffer,
+    bodyBytes: number,
+    isOpen: boolean,
+  ): void {
     const outlet = this.#outlet(client.frontend);
     writeAnswer(outlet, client.requestId, head, this.#position(), body, bodyBytes, isOpen);
   }
 
   #outlet(frontend: number): Outlet {
-    return this.#outlets[frontend] as Outlet;
+    const outlet = this.#outlets[frontend];
+    assert(outlet !== undefined, "a client is at one of the frontends");
+    return outlet;
   }
 }

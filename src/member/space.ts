@@ -74,14 +74,19 @@ export class Space {
     this.#metrics.set(STORE_BYTES, bytes);
     this.#metrics.set(STORE_FULL, this.#isFull ? 1 : 0);
     if (this.#isFull === wasFull) return;
-    const figures = { storeBytes: bytes, quotaBytes };
-    if (wasFull) this.#log.info(figures, "there is database space again; writes are accepted");
+    const sizes = { storeBytes: bytes, quotaBytes };
+    if (wasFull) this.#log.info(sizes, "there is database space again; writes are accepted");
     else {
       this.#log.warn(
-        figures,
+        sizes,
         "database space exceeded; writes that add are refused until keys are deleted",
       );
     }
+  }
+
+  /** @param underway looked at only where there may be too little room */
+  admit(command: Command, underway: Underway): Admission {
+    return this.hasPlenty(command, underway.openBytes) ? "admitted" : this.judge(command, underway);
   }
 
   /** The common case, without counting what is under way: as if every byte of the store were in a view, too. */

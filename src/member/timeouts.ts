@@ -1,6 +1,7 @@
+import { assert } from "../lib/assert.js";
 import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
-import type { Peers } from "./peer-port.js";
+import type { PeerPort } from "./peer-port.js";
 
 /** What a request may take beyond two election time-outs. */
 const REQUEST_MS = 5000;
@@ -11,11 +12,11 @@ const TIMED_OUT = "etcdserver: request timed out";
 export class Timeouts {
   readonly requestMs: number;
   readonly #raft: Raft;
-  readonly #peers: Peers;
+  readonly #peers: PeerPort;
   readonly #electionMs: number;
   #electedMs = 0;
 
-  constructor(raft: Raft, peers: Peers, electionMs: number) {
+  constructor(raft: Raft, peers: PeerPort, electionMs: number) {
     this.requestMs = REQUEST_MS + 2 * electionMs;
     this.#raft = raft;
     this.#peers = peers;
@@ -24,6 +25,7 @@ export class Timeouts {
 
   /** A leader is known again. */
   onElected(monoMs: number): void {
+    assert(monoMs >= this.#electedMs, "elections follow one another");
     this.#electedMs = monoMs;
   }
 

@@ -1,24 +1,43 @@
+import { assert, unreachable } from "../lib/assert.js";
+import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf, type HttpMethod, httpFailedCell } from "../metrics/families.js";
+import type { Command } from "../store/command.js";
 import type { Event } from "../store/event.js";
-import { Refusal } from "../store/refusal.js";
+import { ErrorCode, Refusal } from "../store/refusal.js";
 import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import { V2_ERRORS } from "../v2/errors.js";
 import { eventStatus, keysHead, writeEvent, writeFile, writeRefusal } from "../v2/keys-render.js";
-import { parseKeysRequest } from "../v2/keys-request.js";
+import { type KeysRequest, parseKeysRequest } from "../v2/keys-request.js";
 import type { ApiRequest } from "../v2/request.js";
 import type { Listings } from "./listings.js";
-import type { Proposal } from "./proposals.js";
-import type { Client, ClientPort } from "./replies.js";
+import type { Reads, WaitingRead } from "./reads.js";
+import type { ClientPort, ClientRequest } from "./replies.js";
+import type { Space, Underway } from "./space.js";
+import type { TurnTimes } from "./times.js";
+import { V2Proposal } from "./v2-machine.js";
+import type { Writes } from "./writes.js";
 
-/** What requests under /v2/keys need of the member. */
-export interface Consensus {
-  /** Puts a write into the log, or answers the client why not. */
-  propose(proposal: Proposal): void;
-  /** Calls back once this member has applied everything committed before now. */
-  readIndex(client: Client, then: () => void): void;
+export interface KeysParts {
+  readonly store: Store;
+  readonly port: ClientPort;
+  /** Frontends of the port. */
+  readonly frontends: number;
+  readonly space: Space;
+  readonly underway: Underway;
+  readonly writes: Writes;
+  readonly reads: Reads;
+  readonly listings: Listings;
+  readonly times: TurnTimes;
+  readonly metrics: MetricCells;
+  readonly log: Pick<Logger, "warn">;
 }
+
+type KeysGet = Extract<KeysRequest, { kind: "get" }>;
+
+const TOO_MANY = "etcdserver: too many requests";
+const NO_SPACE = "etcdserver: database space exceeded";
 
 /** Ids of watches: the frontend's number in front of the request's. */
 const WATCHER_ID_FRONTEND = 2 ** 32;
@@ -36,54 +55,41 @@ const READS_FAILED = {
 };
 const WATCH_REQUESTS = cellOf("storeWatchRequests");
 const WATCHERS = cellOf("storeWatchers");
+const PROPOSAL_SECONDS = cellOf("proposalDuration");
 
-/** /v2/keys: reads, writes and watches. */
+/**
+ * /v2/keys: reads, writes and watches. A write goes one way: parsed and let in here, proposed, logged, applied by
+ * the v2 machine, which calls the proposal back for the response.
+ */
 export class KeysService {
+  readonly #parts: KeysParts;
   readonly #store: Store;
   readonly #port: ClientPort;
-  readonly #consensus: Consensus;
-  readonly #listings: Listings;
   readonly #metrics: MetricCells;
+  #isStopping = false;
 
-  constructor(
-    store: Store,
-    port: ClientPort,
-    consensus: Consensus,
-    listings: Listings,
-    metrics: MetricCells,
-  ) {
-    this.#store = store;
-    this.#port = port;
-    this.#consensus = consensus;
-    this.#listings = listings;
-    this.#metrics = metrics;
+  constructor(parts: KeysParts) {
+    this.#parts = parts;
+    this.#store = parts.store;
+    this.#port = parts.port;
+    this.#metrics = parts.metrics;
   }
 
   /** @param path decoded, "/v2/keys" or below */
-  handle(client: Client, request: ApiRequest, path: string, nowMs: number, startMs: number): void {
-    const parsed = parseKeysRequest(request, path, nowMs);
+  handle(client: ClientRequest, request: ApiRequest, path: string): void {
+    const { clusterMs } = this.#parts.times;
+    const parsed = parseKeysRequest(request, path, clusterMs);
     if (parsed.kind !== "refusal" && parsed.kind !== "answer") {
       // etcd looks up the switch of its auth system on every valid request; here there is none to find.
       this.#store.stats.add(Stat.getsFail);
     }
     switch (parsed.kind) {
-      case "write": {
-        const { command, noValueOnSuccess } = parsed;
-        this.#metrics.add(RECEIVED[client.method] as number, 1);
-        this.#consensus.propose({ command, client, noValueOnSuccess, startMs });
+      case "write":
+        this.#write(client, parsed.command, parsed.noValueOnSuccess);
         return;
-      }
-      case "get": {
-        const { path: node, isRecursive } = parsed;
-        if (!parsed.isQuorum) {
-          this.#metrics.add(RECEIVED[client.method] as number, 1);
-          this.#get(client, node, isRecursive, nowMs);
-          return;
-        }
-        this.#metrics.add(RECEIVED_QGET, 1);
-        this.#consensus.readIndex(client, () => this.#get(client, node, isRecursive, nowMs));
+      case "get":
+        this.#get(client, parsed, clusterMs);
         return;
-      }
       case "watch":
         this.#watch(client, parsed);
         return;
@@ -93,20 +99,15 @@ export class KeysService {
       case "answer":
         this.#port.answerWhole(client, parsed.answer);
         return;
+      default:
+        unreachable(parsed);
     }
   }
 
-  /**
-   * The outcome of a write, for who asked for it.
-   *
-   * @param seconds since the request came
-   */
-  answerWrite(
-    client: Client,
-    result: Event | Refusal,
-    noValueOnSuccess: boolean,
-    seconds: number,
-  ): void {
+  /** The outcome of a write. */
+  answerWrite({ client, startMs, noValueOnSuccess }: KeysWrite, result: Event | Refusal): void {
+    const seconds = Math.max(0, this.#parts.times.monoMs - startMs) / 1000;
+    this.#metrics.observe(PROPOSAL_SECONDS, seconds);
     if (result instanceof Refusal) {
       this.refuse(client, result);
       return;
@@ -116,14 +117,26 @@ export class KeysService {
     this.#port.answer(client, keysHead(eventStatus(result), result.index));
   }
 
-  refuse(client: Client, refusal: Refusal): void {
+  refuse(client: ClientRequest, refusal: Refusal): void {
     const method = HTTP_METHOD_OF[client.method] ?? "GET";
     this.#metrics.add(httpFailedCell(method, V2_ERRORS[refusal.code].status), 1);
     this.#port.answer(client, writeRefusal(this.#port.body, refusal));
   }
 
+  /** The cluster did not get to a request. @param why in etcd's words */
+  fail(client: ClientRequest, why: string): void {
+    if (!this.#isStopping) this.#parts.log.warn({ reason: why }, "rejected a request");
+    this.refuse(client, new Refusal(ErrorCode.raftInternal, why, 0));
+  }
+
+  /** What fails from here on fails because of the stop, and is not worth a line in the log. */
+  beginStop(): void {
+    this.#isStopping = true;
+  }
+
   /** Sends what watches are to be told since the last call: one body for all that share an event. */
-  deliver(frontends: number): void {
+  deliver(): void {
+    const { frontends } = this.#parts;
     for (const { event, oneShots, streams } of this.#store.hub.takeDeliveries()) {
       const { body } = this.#port;
       body.clear();
@@ -141,9 +154,12 @@ export class KeysService {
   }
 
   /** The client has gone. */
-  abort(client: Client): void {
+  abort(client: ClientRequest): void {
     this.#store.hub.remove(watcherIdOf(client));
     this.#metrics.set(WATCHERS, this.#store.hub.count);
+    this.#parts.writes.abandon(
+      (proposal) => proposal instanceof KeysWrite && proposal.isOf(client),
+    );
   }
 
   /** Ends all watches in the middle of their answers, as etcd does when it stops. */
@@ -153,21 +169,50 @@ export class KeysService {
     }
   }
 
-  #get(client: Client, path: string, isRecursive: boolean, nowMs: number): void {
+  /** The way of a PUT, on from here: Writes, raft, the log; Applier, V2Machine, KeysWrite.applied. */
+  #write(client: ClientRequest, command: Command, noValueOnSuccess: boolean): void {
+    const { space, underway, writes, times } = this.#parts;
+    this.#metrics.add(RECEIVED[client.method] as number, 1);
+    switch (space.admit(command, underway)) {
+      case "admitted":
+        writes.propose(new KeysWrite(this, client, command, noValueOnSuccess, times.monoMs));
+        return;
+      case "busy":
+        this.fail(client, TOO_MANY);
+        return;
+      case "full":
+        this.refuse(client, new Refusal(ErrorCode.noSpace, NO_SPACE, this.#store.index));
+        return;
+    }
+  }
+
+  #get(client: ClientRequest, get: KeysGet, clusterMs: number): void {
+    if (get.isQuorum) {
+      const { reads, times } = this.#parts;
+      this.#metrics.add(RECEIVED_QGET, 1);
+      reads.add(new QuorumGet(this, client, get, clusterMs, times.monoMs));
+      return;
+    }
+    this.#metrics.add(RECEIVED[client.method] as number, 1);
+    this.answerGet(client, get, clusterMs);
+  }
+
+  /** @param clusterMs when the request came: what its TTLs are shown for */
+  answerGet(client: ClientRequest, { path, isRecursive }: KeysGet, clusterMs: number): void {
     const found = this.#store.read(path);
     const cells = found instanceof Refusal ? READS_FAILED : READS;
     this.#metrics.add(isRecursive ? cells.all : cells.one, 1);
     if (found instanceof Refusal) this.refuse(client, found);
     else if (found.isDirectory) {
-      this.#listings.start(client, this.#store, found, isRecursive, nowMs);
+      this.#parts.listings.start(client, this.#store, found, isRecursive, clusterMs);
     } else {
-      writeFile(this.#port.body, found, nowMs);
+      writeFile(this.#port.body, found, clusterMs);
       this.#port.answer(client, keysHead(200, this.#store.index));
     }
   }
 
   #watch(
-    client: Client,
+    client: ClientRequest,
     watch: { path: string; isRecursive: boolean; isStream: boolean; waitIndex: number },
   ): void {
     this.#metrics.add(WATCH_REQUESTS, 1);
@@ -189,7 +234,77 @@ export class KeysService {
   }
 }
 
-function watcherIdOf(client: Client): number {
+/** A client's write. */
+class KeysWrite extends V2Proposal {
+  declare readonly client: ClientRequest;
+  declare readonly noValueOnSuccess: boolean;
+  declare readonly service: KeysService;
+
+  constructor(
+    service: KeysService,
+    client: ClientRequest,
+    command: Command,
+    noValueOnSuccess: boolean,
+    startMs: number,
+  ) {
+    super(command, startMs);
+    this.service = service;
+    this.client = client;
+    this.noValueOnSuccess = noValueOnSuccess;
+  }
+
+  get isRetried(): boolean {
+    return true;
+  }
+
+  isOf({ frontend, requestId }: ClientRequest): boolean {
+    return this.client.frontend === frontend && this.client.requestId === requestId;
+  }
+
+  applied(result: Event | Refusal | undefined): void {
+    assert(result !== undefined, "every command of a client has a result");
+    this.service.answerWrite(this, result);
+  }
+
+  failed(reason: string): void {
+    this.service.fail(this.client, reason);
+  }
+}
+
+/** A GET with quorum=true. */
+class QuorumGet implements WaitingRead {
+  readonly isHealthCheck = false;
+  readonly startMs: number;
+  readonly #service: KeysService;
+  readonly #client: ClientRequest;
+  readonly #get: KeysGet;
+  readonly #clusterMs: number;
+
+  constructor(
+    service: KeysService,
+    client: ClientRequest,
+    get: KeysGet,
+    clusterMs: number,
+    startMs: number,
+  ) {
+    this.startMs = startMs;
+    this.#service = service;
+    this.#client = client;
+    this.#get = get;
+    this.#clusterMs = clusterMs;
+  }
+
+  confirmed(): void {
+    this.#service.answerGet(this.#client, this.#get, this.#clusterMs);
+  }
+
+  failed(why: string): void {
+    this.#service.fail(this.#client, why);
+  }
+}
+
+function watcherIdOf(client: ClientRequest): number {
+  assert(client.requestId < WATCHER_ID_FRONTEND, "a request's number leaves room for its frontend");
   return client.frontend * WATCHER_ID_FRONTEND + client.requestId;
 }
 

@@ -15,7 +15,7 @@ import type { RaftStats } from "../v2/raft-stats.js";
 import type { ApiRequest } from "../v2/request.js";
 import { handleLeaderStats, handleSelfStats, handleStoreStats } from "../v2/stats.js";
 import { handleVersion, refuseHealthMethod } from "../v2/status.js";
-import type { Peers } from "./peer-port.js";
+import type { PeerPort } from "./peer-port.js";
 
 /** What there is to tell beside keys. */
 export interface StatusSources {
@@ -24,7 +24,7 @@ export interface StatusSources {
   readonly raft: Raft;
   readonly store: Store;
   readonly membership: Membership;
-  readonly peers: Peers;
+  readonly peers: PeerPort;
   readonly stats: RaftStats;
 }
 
@@ -39,18 +39,18 @@ export class StatusService {
     this.#sources = sources;
   }
 
-  handle(request: ApiRequest, path: string, nowMs: number, monoMs: number): StatusOutcome {
+  handle(request: ApiRequest, path: string, wallMs: number, monoMs: number): StatusOutcome {
     if (path === "/v2/members" || path.startsWith("/v2/members/")) {
-      return this.#members(request, nowMs, monoMs);
+      return this.#members(request, wallMs, monoMs);
     }
     if (path === "/health") {
       const refusal = refuseHealthMethod(request);
       return refusal === undefined ? { kind: "health" } : { kind: "answer", answer: refusal };
     }
-    return { kind: "answer", answer: this.#answer(request, path, nowMs, monoMs) };
+    return { kind: "answer", answer: this.#answer(request, path, wallMs, monoMs) };
   }
 
-  #answer(request: ApiRequest, path: string, nowMs: number, monoMs: number): Answer {
+  #answer(request: ApiRequest, path: string, wallMs: number, monoMs: number): Answer {
     const { raft, store, membership, stats } = this.#sources;
     switch (path) {
       case "/version":
@@ -58,7 +58,7 @@ export class StatusService {
       case "/v2/machines":
         return handleMachines(request, membership);
       case "/v2/stats/self":
-        return handleSelfStats(request, stats.self(monoMs, nowMs));
+        return handleSelfStats(request, stats.self(monoMs, wallMs));
       case "/v2/stats/leader":
         return handleLeaderStats(request, raft.lead, raft.isLeader ? stats.followers : undefined);
       case "/v2/stats/store":
@@ -74,14 +74,14 @@ export class StatusService {
     }
   }
 
-  #members(request: ApiRequest, nowMs: number, monoMs: number): MembersOutcome {
+  #members(request: ApiRequest, wallMs: number, monoMs: number): MembersOutcome {
     const { config, raft, store, membership, peers } = this.#sources;
     // As under /v2/keys: the switch of the auth system is looked up, and not found.
     if (writesMembers(request.method)) store.stats.add(Stat.getsFail);
     return handleMembers(request, {
       membership,
       leaderId: raft.lead,
-      unixSeconds: Math.floor(nowMs / 1000),
+      unixSeconds: Math.floor(wallMs / 1000),
       sha1: (bytes) => createHash("sha1").update(bytes).digest(),
       connectivity: config.strictReconfigCheck
         ? peers.connectivity(membership.members(), monoMs)

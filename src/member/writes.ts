@@ -1,10 +1,11 @@
+import type { Envelope } from "../cluster/envelope.js";
+import { assert } from "../lib/assert.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { NONE } from "../raft/entry.js";
 import type { ProposeRefusal } from "../raft/propose.js";
 import type { Raft } from "../raft/raft.js";
-import { type OpenProposal, type Proposal, Proposals } from "./proposals.js";
-import type { Client } from "./replies.js";
+import { type Proposal, Proposals } from "./proposals.js";
 
 const TOO_MANY = "etcdserver: too many requests";
 const TIMED_OUT = "etcdserver: request timed out";
@@ -21,30 +22,27 @@ export interface WritesPorts {
   readonly metrics: MetricCells;
   /** Whether a message to the member has a way there now; true for this member itself. */
   readonly isConnected: (id: bigint) => boolean;
-  /** Tells whoever waits for it that a write failed, and why. */
-  readonly refuse: (proposal: Proposal, why: string) => void;
 }
 
 /**
  * Writes on their way through the log. One that finds no leader waits for the next, as in etcd. One that
  * was handed to a leader may or may not be committed when that leader, or the stream to it, is lost. It is
  * sent to the same leader again, who takes it once; and it is proposed anew when it cannot be committed any
- * more, as an entry of a later term was: all of its own term come before that one. The member's own neither
- * wait nor are proposed anew: those who propose them repeat them until they are applied, and a time that is
- * told late, or a start of the clock in another term than the one it was meant for, is wrong.
+ * more, as an entry of a later term was: all of its own term come before that one. Those that are not retried
+ * (`Proposal.isRetried`) neither wait nor are proposed anew: they fail.
  */
 export class Writes {
   readonly #raft: Raft;
   readonly #proposals: Proposals;
   readonly #ports: WritesPorts;
-  #parked: OpenProposal[] = [];
+  #parked: Proposal[] = [];
   #parkedBytes = 0;
   /** Of the last entry applied. */
   #appliedTerm = 0;
   /** Why the log takes nothing; undefined while it does. */
   #blockedBy: string | undefined;
 
-  /** @param firstNumber far from those of any earlier life of this member */
+  /** @param firstNumber far from those of any earlier incarnation of this member */
   constructor(raft: Raft, firstNumber: number, ports: WritesPorts) {
     this.#raft = raft;
     this.#proposals = new Proposals(raft.id, firstNumber);
@@ -87,11 +85,13 @@ export class Writes {
       this.#fail(proposal, this.#blockedBy);
       return false;
     }
-    return this.#submit(this.#proposals.add(proposal));
+    this.#proposals.add(proposal);
+    return this.#submit(proposal);
   }
 
   /** What is passed on to a leader that cannot be reached would be lost, and waits instead. */
-  #submit(open: OpenProposal): boolean {
+  #submit(open: Proposal): boolean {
+    assert(open.term === 0, "it is in no log that still counts");
     const { lead } = this.#raft;
     const hasLeader = lead !== NONE && this.#ports.isConnected(lead);
     const result = hasLeader
@@ -107,8 +107,8 @@ export class Writes {
   sendAgain(): void {
     if (this.#raft.isLeader) return;
     const { term } = this.#raft;
-    for (const { term: itsTerm, data, number, proposal } of this.#proposals.all()) {
-      if (itsTerm !== term || proposal.client === undefined) continue;
+    for (const { term: itsTerm, data, number, isRetried } of this.#proposals.all()) {
+      if (itsTerm !== term || !isRetried) continue;
       // One that finds no room may have arrived the first time: it is not refused.
       this.#raft.propose(data, number, this.#proposals.oldest);
     }
@@ -117,12 +117,13 @@ export class Writes {
   /** Before the first entry of a term is applied: those of earlier terms that are still open are lost. */
   onTerm(term: number): void {
     if (term === this.#appliedTerm) return;
+    assert(term > this.#appliedTerm, "terms of applied entries only grow");
     this.#appliedTerm = term;
     for (const open of this.#proposals.all()) {
       if (open.term === 0 || open.term >= term) continue;
-      if (open.proposal.client === undefined) {
-        this.#proposals.drop(open.number);
-        this.#fail(open.proposal, TIMED_OUT);
+      if (!open.isRetried) {
+        this.#proposals.drop(open);
+        this.#fail(open, TIMED_OUT);
         continue;
       }
       open.term = 0;
@@ -138,24 +139,26 @@ export class Writes {
     }
   }
 
-  /** Its client is gone: what was not handed to anybody is not worth it any more. */
-  abort({ frontend, requestId }: Client): void {
-    for (const open of this.#parked) {
-      const { client } = open.proposal;
-      if (client?.frontend !== frontend || client.requestId !== requestId) continue;
-      if (this.#proposals.get(open.number) === undefined) continue;
-      this.#proposals.drop(open.number);
-      this.#fail(open.proposal, TIMED_OUT);
-    }
-    const isOpen = ({ number }: OpenProposal) => this.#proposals.get(number) !== undefined;
+  /** Fails those that nobody waits for any more, unless they were handed to a leader. */
+  abandon(isAbandoned: (proposal: Proposal) => boolean): void {
     if (this.#parked.length === 0) return;
-    this.#parked = this.#parked.filter(isOpen);
+    for (const open of this.#parked) {
+      if (!this.#proposals.has(open) || !isAbandoned(open)) continue;
+      this.#proposals.drop(open);
+      this.#fail(open, TIMED_OUT);
+    }
+    this.#parked = this.#parked.filter((open) => this.#proposals.has(open));
     this.#parkedBytes = this.#parked.reduce((sum, { data }) => sum + data.length, 0);
   }
 
-  /** The command of a committed entry, and the proposal if it was made here and still waits. */
-  take(data: Uint8Array) {
-    return this.#proposals.take(data);
+  /** As in Proposals. */
+  takeIfOldest(data: Uint8Array): Proposal | undefined {
+    return this.#proposals.takeIfOldest(data);
+  }
+
+  /** As in Proposals. */
+  takeOf(envelope: Envelope): Proposal | undefined {
+    return this.#proposals.takeOf(envelope);
   }
 
   /** There may be a leader to turn to: what waited for one goes on. */
@@ -165,7 +168,7 @@ export class Writes {
     this.#parked = [];
     this.#parkedBytes = 0;
     for (const open of parked) {
-      if (this.#proposals.get(open.number) !== undefined) this.#submit(open); // Else it timed out.
+      if (this.#proposals.has(open)) this.#submit(open); // Else it timed out.
     }
   }
 
@@ -177,24 +180,23 @@ export class Writes {
   }
 
   /** @returns whether it waits for a leader; otherwise it has failed */
-  #parks(open: OpenProposal, reason: ProposeRefusal): boolean {
+  #parks(open: Proposal, reason: ProposeRefusal): boolean {
+    assert(open.term === 0, "a rejected proposal was handed to nobody");
     const waits = reason === "noLeader" || reason === "transferring";
-    const isOwn = open.proposal.client === undefined;
     const hasRoom = this.#parked.length < PARKED_MAX && this.#parkedBytes < PARKED_BYTES_MAX;
-    if (waits && !isOwn && hasRoom) {
+    if (waits && open.isRetried && hasRoom) {
       this.#parked.push(open);
       this.#parkedBytes += open.data.length;
       return true;
     }
-    this.#proposals.drop(open.number);
-    if (!waits || !isOwn) {
-      this.#fail(open.proposal, waits || reason === "tooMany" ? TOO_MANY : TIMED_OUT);
-    }
+    this.#proposals.drop(open);
+    if (waits && !open.isRetried) open.failed(TIMED_OUT);
+    else this.#fail(open, waits || reason === "tooMany" ? TOO_MANY : TIMED_OUT);
     return false;
   }
 
   #fail(proposal: Proposal, why: string): void {
     this.#ports.metrics.add(FAILED, 1);
-    this.#ports.refuse(proposal, why);
+    proposal.failed(why);
   }
 }

@@ -1,7 +1,7 @@
 import { entriesLost, historiesDiffer, secondLeader } from "./broken-promise.js";
 import type { RaftCore } from "./core.js";
 import { NONE } from "./entry.js";
-import type { Append, Heartbeat, Proposal, ReadIndexReply, Snapshot } from "./message.js";
+import type { Append, ForwardedProposal, Heartbeat, ReadIndexReply, Snapshot } from "./message.js";
 
 /** The leader of our term speaks: whoever campaigned in it has lost. @throws BrokenPromiseError */
 export function followLeader(core: RaftCore, lead: bigint): void {
@@ -97,7 +97,7 @@ function passOn(core: RaftCore): void {
 }
 
 /** One that is larger by itself is a part of its own. */
-function inParts<T extends Proposal>(proposals: readonly T[], bytesMax: number): T[][] {
+function inParts<T extends ForwardedProposal>(proposals: readonly T[], bytesMax: number): T[][] {
   const parts: T[][] = [];
   let part: T[] = [];
   let bytes = 0;

@@ -250,7 +250,7 @@ function giveUpTransfer(core: RaftCore): void {
 }
 
 /** The voter that holds most of the log, among those that were heard lately if there is one. */
-export function successor(core: RaftCore): Progress | undefined {
+export function bestTransferee(core: RaftCore): Progress | undefined {
   let best: Progress | undefined;
   for (const peer of core.peers) {
     if (peer.learner) continue;
@@ -278,9 +278,9 @@ export function onConfApplied(core: RaftCore, removed: bigint): void {
   }
   // We left: tell the others that we may, and the best of them to go on without an election time-out.
   for (const peer of core.peers) tellCommit(core, peer);
-  const heir = successor(core);
-  if (heir !== undefined) {
-    core.send({ type: "timeoutNow", to: heir.id, from: core.id, term: core.term });
+  const transferee = bestTransferee(core);
+  if (transferee !== undefined) {
+    core.send({ type: "timeoutNow", to: transferee.id, from: core.id, term: core.term });
   }
   core.becomeFollower(core.term, NONE);
 }

@@ -1,7 +1,7 @@
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { EntryType, NONE } from "./entry.js";
-import type { Proposal } from "./message.js";
+import type { ForwardedProposal } from "./message.js";
 
 const WORD = 2 ** 32;
 
@@ -51,7 +51,7 @@ export class Writer {
     for (const value of values) this.id(value);
   }
 
-  proposal({ type, data }: Proposal): void {
+  proposal({ type, data }: ForwardedProposal): void {
     this.u8(type);
     this.u32(data.length);
     this.#bytes.set(data, this.at);
@@ -120,7 +120,7 @@ export class Reader {
     return Array.from({ length: count }, () => this.id());
   }
 
-  proposal(): Proposal {
+  proposal(): ForwardedProposal {
     const type = this.u8();
     if (type !== EntryType.normal && type !== EntryType.confChange) {
       throw new MessageError(`Cannot read an entry: no type ${type}`);

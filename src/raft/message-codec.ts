@@ -1,6 +1,6 @@
 import { assert, unreachable } from "../lib/assert.js";
 import type { ConfState, Entry } from "./entry.js";
-import type { Message, NumberedProposal, Proposal } from "./message.js";
+import type { ForwardedProposal, Message, NumberedProposal } from "./message.js";
 import { MessageError, Reader, Writer } from "./message-bytes.js";
 
 /**
@@ -290,7 +290,7 @@ function readBody(input: Reader, type: Message["type"], envelope: Envelope): Mes
     case "timeoutNow":
       return { type, ...envelope };
     case "forward": {
-      const proposals: Proposal[] = [];
+      const proposals: ForwardedProposal[] = [];
       const count = input.count(PROPOSAL_HEADER_BYTES);
       for (let i = 0; i < count; i++) proposals.push(input.proposal());
       return { type, ...envelope, proposals };

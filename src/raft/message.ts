@@ -124,7 +124,7 @@ export interface TimeoutNow extends Envelope {
   readonly type: "timeoutNow";
 }
 
-export interface Proposal {
+export interface ForwardedProposal {
   readonly type: EntryType;
   readonly data: Uint8Array;
 }
@@ -132,10 +132,10 @@ export interface Proposal {
 /** Proposals on their way to the leader. One that does not arrive is lost; its proposer times out. */
 export interface Forward extends Envelope {
   readonly type: "forward";
-  readonly proposals: readonly Proposal[];
+  readonly proposals: readonly ForwardedProposal[];
 }
 
-export interface NumberedProposal extends Proposal {
+export interface NumberedProposal extends ForwardedProposal {
   /** Its proposer's own, not 0; never used for another one. */
   readonly number: number;
 }

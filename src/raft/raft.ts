@@ -278,8 +278,8 @@ export class Raft {
   }
 
   /** Leader: who is best to hand over to; NONE if there is nobody, or if this member does not lead. */
-  successor(): bigint {
-    return leader.successor(this.#core)?.id ?? NONE;
+  bestTransferee(): bigint {
+    return leader.bestTransferee(this.#core)?.id ?? NONE;
   }
 
   /** Leader: whether a learner holds enough of the log to be made a voter. */

@@ -5,7 +5,7 @@ import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { RepeatFilter } from "../log/repeats.js";
 import { CoreLoop } from "../member/loop.js";
-import type { Recovery } from "../member/raft-start.js";
+import type { RecoveredMember } from "../member/raft-start.js";
 import { RecoveryReader } from "../member/recovery.js";
 import { CORE_PART, type WorkerInput, type WorkerMessage } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
@@ -32,7 +32,7 @@ function tellMain(message: WorkerMessage): void {
 }
 
 /** Waits for everything the disk held. */
-function receiveRecovery(): Recovery {
+function receiveRecovery(): RecoveredMember {
   const durable = new RingReader(topology.durable, new Bell(topology.walBell));
   const storeOptions = {
     historyEventsMax: config.eventHistoryMax,
@@ -51,7 +51,7 @@ function run(): void {
   const { memberId, clusterId } = recovery;
   tellMain({ kind: "recovered", identity: { memberId, clusterId } });
   const loop = new CoreLoop(config, topology, plan, recovery, {
-    nowMs: Date.now,
+    wallMs: Date.now,
     monoMs: () => performance.now(),
     random: (below) => randomInt(below),
     log,

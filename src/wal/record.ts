@@ -175,7 +175,8 @@ export function scanRecord(
   const next = alignRecord(end);
   const isDurableBefore = flags === FLAG_DURABLE_BEFORE;
   if (mask === 0) return { kind: "record", type, isDurableBefore, payload, crc, next };
-  const unmasked = Uint8Array.from(payload); // `slice` of a Buffer is no copy, and the file is written again.
+  // Not slice(): of a Buffer that is a view, and a start may write these bytes again.
+  const unmasked = Uint8Array.from(payload);
   applyMask(unmasked, mask);
   return { kind: "record", type, isDurableBefore, payload: unmasked, crc, next };
 }

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import {
   checkFormats,
   envelopeBytes,
+  MachineId,
   readEnvelope,
   writeEnvelope,
 } from "#ringd/cluster/envelope.js";
@@ -18,16 +19,16 @@ function entryOf(command: Command, format: number): Buffer {
   const at = envelopeBytes(format);
   const data = Buffer.alloc(at + encodedBytes(command));
   const view = new DataView(data.buffer, data.byteOffset, data.length);
-  writeEnvelope(view, 0, format, 0xfedcba9876543210n, 2 ** 52 - 1);
+  writeEnvelope(view, 0, format, MachineId.v2Store, 0xfedcba9876543210n, 2 ** 52 - 1);
   encodeCommand(command, data, view, at);
   return data;
 }
 
 test("envelopes of both formats say who proposed what, and differ by four bytes", () => {
   for (const format of [1, 2]) {
-    const { origin, number, commandAt } = readEnvelope(entryOf(syncCommand(5), format));
+    const { origin, number, payloadAt } = readEnvelope(entryOf(syncCommand(5), format));
     assert.deepEqual([origin, number], [0xfedcba9876543210n, 2 ** 52 - 1]);
-    assert.equal(commandAt, format === 1 ? 16 : 20);
+    assert.equal(payloadAt, format === 1 ? 16 : 20);
   }
 });
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
 import type { ConfChange } from "#ringd/cluster/conf-change.js";
-import { Peers } from "#ringd/member/peer-port.js";
+import { PeerPort } from "#ringd/member/peer-port.js";
 import type { PeerMembers } from "#ringd/messages/peers.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
@@ -12,7 +12,7 @@ import { eventOf, MEMBER_ID, oneMember } from "../cluster/one-member.js";
 test("a member that was removed still knows whom to tell how far it got", () => {
   const bell = new Bell(Bell.create());
   const ring = createRing(65_536);
-  const peers = new Peers(new Outlet(new RingWriter(ring, bell)), MEMBER_ID);
+  const peers = new PeerPort(new Outlet(new RingWriter(ring, bell)), MEMBER_ID);
   const told: string[][] = [];
   const inlet = new Inlet(new RingReader(ring, bell), (_type, bytes, _view, at, length) => {
     const { members } = JSON.parse(bytes.toString("utf8", at, at + length)) as PeerMembers;

@@ -1,80 +1,95 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { readEnvelope } from "#ringd/cluster/envelope.js";
 import { type Proposal, Proposals } from "#ringd/member/proposals.js";
 import { type Command, CommandOp, syncCommand } from "#ringd/store/command.js";
+import { decodeCommand } from "#ringd/store/command-codec.js";
 import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
+import { TestProposal } from "./test-proposal.js";
 
 const ORIGIN = 7n;
 
-function proposal(value: string, startMs = 0): Proposal {
+function proposal(value: string, startMs = 0): TestProposal {
   const command: Command = { ...syncCommand(0), op: CommandOp.set, path: "/1/a", value };
-  return { command, client: undefined, noValueOnSuccess: false, startMs };
+  return new TestProposal(command, startMs);
+}
+
+/** An open proposal. */
+function add(proposals: Proposals, value: string, startMs = 0): TestProposal {
+  const added = proposal(value, startMs);
+  proposals.add(added);
+  return added;
+}
+
+/** As the applier does. */
+function take(proposals: Proposals, data: Uint8Array): Proposal | undefined {
+  return proposals.takeIfOldest(data) ?? proposals.takeOf(readEnvelope(data));
 }
 
 test("entries that come back in order are told apart from those of other members", () => {
   const own = new Proposals(ORIGIN, 100);
   const other = new Proposals(8n, 100);
-  const first = own.add(proposal("1"));
-  const foreign = other.add(proposal("2"));
-  assert.equal(own.take(foreign.data).proposal, undefined);
-  assert.equal(own.take(foreign.data).command.value, "2");
-  assert.equal(own.take(first.data).proposal, first.proposal);
+  const first = add(own, "1");
+  const foreign = add(other, "2");
+  assert.equal(take(own, foreign.data), undefined);
+  assert.equal(decodeCommand(foreign.data, foreign.payloadAt).value, "2");
+  assert.equal(take(own, first.data), first);
   assert.equal(own.size, 0);
-  assert.equal(own.take(first.data).proposal, undefined, "each is answered once");
+  assert.equal(take(own, first.data), undefined, "each is answered once");
 });
 
 test("what is under way counts the directories that a deep path may need", () => {
   const proposals = new Proposals(ORIGIN, 100);
-  const { command, ...rest } = proposal("1");
-  const deep = { ...rest, command: { ...command, path: `/1${"/a".repeat(2000)}` } };
-  const { number } = proposals.add(deep);
+  const { command } = proposal("1");
+  const deep = new TestProposal({ ...command, path: `/1${"/a".repeat(2000)}` }, 0);
+  proposals.add(deep);
   assert.ok(proposals.openBytes > 2000 * 4000);
-  proposals.drop(number);
+  proposals.drop(deep);
   assert.equal(proposals.openBytes, 0);
 });
 
 test("an entry that crossed the network is a copy, and is found by its number", () => {
   const own = new Proposals(ORIGIN, 100);
-  const first = own.add(proposal("1"));
-  const second = own.add(proposal("2"));
-  assert.equal(own.take(Uint8Array.from(second.data)).proposal, second.proposal);
-  assert.equal(own.take(Uint8Array.from(first.data)).proposal, first.proposal);
+  const first = add(own, "1");
+  const second = add(own, "2");
+  assert.equal(take(own, Uint8Array.from(second.data)), second);
+  assert.equal(take(own, Uint8Array.from(first.data)), first);
 });
 
-test("an entry of an earlier life of this member belongs to nobody", () => {
+test("an entry of an earlier incarnation of this member belongs to nobody", () => {
   const before = new Proposals(ORIGIN, 100);
   const now = new Proposals(ORIGIN, 2000);
-  const old = before.add(proposal("1"));
-  now.add(proposal("2"));
-  assert.equal(now.take(old.data).proposal, undefined);
+  const old = add(before, "1");
+  add(now, "2");
+  assert.equal(take(now, old.data), undefined);
   assert.equal(now.size, 1);
 });
 
 test(`what waits is what was added and neither taken, dropped nor too old, SEED=${SEED}`, () => {
   const prng = new Prng(SEED);
   const proposals = new Proposals(ORIGIN, 5);
-  const model = new Map<number, { open: ReturnType<Proposals["add"]>; startMs: number }>();
+  const model = new Map<number, { open: TestProposal; startMs: number }>();
   for (let nowMs = 1; nowMs <= 20_000; nowMs++) {
     const choice = prng.below(100);
     const some = [...model.values()][prng.below(Math.max(1, Math.min(8, model.size)))];
     if (choice < 50 || some === undefined) {
-      const open = proposals.add(proposal(String(nowMs), nowMs));
+      const open = add(proposals, String(nowMs), nowMs);
       model.set(open.number, { open, startMs: nowMs });
     } else if (choice < 90) {
       const data = prng.oneIn(2) ? some.open.data : Uint8Array.from(some.open.data);
-      assert.equal(proposals.take(data).proposal, some.open.proposal);
+      assert.equal(take(proposals, data), some.open);
       model.delete(some.open.number);
     } else if (choice < 99) {
-      proposals.drop(some.open.number);
-      assert.equal(proposals.get(some.open.number), undefined);
+      proposals.drop(some.open);
+      assert.ok(!proposals.has(some.open));
       model.delete(some.open.number);
     } else {
       const sinceMs = nowMs - prng.below(400);
       const old = [...model.values()].filter(({ startMs }) => startMs <= sinceMs);
       assert.deepEqual(
         proposals.takeOlderThan(sinceMs),
-        old.map(({ open }) => open.proposal),
+        old.map(({ open }) => open),
       );
       for (const { open } of old) model.delete(open.number);
     }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Reads } from "#ringd/member/reads.js";
+import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { bootstrap } from "#ringd/raft/bootstrap.js";
 import { Raft } from "#ringd/raft/raft.js";
 
@@ -8,12 +9,15 @@ test("a read is answered when the store has reached the index that raft named, n
   const restored = bootstrap([{ id: 1n, context: new Uint8Array(0) }]);
   const options = { electionTicks: 10, heartbeatTicks: 1, preVote: true, checkQuorum: true };
   const raft = new Raft({ id: 1n, ...options, random: () => 0, restored });
-  const reads = new Reads(raft);
+  const reads = new Reads(raft, new MetricCells(createMetricsMemory(1), 0));
   const answered: string[] = [];
   for (const name of ["a", "b", "c"]) {
-    const client = { frontend: 0, requestId: 1, method: 0 as const };
-    const then = () => answered.push(name);
-    assert.ok(reads.add({ client, then, startMs: 0, kind: "keys" }));
+    reads.add({
+      startMs: 0,
+      isHealthCheck: false,
+      confirmed: () => answered.push(name),
+      failed: assert.fail,
+    });
   }
   // A follower learns from the leader of indexes that it has not applied yet.
   reads.confirm([

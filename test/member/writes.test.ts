@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Proposal } from "#ringd/member/proposals.js";
 import { Writes } from "#ringd/member/writes.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { NONE } from "#ringd/raft/entry.js";
 import type { ProposeResult } from "#ringd/raft/propose.js";
 import type { Raft } from "#ringd/raft/raft.js";
 import { syncCommand } from "#ringd/store/command.js";
+import { TestProposal } from "./test-proposal.js";
 
 const SELF = 1n;
 const OTHER = 2n;
@@ -33,23 +33,24 @@ const ONCE = { kind: "forwarded", leader: OTHER, term: 1, isOnce: true } as cons
 function setUp() {
   const raft = new FakeRaft();
   const connected = new Set<bigint>([SELF]);
+  /** Of all proposals, in the order in which they failed. */
   const refused: string[] = [];
+  const proposal = (startMs: number, isRetried = true) =>
+    new (class extends TestProposal {
+      override failed(reason: string): void {
+        super.failed(reason);
+        refused.push(reason);
+      }
+    })(syncCommand(0), startMs, isRetried);
   const writes = new Writes(raft as unknown as Raft, 1, {
     metrics: new MetricCells(createMetricsMemory(1), 0),
     isConnected: (id) => connected.has(id),
-    refuse: (_, why) => refused.push(why),
   });
-  return { raft, connected, refused, writes };
-}
-
-const CLIENT = { frontend: 0, requestId: 1, method: 2 } as const;
-
-function proposal(startMs: number, client: Proposal["client"] = CLIENT): Proposal {
-  return { command: syncCommand(0), client, noValueOnSuccess: false, startMs };
+  return { raft, connected, refused, writes, proposal };
 }
 
 test("a write waits for a leader, and for a way to it, and is passed on once", () => {
-  const { raft, connected, refused, writes } = setUp();
+  const { raft, connected, refused, writes, proposal } = setUp();
   writes.propose(proposal(1));
   assert.equal(raft.proposed, 0, "nobody leads");
   raft.lead = OTHER;
@@ -64,7 +65,7 @@ test("a write waits for a leader, and for a way to it, and is passed on once", (
 });
 
 test("a write that waited too long is refused and never proposed", () => {
-  const { raft, connected, refused, writes } = setUp();
+  const { raft, connected, refused, writes, proposal } = setUp();
   writes.propose(proposal(1));
   writes.giveUp(1, () => "too late");
   assert.deepEqual(refused, ["too late"]);
@@ -75,7 +76,7 @@ test("a write that waited too long is refused and never proposed", () => {
 });
 
 test("a leader that hands over lets writes wait; one with a full disk refuses them", () => {
-  const { raft, refused, writes } = setUp();
+  const { raft, refused, writes, proposal } = setUp();
   raft.lead = SELF;
   raft.isLeader = true;
   raft.answer = { kind: "refused", reason: "transferring" };
@@ -96,7 +97,7 @@ test("a leader that hands over lets writes wait; one with a full disk refuses th
 });
 
 test("what was passed on is sent to the same leader again, and anew once it cannot be committed", () => {
-  const { raft, connected, refused, writes } = setUp();
+  const { raft, connected, refused, writes, proposal } = setUp();
   raft.lead = OTHER;
   connected.add(OTHER);
   raft.answer = ONCE;
@@ -117,12 +118,12 @@ test("what was passed on is sent to the same leader again, and anew once it cann
   assert.deepEqual([writes.open, writes.openBytes], [2, openBytes], "each counts once");
 });
 
-test("the member's own writes are neither sent again nor proposed anew", () => {
-  const { raft, connected, refused, writes } = setUp();
+test("writes that are not retried are neither sent again nor proposed anew", () => {
+  const { raft, connected, refused, writes, proposal } = setUp();
   raft.lead = OTHER;
   connected.add(OTHER);
   raft.answer = ONCE;
-  writes.propose({ ...proposal(1), client: undefined });
+  writes.propose(proposal(1, false));
   writes.sendAgain();
   raft.term = 2;
   writes.onTerm(2);
@@ -131,26 +132,26 @@ test("the member's own writes are neither sent again nor proposed anew", () => {
 });
 
 test("the member's own writes never wait: a later leader, or term, is not the one they were for", () => {
-  const { raft, connected, refused, writes } = setUp();
-  const own = { ...proposal(1), client: undefined };
-  assert.equal(writes.propose(own), false, "nobody leads");
+  const { raft, connected, refused, writes, proposal } = setUp();
+  const propose = () => writes.propose(proposal(1, false));
+  assert.equal(propose(), false, "nobody leads");
   raft.lead = OTHER;
-  assert.equal(writes.propose(own), false, "the leader cannot be reached");
+  assert.equal(propose(), false, "the leader cannot be reached");
   connected.add(OTHER);
   raft.answer = { kind: "refused", reason: "transferring" };
-  assert.equal(writes.propose(own), false, "the leader is handing over");
+  assert.equal(propose(), false, "the leader is handing over");
   raft.answer = { ...ONCE, term: 2 };
   raft.term = 2;
   const before = raft.proposed;
   writes.retry();
   assert.equal(raft.proposed, before);
-  assert.deepEqual([refused.length, writes.open, writes.openBytes], [0, 0, 0]);
-  assert.equal(writes.propose(own), true);
+  assert.deepEqual([refused.length, writes.open, writes.openBytes], [3, 0, 0], "each is told");
+  assert.equal(propose(), true);
   assert.equal(raft.proposed, before + 1);
 });
 
 test("what may be among entries that a snapshot replaced is never proposed again", () => {
-  const { raft, connected, writes } = setUp();
+  const { raft, connected, writes, proposal } = setUp();
   raft.lead = OTHER;
   connected.add(OTHER);
   raft.answer = ONCE;
@@ -162,7 +163,7 @@ test("what may be among entries that a snapshot replaced is never proposed again
 });
 
 test("what a member of before was sent, or finds no room, is not sent again", () => {
-  const { raft, connected, refused, writes } = setUp();
+  const { raft, connected, refused, writes, proposal } = setUp();
   raft.lead = OTHER;
   connected.add(OTHER);
   writes.propose(proposal(1));
@@ -177,15 +178,15 @@ test("what a member of before was sent, or finds no room, is not sent again", ()
   assert.equal(writes.open, 2);
 });
 
-test("a parked write whose client left is dropped", () => {
-  const { raft, refused, writes } = setUp();
-  const client = { frontend: 0, requestId: 7, method: 2 } as const;
-  writes.propose(proposal(1, client));
+test("a parked write that nobody waits for any more is dropped", () => {
+  const { raft, refused, writes, proposal } = setUp();
+  const abandoned = proposal(1);
+  writes.propose(abandoned);
   writes.propose(proposal(1));
   const { openBytes } = writes;
-  writes.abort({ ...client, requestId: 8 });
+  writes.abandon(() => false);
   assert.equal(writes.open, 2);
-  writes.abort(client);
+  writes.abandon((open) => open === abandoned);
   assert.deepEqual([writes.open, writes.openBytes], [1, openBytes / 2]);
   assert.equal(refused.length, 1);
   raft.lead = SELF;

@@ -251,12 +251,12 @@ test("restart: the log may begin before the snapshot, to keep a tail for slow fo
 
 test("transfer: the successor is the voter that holds most and was heard last", () => {
   const raft = leader({ learners: [4n] });
-  assert.equal(raft.successor(), 2n);
+  assert.equal(raft.bestTransferee(), 2n);
   const reply = { type: "appendReply", to: 1n, term: raft.term, index: 1 } as const;
   raft.step({ ...reply, from: 4n });
   raft.step({ ...reply, from: 3n });
-  assert.equal(raft.successor(), 3n);
-  assert.equal(member(1n).successor(), 0n);
+  assert.equal(raft.bestTransferee(), 3n);
+  assert.equal(member(1n).bestTransferee(), 0n);
 });
 
 test("disk: a finished job says nothing about entries that took its place", () => {

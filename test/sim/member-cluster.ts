@@ -6,7 +6,7 @@ import { FORMAT_LEVEL } from "#ringd/cluster/format.js";
 import { formatId } from "#ringd/cluster/ids.js";
 import { type Config, readConfig } from "#ringd/config/config.js";
 import type { Logger } from "#ringd/log/logger.js";
-import type { Recovery } from "#ringd/member/raft-start.js";
+import type { RecoveredMember } from "#ringd/member/raft-start.js";
 import type { SnapshotMeta } from "#ringd/raft/entry.js";
 import type { Raft, Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
@@ -212,7 +212,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     this.checks.onStore(this.#currentMember().name, store, meta.index);
   }
 
-  onRecovered(member: SimMember, { snapshot, entries, hardState, store }: Recovery): void {
+  onRecovered(member: SimMember, { snapshot, entries, hardState, store }: RecoveredMember): void {
     checkRecovery(member.name, member.durableLog, {
       newestSnapshot: member.snapshots.newest?.index ?? 0,
       snapshotIndex: snapshot.index,

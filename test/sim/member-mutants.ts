@@ -1,9 +1,11 @@
 import { ClusterClock } from "#ringd/cluster/cluster-clock.js";
 import { readEnvelope } from "#ringd/cluster/envelope.js";
 import { ClusterTime } from "#ringd/member/cluster-time.js";
-import { Member } from "#ringd/member/member.js";
-import type { Recovery } from "#ringd/member/raft-start.js";
+import { IncomingSnapshot } from "#ringd/member/incoming-snapshot.js";
+import { MemberCore } from "#ringd/member/member.js";
+import type { RecoveredMember } from "#ringd/member/raft-start.js";
 import { Reads } from "#ringd/member/reads.js";
+import { Router } from "#ringd/member/router.js";
 import { Writes } from "#ringd/member/writes.js";
 import { EntryReader } from "#ringd/messages/log.js";
 import { RaftCore } from "#ringd/raft/core.js";
@@ -184,7 +186,7 @@ export const MUTANTS: readonly Mutant[] = [
         if (found.snapshot.index > 0 && first !== undefined && isCommand(first)) {
           if (first.index <= found.hardState.commit) {
             const data = Buffer.from(first.data);
-            found.store.apply(decodeCommand(data, readEnvelope(data).commandAt));
+            found.store.apply(decodeCommand(data, readEnvelope(data).payloadAt));
           }
         }
         return found;
@@ -251,10 +253,10 @@ export const MUTANTS: readonly Mutant[] = [
     name: "word that a job is durable gets lost for good",
     plant: () =>
       wrap(
-        Member.prototype,
+        MemberCore.prototype,
         "durable",
         (durable) =>
-          function (this: Member, job) {
+          function (this: MemberCore, job) {
             if (job < 5) durable.call(this, job);
           },
       ),
@@ -300,7 +302,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a received snapshot that cannot be read is waited for",
     faults: { founders: 3, snapshotCount: 5, catchUpEntries: 0, failedReadMs: 300 },
-    plant: () => wrap(Member.prototype, "snapshotUnreadable", () => () => undefined),
+    plant: () => wrap(IncomingSnapshot.prototype, "fail", () => () => undefined),
   },
   {
     name: "proposals have the same numbers in every life",
@@ -411,7 +413,7 @@ function plantOldSnapshot(): () => void {
 }
 
 /** What a member makes of what the disk held, which has been checked. */
-function wrapRecovery(change: (found: Recovery) => Recovery): () => void {
+function wrapRecovery(change: (found: RecoveredMember) => RecoveredMember): () => void {
   return wrap(
     SimMember.prototype,
     "recover",
@@ -511,11 +513,11 @@ function wrapBlocks(
 function plantOwnClock(): () => void {
   let nowMs = 0;
   const undoStep = wrap(
-    Member.prototype,
+    MemberCore.prototype,
     "step",
     (step) =>
-      function (this: Member) {
-        nowMs = this.wallMs;
+      function (this: MemberCore) {
+        nowMs = this.times.wallMs;
         step.call(this);
       },
   );
@@ -538,10 +540,10 @@ function plantOwnClock(): () => void {
 function plantKeptView(): () => void {
   let kept: (() => void)[] = [];
   const undoRequest = wrap(
-    Member.prototype,
+    Router.prototype,
     "request",
     (take) =>
-      function (this: Member, client, request) {
+      function (this: Router, client, request) {
         kept.push(() => take.call(this, client, request));
       },
   );

@@ -3,7 +3,7 @@ import type { Config } from "#ringd/config/config.js";
 import { assert } from "#ringd/lib/assert.js";
 import type { Logger } from "#ringd/log/logger.js";
 import { CoreLoop } from "#ringd/member/loop.js";
-import type { Recovery } from "#ringd/member/raft-start.js";
+import type { RecoveredMember } from "#ringd/member/raft-start.js";
 import { writeBytes } from "#ringd/messages/log.js";
 import { writeNumbers } from "#ringd/messages/numbers.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/messages/peers.js";
@@ -65,7 +65,7 @@ export interface Recovered {
   /** The end of the wal thread. */
   readonly durable: Outlet;
   readonly wal: Wal;
-  readonly found: Recovery;
+  readonly found: RecoveredMember;
 }
 
 /** The rest of the world, as one member sees it. */
@@ -80,7 +80,7 @@ export interface MemberWorld {
   /** The clock that never jumps, milliseconds. */
   readonly monoMs: () => number;
   /** The recovered log of a member that starts, before anything is made of it. */
-  readonly onRecovered: (member: SimMember, found: Recovery) => void;
+  readonly onRecovered: (member: SimMember, found: RecoveredMember) => void;
 }
 
 /** Someone who asked a frontend. Calls come in the order of the ring. */
@@ -134,7 +134,7 @@ export class SimMember {
     this.world = world;
   }
 
-  get nowMs(): number {
+  get wallMs(): number {
     return Math.floor(this.world.monoMs() + this.wallOffsetMs) + 1_700_000_000_000;
   }
 
@@ -336,7 +336,7 @@ export class Life {
       monoMs,
     });
     this.loop = new CoreLoop(config, topology, plan, found, {
-      nowMs: () => member.nowMs,
+      wallMs: () => member.wallMs,
       monoMs,
       random: (below) => world.prng.below(below),
       log,

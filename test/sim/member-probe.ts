@@ -1,4 +1,7 @@
+import { MachineId } from "#ringd/cluster/envelope.js";
+import type { Machines } from "#ringd/member/machine.js";
 import { Snapshots } from "#ringd/member/snapshots.js";
+import { V2Machine } from "#ringd/member/v2-machine.js";
 import type { SnapshotMeta } from "#ringd/raft/entry.js";
 import { Raft, type Ready } from "#ringd/raft/raft.js";
 import type { Event } from "#ringd/store/event.js";
@@ -41,7 +44,8 @@ History.prototype.push = function (this: History, event: Event, isNodeOnlyHere: 
 };
 
 const { start } = Snapshots.prototype;
-Snapshots.prototype.start = function (this: Snapshots, store: Store, meta: SnapshotMeta, file) {
-  start.call(this, store, meta, file);
-  listener?.onSnapshot(store, meta);
+Snapshots.prototype.start = function (this: Snapshots, machines: Machines, meta, file) {
+  start.call(this, machines, meta, file);
+  const v2 = machines.get(MachineId.v2Store);
+  if (v2 instanceof V2Machine) listener?.onSnapshot(v2.store, meta);
 };

@@ -3,7 +3,7 @@ import type { StartPlan } from "#ringd/bootstrap/start-plan.js";
 import { FormatCheck } from "#ringd/cluster/format-check.js";
 import type { Config } from "#ringd/config/config.js";
 import type { Logger } from "#ringd/log/logger.js";
-import type { Recovery } from "#ringd/member/raft-start.js";
+import type { RecoveredMember } from "#ringd/member/raft-start.js";
 import { RecoveryReader } from "#ringd/member/recovery.js";
 import type { Topology } from "#ringd/messages/topology.js";
 import { NO_LIMITS } from "#ringd/process/heap.js";
@@ -42,7 +42,7 @@ export interface StartParts {
  * The start of a member: its wal thread runs, and whenever it parks, its core thread takes turns until it
  * rings the other's bell.
  */
-export function startMember(parts: StartParts): { wal: Wal; found: Recovery } {
+export function startMember(parts: StartParts): { wal: Wal; found: RecoveredMember } {
   const { name, config, plan, topology, durable, prng, log, walOptions } = parts;
   const { formatLevel, eventHistoryMax: historyEventsMax } = config;
   const walBell = new Bell(topology.walBell);

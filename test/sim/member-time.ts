@@ -44,7 +44,7 @@ export class TimeChecks {
       if (index <= this.#lastIndex) continue;
       this.#lastIndex = index;
       if (type !== EntryType.normal || data.length === 0) continue;
-      const command = decodeCommand(data, readEnvelope(data).commandAt);
+      const command = decodeCommand(data, readEnvelope(data).payloadAt);
       if (command.op === CommandOp.raise) this.#forget(Number(command.prevIndex));
       else if (command.op === CommandOp.sync) this.#onSync(command, term, mayStart);
     }

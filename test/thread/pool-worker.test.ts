@@ -172,5 +172,5 @@ test("a job is done once all of its outcome has left, however long it is", (t) =
     loop.turn();
   }
   seen.push(...takeOutcomes());
-  assert.deepEqual(seen, [{ oldestIndex: 3, seconds: 2.5, flushSeconds }]);
+  assert.deepEqual(seen, [{ oldestIndex: 3, seconds: 2.5, flushSeconds, unremoved: "" }]);
 });

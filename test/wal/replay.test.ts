@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pino } from "pino";
-import { envelopeBytes, writeEnvelope } from "#ringd/cluster/envelope.js";
+import { envelopeBytes, MachineId, writeEnvelope } from "#ringd/cluster/envelope.js";
 import { FORMAT_LEVEL, NewerFormatError } from "#ringd/cluster/format.js";
 import { encodeSnapshotHead, NO_HEAD } from "#ringd/cluster/snapshot-head.js";
 import { type Config, readConfig } from "#ringd/config/config.js";
@@ -176,7 +176,7 @@ test("what only a newer build reads ends the start, and nothing is changed", () 
   const command = raiseCommand(9, "9.9.0", 0);
   const data = Buffer.alloc(envelopeBytes(2) + encodedBytes(command));
   const view = new DataView(data.buffer, data.byteOffset, data.length);
-  writeEnvelope(view, 0, 2, 0xan, 1);
+  writeEnvelope(view, 0, 2, MachineId.v2Store, 0xan, 1);
   encodeCommand(command, data, view, envelopeBytes(2));
   wal.append({ entries: [{ index: 4, term: 1, type: 0, data }] });
   wal.sync();

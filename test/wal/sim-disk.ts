@@ -115,6 +115,7 @@ export class SimDisk implements Disk {
     return [...this.#names.keys()];
   }
 
+  /** A Buffer, as of the real disk: what it does otherwise than other arrays is found here, too. */
   read(file: string): Uint8Array {
     const { bytes, size } = this.#file(file);
     return Buffer.from(bytes.subarray(0, size)); // A copy, and a Buffer as real files give it.

@@ -1,0 +1,257 @@
+import type { StartPlan } from "../bootstrap/start-plan.js";
+import { Membership } from "../cluster/membership.js";
+import type { Config } from "../config/config.js";
+import type { Logger } from "../log/logger.js";
+import type { MetricCells } from "../metrics/cells.js";
+import type { StoreLimits } from "../process/heap.js";
+import type { RaftLimits } from "../raft/options.js";
+import type { Raft } from "../raft/raft.js";
+import type { Outlet } from "../ring/fragments.js";
+import { RaftStats } from "../v2/raft-stats.js";
+import { Applier } from "./apply.js";
+import { ClusterView } from "./cluster-view.js";
+import { FirstElection } from "./first-election.js";
+import { Health } from "./health.js";
+import { IncomingSnapshot } from "./incoming-snapshot.js";
+import { Leadership } from "./leadership.js";
+import { Listings } from "./listings.js";
+import { Machines } from "./machine.js";
+import { MembershipChanges } from "./membership-changes.js";
+import { RaftMetrics } from "./metrics.js";
+import { OwnProposals } from "./own-proposals.js";
+import type { PeerPort } from "./peer-port.js";
+import { PeerTraffic } from "./peer-traffic.js";
+import { firstNumber } from "./proposals.js";
+import { type RecoveredMember, startRaft } from "./raft-start.js";
+import { Reads } from "./reads.js";
+import { Removal } from "./removal.js";
+import type { ClientPort } from "./replies.js";
+import { Router } from "./router.js";
+import { Snapshots } from "./snapshots.js";
+import { Space } from "./space.js";
+import { Timeouts } from "./timeouts.js";
+import type { TurnTimes } from "./times.js";
+import { KeysService } from "./v2-keys.js";
+import { V2Machine } from "./v2-machine.js";
+import { StatusService } from "./v2-status.js";
+import { Writes } from "./writes.js";
+
+/** The ends of rings and other things a member works with. */
+export interface MemberPorts {
+  readonly append: Outlet;
+  /** To the pool. */
+  readonly jobs: Outlet;
+  readonly peers: PeerPort;
+  readonly clients: ClientPort;
+  /** Of the client port. */
+  readonly frontends: number;
+  readonly metrics: MetricCells;
+  readonly log: Logger;
+  readonly limits: StoreLimits;
+  readonly raftLimits: RaftLimits;
+  /** Uniform in 0 .. below - 1. */
+  readonly random: (below: number) => number;
+  /** Once: this member serves clients from now on. */
+  readonly onReady: (news: readonly string[]) => void;
+}
+
+/** What a member is made of. None of these knows the member; each gets only the others that it works with. */
+export interface MemberParts {
+  readonly raft: Raft;
+  readonly machines: Machines;
+  readonly applier: Applier;
+  readonly view: ClusterView;
+  readonly own: OwnProposals;
+  readonly writes: Writes;
+  readonly reads: Reads;
+  readonly changes: MembershipChanges;
+  readonly listings: Listings;
+  readonly keys: KeysService;
+  readonly router: Router;
+  readonly traffic: PeerTraffic;
+  readonly snapshots: Snapshots;
+  readonly incoming: IncomingSnapshot;
+  readonly leadership: Leadership;
+  readonly removal: Removal;
+  readonly timeouts: Timeouts;
+  readonly space: Space;
+  readonly stats: RaftStats;
+  readonly raftMetrics: RaftMetrics;
+}
+
+/** What all of the functions below are given. */
+interface Ground {
+  readonly config: Config;
+  readonly plan: StartPlan | undefined;
+  readonly recovered: RecoveredMember;
+  readonly ports: MemberPorts;
+  /** Kept up to date by the member. */
+  readonly times: TurnTimes;
+  /** As the recovered store has it. */
+  readonly membership: Membership;
+  readonly raft: Raft;
+  readonly stats: RaftStats;
+}
+
+type Flow = Pick<MemberParts, "writes" | "reads" | "changes" | "listings" | "snapshots" | "space">;
+
+/** Makes the parts and ties them together. @throws ForceNewClusterError */
+export function assemble(
+  config: Config,
+  plan: StartPlan | undefined,
+  recovered: RecoveredMember,
+  ports: MemberPorts,
+  times: TurnTimes,
+): MemberParts {
+  const { metrics, log, append, peers } = ports;
+  const membership = new Membership();
+  membership.restoreFrom(recovered.store.cursor());
+  const raft = startRaft(config, plan, recovered, membership, ports);
+  const stats = new RaftStats(recovered.memberId, config.name, times.wallMs);
+  const ground = { config, plan, recovered, ports, times, membership, raft, stats };
+  const flow = makeFlow(ground);
+  // Called by entries and snapshots, when all is made.
+  const onMembership = () => own.membershipChanged(view.membershipChanged());
+  const own = makeOwnProposals(ground, flow.writes, {
+    appliedTerm: () => applier.term,
+    onFormatLevel: (level) => {
+      view.formatRaised(level);
+      onMembership();
+    },
+  });
+  const { formats } = own.agreed;
+  const view = new ClusterView({
+    ...{ membership, formats, peers, append, stats, metrics, log },
+    selfId: raft.id,
+    expected: plan?.members ?? [],
+    writes: flow.writes,
+  });
+  const keys = makeKeys(ground, flow, () => machines);
+  const v2 = makeV2Machine(ground, own, keys, onMembership);
+  const machines = new Machines([v2]);
+  const incoming = new IncomingSnapshot(machines, append, config.formatLevel);
+  const raftMetrics = new RaftMetrics(metrics, config.heartbeatMs);
+  const removal = new Removal(log);
+  const applier = new Applier(
+    {
+      ...{ raft, machines, v2, membership, removal, times, raftMetrics, metrics, log },
+      ...{ writes: flow.writes, changes: flow.changes, snapshots: flow.snapshots },
+      clients: ports.clients,
+    },
+    recovered.snapshot,
+  );
+  const traffic = new PeerTraffic({
+    ...{ raft, formats, incoming, stats, times },
+    port: peers,
+    writes: flow.writes,
+    firstElection: new FirstElection(config),
+    onLeaderReached: () => own.onLeaderReached(),
+  });
+  return {
+    ...{ raft, machines, applier, view, own, keys, traffic, incoming, removal, stats, raftMetrics },
+    ...flow,
+    router: makeRouter(ground, flow, keys),
+    leadership: new Leadership(raft, metrics, log),
+    timeouts: new Timeouts(raft, peers, config.electionMs),
+  };
+}
+
+/** What requests wait in, and what decides whether there is room for them. */
+function makeFlow({ config, recovered, ports, membership, raft }: Ground): Flow {
+  const { clients, metrics, peers, limits, log, random } = ports;
+  const { snapshot, store } = recovered;
+  return {
+    writes: new Writes(raft, firstNumber(random), {
+      metrics,
+      isConnected: (id) => peers.isConnected(id),
+    }),
+    changes: new MembershipChanges(raft, membership, firstNumber(random), (client, answer) =>
+      clients.answerWhole(client, answer),
+    ),
+    reads: new Reads(raft, metrics),
+    listings: new Listings(clients),
+    snapshots: new Snapshots(ports.jobs, config.snapshotCount, limits.logBytes, snapshot.index),
+    space: new Space(store, limits, metrics, log),
+  };
+}
+
+function makeOwnProposals(
+  { config, plan, recovered, ports, times, membership, raft }: Ground,
+  writes: Writes,
+  hooks: { appliedTerm: () => number; onFormatLevel: (level: number) => void },
+): OwnProposals {
+  const { metrics, log, onReady } = ports;
+  const { memberId, clusterId, snapshot, entries, head, store } = recovered;
+  const { electionMs, formatLevel } = config;
+  const { appliedTerm, onFormatLevel } = hooks;
+  const isFounding = snapshot.index === 0 && entries.length === 0 && plan?.kind !== "join";
+  return new OwnProposals({
+    ...{ raft, writes, store, times, appliedTerm, head },
+    newestFormat: formatLevel,
+    agreed: { metrics, log, electionMs, isFounding, onFormatLevel },
+    publication: { config, memberId, clusterId, membership, onReady },
+  });
+}
+
+function makeKeys(
+  { recovered, ports, times, raft }: Ground,
+  { writes, reads, listings, snapshots, space }: Flow,
+  machines: () => Machines,
+): KeysService {
+  const { store } = recovered;
+  const { clients, frontends, metrics, log } = ports;
+  const underway = {
+    get openBytes() {
+      return writes.openBytes;
+    },
+    get viewBytes() {
+      return snapshots.viewBytes(machines()) + listings.viewBytes(store);
+    },
+    get members() {
+      return raft.conf.voters.length;
+    },
+  };
+  return new KeysService({
+    ...{ store, frontends, space, underway, writes, reads, listings, times, metrics, log },
+    port: clients,
+  });
+}
+
+function makeV2Machine(
+  { config, recovered, ports, times, membership }: Ground,
+  { agreed }: OwnProposals,
+  keys: KeysService,
+  onMembership: () => void,
+): V2Machine {
+  const options = {
+    historyEventsMax: config.eventHistoryMax,
+    historyBytesMax: ports.limits.historyBytes,
+  };
+  return new V2Machine(recovered.store, membership, options, {
+    admits: (entry, command, isOwn) => agreed.applies(entry, command, isOwn, times.monoMs),
+    onMembership,
+    deliver: () => keys.deliver(),
+    cutWatches: () => keys.cutWatches(),
+  });
+}
+
+function makeRouter(
+  { config, recovered, ports, times, membership, raft, stats }: Ground,
+  { writes, reads, changes, listings, space }: Flow,
+  keys: KeysService,
+): Router {
+  const { store } = recovered;
+  const { clients, metrics, peers } = ports;
+  return new Router({
+    ...{ raft, clients, keys, changes, listings, reads, times },
+    status: new StatusService({
+      ...{ config, raft, store, membership, peers, stats },
+      id: raft.id,
+    }),
+    health: new Health(store, clients, metrics),
+    canWrite: () => {
+      space.look();
+      return !writes.isBlocked && !space.isFull;
+    },
+  });
+}

@@ -1,0 +1,149 @@
+import { confChangeCommands } from "../cluster/commands.js";
+import type { ConfChange } from "../cluster/conf-change.js";
+import { MachineId } from "../cluster/envelope.js";
+import { Membership } from "../cluster/membership.js";
+import { MEMBERS_PATH, REMOVED_MEMBERS_PATH } from "../cluster/paths.js";
+import { assert } from "../lib/assert.js";
+import type { Entry } from "../raft/entry.js";
+import type { Command } from "../store/command.js";
+import { decodeCommand, encodeCommand, encodedBytes } from "../store/command-codec.js";
+import { Event } from "../store/event.js";
+import { Refusal } from "../store/refusal.js";
+import { newParentsBytes } from "../store/size.js";
+import { SnapshotDecoder, SnapshotEncoder } from "../store/snapshot.js";
+import type { Store, StoreOptions } from "../store/store.js";
+import type { BlockSink, BlockSource, StateMachine } from "./machine.js";
+import { Proposal } from "./proposals.js";
+
+/** What becomes of a write takes that much beside its bytes (store/size.ts). */
+const NODE_BYTES = 256;
+const VOID = "etcdserver: the entry had no effect";
+
+/** A command for the v2 store. */
+export abstract class V2Proposal extends Proposal {
+  declare readonly command: Command;
+
+  constructor(command: Command, startMs: number) {
+    super(startMs);
+    this.command = command;
+  }
+
+  get machine(): MachineId {
+    return MachineId.v2Store;
+  }
+
+  get payloadBytes(): number {
+    return encodedBytes(this.command);
+  }
+
+  get overheadBytes(): number {
+    return NODE_BYTES + newParentsBytes(this.command.path);
+  }
+
+  writePayload(into: Buffer, view: DataView, at: number): void {
+    encodeCommand(this.command, into, view, at);
+  }
+
+  /** @param result undefined for a command without one: a sync or a raise */
+  abstract applied(result: Event | Refusal | undefined): void;
+}
+
+export interface V2MachinePorts {
+  /**
+   * Before a command is applied: what the member reads out of it, beside the store.
+   *
+   * @returns false if it is void, alike on all members
+   */
+  readonly admits: (entry: Entry, command: Command, isOwn: boolean) => boolean;
+  /** The membership may have changed. */
+  readonly onMembership: () => void;
+  /** Watches have events to be told. */
+  readonly deliver: () => void;
+  /** Events are missing between the state there was and the one that took its place. */
+  readonly cutWatches: () => void;
+}
+
+/**
+ * Machine 0: the v2 store, with the cluster's membership in its keys below /0. A change of the membership is a
+ * conf-change entry, which raft has to know, too; what the store keeps of it is written here.
+ */
+export class V2Machine implements StateMachine {
+  readonly id = MachineId.v2Store;
+  readonly store: Store;
+  readonly #membership: Membership;
+  readonly #options: StoreOptions;
+  readonly #ports: V2MachinePorts;
+
+  /** @param membership as the store has it. @param options of stores that snapshots are loaded into */
+  constructor(store: Store, membership: Membership, options: StoreOptions, ports: V2MachinePorts) {
+    this.store = store;
+    this.#membership = membership;
+    this.#options = options;
+    this.#ports = ports;
+  }
+
+  get stateBytes(): number {
+    return this.store.treeBytes;
+  }
+
+  get outBytes(): number {
+    return this.store.outBytes;
+  }
+
+  apply(entry: Entry, payloadAt: number, own: Proposal | undefined): void {
+    const proposal = own instanceof V2Proposal ? own : undefined;
+    assert(proposal === own, "a proposal for the v2 store is of its class");
+    const command = proposal?.command ?? decodeCommand(entry.data, payloadAt);
+    const isAdmitted = this.#ports.admits(entry, command, proposal !== undefined);
+    if (!isAdmitted || !this.#membership.mayApply(command)) {
+      proposal?.failed(VOID);
+      return;
+    }
+    const result = this.store.apply(command);
+    if (result instanceof Event && Membership.concerns(result.node.path)) {
+      this.#membership.apply(result);
+      this.#ports.onMembership();
+    }
+    proposal?.applied(result);
+    this.#ports.deliver();
+  }
+
+  /** A conf change that raft has taken over: its commands, at its entry's place in the log. */
+  applyConfChange(change: ConfChange): void {
+    for (const command of confChangeCommands(change, 0)) {
+      const result = this.store.apply(command);
+      if (result instanceof Event) this.#membership.apply(result);
+    }
+    const isMember = this.#membership.member(change.id) !== undefined;
+    assert(isMember === (change.kind !== "remove"), "the membership says what the change did");
+    this.#ports.deliver();
+    this.#ports.onMembership();
+  }
+
+  /** etcd reads the membership back from the store to judge a conf change, and counts that as reads. */
+  countMembershipReads(): void {
+    if (this.store.read(MEMBERS_PATH) instanceof Refusal) return;
+    this.store.read(REMOVED_MEMBERS_PATH);
+  }
+
+  encoder(): BlockSource {
+    return new SnapshotEncoder(this.store);
+  }
+
+  decoder(): BlockSink {
+    const decoder = new SnapshotDecoder(this.#options, this.store);
+    return {
+      push: (block) => decoder.push(block),
+      finish: () => {
+        const store = decoder.finish();
+        return { become: () => this.#become(store) };
+      },
+    };
+  }
+
+  #become(store: Store): void {
+    if (!this.store.become(store)) this.#ports.cutWatches();
+    this.#membership.restoreFrom(this.store.cursor());
+    this.#ports.deliver();
+  }
+}
