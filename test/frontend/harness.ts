@@ -59,23 +59,23 @@ export class FakeGateway implements Gateway {
     this.requests.push(request);
     // The core's answer never comes during the call either.
     setImmediate(() => this.onRequest(request));
-    this.#changed();
+    this.changed();
     return request.id;
   }
 
   abort(requestId: number): void {
     this.aborted.add(requestId);
-    this.#changed();
+    this.changed();
   }
 
   hold(requestId: number): void {
     this.held.add(requestId);
-    this.#changed();
+    this.changed();
   }
 
   resume(requestId: number): void {
     this.resumed.add(requestId);
-    this.#changed();
+    this.changed();
   }
 
   /** The next request that no call has returned yet. */
@@ -99,7 +99,8 @@ export class FakeGateway implements Gateway {
     }
   }
 
-  #changed(): void {
+  /** Something that a test may wait for has happened. */
+  changed(): void {
     for (const wake of this.#wakers.splice(0)) wake();
   }
 }
@@ -135,6 +136,7 @@ export async function serve(
     largeRequests: new LargeRequests({ ...LARGE_LIMITS, ...limits.largeLimits }),
     onConnection: (change: number) => {
       connections.open += change;
+      gateway.changed();
     },
     onRefused: () => {
       connections.refused++;
