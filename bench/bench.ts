@@ -2,8 +2,9 @@ import { readdirSync } from "node:fs";
 import { basename } from "node:path";
 
 /**
- * `npm run bench -- [name] [options]` runs one of the benchmarks beside this file, each of which answers
- * one question and has options of its own. Without a name it is end-to-end, and with --members cluster.
+ * `npm run bench -- [name] [options]` runs one of the benchmarks beside this file, each of which
+ * answers one question and has options of its own. Without a name it is end-to-end, and with
+ * --members cluster.
  */
 const DIRECTORY = new URL(".", import.meta.url);
 const SELF = basename(import.meta.url);

@@ -15,9 +15,9 @@ import { KEYS, keyPath, VALUE, WORKLOAD_TITLES, WORKLOADS, type Workload } from 
 /**
  * What does a cluster answer, and for how long does it not when its leader dies?
  *
- * All clusters run side by side on this machine and are measured in turn, in alternating order. Load goes
- * to the leader alone, or in equal parts to all members. Then the leader is killed with SIGKILL, again
- * and again, and PUTs are tried at the others until one is acknowledged.
+ * All clusters run side by side on this machine and are measured in turn, in alternating order.
+ * Load goes to the leader alone, or in equal parts to all members. Then the leader is killed with
+ * SIGKILL, again and again, and PUTs are tried at the others until one is acknowledged.
  */
 const USAGE = `Usage: node dist/bench/cluster.js [options]
 
@@ -87,7 +87,9 @@ const SETTLE_MS = 250;
 /** Between the tries of a PUT while there is no leader; each is on a connection of its own. */
 const TRY_EVERY_MS = 10;
 const OUTAGE_MS_MAX = 60_000;
-/** A member that came back catches up, and elections calm down, before the next leader is killed. */
+/**
+ * A member that came back catches up, and elections calm down, before the next leader is killed.
+ */
 const RECOVERED_MS = 3000;
 
 function readOptions(): Options {
@@ -182,8 +184,8 @@ async function measure(
 }
 
 /**
- * Tries PUTs until one is acknowledged. Many at a time, as a member without a leader may keep one waiting
- * until it gives up on it, long after there is a new leader.
+ * Tries PUTs until one is acknowledged. Many at a time, as a member without a leader may keep one
+ * waiting until it gives up on it, long after there is a new leader.
  *
  * @returns milliseconds until then
  */

@@ -10,8 +10,8 @@ import { median } from "./lib/stats.js";
 import { figure, ratio, table } from "./lib/table.js";
 
 /**
- * How many megabytes of large values are acknowledged a second, and what does it take in memory? Each
- * measurement has a fresh cluster; the servers are measured in turn.
+ * How many megabytes of large values are acknowledged a second, and what does it take in memory?
+ * Each measurement has a fresh cluster; the servers are measured in turn.
  */
 const USAGE = `Usage: node dist/bench/large.js [options]
 

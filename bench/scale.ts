@@ -24,12 +24,12 @@ import { VALUE } from "./lib/workload.js";
 /**
  * What do many keys and many watchers cost, and what do other clients feel of it?
  *
- * Each kind of server goes through the same steps twice, the second time with many keys. The first one,
- * nearly empty, opens the watchers; then it is written to as often as there will be keys, all in a single
- * directory, and restarted. The second one has as many writes, but each to a key of its own, and is
- * restarted. What it needs more than the first one is the keys' share: buffers, rings, generated code and
- * the log in memory are the same in both. Then it is read as a whole beside a steady pulse of PUTs, and
- * restarted for the time that takes.
+ * Each kind of server goes through the same steps twice, the second time with many keys. The first
+ * one, nearly empty, opens the watchers; then it is written to as often as there will be keys, all
+ * in a single directory, and restarted. The second one has as many writes, but each to a key of its
+ * own, and is restarted. What it needs more than the first one is the keys' share: buffers, rings,
+ * generated code and the log in memory are the same in both. Then it is read as a whole beside a
+ * steady pulse of PUTs, and restarted for the time that takes.
  */
 const USAGE = `Usage: node dist/bench/scale.js [options]
 
@@ -55,13 +55,17 @@ interface Options {
   readonly out: string;
 }
 
-/** All figures of one server: name (with its unit) -> value. Insertion order is the order of the table. */
+/**
+ * All figures of one server: name (with its unit) -> value. Insertion order is the order of the
+ * table.
+ */
 type Figures = Record<string, number>;
 
 const KEYS_PER_DIRECTORY = 1000;
 /**
- * Writes to few keys before the load. With them the default load ends half way between two snapshots, and
- * not where one is just due, so that servers that are compared have logs of the same length in memory.
+ * Writes to few keys before the load. With them the default load ends half way between two
+ * snapshots, and not where one is just due, so that servers that are compared have logs of the same
+ * length in memory.
  */
 const WRITES_BEFORE = 50_000;
 const FILL_CONNECTIONS = 64;
@@ -295,7 +299,9 @@ async function measureReads(
   progress(server, `${reads.length} recursive reads`);
 }
 
-/** From the start of the process until /health is true and the last key that was written is there. */
+/**
+ * From the start of the process until /health is true and the last key that was written is there.
+ */
 async function startAgain(server: BenchServer, lastKey: string): Promise<number> {
   const startedMs = performance.now();
   await server.start();

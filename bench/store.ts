@@ -10,8 +10,8 @@ import { figure, table } from "./lib/table.js";
 import { VALUE } from "./lib/workload.js";
 
 /**
- * What does the store itself cost, without log, rings and sockets? CPU microseconds per operation on a
- * tree of a million keys, bytes of heap per key, and what a watch adds to a write.
+ * What does the store itself cost, without log, rings and sockets? CPU microseconds per operation
+ * on a tree of a million keys, bytes of heap per key, and what a watch adds to a write.
  *
  *   node dist/bench/store.js [keys, default 1000000] [--only TEXT]
  */
@@ -19,7 +19,9 @@ const KEYS_PER_DIRECTORY = 1000;
 const WATCHERS = 5000;
 const RUN_MS = 700;
 const WARMUP_MS = 150;
-/** Steps through the keys: prime, so every key has its turn, and neighbours in time are far apart. */
+/**
+ * Steps through the keys: prime, so every key has its turn, and neighbours in time are far apart.
+ */
 const STRIDE = 387_007;
 
 const args = process.argv.slice(2);
@@ -46,7 +48,10 @@ function cpuMicros(): number {
   return user + system;
 }
 
-/** Calls `operation(n)` for n = 0, 1, ... for the time of a figure. @returns CPU microseconds of a call */
+/**
+ * Calls `operation(n)` for n = 0, 1, ... for the time of a figure. @returns CPU microseconds of a
+ * call
+ */
 function time(operation: (n: number) => void): number {
   let n = 0;
   const until = (ms: number) => {

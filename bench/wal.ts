@@ -1,12 +1,12 @@
 /**
- * How fast is the log? Batches a second, MiB of values a second, and CPU microseconds per entry, for
- * batches of 1, 16 and 256 entries of 300 bytes, each batch one write and one fdatasync.
+ * How fast is the log? Batches a second, MiB of values a second, and CPU microseconds per entry,
+ * for batches of 1, 16 and 256 entries of 300 bytes, each batch one write and one fdatasync.
  *
  *   node dist/bench/wal.js [directory] [--sweep]
  *
- * The directory must be on the disk in question, not on tmpfs; the default is the system's for temporary
- * files. `floor` is a bare 4 KiB overwrite and fdatasync of a file that is already there. `--sweep` also
- * compares how far ahead zeros are written.
+ * The directory must be on the disk in question, not on tmpfs; the default is the system's for
+ * temporary files. `floor` is a bare 4 KiB overwrite and fdatasync of a file that is already there.
+ * `--sweep` also compares how far ahead zeros are written.
  */
 import { fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";

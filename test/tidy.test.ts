@@ -36,7 +36,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   go: ["lib"],
   lib: [],
 };
-/** The rooms of a folder that has some: which of them each may import. Files beside the rooms may import all. */
+/**
+ * The rooms of a folder that has some: which of them each may import. Files beside the rooms may
+ * import all.
+ */
 const ROOMS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   ctl: { commands: ["cli", "output"], cli: ["output"], output: [] },
 };
@@ -125,6 +128,36 @@ test("pure folders know no clock, no randomness and no I/O", () => {
 
 /** Still to be split: the list only gets shorter. */
 const LONG_FILES = ["network.ts"];
+
+/** The client library's types are a server's as its users see them, and have the same names. */
+const LIBRARY = "client";
+
+test("an exported name means one thing", () => {
+  const places = new Map<string, string[]>();
+  const exported =
+    /^export (?:abstract |async )*(?:class|interface|type|const|function\*?) (\w+)/gm;
+  for (const { file, folder, text } of files) {
+    if (folder === LIBRARY) continue;
+    // A constant and the type of its values share a name in one file.
+    for (const name of new Set([...text.matchAll(exported)].map(([, found = ""]) => found))) {
+      places.set(name, [...(places.get(name) ?? []), file]);
+    }
+  }
+  const twice = [...places].filter(([, all]) => all.length > 1);
+  assert.deepEqual(twice, []);
+  assert.ok(places.size > 500);
+});
+
+test("a comment ends at column 100", () => {
+  const long = files.flatMap(({ file, text }) =>
+    text
+      .split("\n")
+      .filter((line) => line.length > 100 && /^\s*(?:\/\/|\/?\*)/.test(line))
+      .filter((line) => !line.includes("biome-ignore"))
+      .map((line) => `${file}: ${line.trim()}`),
+  );
+  assert.deepEqual(long, []);
+});
 
 test("a file fits in one's head", () => {
   const long = files

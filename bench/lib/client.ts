@@ -43,8 +43,9 @@ function answerBytes(received: Buffer): number {
 }
 
 /**
- * One keep-alive connection, one small request at a time: a tenth of the CPU of node:http, so that a
- * load of hundreds of thousands of keys measures the server. Not for large answers, as it joins them.
+ * One keep-alive connection, one small request at a time: a tenth of the CPU of node:http, so that
+ * a load of hundreds of thousands of keys measures the server. Not for large answers, as it joins
+ * them.
  */
 export class Connection {
   readonly #socket: Socket;

@@ -9,7 +9,9 @@ export interface Drained {
   readonly totalMs: number;
 }
 
-/** A worker thread of its own, so that reading the answer does not delay the clients that are timed. */
+/**
+ * A worker thread of its own, so that reading the answer does not delay the clients that are timed.
+ */
 const startedMs = performance.now();
 get(String(workerData), { agent: false }, (response) => {
   const firstByteMs = performance.now() - startedMs;

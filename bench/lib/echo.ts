@@ -2,8 +2,9 @@ import uws, { type HttpResponse } from "uWebSockets.js";
 import { VALUE } from "./workload.js";
 
 /**
- * Answers every request with bytes of the size and shape that a member answers, from constants: what
- * uWebSockets.js, one thread and the kernel can do on this machine. Run as `node echo.js PORT`.
+ * Answers every request with bytes of the size and shape that a member answers, from constants:
+ * what uWebSockets.js, one thread and the kernel can do on this machine. Run as `node echo.js
+ * PORT`.
  */
 const node = (index: number) =>
   `{"key":"/bench/key-0500","value":"${VALUE}","modifiedIndex":${index},"createdIndex":${index}}`;

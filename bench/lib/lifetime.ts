@@ -1,4 +1,7 @@
-/** What must not outlive this process: children, directories. Synchronous, as nothing else runs then. */
+/**
+ * What must not outlive this process: children, directories. Synchronous, as nothing else runs
+ * then.
+ */
 type Cleanup = () => void;
 
 const cleanups = new Set<Cleanup>();

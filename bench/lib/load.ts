@@ -9,7 +9,9 @@ import { atExit } from "./lifetime.js";
 import { ownCpuMicros } from "./proc.js";
 import { FORM, KEYS, PUT_BODY, requestAt, type Workload } from "./workload.js";
 
-/** autocannon runs in this process; wrk is a program of its own and costs far less CPU per request. */
+/**
+ * autocannon runs in this process; wrk is a program of its own and costs far less CPU per request.
+ */
 export const LOADS = ["autocannon", "wrk"] as const;
 export type Load = (typeof LOADS)[number];
 
@@ -108,9 +110,9 @@ async function cannon(options: LoadOptions): Promise<Measured> {
 }
 
 /**
- * The script of a wrk run: requests rendered once, sent in turn by one thread; at the end one line of
- * JSON. wrk counts 4xx and 5xx as errors. A `response` function could count 3xx too, but then wrk builds
- * a table of the headers of every answer, and costs twice as much.
+ * The script of a wrk run: requests rendered once, sent in turn by one thread; at the end one line
+ * of JSON. wrk counts 4xx and 5xx as errors. A `response` function could count 3xx too, but then
+ * wrk builds a table of the headers of every answer, and costs twice as much.
  */
 function wrkScript(workload: Workload): string {
   const rendered = Array.from({ length: KEYS }, (_, n) => {

@@ -11,7 +11,9 @@ export interface ThreadUsage {
   readonly cpuMicros: number;
 }
 
-/** What a process has used since it started. Times are in steps of 10 ms, so measure over seconds. */
+/**
+ * What a process has used since it started. Times are in steps of 10 ms, so measure over seconds.
+ */
 export interface Usage {
   /** utime + stime of the whole process, threads that have ended included. */
   readonly cpuMicros: number;
@@ -85,7 +87,9 @@ export function memoryOf(pid: number): Memory {
   return { rssBytes: bytes("VmRSS"), peakBytes: bytes("VmHWM") };
 }
 
-/** `after - before`, thread by thread; threads that used nothing are left out, the busiest is first. */
+/**
+ * `after - before`, thread by thread; threads that used nothing are left out, the busiest is first.
+ */
 export function usageBetween(before: Usage, after: Usage): Usage {
   const earlier = new Map(before.threads.map((thread) => [thread.id, thread.cpuMicros]));
   const threads = after.threads

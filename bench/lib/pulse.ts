@@ -11,9 +11,9 @@ export interface PulseOptions {
 }
 
 /**
- * PUTs at a steady rate, whatever the server does. A PUT that finds every connection busy waits here,
- * and its latency counts from when it was due: a stall is felt by all PUTs that fall into it, not
- * only by the few that are under way.
+ * PUTs at a steady rate, whatever the server does. A PUT that finds every connection busy waits
+ * here, and its latency counts from when it was due: a stall is felt by all PUTs that fall into it,
+ * not only by the few that are under way.
  */
 export class Pulse {
   readonly #idle: Connection[] = [];
@@ -66,7 +66,8 @@ export class Pulse {
     while (this.#running) {
       await delay(Math.max(0, nextMs - performance.now()));
       const nowMs = performance.now();
-      // If this process itself was late, that is not the server's latency: due is now at the earliest.
+      // If this process itself was late, that is not the server's latency: due is now at the
+      // earliest.
       this.#due.push(nowMs);
       nextMs = Math.max(nextMs + periodMs, nowMs);
       this.#sendDue();

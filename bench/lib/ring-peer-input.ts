@@ -1,4 +1,6 @@
-/** What the second thread of the ring benchmark is given: its ends of two rings and of two bells. */
+/**
+ * What the second thread of the ring benchmark is given: its ends of two rings and of two bells.
+ */
 export interface RingPeerInput {
   readonly there: SharedArrayBuffer;
   readonly back: SharedArrayBuffer;

@@ -3,7 +3,9 @@ import { Bell } from "#ringd/ring/bell.js";
 import { RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { PeerMessage, type RingPeerInput } from "./ring-peer-input.js";
 
-/** The second thread of the ring benchmark: sends back what is to be sent back, sleeps when idle. */
+/**
+ * The second thread of the ring benchmark: sends back what is to be sent back, sleeps when idle.
+ */
 const BATCH_RECORDS = 1024;
 
 const { there, back, ownBell, otherBell } = workerData as RingPeerInput;

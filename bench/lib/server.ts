@@ -77,7 +77,9 @@ export function probe(url: string): Promise<{ status: number; body: string } | u
   });
 }
 
-/** One server process with a data directory of its own; it keeps both, and its ports, over restarts. */
+/**
+ * One server process with a data directory of its own; it keeps both, and its ports, over restarts.
+ */
 export class BenchServer {
   readonly kind: ServerKind;
   readonly url: string;

@@ -1,4 +1,6 @@
-/** Columns as wide as their widest cell; the first `leftColumns` are aligned left, the rest right. */
+/**
+ * Columns as wide as their widest cell; the first `leftColumns` are aligned left, the rest right.
+ */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],

@@ -10,7 +10,7 @@ export interface StartIo {
    *
    * @throws Error that says why there is no response
    */
-  get(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer>;
+  get(peerUrl: string, path: string, timeoutMs: number): Promise<PeerResponse>;
   /** Addresses of a host, the preferred one first. @throws Error if it is not known */
   resolve(host: string): Promise<readonly string[]>;
   /** The member that a start which was interrupted was to begin. @throws DataDirAccessError */
@@ -26,7 +26,7 @@ export interface StartIdentity {
   readonly clusterId: bigint;
 }
 
-export interface PeerAnswer {
+export interface PeerResponse {
   readonly body: string;
   /** The X-Etcd-Cluster-ID header; "" without one. */
   readonly clusterId: string;
@@ -57,7 +57,11 @@ export function nodeStartIo(
 /**
  * One request on a connection of its own. HTTP is loaded here: the first member of all asks nobody.
  */
-async function getFromPeer(peerUrl: string, path: string, timeoutMs: number): Promise<PeerAnswer> {
+async function getFromPeer(
+  peerUrl: string,
+  path: string,
+  timeoutMs: number,
+): Promise<PeerResponse> {
   const signal = AbortSignal.timeout(timeoutMs);
   const { get: getHttp } = await import("node:http");
   const { get: getHttps } = await import("node:https");
@@ -74,7 +78,7 @@ async function getFromPeer(peerUrl: string, path: string, timeoutMs: number): Pr
       ? getHttp({ ...options, socketPath, path }, onAnswer)
       : (scheme === "https" ? getHttps : getHttp)(`${peerUrl}${path}`, options, onAnswer);
     request.on("error", (error) => {
-      reject(signal.aborted ? new PeerRequestError(`no answer within ${timeoutMs} ms`) : error);
+      reject(signal.aborted ? new PeerRequestError(`no response within ${timeoutMs} ms`) : error);
     });
   });
 }
@@ -85,7 +89,7 @@ async function readBody(answer: IncomingMessage): Promise<string> {
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > BODY_BYTES_MAX) {
-      throw new PeerRequestError(`the answer is longer than ${BODY_BYTES_MAX} bytes`);
+      throw new PeerRequestError(`the response is longer than ${BODY_BYTES_MAX} bytes`);
     }
     chunks.push(chunk);
   }

@@ -33,7 +33,9 @@ const BOOTSTRAPPED_MS = 1000;
 /** How long a running member may take to list the members. */
 const MEMBERS_MS = 10_000;
 const VERSION_MS = 3000;
-/** Names that do not resolve are tried again: they often come up a little later than their hosts. */
+/**
+ * Names that do not resolve are tried again: they often come up a little later than their hosts.
+ */
 const RESOLVE_MS = 30_000;
 const RESOLVE_AGAIN_MS = 1000;
 
@@ -57,9 +59,10 @@ export async function planStart(config: StartConfig, io: StartIo): Promise<Start
 }
 
 /**
- * A start that was cut short goes on as who it was, whatever the flags say by now: a founder if they
- * still make it the same one, or else a member that waits for the leader to bring it the log. To found
- * another cluster here would write another history under an id that a running cluster counts on.
+ * A start that was cut short goes on as who it was, whatever the flags say by now: a founder if
+ * they still make it the same one, or else a member that waits for the leader to bring it the log.
+ * To found another cluster here would write another history under an id that a running cluster
+ * counts on.
  */
 function planAgain(config: StartConfig, left: StartIdentity, io: StartIo): StartPlan {
   const { name, initialCluster, initialClusterToken, initialAdvertisePeerUrls: peerUrls } = config;
@@ -100,7 +103,8 @@ async function planToJoin(
 ): Promise<StartPlan> {
   ownEntry(members, config.name);
   checkDuplicateUrls(members);
-  // All are asked at once and judged in order; the first that fits counts. One of them may lag behind.
+  // All are asked at once and judged in order; the first that fits counts. One of them may lag
+  // behind.
   const urls = urlsOfOthers(members, config.name);
   const asked = urls.map((url) => fetchMembers(url, MEMBERS_MS, io));
   let mismatch: StartPlanError | undefined;

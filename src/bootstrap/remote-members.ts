@@ -13,12 +13,13 @@ export type RemoteAnswer =
   | { readonly kind: "unusable"; readonly why: string };
 
 /**
- * Reads the answer to `GET /members` on a peer URL: a JSON array whose ids are numbers up to 2^64, and
- * the cluster's id in X-Etcd-Cluster-ID.
+ * Reads the answer to `GET /members` on a peer URL: a JSON array whose ids are numbers up to 2^64,
+ * and the cluster's id in X-Etcd-Cluster-ID.
  */
 export function readRemoteMembers(body: string, clusterIdHeader: string): RemoteAnswer {
   const unusable = (why: string): RemoteAnswer => ({ kind: "unusable", why });
-  // Numbers beyond 2^53 would be rounded. Inside of strings a quote is escaped, so this finds keys only.
+  // Numbers beyond 2^53 would be rounded. Inside of strings a quote is escaped, so this finds keys
+  // only.
   const withTextIds = body.replace(/("id"\s*:\s*)(\d{1,20})(?=\s*[,}])/g, '$1"$2"');
   let list: unknown;
   try {
@@ -63,10 +64,11 @@ function stringsOf(value: unknown): readonly string[] | undefined {
 }
 
 /**
- * Whether a member of this version may join: every cluster version that is known must be in range, and
- * one must be known (etcdserver/cluster_util.go, isCompatibleWithCluster).
+ * Whether a member of this version may join: every cluster version that is known must be in range,
+ * and one must be known (etcdserver/cluster_util.go, isCompatibleWithCluster).
  *
- * @param clusterVersions "3.4.0" as the other members' /version says; what is no version does not count
+ * @param clusterVersions "3.4.0" as the other members' /version says; what is no version does not
+ *   count
  */
 export function isCompatible(clusterVersions: readonly string[]): boolean {
   const known = clusterVersions.flatMap((text) => {

@@ -1,7 +1,9 @@
 import { goQuote } from "../go/text.js";
 import { compareBytes } from "../go/url-list.js";
 
-/** What became of looking up a host: its addresses in order of preference, or why there are none. */
+/**
+ * What became of looking up a host: its addresses in order of preference, or why there are none.
+ */
 export type Resolution =
   | { readonly kind: "addresses"; readonly addresses: readonly string[] }
   | { readonly kind: "failed"; readonly why: string };

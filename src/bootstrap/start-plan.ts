@@ -15,11 +15,14 @@ export interface StartMember {
 }
 
 /**
- * How a member begins. Made before the threads start, and only where there is no log yet: what the data
- * directory holds comes first.
+ * How a member begins. Made before the threads start, and only where there is no log yet: what the
+ * data directory holds comes first.
  */
 export interface StartPlan {
-  /** `found`: `members` are the first of a new cluster. `join`: they run already, and expect this one. */
+  /**
+   * `found`: `members` are the first of a new cluster. `join`: they run already, and expect this
+   * one.
+   */
   readonly kind: "found" | "join";
   readonly memberId: bigint;
   readonly clusterId: bigint;
@@ -57,8 +60,8 @@ export function checkDuplicateUrls(members: readonly InitialMember[]): void {
 }
 
 /**
- * What --initial-advertise-peer-urls says must be what --initial-cluster says of this member; names of
- * hosts count as their addresses (etcdserver/config.go, advertiseMatchesCluster).
+ * What --initial-advertise-peer-urls says must be what --initial-cluster says of this member; names
+ * of hosts count as their addresses (etcdserver/config.go, advertiseMatchesCluster).
  *
  * @throws StartPlanError
  */
@@ -123,8 +126,8 @@ export function checkNotBootstrapped(plan: StartPlan, remote: RemoteCluster): vo
 }
 
 /**
- * The plan of a member that was added to a running cluster: ids are the cluster's. Both sides must list
- * the same members; names do not count (etcdserver/api/membership/cluster.go,
+ * The plan of a member that was added to a running cluster: ids are the cluster's. Both sides must
+ * list the same members; names do not count (etcdserver/api/membership/cluster.go,
  * ValidateClusterAndAssignIDs).
  *
  * @throws StartPlanError

@@ -4,7 +4,7 @@ import { RingdError } from "../lib/errors.js";
  * All errors that a call of the client rejects with, besides the reason of the caller's own signal:
  *
  *   ClientError
- *   ├─ EtcdError            rejected by the key space; errorCode, cause and index are the server's
+ *   ├─ EtcdError            rejected by the key space; with the server's errorCode, cause, index
  *   │  ├─ KeyNotFoundError 100, CompareFailedError 101, NotAFileError 102
  *   │  ├─ NotADirectoryError 104, KeyExistsError 105, RootReadOnlyError 107
  *   │  ├─ DirectoryNotEmptyError 108, UnauthorizedError 110

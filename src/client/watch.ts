@@ -159,9 +159,9 @@ class Poller {
   /** @throws the error unless it is an outage that may still end */
   #noteOutage(error: unknown): void {
     if (!(error instanceof UnavailableError) || !this.#hasBegun) throw error;
-    const nowMs = performance.now();
-    this.#outageSinceMs ??= nowMs;
-    if (nowMs - this.#outageSinceMs >= (this.#options.outageMs ?? OUTAGE_MS)) throw error;
+    const monoMs = performance.now();
+    this.#outageSinceMs ??= monoMs;
+    if (monoMs - this.#outageSinceMs >= (this.#options.outageMs ?? OUTAGE_MS)) throw error;
   }
 
   /**

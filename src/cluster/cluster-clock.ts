@@ -2,11 +2,13 @@
 const DRIFT_MAX = 0.0005;
 
 /**
- * The cluster's time as one member has it, Unix milliseconds: what it last heard, continued by its own
- * monotonic clock. Pure: `wallMs` is the member's wall clock, `monoMs` its monotonic one. Invariants:
+ * The cluster's time as one member has it, Unix milliseconds: what it last heard, continued by its
+ * own monotonic clock. Pure: `wallMs` is the member's wall clock, `monoMs` its monotonic one.
+ * Invariants:
  *
  *   1. Read at later and later `monoMs`, a known clock never goes back, but for `restart`.
- *   2. It is never ahead of who told it, by more than drift: what is heard was true when it was said.
+ *   2. It is never ahead of who told it, by more than drift: what is heard was true when it was
+ *      said.
  *   3. Once it is known the wall clock has no part in it.
  */
 export class ClusterClock {
@@ -41,8 +43,9 @@ export class ClusterClock {
   }
 
   /**
-   * The time was this or a little later when an entry was heard. One that was heard with less delay than
-   * those before it moves the clock on; if all come late, our own clock is too fast: it gives way slowly.
+   * The time was this or a little later when an entry was heard. One that was heard with less delay
+   * than those before it moves the clock on; if all come late, our own clock is too fast: it gives
+   * way slowly.
    */
   hear(clusterMs: number, monoMs: number): void {
     const heardMs = clusterMs - monoMs;
@@ -53,7 +56,9 @@ export class ClusterClock {
     this.mark(clusterMs);
   }
 
-  /** The cluster's time was lost with those who knew it, and was started anew: ours counts no more. */
+  /**
+   * The cluster's time was lost with those who knew it, and was started anew: ours counts no more.
+   */
   restart(clusterMs: number, monoMs: number): void {
     this.#offsetMs = clusterMs - monoMs;
     this.#heardMonoMs = monoMs;

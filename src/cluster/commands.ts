@@ -1,7 +1,7 @@
 import { goJsonString, goJsonStrings } from "../go/text.js";
 import { unreachable } from "../lib/assert.js";
 import { type Command, CommandOp, commandOf } from "../store/command.js";
-import type { ConfChange } from "./conf-change.js";
+import type { MemberChange } from "./member-change.js";
 import {
   attributesPath,
   memberPath,
@@ -24,7 +24,7 @@ import {
  * What the store does for a conf change; apply them in order, at the entry's place in the log. A
  * removal writes twice and so takes two indexes, a promotion none.
  */
-export function confChangeCommands(change: ConfChange, timeMs: number): readonly Command[] {
+export function confChangeCommands(change: MemberChange, timeMs: number): readonly Command[] {
   switch (change.kind) {
     case "add":
     case "update":

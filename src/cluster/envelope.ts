@@ -88,8 +88,8 @@ export function readEnvelope(data: Uint8Array, newest = FORMAT): Envelope {
 }
 
 /**
- * Looks for what only a newer ringd reads, before anything is made of a log that was read back. Cheap: it
- * decodes no command but the one that raises the level.
+ * Looks for what only a newer ringd reads, before anything is made of a log that was read back.
+ * Cheap: it decodes no command but the one that raises the level.
  *
  * @param entries of type normal
  * @throws NewerFormatError

@@ -9,8 +9,8 @@ import { type ConfState, type Entry, EntryType, type HardState, NONE } from "../
 import type { RaftLog } from "../raft/log.js";
 import { RAFT_LIMITS, type Restored } from "../raft/options.js";
 import { restoreLog } from "../raft/restore.js";
-import { type ConfChange, decodeConfChange } from "./conf-change.js";
 import { formatId } from "./ids.js";
+import { decodeMemberChange, type MemberChange } from "./member-change.js";
 import { raftChangeOf } from "./raft-change.js";
 import { judgeConfChange, type MemberList } from "./rules.js";
 
@@ -40,13 +40,14 @@ export class ForceNewClusterError extends RingdError {
 }
 
 /**
- * Makes a member the only one of its cluster, with all its data: for when the others are lost for good.
- * The log gets conf changes at its end that remove everybody else, and all of it counts as committed.
+ * Makes a member the only one of its cluster, with all its data: for when the others are lost for
+ * good. The log gets conf changes at its end that remove everybody else, and all of it counts as
+ * committed.
  *
- * etcd drops the entries beyond the commit index that the disk knows (restartAsStandaloneNode). Here
- * they stay: that index lags behind what was acknowledged, and what was not acknowledged may happen or
- * not as it likes. The added entries are of a term of their own, so that they cannot be taken for
- * what a lost leader wrote in their place.
+ * etcd drops the entries beyond the commit index that the disk knows (restartAsStandaloneNode).
+ * Here they stay: that index lags behind what was acknowledged, and what was not acknowledged may
+ * happen or not as it likes. The added entries are of a term of their own, so that they cannot be
+ * taken for what a lost leader wrote in their place.
  *
  * @throws ForceNewClusterError if this member was removed from its cluster
  */
@@ -103,7 +104,7 @@ function replay({ memberId, membership, restored }: ForceInputs, log: RaftLog): 
     const entry = log.entry(index);
     if (entry.type !== EntryType.confChange) continue;
     const raftChange = decodeRaftChange(entry.data);
-    const change = decodeConfChange(raftChange.context);
+    const change = decodeMemberChange(raftChange.context);
     if (judgeConfChange(change, list) !== "ok") continue;
     if (change.kind === "remove" && change.id === memberId) {
       if (index <= log.commit) throw isLost;
@@ -120,14 +121,19 @@ function replay({ memberId, membership, restored }: ForceInputs, log: RaftLog): 
 }
 
 /** This member comes first, as a cluster always has a voter. */
-function changesToAlone(end: LogEnd, memberId: bigint, peerUrls: readonly string[]): ConfChange[] {
+function changesToAlone(
+  end: LogEnd,
+  memberId: bigint,
+  peerUrls: readonly string[],
+): MemberChange[] {
   const { conf, members } = end;
-  const changes: ConfChange[] = [];
+  const changes: MemberChange[] = [];
   const others = [...members.keys()]
     .filter((id) => id !== memberId)
     .sort((a, b) => (a < b ? -1 : 1));
   if (!members.has(memberId)) {
-    // A backup is often started where its original ran: the URLs are then those of a member to remove.
+    // A backup is often started where its original ran: the URLs are then those of a member to
+    // remove.
     for (const id of others) {
       const isInTheWay = members.get(id)?.some((url) => peerUrls.includes(url));
       if (isInTheWay) changes.push({ kind: "update", id, peerUrls: [] });

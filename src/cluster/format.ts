@@ -5,16 +5,20 @@ import { RingdError } from "../lib/errors.js";
  *
  *   level  read by  what it brings
  *   1      0.1.0    entries without a version; snapshots of version 1
- *   2      0.2.0    entries with a version and a state machine; snapshots of version 2, whose head names the
- *                   machines and carries level and cluster time; the cluster clock; `forwardOnce`
+ *   2      0.2.0    entries with a version and a state machine; snapshots of version 2, whose
+ *                   head names the machines and carries level and cluster time; the cluster
+ *                   clock; `forwardOnce`
  *
- * A member says in every peer hello the newest level it knows (hello.ts). Once all members, learners too,
- * are connected and known to know a level, the leader raises the cluster to it by a log entry, and only
- * what comes after that entry is written in the new formats. A level never falls. A message to one member
- * (`forwardOnce`) may be new as soon as that member knows it.
+ * A member says in every peer hello the newest level it knows (hello.ts). Once all members,
+ * learners too, are connected and known to know a level, the leader raises the cluster to it by a
+ * log entry, and only what comes after that entry is written in the new formats. A level never
+ * falls. A message to one member (`forwardOnce`) may be new as soon as that member knows it.
  */
 export const FORMAT_LEVEL = 2;
-/** The level from which entries carry a version and a machine, and a leader without the time may start it. */
+/**
+ * The level from which entries carry a version and a machine, and a leader without the time may
+ * start it.
+ */
 export const VERSIONED_LEVEL = 2;
 /** A member that knows this level takes a `forwardOnce`. */
 export const FORWARD_ONCE_LEVEL = 2;
@@ -61,7 +65,8 @@ export class FormatLevels {
   /**
    * An entry of the log, or a snapshot, says so.
    *
-   * @param version of ringd that reads it. @returns whether the level rose. @throws NewerFormatError
+   * @param version of ringd that reads it. @returns whether the level rose. @throws
+   *   NewerFormatError
    */
   raise(level: number, version: string, what: string): boolean {
     if (level > this.newest) throw new NewerFormatError(what, level, version, this.newest);

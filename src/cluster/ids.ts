@@ -9,7 +9,9 @@ export function formatId(id: bigint): string {
   return id.toString(16);
 }
 
-/** Reads hex of any case with any number of leading zeros; undefined if it is not, or over 64 bits. */
+/**
+ * Reads hex of any case with any number of leading zeros; undefined if it is not, or over 64 bits.
+ */
 export function parseId(text: string): bigint | undefined {
   if (!/^[0-9a-fA-F]+$/.test(text)) return undefined;
   const digits = text.replace(/^0+/, "");
@@ -27,7 +29,10 @@ export function memberId(peerUrls: readonly string[], salt: string, sha1: Sha1):
   return firstEightBytes(sha1(Buffer.from(text)));
 }
 
-/** The id of a cluster: the first eight bytes of SHA-1(its first members' ids, ascending, big-endian). */
+/**
+ * The id of a cluster: the first eight bytes of SHA-1(its first members' ids, ascending,
+ * big-endian).
+ */
 export function clusterId(memberIds: readonly bigint[], sha1: Sha1): bigint {
   const bytes = Buffer.alloc(8 * memberIds.length);
   const sorted = [...memberIds].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));

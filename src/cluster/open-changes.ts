@@ -1,8 +1,8 @@
-import type { ChangeOrigin, ConfChange } from "./conf-change.js";
+import type { ChangeOrigin, MemberChange } from "./member-change.js";
 
 /** A change that a client of this member waits for. */
 export interface OpenChange<Client> {
-  readonly change: ConfChange;
+  readonly change: MemberChange;
   readonly client: Client;
   readonly origin: ChangeOrigin;
   readonly startMs: number;
@@ -19,12 +19,12 @@ const AGAIN_WHEN_REFUSED_MS = 50;
 const AGAIN_WHEN_SILENT_MS = 250;
 
 /**
- * Conf changes on their way through the log. The core proposes those that are due, and finds one again
- * by its origin when its entry is applied. Times are of a clock that never jumps.
+ * Conf changes on their way through the log. The core proposes those that are due, and finds one
+ * again by its origin when its entry is applied. Times are of a clock that never jumps.
  *
- * An addition and a removal may be proposed again and again: an id is added once and removed once, so
- * a second entry has no effect. A changed URL may not: a late second entry would undo what somebody
- * else has changed since.
+ * An addition and a removal may be proposed again and again: an id is added once and removed once,
+ * so a second entry has no effect. A changed URL may not: a late second entry would undo what
+ * somebody else has changed since.
  */
 export class OpenChanges<Client> {
   readonly #memberId: bigint;
@@ -41,24 +41,24 @@ export class OpenChanges<Client> {
     return this.#open.size;
   }
 
-  add(change: ConfChange, client: Client, nowMs: number): void {
+  add(change: MemberChange, client: Client, monoMs: number): void {
     const number = ++this.#lastNumber;
     const origin = { memberId: this.#memberId, number };
-    this.#open.set(number, { change, client, origin, startMs: nowMs, nextMs: nowMs });
+    this.#open.set(number, { change, client, origin, startMs: monoMs, nextMs: monoMs });
   }
 
   /** What to propose now, oldest first; then `proposed` is told how it went. */
-  due(nowMs: number): readonly OpenChange<Client>[] {
-    return [...this.#open.values()].filter(({ nextMs }) => nextMs <= nowMs);
+  due(monoMs: number): readonly OpenChange<Client>[] {
+    return [...this.#open.values()].filter(({ nextMs }) => nextMs <= monoMs);
   }
 
   /** @param isTaken raft appended it, or passed it on */
-  proposed({ change, origin }: OpenChange<Client>, isTaken: boolean, nowMs: number): void {
+  proposed({ change, origin }: OpenChange<Client>, isTaken: boolean, monoMs: number): void {
     const waiting = this.#open.get(origin.number);
     if (waiting === undefined) return;
-    if (!isTaken) waiting.nextMs = nowMs + AGAIN_WHEN_REFUSED_MS;
+    if (!isTaken) waiting.nextMs = monoMs + AGAIN_WHEN_REFUSED_MS;
     else if (change.kind === "update") waiting.nextMs = Number.POSITIVE_INFINITY;
-    else waiting.nextMs = nowMs + AGAIN_WHEN_SILENT_MS;
+    else waiting.nextMs = monoMs + AGAIN_WHEN_SILENT_MS;
   }
 
   /** The one that an applied entry came from, if it is ours and still waits. */

@@ -1,7 +1,10 @@
-import type { ConfChange } from "./conf-change.js";
+import type { MemberChange } from "./member-change.js";
 import type { Member } from "./membership.js";
 
-/** Whether a conf change fits the membership. Every member decides it alike when it applies the entry. */
+/**
+ * Whether a conf change fits the membership. Every member decides it alike when it applies the
+ * entry.
+ */
 export type ConfChangeVerdict = "ok" | "idRemoved" | "idExists" | "idNotFound" | "peerUrlExists";
 
 /** What the rules look at; a `Membership` is one. */
@@ -14,7 +17,7 @@ export interface MemberList {
  * Removed ids never return, no peer URL belongs to two members, only members change or leave
  * (etcdserver/api/membership/cluster.go, ValidateConfigurationChange).
  */
-export function judgeConfChange(change: ConfChange, list: MemberList): ConfChangeVerdict {
+export function judgeConfChange(change: MemberChange, list: MemberList): ConfChangeVerdict {
   if (list.isRemoved(change.id)) return "idRemoved";
   const members = list.members();
   const isMember = members.some((member) => member.id === change.id);
@@ -38,12 +41,13 @@ export interface Connectivity {
 }
 
 /**
- * `--strict-reconfig-check`: an addition must leave a quorum of started members (one may always become
- * two) and find all connected, a removal must leave a quorum of started and of connected ones; a member
- * that is down may always go. A changed URL is not checked (etcdserver/server.go, mayAddMember and mayRemoveMember).
+ * `--strict-reconfig-check`: an addition must leave a quorum of started members (one may always
+ * become two) and find all connected, a removal must leave a quorum of started and of connected
+ * ones; a member that is down may always go. A changed URL is not checked (etcdserver/server.go,
+ * mayAddMember and mayRemoveMember).
  */
 export function judgeStrictly(
-  change: ConfChange,
+  change: MemberChange,
   members: readonly Member[],
   connectivity: Connectivity,
 ): StrictVerdict {

@@ -23,7 +23,8 @@ export const NO_HEAD: SnapshotHead = { format: 1, clock: { ms: 0, term: 0, index
 /**
  * Metadata of a snapshot, JSON: the membership and, from format 2 on,
  *
- *   "format": 2, "readBy": "0.2.0", "machines": [0], "clock": {"ms": 1700000000000, "term": 3, "index": 9}
+ *   "format": 2, "readBy": "0.2.0", "machines": [0],
+ *   "clock": {"ms": 1700000000000, "term": 3, "index": 9}
  */
 export function encodeSnapshotHead(conf: ConfState, { format, clock }: SnapshotHead): Buffer {
   if (format < VERSIONED_LEVEL) return encodeConf(conf);

@@ -25,7 +25,10 @@ export interface Config extends ClientFrontends {
   /** "" for the place inside the data directory. */
   readonly walDir: string;
   readonly snapshotCount: number;
-  /** Log entries kept in memory behind a snapshot, for peers that are a little late. No flag sets it. */
+  /**
+   * Log entries kept in memory behind a snapshot, for peers that are a little late. No flag sets
+   * it.
+   */
   readonly catchUpEntries: number;
   readonly heartbeatMs: number;
   readonly electionMs: number;
@@ -35,7 +38,10 @@ export interface Config extends ClientFrontends {
   readonly listenMetricsUrls: readonly ListenUrl[];
   readonly advertiseClientUrls: readonly string[];
   readonly initialAdvertisePeerUrls: readonly string[];
-  /** As given: it counts only where there is no log yet, so a mistake in it is no reason not to start. */
+  /**
+   * As given: it counts only where there is no log yet, so a mistake in it is no reason not to
+   * start.
+   */
   readonly initialCluster: string;
   readonly initialClusterState: "new" | "existing";
   readonly initialClusterToken: string;
@@ -53,7 +59,9 @@ export interface Config extends ClientFrontends {
   readonly frontendThreads: number;
   readonly enablePprof: boolean;
   readonly unsafeNoFsync: boolean;
-  /** The newest format level that is known: no flag sets it, but tests that want an older member. */
+  /**
+   * The newest format level that is known: no flag sets it, but tests that want an older member.
+   */
   readonly formatLevel: number;
   readonly log: LogConfig;
   readonly warnings: readonly string[];
@@ -66,7 +74,10 @@ export type Request =
   | { readonly kind: "version" }
   | { readonly kind: "help" };
 
-/** For tests: this member behaves, towards others and its data, as a build that knows no newer level. */
+/**
+ * For tests: this member behaves, towards others and its data, as a build that knows no newer
+ * level.
+ */
 const FORMAT_LEVEL_VARIABLE = "RINGD_TEST_FORMAT_LEVEL";
 const ELECTION_MS_MAX = 50_000;
 const CATCH_UP_ENTRIES = 5000; // As etcd's.
@@ -88,8 +99,8 @@ const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
 };
 
 /**
- * From command line and environment to a checked configuration, by etcd's rules (etcdmain/config.go,
- * embed/config.go).
+ * From command line and environment to a checked configuration, by etcd's rules
+ * (etcdmain/config.go, embed/config.go).
  *
  * @throws ConfigError
  */

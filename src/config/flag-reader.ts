@@ -66,7 +66,9 @@ export class FlagReader {
     return found;
   }
 
-  /** Also of flags that nobody reads: what has no effect is still no place for a slip of the pen. */
+  /**
+   * Also of flags that nobody reads: what has no effect is still no place for a slip of the pen.
+   */
   checkAll(): void {
     for (const name of this.#given.texts.keys()) {
       const kind = kindOf(name);

@@ -6,7 +6,9 @@ export interface Flag {
   /** As text, shown in the usage; what holds when the flag is not given. */
   readonly value: string;
   readonly help: string;
-  /** What asks for something that is not there: taken with a warning, or refused (unsupported.ts). */
+  /**
+   * What asks for something that is not there: taken with a warning, or refused (unsupported.ts).
+   */
   readonly lacks?: "ignored" | "refused";
 }
 
@@ -21,8 +23,8 @@ const refused = (kind: FlagKind, value: string, help: string): Flag => ({
 });
 
 /**
- * Every flag that does something or, see unsupported.ts, is refused, by section of the usage text. Names
- * are etcd 3.4's, as most defaults are.
+ * Every flag that does something or, see unsupported.ts, is refused, by section of the usage text.
+ * Names are etcd 3.4's, as most defaults are.
  */
 const FLAG_SECTIONS = {
   Member: {
@@ -137,7 +139,9 @@ const FLAG_SECTIONS = {
   },
 } as const;
 
-/** Flags of etcd 2.x's 0.4 compatibility (cluster.md of etcd 2.x); they stand for one or two others. */
+/**
+ * Flags of etcd 2.x's 0.4 compatibility (cluster.md of etcd 2.x); they stand for one or two others.
+ */
 const LEGACY_ADDRESSES = {
   addr: flag("string", "", "Legacy: the advertised client address, ip:port."),
   "bind-addr": flag("string", "", "Legacy: the client address to listen on."),
@@ -165,7 +169,9 @@ export const IGNORED_LEGACY: ReadonlySet<string> = new Set([
   "vv",
 ]);
 
-/** Flags of etcd 2.3 and 3.x that concern nothing a v2 server has: taken with their value, ignored. */
+/**
+ * Flags of etcd 2.3 and 3.x that concern nothing a v2 server has: taken with their value, ignored.
+ */
 export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>([
   ["experimental-v3demo", "bool"],
   ["experimental-gRPC-addr", "string"],
@@ -207,7 +213,10 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["socket-reuse-address", "bool"],
 ]);
 
-/** Variables of etcd that are no flag's: it lets etcd start on other processors, which ringd does anyway. */
+/**
+ * Variables of etcd that are no flag's: it lets etcd start on other processors, which ringd does
+ * anyway.
+ */
 export const IGNORED_VARIABLES: ReadonlySet<string> = new Set([
   "ETCD_UNSUPPORTED_ARCH",
   "RINGD_TEST_FORMAT_LEVEL",

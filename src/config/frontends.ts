@@ -16,7 +16,8 @@ export interface ClientFrontends {
 }
 
 /**
- * Reads `--frontend KIND[,URL=KIND]...`: the first kind holds for all client URLs that are not named.
+ * Reads `--frontend KIND[,URL=KIND]...`: the first kind holds for all client URLs that are not
+ * named.
  *
  * @param isDefault whether `urls` are what ringd listens on when nobody says where
  * @throws ConfigError

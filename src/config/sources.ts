@@ -29,8 +29,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const ONLY_ARGUMENTS: ReadonlySet<string> = new Set(["version", "help"]);
 
 /**
- * Reads command line and environment as etcd does: the command line wins, RINGD_ over ETCD_, an empty
- * variable is none. With --config-file only the file counts.
+ * Reads command line and environment as etcd does: the command line wins, RINGD_ over ETCD_, an
+ * empty variable is none. With --config-file only the file counts.
  *
  * @throws ConfigError
  */
@@ -80,7 +80,10 @@ function readArguments(
   }
 }
 
-/** Loaded only for a start that has a file: its 70 modules are a fifth of what the main thread loads. */
+/**
+ * Loaded only for a start that has a file: its 70 modules are a fifth of what the main thread
+ * loads.
+ */
 function yaml(): typeof import("yaml") {
   return createRequire(import.meta.url)("yaml") as typeof import("yaml");
 }
@@ -116,13 +119,17 @@ function readEnvironment(
   return variables;
 }
 
-/** Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Others are warned about. */
+/**
+ * Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Others are warned
+ * about.
+ */
 function readFile(file: string, warnings: string[]): Map<string, string> {
   let content: unknown;
   try {
     content = yaml().parse(readTextFile(file, FILE_BYTES_MAX));
   } catch (error) {
-    const [why = ""] = systemReason(error).split("\n", 1); // Of a slip in YAML it shows the place, too.
+    // Of a slip in YAML it shows the place, too.
+    const [why = ""] = systemReason(error).split("\n", 1);
     throw cannotVerify(`cannot read --config-file ${file}: ${why.replace(/:$/, "")}`);
   }
   const texts = new Map<string, string>();

@@ -45,8 +45,8 @@ export function splitListenUrl(text: string): ListenUrl | undefined {
 }
 
 /**
- * An address to bind is an IP address or localhost: any other name may have several, or change (etcd
- * embed/config.go, checkBindURLs).
+ * An address to bind is an IP address or localhost: any other name may have several, or change
+ * (etcd embed/config.go, checkBindURLs).
  *
  * @throws ConfigError
  */

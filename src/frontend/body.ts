@@ -4,7 +4,10 @@ import { BODY_BYTES_MAX, type BodyRoom } from "./body-room.js";
 const PART_BYTES = 4096;
 const JOINED_BYTES_MAX = 64 * 1024;
 
-/** The body of a request as it comes in. Its room is given back by `finish` or `drop`, whichever comes. */
+/**
+ * The body of a request as it comes in. Its room is given back by `finish` or `drop`, whichever
+ * comes.
+ */
 export class Body {
   readonly #room: BodyRoom;
   #parts: Buffer[] = [];

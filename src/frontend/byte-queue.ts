@@ -9,8 +9,8 @@ export class ByteQueue {
   }
 
   /**
-   * Everything in the queue. The view stays valid, and nothing but its reader writes to it, after `skip`
-   * and `append` too: consumed memory is never used again.
+   * Everything in the queue. The view stays valid, and nothing but its reader writes to it, after
+   * `skip` and `append` too: consumed memory is never used again.
    */
   get view(): Buffer {
     return this.#bytes.subarray(this.#start, this.#end);

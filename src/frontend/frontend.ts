@@ -1,21 +1,26 @@
-import type { AnswerRecord, FramedRequest } from "../messages/requests.js";
+import type { FramedRequest, ResponseRecord } from "../messages/requests.js";
 import type { BodyRoom } from "./body-room.js";
 import type { HeadText } from "./head-text.js";
 import type { LargeRequest, LargeRequests } from "./large-requests.js";
 
 /**
- * One HTTP request waiting for its answer: what a frontend implementation gives the gateway. Byte views
- * are valid during the call only. Calls after the client has gone do nothing.
+ * One HTTP request waiting for its answer: what a frontend implementation gives the gateway. Byte
+ * views are valid during the call only. Calls after the client has gone do nothing.
  */
 export interface Exchange {
-  /** What `Gateway.request` returned; undefined before that, and for a response without the core. */
+  /**
+   * What `Gateway.request` returned; undefined before that, and for a response without the core.
+   */
   requestId: number | undefined;
-  /** If its body is large: that takes room until the core has answered, whether or not the client is still there. */
+  /**
+   * If its body is large: that takes room until the core has answered, whether or not the client is
+   * still there.
+   */
   readonly large: LargeRequest | undefined;
   /** The whole answer. */
-  answer(head: AnswerRecord, body: Uint8Array): void;
+  answer(head: ResponseRecord, body: Uint8Array): void;
   /** The start of an answer: status and headers leave at once, chunks follow. */
-  open(head: AnswerRecord, body: Uint8Array): void;
+  open(head: ResponseRecord, body: Uint8Array): void;
   /** More of an open answer; `isEnd` completes it and leaves the connection usable. */
   chunk(body: ChunkBody, isEnd: boolean): void;
   /** Ends the connection in the middle of the answer. */
@@ -51,7 +56,10 @@ export interface FrontendOptions {
   readonly heads: HeadText;
   /** A request was refused because too much is under way. */
   readonly onTooMany: () => void;
-  /** Connections open at a time; more are closed as they come. What another frontend holds is left out. */
+  /**
+   * Connections open at a time; more are closed as they come. What another frontend holds is left
+   * out.
+   */
   readonly connectionsMax: number;
   /** For all bodies that have not come whole yet, of this thread's other frontend, too. */
   readonly bodyRoom: BodyRoom;
@@ -63,13 +71,16 @@ export interface FrontendOptions {
   readonly onConnection: (change: number) => void;
   /** One that was opened is closed at once, as too many are open. */
   readonly onRefused: () => void;
-  /** A connection has ended that never brought a request which could be served, and why if it is known. */
+  /**
+   * A connection has ended that never brought a request which could be served, and why if it is
+   * known.
+   */
   readonly onUnserved?: (reason: string) => void;
 }
 
 /**
- * How a port is bound: by one frontend alone, by the first of several threads (nobody else may have it),
- * or by the next ones.
+ * How a port is bound: by one frontend alone, by the first of several threads (nobody else may have
+ * it), or by the next ones.
  */
 export type PortSharing = "alone" | "first" | "joins";
 
@@ -86,5 +97,7 @@ export interface Frontend {
 
 /** What a stream's client may leave unread, beyond what the kernel keeps, before it is cut off. */
 export const STREAM_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
-/** What all of a frontend's streams may leave unread together: above it, those behind are cut off. */
+/**
+ * What all of a frontend's streams may leave unread together: above it, those behind are cut off.
+ */
 export const ALL_BACKLOGS_BYTES_MAX = 256 * 1024 * 1024;

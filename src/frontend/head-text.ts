@@ -1,5 +1,5 @@
-import type { AnswerRecord } from "../messages/requests.js";
-import { ContentKind } from "../v2/answer.js";
+import type { ResponseRecord } from "../messages/requests.js";
+import { ContentKind } from "../v2/response.js";
 
 const CORS_FIXED =
   "Access-Control-Allow-Headers: accept, content-type, authorization\r\n" +
@@ -49,7 +49,7 @@ export class HeadText {
   }
 
   /** All headers but Date and Content-Length. Ends in "\r\n" unless it is empty. */
-  lines(head: AnswerRecord, origin: string): string {
+  lines(head: ResponseRecord, origin: string): string {
     let text = this.#prefixes[head.contentKind * 2 + (head.hasClusterId ? 1 : 0)] as string;
     if (head.etcdIndex >= 0) text += `X-Etcd-Index: ${head.etcdIndex}\r\n`;
     if (head.hasRaft) {

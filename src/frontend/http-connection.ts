@@ -14,21 +14,26 @@ import {
   type RequestHead,
 } from "./http-head.js";
 import { largeBytes } from "./large-requests.js";
-import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
+import { NO_ROOM, NO_ROOM_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
 
-/** Longest head of a request in bytes, as in etcd (Go's http.DefaultMaxHeaderBytes and its slack). */
+/**
+ * Longest head of a request in bytes, as in etcd (Go's http.DefaultMaxHeaderBytes and its slack).
+ */
 const HEAD_BYTES_MAX = 1024 * 1024 + 4096;
-/** What a client may send ahead while its request is being answered, before its socket is read no more. */
+/**
+ * What a client may send ahead while its request is being answered, before its socket is read no
+ * more.
+ */
 const AHEAD_BYTES_MAX = 64 * 1024;
 /**
- * A client that takes nothing of what waits for it is cut off after once or twice this time: Node looks
- * each time whether there was any progress since it looked last.
+ * A client that takes nothing of what waits for it is cut off after once or twice this time: Node
+ * looks each time whether there was any progress since it looked last.
  */
 const STALL_MS = 6000;
 /**
- * Bytes that arrive after a socket was closed reset the connection, and the client may lose an answer that
- * it has not read yet. So the other side closes first, or gets this long to.
+ * Bytes that arrive after a socket was closed reset the connection, and the client may lose an
+ * answer that it has not read yet. So the other side closes first, or gets this long to.
  */
 const LINGER_MS = 500;
 
@@ -47,11 +52,11 @@ export interface Shared {
 }
 
 /**
- * One client connection: its requests are served one after the other, in the order they came, as Go's
- * net/http does. Between two requests it may rest for as long as the client likes.
+ * One client connection: its requests are served one after the other, in the order they came, as
+ * Go's net/http does. Between two requests it may rest for as long as the client likes.
  *
- * A client that has closed its sending side (`printf ... | nc -N`) gets all its answers first; a watch
- * ends then, as etcd's does, because nothing else tells such a client from one that has gone.
+ * A client that has closed its sending side (`printf ... | nc -N`) gets all its answers first; a
+ * watch ends then, as etcd's does, because nothing else tells such a client from one that has gone.
  */
 export class HttpConnection implements Wire {
   readonly #socket: Socket;
@@ -248,7 +253,9 @@ export class HttpConnection implements Wire {
     }
   }
 
-  /** A large body is asked for and read when its turn comes; until then it stays with the client. */
+  /**
+   * A large body is asked for and read when its turn comes; until then it stays with the client.
+   */
   #admit(exchange: NodeExchange, { length, expectsContinue }: RequestHead): void {
     const proceed = () => {
       if (expectsContinue) this.write(CONTINUE);

@@ -1,4 +1,4 @@
-import type { AnswerRecord } from "../messages/requests.js";
+import type { ResponseRecord } from "../messages/requests.js";
 import {
   type ChunkBody,
   type Exchange,
@@ -29,8 +29,8 @@ export interface Wire {
 const LAST_CHUNK = Buffer.from("0\r\n\r\n");
 
 /**
- * One request on a connection of the node frontend. To a client of HTTP/1.0 an answer of unknown length
- * is sent as it is and ends with the connection.
+ * One request on a connection of the node frontend. To a client of HTTP/1.0 an answer of unknown
+ * length is sent as it is and ends with the connection.
  */
 export class NodeExchange implements Exchange {
   requestId: number | undefined;
@@ -73,7 +73,7 @@ export class NodeExchange implements Exchange {
     this.#isLast = true;
   }
 
-  answer(head: AnswerRecord, body: Uint8Array): void {
+  answer(head: ResponseRecord, body: Uint8Array): void {
     this.large?.leave();
     if (this.#isDone) return;
     const text = this.#headText(
@@ -88,7 +88,7 @@ export class NodeExchange implements Exchange {
     this.#end(bytes);
   }
 
-  open(head: AnswerRecord, body: Uint8Array): void {
+  open(head: ResponseRecord, body: Uint8Array): void {
     if (this.#isDone) return;
     if (this.#isHttp10) this.#isLast = true;
     const text = this.#headText(head, this.#isHttp10 ? "" : "Transfer-Encoding: chunked\r\n");
@@ -170,7 +170,7 @@ export class NodeExchange implements Exchange {
     this.#wire.onAnswered(this);
   }
 
-  #headText(head: AnswerRecord, framing: string): string {
+  #headText(head: ResponseRecord, framing: string): string {
     const version = this.#isHttp10 ? "1.0" : "1.1";
     let connection = "";
     if (this.#isLast !== this.#isHttp10) {

@@ -1,12 +1,16 @@
 /**
- * The head of an HTTP/1.x request, read by the rules of Go's net/http (request.go, transfer.go, textproto),
- * which etcd's clients have always been served by: any token is a method, lines may end with LF alone, header
- * values may be folded, bytes above 0x7f are taken everywhere but in names. Beyond it, empty lines before a request
- * are ignored (RFC 9112, 2.2). Strings are bytes, one per character (latin1).
+ * The head of an HTTP/1.x request, read by the rules of Go's net/http (request.go, transfer.go,
+ * textproto), which etcd's clients have always been served by: any token is a method, lines may end
+ * with LF alone, header values may be folded, bytes above 0x7f are taken everywhere but in names.
+ * Beyond it, empty lines before a request are ignored (RFC 9112, 2.2). Strings are bytes, one per
+ * character (latin1).
  */
 export interface RequestHead {
   readonly method: string;
-  /** Starts with "/", or is "*", or "" of an absolute target without one; bytes above 0x7f are percent-encoded. */
+  /**
+   * Starts with "/", or is "*", or "" of an absolute target without one; bytes above 0x7f are
+   * percent-encoded.
+   */
   readonly path: string;
   /** Without the "?". */
   readonly query: string;
@@ -48,7 +52,8 @@ export function leadingBlanks(bytes: Buffer): number {
 
 /**
  * @param from where to look on: before it no line ends
- * @returns the offset after the empty line that ends the head; if it has not come, -1 less the next `from`
+ * @returns the offset after the empty line that ends the head; if it has not come, -1 less the next
+ *   `from`
  */
 export function findHeadEnd(bytes: Buffer, from: number): number {
   for (let lf = bytes.indexOf(LF, from); lf >= 0; lf = bytes.indexOf(LF, lf + 1)) {
@@ -59,7 +64,10 @@ export function findHeadEnd(bytes: Buffer, from: number): number {
   return -1 - bytes.length;
 }
 
-/** Whether what came first may be a method: TLS, for one, is told at once that it is at the wrong door. */
+/**
+ * Whether what came first may be a method: TLS, for one, is told at once that it is at the wrong
+ * door.
+ */
 export function mayBecomeHead(bytes: Buffer): boolean {
   const [start = ""] = bytes.toString("latin1", 0, METHOD_BYTES_LOOKED_AT).split(" ");
   return start === "" ? bytes.length === 0 : TOKEN.test(start);
@@ -113,8 +121,8 @@ function unfold(text: string): string[] {
 }
 
 /**
- * Blanks and tabs, the only white space of HTTP. A regular expression for those at the end would take
- * quadratic time: twelve seconds for 100 KB of blanks inside a value.
+ * Blanks and tabs, the only white space of HTTP. A regular expression for those at the end would
+ * take quadratic time: twelve seconds for 100 KB of blanks inside a value.
  */
 function trim(text: string): string {
   let start = 0;
@@ -192,8 +200,8 @@ function bodyLength(fields: Fields): RequestHead["length"] | HeadRefusal {
 }
 
 /**
- * HTTP/1.0 goes on only if it says so. With both kinds of length, one of the servers on the way may have
- * understood another request than we do, so nothing that follows is trusted (RFC 9112, 6.1).
+ * HTTP/1.0 goes on only if it says so. With both kinds of length, one of the servers on the way may
+ * have understood another request than we do, so nothing that follows is trusted (RFC 9112, 6.1).
  */
 function isLast(fields: Fields, isHttp10: boolean): boolean {
   if (fields.hasToken("connection", "close")) return true;

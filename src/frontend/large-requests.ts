@@ -20,17 +20,20 @@ export const LARGE_LIMITS: LargeLimits = {
 
 /** What a request with a large body is told. */
 export interface LargeOwner {
-  /** Its turn has come after a wait, or its body has, with the first bytes of it: its connection may be read. */
+  /**
+   * Its turn has come after a wait, or its body has, with the first bytes of it: its connection may
+   * be read.
+   */
   proceed(): void;
   /** It has waited too long. */
   refuse(): void;
 }
 
 /**
- * Admits requests with large bodies, first come, first served, from their first byte until their answer.
- * Those that wait are not read: their bytes stay with the clients, and TCP tells them so. Without that, all
- * of them would be carried at a time, each slower than the one before, until the first of them time out and
- * nobody waits for what is still carried.
+ * Admits requests with large bodies, first come, first served, from their first byte until their
+ * answer. Those that wait are not read: their bytes stay with the clients, and TCP tells them so.
+ * Without that, all of them would be carried at a time, each slower than the one before, until the
+ * first of them time out and nobody waits for what is still carried.
  */
 export class LargeRequests {
   readonly #limits: LargeLimits;

@@ -5,7 +5,7 @@ import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
-import { localHead } from "./local-answers.js";
+import { localHead } from "./local-responses.js";
 import { listenOn } from "./server.js";
 
 /** Probes and scrapers are few; more than so many are not meant for this port. */
@@ -13,8 +13,8 @@ const CONNECTIONS_MAX = 256;
 const PATHS: ReadonlySet<string> = new Set(["/metrics", "/health"]);
 
 /**
- * Serves /metrics and /health on --listen-metrics-urls, through the node frontend on the main thread: the answers
- * are those of the client URLs, and the requests are few.
+ * Serves /metrics and /health on --listen-metrics-urls, through the node frontend on the main
+ * thread: the answers are those of the client URLs, and the requests are few.
  *
  * @returns undefined where no URL is given @throws ListenError
  */

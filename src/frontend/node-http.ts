@@ -10,9 +10,10 @@ const HEAD_MS_MAX = 20_000;
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Serves HTTP over Node's sockets: slower than uWebSockets.js, runs wherever Node does, and serves every
- * request that etcd serves. `node:http` does not: its parser takes no method that it does not know, no bytes
- * above 0x7f in a target, no line that ends with LF alone, no two equal Content-Length.
+ * Serves HTTP over Node's sockets: slower than uWebSockets.js, runs wherever Node does, and serves
+ * every request that etcd serves. `node:http` does not: its parser takes no method that it does not
+ * know, no bytes above 0x7f in a target, no line that ends with LF alone, no two equal
+ * Content-Length.
  */
 export class NodeFrontend implements Frontend {
   readonly #servers: Server[] = [];

@@ -25,9 +25,9 @@ export function whyNotBound(host: string, port: number, error: unknown): Promise
 }
 
 /**
- * Frontends of several threads share their port, which any other process of this user could then share too:
- * one that was started in the same instant, before either of them had shared it. Looked at before this
- * process listens a second time.
+ * Frontends of several threads share their port, which any other process of this user could then
+ * share too: one that was started in the same instant, before either of them had shared it. Looked
+ * at before this process listens a second time.
  *
  * @throws ListenError
  */

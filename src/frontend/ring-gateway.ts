@@ -1,18 +1,18 @@
 import { unreachable } from "../lib/assert.js";
 import { OpenTable } from "../lib/open-table.js";
-import type { LocalAnswer, LocalHandler } from "../messages/local.js";
+import type { LocalHandler, LocalResponse } from "../messages/local.js";
 import { writeNumbers } from "../messages/numbers.js";
 import {
-  AnswerRecord,
-  AnswerType,
   type FramedRequest,
   RequestType,
+  ResponseRecord,
+  ResponseType,
   readChunk,
   writeRequest,
   writeRequestId,
 } from "../messages/requests.js";
 import type { Bell } from "../ring/bell.js";
-import { EventLoopPort, type PortFigures } from "../ring/event-loop-port.js";
+import { EventLoopPort, type PortMetrics } from "../ring/event-loop-port.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
 import { unescapePercent } from "../v2/form.js";
@@ -26,19 +26,20 @@ import {
   NO_ROOM,
   NO_ROOM_BODY,
   NOTHING_TO_SAY,
-} from "./local-answers.js";
+} from "./local-responses.js";
 
 /**
- * Turns of the event loop in which the answer to a read is looked for before this thread sleeps: it takes
- * the core a few microseconds, and a wake-up ten times that. Measured with one connection: 8,000 reads a
- * second become 13,000, each for a quarter less CPU time. A write waits for the disk, so for that it sleeps.
+ * Turns of the event loop in which the answer to a read is looked for before this thread sleeps: it
+ * takes the core a few microseconds, and a wake-up ten times that. Measured with one connection:
+ * 8,000 reads a second become 13,000, each for a quarter less CPU time. A write waits for the disk,
+ * so for that it sleeps.
  */
 const READ_POLLS = 40;
 /** Requests waiting for room in the ring: above this, new ones are refused. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
 
 /** What the owner counts. */
-export interface GatewayFigures extends PortFigures {
+export interface GatewayMetrics extends PortMetrics {
   /** Requests without an answer yet: once per batch. */
   inFlight(requests: number): void;
 }
@@ -55,7 +56,7 @@ function absentBody(length: number): Uint8Array {
   return Object.defineProperty(new Uint8Array(0), "length", { value: length });
 }
 
-function answerLocally(exchange: Exchange, local: LocalAnswer): void {
+function answerLocally(exchange: Exchange, local: LocalResponse): void {
   const head = localHead(local.status, local.contentKind);
   head.allow = local.allow ?? "";
   exchange.answer(head, typeof local.body === "string" ? Buffer.from(local.body) : local.body);
@@ -69,8 +70,8 @@ export class RingGateway implements Gateway {
   readonly #local: LocalHandler;
   /** By request id. */
   readonly #exchanges = new OpenTable<Exchange>();
-  readonly #answer = new AnswerRecord();
-  readonly #figures: GatewayFigures;
+  readonly #answer = new ResponseRecord();
+  readonly #figures: GatewayMetrics;
   #pollsLeft = 0;
   /** Until the member is ready: the requests that came early, in order. Undefined from then on. */
   #early: EarlyRequests | undefined;
@@ -80,7 +81,7 @@ export class RingGateway implements Gateway {
     answers: RingReader,
     bell: Bell,
     local: LocalHandler,
-    figures: GatewayFigures,
+    figures: GatewayMetrics,
   ) {
     this.#figures = figures;
     this.#requests = new Outlet(requests);
@@ -192,7 +193,9 @@ export class RingGateway implements Gateway {
     this.#port.sent();
   }
 
-  /** Sends what the core has answered, ends every other exchange and stops listening to the core. */
+  /**
+   * Sends what the core has answered, ends every other exchange and stops listening to the core.
+   */
   close(): void {
     while (this.#answers.drain(Number.POSITIVE_INFINITY) > 0);
     this.#port.close();
@@ -211,15 +214,15 @@ export class RingGateway implements Gateway {
   }
 
   #onMessage(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {
-    const known = type as AnswerType;
+    const known = type as ResponseType;
     switch (known) {
-      case AnswerType.answer:
+      case ResponseType.answer:
         this.#onAnswer(bytes, view, at);
         return;
-      case AnswerType.chunk:
+      case ResponseType.chunk:
         this.#onChunk(bytes, view, at, length);
         return;
-      case AnswerType.cut:
+      case ResponseType.cut:
         this.#onCut(view, at, length);
         return;
       default:

@@ -68,7 +68,7 @@ export async function listen(
       }
     } catch (error) {
       if (!(error instanceof ListenError) || url.text !== config.optionalClientUrl) throw error;
-      log.warn(`${error.message}; clients of the old port are not served`);
+      log.warn(`${error.message}; not serving clients of the old port`);
     }
   }
   return { endpoints, news };
@@ -177,13 +177,13 @@ function frontendOptions(
     },
     onRefused: () => {
       metrics.add(REFUSED, 1);
-      log.warn("refused a client connection: too many are open");
+      log.warn("rejected client connection: too many are open");
     },
     onUnserved: (reason) => unserved.count(reason),
     onTooMany: () => metrics.add(TOO_MANY, 1),
     onSlowClient: (backlogBytes) => {
       metrics.add(SLOW_CLIENTS, 1);
-      log.warn({ backlogBytes }, "cut off a client that does not read its answer");
+      log.warn({ backlogBytes }, "disconnected client that does not read its response");
     },
   });
 }

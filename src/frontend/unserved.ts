@@ -13,22 +13,22 @@ const UNKNOWN = cellOf("frontendUnserved", "unknown");
 export class UnservedConnections {
   readonly #log: Logger;
   readonly #metrics: MetricCells;
-  readonly #nowMs: () => number;
+  readonly #monoMs: () => number;
   #untold = 0;
   #toldMs = Number.NEGATIVE_INFINITY;
 
-  constructor(log: Logger, metrics: MetricCells, nowMs: () => number = () => performance.now()) {
+  constructor(log: Logger, metrics: MetricCells, monoMs: () => number = () => performance.now()) {
     this.#log = log;
     this.#metrics = metrics;
-    this.#nowMs = nowMs;
+    this.#monoMs = monoMs;
   }
 
   count(reason: string): void {
     this.#metrics.add(CELLS.get(reason) ?? UNKNOWN, 1);
     this.#untold++;
-    const nowMs = this.#nowMs();
-    if (nowMs - this.#toldMs < HINT_MS) return;
-    this.#toldMs = nowMs;
+    const monoMs = this.#monoMs();
+    if (monoMs - this.#toldMs < HINT_MS) return;
+    this.#toldMs = monoMs;
     this.#log.info(
       `${this.#untold} connections ended without a request: checks that only connect, or clients that ` +
         'speak HTTP/1.0 or send header names with "_"? see --frontend',

@@ -9,7 +9,9 @@ const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 /** When a stream that is behind is looked at again without having been heard of. */
 const LOOKS_MS = [20, 200, 1500];
 
-/** The library's time-out of ten seconds counts in steps of four and may begin in the middle of one. */
+/**
+ * The library's time-out of ten seconds counts in steps of four and may begin in the middle of one.
+ */
 const STALLED_MS = 7000;
 
 /** What the streams of one frontend have left unread. */
@@ -23,11 +25,12 @@ export class Backlogs {
  *
  * uWebSockets.js keeps what the kernel does not take, without limit, and says so only to callers of
  * `write` and `tryEnd`; a stream whose chunks are framed here has neither. What it has is `resume`:
- * that sets what the socket is polled for to what a socket in the same state (nothing left to send, or
- * something) was last paused with. So each thread first pauses one socket of each kind on purpose, see
- * uws-calibration.ts: one with nothing left while it was polled for room, one with bytes left while it was not.
- * From then on `resume` asks the kernel for room if nothing is left, and a writable event in the next
- * turn of the event loop is the proof; if bytes are left, there is silence. It costs one epoll_ctl.
+ * that sets what the socket is polled for to what a socket in the same state (nothing left to send,
+ * or something) was last paused with. So each thread first pauses one socket of each kind on
+ * purpose, see uws-calibration.ts: one with nothing left while it was polled for room, one with
+ * bytes left while it was not. From then on `resume` asks the kernel for room if nothing is left,
+ * and a writable event in the next turn of the event loop is the proof; if bytes are left, there is
+ * silence. It costs one epoll_ctl.
  *
  * A socket that took nothing for about ten seconds is closed by the library unless more was written
  * meanwhile: its timer starts with each write that fails, and a writable event stops it.
@@ -35,7 +38,8 @@ export class Backlogs {
  * Invariants:
  *   1. Everything before the last proof has left; `#unprovenBytes` were written since.
  *   2. While a probe is under way, each write is followed by a `resume`.
- *   3. `#countedBytes` of `Backlogs.bytes` are this stream's: its unproven bytes while it is behind, else 0.
+ *   3. `#countedBytes` of `Backlogs.bytes` are this stream's: its unproven bytes while it is
+ *      behind, else 0.
  */
 export class StreamBacklog {
   readonly #res: HttpResponse;
@@ -97,7 +101,10 @@ export class StreamBacklog {
     return true;
   }
 
-  /** After the last write: calls back when the kernel has everything, unless the connection ends before. */
+  /**
+   * After the last write: calls back when the kernel has everything, unless the connection ends
+   * before.
+   */
   whenTaken(onTaken: () => void): void {
     this.#onTaken = onTaken;
     this.#probe();
@@ -155,9 +162,9 @@ export class StreamBacklog {
   }
 
   /**
-   * If that drain has sent all that was left, there is nothing to be polled for, no writable event follows,
-   * and the library's timer runs on, to close a client that has caught up: only a probe stops it. A few, as
-   * each that meets with silence starts the timer anew.
+   * If that drain has sent all that was left, there is nothing to be polled for, no writable event
+   * follows, and the library's timer runs on, to close a client that has caught up: only a probe
+   * stops it. A few, as each that meets with silence starts the timer anew.
    */
   #lookAgain(): void {
     const ms = LOOKS_MS[this.#looks];

@@ -1,7 +1,7 @@
 import { Body } from "./body.js";
 import { BODY_BYTES_MAX } from "./body-room.js";
 import type { FrontendOptions, Gateway } from "./frontend.js";
-import { NO_ROOM, NO_ROOM_BODY } from "./local-answers.js";
+import { NO_ROOM, NO_ROOM_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
 import type { UwsExchange } from "./uws-exchange.js";
 

@@ -24,7 +24,10 @@ export async function calibrate(uws: Uws): Promise<void> {
   }
 }
 
-/** One connection after the other: /left is paused with bytes left, /none with nothing left, /probe sees. */
+/**
+ * One connection after the other: /left is paused with bytes left, /none with nothing left, /probe
+ * sees.
+ */
 class Calibration {
   readonly #uws: Uws;
   readonly #app: TemplatedApp;

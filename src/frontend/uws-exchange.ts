@@ -1,5 +1,5 @@
 import type { HttpResponse } from "uWebSockets.js";
-import type { AnswerRecord } from "../messages/requests.js";
+import type { ResponseRecord } from "../messages/requests.js";
 import { Method } from "../v2/request.js";
 import type { Body } from "./body.js";
 import {
@@ -11,7 +11,7 @@ import {
 } from "./frontend.js";
 import { statusText } from "./head-text.js";
 import type { LargeRequest } from "./large-requests.js";
-import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
+import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
 import type { Backlogs } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
@@ -19,13 +19,15 @@ import {
   ClosingWatch,
   LastingWatch,
   PROVEN,
-  type Watch,
   type WatchHandles,
   type WatchRegister,
+  type WatchStream,
 } from "./uws-watch.js";
-import { writeAnswer, writeChunks } from "./uws-writer.js";
+import { sendResponse, writeChunks } from "./uws-writer.js";
 
-/** A head must fit into one cork: see uws-writer.ts. It echoes nothing else of a client's choice. */
+/**
+ * A head must fit into one cork: see uws-writer.ts. It echoes nothing else of a client's choice.
+ */
 const LOCATION_BYTES_MAX = 12 * 1024;
 
 /** What the exchanges of one frontend share. */
@@ -57,8 +59,10 @@ export class UwsExchange implements Exchange {
   #heldBytes = 0;
   /** No more is to come: the core has forgotten the request. */
   #isComplete = false;
-  #watch: Watch | undefined;
-  /** When it began, until it is known that the connection is not an open watch's; see LastingWatch. */
+  #watch: WatchStream | undefined;
+  /**
+   * When it began, until it is known that the connection is not an open watch's; see LastingWatch.
+   */
   #begun: number;
 
   constructor(
@@ -86,12 +90,16 @@ export class UwsExchange implements Exchange {
     return this.#isGone;
   }
 
-  /** The library is about to call the `onData` of a watch on this connection: the request has none. */
+  /**
+   * The library is about to call the `onData` of a watch on this connection: the request has none.
+   */
   leaveProof(): void {
     this.#begun = PROVEN;
   }
 
-  /** Before anything is written or closed. @returns false if the client is gone, or was a watch's */
+  /**
+   * Before anything is written or closed. @returns false if the client is gone, or was a watch's
+   */
   #isOurs(): boolean {
     if (this.#begun !== PROVEN && !this.#isGone) this.#prove();
     return !this.#isGone;
@@ -103,7 +111,7 @@ export class UwsExchange implements Exchange {
     this.#shared.watches.prove(begun);
   }
 
-  answer(head: AnswerRecord, body: Uint8Array): void {
+  answer(head: ResponseRecord, body: Uint8Array): void {
     this.large?.leave();
     if (!this.#isOurs()) return;
     if (head.location.length > LOCATION_BYTES_MAX) {
@@ -114,7 +122,7 @@ export class UwsExchange implements Exchange {
     this.#isComplete = true;
     if (this.method === Method.head || body.length === 0) this.#shared.unserved.onWithoutLength();
     if (this.method !== Method.head && head.status !== 204) {
-      writeAnswer(this.res, this.#head(head, ""), body);
+      sendResponse(this.res, this.#head(head, ""), body);
       return;
     }
     // Told the length, `endWithoutBody` would wait for that many bytes and never be done.
@@ -126,10 +134,10 @@ export class UwsExchange implements Exchange {
   }
 
   /**
-   * Answers and closes. Not at once: while there is no answer, the library closes the connection itself
-   * instead of taking what follows for another request.
+   * Answers and closes. Not at once: while there is no answer, the library closes the connection
+   * itself instead of taking what follows for another request.
    */
-  refuse(head: AnswerRecord, body: Uint8Array): void {
+  refuse(head: ResponseRecord, body: Uint8Array): void {
     setImmediate(() => {
       if (!this.#isOurs()) return;
       this.#isGone = true;
@@ -140,7 +148,7 @@ export class UwsExchange implements Exchange {
     });
   }
 
-  open(head: AnswerRecord, body: Uint8Array): void {
+  open(head: ResponseRecord, body: Uint8Array): void {
     if (!this.#isOurs()) return;
     const text = this.#head(head, "");
     if (body.length > 0) this.#write(body, false, text);
@@ -199,7 +207,7 @@ export class UwsExchange implements Exchange {
   }
 
   /** Another request came on the connection of a watch. */
-  #lose(watch: Watch): void {
+  #lose(watch: WatchStream): void {
     this.#end();
     watch.cut();
     if (!this.#isComplete) this.#abort();
@@ -223,7 +231,7 @@ export class UwsExchange implements Exchange {
   }
 
   /** @param last more lines @returns status and header lines, without the last line end */
-  #head(head: AnswerRecord, last: string): string {
+  #head(head: ResponseRecord, last: string): string {
     const lines = this.#shared.options.heads.lines(head, this.#origin) + last;
     // One call for the whole head: the library writes "HTTP/1.1 ", this text and a line end.
     return `${statusText(head.status)}\r\n${lines}`.slice(0, -2);

@@ -25,8 +25,9 @@ function look(name: string, value: string): void {
 }
 
 /**
- * Fills `framing` for a request. A body is unclear with several lengths or codings, both of them, or a coding
- * that is not "chunked": the library takes the first length, and any coding for "chunked".
+ * Fills `framing` for a request. A body is unclear with several lengths or codings, both of them,
+ * or a coding that is not "chunked": the library takes the first length, and any coding for
+ * "chunked".
  */
 export function readFraming(req: HttpRequest): void {
   lengths = 0;

@@ -1,9 +1,9 @@
 import { connect } from "node:net";
 import type { FramedRequest } from "../messages/requests.js";
-import { ContentKind } from "../v2/answer.js";
 import { Method } from "../v2/request.js";
+import { ContentKind } from "../v2/response.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
-import { localHead } from "./local-answers.js";
+import { localHead } from "./local-responses.js";
 
 const SELF_TEST_MS = 10_000;
 const NO_BYTES = new Uint8Array(0);
@@ -22,8 +22,9 @@ function get(path: string): string {
 const event = () => ({ bytes: EVENT, framed: undefined, framedLast: undefined });
 
 /**
- * Plays watches over a loopback listener, as LastingWatch counts on what the library does not promise: what
- * is on the wire, and that another request on a watch's connection ends the watch and is not answered.
+ * Plays watches over a loopback listener, as LastingWatch counts on what the library does not
+ * promise: what is on the wire, and that another request on a watch's connection ends the watch and
+ * is not answered.
  *
  * @throws Error if the library does not behave as it should
  */

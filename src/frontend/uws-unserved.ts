@@ -1,8 +1,9 @@
 import type { HttpResponse } from "uWebSockets.js";
 
 /**
- * Counts connections that closed without a request. What the library tells at a close is the length of the
- * last answer: 0 may also be one without a body or a chunked one, so those are counted against it.
+ * Counts connections that closed without a request. What the library tells at a close is the length
+ * of the last answer: 0 may also be one without a body or a chunked one, so those are counted
+ * against it.
  */
 export class UnservedCount {
   readonly #onUnserved: () => void;

@@ -4,8 +4,8 @@ import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
 import { CORK_BYTES } from "./uws-writer.js";
 
 /**
- * Handles of one response: the library makes one for each route that a request passes. The first is never
- * used up: it is told of the close, and asks for room.
+ * Handles of one response: the library makes one for each route that a request passes. The first is
+ * never used up: it is told of the close, and asks for room.
  */
 export type WatchHandles = HttpResponse[];
 /** Kept for the last write. */
@@ -21,12 +21,13 @@ const FIRST_BYTE = "0";
 const END_OF_FIRST = Buffer.from("\r\n\r\n");
 
 /**
- * A watch on the wire: its head must be seen before the first event, and the library ends the head of a
- * chunked response only with the first chunk. So chunks are framed here. While there are handles, one of them
- * writes an event as it is. After that, what the library still writes, any number of times, is a header
- * line, "name: value": that puts a blank after the event's last colon. JSON allows it there.
+ * A watch on the wire: its head must be seen before the first event, and the library ends the head
+ * of a chunked response only with the first chunk. So chunks are framed here. While there are
+ * handles, one of them writes an event as it is. After that, what the library still writes, any
+ * number of times, is a header line, "name: value": that puts a blank after the event's last colon.
+ * JSON allows it there.
  */
-export interface Watch {
+export interface WatchStream {
   readonly backlog: StreamBacklog;
   /** @returns false if the connection is to be cut */
   event(body: ChunkBody): boolean;
@@ -36,31 +37,38 @@ export interface Watch {
 }
 
 /**
- * The connection can be used again. The head goes out as that of a response without a body: for the library
- * the response is over, and the handle that ended it is void. Others of the same response still write bytes
- * as they are, each of them once.
+ * The connection can be used again. The head goes out as that of a response without a body: for the
+ * library the response is over, and the handle that ended it is void. Others of the same response
+ * still write bytes as they are, each of them once.
  *
- * The library therefore serves the next request on the connection even while the watch is open. That request
- * replaces the callbacks, so nothing calls the watch any more; it must be found, and its connection closed,
- * before the request writes to the connection and before the connection's memory is freed, at the end of the
- * event loop's turn in which it closes. The write offset tells: the library sets it to 0 when a request begins,
- * and that of an open watch is never 0. To have it so from the start, the first byte of the body leaves with the
- * head, a zero. It is the leading zero of the first chunk's size, as in "054", or, if no event comes, the size of
- * the last chunk. Hence:
+ * The library therefore serves the next request on the connection even while the watch is open.
+ * That request replaces the callbacks, so nothing calls the watch any more; it must be found, and
+ * its connection closed, before the request writes to the connection and before the connection's
+ * memory is freed, at the end of the event loop's turn in which it closes. The write offset tells:
+ * the library sets it to 0 when a request begins, and that of an open watch is never 0. To have it
+ * so from the start, the first byte of the body leaves with the head, a zero. It is the leading
+ * zero of the first chunk's size, as in "054", or, if no event comes, the size of the last chunk.
+ * Hence:
  *
- *   1. The write offset is not ours exactly when another request has begun and nothing was written for it.
- *   2. A request with callbacks for its body writes nothing to its connection and closes nothing before
- *      all open watches were looked at since it began. Nor does the connection's close go by without that:
- *      it is such a request's, and is told to it in the same turn. See WatchRegister.
- *   3. A request without a body leaves `onData` to the watch, and the library calls that before it does
- *      anything else. Only a response within the request's own callback comes earlier; 2 holds for that, too.
- *   4. The watch looks at its own offset before each write. The backlog's calls write nothing of their own.
+ *   1. The write offset is not ours exactly when another request has begun and nothing was written
+ *      for it.
+ *   2. A request with callbacks for its body writes nothing to its connection and closes nothing
+ *      before all open watches were looked at since it began. Nor does the connection's close go by
+ *      without that: it is such a request's, and is told to it in the same turn. See WatchRegister.
+ *   3. A request without a body leaves `onData` to the watch, and the library calls that before it
+ *      does anything else. Only a response within the request's own callback comes earlier; 2 holds
+ *      for that, too.
+ *   4. The watch looks at its own offset before each write. The backlog's calls write nothing of
+ *      their own.
  */
-export class LastingWatch implements Watch {
+export class LastingWatch implements WatchStream {
   readonly backlog: StreamBacklog;
   readonly #res: HttpResponse;
   readonly #spare: HttpResponse[];
-  /** Bytes written through handles after the head, whether the socket took them or the library keeps them. */
+  /**
+   * Bytes written through handles after the head, whether the socket took them or the library keeps
+   * them.
+   */
   #offset = FIRST_BYTE.length;
   #hasWritten = false;
   #isCut = false;
@@ -141,10 +149,10 @@ export class LastingWatch implements Watch {
 }
 
 /**
- * The connection closes with the watch: where the client wants it, or there are no further handles. For the
- * library the answer never ends, and a request that comes before the end is its business.
+ * The connection closes with the watch: where the client wants it, or there are no further handles.
+ * For the library the answer never ends, and a request that comes before the end is its business.
  */
-export class ClosingWatch implements Watch {
+export class ClosingWatch implements WatchStream {
   readonly backlog: StreamBacklog;
   readonly #res: HttpResponse;
 
@@ -202,8 +210,8 @@ function writeEvent(res: HttpResponse, body: ChunkBody, last?: Buffer): boolean 
 }
 
 /**
- * One chunk: up to `framedSplit` the name of a header line, then its value. If it does not fit into a cork,
- * blanks make the name alone too large for one, as the writer's rule wants it.
+ * One chunk: up to `framedSplit` the name of a header line, then its value. If it does not fit into
+ * a cork, blanks make the name alone too large for one, as the writer's rule wants it.
  */
 function frameEvent(body: ChunkBody): void {
   const { buffer, byteOffset, length } = body.bytes;
@@ -222,12 +230,12 @@ function frameEvent(body: ChunkBody): void {
 export const PROVEN = -1;
 
 /**
- * The open watches of a frontend, and what finds those that lost their connection to another request. A handle
- * must not be used any more once its connection's memory is free.
+ * The open watches of a frontend, and what finds those that lost their connection to another
+ * request. A handle must not be used any more once its connection's memory is free.
  *
- * All are looked at, but not for each request: one look proves for all requests that have begun by then, on
- * whatever connections, that no watch is left behind them. So a batch of responses needs one, and what comes in
- * while no watch is open needs none.
+ * All are looked at, but not for each request: one look proves for all requests that have begun by
+ * then, on whatever connections, that no watch is left behind them. So a batch of responses needs
+ * one, and what comes in while no watch is open needs none.
  */
 export class WatchRegister {
   readonly #onLost = new Map<LastingWatch, () => void>();
@@ -238,7 +246,7 @@ export class WatchRegister {
     this.#onLost.set(watch, onLost);
   }
 
-  delete(watch: Watch): void {
+  delete(watch: WatchStream): void {
     this.#onLost.delete(watch as LastingWatch);
   }
 
@@ -252,7 +260,10 @@ export class WatchRegister {
     return this.#onLost.size > 0 ? this.#looks : PROVEN;
   }
 
-  /** After this the connection of a request that began then is not that of an open watch, or is closed. */
+  /**
+   * After this the connection of a request that began then is not that of an open watch, or is
+   * closed.
+   */
   prove(begun: number): void {
     if (begun !== this.#looks) return;
     this.#looks++;

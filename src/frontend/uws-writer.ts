@@ -1,25 +1,32 @@
 import type { HttpResponse } from "uWebSockets.js";
 
 /**
- * The way of bytes to a socket of uWebSockets.js. While a socket is corked, the library collects what is
- * written in a buffer of 16 KiB. A write that does not fit first sends what was collected; if the socket
- * takes less than that, the library keeps what was collected and drops *this* write. So the rule is:
+ * The way of bytes to a socket of uWebSockets.js. While a socket is corked, the library collects
+ * what is written in a buffer of 16 KiB. A write that does not fit first sends what was collected;
+ * if the socket takes less than that, the library keeps what was collected and drops *this* write.
+ * So the rule is:
  *
- *   All that one cork writes fits into its buffer, or the cork's first write is larger than the buffer.
+ *   All that one cork writes fits into its buffer, or the cork's first write is larger than the
+ *   buffer.
  *
- * The first is sent or kept as a whole; the second goes to the socket, and what that does not take is kept
- * (`write`, `end`, `writeHeader`) or left to us (`tryEnd`).
+ * The first is sent or kept as a whole; the second goes to the socket, and what that does not take
+ * is kept (`write`, `end`, `writeHeader`) or left to us (`tryEnd`).
  */
 
 /** What the library collects while a socket is corked. */
 export const CORK_BYTES = 16 * 1024;
 /** At most so much of a body in one cork; the rest of its buffer is for a head and for framing. */
 export const PIECE_BYTES = 12_000;
-/** Of a head, beside which a whole piece has room; "Date", "Content-Length" and framing take the rest. */
+/**
+ * Of a head, beside which a whole piece has room; "Date", "Content-Length" and framing take the
+ * rest.
+ */
 const HEAD_BYTES_MAX = CORK_BYTES - PIECE_BYTES - 256;
 
-/** An answer whose length is known. @param head status and header lines, without the last line end */
-export function writeAnswer(res: HttpResponse, head: string, body: Uint8Array): void {
+/**
+ * An answer whose length is known. @param head status and header lines, without the last line end
+ */
+export function sendResponse(res: HttpResponse, head: string, body: Uint8Array): void {
   const room = head.length <= HEAD_BYTES_MAX ? PIECE_BYTES : CORK_BYTES - 256 - head.length;
   if (body.length <= room) {
     res.cork(() => {
@@ -54,7 +61,10 @@ function sendRest(res: HttpResponse, bytes: Uint8Array, start: number): boolean 
   return isDone;
 }
 
-/** Part of a chunked answer. @param head as above, before the first one @returns false if it has to wait */
+/**
+ * Part of a chunked answer. @param head as above, before the first one @returns false if it has to
+ * wait
+ */
 export function writeChunks(
   res: HttpResponse,
   head: string | undefined,

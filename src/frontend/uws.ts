@@ -4,7 +4,7 @@ import { Method } from "../v2/request.js";
 import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { largeBytes } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
-import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-answers.js";
+import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-responses.js";
 import { ReusedRequest } from "./reused-request.js";
 import { Backlogs } from "./uws-backlog.js";
 import { UwsBodies } from "./uws-bodies.js";
@@ -92,8 +92,8 @@ export class UwsFrontend implements Frontend {
   }
 
   /**
-   * Routes with parameters of different names are different routes, which all match: a request that may be a
-   * watch passes as many as it needs handles, and any other is served by the first.
+   * Routes with parameters of different names are different routes, which all match: a request that
+   * may be a watch passes as many as it needs handles, and any other is served by the first.
    */
   #route(shared: UwsShared, bodies: UwsBodies): void {
     let handles: HttpResponse[] | undefined;
@@ -185,16 +185,16 @@ export class UwsFrontend implements Frontend {
 }
 
 /**
- * The library decodes request targets as UTF-8, so that bytes which are none can no longer be told from
- * one another: such a request is refused, as one with a DEL is, instead of being served with another key.
- * In percent encoding every byte gets through.
+ * The library decodes request targets as UTF-8, so that bytes which are none can no longer be told
+ * from one another: such a request is refused, as one with a DEL is, instead of being served with
+ * another key. In percent encoding every byte gets through.
  */
 const UNTRUE_TARGET = /[\ufffd\x7f]/;
 
 /**
- * How many handles a GET needs; a name in its query may be percent-encoded. The library closes a connection
- * that the client wants closed as soon as it takes an answer for complete, and answers "Expect" once for
- * each route: they get none.
+ * How many handles a GET needs; a name in its query may be percent-encoded. The library closes a
+ * connection that the client wants closed as soon as it takes an answer for complete, and answers
+ * "Expect" once for each route: they get none.
  */
 function handlesFor(req: HttpRequest): number {
   let query = req.getQuery();

@@ -4,9 +4,9 @@ import { goQuote } from "./text.js";
 const DEPTH_MAX = 10_000;
 
 /**
- * Where the first JSON value of `bytes` ends, or why there is none, in the words of Go's encoding/json.
- * A `prefix` scan (Go's Decoder) does not look behind the value; a whole scan (Go's Unmarshal) allows
- * only white space there.
+ * Where the first JSON value of `bytes` ends, or why there is none, in the words of Go's
+ * encoding/json. A `prefix` scan (Go's Decoder) does not look behind the value; a whole scan (Go's
+ * Unmarshal) allows only white space there.
  */
 export type JsonScan =
   | { readonly kind: "valid"; readonly end: number }

@@ -11,8 +11,9 @@ const SPECIALS = '()<>@,;:\\"/[]?=';
 const INVALID_PARAMETER = "mime: invalid media parameter";
 
 /**
- * Reads a Content-Type (RFC 2045, 5.1) with the errors, and their texts, of Go's mime.ParseMediaType:
- * etcd answers a PUT or POST whose header is malformed with them, whatever the body.
+ * Reads a Content-Type (RFC 2045, 5.1) with the errors, and their texts, of Go's
+ * mime.ParseMediaType: etcd answers a PUT or POST whose header is malformed with them, whatever the
+ * body.
  */
 export function parseMediaType(header: string): MediaType {
   const semicolon = header.indexOf(";");

@@ -1,7 +1,7 @@
 /**
- * Texts as Go's standard library prints them. etcd's clients compare and parse these, so they are part
- * of the wire format: JSON strings (encoding/json), quoted strings (strconv, the `%q` verb), durations
- * (time.Duration.String) and time stamps (time.RFC3339Nano).
+ * Texts as Go's standard library prints them. etcd's clients compare and parse these, so they are
+ * part of the wire format: JSON strings (encoding/json), quoted strings (strconv, the `%q` verb),
+ * durations (time.Duration.String) and time stamps (time.RFC3339Nano).
  */
 import { civilDate } from "./civil-date.js";
 

@@ -6,9 +6,9 @@ export type UrlList =
   | { readonly kind: "invalid"; readonly message: string };
 
 /**
- * Reads the URLs of a member: http(s) or unix(s), `host:port`, no path; blanks around one are trimmed.
- * The result is sorted and has its schemes in lower case (etcd pkg/types/urls.go; errors of Go's
- * net/url keep its texts).
+ * Reads the URLs of a member: http(s) or unix(s), `host:port`, no path; blanks around one are
+ * trimmed. The result is sorted and has its schemes in lower case (etcd pkg/types/urls.go; errors
+ * of Go's net/url keep its texts).
  */
 export function parseUrlList(texts: readonly string[]): UrlList {
   if (texts.length === 0) return invalid("no valid URLs given");

@@ -4,7 +4,10 @@ export abstract class RingdError extends Error {
   abstract readonly code: string;
 }
 
-/** What the system says about a call: "no such file or directory", without Node's code before and path after. */
+/**
+ * What the system says about a call: "no such file or directory", without Node's code before and
+ * path after.
+ */
 export function systemReason(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   if (message.startsWith("EISDIR")) return "is a directory"; // Node's own words say less.

@@ -1,7 +1,7 @@
 /**
- * Buffer's direct latin1 methods, documented only as the targets of `toString` and `write`, but what
- * those end in after parsing their arguments: on records of a few hundred bytes that parsing costs more
- * than the copy.
+ * Buffer's direct latin1 methods, documented only as the targets of `toString` and `write`, but
+ * what those end in after parsing their arguments: on records of a few hundred bytes that parsing
+ * costs more than the copy.
  */
 declare global {
   interface Buffer {

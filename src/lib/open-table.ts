@@ -3,14 +3,14 @@ const NUMBER_END = 2 ** 32;
 const SLOTS_MIN = 64;
 
 /**
- * What is under way, found again by a number that it gets here: requests without an answer. Numbers ascend
- * from 1 and start again after 2^32, without those in use.
+ * What is under way, found again by a number that it gets here: requests without an answer. Numbers
+ * ascend from 1 and start again after 2^32, without those in use.
  *
- * Not a Map, because of what V8's garbage collector makes of one at this rate. A Map moves to a new table
- * after so many deletions; the table it leaves still refers to all that was in it, and to the next table.
- * Once one of them has become old, all that follow are kept with everything in them until the next full
- * collection. Measured with 64 connections writing: 17 MB of dead requests a second in the old generation
- * of the frontend's thread.
+ * Not a Map, because of what V8's garbage collector makes of one at this rate. A Map moves to a new
+ * table after so many deletions; the table it leaves still refers to all that was in it, and to the
+ * next table. Once one of them has become old, all that follow are kept with everything in them
+ * until the next full collection. Measured with 64 connections writing: 17 MB of dead requests a
+ * second in the old generation of the frontend's thread.
  */
 export class OpenTable<T> {
   /** The value with number n is in slot n % slots. */

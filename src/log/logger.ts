@@ -31,8 +31,9 @@ export function setLogLevel(memory: SharedArrayBuffer, level: LogLevel): void {
 }
 
 /**
- * A thread's logger: JSON lines, or readable ones on a terminal, each written before the call returns,
- * so that nothing is lost when the process dies and supervisors see a line as soon as it is true.
+ * A thread's logger: JSON lines, or readable ones on a terminal, each written before the call
+ * returns, so that nothing is lost when the process dies and supervisors see a line as soon as it
+ * is true.
  *
  * @param thread name of the thread, in every line
  * @param repeats what warnings and errors go through: one of a kind and minute is logged

@@ -14,23 +14,24 @@ interface Kind {
 }
 
 /**
- * Lets one line through for each kind and minute: overload and faults come by the thousand. The first of a kind
- * comes at once; at the end of its minute one more says how many there were: "...; and 1,234 more like it in
- * the last minute".
+ * Lets one line through for each kind and minute: overload and faults come by the thousand. The
+ * first of a kind comes at once; at the end of its minute one more says how many there were: "...;
+ * and 1,234 more like it in the last minute".
  *
- * Of a kind are lines with the same text, numbers and ids aside, about the same peer and for the same reason.
+ * Of a kind are lines with the same text, numbers and ids aside, about the same peer and for the
+ * same reason.
  */
 export class RepeatFilter {
-  readonly #nowMs: () => number;
+  readonly #monoMs: () => number;
   readonly #kinds = new Map<string, Map<string, Kind>>();
   #sweepMs = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   readonly #hasTimer: boolean;
 
   /** @param hasTimer false for a thread without an event loop, which calls `sweep` itself */
-  constructor(hasTimer = true, nowMs: () => number = () => performance.now()) {
+  constructor(hasTimer = true, monoMs: () => number = () => performance.now()) {
     this.#hasTimer = hasTimer;
-    this.#nowMs = nowMs;
+    this.#monoMs = monoMs;
   }
 
   /**
@@ -40,8 +41,8 @@ export class RepeatFilter {
    * @param emit writes a line, now or later
    */
   log(level: number, input: LogInput, emit: (input: LogInput) => void): void {
-    const nowMs = this.#nowMs();
-    this.sweep(nowMs);
+    const monoMs = this.#monoMs();
+    this.sweep(monoMs);
     const variants = this.#variantsOf(`${level} ${general(textOf(input))}`);
     const wanted = variantOf(input[0]);
     const variant = variants.has(wanted) || variants.size < VARIANTS_MAX ? wanted : "";
@@ -53,27 +54,27 @@ export class RepeatFilter {
       return;
     }
     emit(input);
-    this.#begin(variants, variant, nowMs, input, emit);
+    this.#begin(variants, variant, monoMs, input, emit);
   }
 
   /** Ends the minutes that are over. Costs next to nothing when there is nothing to do. */
-  sweep(nowMs: number = this.#nowMs()): void {
-    if (nowMs < this.#sweepMs) return;
+  sweep(monoMs: number = this.#monoMs()): void {
+    if (monoMs < this.#sweepMs) return;
     this.#sweepMs = Number.POSITIVE_INFINITY;
     for (const [text, variants] of this.#kinds) {
       for (const [variant, kind] of variants) {
-        if (nowMs < kind.untilMs) {
+        if (monoMs < kind.untilMs) {
           this.#sweepMs = Math.min(this.#sweepMs, kind.untilMs);
           continue;
         }
         variants.delete(variant);
         if (kind.suppressed === 0) continue;
         kind.emit(summary(kind.last, kind.suppressed));
-        this.#begin(variants, variant, nowMs, kind.last, kind.emit);
+        this.#begin(variants, variant, monoMs, kind.last, kind.emit);
       }
       if (variants.size === 0) this.#kinds.delete(text);
     }
-    this.#arm(nowMs);
+    this.#arm(monoMs);
   }
 
   #variantsOf(text: string): Map<string, Kind> {
@@ -86,23 +87,23 @@ export class RepeatFilter {
   #begin(
     variants: Map<string, Kind>,
     variant: string,
-    nowMs: number,
+    monoMs: number,
     last: LogInput,
     emit: Kind["emit"],
   ): void {
-    const untilMs = nowMs + EVERY_MS;
+    const untilMs = monoMs + EVERY_MS;
     variants.set(variant, { untilMs, suppressed: 0, last, emit });
     this.#sweepMs = Math.min(this.#sweepMs, untilMs);
-    this.#arm(nowMs);
+    this.#arm(monoMs);
   }
 
-  #arm(nowMs: number): void {
+  #arm(monoMs: number): void {
     if (!this.#hasTimer || this.#timer !== undefined || !Number.isFinite(this.#sweepMs)) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.sweep();
-      this.#arm(this.#nowMs());
-    }, this.#sweepMs - nowMs);
+      this.#arm(this.#monoMs());
+    }, this.#sweepMs - monoMs);
     this.#timer.unref();
   }
 }

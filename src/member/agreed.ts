@@ -11,18 +11,25 @@ const FORMAT_LEVEL = cellOf("formatLevel");
 
 export interface AgreedPorts extends Omit<ClusterTimePorts, "formats"> {
   readonly metrics: MetricCells;
-  /** Once for each rise, at a start and with a snapshot too: what is written from now on has this format. */
+  /**
+   * Once for each rise, at a start and with a snapshot too: what is written from now on has this
+   * format.
+   */
   readonly onFormatLevel: (level: number) => void;
 }
 
-/** What members agree on by the log besides the store and the membership: the time, and the formats. */
+/**
+ * What members agree on by the log besides the store and the membership: the time, and the formats.
+ */
 export class Agreed {
   readonly time: ClusterTime;
   readonly formats: FormatLevels;
   readonly #rise: FormatRise;
   readonly #ports: AgreedPorts;
 
-  /** @param newest format level that this member knows. @param head of the snapshot it starts from */
+  /**
+   * @param newest format level that this member knows. @param head of the snapshot it starts from
+   */
   constructor(newest: number, head: SnapshotHead, ports: AgreedPorts) {
     this.formats = new FormatLevels(newest);
     this.time = new ClusterTime(head.clock, { ...ports, formats: this.formats });
@@ -36,8 +43,8 @@ export class Agreed {
   }
 
   /**
-   * Whether writes may be taken. A leader of a build that does not tell the time leaves its followers to
-   * their own clocks.
+   * Whether writes may be taken. A leader of a build that does not tell the time leaves its
+   * followers to their own clocks.
    */
   get hasTime(): boolean {
     if (this.time.clock.isKnown) return true;
@@ -46,7 +53,10 @@ export class Agreed {
     return isOldLeader && this.formats.level < VERSIONED_LEVEL;
   }
 
-  /** A snapshot, the leader's or the one of the start, stands for the log up to it. @throws NewerFormatError */
+  /**
+   * A snapshot, the leader's or the one of the start, stands for the log up to it. @throws
+   * NewerFormatError
+   */
   restore({ clock, format }: SnapshotHead, monoMs: number): void {
     this.time.restore(clock, monoMs);
     this.#raise(format, "");

@@ -1,6 +1,6 @@
-import { decodeConfChange } from "../cluster/conf-change.js";
 import { readEnvelope } from "../cluster/envelope.js";
 import { formatId } from "../cluster/ids.js";
+import { decodeMemberChange } from "../cluster/member-change.js";
 import type { Membership } from "../cluster/membership.js";
 import { judgeConfChange } from "../cluster/rules.js";
 import { assert } from "../lib/assert.js";
@@ -43,7 +43,10 @@ export interface ApplierParts {
   readonly log: Logger;
 }
 
-/** Carries out committed entries: commands by the machine they name, conf changes by raft and the membership. */
+/**
+ * Carries out committed entries: commands by the machine they name, conf changes by raft and the
+ * membership.
+ */
 export class Applier {
   readonly #parts: ApplierParts;
   #index: number;
@@ -108,7 +111,7 @@ export class Applier {
   #applyConfChange(entry: Entry): void {
     const { raft, v2, membership, changes, removal, metrics, times, log } = this.#parts;
     const change = decodeRaftChange(entry.data);
-    const content = decodeConfChange(change.context);
+    const content = decodeMemberChange(change.context);
     v2.countMembershipReads();
     const verdict = judgeConfChange(content, membership);
     if (verdict === "ok") {

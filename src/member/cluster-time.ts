@@ -13,13 +13,24 @@ import { type Command, CommandOp, syncCommand } from "../store/command.js";
 
 /** How often the leader lets nodes expire. */
 const SYNC_MS = 500;
-/** Or tells the time all the same, so that clocks that drift are never far apart: 600 s at 500 ppm are 0.3 s. */
+/**
+ * Or tells the time all the same, so that clocks that drift are never far apart: 600 s at 500 ppm
+ * are 0.3 s.
+ */
 const IDLE_SYNC_MS = 600_000;
-/** A new leader that knows the time tells it at once; by then the others take it for one that does not. */
+/**
+ * A new leader that knows the time tells it at once; by then the others take it for one that does
+ * not.
+ */
 const TELL_LEADER_MS = 200;
-/** What a leader without the time waits, beyond two election timeouts, for those that may know it. */
+/**
+ * What a leader without the time waits, beyond two election timeouts, for those that may know it.
+ */
 const ASK_MS = 1000;
-/** A wall clock that is off by more is worth a warning: when that changes, and not more often than this. */
+/**
+ * A wall clock that is off by more is worth a warning: when that changes, and not more often than
+ * this.
+ */
 const OFFSET_MS_MAX = 1000;
 const WARN_MS = 60_000;
 
@@ -42,12 +53,14 @@ export interface ClusterTimePorts {
 /**
  * Keeps the cluster's clock (cluster/cluster-clock.ts) on the log: SYNC entries carry it.
  *
- *   1. A leader that knows the time tells it at the start of its term, whenever a member has published
- *      itself after a start, while something can expire, and else every ten minutes.
- *   2. A member that starts learns it from a SYNC entry behind an entry of its own: that one cannot be old.
- *      A leader that does not know it learns it from any entry of its term: followers that know it propose it.
- *   3. If none does, because all have restarted or cannot be reached, the leader starts it anew from its
- *      wall clock, but not before the latest time in its log. Whoever knew another time drops it.
+ *   1. A leader that knows the time tells it at the start of its term, whenever a member has
+ *      published itself after a start, while something can expire, and else every ten minutes.
+ *   2. A member that starts learns it from a SYNC entry behind an entry of its own: that one cannot
+ *      be old. A leader that does not know it learns it from any entry of its term: followers that
+ *      know it propose it.
+ *   3. If none does, because all have restarted or cannot be reached, the leader starts it anew
+ *      from its wall clock, but not before the latest time in its log. Whoever knew another time
+ *      drops it.
  */
 export class ClusterTime {
   readonly clock: ClusterClock;
@@ -90,7 +103,8 @@ export class ClusterTime {
    * A command is about to be applied.
    *
    * @param isOwn this member proposed it since it started
-   * @returns false if it is void: a start of the clock that came after all behind one who knew the time
+   * @returns false if it is void: a start of the clock that came after all behind one who knew the
+   *   time
    */
   applies({ index, term }: Entry, command: Command, isOwn: boolean, monoMs: number): boolean {
     if (isOwn && index < this.#ownIndex) this.#ownIndex = index;
@@ -119,8 +133,8 @@ export class ClusterTime {
       this.#termMonoMs = monoMs;
       this.#nextMonoMs = 0;
     }
-    // What was committed before may have started the clock anew, and tells a new leader's first word apart
-    // from a time that counts no more.
+    // What was committed before may have started the clock anew, and tells a new leader's first
+    // word apart from a time that counts no more.
     if (appliedTerm !== raft.term || monoMs < this.#nextMonoMs) return;
     const command = raft.isLeader
       ? this.#leaderSays(expiringNodes, wallMs, monoMs)

@@ -28,7 +28,10 @@ export interface ClusterViewParts {
   readonly log: Pick<Logger, "info">;
 }
 
-/** Passes on what the log says of the cluster, its members and its format level, to those who go by it. */
+/**
+ * Passes on what the log says of the cluster, its members and its format level, to those who go by
+ * it.
+ */
 export class ClusterView {
   readonly #parts: ClusterViewParts;
 
@@ -46,12 +49,15 @@ export class ClusterView {
     return ids;
   }
 
-  /** Once at each rise, and at a start: entries and the log's own files go over to the level's format. */
+  /**
+   * Once at each rise, and at a start: entries and the log's own files go over to the level's
+   * format.
+   */
   formatRaised(level: number): void {
     const { writes, append, formats, log } = this.#parts;
     assert(level === formats.level, "the level is in force");
     writes.format = level;
     writeFormat(append, level);
-    log.info({ level }, "the cluster writes this format level");
+    log.info({ level }, "cluster format level set");
   }
 }

@@ -7,8 +7,8 @@ import type { Raft } from "../raft/raft.js";
  * The wait for a leader after a start (--initial-election-tick-advance, etcdserver/server.go).
  *
  * A leader sends heartbeats, so it shows itself as soon as there are streams: once a majority is
- * connected, waiting a whole election time-out more would only lengthen the time without service when
- * all members start. Once in the life of a process; later a silence means more.
+ * connected, waiting a whole election time-out more would only lengthen the time without service
+ * when all members start. Once in the life of a process; later a silence means more.
  */
 export class FirstElection {
   #isOver: boolean;

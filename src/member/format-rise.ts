@@ -6,7 +6,9 @@ import { type Command, raiseCommand } from "../store/command.js";
 /** How long the entry that raises the level may be under way before it is proposed again. */
 const RETRY_MS = 2000;
 
-/** Raises the cluster's format level (cluster/format.ts) once all of its members know a newer one. */
+/**
+ * Raises the cluster's format level (cluster/format.ts) once all of its members know a newer one.
+ */
 export class FormatRise {
   readonly #raft: Raft;
   readonly #formats: FormatLevels;

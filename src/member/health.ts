@@ -2,7 +2,7 @@ import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
-import { healthAnswer } from "../v2/status.js";
+import { healthResponse } from "../v2/status.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
 
 const SUCCESS = cellOf("healthSuccess");
@@ -23,6 +23,6 @@ export class Health {
   answer(client: ClientRequest, isHealthy: boolean): void {
     if (isHealthy) this.#store.stats.add(Stat.getsSuccess); // etcd reads the root for it.
     this.#metrics.add(isHealthy ? SUCCESS : FAILURES, 1);
-    this.#clients.answerWhole(client, healthAnswer(isHealthy));
+    this.#clients.answerWhole(client, healthResponse(isHealthy));
   }
 }

@@ -16,8 +16,9 @@ export interface LoadedSnapshot {
 }
 
 /**
- * A snapshot from the leader on its way into this member: the file is on our disk; its state is built
- * beside the one in use, while everything else goes on; then raft decides whether it still wants it.
+ * A snapshot from the leader on its way into this member: the file is on our disk; its state is
+ * built beside the one in use, while everything else goes on; then raft decides whether it still
+ * wants it.
  */
 export class IncomingSnapshot {
   readonly #machines: Machines;

@@ -8,7 +8,10 @@ import type { Raft } from "../raft/raft.js";
 
 const LEADER_CHANGES = cellOf("leaderChanges");
 
-/** Who leads, as operators read it, and how this member hands over before it stops or when it cannot write. */
+/**
+ * Who leads, as operators read it, and how this member hands over before it stops or when it cannot
+ * write.
+ */
 export class Leadership {
   readonly #raft: Raft;
   readonly #metrics: MetricCells;

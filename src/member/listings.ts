@@ -1,10 +1,10 @@
 import { assert } from "../lib/assert.js";
 import type { Node } from "../store/node.js";
 import type { Store } from "../store/store.js";
-import type { AnswerHead } from "../v2/answer.js";
 import { keysHead } from "../v2/keys-render.js";
 import { Listing } from "../v2/listing.js";
 import { Method } from "../v2/request.js";
+import type { ResponseHead } from "../v2/response.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
 
 /** A slice takes about half a millisecond to make. */
@@ -17,13 +17,13 @@ interface Job {
   /** Of the store, when the view was taken. */
   readonly outBytes: number;
   /** Of a HEAD, which is answered once it is known how long the answer to a GET would be. */
-  readonly head: AnswerHead | undefined;
+  readonly head: ResponseHead | undefined;
   countedBytes: number;
 }
 
 /**
- * Listings of directories that did not fit into one slice. One slice is made in each turn of the core's
- * loop, so that a listing of any size holds up other clients by no more than that.
+ * Listings of directories that did not fit into one slice. One slice is made in each turn of the
+ * core's loop, so that a listing of any size holds up other clients by no more than that.
  */
 export class Listings {
   readonly #port: ClientPort;

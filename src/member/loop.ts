@@ -50,7 +50,10 @@ export interface CoreWorld {
   readonly onReady: (news: readonly string[]) => void;
 }
 
-/** The core's loop, one turn at a time: drains the rings into the member, and publishes what it made. */
+/**
+ * The core's loop, one turn at a time: drains the rings into the member, and publishes what it
+ * made.
+ */
 export class CoreLoop {
   readonly #world: CoreWorld;
   readonly #member: MemberCore;
@@ -81,7 +84,7 @@ export class CoreLoop {
     this.#world = world;
     this.#metrics = new MetricCells(topology.metrics, CORE_PART);
     this.#append = outlet(topology.append, topology.walBell);
-    this.#answers = topology.frontends.map(({ answers, bell }) => outlet(answers, bell));
+    this.#answers = topology.frontends.map(({ responses, bell }) => outlet(responses, bell));
     let member: MemberCore | undefined;
     this.#clients = new ClientPort(this.#answers, () => member?.position ?? { index: 0, term: 0 });
     this.#peers = new PeerPort(outlet(topology.outbox, topology.peerBell), recovery.memberId);
@@ -127,7 +130,8 @@ export class CoreLoop {
   turn(): boolean {
     const member = this.#member;
     member.setTimes(this.#world.wallMs(), this.#world.monoMs());
-    let taken = this.#durable.drain(BATCH_RECORDS); // First: what became durable releases other work.
+    // First: what became durable releases other work.
+    let taken = this.#durable.drain(BATCH_RECORDS);
     taken += this.#outcomes.drain(BATCH_RECORDS);
     if (this.#isLogOpen()) taken += this.#inbox.drain(BATCH_RECORDS);
     for (const [frontend, inlet] of this.#requests.entries()) {
@@ -227,7 +231,7 @@ function durableInlet(topology: Topology, member: MemberCore, log: Logger): Inle
         case DurableType.snapshotEnd:
           return member.snapshotLoaded();
         case DurableType.snapshotFailed:
-          log.error(`cannot go on from the leader's snapshot: ${text(bytes, at, length)}`);
+          log.error(`cannot install snapshot from leader: ${text(bytes, at, length)}`);
           return member.incoming.fail();
       }
     },
@@ -271,7 +275,7 @@ function inboxInlet(topology: Topology, member: MemberCore, log: Logger): Inlet 
             return member.receive(Buffer.from(bytes.subarray(at, at + length)));
           } catch (error) {
             if (!(error instanceof MessageError)) throw error;
-            return log.warn({ err: error }, "a message from another member makes no sense");
+            return log.warn({ err: error }, "cannot decode message from peer");
           }
         case InboxType.up:
           return member.traffic.up(readPeerId(view, at), readPeerValue(view, at));

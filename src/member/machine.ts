@@ -5,31 +5,37 @@ import { SnapshotDecodeError } from "../store/snapshot.js";
 import type { Proposal } from "./proposals.js";
 
 /**
- * A replicated state machine. Several can stand on one Raft log: each entry names its machine in the envelope
- * (cluster/envelope.ts), and each block of a snapshot in its first byte (`machineOfBlock`). What a machine is
- * given is the log's, so equal entries must make equal states on all members: it may look at the entry, and at
- * nothing else, to decide what its state becomes.
+ * A replicated state machine. Several can stand on one Raft log: each entry names its machine in
+ * the envelope (cluster/envelope.ts), and each block of a snapshot in its first byte
+ * (`machineOfBlock`). What a machine is given is the log's, so equal entries must make equal states
+ * on all members: it may look at the entry, and at nothing else, to decide what its state becomes.
  *
- * To add one: give it a number in MachineId, a class beside v2-machine.ts, proposals of a class of its own
- * (`Proposal`), and a place in the list that the member hands to `Machines`.
+ * To add one: give it a number in MachineId, a class beside v2-machine.ts, proposals of a class of
+ * its own (`Proposal`), and a place in the list that the member hands to `Machines`.
  */
 export interface StateMachine {
   readonly id: MachineId;
   /** Heap bytes of what a snapshot holds, roughly: a log longer than that is worth a snapshot. */
   readonly stateBytes: number;
-  /** Heap bytes that ever left the state; only grows. A frozen view keeps what left since it was taken. */
+  /**
+   * Heap bytes that ever left the state; only grows. A frozen view keeps what left since it was
+   * taken.
+   */
   readonly outBytes: number;
 
   /**
    * Carries out a committed entry. Entries come in the order of the log, each once.
    *
    * @param payloadAt where the machine's command begins in `entry.data`
-   * @param own the proposal that the entry came from, if it was made by this process and still waits. It is of
-   *   the machine's own class, holds the decoded command, and gets exactly one of `applied` and `failed`
+   * @param own the proposal that the entry came from, if it was made by this process and still
+   *   waits. It is of the machine's own class, holds the decoded command, and gets exactly one of
+   *   `applied` and `failed`
    */
   apply(entry: Entry, payloadAt: number, own: Proposal | undefined): void;
 
-  /** Freezes the state as it is now, O(1), and encodes it in small steps while the state moves on. */
+  /**
+   * Freezes the state as it is now, O(1), and encodes it in small steps while the state moves on.
+   */
   encoder(): BlockSource;
 
   /** Builds a state from such blocks, beside the one in use and sharing memory with it. */

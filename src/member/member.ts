@@ -20,8 +20,9 @@ const STOPPED = "etcdserver: server stopped";
 const SNAPSHOT_APPLYING = cellOf("snapshotApplying");
 
 /**
- * The core of a member: owns its parts (parts.ts), carries out what raft hands out, and passes on the clock. The
- * core's loop calls in, here and at the parts that are public; everything leaves through rings.
+ * The core of a member: owns its parts (parts.ts), carries out what raft hands out, and passes on
+ * the clock. The core's loop calls in, here and at the parts that are public; everything leaves
+ * through rings.
  */
 export class MemberCore {
   readonly #config: Config;
@@ -130,7 +131,10 @@ export class MemberCore {
     this.#parts.writes.unblock();
   }
 
-  /** The log takes nothing until the member is started again. What it cannot keep, it must not promise. */
+  /**
+   * The log takes nothing until the member is started again. What it cannot keep, it must not
+   * promise.
+   */
   fail(why: string): void {
     this.block(why);
     this.#isFailed = true;
@@ -195,8 +199,8 @@ export class MemberCore {
   /**
    * The pool thread could not write the snapshot.
    *
-   * @param isForWant of space, or of what else there may be again. Otherwise the disk fails or is gone, and a
-   *   member that cannot keep a snapshot must not go on promising that it keeps the log
+   * @param isForWant of space, or of what else there may be again. Otherwise the disk fails or is
+   *   gone, and a member that cannot keep a snapshot must not go on promising that it keeps the log
    */
   snapshotFailed(isForWant: boolean): void {
     this.#parts.snapshots.done(false, this.#parts.applier.index);
@@ -205,7 +209,9 @@ export class MemberCore {
     writeBytes(this.#ports.append, AppendType.giveUp, Buffer.from(why));
   }
 
-  /** Before a stop: a leader hands over, so that the others need not wait for an election timeout. */
+  /**
+   * Before a stop: a leader hands over, so that the others need not wait for an election timeout.
+   */
   beginStop(): void {
     this.#isStopping = true;
     this.#parts.keys.beginStop();

@@ -1,19 +1,19 @@
-import type { CarriedConfChange, ConfChange } from "../cluster/conf-change.js";
+import type { CarriedConfChange, MemberChange } from "../cluster/member-change.js";
 import type { Membership } from "../cluster/membership.js";
 import { OpenChanges } from "../cluster/open-changes.js";
 import { raftChangeOf } from "../cluster/raft-change.js";
 import type { ConfChangeVerdict } from "../cluster/rules.js";
 import { assert } from "../lib/assert.js";
 import type { Raft } from "../raft/raft.js";
-import { confChangeAnswer, internalError, refuseConfChange } from "../v2/members.js";
-import type { Answer } from "../v2/plain.js";
+import { confChangeResponse, internalError, refuseConfChange } from "../v2/members.js";
+import type { ApiResponse } from "../v2/plain.js";
 import type { ClientRequest } from "./replies.js";
 
 /** Changes of the membership that clients of this member asked for, until they are applied. */
 export class MembershipChanges {
   readonly #raft: Raft;
   readonly #membership: Membership;
-  readonly #answer: (client: ClientRequest, answer: Answer) => void;
+  readonly #answer: (client: ClientRequest, answer: ApiResponse) => void;
   readonly #open: OpenChanges<ClientRequest>;
 
   /** @param firstNumber far from those of any earlier incarnation of this member */
@@ -21,7 +21,7 @@ export class MembershipChanges {
     raft: Raft,
     membership: Membership,
     firstNumber: number,
-    answer: (client: ClientRequest, answer: Answer) => void,
+    answer: (client: ClientRequest, answer: ApiResponse) => void,
   ) {
     this.#raft = raft;
     this.#membership = membership;
@@ -30,7 +30,7 @@ export class MembershipChanges {
   }
 
   /** This member knows everything that was committed when the request came. */
-  add(client: ClientRequest, change: ConfChange, monoMs: number): void {
+  add(client: ClientRequest, change: MemberChange, monoMs: number): void {
     this.#open.add(change, client, monoMs);
     this.#proposeDue(monoMs);
   }
@@ -45,7 +45,7 @@ export class MembershipChanges {
   /** A change stood in the log; this is what all members made of it. */
   applied(change: CarriedConfChange, verdict: ConfChangeVerdict): void {
     const open = this.#open.take(change.origin);
-    if (open !== undefined) this.#answer(open.client, confChangeAnswer(open.change, verdict));
+    if (open !== undefined) this.#answer(open.client, confChangeResponse(open.change, verdict));
   }
 
   /** The member stops. */
@@ -63,7 +63,8 @@ export class MembershipChanges {
     for (const open of this.#open.due(monoMs)) {
       const refusal = refuseConfChange(open.change, this.#membership);
       if (refusal !== undefined) {
-        // Another change came first. A leader drops what changes nothing, so no entry would tell us.
+        // Another change came first. A leader drops what changes nothing, so no entry would tell
+        // us.
         this.#open.take(open.origin);
         this.#answer(open.client, refusal);
         continue;

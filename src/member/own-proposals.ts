@@ -25,8 +25,8 @@ export interface OwnProposalsParts {
 }
 
 /**
- * What the member itself writes to the log, each thing until it is applied: the cluster's time, a raise of its
- * format level, its own attributes, the cluster version.
+ * What the member itself writes to the log, each thing until it is applied: the cluster's time, a
+ * raise of its format level, its own attributes, the cluster version.
  */
 export class OwnProposals {
   readonly agreed: Agreed;

@@ -55,7 +55,10 @@ export interface MemberPorts {
   readonly onReady: (news: readonly string[]) => void;
 }
 
-/** What a member is made of. None of these knows the member; each gets only the others that it works with. */
+/**
+ * What a member is made of. None of these knows the member; each gets only the others that it works
+ * with.
+ */
 export interface MemberParts {
   readonly raft: Raft;
   readonly machines: Machines;

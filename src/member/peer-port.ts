@@ -8,9 +8,13 @@ import type { Message } from "../raft/message.js";
 import { encodeMessageInto, messageBytes } from "../raft/message-codec.js";
 import type { Outlet } from "../ring/fragments.js";
 
-/** Messages waiting for room in the ring to the peer thread; above it they are lost, as raft allows. */
+/**
+ * Messages waiting for room in the ring to the peer thread; above it they are lost, as raft allows.
+ */
 const QUEUED_BYTES_MAX = 128 * 1024 * 1024;
-/** A member counts as active for the strict membership rules after this long (etcd: HealthInterval). */
+/**
+ * A member counts as active for the strict membership rules after this long (etcd: HealthInterval).
+ */
 const ACTIVE_MS = 5000;
 
 /** The core's side of the peer thread: what leaves for other members, and how their streams are. */
@@ -44,8 +48,8 @@ export class PeerPort {
    */
   tellMembers(membership: Membership, expected: readonly StartMember[], formatLevel: number): void {
     const known = membership.members();
-    // A member that was removed goes on talking to the others for a while: one of the last two may be the
-    // only one to know that the removal is committed.
+    // A member that was removed goes on talking to the others for a while: one of the last two may
+    // be the only one to know that the removal is committed.
     const isNamed =
       known.some(({ id }) => id === this.#selfId) || membership.isRemoved(this.#selfId);
     const members = isNamed

@@ -16,12 +16,13 @@ const HOLES_MAX = 1024;
 const NO_DATA = new Uint8Array(0);
 
 /**
- * Something that is to become a log entry: a payload for one state machine, and two methods by which whoever
- * made it hears what came of it. Exactly one of them is called, once: `applied`, which each machine declares for
- * its own class of proposals with the result it has, or `failed`.
+ * Something that is to become a log entry: a payload for one state machine, and two methods by
+ * which whoever made it hears what came of it. Exactly one of them is called, once: `applied`,
+ * which each machine declares for its own class of proposals with the result it has, or `failed`.
  *
- * One object for all of a write's way through the log, and methods instead of closures: a PUT makes no other. Its
- * fields are declared only, and set once in the constructors: each would else be defined before it is set.
+ * One object for all of a write's way through the log, and methods instead of closures: a PUT makes
+ * no other. Its fields are declared only, and set once in the constructors: each would else be
+ * defined before it is set.
  */
 export abstract class Proposal {
   abstract get machine(): MachineId;
@@ -29,8 +30,8 @@ export abstract class Proposal {
   /** What the machine's state takes beside the bytes of the entry, at most, once it is applied. */
   abstract get overheadBytes(): number;
   /**
-   * Whether it is proposed anew when it got lost with a leader. Not where its maker repeats it anyway, or where
-   * coming late would make it wrong.
+   * Whether it is proposed anew when it got lost with a leader. Not where its maker repeats it
+   * anyway, or where coming late would make it wrong.
    */
   abstract get isRetried(): boolean;
   /** By a clock that never jumps. */
@@ -47,8 +48,8 @@ export abstract class Proposal {
   /** What it takes, or will once it is applied. */
   declare takenBytes: number;
   /**
-   * The term of the only log entry that it can become: once a later one is applied, it is lost. 0 while it
-   * was handed to nobody, infinite where that cannot be known.
+   * The term of the only log entry that it can become: once a later one is applied, it is lost. 0
+   * while it was handed to nobody, infinite where that cannot be known.
    */
   declare term: number;
 
@@ -71,7 +72,10 @@ export abstract class Proposal {
 /** Proposals on their way through the log, found again when they are applied. */
 export class Proposals {
   readonly #origin: bigint;
-  /** Ascending numbers, with holes; what is before #head is done, and at #head is the oldest, if any. */
+  /**
+   * Ascending numbers, with holes; what is before #head is done, and at #head is the oldest, if
+   * any.
+   */
   readonly #open: (Proposal | undefined)[] = [];
   #head = 0;
   #size = 0;
@@ -142,8 +146,8 @@ export class Proposals {
   }
 
   /**
-   * Removes and returns the oldest proposal if a committed entry came from it. Nearly all do: this member leads, and
-   * entries come back in the order they went in, as the very same bytes.
+   * Removes and returns the oldest proposal if a committed entry came from it. Nearly all do: this
+   * member leads, and entries come back in the order they went in, as the very same bytes.
    */
   takeIfOldest(data: Uint8Array): Proposal | undefined {
     const oldest = this.#open[this.#head];
@@ -155,7 +159,8 @@ export class Proposals {
   /**
    * Removes and returns the proposal that a committed entry with this envelope came from.
    *
-   * @returns undefined if another member made it, an earlier incarnation, or nobody waits for it any more
+   * @returns undefined if another member made it, an earlier incarnation, or nobody waits for it
+   *   any more
    */
   takeOf({ origin, number }: Envelope): Proposal | undefined {
     if (origin !== this.#origin) return undefined;
@@ -210,10 +215,11 @@ export class Proposals {
 }
 
 /**
- * Where an incarnation of this member begins to number its proposals. An entry of an earlier incarnation that is
- * committed in this one must not pass for one of this one's: it would be applied as another command than
- * everywhere else. So they are far apart, by lot and not by the clock, as a machine may be set back in time, and
- * one without a clock of its own starts at the same second every time.
+ * Where an incarnation of this member begins to number its proposals. An entry of an earlier
+ * incarnation that is committed in this one must not pass for one of this one's: it would be
+ * applied as another command than everywhere else. So they are far apart, by lot and not by the
+ * clock, as a machine may be set back in time, and one without a clock of its own starts at the
+ * same second every time.
  */
 export function firstNumber(random: (below: number) => number): number {
   return random(2 ** 32) * PROPOSALS_PER_INCARNATION;

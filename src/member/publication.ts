@@ -30,8 +30,9 @@ export interface PublicationPorts {
 }
 
 /**
- * The steps of a start, each a log entry, each repeated until it is applied: this member tells the cluster
- * its name and client URLs; the leader sets the cluster version; with both known the member is ready.
+ * The steps of a start, each a log entry, each repeated until it is applied: this member tells the
+ * cluster its name and client URLs; the leader sets the cluster version; with both known the member
+ * is ready.
  */
 export class Publication {
   readonly #config: Config;

@@ -1,7 +1,7 @@
 import type { StartPlan } from "../bootstrap/start-plan.js";
-import { encodeConfChange } from "../cluster/conf-change.js";
 import { forceNewCluster } from "../cluster/force-new-cluster.js";
 import { formatId } from "../cluster/ids.js";
+import { encodeMemberChange } from "../cluster/member-change.js";
 import type { Membership } from "../cluster/membership.js";
 import type { SnapshotHead } from "../cluster/snapshot-head.js";
 import type { Config } from "../config/config.js";
@@ -96,7 +96,7 @@ function goOnAlone(
   const forced = forceNewCluster({ memberId, peerUrls, membership, restored });
   writeFirst(forced.added, forced.restored.hardState, ports.append);
   const removed = forced.removed.map(formatId);
-  ports.log.warn({ removed }, "going on as the only member of the cluster");
+  ports.log.warn({ removed }, "continuing as the only member of the cluster");
   return forced.restored;
 }
 
@@ -105,7 +105,7 @@ function found(plan: StartPlan, ports: RaftStartPorts): Restored {
   const restored = bootstrap(
     plan.members.map(({ id, peerUrls }) => ({
       id,
-      context: encodeConfChange({ kind: "add", id, peerUrls }),
+      context: encodeMemberChange({ kind: "add", id, peerUrls }),
     })),
   );
   writeFirst(restored.entries, restored.hardState, ports.append);

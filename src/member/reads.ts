@@ -10,7 +10,10 @@ const HEALTH_CHECK_MS = 1000;
 const FAILED = cellOf("readIndexesFailed");
 const SLOW = cellOf("slowReadIndexes");
 
-/** A read that must not be answered from an outdated store. Exactly one of its methods is called, once. */
+/**
+ * A read that must not be answered from an outdated store. Exactly one of its methods is called,
+ * once.
+ */
 export interface WaitingRead {
   /** By a clock that never jumps. */
   readonly startMs: number;

@@ -12,8 +12,8 @@ import type { RecoveredMember } from "./raft-start.js";
 const BATCH_RECORDS = 1024;
 
 /**
- * The core's end of a start: takes what the disk held out of the ring, and builds the state that the
- * member begins with. Nothing that it keeps is a view of the ring.
+ * The core's end of a start: takes what the disk held out of the ring, and builds the state that
+ * the member begins with. Nothing that it keeps is a view of the ring.
  *
  * Invariants, by the order of `DurableType`:
  *   1. One snapshot at most, whole, before all else; then one identity; then the entries.

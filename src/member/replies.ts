@@ -1,16 +1,16 @@
 import { assert } from "../lib/assert.js";
 import {
-  AnswerType,
   type RaftPosition,
-  writeAnswer,
+  ResponseType,
   writeChunk,
   writeHeadOnly,
+  writeResponse,
 } from "../messages/requests.js";
 import type { Outlet } from "../ring/fragments.js";
-import type { AnswerHead } from "../v2/answer.js";
 import { ByteWriter } from "../v2/byte-writer.js";
-import type { Answer } from "../v2/plain.js";
+import type { ApiResponse } from "../v2/plain.js";
 import type { Method } from "../v2/request.js";
+import type { ResponseHead } from "../v2/response.js";
 
 /** A request of one of the frontends, waiting for its answer. */
 export interface ClientRequest {
@@ -40,35 +40,35 @@ export class ClientPort {
   }
 
   /** Sends `head` with what is in `body`, which is cleared. */
-  answer(client: ClientRequest, head: AnswerHead, isOpen = false): void {
+  answer(client: ClientRequest, head: ResponseHead, isOpen = false): void {
     const { bytes, length } = this.body;
     this.#send(client, head, bytes, length, isOpen);
     this.body.clear();
   }
 
-  answerWhole(client: ClientRequest, answer: Answer): void {
+  answerWhole(client: ClientRequest, answer: ApiResponse): void {
     this.#send(client, answer.head, answer.body, answer.body.length, false);
   }
 
   /** To HEAD: says how long the body would be. */
-  answerLength(client: ClientRequest, head: AnswerHead, bodyBytes: number): void {
+  answerLength(client: ClientRequest, head: ResponseHead, bodyBytes: number): void {
     const outlet = this.#outlet(client.frontend);
     writeHeadOnly(outlet, client.requestId, head, this.#position(), bodyBytes);
   }
 
   /** The head of an answer whose body comes later. */
-  open(client: ClientRequest, head: AnswerHead): void {
+  open(client: ClientRequest, head: ResponseHead): void {
     this.#send(client, head, NO_BODY, 0, true);
   }
 
   /** Sends what is in `body` to open answers; the caller clears it. */
   chunk(frontend: number, requestIds: readonly number[], isEnd: boolean): void {
     const { bytes, length } = this.body;
-    writeChunk(this.#outlet(frontend), AnswerType.chunk, requestIds, isEnd, bytes, length);
+    writeChunk(this.#outlet(frontend), ResponseType.chunk, requestIds, isEnd, bytes, length);
   }
 
   cut(frontend: number, requestIds: readonly number[]): void {
-    writeChunk(this.#outlet(frontend), AnswerType.cut, requestIds, true, NO_BODY, 0);
+    writeChunk(this.#outlet(frontend), ResponseType.cut, requestIds, true, NO_BODY, 0);
   }
 
   /** Once per batch. */
@@ -78,13 +78,13 @@ export class ClientPort {
 
   #send(
     client: ClientRequest,
-    head: AnswerHead,
+    head: ResponseHead,
     body: Buffer,
     bodyBytes: number,
     isOpen: boolean,
   ): void {
     const outlet = this.#outlet(client.frontend);
-    writeAnswer(outlet, client.requestId, head, this.#position(), body, bodyBytes, isOpen);
+    writeResponse(outlet, client.requestId, head, this.#position(), body, bodyBytes, isOpen);
   }
 
   #outlet(frontend: number): Outlet {

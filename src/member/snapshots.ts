@@ -11,8 +11,8 @@ const BYTES_AHEAD_MAX = 1024 * 1024;
 const MARKS = 16;
 
 /**
- * Takes snapshots of the state machines, a block in each turn of the core's loop, from a frozen view; a pool
- * thread writes the file.
+ * Takes snapshots of the state machines, a block in each turn of the core's loop, from a frozen
+ * view; a pool thread writes the file.
  */
 export class Snapshots {
   readonly #jobs: Outlet;
@@ -34,7 +34,8 @@ export class Snapshots {
   #marks: { index: number; bytes: number }[] = [];
 
   /**
-   * @param logBytes a snapshot is due when the entries since the last one take more, and more than the state
+   * @param logBytes a snapshot is due when the entries since the last one take more, and more than
+   *   the state
    * @param lastIndex where the newest snapshot ends
    */
   constructor(jobs: Outlet, everyEntries: number, logBytes: number, lastIndex: number) {
@@ -60,7 +61,10 @@ export class Snapshots {
     this.#marks.push({ index, bytes: this.#appliedBytes });
   }
 
-  /** Up to where the log in memory can go, of what the snapshot covers: it keeps some for those a little late. */
+  /**
+   * Up to where the log in memory can go, of what the snapshot covers: it keeps some for those a
+   * little late.
+   */
   compactTo(snapshotIndex: number, keepEntries: number): number {
     const from = this.#appliedBytes - this.#logBytes;
     const last = this.#marks.findLastIndex(({ index, bytes }) => {

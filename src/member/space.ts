@@ -10,14 +10,20 @@ const STORE_BYTES = cellOf("storeBytes");
 const STORE_QUOTA = cellOf("storeQuota");
 const STORE_FULL = cellOf("storeFull");
 
-/** The store is full when less than this share of the quota is left, and no longer when there is twice as much. */
+/**
+ * The store is full when less than this share of the quota is left, and no longer when there is
+ * twice as much.
+ */
 const FULL_SHARE = 1 / 64;
 
 /** More voters than a cluster has, and more bytes than a node takes beside its strings. */
 const VOTERS_MAX = 16;
 const NODE_BYTES_MAX = 1024;
 
-/** What happens to a write: proposed, refused for want of space, or refused until others are through. */
+/**
+ * What happens to a write: proposed, refused for want of space, or refused until others are
+ * through.
+ */
 export type Admission = "admitted" | "full" | "busy";
 
 /** What is under way beside the store. */
@@ -31,9 +37,9 @@ export interface Underway {
 }
 
 /**
- * Whether there is room for a write, as this member sees it before it proposes one. Beyond the quota only what
- * adds is refused: deletes, refreshes, and new values that are no longer than what they replace go on, as
- * does what the member itself writes, which is never asked about here.
+ * Whether there is room for a write, as this member sees it before it proposes one. Beyond the
+ * quota only what adds is refused: deletes, refreshes, and new values that are no longer than what
+ * they replace go on, as does what the member itself writes, which is never asked about here.
  */
 export class Space {
   readonly #store: Store;
@@ -75,11 +81,11 @@ export class Space {
     this.#metrics.set(STORE_FULL, this.#isFull ? 1 : 0);
     if (this.#isFull === wasFull) return;
     const sizes = { storeBytes: bytes, quotaBytes };
-    if (wasFull) this.#log.info(sizes, "there is database space again; writes are accepted");
+    if (wasFull) this.#log.info(sizes, "database space available again; accepting writes");
     else {
       this.#log.warn(
         sizes,
-        "database space exceeded; writes that add are refused until keys are deleted",
+        "database space exceeded; rejecting writes that add data until keys are deleted",
       );
     }
   }
@@ -89,7 +95,10 @@ export class Space {
     return this.hasPlenty(command, underway.openBytes) ? "admitted" : this.judge(command, underway);
   }
 
-  /** The common case, without counting what is under way: as if every byte of the store were in a view, too. */
+  /**
+   * The common case, without counting what is under way: as if every byte of the store were in a
+   * view, too.
+   */
   hasPlenty({ path, value }: Command, openBytes: number): boolean {
     const parents = newParentsBytes(path);
     const own = openBytes + parents + path.length + value.length + NODE_BYTES_MAX;

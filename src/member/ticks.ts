@@ -11,7 +11,10 @@ export class Ticks {
     this.#nextMs = monoMs + intervalMs;
   }
 
-  /** Ticks since the last call. After a long pause (a stopped process, a suspended machine) only one. */
+  /**
+   * Ticks since the last call. After a long pause (a stopped process, a suspended machine) only
+   * one.
+   */
   due(monoMs: number): number {
     if (monoMs < this.#nextMs) return 0;
     const ticks = 1 + Math.floor((monoMs - this.#nextMs) / this.#intervalMs);

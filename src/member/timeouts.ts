@@ -29,7 +29,10 @@ export class Timeouts {
     this.#electedMs = monoMs;
   }
 
-  /** Why a request that came at `startMs` is not answered by now, in etcd's words (parseProposeCtxErr). */
+  /**
+   * Why a request that came at `startMs` is not answered by now, in etcd's words
+   * (parseProposeCtxErr).
+   */
   cause(startMs: number): string {
     const { lead } = this.#raft;
     const lostMs = this.#electedMs - 2 * this.#electionMs;

@@ -58,8 +58,8 @@ const WATCHERS = cellOf("storeWatchers");
 const PROPOSAL_SECONDS = cellOf("proposalDuration");
 
 /**
- * /v2/keys: reads, writes and watches. A write goes one way: parsed and let in here, proposed, logged, applied by
- * the v2 machine, which calls the proposal back for the response.
+ * /v2/keys: reads, writes and watches. A write goes one way: parsed and let in here, proposed,
+ * logged, applied by the v2 machine, which calls the proposal back for the response.
  */
 export class KeysService {
   readonly #parts: KeysParts;
@@ -80,7 +80,8 @@ export class KeysService {
     const { clusterMs } = this.#parts.times;
     const parsed = parseKeysRequest(request, path, clusterMs);
     if (parsed.kind !== "refusal" && parsed.kind !== "answer") {
-      // etcd looks up the switch of its auth system on every valid request; here there is none to find.
+      // etcd looks up the switch of its auth system on every valid request; here there is none to
+      // find.
       this.#store.stats.add(Stat.getsFail);
     }
     switch (parsed.kind) {
@@ -134,7 +135,9 @@ export class KeysService {
     this.#isStopping = true;
   }
 
-  /** Sends what watches are to be told since the last call: one body for all that share an event. */
+  /**
+   * Sends what watches are to be told since the last call: one body for all that share an event.
+   */
   deliver(): void {
     const { frontends } = this.#parts;
     for (const { event, oneShots, streams } of this.#store.hub.takeDeliveries()) {
@@ -169,7 +172,9 @@ export class KeysService {
     }
   }
 
-  /** The way of a PUT, on from here: Writes, raft, the log; Applier, V2Machine, KeysWrite.applied. */
+  /**
+   * The way of a PUT, on from here: Writes, raft, the log; Applier, V2Machine, KeysWrite.applied.
+   */
   #write(client: ClientRequest, command: Command, noValueOnSuccess: boolean): void {
     const { space, underway, writes, times } = this.#parts;
     this.#metrics.add(RECEIVED[client.method] as number, 1);

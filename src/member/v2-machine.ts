@@ -1,6 +1,6 @@
 import { confChangeCommands } from "../cluster/commands.js";
-import type { ConfChange } from "../cluster/conf-change.js";
 import { MachineId } from "../cluster/envelope.js";
+import type { MemberChange } from "../cluster/member-change.js";
 import { Membership } from "../cluster/membership.js";
 import { MEMBERS_PATH, REMOVED_MEMBERS_PATH } from "../cluster/paths.js";
 import { assert } from "../lib/assert.js";
@@ -64,8 +64,9 @@ export interface V2MachinePorts {
 }
 
 /**
- * Machine 0: the v2 store, with the cluster's membership in its keys below /0. A change of the membership is a
- * conf-change entry, which raft has to know, too; what the store keeps of it is written here.
+ * Machine 0: the v2 store, with the cluster's membership in its keys below /0. A change of the
+ * membership is a conf-change entry, which raft has to know, too; what the store keeps of it is
+ * written here.
  */
 export class V2Machine implements StateMachine {
   readonly id = MachineId.v2Store;
@@ -74,7 +75,9 @@ export class V2Machine implements StateMachine {
   readonly #options: StoreOptions;
   readonly #ports: V2MachinePorts;
 
-  /** @param membership as the store has it. @param options of stores that snapshots are loaded into */
+  /**
+   * @param membership as the store has it. @param options of stores that snapshots are loaded into
+   */
   constructor(store: Store, membership: Membership, options: StoreOptions, ports: V2MachinePorts) {
     this.store = store;
     this.#membership = membership;
@@ -109,7 +112,7 @@ export class V2Machine implements StateMachine {
   }
 
   /** A conf change that raft has taken over: its commands, at its entry's place in the log. */
-  applyConfChange(change: ConfChange): void {
+  applyConfChange(change: MemberChange): void {
     for (const command of confChangeCommands(change, 0)) {
       const result = this.store.apply(command);
       if (result instanceof Event) this.#membership.apply(result);
@@ -120,7 +123,9 @@ export class V2Machine implements StateMachine {
     this.#ports.onMembership();
   }
 
-  /** etcd reads the membership back from the store to judge a conf change, and counts that as reads. */
+  /**
+   * etcd reads the membership back from the store to judge a conf change, and counts that as reads.
+   */
   countMembershipReads(): void {
     if (this.store.read(MEMBERS_PATH) instanceof Refusal) return;
     this.store.read(REMOVED_MEMBERS_PATH);

@@ -10,7 +10,7 @@ import {
   type MembersOutcome,
   writesMembers,
 } from "../v2/members.js";
-import { type Answer, NOT_FOUND } from "../v2/plain.js";
+import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
 import type { RaftStats } from "../v2/raft-stats.js";
 import type { ApiRequest } from "../v2/request.js";
 import { handleLeaderStats, handleSelfStats, handleStoreStats } from "../v2/stats.js";
@@ -28,7 +28,10 @@ export interface StatusSources {
   readonly stats: RaftStats;
 }
 
-/** What a request comes to: an answer, a change of the membership, or a health check, which reads first. */
+/**
+ * What a request comes to: an answer, a change of the membership, or a health check, which reads
+ * first.
+ */
 export type StatusOutcome = MembersOutcome | { readonly kind: "health" };
 
 /** Everything but /v2/keys: members, machines, statistics, version, health. */
@@ -50,7 +53,7 @@ export class StatusService {
     return { kind: "answer", answer: this.#answer(request, path, wallMs, monoMs) };
   }
 
-  #answer(request: ApiRequest, path: string, wallMs: number, monoMs: number): Answer {
+  #answer(request: ApiRequest, path: string, wallMs: number, monoMs: number): ApiResponse {
     const { raft, store, membership, stats } = this.#sources;
     switch (path) {
       case "/version":

@@ -25,11 +25,12 @@ export interface WritesPorts {
 }
 
 /**
- * Writes on their way through the log. One that finds no leader waits for the next, as in etcd. One that
- * was handed to a leader may or may not be committed when that leader, or the stream to it, is lost. It is
- * sent to the same leader again, who takes it once; and it is proposed anew when it cannot be committed any
- * more, as an entry of a later term was: all of its own term come before that one. Those that are not retried
- * (`Proposal.isRetried`) neither wait nor are proposed anew: they fail.
+ * Writes on their way through the log. One that finds no leader waits for the next, as in etcd. One
+ * that was handed to a leader may or may not be committed when that leader, or the stream to it, is
+ * lost. It is sent to the same leader again, who takes it once; and it is proposed anew when it
+ * cannot be committed any more, as an entry of a later term was: all of its own term come before
+ * that one. Those that are not retried (`Proposal.isRetried`) neither wait nor are proposed anew:
+ * they fail.
  */
 export class Writes {
   readonly #raft: Raft;
@@ -103,7 +104,9 @@ export class Writes {
     return true;
   }
 
-  /** The leader, or the stream to it, was lost and is there again: what was passed on may be lost. */
+  /**
+   * The leader, or the stream to it, was lost and is there again: what was passed on may be lost.
+   */
   sendAgain(): void {
     if (this.#raft.isLeader) return;
     const { term } = this.#raft;
@@ -114,7 +117,10 @@ export class Writes {
     }
   }
 
-  /** Before the first entry of a term is applied: those of earlier terms that are still open are lost. */
+  /**
+   * Before the first entry of a term is applied: those of earlier terms that are still open are
+   * lost.
+   */
   onTerm(term: number): void {
     if (term === this.#appliedTerm) return;
     assert(term > this.#appliedTerm, "terms of applied entries only grow");

@@ -1,8 +1,8 @@
-import type { ContentKind } from "../v2/answer.js";
 import type { Method } from "../v2/request.js";
+import type { ContentKind } from "../v2/response.js";
 
 /** An answer the frontend's thread gives without asking the core. */
-export interface LocalAnswer {
+export interface LocalResponse {
   readonly status: number;
   readonly contentKind: ContentKind;
   readonly body: string | Uint8Array;
@@ -19,4 +19,4 @@ export interface LocalRequest {
 /** @returns undefined for a path that is the core's business */
 export type LocalHandler = (
   request: LocalRequest,
-) => LocalAnswer | Promise<LocalAnswer> | undefined;
+) => LocalResponse | Promise<LocalResponse> | undefined;

@@ -10,7 +10,7 @@ export interface WalEntry {
 }
 
 /** The state raft must keep besides its entries. */
-export interface HardState {
+export interface WalHardState {
   readonly term: number;
   /** Member id (u64) voted for in `term`; 0n if none. */
   readonly vote: bigint;
@@ -18,7 +18,7 @@ export interface HardState {
   readonly commit: number;
 }
 
-export const NO_HARD_STATE: HardState = { term: 0, vote: 0n, commit: 0 };
+export const NO_HARD_STATE: WalHardState = { term: 0, vote: 0n, commit: 0 };
 
 /** A value of a 10 MiB form, percent-decoded, with its envelope, and room to spare. */
 export const ENTRY_BYTES_MAX = 16 * 2 ** 20;

@@ -27,8 +27,9 @@ export const AppendType = {
 } as const;
 
 /**
- * Wal to core. At start, in this order: the newest snapshot if there is one (head, blocks, end), identity,
- * entries, recovered. A snapshot that is asked for later comes as head, blocks, and one of the last two.
+ * Wal to core. At start, in this order: the newest snapshot if there is one (head, blocks, end),
+ * identity, entries, recovered. A snapshot that is asked for later comes as head, blocks, and one
+ * of the last two.
  */
 export const DurableType = {
   /** u64 member id, u64 cluster id. */
@@ -135,7 +136,10 @@ export function readHardState(view: DataView, at: number): HardState {
   };
 }
 
-/** Every member reads this format of the log: go on in it. An older one than the log has changes nothing. */
+/**
+ * Every member reads this format of the log: go on in it. An older one than the log has changes
+ * nothing.
+ */
 export function writeFormat(outlet: Outlet, version: number): void {
   writeNumbers(outlet, AppendType.format, version);
 }

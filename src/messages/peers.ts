@@ -3,7 +3,9 @@ import type { Outlet } from "../ring/fragments.js";
 
 /** Core to peer. */
 export const OutboxType = {
-  /** An encoded raft message (raft/message-codec). A `snapshot` stands for the newest snapshot file. */
+  /**
+   * An encoded raft message (raft/message-codec). A `snapshot` stands for the newest snapshot file.
+   */
   message: 1,
   /** JSON of `PeerMembers`: whom to talk to, and what to tell on /members and /version. */
   members: 2,
@@ -21,7 +23,10 @@ export const InboxType = {
   down: 3,
   /** u64 id, f64 1 or 0: the snapshot message to this member did its work, or never will. */
   snapshotSent: 4,
-  /** An encoded raft `snapshot` message, once the whole file is checked and durable in the snap directory. */
+  /**
+   * An encoded raft `snapshot` message, once the whole file is checked and durable in the snap
+   * directory.
+   */
   snapshotReceived: 5,
   /** The others say that this member was removed from the cluster: it stops. */
   removed: 6,

@@ -5,8 +5,8 @@
 import "../lib/latin1.js";
 import { assert } from "../lib/assert.js";
 import type { Outlet } from "../ring/fragments.js";
-import { type AnswerHead, type ContentKind, LOCATION_BYTES_MAX } from "../v2/answer.js";
 import { type ApiRequest, FORM_TYPE, type Method } from "../v2/request.js";
+import { type ContentKind, LOCATION_BYTES_MAX, type ResponseHead } from "../v2/response.js";
 
 /** Frontend to core. */
 export const RequestType = {
@@ -24,7 +24,7 @@ export const RequestType = {
 export type RequestType = (typeof RequestType)[keyof typeof RequestType];
 
 /** Core to frontend. */
-export const AnswerType = {
+export const ResponseType = {
   /** Head and body of an answer, or of the start of one (`IS_OPEN`). */
   answer: 1,
   /** More body for answers left open: one body, many request ids. */
@@ -32,14 +32,14 @@ export const AnswerType = {
   /** End these connections in the middle of their answer. */
   cut: 3,
 } as const;
-export type AnswerType = (typeof AnswerType)[keyof typeof AnswerType];
+export type ResponseType = (typeof ResponseType)[keyof typeof ResponseType];
 
 /**
  *   offset  bytes  request
  *   0       4      request id, the frontend's
  *   4       1      Method
- *   5       1      flags: 1 the body was over the limit and is not here, 2 the Content-Type is FORM_TYPE
- *                  and not here
+ *   5       1      flags: 1 the body was over the limit and is not here,
+ *                  2 the Content-Type is FORM_TYPE and not here
  *   6       2      Content-Type bytes
  *   8       4      path bytes
  *   12      4      query bytes
@@ -170,10 +170,10 @@ export interface RaftPosition {
   readonly term: number;
 }
 
-export function writeAnswer(
+export function writeResponse(
   outlet: Outlet,
   requestId: number,
-  head: AnswerHead,
+  head: ResponseHead,
   raft: RaftPosition,
   body: Buffer,
   bodyBytes: number,
@@ -185,14 +185,14 @@ export function writeAnswer(
   const end = writeHead(outlet, requestId, head, location, raft, isOpen ? OPEN_FLAG : 0);
   outlet.view.setUint32(outlet.at + 36, bodyBytes, true);
   body.copy(outlet.bytes, end, 0, bodyBytes);
-  outlet.close(AnswerType.answer, end + bodyBytes - outlet.at);
+  outlet.close(ResponseType.answer, end + bodyBytes - outlet.at);
 }
 
 /** All but the body and its length. @returns where the body goes */
 function writeHead(
   outlet: Outlet,
   requestId: number,
-  head: AnswerHead,
+  head: ResponseHead,
   location: string,
   raft: RaftPosition,
   flags: number,
@@ -223,7 +223,7 @@ function writeHead(
 export function writeHeadOnly(
   outlet: Outlet,
   requestId: number,
-  head: AnswerHead,
+  head: ResponseHead,
   raft: RaftPosition,
   bodyBytes: number,
 ): void {
@@ -231,11 +231,11 @@ export function writeHeadOnly(
   outlet.open(ANSWER_HEAD_BYTES + allowBytes + head.location.length);
   writeHead(outlet, requestId, head, head.location, raft, HEAD_ONLY_FLAG);
   outlet.view.setUint32(outlet.at + 36, Math.min(bodyBytes, BODY_BYTES_SHOWN_MAX), true);
-  outlet.close(AnswerType.answer, ANSWER_HEAD_BYTES + allowBytes + head.location.length);
+  outlet.close(ResponseType.answer, ANSWER_HEAD_BYTES + allowBytes + head.location.length);
 }
 
 /** An answer's head as it crossed, with the body in place. Reused from record to record. */
-export class AnswerRecord implements AnswerHead {
+export class ResponseRecord implements ResponseHead {
   requestId = 0;
   status = 0;
   contentKind: ContentKind = 0;

@@ -4,7 +4,7 @@ import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
 import { Bell } from "../ring/bell.js";
 import { createRing } from "../ring/ring.js";
-import type { LocalAnswer, LocalRequest } from "./local.js";
+import type { LocalRequest, LocalResponse } from "./local.js";
 
 /**
  * READ FIRST. All threads of a member, and all that they share: rings, each with one producer and
@@ -57,13 +57,13 @@ export interface Topology {
 
 export interface FrontendMemory {
   readonly requests: SharedArrayBuffer;
-  readonly answers: SharedArrayBuffer;
+  readonly responses: SharedArrayBuffer;
   readonly bell: SharedArrayBuffer;
 }
 
 const MIB = 1024 * 1024;
 export const REQUESTS_RING_BYTES = 4 * MIB;
-export const ANSWERS_RING_BYTES = 8 * MIB;
+export const RESPONSES_RING_BYTES = 8 * MIB;
 export const APPEND_RING_BYTES = 8 * MIB;
 export const DURABLE_RING_BYTES = 4 * MIB;
 export const JOBS_RING_BYTES = 4 * MIB;
@@ -73,7 +73,7 @@ export const PEER_RING_BYTES = 8 * MIB;
 /** Sizes of the rings' data areas in bytes; powers of two. */
 export interface RingSizes {
   readonly requests: number;
-  readonly answers: number;
+  readonly responses: number;
   readonly append: number;
   readonly durable: number;
   readonly jobs: number;
@@ -83,7 +83,7 @@ export interface RingSizes {
 
 const RING_SIZES: RingSizes = {
   requests: REQUESTS_RING_BYTES,
-  answers: ANSWERS_RING_BYTES,
+  responses: RESPONSES_RING_BYTES,
   append: APPEND_RING_BYTES,
   durable: DURABLE_RING_BYTES,
   jobs: JOBS_RING_BYTES,
@@ -102,7 +102,7 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
   return {
     frontends: Array.from({ length: frontendThreads }, () => ({
       requests: createRing(sizes.requests),
-      answers: createRing(sizes.answers),
+      responses: createRing(sizes.responses),
       bell: Bell.create(),
     })),
     append: createRing(sizes.append),
@@ -129,14 +129,14 @@ export interface WorkerInput {
 }
 
 /** Who a member is, as its log says. The peer thread is told with the only message it gets. */
-export interface Identity {
+export interface MemberIdentity {
   readonly memberId: bigint;
   readonly clusterId: bigint;
 }
 
 /** What a worker tells the main thread, at start and stop only. */
 export type WorkerMessage =
-  | { readonly kind: "recovered"; readonly identity: Identity }
+  | { readonly kind: "recovered"; readonly identity: MemberIdentity }
   | { readonly kind: "ready" }
   /** The core's way to say it is ready, with what is to be logged as soon as clients are served. */
   | { readonly kind: "published"; readonly news: readonly string[] }
@@ -147,7 +147,7 @@ export type WorkerMessage =
 export interface FrontendInput {
   readonly config: Config;
   readonly topology: Topology;
-  readonly identity: Identity;
+  readonly identity: MemberIdentity;
   /** Its place in `Topology.frontends`; the main thread has 0. */
   readonly frontend: number;
   readonly endpoints: readonly { readonly host: string; readonly port: number }[];
@@ -162,4 +162,4 @@ export type FrontendMessage =
 export type FrontendOrder =
   | { readonly kind: "stopListening" }
   | { readonly kind: "close" }
-  | { readonly kind: "answer"; readonly id: number; readonly answer: LocalAnswer };
+  | { readonly kind: "answer"; readonly id: number; readonly answer: LocalResponse };

@@ -12,18 +12,18 @@ const NOBODY = 0n;
 export class PeerTable {
   readonly #cells: MetricCells;
   readonly #name: PeerTableName;
-  readonly #figures = new Map<bigint, PeerFigures>();
+  readonly #figures = new Map<bigint, PeerMetrics>();
   /** Of peers without a slot: counted and never shown. */
-  readonly #others: PeerFigures;
+  readonly #others: PeerMetrics;
 
   constructor(cells: MetricCells, name: PeerTableName) {
     this.#cells = cells;
     this.#name = name;
-    this.#others = new PeerFigures(cells, PEER_SLOTS);
+    this.#others = new PeerMetrics(cells, PEER_SLOTS);
   }
 
   /** A slot for a new peer, or the one it has. */
-  take(id: bigint): PeerFigures {
+  take(id: bigint): PeerMetrics {
     assert(id !== NOBODY, "a member has an id");
     const known = this.#figures.get(id);
     if (known !== undefined) return known;
@@ -31,7 +31,7 @@ export class PeerTable {
       const cell = idCellOfSlot(this.#name, slot);
       if (this.#cells.getId(cell) !== NOBODY) continue;
       this.#cells.setId(cell, id);
-      const figures = new PeerFigures(this.#cells, slot);
+      const figures = new PeerMetrics(this.#cells, slot);
       this.#figures.set(id, figures);
       return figures;
     }
@@ -39,7 +39,7 @@ export class PeerTable {
   }
 
   /** The metrics of a peer; those of one without a slot are not shown. */
-  of(id: bigint): PeerFigures {
+  of(id: bigint): PeerMetrics {
     return this.#figures.get(id) ?? this.#others;
   }
 
@@ -63,7 +63,7 @@ export class PeerTable {
 }
 
 /** The metrics of one peer. */
-export class PeerFigures {
+export class PeerMetrics {
   readonly #cells: MetricCells;
   #slot: number;
 

@@ -84,17 +84,17 @@ export class Arrival {
   }
 
   /** Now and then: tells the sender that we are here, and sees whether it is. */
-  tick(nowMs: number, deadMs: number): void {
-    if (!this.#isPaused && nowMs - this.#heardMs > deadMs) {
-      this.close(`nothing was heard for ${Math.round(nowMs - this.#heardMs)} ms`);
+  tick(monoMs: number, deadMs: number): void {
+    if (!this.#isPaused && monoMs - this.#heardMs > deadMs) {
+      this.close(`no data for ${Math.round(monoMs - this.#heardMs)} ms`);
       return;
     }
     // Who does not even take pings need not be sent more of them.
     if (this.#socket.writableLength === 0) this.#socket.write(PING);
   }
 
-  forgiveSilence(nowMs: number): void {
-    this.#heardMs = nowMs;
+  forgiveSilence(monoMs: number): void {
+    this.#heardMs = monoMs;
   }
 
   close(why: string): void {

@@ -6,9 +6,9 @@ import { CLUSTER_HEADER, formatOf, STREAM_PATH, STREAM_UPGRADE } from "./hello.j
 /** Of a refusal's text. */
 const REASON_BYTES_MAX = 4096;
 /**
- * Without an answer from the other machine for so long, one more connection is tried beside those before.
- * TCP repeats a lost first packet after a second, the next ones after two and four: on a link that was away
- * for a moment a new first packet is much sooner there.
+ * Without an answer from the other machine for so long, one more connection is tried beside those
+ * before. TCP repeats a lost first packet after a second, the next ones after two and four: on a
+ * link that was away for a moment a new first packet is much sooner there.
  */
 const ANOTHER_MS = 100;
 /** Connections that are tried side by side. */
@@ -68,7 +68,7 @@ export async function dialStream(
 }
 
 function late(timeoutMs: number): Extract<DialResult, { kind: "failed" }> {
-  return { kind: "failed", reason: `no answer within ${timeoutMs} ms`, isLate: true };
+  return { kind: "failed", reason: `no response within ${timeoutMs} ms`, isLate: true };
 }
 
 /** The first of several connections to be open. */

@@ -12,15 +12,17 @@ import { crc32c } from "../storage/crc32c.js";
  *   8       4      kind      FrameKind
  *   12      4      crc       CRC-32C of the payload
  *   16      4      headCrc   CRC-32C of bytes 0 .. 15
- *   20      n      payload:  an encoded raft message; of a ping nothing, or PROBE_BYTES that come back
+ *   20      n      payload   an encoded raft message; of a ping nothing, or PROBE_BYTES that come
+ *                            back
  *
- * TCP's own checksum lets one damaged segment in some millions through; what gets into a log by such an
- * accident stays. The head has a checksum of its own so that a damaged length is never believed.
+ * TCP's own checksum lets one damaged segment in some millions through; what gets into a log by
+ * such an accident stays. The head has a checksum of its own so that a damaged length is never
+ * believed.
  */
 export const FRAME_HEAD_BYTES = 20;
 /** A ping of the dialling side: a number, which the other side sends back if it can. */
 export const PROBE_BYTES = 4;
-export const PAYLOAD_BYTES_MAX = MESSAGE_BYTES_MAX;
+export const FRAME_PAYLOAD_BYTES_MAX = MESSAGE_BYTES_MAX;
 const MAGIC = 0x676e6972;
 const CRC_AT = 12;
 const HEAD_CRC_AT = 16;
@@ -55,7 +57,7 @@ export function encodeFrameHead(
   kind: FrameKind,
   payload: Uint8Array,
 ): void {
-  assert(payload.length <= PAYLOAD_BYTES_MAX, "a frame's payload is within its limit");
+  assert(payload.length <= FRAME_PAYLOAD_BYTES_MAX, "a frame's payload is within its limit");
   target.writeUInt32LE(MAGIC, at);
   target.writeUInt32LE(payload.length, at + 4);
   target.writeUInt32LE(kind, at + 8);
@@ -67,12 +69,12 @@ export function encodeFrameHead(
 function decodeFrameHead(bytes: Buffer, at: number): FrameHead {
   if (bytes.readUInt32LE(at) !== MAGIC) throw new FrameError("it does not begin like one");
   if (crc32c(bytes.subarray(at, at + HEAD_CRC_AT), 0) !== bytes.readUInt32LE(at + HEAD_CRC_AT)) {
-    throw new FrameError("its head's checksum differs");
+    throw new FrameError("its header's checksum differs");
   }
   const length = bytes.readUInt32LE(at + 4);
   const kind = bytes.readUInt32LE(at + 8);
-  if (length > PAYLOAD_BYTES_MAX) {
-    throw new FrameError(`its length ${length} is above ${PAYLOAD_BYTES_MAX}`);
+  if (length > FRAME_PAYLOAD_BYTES_MAX) {
+    throw new FrameError(`its length ${length} is above ${FRAME_PAYLOAD_BYTES_MAX}`);
   }
   if (kind !== FrameKind.message && kind !== FrameKind.ping) {
     throw new FrameError(`its kind ${kind} is unknown`);
@@ -83,7 +85,9 @@ function decodeFrameHead(bytes: Buffer, at: number): FrameHead {
 /** Sees one whole frame, checked; `payload` is the callee's only until it returns. */
 export type OnFrame = (kind: FrameKind, payload: Buffer) => void;
 
-/** Takes a stream apart, in whatever pieces it comes. A frame that lies in one piece is not copied. */
+/**
+ * Takes a stream apart, in whatever pieces it comes. A frame that lies in one piece is not copied.
+ */
 export class FrameReader {
   readonly #onFrame: OnFrame;
   readonly #head = Buffer.alloc(FRAME_HEAD_BYTES);

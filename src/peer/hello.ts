@@ -3,16 +3,19 @@ import { formatId, parseId } from "../cluster/ids.js";
 import { parseUrlList } from "../go/url-list.js";
 
 /**
- * What two members make sure of before they talk. The one that dials sends, in the head of its request:
+ * What two members make sure of before they talk. The one that dials sends, in the head of its
+ * request:
  *
  *   X-Ringd-Protocol    version of the streams and of the raft messages on them
  *   X-Etcd-Cluster-ID   hexadecimal, as all ids here
  *   X-Ringd-From        the member that dials
  *   X-Ringd-To          the member it means to reach
  *   X-Ringd-Peer-Urls   where it can be reached itself, separated by commas
- *   X-Ringd-Format      the newest format level it knows (cluster/format.ts); builds of before say nothing: 1
+ *   X-Ringd-Format      the newest format level it knows (cluster/format.ts); absent from older
+ *                       builds, which know level 1
  *
- * The other side answers with its cluster id and its own X-Ringd-Format, and either goes on or says why not.
+ * The other side answers with its cluster id and its own X-Ringd-Format, and either goes on or says
+ * why not.
  */
 const PROTOCOL_VERSION = "1";
 const PROTOCOL_HEADER = "x-ringd-protocol";
@@ -27,7 +30,7 @@ export const STREAM_UPGRADE = `ringd-raft/${PROTOCOL_VERSION}`;
 export const SNAPSHOT_PATH = "/ringd/snapshot";
 
 /** This member, for good. */
-export interface Identity {
+export interface PeerIdentity {
   readonly memberId: bigint;
   readonly clusterId: bigint;
 }
@@ -56,7 +59,7 @@ export type Verdict =
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 export function helloHeaders(
-  { memberId, clusterId }: Identity,
+  { memberId, clusterId }: PeerIdentity,
   to: bigint,
   peerUrls: readonly string[],
   format: number,
@@ -93,10 +96,10 @@ export function whyTooOld(id: bigint, format: number, level: number): string | u
 /**
  * Judges who dials.
  *
- * A member of this cluster that is not known here is welcome if it says where it can be reached: it was
- * added by entries that this member has yet to receive, perhaps from no one but the new one.
+ * A member of this cluster that is not known here is welcome if it says where it can be reached: it
+ * was added by entries that this member has yet to receive, perhaps from no one but the new one.
  */
-export function judgeHello(headers: Headers, self: Identity, roster: Roster): Verdict {
+export function judgeHello(headers: Headers, self: PeerIdentity, roster: Roster): Verdict {
   const protocol = textOf(headers[PROTOCOL_HEADER]);
   if (protocol !== PROTOCOL_VERSION) {
     return refused(
@@ -127,7 +130,7 @@ export function judgeHello(headers: Headers, self: Identity, roster: Roster): Ve
   return verdict.kind === "refused" || why === undefined ? verdict : refused(426, why);
 }
 
-function judgeSender(from: bigint, urls: string, self: Identity, roster: Roster): Verdict {
+function judgeSender(from: bigint, urls: string, self: PeerIdentity, roster: Roster): Verdict {
   const id = formatId(from);
   if (from === self.memberId) {
     return refused(409, `member ${id} is this one; are two processes started as the same member?`);

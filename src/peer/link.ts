@@ -5,8 +5,8 @@ import { type PeerAddress, parsePeerAddress } from "./address.js";
 import { KEEP_ALIVE_MS } from "./arrival.js";
 import { Backoff } from "./backoff.js";
 import { type DialResult, dialStream } from "./dial.js";
-import type { PeerFigures } from "./figures.js";
 import { FrameBatch, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
+import type { LinkMetrics } from "./link-metrics.js";
 import type { PeerLog } from "./peer-log.js";
 
 type OpenDial = Extract<DialResult, { kind: "open" }>;
@@ -18,7 +18,9 @@ const FIRST_WAIT_MS = 100;
 const LINGER_MS = 1000;
 /** With less than this behind it, an echo that does not come is not just slow. */
 const LIGHT_BYTES = 64 * 1024;
-/** A stream is stuck after so much silence, or so much time without an echo, in intervals of pings. */
+/**
+ * A stream is stuck after so much silence, or so much time without an echo, in intervals of pings.
+ */
 const STUCK_PINGS = 3;
 const STUCK_ECHO_PINGS = 6;
 /** About streams that are replaced, for one member. */
@@ -36,7 +38,7 @@ export interface LinkOwner {
   /** Heads of the request that opens a stream to `to`. */
   hello(to: bigint): Record<string, string>;
   /** Where what is sent to a member is counted. */
-  figures(id: bigint): PeerFigures;
+  figures(id: bigint): LinkMetrics;
   /** @param format the newest level that the member knows */
   up(id: bigint, format: number): void;
   /** Why the member, which knows levels up to `format`, cannot take part. */
@@ -54,17 +56,17 @@ export interface LinkOwner {
  *      ^----------------refused or failed----------------'                   |
  *      '--------------------------closed, broken, silent---------------------'
  *
- * Messages for a member without an open stream are dropped at once: raft sends again what matters. The
- * other side sends pings only.
+ * Messages for a member without an open stream are dropped at once: raft sends again what matters.
+ * The other side sends pings only.
  *
- * A link that is cut for a moment leaves a stream stuck for much longer: TCP repeats lost packets after
- * 0.2, 0.4, 0.8 seconds and so on, whatever the link does meanwhile. So as soon as a stream seems stuck, a
- * fresh connection is tried beside it, which replaces it if it is open first.
+ * A link that is cut for a moment leaves a stream stuck for much longer: TCP repeats lost packets
+ * after 0.2, 0.4, 0.8 seconds and so on, whatever the link does meanwhile. So as soon as a stream
+ * seems stuck, a fresh connection is tried beside it, which replaces it if it is open first.
  */
 export class PeerLink {
   readonly id: bigint;
   readonly #owner: LinkOwner;
-  readonly #figures: PeerFigures;
+  readonly #figures: LinkMetrics;
   readonly #backoff: Backoff;
   readonly #probe = Buffer.alloc(PROBE_BYTES);
   readonly #batch = new FrameBatch();
@@ -171,14 +173,14 @@ export class PeerLink {
    *
    * @param deadMs a stream that was silent for so long is dead
    */
-  tick(nowMs: number, deadMs: number): void {
+  tick(monoMs: number, deadMs: number): void {
     if (this.#socket === undefined) return;
-    if (nowMs - this.#heardMs > deadMs) {
-      this.#drop(`nothing was heard for ${Math.round(nowMs - this.#heardMs)} ms`);
+    if (monoMs - this.#heardMs > deadMs) {
+      this.#drop(`no data for ${Math.round(monoMs - this.#heardMs)} ms`);
       return;
     }
     // One at a time; a member that had no room for the echo never sends it.
-    const isProbing = this.#probedMs !== undefined && nowMs - this.#probedMs < deadMs;
+    const isProbing = this.#probedMs !== undefined && monoMs - this.#probedMs < deadMs;
     if (!isProbing) {
       this.#probedMs = performance.now();
       this.#probedBytes = this.#sentBytes;
@@ -189,19 +191,19 @@ export class PeerLink {
   }
 
   /** After `tick`, unless this thread itself was late: its own silence is nobody's. */
-  replaceIfStuck(nowMs: number): void {
+  replaceIfStuck(monoMs: number): void {
     if (this.#socket === undefined) return;
-    if (!this.#isStuck(nowMs)) this.#spare?.abort();
+    if (!this.#isStuck(monoMs)) this.#spare?.abort();
     else if (this.#spare === undefined) void this.#dialSpare();
   }
 
-  #isStuck(nowMs: number): boolean {
+  #isStuck(monoMs: number): boolean {
     const { pingMs } = this.#owner;
-    if (nowMs - this.#heardMs > STUCK_PINGS * pingMs) return true;
+    if (monoMs - this.#heardMs > STUCK_PINGS * pingMs) return true;
     // The other side is heard, but may not hear us. Behind large messages an echo takes its time.
     const isLight = this.#sentBytes - this.#echoedBytes < LIGHT_BYTES;
-    const probedMs = this.#probedMs ?? nowMs;
-    return isLight && nowMs - probedMs > STUCK_ECHO_PINGS * pingMs;
+    const probedMs = this.#probedMs ?? monoMs;
+    return isLight && monoMs - probedMs > STUCK_ECHO_PINGS * pingMs;
   }
 
   async #dialSpare(): Promise<void> {
@@ -228,8 +230,8 @@ export class PeerLink {
   }
 
   /** Our own thread stood still: nobody else is to blame for the silence. */
-  forgiveSilence(nowMs: number): void {
-    this.#heardMs = nowMs;
+  forgiveSilence(monoMs: number): void {
+    this.#heardMs = monoMs;
   }
 
   /** Ends the link for good, once the member has taken what is queued or LINGER_MS are over. */
@@ -278,7 +280,8 @@ export class PeerLink {
       this.#owner.log.info({ peer: formatId(this.id), url: address.text }, "opened stream to peer");
       return;
     }
-    this.#figures.add("sentFailures", 1); // Also where raft has nothing to say, as between followers.
+    // Also where raft has nothing to say, as between followers.
+    this.#figures.add("sentFailures", 1);
     this.#complain(address, result);
     if (result.kind === "refused" && result.status === 410) this.#owner.goneForGood(result);
     this.#next++;
@@ -304,8 +307,8 @@ export class PeerLink {
     this.#troubles.set(address.text, reason);
     const what = { peer: formatId(this.id), url: address.text, reason };
     if (result.kind === "refused") {
-      this.#owner.log.warn({ ...what, status: result.status }, "the peer refuses the stream");
-    } else this.#owner.log.warn(what, "cannot reach the peer");
+      this.#owner.log.warn({ ...what, status: result.status }, "peer rejected stream");
+    } else this.#owner.log.warn(what, "cannot reach peer");
   }
 
   #open(address: PeerAddress, { socket, early, format }: OpenDial): void {
@@ -379,9 +382,9 @@ export class PeerLink {
 
   /** Not each time: on a bad link that may be every second. */
   #logReplaced(): void {
-    const nowMs = performance.now();
-    if (nowMs - this.#replacedLogMs < REPLACED_LOG_MS) return;
-    this.#replacedLogMs = nowMs;
+    const monoMs = performance.now();
+    if (monoMs - this.#replacedLogMs < REPLACED_LOG_MS) return;
+    this.#replacedLogMs = monoMs;
     const what = { peer: formatId(this.id), url: this.#url };
     this.#owner.log.warn(what, "replaced stuck stream to peer by a fresh connection");
   }

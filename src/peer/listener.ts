@@ -10,7 +10,7 @@ import type { ListenUrl } from "../config/urls.js";
 import { RingdError } from "../lib/errors.js";
 import { bindAddressOf, clearSocketPath } from "../process/bind-address.js";
 import { addressOf, NO_TLS } from "./address.js";
-import type { PeerAnswer } from "./peer-api.js";
+import type { PeerApiResponse } from "./peer-api.js";
 
 const HEAD_BYTES_MAX = 16 * 1024;
 const IDLE_MS = 5000;
@@ -68,13 +68,18 @@ class WaitingRequests implements PeerRequests {
   }
 }
 
-/** Listens on the peer URLs. Sees whole heads only: what is no HTTP is answered and cut off here. */
+/**
+ * Listens on the peer URLs. Sees whole heads only: what is no HTTP is answered and cut off here.
+ */
 export class PeerListener {
   readonly #servers: Server[] = [];
   readonly #requests = new WaitingRequests();
   readonly #limits: ListenerLimits;
 
-  /** @param requests left out by who listens before it knows who it is; then what comes waits for `serve` */
+  /**
+   * @param requests left out by who listens before it knows who it is; then what comes waits for
+   *   `serve`
+   */
   constructor(requests?: PeerRequests, limits = LIMITS) {
     if (requests !== undefined) this.#requests.serve(requests);
     this.#limits = limits;
@@ -153,7 +158,7 @@ function makeServer(requests: PeerRequests, limits: ListenerLimits): Server {
 }
 
 /** Answers on a bare connection, and closes it. */
-export function answerRaw(socket: Socket, { status, headers, body }: PeerAnswer): void {
+export function answerRaw(socket: Socket, { status, headers, body }: PeerApiResponse): void {
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),

@@ -7,12 +7,11 @@ import type { PeerMembers } from "../messages/peers.js";
 import { decodeMessage, encodeMessage, readMessageAddress } from "../raft/message-codec.js";
 import { Arrival } from "./arrival.js";
 import type { DialResult } from "./dial.js";
-import type { LinkFigures } from "./figures.js";
 import {
   formatHeader,
   helloHeaders,
-  type Identity,
   judgeHello,
+  type PeerIdentity,
   SNAPSHOT_PATH,
   STREAM_PATH,
   STREAM_UPGRADE,
@@ -20,13 +19,14 @@ import {
   whyTooOld,
 } from "./hello.js";
 import { type LinkOwner, PeerLink } from "./link.js";
+import type { LinkFigures } from "./link-metrics.js";
 import { answerRaw, PeerListener } from "./listener.js";
 import {
   answerPeerRequest,
   clusterHeader,
-  methodNotAllowed,
-  type PeerAnswer,
-  textAnswer,
+  type PeerApiResponse,
+  peerMethodNotAllowed,
+  textResponse,
 } from "./peer-api.js";
 import type { PeerLog } from "./peer-log.js";
 import { PeerRoster } from "./roster.js";
@@ -67,7 +67,7 @@ export interface PeerInbox {
 }
 
 export interface PeerNetworkOptions {
-  readonly identity: Identity;
+  readonly identity: PeerIdentity;
   readonly heartbeatMs: number;
   readonly electionMs: number;
   /** Where this member says it can be reached until the membership tells. */
@@ -92,8 +92,9 @@ export interface PeerNetworkOptions {
  * A member's connections to the others, and theirs to it. READ FIRST in this folder.
  *
  * Between two members there are two streams: each dials the other and sends its messages on the
- * connection it dialled (link.ts); what it receives comes on the one the other dialled (arrival.ts). So
- * a stream has one owner, who reconnects, and the state of one direction says nothing about the other.
+ * connection it dialled (link.ts); what it receives comes on the one the other dialled
+ * (arrival.ts). So a stream has one owner, who reconnects, and the state of one direction says
+ * nothing about the other.
  *
  *   listener.ts   HTTP on the peer URLs: /members, /version, the upgrade to a stream
  *   hello.ts      who may open a stream: right cluster, right member, same protocol, not removed
@@ -102,8 +103,8 @@ export interface PeerNetworkOptions {
  *
  * Snapshots go by POST on connections of their own (snapshot-sender.ts, snapshot-receiver.ts).
  *
- * Bounds: for each member at most QUEUED_BYTES_MAX to send, then messages are dropped; INBOX_BYTES_MAX
- * towards the core, then sockets are not read. Neither holds up another member.
+ * Bounds: for each member at most QUEUED_BYTES_MAX to send, then messages are dropped;
+ * INBOX_BYTES_MAX towards the core, then sockets are not read. Neither holds up another member.
  */
 export class PeerNetwork {
   readonly #options: PeerNetworkOptions;
@@ -219,7 +220,7 @@ export class PeerNetwork {
       whyTooOld: (id, format) => whyTooOld(id, format, this.#roster.formatLevel),
       down: (id) => inbox.down(id),
       overflow: (id) => {
-        log.warn({ peer: formatId(id) }, "the peer takes messages too slowly; some are dropped");
+        log.warn({ peer: formatId(id) }, "peer is too slow; dropped messages");
         inbox.overflow(id);
       },
       goneForGood: (refusal) => {
@@ -273,18 +274,18 @@ export class PeerNetwork {
   }
 
   #tick(): void {
-    const nowMs = performance.now();
+    const monoMs = performance.now();
     const streams = [...this.#links.values(), ...this.#arrivals.values()];
     // After a halt of the whole process, what others sent meanwhile waits in the kernel.
-    const lateMs = nowMs - this.#lastTickMs - this.#pingMs;
+    const lateMs = monoMs - this.#lastTickMs - this.#pingMs;
     const stoodStill = lateMs > this.#deadMs / 2;
-    this.#lastTickMs = nowMs;
+    this.#lastTickMs = monoMs;
     for (const stream of streams) {
-      if (stoodStill) stream.forgiveSilence(nowMs);
-      stream.tick(nowMs, this.#deadMs);
+      if (stoodStill) stream.forgiveSilence(monoMs);
+      stream.tick(monoMs, this.#deadMs);
     }
     if (lateMs > this.#pingMs) return;
-    for (const link of this.#links.values()) link.replaceIfStuck(nowMs);
+    for (const link of this.#links.values()) link.replaceIfStuck(monoMs);
   }
 
   #onRequest(
@@ -301,7 +302,7 @@ export class PeerNetwork {
     const facts = { identity, members: this.#roster.members, unixMs: Date.now() };
     const answer =
       path === STREAM_PATH
-        ? textAnswer(426, `only ${STREAM_UPGRADE} is spoken here`, { Upgrade: STREAM_UPGRADE })
+        ? textResponse(426, `only ${STREAM_UPGRADE} is spoken here`, { Upgrade: STREAM_UPGRADE })
         : answerPeerRequest(request.method ?? "", path, facts);
     answerRequest(request, response, answer);
   }
@@ -311,9 +312,9 @@ export class PeerNetwork {
     response: ServerResponse,
     mayContinue: (() => void) | undefined,
   ): void {
-    const answer = (answer: PeerAnswer) => answerRequest(request, response, answer);
+    const answer = (answer: PeerApiResponse) => answerRequest(request, response, answer);
     if (request.method !== "POST") {
-      answer(methodNotAllowed("POST"));
+      answer(peerMethodNotAllowed("POST"));
       return;
     }
     // From a leader that is not known here it is just as good: this member lags behind.
@@ -322,7 +323,7 @@ export class PeerNetwork {
     else this.#receiver.receive(verdict.from, request, response, mayContinue, answer);
   }
 
-  #judge(request: IncomingMessage): Welcome | { kind: "refused"; answer: PeerAnswer } {
+  #judge(request: IncomingMessage): Welcome | { kind: "refused"; answer: PeerApiResponse } {
     const { identity, log } = this.#options;
     const verdict = judgeHello(request.headers, identity, this.#roster);
     if (verdict.kind === "welcome" && !this.#isStopping) return verdict;
@@ -330,17 +331,17 @@ export class PeerNetwork {
       verdict.kind === "refused" ? verdict : { status: 503, reason: "this member stops" };
     if (!this.#refusals.has(reason)) {
       const remote = request.socket.remoteAddress ?? "";
-      log.warn({ remote, reason }, "refused a peer");
+      log.warn({ remote, reason }, "rejected peer");
       if (this.#refusals.size === REFUSALS_MAX) this.#refusals.clear();
       this.#refusals.add(reason);
     }
-    return { kind: "refused", answer: textAnswer(status, reason, clusterHeader(identity)) };
+    return { kind: "refused", answer: textResponse(status, reason, clusterHeader(identity)) };
   }
 
   #onUpgrade(request: IncomingMessage, socket: Socket, early: Buffer): void {
     const { identity } = this.#options;
     if (pathOf(request) !== STREAM_PATH || request.method !== "GET") {
-      answerRaw(socket, textAnswer(404, "404 page not found"));
+      answerRaw(socket, textResponse(404, "404 page not found"));
       return;
     }
     const verdict = this.#judge(request);
@@ -350,7 +351,7 @@ export class PeerNetwork {
     }
     if (!verdict.isMember && !this.#takeStranger(verdict.from, verdict.peerUrls)) {
       const reason = `member ${formatId(verdict.from)} is not known here`;
-      answerRaw(socket, textAnswer(404, reason, clusterHeader(identity)));
+      answerRaw(socket, textResponse(404, reason, clusterHeader(identity)));
       return;
     }
     const own = Object.entries(formatHeader(this.#options.formatLevel));
@@ -362,7 +363,9 @@ export class PeerNetwork {
     this.#arrive(verdict.from, socket, early);
   }
 
-  /** A way to answer a member that this one has not heard of; it lasts as long as its own stream. */
+  /**
+   * A way to answer a member that this one has not heard of; it lasts as long as its own stream.
+   */
   #takeStranger(id: bigint, urls: readonly string[]): boolean {
     if (this.#links.has(id)) return true;
     const strangers = [...this.#links.keys()].filter((known) => !this.#roster.has(known));
@@ -444,7 +447,7 @@ function pathOf(request: IncomingMessage): string {
 function answerRequest(
   request: IncomingMessage,
   response: ServerResponse,
-  { status, headers, body }: PeerAnswer,
+  { status, headers, body }: PeerApiResponse,
 ): void {
   const hasBody = request.headers["content-length"] !== undefined;
   const isChunked = request.headers["transfer-encoding"] !== undefined;

@@ -2,10 +2,10 @@ import { formatId, parseId } from "../cluster/ids.js";
 import { goJsonString, goJsonStrings, goTimestamp } from "../go/text.js";
 import type { PeerMember, PeerMembers } from "../messages/peers.js";
 import { versionJson } from "../v2/status.js";
-import type { Identity } from "./hello.js";
+import type { PeerIdentity } from "./hello.js";
 
 /** What the peer port answers to plain HTTP requests. */
-export interface PeerAnswer {
+export interface PeerApiResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
@@ -13,7 +13,7 @@ export interface PeerAnswer {
 
 /** A member's own state, for answers. */
 export interface PeerFacts {
-  readonly identity: Identity;
+  readonly identity: PeerIdentity;
   /** Undefined until the core has told. */
   readonly members: PeerMembers | undefined;
   readonly unixMs: number;
@@ -23,13 +23,13 @@ const TEXT = "text/plain; charset=utf-8";
 const JSON_TYPE = "application/json";
 
 /** etcd's handlers of the peer port: etcdserver/api/etcdhttp/peer.go and rafthttp/probing. */
-export function answerPeerRequest(method: string, path: string, facts: PeerFacts): PeerAnswer {
+export function answerPeerRequest(method: string, path: string, facts: PeerFacts): PeerApiResponse {
   switch (path) {
     case "/members":
-      if (method !== "GET") return methodNotAllowed("GET");
+      if (method !== "GET") return peerMethodNotAllowed("GET");
       return members(facts);
     case "/version":
-      if (method !== "GET") return methodNotAllowed("GET");
+      if (method !== "GET") return peerMethodNotAllowed("GET");
       return version(facts);
     case "/raft/probing": {
       const now = goTimestamp(BigInt(Math.floor(facts.unixMs)) * 1_000_000n);
@@ -37,31 +37,31 @@ export function answerPeerRequest(method: string, path: string, facts: PeerFacts
     }
     default:
       if (path === "/raft" || path.startsWith("/raft/")) return notEtcd(facts);
-      return textAnswer(404, "404 page not found");
+      return textResponse(404, "404 page not found");
   }
 }
 
 /** An error as Go's http.Error words it. */
-export function textAnswer(
+export function textResponse(
   status: number,
   text: string,
   headers: Readonly<Record<string, string>> = {},
-): PeerAnswer {
+): PeerApiResponse {
   const plain = { "Content-Type": TEXT, "X-Content-Type-Options": "nosniff" };
   return { status, headers: { ...plain, ...headers }, body: `${text}\n` };
 }
 
-export function methodNotAllowed(allow: string): PeerAnswer {
-  return textAnswer(405, "Method Not Allowed", { Allow: allow });
+export function peerMethodNotAllowed(allow: string): PeerApiResponse {
+  return textResponse(405, "Method Not Allowed", { Allow: allow });
 }
 
-export function clusterHeader({ clusterId }: Identity): Record<string, string> {
+export function clusterHeader({ clusterId }: PeerIdentity): Record<string, string> {
   return { "X-Etcd-Cluster-Id": formatId(clusterId) };
 }
 
-function members({ identity, members }: PeerFacts): PeerAnswer {
+function members({ identity, members }: PeerFacts): PeerApiResponse {
   const cluster = clusterHeader(identity);
-  if (members === undefined) return textAnswer(503, "this member is still starting", cluster);
+  if (members === undefined) return textResponse(503, "this member is still starting", cluster);
   const list = members.members.map(memberJson).join(",");
   return {
     status: 200,
@@ -70,19 +70,22 @@ function members({ identity, members }: PeerFacts): PeerAnswer {
   };
 }
 
-/** The id is a number, whatever its size; a member that has not started yet has neither name nor clients. */
+/**
+ * The id is a number, whatever its size; a member that has not started yet has neither name nor
+ * clients.
+ */
 function memberJson({ id, name, peerUrls, clientUrls }: PeerMember): string {
   const named = name === "" ? "" : `,"name":${goJsonString(name)}`;
   const clients = clientUrls.length === 0 ? "" : `,"clientURLs":${goJsonStrings(clientUrls)}`;
   return `{"id":${parseId(id) ?? 0n},"peerURLs":${goJsonStrings(peerUrls)}${named}${clients}}`;
 }
 
-function version({ members }: PeerFacts): PeerAnswer {
+function version({ members }: PeerFacts): PeerApiResponse {
   const body = versionJson(members?.clusterVersion ?? "");
   return { status: 200, headers: { "Content-Type": JSON_TYPE }, body };
 }
 
-function notEtcd({ identity }: PeerFacts): PeerAnswer {
+function notEtcd({ identity }: PeerFacts): PeerApiResponse {
   const why = "incompatible version: this is a ringd member, which does not speak etcd's protocol";
-  return textAnswer(412, why, clusterHeader(identity));
+  return textResponse(412, why, clusterHeader(identity));
 }

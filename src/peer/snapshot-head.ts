@@ -1,7 +1,7 @@
 import type { SnapshotId } from "../snap/format.js";
 
 /** What the head of a transfer says beside the hello: raft's message without the file. */
-export interface SnapshotHead extends SnapshotId {
+export interface SnapshotTransferHead extends SnapshotId {
   /** The sender's. */
   readonly senderTerm: number;
   /** Of the file that is the body. */
@@ -13,7 +13,7 @@ const TERM_HEADER = "x-ringd-snapshot-term";
 const INDEX_HEADER = "x-ringd-snapshot-index";
 const BYTES_HEADER = "content-length";
 
-export function snapshotHeaders(head: SnapshotHead): Record<string, string> {
+export function snapshotHeaders(head: SnapshotTransferHead): Record<string, string> {
   return {
     [SENDER_TERM_HEADER]: String(head.senderTerm),
     [TERM_HEADER]: String(head.term),
@@ -26,7 +26,7 @@ export function snapshotHeaders(head: SnapshotHead): Record<string, string> {
 /** @param headers as node:http gives them. @returns undefined if they are not a transfer's */
 export function readSnapshotHead(
   headers: Readonly<Record<string, string | readonly string[] | undefined>>,
-): SnapshotHead | undefined {
+): SnapshotTransferHead | undefined {
   const [senderTerm, term, index, fileBytes] = [
     SENDER_TERM_HEADER,
     TERM_HEADER,

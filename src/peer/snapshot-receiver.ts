@@ -7,13 +7,13 @@ import { decodeConf } from "../cluster/conf-state.js";
 import { formatId } from "../cluster/ids.js";
 import { RingdError } from "../lib/errors.js";
 import type { ConfState, SnapshotMeta } from "../raft/entry.js";
-import { snapshotName, TEMPORARY_SUFFIX } from "../snap/format.js";
+import { SNAPSHOT_TEMPORARY_SUFFIX, snapshotName } from "../snap/format.js";
 import { SnapshotReader } from "../snap/reader.js";
 import { purge } from "../snap/writer.js";
 import { CorruptSnapshotError } from "../storage/errors.js";
-import { type PeerAnswer, textAnswer } from "./peer-api.js";
+import { type PeerApiResponse, textResponse } from "./peer-api.js";
 import type { PeerLog } from "./peer-log.js";
-import { readSnapshotHead, type SnapshotHead } from "./snapshot-head.js";
+import { readSnapshotHead, type SnapshotTransferHead } from "./snapshot-head.js";
 
 /** Tells the sender that the file is being checked: it waits as long as something moves. */
 const PROCESSING_MS = 1000;
@@ -21,7 +21,7 @@ const PROCESSING_MS = 1000;
 const FLUSH_BYTES = 4 * 1024 * 1024;
 const PREFIX = "received-";
 
-const ARRIVED: PeerAnswer = { status: 204, headers: {}, body: "" };
+const ARRIVED: PeerApiResponse = { status: 204, headers: {}, body: "" };
 
 export interface ReceiverOptions {
   readonly snapDir: string;
@@ -50,7 +50,7 @@ class TransferError extends RingdError {
 
 interface Transfer {
   readonly from: bigint;
-  readonly head: SnapshotHead;
+  readonly head: SnapshotTransferHead;
   readonly temporary: string;
   readonly request: IncomingMessage;
   /** Why it must end, once it must. */
@@ -59,8 +59,8 @@ interface Transfer {
 }
 
 /**
- * Takes snapshot files from a leader. A file gets its name only when all of it was read back as sound
- * and is durable; then the core is told. There is one transfer at a time.
+ * Takes snapshot files from a leader. A file gets its name only when all of it was read back as
+ * sound and is durable; then the core is told. There is one transfer at a time.
  */
 export class SnapshotReceiver {
   readonly #options: ReceiverOptions;
@@ -69,7 +69,8 @@ export class SnapshotReceiver {
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
-    const isLeftover = (name: string) => name.startsWith(PREFIX) && name.endsWith(TEMPORARY_SUFFIX);
+    const isLeftover = (name: string) =>
+      name.startsWith(PREFIX) && name.endsWith(SNAPSHOT_TEMPORARY_SUFFIX);
     for (const name of readdirSync(options.snapDir).filter(isLeftover)) {
       rmSync(join(options.snapDir, name), { force: true });
     }
@@ -84,20 +85,20 @@ export class SnapshotReceiver {
     request: IncomingMessage,
     response: ServerResponse,
     mayContinue: (() => void) | undefined,
-    answer: (answer: PeerAnswer) => void,
+    answer: (answer: PeerApiResponse) => void,
   ): void {
     const head = readSnapshotHead(request.headers);
     if (head === undefined) {
-      answer(textAnswer(400, "the head does not say which snapshot this is, or how long"));
+      answer(textResponse(400, "the head does not say which snapshot this is, or how long"));
       return;
     }
     const before = this.#current;
     if (before !== undefined && before.from !== from && before.head.senderTerm >= head.senderTerm) {
-      answer(textAnswer(503, "another member's snapshot is being received"));
+      answer(textResponse(503, "another member's snapshot is being received"));
       return;
     }
     this.#cancel("a newer transfer has begun");
-    const file = `${PREFIX}${formatId(from)}-${++this.#count}${TEMPORARY_SUFFIX}`;
+    const file = `${PREFIX}${formatId(from)}-${++this.#count}${SNAPSHOT_TEMPORARY_SUFFIX}`;
     const transfer: Transfer = {
       ...{ from, head, request, cancelled: "", done: Promise.resolve() },
       temporary: file,
@@ -131,14 +132,14 @@ export class SnapshotReceiver {
     transfer: Transfer,
     response: ServerResponse,
     mayContinue: (() => void) | undefined,
-  ): Promise<PeerAnswer> {
+  ): Promise<PeerApiResponse> {
     const { from, head, request, temporary } = transfer;
     const { log, stallMs, snapDir } = this.#options;
     const what = { peer: formatId(from), index: head.index, term: head.term };
     log.info({ ...what, bytes: head.fileBytes }, "receiving snapshot");
     try {
       request.setTimeout(stallMs, () => {
-        transfer.cancelled ||= `nothing came for ${stallMs} ms`;
+        transfer.cancelled ||= `no data for ${stallMs} ms`;
         request.destroy();
       });
       mayContinue?.();
@@ -156,7 +157,7 @@ export class SnapshotReceiver {
       const { status, message } = failureOf(error, transfer);
       await this.#remove(temporary);
       log.warn({ ...what, reason: message }, "did not receive the snapshot");
-      return textAnswer(status, message);
+      return textResponse(status, message);
     }
   }
 
@@ -248,14 +249,17 @@ async function syncDirectory(dir: string): Promise<void> {
   }
 }
 
-/** What the sender is told: raft will ask for the snapshot again. @throws what is a mistake of ours */
+/**
+ * What the sender is told: raft will ask for the snapshot again. @throws what is a mistake of ours
+ */
 function failureOf(error: unknown, transfer: Transfer): { status: number; message: string } {
   if (transfer.cancelled !== "") return { status: 503, message: transfer.cancelled };
   if (error instanceof TransferError) return { status: error.status, message: error.message };
   if (error instanceof CorruptSnapshotError) {
     return { status: 422, message: `the file is damaged at byte ${error.atBytes}` };
   }
-  const isOfSystem = (error as NodeJS.ErrnoException).code !== undefined; // A RingdError has one, too.
+  // A RingdError has one, too.
+  const isOfSystem = (error as NodeJS.ErrnoException).code !== undefined;
   if (!isOfSystem) throw error;
   return { status: 507, message: `cannot save it: ${(error as Error).message}` };
 }

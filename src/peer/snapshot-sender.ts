@@ -32,8 +32,9 @@ export interface SenderOptions {
 type Outcome = { readonly kind: "arrived" } | { readonly kind: "failed"; readonly why: string };
 
 /**
- * Sends snapshot files to members that need them, one at a time to each, on connections of their own:
- * the streams, and with them heartbeats, go on meanwhile. Only a piece of the file is in memory.
+ * Sends snapshot files to members that need them, one at a time to each, on connections of their
+ * own: the streams, and with them heartbeats, go on meanwhile. Only a piece of the file is in
+ * memory.
  */
 export class SnapshotSender {
   readonly #options: SenderOptions;
@@ -74,7 +75,8 @@ export class SnapshotSender {
   }
 
   /**
-   * A member that cannot take it, because its disk is full perhaps, is spared the next try for a while.
+   * A member that cannot take it, because its disk is full perhaps, is spared the next try for a
+   * while.
    *
    * @returns whether it arrived
    */
@@ -89,7 +91,7 @@ export class SnapshotSender {
       this.#backoffs.delete(to);
       return true;
     }
-    this.#options.log.warn({ peer: formatId(to), reason: outcome.why }, "cannot send the snapshot");
+    this.#options.log.warn({ peer: formatId(to), reason: outcome.why }, "cannot send snapshot");
     if (signal.aborted) return false;
     const backoff = this.#backoffs.get(to) ?? new Backoff(FIRST_WAIT_MS, WAIT_MS_MAX);
     this.#backoffs.set(to, backoff);

@@ -3,8 +3,8 @@ import { lstatSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 
 /**
- * The address to bind for the one name that may stand in a URL to listen on: as in etcd a single address,
- * IPv4 if there is one. Libraries would choose each by a rule of its own.
+ * The address to bind for the one name that may stand in a URL to listen on: as in etcd a single
+ * address, IPv4 if there is one. Libraries would choose each by a rule of its own.
  */
 export async function bindAddressOf(host: string): Promise<string> {
   if (host !== "localhost") return host;
@@ -22,7 +22,8 @@ const LOOPBACK = "127.0.0.1";
 const SOCKET_PATH_BYTES_MAX = 107;
 
 /**
- * Removes a unix socket that a killed process left behind. Sockets in use and files that are none stay.
+ * Removes a unix socket that a killed process left behind. Sockets in use and files that are none
+ * stay.
  *
  * @returns why nothing can listen there; undefined if it can be tried
  */
@@ -46,7 +47,8 @@ function isListening(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    // Refused: nobody is there. Else, as with a full backlog or without permission, somebody may be.
+    // Refused: nobody is there. Else, as with a full backlog or without permission, somebody may
+    // be.
     socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code !== "ECONNREFUSED"));
   });
 }

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { RingdError } from "../lib/errors.js";
 
-/** Kept for the log, snapshots, peers and Node itself, as in etcd (embed/etcd.go, reservedInternalFDNum). */
+/**
+ * Kept for the log, snapshots, peers and Node itself, as in etcd (embed/etcd.go,
+ * reservedInternalFDNum).
+ */
 const RESERVED_DESCRIPTORS = 150;
 
 export class DescriptorLimitError extends RingdError {
@@ -29,7 +32,9 @@ export function connectionsMax(frontends: number): number {
   return Math.max(1, Math.floor((limit - RESERVED_DESCRIPTORS) / frontends));
 }
 
-/** Soft limit of open files, which Node raises to the hard one as it starts; 0 where it is unknown. */
+/**
+ * Soft limit of open files, which Node raises to the hard one as it starts; 0 where it is unknown.
+ */
 export function fileDescriptorLimit(): number {
   try {
     const limits = readFileSync("/proc/self/limits", "utf8");

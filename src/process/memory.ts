@@ -3,9 +3,10 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 
 /**
- * Memory that this process may take: the machine's, or less where a control group (version 1 or 2) has a limit.
- * Those above the process's own count too, and what stands at the root of the mount, which inside of a container
- * is the container's own. `process.constrainedMemory()` knows some of them, depending on the version of Node.
+ * Memory that this process may take: the machine's, or less where a control group (version 1 or 2)
+ * has a limit. Those above the process's own count too, and what stands at the root of the mount,
+ * which inside of a container is the container's own. `process.constrainedMemory()` knows some of
+ * them, depending on the version of Node.
  *
  * @param root where /proc and /sys are
  */

@@ -16,8 +16,8 @@ const SAMPLING_US = 1000;
 const POLL_MS = 100;
 
 /**
- * The profiler of the calling thread, by Node's inspector. The inspector serves its own thread synchronously, so
- * this works in a thread that never returns to its event loop, too.
+ * The profiler of the calling thread, by Node's inspector. The inspector serves its own thread
+ * synchronously, so this works in a thread that never returns to its event loop, too.
  */
 export class Profiler {
   readonly #session = new Session();
@@ -51,8 +51,8 @@ export class Profiler {
 }
 
 /**
- * By which the main thread has another one profile itself: a cell for each thread, which main sets to the kind
- * wanted and back to `none`. The other thread looks at it and reports the profile.
+ * By which the main thread has another one profile itself: a cell for each thread, which main sets
+ * to the kind wanted and back to `none`. The other thread looks at it and reports the profile.
  */
 export class ProfiledThread {
   readonly #cells: Int32Array;

@@ -11,9 +11,10 @@ export interface FirstMember {
 
 /**
  * What the disk of each founding member holds before its first start: a log of one addVoter per
- * member, ascending by id and committed by agreement beforehand. So all founders begin with the same
- * log, and one who joins later learns of them from it. The shell writes `entries` and `hardState` like
- * a disk job before it constructs Raft with them. A joining member starts with no members instead.
+ * member, ascending by id and committed by agreement beforehand. So all founders begin with the
+ * same log, and one who joins later learns of them from it. The shell writes `entries` and
+ * `hardState` like a disk job before it constructs Raft with them. A joining member starts with no
+ * members instead.
  */
 export function bootstrap(members: readonly FirstMember[]): Restored {
   assert(members.length > 0, "a cluster has members");

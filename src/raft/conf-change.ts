@@ -6,8 +6,8 @@ const OPS = ["addVoter", "addLearner", "remove", "update"] as const;
 export type ConfChangeOp = (typeof OPS)[number];
 
 /**
- * One step from one membership to the next (Raft thesis, 4.1): at most one voter differs, so that any
- * two majorities before and after share a member. `addVoter` for a learner promotes it.
+ * One step from one membership to the next (Raft thesis, 4.1): at most one voter differs, so that
+ * any two majorities before and after share a member. `addVoter` for a learner promotes it.
  */
 export interface ConfChange {
   readonly op: ConfChangeOp;
@@ -60,8 +60,8 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
 
 /**
  * The membership after `change`. A change that says nothing new (adding a voter twice, removing a
- * stranger) and one that would turn a voter into a learner leave it as it is, and so does the removal
- * of the last voter: nobody could ever commit again.
+ * stranger) and one that would turn a voter into a learner leave it as it is, and so does the
+ * removal of the last voter: nobody could ever commit again.
  */
 export function nextConf(conf: ConfState, change: ConfChange): ConfState {
   const { member } = change;

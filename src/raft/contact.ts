@@ -7,9 +7,9 @@ const WINDOW_ELECTIONS = 5;
 /**
  * How well the leader's contact with a majority holds.
  *
- * On links that fail for a moment again and again, a leader keeps its office: each time it is back before
- * anybody's election timeout is over, and until the next time nothing is committed. Where only its own links
- * fail, another member would serve all of the time.
+ * On links that fail for a moment again and again, a leader keeps its office: each time it is back
+ * before anybody's election timeout is over, and until the next time nothing is committed. Where
+ * only its own links fail, another member would serve all of the time.
  */
 export class QuorumContact {
   readonly #silentTicksMax: number;

@@ -20,8 +20,8 @@ export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 
 /**
  * The state of one member (Raft paper, figure 2) and the few moves that every role makes. What the
- * roles do is in election.ts, leader.ts and follower.ts; step.ts tells messages apart, and raft.ts is the
- * way in from outside.
+ * roles do is in election.ts, leader.ts and follower.ts; step.ts tells messages apart, and raft.ts
+ * is the way in from outside.
  *
  *   1. `lead` is `id` exactly if the role is leader
  *   2. a candidate or leader has voted for itself
@@ -71,7 +71,9 @@ export class RaftCore {
   /** In ticks; drawn anew at every change of role or term. */
   electionTimeout = 0;
 
-  /** Asked to campaign in this term, as soon as the store has applied what is committed; 0 if not. */
+  /**
+   * Asked to campaign in this term, as soon as the store has applied what is committed; 0 if not.
+   */
   campaignTerm = 0;
 
   /** For the next ready. */
@@ -96,8 +98,8 @@ export class RaftCore {
     this.log = restoreLog(options.restored, this.limits.packEntries);
     this.conf = snapshot.conf;
     this.snapshot = snapshot;
-    // Entries may be on the disk without the hard state of their job (disk-jobs.ts). A vote in their
-    // term would have been in an earlier job, or was never let out.
+    // Entries may be on the disk without the hard state of their job (disk-jobs.ts). A vote in
+    // their term would have been in an earlier job, or was never let out.
     this.term = Math.max(hardState.term, this.log.lastTerm);
     this.vote = this.term === hardState.term ? hardState.vote : NONE;
     this.handedHardState = hardState;
@@ -208,8 +210,8 @@ export class RaftCore {
   }
 
   /**
-   * Leader that hands over: keeps proposals of a follower, which sends them again only to the next leader.
-   * Those that find no room are lost.
+   * Leader that hands over: keeps proposals of a follower, which sends them again only to the next
+   * leader. Those that find no room are lost.
    */
   holdForward(message: ForwardOnce): void {
     if (this.#heldBytes >= this.limits.forwardBytesMax) return;

@@ -4,10 +4,11 @@ import type { Position } from "./log.js";
 import type { Message } from "./message.js";
 
 /**
- * Work for the disk, in the order of its numbers. Everything in a job, and in all jobs before it, is
- * on the disk before `Raft.durable(job)` is called. A crash may keep any prefix of the unfinished
- * jobs, and of the last one any prefix of snapshot, entries, hardState, in this order: with the hard
- * state first, its commit index could come to stand over entries that the job was to replace.
+ * Work for the disk, in the order of its numbers. Everything in a job, and in all jobs before it,
+ * is on the disk before `Raft.durable(job)` is called. A crash may keep any prefix of the
+ * unfinished jobs, and of the last one any prefix of snapshot, entries, hardState, in this order:
+ * with the hard state first, its commit index could come to stand over entries that the job was to
+ * replace.
  */
 export interface AppendJob {
   /** 1, 2, 3, ... since the member started. */

@@ -40,8 +40,8 @@ function askForPreVotes(core: RaftCore): void {
 }
 
 /**
- * Even the requests wait for our disk. Had we crashed after sending one, we could ask again in the same
- * term with a shorter log, and a vote given to the longer one would count.
+ * Even the requests wait for our disk. Had we crashed after sending one, we could ask again in the
+ * same term with a shorter log, and a vote given to the longer one would count.
  */
 function askForVotes(core: RaftCore, transfer: boolean): void {
   core.becomeCandidate();

@@ -1,8 +1,12 @@
-/** What a log entry carries. Raft looks into a `confChange` only when told to propose or apply it. */
+/**
+ * What a log entry carries. Raft looks into a `confChange` only when told to propose or apply it.
+ */
 export const EntryType = { normal: 0, confChange: 1 } as const;
 export type EntryType = (typeof EntryType)[keyof typeof EntryType];
 
-/** One slot of the replicated log. Never changed once made, so threads and peers may share `data`. */
+/**
+ * One slot of the replicated log. Never changed once made, so threads and peers may share `data`.
+ */
 export interface Entry {
   /** From 1, without gaps. */
   readonly index: number;

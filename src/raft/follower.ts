@@ -1,7 +1,7 @@
-import { entriesLost, historiesDiffer, secondLeader } from "./broken-promise.js";
 import type { RaftCore } from "./core.js";
 import { NONE } from "./entry.js";
 import type { Append, ForwardedProposal, Heartbeat, ReadIndexReply, Snapshot } from "./message.js";
+import { entriesLost, historiesDiffer, secondLeader } from "./safety-error.js";
 
 /** The leader of our term speaks: whoever campaigned in it has lost. @throws BrokenPromiseError */
 export function followLeader(core: RaftCore, lead: bigint): void {

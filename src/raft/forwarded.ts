@@ -1,4 +1,7 @@
-/** Which of a follower's proposals its leader has taken in this term, among those that may come again. */
+/**
+ * Which of a follower's proposals its leader has taken in this term, among those that may come
+ * again.
+ */
 export class Forwarded {
   #life = 0;
   /** What comes of them comes late. */
@@ -8,7 +11,8 @@ export class Forwarded {
   #oldest = 0;
 
   /**
-   * Before a message is looked at: lower numbers of this life are not sent again, and count as taken.
+   * Before a message is looked at: lower numbers of this life are not sent again, and count as
+   * taken.
    *
    * @returns false if the follower has been started again since
    */

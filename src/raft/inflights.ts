@@ -1,8 +1,8 @@
 import { assert } from "../lib/assert.js";
 
 /**
- * Appends that a peer has not answered yet: a queue of (last index, bytes), oldest first. Bounded, so
- * that a slow peer cannot make the leader send without end.
+ * Appends that a peer has not answered yet: a queue of (last index, bytes), oldest first. Bounded,
+ * so that a slow peer cannot make the leader send without end.
  */
 export class Inflights {
   readonly #messagesMax: number;

@@ -59,7 +59,9 @@ export function onForwards(peer: Progress, { proposals }: ForwardOnce): void {
   if (bytesOf(proposals) >= LIGHT_BYTES) peer.silentTicks = 0;
 }
 
-/** To whoever is heard now, while it lasts: what holds this leader up may not hold up the next one. */
+/**
+ * To whoever is heard now, while it lasts: what holds this leader up may not hold up the next one.
+ */
 function handOverSoon(core: RaftCore): void {
   const heard = core.peers.filter((peer) => !peer.learner && peer.silentTicks === 0);
   const heir = heard.toSorted((a, b) => b.match - a.match)[0];
@@ -159,8 +161,8 @@ export function onHeartbeatReply(core: RaftCore, peer: Progress, message: Heartb
 }
 
 /**
- * Commits what a majority of disks holds, ours among them only as far as it got. Only entries of our
- * own term count; those before them come along (paper, 5.4.2 and figure 8).
+ * Commits what a majority of disks holds, ours among them only as far as it got. Only entries of
+ * our own term count; those before them come along (paper, 5.4.2 and figure 8).
  */
 export function advanceCommit(core: RaftCore): void {
   const { log } = core;
@@ -211,8 +213,9 @@ export function onReadIndex(core: RaftCore, { from, request }: ReadIndex): void 
 }
 
 /**
- * Hands leadership to `target` (thesis, 3.10): no new proposals, bring it up to date, then tell it to
- * campaign. Given up after `ticks`: an election time-out, if it is not for the leader alone to decide.
+ * Hands leadership to `target` (thesis, 3.10): no new proposals, bring it up to date, then tell it
+ * to campaign. Given up after `ticks`: an election time-out, if it is not for the leader alone to
+ * decide.
  *
  * @returns false if `target` cannot take over
  */
@@ -276,7 +279,8 @@ export function onConfApplied(core: RaftCore, removed: bigint): void {
     confirmReads(core);
     return;
   }
-  // We left: tell the others that we may, and the best of them to go on without an election time-out.
+  // We left: tell the others that we may, and the best of them to go on without an election
+  // time-out.
   for (const peer of core.peers) tellCommit(core, peer);
   const transferee = bestTransferee(core);
   if (transferee !== undefined) {

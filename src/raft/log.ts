@@ -113,15 +113,17 @@ export class RaftLog {
     return this.term(position.index) === position.term;
   }
 
-  /** Whether a log that ends at `other` lacks nothing that ours may have committed (paper, 5.4.1). */
+  /**
+   * Whether a log that ends at `other` lacks nothing that ours may have committed (paper, 5.4.1).
+   */
   isUpToDate(other: Position): boolean {
     if (other.term !== this.lastTerm) return other.term > this.lastTerm;
     return other.index >= this.lastIndex;
   }
 
   /**
-   * The last index up to `index` whose term is at most `term`: where a log that has `term` at `index`
-   * may still agree with ours. Terms never decrease, so this is a binary search.
+   * The last index up to `index` whose term is at most `term`: where a log that has `term` at
+   * `index` may still agree with ours. Terms never decrease, so this is a binary search.
    *
    * @returns at least `base.index`, below which nothing is known
    */

@@ -4,8 +4,8 @@ import type { ForwardedProposal, Message, NumberedProposal } from "./message.js"
 import { MessageError, Reader, Writer } from "./message-bytes.js";
 
 /**
- * A message between members, without the frame around it. Integers are little-endian; an index, term or
- * number is a u64 below 2^53, an id a u64 that is not 0.
+ * A message between members, without the frame around it. Integers are little-endian; an index,
+ * term or number is a u64 below 2^53, an id a u64 that is not 0.
  *
  *   offset  bytes  field
  *   0       1      type   position in TYPES

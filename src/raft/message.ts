@@ -44,9 +44,10 @@ export interface PreVoteReply extends Envelope, Committed {
 }
 
 /**
- * The voter's commit index and its term there: a fact for everyone who has this entry. Without it two
- * members can block each other for good: the one left over by a removal does not know that the removal
- * is committed and asks the removed one for a vote, whose log is longer (found by simulation).
+ * The voter's commit index and its term there: a fact for everyone who has this entry. Without it
+ * two members can block each other for good: the one left over by a removal does not know that the
+ * removal is committed and asks the removed one for a vote, whose log is longer (found by
+ * simulation).
  */
 interface Committed {
   readonly commit: number;
@@ -110,9 +111,9 @@ export interface HeartbeatReply extends Envelope {
 }
 
 /**
- * The log the receiver needs is gone. The shell sends its newest snapshot file, which must be the one
- * of `meta` or a later one (then with that one's meta), and the receiving shell steps this message
- * when it holds the whole file and has checked it.
+ * The log the receiver needs is gone. The shell sends its newest snapshot file, which must be the
+ * one of `meta` or a later one (then with that one's meta), and the receiving shell steps this
+ * message when it holds the whole file and has checked it.
  */
 export interface Snapshot extends Envelope {
   readonly type: "snapshot";
@@ -129,7 +130,9 @@ export interface ForwardedProposal {
   readonly data: Uint8Array;
 }
 
-/** Proposals on their way to the leader. One that does not arrive is lost; its proposer times out. */
+/**
+ * Proposals on their way to the leader. One that does not arrive is lost; its proposer times out.
+ */
 export interface Forward extends Envelope {
   readonly type: "forward";
   readonly proposals: readonly ForwardedProposal[];
@@ -141,9 +144,9 @@ export interface NumberedProposal extends ForwardedProposal {
 }
 
 /**
- * Proposals for the leader of this very term, who takes each once, however often it is sent. So one that
- * may be lost can be sent again; and once an entry of a later term is committed, who does not see it in the
- * log before that knows that it never will be.
+ * Proposals for the leader of this very term, who takes each once, however often it is sent. So one
+ * that may be lost can be sent again; and once an entry of a later term is committed, who does not
+ * see it in the log before that knows that it never will be.
  */
 export interface ForwardOnce extends Envelope {
   readonly type: "forwardOnce";

@@ -4,11 +4,14 @@ import type { Entry, HardState, SnapshotMeta } from "./entry.js";
 /** What the disk held at start. */
 export interface Restored {
   readonly hardState: HardState;
-  /** Of the snapshot the store was restored from; index 0 with the first membership if there is none. */
+  /**
+   * Of the snapshot the store was restored from; index 0 with the first membership if there is
+   * none.
+   */
   readonly snapshot: SnapshotMeta;
   /**
-   * The log, consecutive. It may begin before `snapshot.index`, so that slow followers need no snapshot
-   * just because we restarted, and end before it, if only the snapshot reached the disk.
+   * The log, consecutive. It may begin before `snapshot.index`, so that slow followers need no
+   * snapshot just because we restarted, and end before it, if only the snapshot reached the disk.
    */
   readonly entries: readonly Entry[];
   /** What the store contains: `snapshot.index`. */
@@ -20,7 +23,9 @@ export interface RaftOptions {
   /** A follower campaigns after electionTicks .. 2 * electionTicks - 1 ticks without a leader. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
-  /** Ask before campaigning, so that a member that is cut off does not raise the term (thesis, 9.6). */
+  /**
+   * Ask before campaigning, so that a member that is cut off does not raise the term (thesis, 9.6).
+   */
   readonly preVote: boolean;
   /**
    * A leader that hears no majority for an election time-out steps down, and members that hear a
@@ -37,9 +42,9 @@ export interface RaftOptions {
 /** Nothing in raft grows without bound; a refused proposal or read is the shell's to answer. */
 export interface RaftLimits {
   /**
-   * Appends sent to one peer ahead of its answers. Few: what comes meanwhile shares the next one. Measured
-   * on three members with 64 and 256 connections writing: 4 instead of 256 takes a tenth less CPU time and
-   * commits a tenth more; 2 commits a third less.
+   * Appends sent to one peer ahead of its answers. Few: what comes meanwhile shares the next one.
+   * Measured on three members with 64 and 256 connections writing: 4 instead of 256 takes a tenth
+   * less CPU time and commits a tenth more; 2 commits a third less.
    */
   readonly inflightMessagesMax: number;
   readonly inflightBytesMax: number;

@@ -14,9 +14,10 @@ interface Pack {
 }
 
 /**
- * The long tail of a log: entries that stay in memory only for a member that lags behind, and are hardly
- * ever looked at again. As objects of their own, 100,000 of them are what the garbage collector of a busy
- * member copies and marks most; packed, they are a handful of objects it does not look into.
+ * The long tail of a log: entries that stay in memory only for a member that lags behind, and are
+ * hardly ever looked at again. As objects of their own, 100,000 of them are what the garbage
+ * collector of a busy member copies and marks most; packed, they are a handful of objects it does
+ * not look into.
  */
 export class PackedEntries {
   #packs: Pack[] = [];

@@ -155,6 +155,7 @@ export class Progress {
       this.#state === "replicate" || this.inflights.count === 0,
       "only replicate has a window",
     ); // 2
-    assert((this.#state === "snapshot") === this.#snapshotIndex > 0, "a snapshot has an index"); // 3
+    // 3
+    assert((this.#state === "snapshot") === this.#snapshotIndex > 0, "a snapshot has an index");
   }
 }

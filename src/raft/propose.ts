@@ -24,7 +24,9 @@ export type ProposeRefusal =
   /** The learner lacks too much of the log to be made a voter. */
   | "learnerBehind";
 
-/** Taking a proposal does not mean that it will be committed: only its entry in `committed` does. */
+/**
+ * Taking a proposal does not mean that it will be committed: only its entry in `committed` does.
+ */
 export type ProposeResult =
   | { readonly kind: "appended"; readonly index: number; readonly term: number }
   /** `isOnce`: only in `term`, and there at most once, so that it can be sent again. */
@@ -83,7 +85,8 @@ function refusalOf(core: RaftCore, change: ConfChange): ProposeRefusal | undefin
 /** Leader: whether `member` could count without holding up commits for long. */
 export function isCaughtUp(core: RaftCore, member: bigint): boolean {
   const progress = core.progressOf(member);
-  // A new learner counts as active for an election time-out, but only an answer says that it is there.
+  // A new learner counts as active for an election time-out, but only an answer says that it is
+  // there.
   if (progress?.state !== "replicate" || !progress.recentlyActive) return false;
   return progress.match + core.limits.promoteLagMax >= core.log.commit;
 }

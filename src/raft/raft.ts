@@ -21,23 +21,23 @@ import type { ReadState } from "./read-index.js";
 import { step } from "./step.js";
 
 /**
- * Work for the shell. What may run before what is the safety argument, so each field says it. The shell
- * carries out one Ready after the other, each in the order of its fields.
+ * Work for the shell. What may run before what is the safety argument, so each field says it. The
+ * shell carries out one Ready after the other, each in the order of its fields.
  */
 export interface Ready {
   /**
-   * Send at once, in order per receiver. Those that promise something were held back until the promise
-   * was durable; a leader's appends do not wait for its own disk (Raft thesis, 10.2.1).
+   * Send at once, in order per receiver. Those that promise something were held back until the
+   * promise was durable; a leader's appends do not wait for its own disk (Raft thesis, 10.2.1).
    */
   readonly messages: readonly Message[];
   /**
-   * For the disk: write, fsync, then `durable(append.job)`. Jobs in order; several may share a fsync.
-   * With a `snapshot` the store is replaced by it now, before `committed`.
+   * For the disk: write, fsync, then `durable(append.job)`. Jobs in order; several may share a
+   * fsync. With a `snapshot` the store is replaced by it now, before `committed`.
    */
   readonly append: AppendJob | undefined;
   /**
-   * For the store, in index order, then `applied(index of the last)`. On a quorum's disks; perhaps not
-   * yet on ours. A confChange entry is also given to `applyConfChange`.
+   * For the store, in index order, then `applied(index of the last)`. On a quorum's disks; perhaps
+   * not yet on ours. A confChange entry is also given to `applyConfChange`.
    */
   readonly committed: readonly Entry[];
   /** Reads that may be answered once the store has applied up to their index. */
@@ -142,16 +142,17 @@ export class Raft {
   /**
    * Tries to become leader without waiting for the election time-out.
    *
-   * @returns false if this member is leader already, is no voter, or must apply membership changes first
+   * @returns false if this member is leader already, is no voter, or must apply membership changes
+   *   first
    */
   campaign(): boolean {
     return campaign(this.#core, false);
   }
 
   /**
-   * Whoever leads would have been heard by now: a follower that knows no leader shortens its wait, as if
-   * all of the election time-out but two heartbeats were over. What is random of it stays, so that
-   * members that hurry at the same time seldom campaign at the same time.
+   * Whoever leads would have been heard by now: a follower that knows no leader shortens its wait,
+   * as if all of the election time-out but two heartbeats were over. What is random of it stays, so
+   * that members that hurry at the same time seldom campaign at the same time.
    */
   hurryElection(): void {
     const core = this.#core;
@@ -161,9 +162,9 @@ export class Raft {
   }
 
   /**
-   * At the leader: appended. At a follower: passed on to the leader, without a guarantee. With a number it
-   * may be proposed again: to the same leader in the same term, who takes it once; and to anybody once an
-   * entry of a later term was applied, as it cannot be committed any more.
+   * At the leader: appended. At a follower: passed on to the leader, without a guarantee. With a
+   * number it may be proposed again: to the same leader in the same term, who takes it once; and to
+   * anybody once an entry of a later term was applied, as it cannot be committed any more.
    *
    * @param number never used for another proposal; 0: it has none
    * @param oldest the lowest number that may be proposed again
@@ -184,8 +185,8 @@ export class Raft {
   }
 
   /**
-   * The shell applies a confChange entry; it may also decide, alike on all members, not to, and then
-   * does not call this.
+   * The shell applies a confChange entry; it may also decide, alike on all members, not to, and
+   * then does not call this.
    *
    * @returns the membership from here on, for the next snapshot's meta
    */
@@ -199,8 +200,8 @@ export class Raft {
   }
 
   /**
-   * Asks for an index that makes a read linearizable; the answer is in `readStates`. No answer comes
-   * while there is no leader: giving up is the shell's.
+   * Asks for an index that makes a read linearizable; the answer is in `readStates`. No answer
+   * comes while there is no leader: giving up is the shell's.
    *
    * @param ctx the shell's name for the read
    * @returns false if too many reads wait already
@@ -209,7 +210,10 @@ export class Raft {
     return this.#core.reads.add(ctx);
   }
 
-  /** Disk jobs up to number `job` are durable. Repeats and gaps are fine, as later ones include them. */
+  /**
+   * Disk jobs up to number `job` are durable. Repeats and gaps are fine, as later ones include
+   * them.
+   */
   durable(job: number): void {
     const core = this.#core;
     const { ends, released } = core.disk.finish(job);
@@ -228,8 +232,8 @@ export class Raft {
   }
 
   /**
-   * A snapshot file is durable and can be sent to peers. It is of a state that was applied here, which
-   * may be ahead of the log on our own disk (`status().durable`); a restart copes with that.
+   * A snapshot file is durable and can be sent to peers. It is of a state that was applied here,
+   * which may be ahead of the log on our own disk (`status().durable`); a restart copes with that.
    */
   offerSnapshot(meta: SnapshotMeta): void {
     const core = this.#core;
@@ -238,8 +242,8 @@ export class Raft {
   }
 
   /**
-   * Drops log entries from memory, at most up to the offered snapshot and what the disk holds. Peers
-   * that lack one of them get the snapshot, so the shell keeps a tail.
+   * Drops log entries from memory, at most up to the offered snapshot and what the disk holds.
+   * Peers that lack one of them get the snapshot, so the shell keeps a tail.
    *
    * @param index the last entry to drop
    */
@@ -248,7 +252,9 @@ export class Raft {
     log.compactTo(Math.min(index, snapshot.index, log.durable));
   }
 
-  /** The transfer that a `snapshot` message stood for ended: the peer has stepped it, or never will. */
+  /**
+   * The transfer that a `snapshot` message stood for ended: the peer has stepped it, or never will.
+   */
   reportSnapshot(peer: bigint, arrived: boolean): void {
     this.#core.progressOf(peer)?.snapshotReported(arrived);
   }
@@ -277,7 +283,9 @@ export class Raft {
     return true;
   }
 
-  /** Leader: who is best to hand over to; NONE if there is nobody, or if this member does not lead. */
+  /**
+   * Leader: who is best to hand over to; NONE if there is nobody, or if this member does not lead.
+   */
   bestTransferee(): bigint {
     return leader.bestTransferee(this.#core)?.id ?? NONE;
   }

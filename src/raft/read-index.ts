@@ -23,14 +23,14 @@ interface Round {
 export type ConfirmedRound = Omit<Round, "number">;
 
 /**
- * Linearizable reads without log entries (Raft thesis, 6.4). A read needs an index that covers every
- * write acknowledged before the read was asked for. The leader's commit index will do, if it is still
- * the leader after the read was asked for: a majority must answer a heartbeat sent since.
+ * Linearizable reads without log entries (Raft thesis, 6.4). A read needs an index that covers
+ * every write acknowledged before the read was asked for. The leader's commit index will do, if it
+ * is still the leader after the read was asked for: a majority must answer a heartbeat sent since.
  *
  * Reads share rounds of heartbeats. A round's number rides on the heartbeats and comes back; who
- * answers a round confirms all earlier ones. A follower's reads go to the leader in batches, one at a
- * time, each asked for again until it is answered. When a leader is lost, nothing is: the reads wait
- * for the next one, and the shell gives up on them when it likes.
+ * answers a round confirms all earlier ones. A follower's reads go to the leader in batches, one at
+ * a time, each asked for again until it is answered. When a leader is lost, nothing is: the reads
+ * wait for the next one, and the shell gives up on them when it likes.
  */
 export class ReadIndexes {
   readonly #readsMax: number;
@@ -68,7 +68,9 @@ export class ReadIndexes {
     return true;
   }
 
-  /** A batch asked for twice is kept twice and answered twice: harmless, and cheaper than looking. */
+  /**
+   * A batch asked for twice is kept twice and answered twice: harmless, and cheaper than looking.
+   */
   addRemote(read: RemoteRead): void {
     if (this.#remote.length < this.#readsMax) this.#remote.push(read);
   }

@@ -28,8 +28,9 @@ function split(snapshot: Position, entries: readonly Entry[]): { base: Position;
 
 /**
  * Changes are proposed one at a time: a leader adds one to the log only when it has applied the one
- * before. So all but the last in any log are committed, even if this member's disk does not say so. It
- * must know: with a membership two changes old, its majority and today's need not share a member.
+ * before. So all but the last in any log are committed, even if this member's disk does not say so.
+ * It must know: with a membership two changes old, its majority and today's need not share a
+ * member.
  */
 function committedByConfChanges(entries: readonly Entry[]): number {
   let last = 0;

@@ -10,7 +10,7 @@ const BATCH_RECORDS = 1024;
 const PUBLISH_MESSAGES = 32;
 
 /** Metrics of the owner. */
-export interface PortFigures {
+export interface PortMetrics {
   woken(): void;
   /** The outgoing ring had no room: counted once until its queue is empty again. */
   ringFull(): void;
@@ -30,7 +30,7 @@ export interface PortParts {
    * @returns whether to take the next turn at once, without knowing of any work
    */
   readonly onTurn: () => boolean;
-  readonly figures: PortFigures;
+  readonly figures: PortMetrics;
 }
 
 /**
@@ -46,7 +46,7 @@ export class EventLoopPort {
   readonly #bell: Bell;
   readonly #later: (turn: () => void) => unknown;
   readonly #onTurn: () => boolean;
-  readonly #figures: PortFigures;
+  readonly #figures: PortMetrics;
   readonly #turnBound = () => this.#turn();
   readonly #hasWorkBound = () => this.#inlet.hasWork() || this.#outlet.canMove();
   #isScheduled = false;

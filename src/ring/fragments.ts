@@ -184,7 +184,8 @@ function byOffsets(ring: RingReader, onMessage: OnMessage): Delivery {
 function byCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Delivery {
   const cursor = new RecordCursor<T>(ring.bytes, ring.view);
   return {
-    // Not ended after each record, which took 1 to 2 ns: the next follows at once, or the batch ends.
+    // Not ended after each record, which took 1 to 2 ns: the next follows at once, or the batch
+    // ends.
     inPlace: (type, at, payloadBytes) => {
       cursor.moveTo(type, at, payloadBytes);
       onCursor(cursor);

@@ -6,14 +6,15 @@ import { assert } from "../lib/assert.js";
  *   byte   cell (Int32)    written by  meaning
  *   0      TAIL            producer    bytes published since the start, modulo 2^32
  *   64     HEAD            consumer    bytes released since the start, modulo 2^32
- *   128    WANTS_SPACE     both        1: the producer has data queued; the consumer, after a release,
- *                                      sets 0 and rings the producer's bell
- *   192    POISONS         creator     1: tests only; the consumer overwrites each payload after its
- *                                      callback, so that a view kept past it reads POISON_BYTE
+ *   128    WANTS_SPACE     both        1: the producer has data queued; the consumer, after a
+ *                                      release, sets 0 and rings the producer's bell
+ *   192    POISONS         creator     1: tests only; the consumer overwrites each payload after
+ *                                      its callback, so a view kept past it reads POISON_BYTE
  *   256    data area
  *
  * Each cell has a cache line of its own: two threads that write to one line slow each other down.
- * TAIL - HEAD is the fill; positions only grow: no slot is wasted, and there is no reset to race with.
+ * TAIL - HEAD is the fill; positions only grow: no slot is wasted, and there is no reset to race
+ * with.
  *
  * A record starts on a multiple of 8 and never wraps around the end of the area:
  *

@@ -2,7 +2,7 @@ import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { syncDirectory } from "../storage/disk.js";
 import { DiskError } from "../storage/errors.js";
-import { TEMPORARY_SUFFIX } from "./format.js";
+import { SNAPSHOT_TEMPORARY_SUFFIX } from "./format.js";
 import { SnapshotReader } from "./reader.js";
 import type { SnapshotFiles } from "./source.js";
 
@@ -37,7 +37,7 @@ export class FileSnapshots implements SnapshotFiles {
    * wal/plan.ts).
    */
   #touch(): void {
-    const file = `touched${TEMPORARY_SUFFIX}`;
+    const file = `touched${SNAPSHOT_TEMPORARY_SUFFIX}`;
     const path = join(this.#dir, file);
     try {
       this.#try("create", file, () => closeSync(openSync(path, "w", 0o600)));

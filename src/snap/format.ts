@@ -29,7 +29,7 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../storage/errors.js"
 export const SNAPSHOT_HEADER_BYTES = 48;
 export const BLOCK_HEADER_BYTES = 16;
 export const BLOCK_BYTES_MAX = 32 * 2 ** 20;
-export const FORMAT_VERSION = 2;
+export const SNAPSHOT_FORMAT = 2;
 /** The first ringd that reads FORMAT_VERSION: so that an older one can name it. */
 const READ_BY = "0.2.0";
 const READ_BY_AT = 32;
@@ -38,7 +38,7 @@ const MAGIC = "ringdSNP";
 const CRC_AT = 44;
 
 /** Of the name of a snapshot that is being written; removed at the next start. */
-export const TEMPORARY_SUFFIX = ".snap.tmp";
+export const SNAPSHOT_TEMPORARY_SUFFIX = ".snap.tmp";
 
 export const BLOCK_METADATA = 1;
 export const BLOCK_DATA = 2;
@@ -95,7 +95,7 @@ export function encodeSnapshotHeader(
   { term, index }: SnapshotId,
   version: number,
 ): { bytes: Uint8Array; crc: number } {
-  assert(version >= 1 && version <= FORMAT_VERSION, "a snapshot's version is one that is known");
+  assert(version >= 1 && version <= SNAPSHOT_FORMAT, "a snapshot's version is one that is known");
   assert(Number.isSafeInteger(term) && term >= 0, "a term is a safe integer");
   assert(Number.isSafeInteger(index) && index >= 0, "an index is a safe integer");
   const bytes = new Uint8Array(SNAPSHOT_HEADER_BYTES);
@@ -135,12 +135,12 @@ export function decodeSnapshotHeader(
     throw new CorruptSnapshotError(file, 0, "the header's checksum differs");
   }
   const version = view.getUint32(8, true);
-  if (version < 1 || version > FORMAT_VERSION) {
+  if (version < 1 || version > SNAPSHOT_FORMAT) {
     const named = asciiOf(bytes.subarray(READ_BY_AT, CRC_AT));
     const reader = named === "" ? "a newer ringd" : `ringd ${named} or later`;
     throw new ForeignDataDirError(
       file,
-      `its format version is ${version}, which ${reader} reads; this ringd reads up to ${FORMAT_VERSION}`,
+      `its format version is ${version}, which ${reader} reads; this ringd reads up to ${SNAPSHOT_FORMAT}`,
     );
   }
   const term = Number(view.getBigUint64(16, true));

@@ -1,5 +1,10 @@
 import { assert } from "../lib/assert.js";
-import { orderSnapshots, type SnapshotId, snapshotName, TEMPORARY_SUFFIX } from "./format.js";
+import {
+  orderSnapshots,
+  SNAPSHOT_TEMPORARY_SUFFIX,
+  type SnapshotId,
+  snapshotName,
+} from "./format.js";
 
 /**
  * A snapshot that is read block by block; what was built of the blocks counts once `next` has
@@ -55,7 +60,8 @@ export class SnapshotDir {
     const source = newest === undefined ? undefined : this.open(newest);
     try {
       source?.sync(); // One that was copied here may not be durable yet.
-      for (const name of names) if (name.endsWith(TEMPORARY_SUFFIX)) this.#files.remove(name);
+      for (const name of names)
+        if (name.endsWith(SNAPSHOT_TEMPORARY_SUFFIX)) this.#files.remove(name);
       // A name given just before the process ended may not be durable yet, and the log may rely on
       // it.
       this.#files.sync();

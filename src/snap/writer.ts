@@ -20,12 +20,12 @@ import {
   encodeBlockHeader,
   encodeEnd,
   encodeSnapshotHeader,
-  FORMAT_VERSION,
   type NamedSnapshot,
   orderSnapshots,
+  SNAPSHOT_FORMAT,
+  SNAPSHOT_TEMPORARY_SUFFIX,
   type SnapshotId,
   snapshotName,
-  TEMPORARY_SUFFIX,
 } from "./format.js";
 
 /**
@@ -66,11 +66,11 @@ export class SnapshotWriter {
   constructor(
     dir: string,
     options: SnapshotId & { readonly metadata: Uint8Array },
-    version = FORMAT_VERSION,
+    version = SNAPSHOT_FORMAT,
   ) {
     this.#dir = dir;
     this.#name = snapshotName(options);
-    this.#temporary = join(dir, this.#name.replace(/\.snap$/, TEMPORARY_SUFFIX));
+    this.#temporary = join(dir, this.#name.replace(/\.snap$/, SNAPSHOT_TEMPORARY_SUFFIX));
     const header = encodeSnapshotHeader(options, version);
     this.#crc = header.crc;
     this.#descriptor = this.#try("create", () => openSync(this.#temporary, "w", 0o600));
@@ -189,7 +189,8 @@ export function purge(
   const surplus = maxSnapshots === 0 ? 0 : Math.max(0, found.length - maxSnapshots);
   for (const { file } of found.slice(0, surplus)) {
     try {
-      // Two threads may purge at once: after a snapshot of our own, and after one from another member.
+      // Two threads may purge at once: after a snapshot of our own, and after one from another
+      // member.
       rmSync(join(dir, file), { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === undefined) throw error;

@@ -1,5 +1,6 @@
 /**
- * One operation on the files of a directory: described first, then carried out by disk.ts or by a simulated disk.
+ * One operation on the files of a directory: described first, then carried out by disk.ts or by a
+ * simulated disk.
  */
 export type DiskOp =
   /** A new empty file, to be read and written; a leftover of that name is emptied. */

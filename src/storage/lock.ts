@@ -80,7 +80,8 @@ export function lockDir(dir: string, flockProgram = "flock"): DirLock {
   const path = join(dir, LOCK_FILE);
   const outcome = tryFlock(dir, descriptor, flockProgram);
   if (outcome === "held") throw new DataDirLockedError(dir, readHolder(path)?.pid);
-  // Whoever has the one kind of lock looks for the other once it can be seen itself: of two, one sees the other.
+  // Whoever has the one kind of lock looks for the other once it can be seen itself: of two, one
+  // sees the other.
   const other = join(dir, outcome === "locked" ? HOLDER_FILE : LOCK_FILE);
   const lock = outcome === "locked" ? flockOf(descriptor, path) : lockByFile(dir);
   if (outcome === "locked") writeHolder(descriptor);
@@ -111,9 +112,9 @@ export function lockLogDir(dir: string, flockProgram = "flock"): DirLock {
 }
 
 /**
- * "impossible" where there is no `flock` program, or it cannot lock (busybox without -n, a file system
- * without locks). A program that is there and could not be run this time says nothing: another process may
- * well hold the kernel's lock, so nothing weaker takes its place.
+ * "impossible" where there is no `flock` program, or it cannot lock (busybox without -n, a file
+ * system without locks). A program that is there and could not be run this time says nothing:
+ * another process may well hold the kernel's lock, so nothing weaker takes its place.
  *
  * @param descriptor is closed unless it is locked
  * @throws DataDirAccessError

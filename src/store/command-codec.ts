@@ -80,7 +80,7 @@ function readUint64(bytes: Buffer, at: number): number | bigint {
 
 /** @throws CommandDecodeError */
 export function decodeCommand(data: Uint8Array, at = 0): Command {
-  if (data.length - at < HEAD_BYTES) throw new CommandDecodeError("it is shorter than its head");
+  if (data.length - at < HEAD_BYTES) throw new CommandDecodeError("it is shorter than its header");
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
   const op = bytes.readUInt8(at);
   if (op < 1 || op > OP_MAX) throw new CommandDecodeError(`there is no operation ${op}`);

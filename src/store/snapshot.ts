@@ -140,7 +140,7 @@ export class SnapshotDecoder {
         this.#events.push(event);
       }
     } else {
-      throw new SnapshotDecodeError(`there is no block kind ${kind}`);
+      throw new SnapshotDecodeError(`unknown block kind ${kind}`);
     }
   }
 

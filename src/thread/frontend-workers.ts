@@ -1,5 +1,5 @@
 import type { Worker } from "node:worker_threads";
-import type { LocalAnswer, LocalHandler } from "../messages/local.js";
+import type { LocalHandler, LocalResponse } from "../messages/local.js";
 import type { FrontendMessage, FrontendOrder } from "../messages/topology.js";
 
 /** The main thread's end of the other frontends. */
@@ -60,7 +60,7 @@ function tell(worker: Worker, order: FrontendOrder): void {
 }
 
 /** A Buffer crosses as a Uint8Array over its whole pool; a copy has memory of its own. */
-function copied(answer: LocalAnswer): LocalAnswer {
+function copied(answer: LocalResponse): LocalResponse {
   return typeof answer.body === "string"
     ? answer
     : { ...answer, body: new Uint8Array(answer.body) };

@@ -5,7 +5,7 @@ import { joinFrontend } from "../frontend/server.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
-import type { LocalAnswer } from "../messages/local.js";
+import type { LocalResponse } from "../messages/local.js";
 import {
   FIRST_FRONTEND_PART,
   type FrontendInput,
@@ -16,17 +16,18 @@ import { MetricCells } from "../metrics/cells.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { isLocalPath } from "./local.js";
-import { gatewayFigures } from "./port-figures.js";
+import { gatewayMetrics } from "./port-metrics.js";
 
 /**
- * One more thread that serves clients, on the ports of the main thread. What the main thread answers
- * from its own knowledge it is asked for, so that there is one set of figures for the process.
+ * One more thread that serves clients, on the ports of the main thread. What the main thread
+ * answers from its own knowledge it is asked for, so that there is one set of figures for the
+ * process.
  */
 
 const { config, topology, identity, frontend: number, endpoints } = workerData as FrontendInput;
 const log = createLogger(config.log, `frontend${number}`, topology.logLevel);
 const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART + number);
-const questions = new Map<number, (answer: LocalAnswer) => void>();
+const questions = new Map<number, (answer: LocalResponse) => void>();
 let asked = 0;
 
 function tellMain(message: FrontendMessage): void {
@@ -39,7 +40,7 @@ function openGateway(): RingGateway {
   const coreBell = new Bell(topology.coreBell);
   return new RingGateway(
     new RingWriter(memory.requests, coreBell),
-    new RingReader(memory.answers, coreBell),
+    new RingReader(memory.responses, coreBell),
     new Bell(memory.bell),
     (request) => {
       if (!isLocalPath(request.path)) return undefined;
@@ -47,7 +48,7 @@ function openGateway(): RingGateway {
       tellMain({ kind: "ask", id, request });
       return new Promise((resolve) => questions.set(id, resolve));
     },
-    gatewayFigures(metrics, "frontend"),
+    gatewayMetrics(metrics, "frontend"),
   );
 }
 

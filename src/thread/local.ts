@@ -2,9 +2,8 @@ import { readdirSync } from "node:fs";
 import { formatId } from "../cluster/ids.js";
 import type { Config, LogLevel } from "../config/config.js";
 import { setLogLevel } from "../log/logger.js";
-import type { LocalAnswer, LocalHandler, LocalRequest } from "../messages/local.js";
+import type { LocalHandler, LocalRequest, LocalResponse } from "../messages/local.js";
 import {
-  ANSWERS_RING_BYTES,
   APPEND_RING_BYTES,
   CORE_PART,
   DURABLE_RING_BYTES,
@@ -12,6 +11,7 @@ import {
   OUTCOMES_RING_BYTES,
   PEER_RING_BYTES,
   REQUESTS_RING_BYTES,
+  RESPONSES_RING_BYTES,
   type Topology,
 } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
@@ -20,8 +20,8 @@ import type { MetricsRegistry } from "../metrics/registry.js";
 import { unpackVersion } from "../metrics/version-id.js";
 import { fileDescriptorLimit } from "../process/descriptors.js";
 import { ringDepthBytes } from "../ring/ring.js";
-import { handleDebugVars, handleLogLevel, metricsAnswer } from "../v2/local.js";
-import { type Answer, NOT_FOUND } from "../v2/plain.js";
+import { handleDebugVars, handleLogLevel, metricsResponse } from "../v2/local.js";
+import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
 import type { ApiRequest } from "../v2/request.js";
 import { COMPAT_VERSION } from "../v2/status.js";
 
@@ -52,7 +52,9 @@ export function debugVarsHandler(config: Config, topology: Topology, id: string)
     switch (request.path) {
       case "/metrics":
         registry ??= makeRegistry(topology, id);
-        return registry.then((made) => made.render()).then((text) => toLocal(metricsAnswer(text)));
+        return registry
+          .then((made) => made.render())
+          .then((text) => toLocal(metricsResponse(text)));
       case "/debug/vars":
         return toLocal(handleDebugVars(toApi(request), debugVars(config, topology, id)));
       case "/config/local/log": {
@@ -66,7 +68,9 @@ export function debugVarsHandler(config: Config, topology: Topology, id: string)
   };
 }
 
-/** With the first scrape: prom-client and what it loads are more than all the rest of this thread. */
+/**
+ * With the first scrape: prom-client and what it loads are more than all the rest of this thread.
+ */
 async function makeRegistry(topology: Topology, id: string): Promise<MetricsRegistry> {
   const { MetricsRegistry } = await import("../metrics/registry.js");
   const core = new MetricCells(topology.metrics, CORE_PART);
@@ -143,7 +147,7 @@ function ringSamples(topology: Topology) {
   return [
     ...topology.frontends.flatMap((frontend, i) => [
       sample(`requests${i}`, frontend.requests, REQUESTS_RING_BYTES),
-      sample(`answers${i}`, frontend.answers, ANSWERS_RING_BYTES),
+      sample(`answers${i}`, frontend.responses, RESPONSES_RING_BYTES),
     ]),
     sample("append", topology.append, APPEND_RING_BYTES),
     sample("durable", topology.durable, DURABLE_RING_BYTES),
@@ -165,6 +169,6 @@ function toApi(request: LocalRequest): ApiRequest {
   };
 }
 
-function toLocal({ head, body }: Answer): LocalAnswer {
+function toLocal({ head, body }: ApiResponse): LocalResponse {
   return { status: head.status, contentKind: head.contentKind, body, allow: head.allow };
 }

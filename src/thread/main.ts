@@ -11,7 +11,7 @@ import type { LocalHandler } from "../messages/local.js";
 import {
   createTopology,
   FIRST_FRONTEND_PART,
-  type Identity,
+  type MemberIdentity,
   type Topology,
   type WorkerInput,
 } from "../messages/topology.js";
@@ -25,7 +25,7 @@ import { checkFirstStart, hasBegun, identityLeft } from "../wal/data-dir.js";
 import { FrontendWorkers } from "./frontend-workers.js";
 import { debugVarsHandler } from "./local.js";
 import { runPool } from "./pool.js";
-import { gatewayFigures } from "./port-figures.js";
+import { gatewayMetrics } from "./port-metrics.js";
 import { type Closable, exitFailed, stopOnSignals } from "./shutdown.js";
 import {
   failFast,
@@ -140,10 +140,10 @@ function mainGateway(topology: Topology, local: LocalHandler, metrics: MetricCel
   const coreBell = new Bell(topology.coreBell);
   return new RingGateway(
     new RingWriter(memory.requests, coreBell),
-    new RingReader(memory.answers, coreBell),
+    new RingReader(memory.responses, coreBell),
     new Bell(memory.bell),
     local,
-    gatewayFigures(metrics, "main"),
+    gatewayMetrics(metrics, "main"),
   );
 }
 
@@ -167,14 +167,14 @@ async function bindPorts(
 
 async function serveOnMoreThreads(
   { config, topology, log, frontends, local }: Base,
-  identity: Identity,
+  identity: MemberIdentity,
   endpoints: Awaited<ReturnType<typeof listen>>["endpoints"],
   failed: Promise<never>,
 ): Promise<void> {
   const workers = startFrontends({ config, topology, identity, endpoints });
   // Not part of `failed`: told to close, these end without a word, which is not a failure then.
   const onDeath = (name: string) => {
-    log.fatal(`the ${name} thread ended, and nobody told it to`);
+    log.fatal(`the ${name} thread ended, unexpectedly`);
     exitFailed(frontends);
   };
   frontends.push(new FrontendWorkers(workers, local.handler, onDeath));

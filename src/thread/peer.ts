@@ -6,7 +6,7 @@ import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../messages/peers.js";
 import {
-  type Identity,
+  type MemberIdentity,
   PEER_PART,
   type WorkerInput,
   type WorkerMessage,
@@ -19,11 +19,11 @@ import { Bell } from "../ring/bell.js";
 import { EventLoopPort } from "../ring/event-loop-port.js";
 import { Inlet, type OnMessage, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { portFigures } from "./port-figures.js";
+import { portMetrics } from "./port-metrics.js";
 
 /**
- * The thread that talks to the other members. It sleeps in its event loop: sockets wake it, and so does
- * its bell when the core has put something into the outbox or made room in the inbox.
+ * The thread that talks to the other members. It sleeps in its event loop: sockets wake it, and so
+ * does its bell when the core has put something into the outbox or made room in the inbox.
  */
 
 /** A transfer of a snapshot that does not move for so long is given up. */
@@ -57,7 +57,7 @@ class CorePort implements PeerInbox {
         onTurn();
         return false;
       },
-      figures: portFigures(metrics, "peer"),
+      figures: portMetrics(metrics, "peer"),
     });
   }
 
@@ -116,7 +116,8 @@ class CorePort implements PeerInbox {
 
 async function main(): Promise<void> {
   assert(parentPort !== null, "this is a worker thread");
-  // Before anybody knows who this member is: a port in use ends a start that has changed nothing yet.
+  // Before anybody knows who this member is: a port in use ends a start that has changed nothing
+  // yet.
   const listener = new PeerListener();
   try {
     for (const url of config.listenPeerUrls) await listener.listen(url);
@@ -127,7 +128,7 @@ async function main(): Promise<void> {
     return;
   }
   tellMain({ kind: "ready" });
-  const [identity] = (await once(parentPort, "message")) as [Identity];
+  const [identity] = (await once(parentPort, "message")) as [MemberIdentity];
   let isStopping = false;
   const port: CorePort = new CorePort(
     (type, bytes, view, at, length) => {

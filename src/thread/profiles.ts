@@ -1,8 +1,8 @@
 import { setTimeout as wait } from "node:timers/promises";
-import type { LocalAnswer, LocalHandler, LocalRequest } from "../messages/local.js";
+import type { LocalHandler, LocalRequest, LocalResponse } from "../messages/local.js";
 import { ProfileKind } from "../process/profiler.js";
-import { ContentKind } from "../v2/answer.js";
 import { Method } from "../v2/request.js";
+import { ContentKind } from "../v2/response.js";
 
 const PREFIX = "/debug/pprof/";
 const SECONDS_MAX = 300;
@@ -26,8 +26,8 @@ export interface Profiled {
 }
 
 /**
- * `GET /debug/pprof/profile?seconds=30&thread=core` and `/debug/pprof/heap`: profiles for Chrome DevTools, where etcd has
- * Go's. One at a time.
+ * `GET /debug/pprof/profile?seconds=30&thread=core` and `/debug/pprof/heap`: profiles for Chrome
+ * DevTools, where etcd has Go's. One at a time.
  *
  * @param threads by name; the first is the default
  */
@@ -52,11 +52,11 @@ export function isPprofPath(path: string): boolean {
 }
 
 /** The response where profiling is off. */
-export function profilesOff(why: string): LocalAnswer {
+export function profilesOff(why: string): LocalResponse {
   return text(404, why);
 }
 
-async function take(thread: Profiled, kind: ProfileKind, ms: number): Promise<LocalAnswer> {
+async function take(thread: Profiled, kind: ProfileKind, ms: number): Promise<LocalResponse> {
   const report = thread.report();
   thread.order(kind);
   await wait(ms);
@@ -108,6 +108,6 @@ function usage(threads: ReadonlyMap<string, Profiled>): string {
   ].join("\n");
 }
 
-function text(status: number, message: string): LocalAnswer {
+function text(status: number, message: string): LocalResponse {
   return { status, contentKind: ContentKind.textError, body: `${message}\n` };
 }

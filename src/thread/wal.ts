@@ -95,7 +95,8 @@ function main(): void {
     const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
     const snapshots = new SnapshotDir(new FileSnapshots(snapDir));
     const wal = recover(disk, snapshots);
-    const landmarks = [new Landmark(walDir), new Landmark(snapDir), ...locks]; // Until the process ends.
+    // Until the process ends.
+    const landmarks = [new Landmark(walDir), new Landmark(snapDir), ...locks];
     if (process.memoryUsage().arrayBuffers > GARBAGE_BYTES) collectGarbage();
     serve(wal, snapshots, () => {
       for (const landmark of landmarks) {

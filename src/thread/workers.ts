@@ -82,7 +82,7 @@ export function whenFailed(workers: Readonly<Record<string, Worker>>): Promise<n
         isStopped ||= message.kind === "stopped";
       });
       worker.on("exit", (code) => {
-        const why = `the ${name} thread ended with code ${code}, and nobody told it to`;
+        const why = `the ${name} thread ended with code ${code}, unexpectedly`;
         if (!isStopped) reject(new ThreadError("THREAD_ENDED", why));
       });
     }

@@ -5,8 +5,8 @@ const BYTES_MIN = 16 * 1024;
 const BYTES_KEPT_MAX = 4 * 1024 * 1024;
 
 /**
- * A text of up to so many characters is copied in JavaScript: a call out of it, which longer ones are
- * worth, takes as long as 50 characters.
+ * A text of up to so many characters is copied in JavaScript: a call out of it, which longer ones
+ * are worth, takes as long as 50 characters.
  */
 export const LOOP_CHARACTERS_MAX = 48;
 

@@ -15,8 +15,8 @@ const EQUALS = 0x3d;
 const SPECIAL = /[%+;]/;
 
 /**
- * Query and body as one form: the body's value of a name beats the query's, and its error too, as in
- * Go's http.Request.ParseForm and url.ParseQuery.
+ * Query and body as one form: the body's value of a name beats the query's, and its error too, as
+ * in Go's http.Request.ParseForm and url.ParseQuery.
  *
  * @param body undefined unless it is a form
  */
@@ -28,8 +28,8 @@ export function parseForm(query: string, body: Buffer | undefined): ParsedForm {
 }
 
 /**
- * Values are cut out of the bytes one by one: a substring of the whole body would keep all of it alive
- * in the store.
+ * Values are cut out of the bytes one by one: a substring of the whole body would keep all of it
+ * alive in the store.
  */
 function readBody(body: Buffer, form: Map<string, string>): string {
   let error = "";

@@ -16,7 +16,10 @@ const LETTERS: Readonly<Record<string, string>> = {
   "\r": "r",
   "\t": "t",
 };
-/** What follows the backslash for each ASCII character: UNICODE (four digits follow) or a letter; 0: no escape. */
+/**
+ * What follows the backslash for each ASCII character: UNICODE (four digits follow) or a letter; 0:
+ * no escape.
+ */
 const ESCAPES = asciiEscapes();
 /** By byte: 1 where NEEDS_CARE. */
 const CARE = Uint8Array.from({ length: 256 }, (_, byte) =>

@@ -1,10 +1,10 @@
 import { ACTION_NAMES, Action, type Event } from "../store/event.js";
 import { KEYS_PREFIX, type Node, PERMANENT } from "../store/node.js";
 import type { Refusal } from "../store/refusal.js";
-import { type AnswerHead, ContentKind } from "./answer.js";
 import type { ByteWriter } from "./byte-writer.js";
 import { V2_ERRORS } from "./errors.js";
 import { isPlainJson, jsonString, plainJsonString, rfc3339 } from "./json.js";
+import { ContentKind, type ResponseHead } from "./response.js";
 
 const MS_PER_SECOND = 1000;
 /** A time span in Go is 64 bits of nanoseconds, and does not wrap: this is where it ends. */
@@ -39,14 +39,14 @@ export function eventStatus(event: Event): number {
 }
 
 /** The answer to a GET of a file. */
-export function writeFile(writer: ByteWriter, node: Node, nowMs: number): void {
+export function writeFile(writer: ByteWriter, node: Node, clusterMs: number): void {
   writer.latin1('{"action":"get","node":');
-  openNode(writer, node, nowMs, true);
+  openNode(writer, node, clusterMs, true);
   closeNode(writer, node, false);
   writer.latin1("}\n");
 }
 
-export function writeRefusal(writer: ByteWriter, refusal: Refusal): AnswerHead {
+export function writeRefusal(writer: ByteWriter, refusal: Refusal): ResponseHead {
   const { message, status } = V2_ERRORS[refusal.code];
   writer.latin1(`{"errorCode":${refusal.code},"message":"${message}"`);
   const cause = withoutPrefix(refusal.cause);
@@ -58,7 +58,7 @@ export function writeRefusal(writer: ByteWriter, refusal: Refusal): AnswerHead {
   return { ...keysHead(status, refusal.index), hasRaft: false };
 }
 
-export function keysHead(status: number, etcdIndex: number): AnswerHead {
+export function keysHead(status: number, etcdIndex: number): ResponseHead {
   return {
     status,
     contentKind: ContentKind.json,
@@ -71,7 +71,12 @@ export function keysHead(status: number, etcdIndex: number): AnswerHead {
 }
 
 /** `{` and all fields before `nodes`; `closeNode` writes the rest. */
-export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValue: boolean): void {
+export function openNode(
+  writer: ByteWriter,
+  node: Node,
+  clusterMs: number,
+  withValue: boolean,
+): void {
   const { path } = node;
   const keyAt = path.startsWith(KEYS_PREFIX) ? KEYS_PREFIX.length : 0;
   const hasKey = keyAt < path.length;
@@ -84,7 +89,7 @@ export function openNode(writer: ByteWriter, node: Node, nowMs: number, withValu
   }
   if (node.expirationMs === PERMANENT) return;
   writer.latin1(`,"expiration":"${rfc3339(node.expirationMs)}"`);
-  const seconds = Math.ceil((node.expirationMs - nowMs) / MS_PER_SECOND);
+  const seconds = Math.ceil((node.expirationMs - clusterMs) / MS_PER_SECOND);
   const ttl = Math.max(seconds, TTL_SECONDS_MIN);
   if (ttl !== 0) writer.latin1(`,"ttl":${ttl}`);
 }

@@ -5,7 +5,7 @@ import { type Command, CommandOp, commandOf } from "../store/command.js";
 import { KEYS_PREFIX, PERMANENT } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import { type Form, parseForm } from "./form.js";
-import { type Answer, methodNotAllowed } from "./plain.js";
+import { type ApiResponse, methodNotAllowed } from "./plain.js";
 import { type ApiRequest, FORM_TYPE, Method } from "./request.js";
 
 /** What a request under /v2/keys asks for. */
@@ -28,7 +28,7 @@ export type KeysRequest =
       readonly waitIndex: number;
     }
   | { readonly kind: "refusal"; readonly refusal: Refusal }
-  | { readonly kind: "answer"; readonly answer: Answer };
+  | { readonly kind: "answer"; readonly answer: ApiResponse };
 
 const KEYS_PATH = "/v2/keys";
 const METHOD_NOT_ALLOWED = methodNotAllowed("HEAD,GET,PUT,POST,DELETE");
@@ -38,9 +38,9 @@ const UINT64_END = 2n ** 64n;
 const UINT64_ROUNDED_MAX = 2 ** 64;
 const UINT64_DIGITS_MAX = 20;
 /**
- * A path is kept once for each of its levels, so one that is long and deep takes the product of both, in the
- * store and the time to make it: a hundred thousand levels would be 10 GB, in the log for good. etcd takes no
- * targets above 4 KB, which no path up to here exceeds.
+ * A path is kept once for each of its levels, so one that is long and deep takes the product of
+ * both, in the store and the time to make it: a hundred thousand levels would be 10 GB, in the log
+ * for good. etcd takes no targets above 4 KB, which no path up to here exceeds.
  */
 export const LEVEL_BYTES_MAX = 8 * 1024 * 1024;
 const SHORT_PATH_BYTES = 4096;
@@ -53,9 +53,13 @@ const TTL_SECONDS_PLAIN_MAX = 1_000_000_000;
  * whatever the method.
  *
  * @param path decoded: "/v2/keys" or below
- * @param nowMs the time TTLs count from
+ * @param clusterMs the time TTLs count from
  */
-export function parseKeysRequest(request: ApiRequest, path: string, nowMs: number): KeysRequest {
+export function parseKeysRequest(
+  request: ApiRequest,
+  path: string,
+  clusterMs: number,
+): KeysRequest {
   const { method } = request;
   if (method === Method.other || method === Method.options) {
     return { kind: "answer", answer: METHOD_NOT_ALLOWED };
@@ -67,7 +71,7 @@ export function parseKeysRequest(request: ApiRequest, path: string, nowMs: numbe
     }
   }
   const value = plainValue(request);
-  if (value !== undefined) return toPlainWrite(method, internalPath(path), value, nowMs);
+  if (value !== undefined) return toPlainWrite(method, internalPath(path), value, clusterMs);
   const parsed = readForm(request);
   if (parsed.kind === "invalid") return refuse(ErrorCode.invalidForm, parsed.cause);
   const parameters = readParameters(parsed.form, method);
@@ -76,7 +80,7 @@ export function parseKeysRequest(request: ApiRequest, path: string, nowMs: numbe
   if (method === Method.get || method === Method.head) return toRead(parameters, method, internal);
   return {
     kind: "write",
-    command: toCommand(parameters, method, internal, nowMs),
+    command: toCommand(parameters, method, internal, clusterMs),
     noValueOnSuccess: parameters.noValueOnSuccess,
   };
 }
@@ -104,9 +108,9 @@ function plainValue({ method, query, contentType, body }: ApiRequest): string | 
   return needsForm(value) ? undefined : value;
 }
 
-function toPlainWrite(method: Method, path: string, value: string, nowMs: number): KeysRequest {
+function toPlainWrite(method: Method, path: string, value: string, clusterMs: number): KeysRequest {
   const op = method === Method.put ? CommandOp.set : CommandOp.createInOrder;
-  const command = commandOf(op, path, value, nowMs);
+  const command = commandOf(op, path, value, clusterMs);
   return { kind: "write", command, noValueOnSuccess: false };
 }
 
@@ -271,14 +275,19 @@ function toRead(parameters: Parameters, method: Method, path: string): KeysReque
   return { kind: "get", path, isRecursive: recursive, isQuorum: isGet && quorum };
 }
 
-function toCommand(parameters: Parameters, method: Method, path: string, nowMs: number): Command {
+function toCommand(
+  parameters: Parameters,
+  method: Method,
+  path: string,
+  clusterMs: number,
+): Command {
   const value = method === Method.delete ? "" : parameters.value;
-  return commandOf(operation(parameters, method), path, value, nowMs, {
+  return commandOf(operation(parameters, method), path, value, clusterMs, {
     isDirectory: parameters.dir,
     isRecursive: parameters.recursive,
     // On a create the flag has no effect.
     isRefresh: method === Method.put && parameters.prevExist !== false && parameters.refresh,
-    expirationMs: parameters.ttl === undefined ? PERMANENT : expiration(parameters.ttl, nowMs),
+    expirationMs: parameters.ttl === undefined ? PERMANENT : expiration(parameters.ttl, clusterMs),
     prevValue: parameters.prevValue,
     prevIndex: parameters.prevIndex,
   });
@@ -295,9 +304,9 @@ function operation(parameters: Parameters, method: Method): CommandOp {
 }
 
 /** etcd keeps nanoseconds in 64 bits, signed; what does not fit wraps. */
-function expiration(ttl: bigint | number, nowMs: number): number {
-  if (typeof ttl === "number" && ttl <= TTL_SECONDS_PLAIN_MAX) return nowMs + ttl * 1000;
-  const nanoseconds = BigInt(Math.floor(nowMs)) * 1_000_000n + BigInt(ttl) * 1_000_000_000n;
+function expiration(ttl: bigint | number, clusterMs: number): number {
+  if (typeof ttl === "number" && ttl <= TTL_SECONDS_PLAIN_MAX) return clusterMs + ttl * 1000;
+  const nanoseconds = BigInt(Math.floor(clusterMs)) * 1_000_000n + BigInt(ttl) * 1_000_000_000n;
   return Math.floor(Number(BigInt.asIntN(64, nanoseconds)) / 1_000_000);
 }
 

@@ -17,28 +17,29 @@ interface OpenDirectory {
 
 /**
  * Writes the answer to a GET of a directory in slices, from a frozen view, so that a listing of any
- * size holds up nobody. Hidden nodes (a name that begins with "_") are left out with all below them.
+ * size holds up nobody. Hidden nodes (a name that begins with "_") are left out with all below
+ * them.
  */
 export class Listing {
   readonly #cursor: Cursor<Node>;
   readonly #isRecursive: boolean;
-  readonly #nowMs: number;
+  readonly #clusterMs: number;
   readonly #open: OpenDirectory[];
   #isStarted = false;
 
   /** @param cursor of the view `directory` was found in; anywhere */
-  constructor(directory: Node, cursor: Cursor<Node>, isRecursive: boolean, nowMs: number) {
+  constructor(directory: Node, cursor: Cursor<Node>, isRecursive: boolean, clusterMs: number) {
     this.#cursor = cursor;
     this.#isRecursive = isRecursive;
-    this.#nowMs = nowMs;
+    this.#clusterMs = clusterMs;
     const prefix = `${directory.path}/`;
     this.#open = [{ node: directory, prefix, hasNodes: false }];
     cursor.seek(prefix);
   }
 
   /**
-   * Writes on until the listing is complete, the writer holds `bytesMax`, or enough nodes were seen for
-   * one turn: a slice may be short, and empty where many hidden nodes follow each other.
+   * Writes on until the listing is complete, the writer holds `bytesMax`, or enough nodes were seen
+   * for one turn: a slice may be short, and empty where many hidden nodes follow each other.
    *
    * @returns whether it is complete
    */
@@ -47,7 +48,7 @@ export class Listing {
       this.#isStarted = true;
       const { node } = this.#open[0] as OpenDirectory;
       writer.latin1('{"action":"get","node":');
-      openNode(writer, node, this.#nowMs, false);
+      openNode(writer, node, this.#clusterMs, false);
     }
     for (let seen = 0; seen < NODES_PER_SLICE_MAX && writer.length < bytesMax; seen++) {
       const node = this.#cursor.peek();
@@ -75,7 +76,7 @@ export class Listing {
       return;
     }
     writer.latin1(parent.hasNodes ? "," : ',"nodes":[');
-    openNode(writer, node, this.#nowMs, true);
+    openNode(writer, node, this.#clusterMs, true);
     parent.hasNodes = true;
     if (node.isDirectory && this.#isRecursive) {
       this.#cursor.next();

@@ -1,12 +1,12 @@
 import { parseScanned, scanJson } from "../go/json-scanner.js";
 import { goJsonStrings } from "../go/text.js";
-import { ContentKind } from "./answer.js";
-import { type Answer, messageAnswer, plainAnswer, refuseMethod } from "./plain.js";
+import { type ApiResponse, messageResponse, plainResponse, refuseMethod } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
+import { ContentKind } from "./response.js";
 
 /** `/metrics` of any method, as promhttp does. */
-export function metricsAnswer(text: string): Answer {
-  return plainAnswer(200, ContentKind.metrics, text);
+export function metricsResponse(text: string): ApiResponse {
+  return plainResponse(200, ContentKind.metrics, text);
 }
 
 /** What `/debug/vars` shows. */
@@ -35,7 +35,7 @@ export interface DebugVars {
 }
 
 /** `GET /debug/vars`: four variables in the layout of Go's expvar, one a line. */
-export function handleDebugVars(request: ApiRequest, vars: DebugVars): Answer {
+export function handleDebugVars(request: ApiRequest, vars: DebugVars): ApiResponse {
   const refusal = refuseMethod(request.method, [Method.get]);
   if (refusal !== undefined) return refusal;
   const { raft, memory } = vars;
@@ -57,14 +57,14 @@ export function handleDebugVars(request: ApiRequest, vars: DebugVars): Answer {
     `"memstats": ${memstats}`,
     `"raft.status": ${status}`,
   ];
-  return plainAnswer(200, ContentKind.jsonUtf8, `{\n${lines.join(",\n")}\n}\n`);
+  return plainResponse(200, ContentKind.jsonUtf8, `{\n${lines.join(",\n")}\n}\n`);
 }
 
 /** The logger's own names for the levels below. */
-export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace";
+export type RequestedLogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace";
 
 /** etcd's level names (capnslog), in capitals, and what they mean to our logger. */
-const LOG_LEVELS: ReadonlyMap<string, LogLevel> = new Map([
+const LOG_LEVELS: ReadonlyMap<string, RequestedLogLevel> = new Map([
   ["CRITICAL", "fatal"],
   ["C", "fatal"],
   ["ERROR", "error"],
@@ -89,26 +89,28 @@ const LOG_LEVELS: ReadonlyMap<string, LogLevel> = new Map([
 
 /** The answer, and the level to log from now on; undefined: as it is. */
 export interface LogLevelOutcome {
-  readonly answer: Answer;
-  readonly level: LogLevel | undefined;
+  readonly answer: ApiResponse;
+  readonly level: RequestedLogLevel | undefined;
 }
 
-/** `PUT /config/local/log` with `{"Level":"DEBUG"}`; what follows the JSON value does not matter. */
+/**
+ * `PUT /config/local/log` with `{"Level":"DEBUG"}`; what follows the JSON value does not matter.
+ */
 export function handleLogLevel(request: ApiRequest): LogLevelOutcome {
   const refusal = refuseMethod(request.method, [Method.put]);
   if (refusal !== undefined) return { answer: refusal, level: undefined };
   const name = readLevelName(request.body);
   if (name === undefined) {
     return {
-      answer: messageAnswer(400, "Invalid json body"),
+      answer: messageResponse(400, "Invalid json body"),
       level: undefined,
     };
   }
   const level = LOG_LEVELS.get(name.toUpperCase());
   const answer =
     level === undefined
-      ? messageAnswer(400, `Invalid log level ${name}`)
-      : plainAnswer(204, ContentKind.none, "");
+      ? messageResponse(400, `Invalid log level ${name}`)
+      : plainResponse(204, ContentKind.none, "");
   return { answer, level };
 }
 

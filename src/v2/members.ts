@@ -1,6 +1,6 @@
-import type { ConfChange } from "../cluster/conf-change.js";
-import { PEER_URL_BYTES_MAX, PEER_URLS_MAX } from "../cluster/conf-change.js";
 import { formatId, memberId, parseId, type Sha1 } from "../cluster/ids.js";
+import type { MemberChange } from "../cluster/member-change.js";
+import { PEER_URL_BYTES_MAX, PEER_URLS_MAX } from "../cluster/member-change.js";
 import type { Member, Membership } from "../cluster/membership.js";
 import {
   type ConfChangeVerdict,
@@ -12,16 +12,16 @@ import { parseScanned, scanJson } from "../go/json-scanner.js";
 import { goJsonString, goJsonStrings } from "../go/text.js";
 import { parseUrlList, type UrlList } from "../go/url-list.js";
 import { unreachable } from "../lib/assert.js";
-import { ContentKind } from "./answer.js";
 import {
-  type Answer,
-  bytesMessageAnswer,
-  messageAnswer,
+  type ApiResponse,
+  bytesMessageResponse,
+  messageResponse,
   methodNotAllowed,
-  plainAnswer,
+  plainResponse,
   refuseMethod,
 } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
+import { ContentKind } from "./response.js";
 
 const PREFIX = "/v2/members";
 const ALLOWED = [Method.get, Method.post, Method.delete, Method.put];
@@ -43,17 +43,18 @@ export interface MembersInputs {
 /**
  * An answer; or a change, whose way to its answer is:
  *
- *   1. The caller waits for a read index: what this member has applied may be behind, and a member that
- *      was added elsewhere a moment ago must be found. Then `refuseConfChange` answers what cannot be.
+ *   1. The caller waits for a read index: what this member has applied may be behind, and a member
+ *      that was added elsewhere a moment ago must be found. Then `refuseConfChange` answers what
+ *      cannot be.
  *   2. It proposes the change, with itself as the origin.
- *   3. When the entry is applied, all members judge it once more (another change may have come first),
- *      and the origin answers with `confChangeAnswer`.
+ *   3. When the entry is applied, all members judge it once more (another change may have come
+ *      first), and the origin answers with `confChangeAnswer`.
  *
  * If any of it does not happen in time, the answer is `internalError`.
  */
 export type MembersOutcome =
-  | { readonly kind: "answer"; readonly answer: Answer }
-  | { readonly kind: "propose"; readonly change: ConfChange };
+  | { readonly kind: "answer"; readonly answer: ApiResponse }
+  | { readonly kind: "propose"; readonly change: MemberChange };
 
 /** `/v2/members`, `/v2/members/leader` and `/v2/members/<id>` (etcdserver/api/v2http/client.go). */
 export function handleMembers(request: ApiRequest, inputs: MembersInputs): MembersOutcome {
@@ -73,7 +74,7 @@ export function handleMembers(request: ApiRequest, inputs: MembersInputs): Membe
       if (rest === "") return answered(methodNotAllowed("", HEADERS));
       const id = parseId(rest);
       if (id === undefined) return answered(noSuchMember(rest));
-      let change: ConfChange = { kind: "remove", id };
+      let change: MemberChange = { kind: "remove", id };
       if (request.method === Method.put) {
         const urls = readPeerUrls(request);
         if (urls.kind === "refused") return answered(urls.answer);
@@ -91,41 +92,44 @@ export function writesMembers(method: Method): boolean {
 }
 
 /** The answer to a change that does not fit the membership as it is; undefined if it does. */
-export function refuseConfChange(change: ConfChange, membership: Membership): Answer | undefined {
+export function refuseConfChange(
+  change: MemberChange,
+  membership: Membership,
+): ApiResponse | undefined {
   const verdict = judgeConfChange(change, membership);
-  return verdict === "ok" ? undefined : confChangeAnswer(change, verdict);
+  return verdict === "ok" ? undefined : confChangeResponse(change, verdict);
 }
 
 /** What a client is told once its change was applied, or why it was not. */
-export function confChangeAnswer(change: ConfChange, verdict: ConfChangeVerdict): Answer {
+export function confChangeResponse(change: MemberChange, verdict: ConfChangeVerdict): ApiResponse {
   switch (verdict) {
     case "ok": {
-      if (change.kind !== "add") return plainAnswer(204, ContentKind.none, "", HEADERS);
+      if (change.kind !== "add") return plainResponse(204, ContentKind.none, "", HEADERS);
       const member = {
         id: change.id,
         name: "",
         peerUrls: change.peerUrls,
         clientUrls: [],
       };
-      return plainAnswer(201, ContentKind.json, `${memberJson(member)}\n`, HEADERS);
+      return plainResponse(201, ContentKind.json, `${memberJson(member)}\n`, HEADERS);
     }
     case "idNotFound":
       return noSuchMember(formatId(change.id));
     case "idRemoved":
       if (change.kind !== "remove") return internalError();
-      return messageAnswer(410, `Member permanently removed: ${formatId(change.id)}`, HEADERS);
+      return messageResponse(410, `Member permanently removed: ${formatId(change.id)}`, HEADERS);
     case "idExists":
-      return messageAnswer(409, "membership: ID exists", HEADERS);
+      return messageResponse(409, "membership: ID exists", HEADERS);
     case "peerUrlExists":
-      return messageAnswer(409, "membership: peerURL exists", HEADERS);
+      return messageResponse(409, "membership: peerURL exists", HEADERS);
     default:
       return unreachable(verdict);
   }
 }
 
 /** A change that the strict rules refuse, or that no quorum decided in time. */
-export function internalError(): Answer {
-  return messageAnswer(500, "Internal Server Error", HEADERS);
+export function internalError(): ApiResponse {
+  return messageResponse(500, "Internal Server Error", HEADERS);
 }
 
 /** One member as clients read it: no field is ever left out. */
@@ -137,26 +141,26 @@ export function memberJson(member: Member): string {
 }
 
 /** `GET /v2/machines`: the client URLs of all members, for clients older than /v2/members. */
-export function handleMachines(request: ApiRequest, membership: Membership): Answer {
+export function handleMachines(request: ApiRequest, membership: Membership): ApiResponse {
   const refusal = refuseMethod(request.method, [Method.get, Method.head]);
   if (refusal !== undefined) return refusal;
-  return plainAnswer(200, ContentKind.text, membership.clientUrls().join(", "));
+  return plainResponse(200, ContentKind.text, membership.clientUrls().join(", "));
 }
 
-function readMembers(rest: string, { membership, leaderId }: MembersInputs): Answer {
+function readMembers(rest: string, { membership, leaderId }: MembersInputs): ApiResponse {
   if (rest === "") {
     const members = membership.members().map(memberJson).join(",");
-    return plainAnswer(200, ContentKind.json, `{"members":[${members}]}\n`, HEADERS);
+    return plainResponse(200, ContentKind.json, `{"members":[${members}]}\n`, HEADERS);
   }
-  if (rest !== "leader") return messageAnswer(404, "Not found", HEADERS);
+  if (rest !== "leader") return messageResponse(404, "Not found", HEADERS);
   // A leader that this member has not yet seen join is none it could describe.
   const leader = leaderId === 0n ? undefined : membership.member(leaderId);
-  if (leader === undefined) return messageAnswer(503, "During election", HEADERS);
-  return plainAnswer(200, ContentKind.json, `${memberJson(leader)}\n`, HEADERS);
+  if (leader === undefined) return messageResponse(503, "During election", HEADERS);
+  return plainResponse(200, ContentKind.json, `${memberJson(leader)}\n`, HEADERS);
 }
 
 /** The strict rules come first: they refuse even a change that could not be applied anyway. */
-function decide(change: ConfChange, inputs: MembersInputs): MembersOutcome {
+function decide(change: MemberChange, inputs: MembersInputs): MembersOutcome {
   if (inputs.connectivity !== undefined) {
     const strict = judgeStrictly(change, inputs.membership.members(), inputs.connectivity);
     if (strict !== "ok") return answered(internalError());
@@ -166,7 +170,7 @@ function decide(change: ConfChange, inputs: MembersInputs): MembersOutcome {
 
 type PeerUrls =
   | { readonly kind: "urls"; readonly urls: readonly string[] }
-  | { readonly kind: "refused"; readonly answer: Answer };
+  | { readonly kind: "refused"; readonly answer: ApiResponse };
 
 function readPeerUrls(request: ApiRequest): PeerUrls {
   const sent = Buffer.from(request.contentType, "latin1").toString("utf8");
@@ -182,7 +186,7 @@ function readPeerUrls(request: ApiRequest): PeerUrls {
 }
 
 function refused(status: number, message: string): PeerUrls {
-  return { kind: "refused", answer: messageAnswer(status, message, HEADERS) };
+  return { kind: "refused", answer: messageResponse(status, message, HEADERS) };
 }
 
 /** Go's description of the value that the body must be. */
@@ -239,10 +243,10 @@ function tailOf(path: string): string {
 }
 
 /** @param shown bytes, one per character */
-function noSuchMember(shown: string): Answer {
-  return bytesMessageAnswer(404, `No such member: ${shown}`, HEADERS);
+function noSuchMember(shown: string): ApiResponse {
+  return bytesMessageResponse(404, `No such member: ${shown}`, HEADERS);
 }
 
-function answered(answer: Answer): MembersOutcome {
+function answered(answer: ApiResponse): MembersOutcome {
   return { kind: "answer", answer };
 }

@@ -1,21 +1,22 @@
 import { cleanPath } from "../go/clean-path.js";
-import { ContentKind, LOCATION_BYTES_MAX } from "./answer.js";
 import { unescapePercent } from "./form.js";
-import { type Answer, plainAnswer } from "./plain.js";
+import { type ApiResponse, plainResponse } from "./plain.js";
 import { Method } from "./request.js";
+import { ContentKind, LOCATION_BYTES_MAX } from "./response.js";
 
 export type Routed =
   | { readonly kind: "path"; readonly path: string }
-  | { readonly kind: "answer"; readonly answer: Answer };
+  | { readonly kind: "answer"; readonly answer: ApiResponse };
 
 /** Paths without anything to decode or clean: nearly all. */
 const UNUSUAL = /%|\/\/|\/\.\.?(\/|$)/;
 
-const BAD_REQUEST: Answer = plainAnswer(400, ContentKind.bare, "400 Bad Request");
+const BAD_REQUEST: ApiResponse = plainResponse(400, ContentKind.bare, "400 Bad Request");
 
 /**
  * Decodes a request's path and sends clients of unclean ones elsewhere, as Go's http.ServeMux does:
- * `//`, `/./` and `/../`, also in encoded form, and no path at all lead to the clean path. A trailing slash stays.
+ * `//`, `/./` and `/../`, also in encoded form, and no path at all lead to the clean path. A
+ * trailing slash stays.
  *
  * @param rawPath bytes, one per character, up to the "?"
  */
@@ -28,13 +29,13 @@ export function routePath(rawPath: string, rawQuery: string, method: Method): Ro
   return { kind: "answer", answer: redirect(clean, rawQuery, method) };
 }
 
-function redirect(path: string, rawQuery: string, method: Method): Answer {
+function redirect(path: string, rawQuery: string, method: Method): ApiResponse {
   const target = escapePath(path) + (rawQuery === "" ? "" : `?${rawQuery}`);
   const location = escapeNonAscii(target);
   if (location.length > LOCATION_BYTES_MAX) return BAD_REQUEST;
   const hasType = method === Method.get || method === Method.head;
   const kind = hasType ? ContentKind.html : ContentKind.none;
-  const { head, body } = plainAnswer(301, kind, "", { location });
+  const { head, body } = plainResponse(301, kind, "", { location });
   if (method !== Method.get) return { head, body };
   const text = `<a href="${escapeHtml(target)}">Moved Permanently</a>.\n\n`;
   return { head, body: Buffer.from(text, "latin1") };
@@ -48,7 +49,10 @@ function escapePath(path: string): string {
   });
 }
 
-/** A header is ASCII; only a raw query still has other bytes here. Lower case, as Go's http.Redirect. */
+/**
+ * A header is ASCII; only a raw query still has other bytes here. Lower case, as Go's
+ * http.Redirect.
+ */
 function escapeNonAscii(bytes: string): string {
   return bytes.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
 }

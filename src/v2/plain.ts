@@ -1,25 +1,25 @@
 import { goJsonString } from "../go/text.js";
-import { type AnswerHead, ContentKind } from "./answer.js";
 import { ByteWriter } from "./byte-writer.js";
 import { jsonString } from "./json.js";
 import { METHODS, type Method } from "./request.js";
+import { ContentKind, type ResponseHead } from "./response.js";
 
 /** A whole answer. For a HEAD request the frontend sends the head and the body's length alone. */
-export interface Answer {
-  readonly head: AnswerHead;
+export interface ApiResponse {
+  readonly head: ResponseHead;
   readonly body: Buffer;
 }
 
 const NO_BODY = Buffer.alloc(0);
 
 /** @param text JavaScript text; goes out as UTF-8 */
-export function plainAnswer(
+export function plainResponse(
   status: number,
   contentKind: ContentKind,
   text: string,
-  extra: Partial<AnswerHead> = {},
-): Answer {
-  const head: AnswerHead = {
+  extra: Partial<ResponseHead> = {},
+): ApiResponse {
+  const head: ResponseHead = {
     status,
     contentKind,
     hasClusterId: false,
@@ -32,41 +32,47 @@ export function plainAnswer(
   return { head, body: text === "" ? NO_BODY : Buffer.from(text) };
 }
 
-export const NOT_FOUND: Answer = plainAnswer(404, ContentKind.textError, "404 page not found\n");
+export const NOT_FOUND: ApiResponse = plainResponse(
+  404,
+  ContentKind.textError,
+  "404 page not found\n",
+);
 
 /** @param allow the methods as the Allow header lists them; "" sends no header */
-export function methodNotAllowed(allow: string, extra: Partial<AnswerHead> = {}): Answer {
-  return plainAnswer(405, ContentKind.textError, "Method Not Allowed\n", {
+export function methodNotAllowed(allow: string, extra: Partial<ResponseHead> = {}): ApiResponse {
+  return plainResponse(405, ContentKind.textError, "Method Not Allowed\n", {
     ...extra,
     allow,
   });
 }
 
 /** etcd's httptypes.HTTPError: JSON without a newline. */
-export function messageAnswer(
+export function messageResponse(
   status: number,
   message: string,
-  extra: Partial<AnswerHead> = {},
-): Answer {
-  return plainAnswer(status, ContentKind.json, `{"message":${goJsonString(message)}}`, extra);
+  extra: Partial<ResponseHead> = {},
+): ApiResponse {
+  return plainResponse(status, ContentKind.json, `{"message":${goJsonString(message)}}`, extra);
 }
 
-/** The same for a message with bytes of the request in it, one per character: they may be no UTF-8. */
-export function bytesMessageAnswer(
+/**
+ * The same for a message with bytes of the request in it, one per character: they may be no UTF-8.
+ */
+export function bytesMessageResponse(
   status: number,
   message: string,
-  extra: Partial<AnswerHead> = {},
-): Answer {
+  extra: Partial<ResponseHead> = {},
+): ApiResponse {
   const writer = new ByteWriter();
   writer.latin1('{"message":');
   jsonString(writer, message);
   writer.byte(0x7d);
-  const { head } = plainAnswer(status, ContentKind.json, "", extra);
+  const { head } = plainResponse(status, ContentKind.json, "", extra);
   return { head, body: Buffer.from(writer.bytes.subarray(0, writer.length)) };
 }
 
 /** 405 unless the method is one of `allowed`. */
-export function refuseMethod(method: Method, allowed: readonly Method[]): Answer | undefined {
+export function refuseMethod(method: Method, allowed: readonly Method[]): ApiResponse | undefined {
   if (allowed.includes(method)) return undefined;
   return methodNotAllowed(allowed.map((one) => METHODS[one]).join(","));
 }

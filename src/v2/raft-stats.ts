@@ -7,7 +7,7 @@ const UNANSWERED_MAX = 1024;
 const NO_MINIMUM = 2 ** 63;
 
 /** Latencies of one follower, in milliseconds, as etcd's v2stats/leader.go adds them up. */
-export class FollowerFigures implements FollowerStats {
+export class FollowerMetrics implements FollowerStats {
   current = 0;
   average = 0;
   minimum = NO_MINIMUM;
@@ -15,7 +15,9 @@ export class FollowerFigures implements FollowerStats {
   fail = 0;
   success = 0;
   #averageSquare = 0;
-  /** Rings of what is not answered, oldest first: the last entry of an append, and when it was sent. */
+  /**
+   * Rings of what is not answered, oldest first: the last entry of an append, and when it was sent.
+   */
   readonly #indexes = new Float64Array(UNANSWERED_MAX);
   readonly #timesMs = new Float64Array(UNANSWERED_MAX);
   /** Counts that only grow; slot `#tail % UNANSWERED_MAX` is written next. */
@@ -27,19 +29,19 @@ export class FollowerFigures implements FollowerStats {
     return Math.sqrt(Math.max(0, this.#averageSquare - this.average * this.average));
   }
 
-  sent(lastIndex: number, nowMs: number): void {
+  sent(lastIndex: number, monoMs: number): void {
     if (this.#tail - this.#head === UNANSWERED_MAX) this.#head++;
     const slot = this.#tail++ % UNANSWERED_MAX;
     this.#indexes[slot] = lastIndex;
-    this.#timesMs[slot] = nowMs;
+    this.#timesMs[slot] = monoMs;
   }
 
   /** Everything up to `index` has arrived. */
-  answered(index: number, nowMs: number): void {
+  answered(index: number, monoMs: number): void {
     for (; this.#head < this.#tail; this.#head++) {
       const slot = this.#head % UNANSWERED_MAX;
       if ((this.#indexes[slot] as number) > index) break;
-      this.#succeed(Math.max(0, nowMs - (this.#timesMs[slot] as number)));
+      this.#succeed(Math.max(0, monoMs - (this.#timesMs[slot] as number)));
     }
   }
 
@@ -65,17 +67,17 @@ export class FollowerFigures implements FollowerStats {
 }
 
 /**
- * The figures behind /v2/stats/self and /v2/stats/leader. Appends count, heartbeats do not. As in etcd a
- * member takes itself for the leader until an append of another one comes: a leader that lost its
- * quorum still says so.
+ * The figures behind /v2/stats/self and /v2/stats/leader. Appends count, heartbeats do not. As in
+ * etcd a member takes itself for the leader until an append of another one comes: a leader that
+ * lost its quorum still says so.
  *
- * `nowMs` is a clock that never jumps, `wallMs` Unix milliseconds.
+ * `monoMs` is a clock that never jumps, `wallMs` Unix milliseconds.
  */
 export class RaftStats {
   readonly #memberId: bigint;
   readonly #name: string;
   readonly #startWallMs: number;
-  readonly #followers = new Map<bigint, FollowerFigures>();
+  readonly #followers = new Map<bigint, FollowerMetrics>();
   readonly #sendWindow = new RateWindow();
   readonly #recvWindow = new RateWindow();
   #isLeader = false;
@@ -95,7 +97,7 @@ export class RaftStats {
   setPeers(ids: readonly bigint[]): void {
     for (const id of this.#followers.keys()) if (!ids.includes(id)) this.#followers.delete(id);
     for (const id of ids) {
-      if (!this.#followers.has(id)) this.#followers.set(id, new FollowerFigures());
+      if (!this.#followers.has(id)) this.#followers.set(id, new FollowerMetrics());
     }
   }
 
@@ -107,15 +109,15 @@ export class RaftStats {
   }
 
   /** @param lastIndex of its entries, or the one before them if there are none */
-  onAppendSent(id: bigint, lastIndex: number, bytes: number, nowMs: number): void {
+  onAppendSent(id: bigint, lastIndex: number, bytes: number, monoMs: number): void {
     this.#sentCount++;
-    this.#sendWindow.add(nowMs, bytes);
-    this.#followers.get(id)?.sent(lastIndex, nowMs);
+    this.#sendWindow.add(monoMs, bytes);
+    this.#followers.get(id)?.sent(lastIndex, monoMs);
   }
 
   /** The follower's log holds ours up to `index`. */
-  onAppendReply(id: bigint, index: number, nowMs: number): void {
-    this.#followers.get(id)?.answered(index, nowMs);
+  onAppendReply(id: bigint, index: number, monoMs: number): void {
+    this.#followers.get(id)?.answered(index, monoMs);
   }
 
   /** The stream to the follower ended, or it refused an append. */
@@ -123,9 +125,9 @@ export class RaftStats {
     this.#followers.get(id)?.failed();
   }
 
-  onAppendReceived(leader: bigint, bytes: number, nowMs: number, wallMs: number): void {
+  onAppendReceived(leader: bigint, bytes: number, monoMs: number, wallMs: number): void {
     this.#receivedCount++;
-    this.#recvWindow.add(nowMs, bytes);
+    this.#recvWindow.add(monoMs, bytes);
     if (this.#isLeader) for (const follower of this.#followers.values()) follower.forget();
     this.#isLeader = false;
     if (leader === this.#leaderId) return;
@@ -139,7 +141,7 @@ export class RaftStats {
   }
 
   /** For `handleSelfStats`. */
-  self(nowMs: number, wallMs: number): SelfStats {
+  self(monoMs: number, wallMs: number): SelfStats {
     return {
       name: this.#name,
       id: this.#memberId,
@@ -149,9 +151,9 @@ export class RaftStats {
       leaderStartTimeNs: nanoseconds(this.#leaderSinceWallMs),
       nowNs: nanoseconds(wallMs),
       recvAppendRequests: this.#receivedCount,
-      recvRate: this.#recvWindow.rate(nowMs),
+      recvRate: this.#recvWindow.rate(monoMs),
       sendAppendRequests: this.#sentCount,
-      sendRate: this.#sendWindow.rate(nowMs),
+      sendRate: this.#sendWindow.rate(monoMs),
     };
   }
 }

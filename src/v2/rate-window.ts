@@ -16,19 +16,19 @@ export class RateWindow {
   #count = 0;
   #bytesTotal = 0;
 
-  add(nowMs: number, bytes: number): void {
+  add(monoMs: number, bytes: number): void {
     const slot = this.#count % WINDOW_MESSAGES_MAX;
     if (this.#count >= WINDOW_MESSAGES_MAX) this.#bytesTotal -= this.#bytes[slot] ?? 0;
-    this.#timesMs[slot] = nowMs;
+    this.#timesMs[slot] = monoMs;
     this.#bytes[slot] = bytes;
     this.#bytesTotal += bytes;
     this.#count++;
   }
 
-  rate(nowMs: number): Rate {
+  rate(monoMs: number): Rate {
     if (this.#count === 0) return NO_RATE;
     const newestMs = this.#timesMs[(this.#count - 1) % WINDOW_MESSAGES_MAX] ?? 0;
-    if (nowMs - newestMs > SILENCE_MS_MAX) {
+    if (monoMs - newestMs > SILENCE_MS_MAX) {
       this.#count = 0;
       this.#bytesTotal = 0;
       return NO_RATE;

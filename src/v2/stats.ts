@@ -2,9 +2,9 @@ import { formatId } from "../cluster/ids.js";
 import { goDuration, goJsonString, goTimestamp } from "../go/text.js";
 import { compareBytes } from "../go/url-list.js";
 import { STAT_NAMES } from "../store/stats.js";
-import { ContentKind } from "./answer.js";
-import { type Answer, messageAnswer, plainAnswer, refuseMethod } from "./plain.js";
+import { type ApiResponse, messageResponse, plainResponse, refuseMethod } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
+import { ContentKind } from "./response.js";
 
 /** Messages and bytes per second; both 0 when nothing is known. */
 export interface Rate {
@@ -42,10 +42,10 @@ export interface FollowerStats {
 
 /** The counters of the store, in the order they are shown. */
 export const STORE_STATS = [...STAT_NAMES, "watchers"] as const;
-export type StoreStats = Readonly<Record<(typeof STORE_STATS)[number], number>>;
+export type StoreCounts = Readonly<Record<(typeof STORE_STATS)[number], number>>;
 
 /** `GET /v2/stats/self`. None of the stats bodies ends in a newline. */
-export function handleSelfStats(request: ApiRequest, stats: SelfStats): Answer {
+export function handleSelfStats(request: ApiRequest, stats: SelfStats): ApiResponse {
   return refuseMethod(request.method, [Method.get]) ?? json(selfStatsJson(stats));
 }
 
@@ -58,10 +58,10 @@ export function handleLeaderStats(
   request: ApiRequest,
   leaderId: bigint,
   followers: ReadonlyMap<bigint, FollowerStats> | undefined,
-): Answer {
+): ApiResponse {
   const refusal = refuseMethod(request.method, [Method.get]);
   if (refusal !== undefined) return refusal;
-  if (followers === undefined) return messageAnswer(403, "not current leader");
+  if (followers === undefined) return messageResponse(403, "not current leader");
   const fields = [...followers]
     .map(([id, stats]) => ({ id: formatId(id), stats }))
     .sort((a, b) => compareBytes(a.id, b.id))
@@ -70,14 +70,14 @@ export function handleLeaderStats(
 }
 
 /** `GET /v2/stats/store`. */
-export function handleStoreStats(request: ApiRequest, stats: StoreStats): Answer {
+export function handleStoreStats(request: ApiRequest, stats: StoreCounts): ApiResponse {
   const refusal = refuseMethod(request.method, [Method.get]);
   if (refusal !== undefined) return refusal;
   return json(`{${STORE_STATS.map((name) => `"${name}":${stats[name]}`).join(",")}}`);
 }
 
-function json(body: string): Answer {
-  return plainAnswer(200, ContentKind.json, body);
+function json(body: string): ApiResponse {
+  return plainResponse(200, ContentKind.json, body);
 }
 
 function selfStatsJson(stats: SelfStats): string {

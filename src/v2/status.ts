@@ -1,7 +1,7 @@
 import { goJsonString } from "../go/text.js";
-import { ContentKind } from "./answer.js";
-import { type Answer, plainAnswer, refuseMethod } from "./plain.js";
+import { type ApiResponse, plainResponse, refuseMethod } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
+import { ContentKind } from "./response.js";
 
 /** The release whose behaviour this server keeps; clients choose their requests by it. */
 export const COMPAT_VERSION = "3.4.23";
@@ -13,10 +13,10 @@ export const COMPAT_CLUSTER_VERSION = "3.4.0";
  *
  * @param clusterVersion "" while the leader has not set one
  */
-export function handleVersion(request: ApiRequest, clusterVersion: string): Answer {
+export function handleVersion(request: ApiRequest, clusterVersion: string): ApiResponse {
   const refusal = refuseMethod(request.method, [Method.get]);
   if (refusal !== undefined) return refusal;
-  return plainAnswer(200, ContentKind.json, versionJson(clusterVersion));
+  return plainResponse(200, ContentKind.json, versionJson(clusterVersion));
 }
 
 /** @param clusterVersion "" while the leader has not set one */
@@ -26,16 +26,17 @@ export function versionJson(clusterVersion: string): string {
 }
 
 /** `/health` has its answer at once, or the caller makes a quorum read first. */
-export function refuseHealthMethod(request: ApiRequest): Answer | undefined {
+export function refuseHealthMethod(request: ApiRequest): ApiResponse | undefined {
   return refuseMethod(request.method, [Method.get]);
 }
 
 /**
- * `GET /health`, as 3.4 writes it: text although it is JSON, and a newline only where it is an error.
+ * `GET /health`, as 3.4 writes it: text although it is JSON, and a newline only where it is an
+ * error.
  *
  * @param isHealthy there is a leader, and a quorum read came back within a second
  */
-export function healthAnswer(isHealthy: boolean): Answer {
-  if (isHealthy) return plainAnswer(200, ContentKind.text, '{"health":"true"}');
-  return plainAnswer(503, ContentKind.textError, '{"health":"false"}\n');
+export function healthResponse(isHealthy: boolean): ApiResponse {
+  if (isHealthy) return plainResponse(200, ContentKind.text, '{"health":"true"}');
+  return plainResponse(503, ContentKind.textError, '{"health":"false"}\n');
 }

@@ -1,5 +1,5 @@
 import { assert } from "../lib/assert.js";
-import { ENTRY_BYTES_MAX, type HardState, type WalEntry } from "../messages/log-entry.js";
+import { ENTRY_BYTES_MAX, type WalEntry, type WalHardState } from "../messages/log-entry.js";
 import { PAYLOAD_BYTES_MAX } from "./record.js";
 
 /**
@@ -38,7 +38,7 @@ export interface Batch {
   readonly dropped: LogPosition | undefined;
   /** The others. Their data are views into the payload. */
   readonly entries: readonly WalEntry[];
-  readonly hardState: HardState | undefined;
+  readonly hardState: WalHardState | undefined;
 }
 
 /** An index and a term; 0 and 0 before the first entry. */
@@ -73,7 +73,7 @@ export function writeEntryHeader(
   writeU64(view, at + 8, term);
 }
 
-export function writeHardState(view: DataView, at: number, hardState: HardState): void {
+export function encodeHardState(view: DataView, at: number, hardState: WalHardState): void {
   assert(BigInt.asUintN(64, hardState.vote) === hardState.vote, "a vote is a u64");
   writeU64(view, at, hardState.term);
   view.setBigUint64(at + 8, hardState.vote, true);
@@ -123,7 +123,7 @@ export function decodeBatch(payload: Uint8Array, keepFromIndex: number): Batch |
     at = dataAt + length;
   }
   if (at !== end) return "the batch is longer than its entries";
-  let hardState: HardState | undefined;
+  let hardState: WalHardState | undefined;
   if (flags === HAS_HARD_STATE) {
     const term = readU64(view, at);
     const commit = readU64(view, at + 16);

@@ -93,9 +93,9 @@ function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void 
 }
 
 /**
- * The log of one member and the snapshots of another, as where two --wal-dir were mixed up: a log that
- * ends before a snapshot gives way to it. In the data directory itself they come together, and where a backup
- * was put back its log is right about whose they are.
+ * The log of one member and the snapshots of another, as where two --wal-dir were mixed up: a log
+ * that ends before a snapshot gives way to it. In the data directory itself they come together, and
+ * where a backup was put back its log is right about whose they are.
  */
 function checkSameMember(dir: string, walDir: string, snapDir: string): void {
   if (resolve(walDir) === resolve(dir, "member", "wal") || !existsSync(snapDir)) return;

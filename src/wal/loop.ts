@@ -17,7 +17,7 @@ import type { RingReader } from "../ring/ring.js";
 import type { SnapshotSource } from "../snap/source.js";
 import { LogFailedError, LogFullError } from "../storage/errors.js";
 import type { LogPosition } from "./batch.js";
-import { FORMAT_VERSION, type FormatVersion } from "./segment.js";
+import { type FormatVersion, SEGMENT_FORMAT } from "./segment.js";
 import type { Wal } from "./wal.js";
 
 const BATCH_RECORDS = 4096;
@@ -47,7 +47,10 @@ export interface WalLoopPorts {
   readonly durable: Outlet;
   /** A snapshot that came from another member. @throws RingdError */
   readonly openSnapshot: (position: LogPosition) => SnapshotSource;
-  /** Looks whether what the log relies on is where it was. @returns why the log must end, or undefined */
+  /**
+   * Looks whether what the log relies on is where it was. @returns why the log must end, or
+   * undefined
+   */
   readonly whatIsMissing?: () => string | undefined;
   /** Segments to keep at least; 0 keeps all. */
   readonly maxWals: number;
@@ -58,9 +61,10 @@ export interface WalLoopPorts {
 }
 
 /**
- * The loop of the thread that owns the disk, one turn at a time: one write and one fdatasync for all that
- * came in since the turn before. While the disk is full it goes on taking in what its buffer holds, as a
- * removal of old segments may come with it, or the order to stop. A failed log takes nothing any more.
+ * The loop of the thread that owns the disk, one turn at a time: one write and one fdatasync for
+ * all that came in since the turn before. While the disk is full it goes on taking in what its
+ * buffer holds, as a removal of old segments may come with it, or the order to stop. A failed log
+ * takes nothing any more.
  */
 export class WalLoop {
   readonly #ports: WalLoopPorts;
@@ -143,8 +147,8 @@ export class WalLoop {
   }
 
   /**
-   * A log whose directory was removed, moved away or unmounted can be written on and on, and nobody will ever
-   * read it.
+   * A log whose directory was removed, moved away or unmounted can be written on and on, and nobody
+   * will ever read it.
    *
    * @throws LogFailedError
    */
@@ -204,7 +208,7 @@ export class WalLoop {
         this.#load(readPosition(view, at));
         return;
       case AppendType.format:
-        wal.setFormat(Math.min(readNumber(view, at, 0), FORMAT_VERSION) as FormatVersion);
+        wal.setFormat(Math.min(readNumber(view, at, 0), SEGMENT_FORMAT) as FormatVersion);
         return;
       case AppendType.giveUp:
         throw wal.giveUp(bytes.toString("utf8", at, at + length));
@@ -238,7 +242,7 @@ export class WalLoop {
       this.#batchEntries = 0;
       if (this.#retryMs !== undefined) {
         this.#retryMs = undefined;
-        log.info("there is space again; writes are accepted");
+        log.info("disk space available again; accepting writes");
         writeNumbers(durable, DurableType.unblocked);
       }
     }
@@ -266,7 +270,7 @@ export class WalLoop {
     this.#failure = error;
     this.#retryMs = undefined;
     this.#lookMs = Number.POSITIVE_INFINITY;
-    log.fatal({ err: error }, "the log failed; restart the member when the disk is well");
+    log.fatal({ err: error }, "WAL write failed; restart this member once the disk is repaired");
     writeBytes(durable, DurableType.failed, Buffer.from(error.message));
   }
 
@@ -305,7 +309,7 @@ export class WalLoop {
     if (!(error instanceof RingdError)) throw error;
     this.#source?.close();
     this.#source = undefined;
-    this.#ports.log.error({ err: error }, "cannot read the snapshot that was received");
+    this.#ports.log.error({ err: error }, "cannot read received snapshot");
     writeBytes(this.#ports.durable, DurableType.snapshotFailed, Buffer.from(error.message));
   }
 }

@@ -11,13 +11,13 @@ import {
   planSegment,
   planSync,
   planTouch,
-  TEMPORARY_SUFFIX,
+  SEGMENT_TEMPORARY_SUFFIX,
 } from "./plan.js";
 import { LogReplay, type Replay } from "./recover.js";
 import {
-  FORMAT_VERSION,
   type FormatVersion,
   parseSegmentName,
+  SEGMENT_FORMAT,
   SEGMENT_HEADER_BYTES,
   type WalMetadata,
 } from "./segment.js";
@@ -71,7 +71,7 @@ export function readLog(options: WalOptions): Replay | undefined {
 export function makeLog(options: WalOptions): Replay {
   const { disk, metadataIfNew: metadata, snapshot = NO_POSITION } = options;
   assert(!hasLog(disk), "no log is written over");
-  const version = options.formatIfNew ?? FORMAT_VERSION;
+  const version = options.formatIfNew ?? SEGMENT_FORMAT;
   const header = {
     ...{ version, salt: saltOf(version, options.salt ?? randomSalt) },
     sequence: 0,
@@ -153,7 +153,7 @@ export const randomSalt = () => randomInt(2 ** 32);
 
 /** A segment that was being made when the process ended. */
 function isLeftover(name: string): boolean {
-  return name.endsWith(`.wal${TEMPORARY_SUFFIX}`);
+  return name.endsWith(`.wal${SEGMENT_TEMPORARY_SUFFIX}`);
 }
 
 /** A disk without room for one more name is no reason not to start. @throws LogFailedError */

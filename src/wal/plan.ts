@@ -10,7 +10,8 @@ import {
 } from "./segment.js";
 
 /*
- * What the log does to its files, as lists of operations. The order of each list is where durability lives.
+ * What the log does to its files, as lists of operations. The order of each list is where
+ * durability lives.
  *
  * Zeros are written ahead of the records rather than a whole segment of them at once. A file that
  * grows needs its new size in the file system's journal at every datasync, a second write for each
@@ -27,7 +28,7 @@ import {
  */
 
 /** Of a segment in the making: removed at the next start. */
-export const TEMPORARY_SUFFIX = ".tmp";
+export const SEGMENT_TEMPORARY_SUFFIX = ".tmp";
 /** One zero page, larger than any step; never written to. */
 const ZERO_BYTES_MAX = 8 * 2 ** 20;
 let zeroPage = new Uint8Array(0);
@@ -57,7 +58,7 @@ export function planSegment(
   temporary: string;
 } {
   const file = segmentName(header.sequence, header.firstIndex);
-  const temporary = file + TEMPORARY_SUFFIX;
+  const temporary = file + SEGMENT_TEMPORARY_SUFFIX;
   const { bytes, crc } = encodeSegmentHeader(header);
   const ops: DiskOp[] = [
     { op: "create", file: temporary },
@@ -124,8 +125,8 @@ export function planPurge(filesOldestFirst: readonly string[]): DiskOp[] {
 }
 
 /**
- * Makes files durable that were once, if this log wrote them here; but whoever puts back a backup, or
- * moves a data directory, does not sync its files.
+ * Makes files durable that were once, if this log wrote them here; but whoever puts back a backup,
+ * or moves a data directory, does not sync its files.
  */
 export function planSync(files: readonly string[]): DiskOp[] {
   return files.flatMap((file): DiskOp[] => [
@@ -163,7 +164,7 @@ export function planRewrite(
 
 /** Changes the directory, for the same reason: else a sync of it might do nothing. */
 export function planTouch(): DiskOp[] {
-  const file = `touched.wal${TEMPORARY_SUFFIX}`;
+  const file = `touched.wal${SEGMENT_TEMPORARY_SUFFIX}`;
   return [
     { op: "create", file },
     { op: "unlink", file },

@@ -1,5 +1,5 @@
 import { assert, unreachable } from "../lib/assert.js";
-import { type HardState, NO_HARD_STATE, type WalEntry } from "../messages/log-entry.js";
+import { NO_HARD_STATE, type WalEntry, type WalHardState } from "../messages/log-entry.js";
 import { CorruptRecordError, ForeignDataDirError, LogGapError } from "../storage/errors.js";
 import { type Batch, decodeBatch, decodeSnapshotMark, type LogPosition } from "./batch.js";
 import {
@@ -27,7 +27,7 @@ const MEANWHILE_BYTES = 1024 * 1024;
 /** A log, read back. */
 export interface Replay {
   readonly metadata: WalMetadata;
-  readonly hardState: HardState;
+  readonly hardState: WalHardState;
   /** The position just before `entries`: where the log begins, or where it was asked to. */
   readonly base: LogPosition;
   /** From `base.index + 1`, without gaps. Their data are views into the segments' bytes. */
@@ -299,7 +299,7 @@ export class LogReplay {
    * disk has only the first ones, nothing of the batch was acknowledged: neither a vote in its term
    * nor an entry. So to have voted for no one in that term is true.
    */
-  #settledHardState(): HardState {
+  #settledHardState(): WalHardState {
     const { term, vote, commit } = this.#hardState;
     const known = Math.min(Math.max(commit, this.#base.index), this.#last.index);
     if (term >= this.#last.term) return { term, vote, commit: known };

@@ -14,7 +14,7 @@ import type { SnapshotDir, SnapshotSource } from "../snap/source.js";
 import type { Disk } from "../storage/disk.js";
 import type { LogPosition } from "./batch.js";
 import { hasLog, NO_POSITION, type WalOptions } from "./open-log.js";
-import { FORMAT_VERSION, type FormatVersion, type WalMetadata } from "./segment.js";
+import { type FormatVersion, SEGMENT_FORMAT, type WalMetadata } from "./segment.js";
 import { type Recovery, Wal } from "./wal.js";
 
 /** How much of what was read may wait for the core. */
@@ -22,7 +22,7 @@ const AHEAD_BYTES_MAX = 4 * 1024 * 1024;
 const IDENTITY_BYTES = 16;
 
 /** Rejects what only a newer ringd reads, before anything on the disk is changed. */
-export interface FormatCheck {
+export interface EntryFormatCheck {
   /** @throws RingdError */
   snapshot(metadata: Uint8Array): void;
   /** @throws RingdError */
@@ -35,7 +35,7 @@ export interface ReplayPorts {
   readonly snapshots: SnapshotDir;
   /** To the core. */
   readonly durable: Outlet;
-  readonly formats: FormatCheck;
+  readonly formats: EntryFormatCheck;
   /** Of a log that begins here; one that is found says itself whose it is. */
   readonly newLog: {
     /** Undefined where a member has begun. */
@@ -58,7 +58,7 @@ export interface ReplayPorts {
  * @param kind of the plan that the member starts by, if it has not begun yet
  */
 export function newLogFormat(kind: string | undefined, formatLevel: number): FormatVersion {
-  return kind === "join" || formatLevel === 1 ? 1 : FORMAT_VERSION;
+  return kind === "join" || formatLevel === 1 ? 1 : SEGMENT_FORMAT;
 }
 
 /**
@@ -84,7 +84,7 @@ export function replayToCore(ports: ReplayPorts): Wal {
     checkRecovery(recovery, source ?? NO_POSITION);
     saveIdentity(ports, metadata);
     if (cutTail !== undefined) {
-      log.warn(cutTail, "cut off the end of the log: writes that were never acknowledged");
+      log.warn(cutTail, "truncated torn WAL tail (no acknowledged writes lost)");
     }
     writeIdentityRecord(durable, metadata);
     for (const entry of entries) {
@@ -95,7 +95,7 @@ export function replayToCore(ports: ReplayPorts): Wal {
     // The log's loop moves what is left. To wait here kept the segments in memory while the core
     // begins: 1 % more at its peak with a log of 600,000 entries.
     durable.publish();
-    log.info({ entries: entries.length, term: hardState.term }, "read the log");
+    log.info({ entries: entries.length, term: hardState.term }, "read WAL");
     return wal;
   } finally {
     source?.close();
@@ -149,7 +149,7 @@ function saveIdentity({ saveIdentity: save, log }: ReplayPorts, metadata: WalMet
     save(metadata);
   } catch (error) {
     if (!(error instanceof RingdError)) throw error;
-    log.warn({ err: error }, "cannot write down whose data directory this is");
+    log.warn({ err: error }, "cannot write the identity file of the data directory");
   }
 }
 
@@ -203,6 +203,6 @@ class SnapshotReplay {
   sendRest(): void {
     for (this.sendSome(); !this.#isDone; this.sendSome()) this.#ports.waitForCore();
     const { path } = this.#source;
-    this.#ports.log.info({ file: path }, "read the snapshot");
+    this.#ports.log.info({ file: path }, "read snapshot");
   }
 }

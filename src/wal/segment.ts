@@ -1,5 +1,5 @@
 import { assert } from "../lib/assert.js";
-import type { HardState } from "../messages/log-entry.js";
+import type { WalHardState } from "../messages/log-entry.js";
 import { crc32c } from "../storage/crc32c.js";
 import { readU64, writeU64 } from "./batch.js";
 import { type RecordForm, scanRecord } from "./record.js";
@@ -34,7 +34,7 @@ import { type RecordForm, scanRecord } from "./record.js";
  */
 export const SEGMENT_HEADER_BYTES = 512;
 /** The newest version. */
-export const FORMAT_VERSION = 2;
+export const SEGMENT_FORMAT = 2;
 /** The oldest version that is read and written. */
 const FORMAT_VERSION_MIN = 1;
 /** The version of this ringd, which a file of the newest format names; as in package.json. */
@@ -57,7 +57,7 @@ export interface SegmentHeader {
   readonly sequence: number;
   readonly firstIndex: number;
   readonly prevTerm: number;
-  readonly hardState: HardState;
+  readonly hardState: WalHardState;
   readonly metadata: WalMetadata;
   readonly prevCrc: number;
   readonly version: FormatVersion;
@@ -157,7 +157,7 @@ export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
     };
   }
   const version = view.getUint32(8, true);
-  if (version > FORMAT_VERSION) return { kind: "newer", version, writer: writerOf(segment) };
+  if (version > SEGMENT_FORMAT) return { kind: "newer", version, writer: writerOf(segment) };
   if (version < FORMAT_VERSION_MIN) {
     return { kind: "damaged", atBytes: 8, why: `there is no format ${version}` };
   }
@@ -204,7 +204,7 @@ export function recordForm(version: FormatVersion, crc: number): RecordForm {
 /** Why a file of a newer format is not read, and who reads it. */
 export function newerFormat(file: string, version: number, writer: string): string {
   const reader = writer === "" ? "" : `; ringd ${writer} reads it`;
-  return `${file} was written by a newer ringd (segment format ${version}); this build reads up to ${FORMAT_VERSION}${reader}`;
+  return `${file} was written by a newer ringd (segment format ${version}); this build reads up to ${SEGMENT_FORMAT}${reader}`;
 }
 
 function writerOf(segment: Uint8Array): string {

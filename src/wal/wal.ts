@@ -1,5 +1,5 @@
 import { assert } from "../lib/assert.js";
-import type { HardState, WalEntry } from "../messages/log-entry.js";
+import type { WalEntry, WalHardState } from "../messages/log-entry.js";
 import type { Disk } from "../storage/disk.js";
 import type { DiskOp } from "../storage/disk-op.js";
 import { DiskError, LogFailedError, LogFullError } from "../storage/errors.js";
@@ -18,9 +18,9 @@ import { planBatch, planPurge, planSegment } from "./plan.js";
 import { RECORD_ALIGN_BYTES, type RecordForm } from "./record.js";
 import type { Replay } from "./recover.js";
 import {
-  FORMAT_VERSION,
   type FormatVersion,
   parseSegmentName,
+  SEGMENT_FORMAT,
   SEGMENT_HEADER_BYTES,
   type WalMetadata,
 } from "./segment.js";
@@ -80,7 +80,7 @@ export class Wal {
   // Appended and not yet durable.
   readonly #queue = new WriteBuffer();
   #last: LogPosition;
-  #hardState: HardState;
+  #hardState: WalHardState;
   #hasNewHardState = false;
   /** The segment to make before the buffer is written. */
   #cut: ReturnType<typeof planSegment> | undefined;
@@ -186,7 +186,10 @@ export class Wal {
   }
 
   /** Copies a batch into the write buffer. @throws LogFailedError */
-  append(batch: { readonly entries: readonly WalEntry[]; readonly hardState?: HardState }): void {
+  append(batch: {
+    readonly entries: readonly WalEntry[];
+    readonly hardState?: WalHardState;
+  }): void {
     for (const { index, term, type, data } of batch.entries) {
       const at = this.reserve(index, term, type, data.length);
       this.#queue.bytes.set(data, at);
@@ -213,7 +216,7 @@ export class Wal {
   }
 
   /** Only the newest of those set between two syncs is written. @throws LogFailedError */
-  setHardState(hardState: HardState): void {
+  setHardState(hardState: WalHardState): void {
     this.#assertUsable();
     const { term, vote } = this.#hardState;
     assert(hardState.term >= term, "a term does not fall");
@@ -228,7 +231,7 @@ export class Wal {
    * nothing.
    */
   setFormat(version: FormatVersion): void {
-    assert(version <= FORMAT_VERSION, "a version that is written is known");
+    assert(version <= SEGMENT_FORMAT, "a version that is written is known");
     if (version > this.#format) this.#format = version;
   }
 
@@ -427,7 +430,7 @@ export class Wal {
 /** The state a member starts from. */
 export interface Recovery {
   readonly metadata: WalMetadata;
-  readonly hardState: HardState;
+  readonly hardState: WalHardState;
   /** The position just before `entries`. */
   readonly base: LogPosition;
   /** From `base.index + 1` on. */

@@ -1,14 +1,14 @@
 import { assert } from "../lib/assert.js";
-import { ENTRY_BYTES_MAX, type HardState } from "../messages/log-entry.js";
+import { ENTRY_BYTES_MAX, type WalHardState } from "../messages/log-entry.js";
 import {
   BATCH_HEADER_BYTES,
   ENTRY_HEADER_BYTES,
+  encodeHardState,
   HARD_STATE_BYTES,
   type LogPosition,
   SNAPSHOT_MARK_BYTES,
   writeBatchHeader,
   writeEntryHeader,
-  writeHardState,
   writeSnapshotMark,
 } from "./batch.js";
 import {
@@ -103,7 +103,7 @@ export class WriteBuffer {
   /**
    * Seals the open record. A hard state goes into it, or into a record of its own if none is open.
    */
-  seal(hardState: HardState | undefined): void {
+  seal(hardState: WalHardState | undefined): void {
     if (this.#openBytes === 0) {
       if (hardState === undefined) return;
       this.#open(0);
@@ -112,7 +112,7 @@ export class WriteBuffer {
     const has = hardState !== undefined;
     writeBatchHeader(this.#view, payloadAt, this.#openFirstIndex, this.#openCount, has);
     if (hardState !== undefined) {
-      writeHardState(this.#view, payloadAt + this.#openBytes, hardState);
+      encodeHardState(this.#view, payloadAt + this.#openBytes, hardState);
       this.#openBytes += HARD_STATE_BYTES;
     }
     this.#sealPayload(RECORD_BATCH, this.#openBytes);

@@ -70,7 +70,10 @@ function start(port: number, dir: string, members: number, ...flags: string[]) {
     output += text;
   });
   const ended = once(child, "close");
-  /** Resolves when all members say they are ready; false if one of them lost a port to somebody else. */
+  /**
+   * Resolves when all members say they are ready; false if one of them lost a port to somebody
+   * else.
+   */
   const ready = async (): Promise<boolean> => {
     const isReady = (n: number) =>
       output.split("\n").some((l) => l.startsWith(`infra${n} |`) && l.includes("ready to serve"));

@@ -31,7 +31,10 @@ symlinkSync(join(dir, "loop"), join(dir, "loop"));
 spawnSync("mkfifo", [join(dir, "pipe")]);
 const LONG = "x".repeat(300);
 
-/** A small disk of its own, filled to its end or read-only. @returns false if this user may not mount one */
+/**
+ * A small disk of its own, filled to its end or read-only. @returns false if this user may not
+ * mount one
+ */
 function mountDisk(name: "full" | "read-only"): boolean {
   const place = join(dir, name);
   mkdirSync(place);

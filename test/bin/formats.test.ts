@@ -9,9 +9,9 @@ import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 
 /**
- * What ringd 0.1.0 wrote: a data directory (zeros at the end of files left out) with two snapshots and a
- * log, and how it answered on it. It was made by that build, by some sixty writes with TTLs, directories,
- * queues and removals.
+ * What ringd 0.1.0 wrote: a data directory (zeros at the end of files left out) with two snapshots
+ * and a log, and how it answered on it. It was made by that build, by some sixty writes with TTLs,
+ * directories, queues and removals.
  */
 const FIXTURE = new URL("../../../test/bin/testdata/format-1.json.gz", import.meta.url).pathname;
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;

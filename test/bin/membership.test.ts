@@ -7,7 +7,10 @@ import { request, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 import { until } from "../support/until.js";
 
-/** The life of a second member, from joining to being removed and lost. The tests build on one another. */
+/**
+ * The life of a second member, from joining to being removed and lost. The tests build on one
+ * another.
+ */
 
 const UNTIL_MS = 30_000;
 
@@ -27,7 +30,10 @@ after(async () => {
   await Promise.all([first, second].map((member) => member.destroy()));
 });
 
-/** Asks the first member until it agrees: it refuses while the others are not connected for long enough. */
+/**
+ * Asks the first member until it agrees: it refuses while the others are not connected for long
+ * enough.
+ */
 async function change(method: string, path: string, peerUrl?: string): Promise<string> {
   let shown = "";
   let body = "";

@@ -379,7 +379,7 @@ test("real sockets: TCP and unix peers answer; silence and too much are cut off"
     }
     await assert.rejects(io.get(urls[0] as string, "/hang", 50), {
       code: "PEER_REQUEST_FAILED",
-      message: /no answer within 50 ms/,
+      message: /no response within 50 ms/,
     });
     await assert.rejects(io.get(urls[0] as string, "/endless", 20_000), /longer than/);
     await assert.rejects(io.get(`unix://${dir}/none:1`, "/members", 5000), /ENOENT/);

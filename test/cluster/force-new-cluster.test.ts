@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
-import { type ConfChange, decodeConfChange } from "#ringd/cluster/conf-change.js";
 import {
   type Forced,
   ForceNewClusterError,
   forceNewCluster,
 } from "#ringd/cluster/force-new-cluster.js";
+import { decodeMemberChange, type MemberChange } from "#ringd/cluster/member-change.js";
 import { Membership } from "#ringd/cluster/membership.js";
 import { raftChangeOf } from "#ringd/cluster/raft-change.js";
 import { judgeConfChange } from "#ringd/cluster/rules.js";
@@ -36,7 +36,7 @@ class Applier {
       return;
     }
     const raftChange = decodeRaftChange(entry.data);
-    const change = decodeConfChange(raftChange.context);
+    const change = decodeMemberChange(raftChange.context);
     if (judgeConfChange(change, this.membership) !== "ok") return;
     onChange(raftChange);
     for (const command of confChangeCommands(change, 0)) {
@@ -61,7 +61,7 @@ class LogBuilder {
     return this.#push(EntryType.normal, Buffer.from(text), term);
   }
 
-  change(change: ConfChange, term = 1): this {
+  change(change: MemberChange, term = 1): this {
     return this.#push(EntryType.confChange, encodeRaftChange(raftChangeOf(change)), term);
   }
 

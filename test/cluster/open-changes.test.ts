@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ConfChange } from "#ringd/cluster/conf-change.js";
+import type { MemberChange } from "#ringd/cluster/member-change.js";
 import { OpenChanges } from "#ringd/cluster/open-changes.js";
 
-const ADD: ConfChange = { kind: "add", id: 7n, peerUrls: ["http://a:1"] };
-const UPDATE: ConfChange = { kind: "update", id: 7n, peerUrls: ["http://a:1"] };
+const ADD: MemberChange = { kind: "add", id: 7n, peerUrls: ["http://a:1"] };
+const UPDATE: MemberChange = { kind: "update", id: 7n, peerUrls: ["http://a:1"] };
 
 test("a change is proposed at once, found again by its origin, and answered once", () => {
   const open = new OpenChanges<string>(5n, 100);

@@ -226,8 +226,8 @@ test("each v2 command prints the same and exits with the same code as with etcd"
 const DEADLINE_MS = 20_000;
 
 /**
- * Runs a watching etcdctl while some keys change, until it has printed that many lines, and interrupts
- * it.
+ * Runs a watching etcdctl while some keys change, until it has printed that many lines, and
+ * interrupts it.
  *
  * @param isLive changes are made once the watch is open; otherwise before etcdctl starts
  */

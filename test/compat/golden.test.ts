@@ -3,7 +3,10 @@ import { test } from "node:test";
 import { type MemberKind, TestMember } from "../support/member.js";
 import { readScenarios, replay, warmUp } from "./golden/replay.js";
 
-/** KIND=etcd replays against Debian's etcd, to see that it is the recording and not our reading of it. */
+/**
+ * KIND=etcd replays against Debian's etcd, to see that it is the recording and not our reading of
+ * it.
+ */
 const kind = (process.env.KIND ?? "ringd") as MemberKind;
 /** A write that takes longer fails; on a machine with much else to do a disk may take seconds. */
 const PATIENT = ["--election-timeout", "50000"];

@@ -234,7 +234,8 @@ test("without a majority: what can be told is told, a change is not", async () =
   await expect(0, ["GET", "/health"], 503, '{"health":"false"}\n');
   await expect(0, ["GET", "/v2/stats/leader"], 403, '{"message":"not current leader"}');
   await expect(0, ["POST", "/v2/members", ["http://127.0.0.1:31"]], 500, INTERNAL);
-  // The strict rules do not look at a changed URL, so this one waits for a leader, for seven seconds.
+  // The strict rules do not look at a changed URL, so this one waits for a leader, for seven
+  // seconds.
   const path = `/v2/members/${ids.get("b")}`;
   await expect(0, ["PUT", path, ["http://127.0.0.1:32"]], 500, INTERNAL);
   const { status, json } = await ask(0, "GET", "/v2/members");

@@ -5,7 +5,8 @@ const POLL_MS = 10;
 
 /**
  * Waits until a fresh server has written what it writes for itself. The last of it is the cluster's
- * version, which comes soon after the server says it is ready: the client's first index depends on it.
+ * version, which comes soon after the server says it is ready: the client's first index depends on
+ * it.
  */
 export async function untilOwnWritesDone(clientUrl: string): Promise<void> {
   const hasVersion = async () => {

@@ -8,8 +8,8 @@ import { ConfigError } from "#ringd/config/config-error.js";
 import { usage } from "#ringd/config/flags.js";
 
 /**
- * Every flag of `etcd --help`, of 3.4 and of 2.3, with a value that asks for something: it works, is named
- * in the one line of warning, or is refused.
+ * Every flag of `etcd --help`, of 3.4 and of 2.3, with a value that asks for something: it works,
+ * is named in the one line of warning, or is refused.
  */
 const TABLE: Readonly<Record<"works" | "warned" | "refused", readonly string[]>> = {
   works: [

@@ -7,7 +7,9 @@ import { after, before, test } from "node:test";
 import { TestMember } from "../support/member.js";
 import { ringctl } from "./run.js";
 
-/** Files and directories that flags of ringctl name and that cannot be used: one line, exit code 1. */
+/**
+ * Files and directories that flags of ringctl name and that cannot be used: one line, exit code 1.
+ */
 
 const dir = mkdtempSync(join(tmpdir(), "ringctl-files-"));
 const place = (name: string) => (name.startsWith("/") ? name : join(dir, name));

@@ -26,7 +26,9 @@ import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 import { until } from "../support/until.js";
 
-/** Real starts on data directories that cannot be used, or not as they are. FLIPS=n flips more bits. */
+/**
+ * Real starts on data directories that cannot be used, or not as they are. FLIPS=n flips more bits.
+ */
 const flips = Number(process.env.FLIPS ?? 4);
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const START_MS = 30_000;
@@ -114,7 +116,10 @@ async function start(dataDir: string): Promise<Outcome> {
   };
 }
 
-/** Starts a member, and ends it with SIGKILL when it has said that, and has written its first record. */
+/**
+ * Starts a member, and ends it with SIGKILL when it has said that, and has written its first
+ * record.
+ */
 async function untilMember(args: readonly string[], said: string): Promise<void> {
   const child = spawn(process.execPath, [RINGD, ...args]);
   let output = "";
@@ -269,7 +274,8 @@ test("a log that ends in the middle of a record starts without it, and says so",
 });
 
 test("a first start that is cut off in its first record is made anew", async () => {
-  // Many founders, so that the record is longer than a sector. They are not there, so it waits for them.
+  // Many founders, so that the record is longer than a sector. They are not there, so it waits for
+  // them.
   const [own = ""] = urls.slice(-1);
   const others = Array.from({ length: 30 }, (_, i) => `o${i}=http://127.0.0.1:${i + 1}`).join();
   const args = [...urls.slice(0, -1), `${own},${others}`, "--data-dir", join(root, "torn")];

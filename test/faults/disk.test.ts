@@ -218,7 +218,7 @@ for (const call of ["fdatasyncSync", "writeSync"]) {
       // The disk may be well again: what it has lost meanwhile nobody knows.
       assert.match(refusalOf(await ledger.write(member)), why);
       await checkReads(member, ledger, false);
-      assert.ok(member.log.includes("the log failed"));
+      assert.ok(member.log.includes("WAL write failed"));
       assert.equal(await member.end("SIGTERM"), 0);
       await member.start();
       await ledger.check(member);
@@ -266,7 +266,7 @@ test("a snapshot that fails, and not for want of space, ends writes; reads go on
     order("fdatasyncSync .snap EIO");
     await until("a refusal", PATIENCE_MS, async () => (await ledger.write(member)).status !== 201);
     assert.match(refusalOf(await ledger.write(member)), /a snapshot could not be saved/);
-    assert.equal(member.log.split("the log failed").length, 2, "one fatal line");
+    assert.equal(member.log.split("WAL write failed").length, 2, "one fatal line");
     await checkReads(member, ledger, false);
     order(undefined);
     assert.equal(await member.end("SIGTERM"), 0);
@@ -276,7 +276,9 @@ test("a snapshot that fails, and not for want of space, ends writes; reads go on
     await until("a snapshot", PATIENCE_MS, () => member.log.includes("saved snapshot"));
   }));
 
-/** What can become of the files of a member that runs, and why the next start is refused, if it is. */
+/**
+ * What can become of the files of a member that runs, and why the next start is refused, if it is.
+ */
 const LOSSES: readonly {
   readonly what: string;
   readonly lose: (dataDir: string) => void;
@@ -319,10 +321,12 @@ for (const { what, lose, refusal } of LOSSES) {
       const ledger = new Ledger();
       await ledger.writeMany(member, 20);
       lose(member.dataDir);
-      await until("the member to notice", PATIENCE_MS, () => member.log.includes("the log failed"));
+      await until("the member to notice", PATIENCE_MS, () =>
+        member.log.includes("WAL write failed"),
+      );
       const why = refusalOf(await ledger.write(member));
       assert.match(why, /^Cannot write the log: \S+ (is gone|was removed)\. Restart the member /);
-      assert.equal(member.log.split("the log failed").length, 2, "one fatal line");
+      assert.equal(member.log.split("WAL write failed").length, 2, "one fatal line");
       await checkReads(member, ledger, false);
       assert.equal(await member.end("SIGTERM"), 0);
       if (refusal === undefined) return;

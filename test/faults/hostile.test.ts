@@ -174,7 +174,7 @@ for (const kind of KINDS) {
   });
 }
 
-const CUT_OFF = "cut off a client that does not read its answer";
+const CUT_OFF = "disconnected client that does not read its response";
 const ACTION = '{"action":"set"';
 
 /** Sends random bytes, in one piece or many, and leaves when that is done or the member closes. */

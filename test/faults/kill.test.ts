@@ -77,7 +77,10 @@ async function untilKilled(turn: (agent: Agent) => Promise<boolean>): Promise<vo
   }
 }
 
-/** Writes 1, 2, 3, ... to its key; remembers what was acknowledged, also in `acknowledged`, by index. */
+/**
+ * Writes 1, 2, 3, ... to its key; remembers what was acknowledged, also in `acknowledged`, by
+ * index.
+ */
 function write(
   member: TestMember,
   writer: Writer,
@@ -156,7 +159,9 @@ async function checkRestarted(
   }
 }
 
-/** Of each key every value came once and in order, and each change that was acknowledged as it was. */
+/**
+ * Of each key every value came once and in order, and each change that was acknowledged as it was.
+ */
 function checkSeen(
   follower: Follower,
   writers: readonly Writer[],

@@ -16,8 +16,8 @@ async function put(member: ClusterMember, key: string): Promise<void> {
 }
 
 /**
- * Whether an entry of the log is about that key. The log is read as a start reads it: the record of an entry
- * may be masked (wal/record.ts), so that its bytes cannot be searched for in the file.
+ * Whether an entry of the log is about that key. The log is read as a start reads it: the record of
+ * an entry may be masked (wal/record.ts), so that its bytes cannot be searched for in the file.
  */
 function holds(dataDir: string, key: string): boolean {
   const disk = new FileDisk(join(dataDir, "member", "wal"));

@@ -6,9 +6,9 @@ import { type ClusterMember, RINGD, TestCluster } from "../support/cluster.js";
 import { until } from "../support/until.js";
 
 /**
- * A cluster is rolled from an older build to this one, member by member, and back as long as one older
- * member is there. The older build is this one that knows format 1 only; RINGD_OLD=/path/to/ringd.js takes a
- * real one.
+ * A cluster is rolled from an older build to this one, member by member, and back as long as one
+ * older member is there. The older build is this one that knows format 1 only;
+ * RINGD_OLD=/path/to/ringd.js takes a real one.
  */
 const OLD_PROGRAM = process.env.RINGD_OLD;
 const OLD = { RINGD_TEST_FORMAT_LEVEL: "1" };
@@ -20,7 +20,10 @@ function makeOld(member: ClusterMember): void {
   member.environment = OLD;
 }
 
-/** Writes through all members in turn, from now until it is stopped; every third key lives for two seconds. */
+/**
+ * Writes through all members in turn, from now until it is stopped; every third key lives for two
+ * seconds.
+ */
 class Writer {
   readonly #cluster: TestCluster;
   readonly acknowledged: number[] = [];

@@ -84,7 +84,8 @@ test("no member's wall clock expires a key early or keeps it", { timeout: 180_00
     await checkKept(cluster, "long", 300);
     await put(leader, "after", 2);
     await checkExpires(one, "after");
-    // The others elect the one that has just started, or each other: nobody takes a wall clock for the time.
+    // The others elect the one that has just started, or each other: nobody takes a wall clock for
+    // the time.
     for (const member of [one, two]) {
       await member.end("SIGKILL");
       member.start();

@@ -5,7 +5,10 @@ import { type MemberKind, TestMember } from "../support/member.js";
 import { RawConnection } from "./raw.js";
 import { RAW_CASES, type RawCase } from "./raw-cases.js";
 
-/** Raw requests to a real member's node listener. KIND=etcd asks etcd, whose answers the table holds. */
+/**
+ * Raw requests to a real member's node listener. KIND=etcd asks etcd, whose answers the table
+ * holds.
+ */
 
 const KIND = (process.env.KIND ?? "ringd") as MemberKind;
 const ONCE_MORE = "GET /once-more HTTP/1.1\r\nHost: a\r\n\r\n";

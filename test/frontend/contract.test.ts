@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { BODY_BYTES_MAX } from "#ringd/frontend/body-room.js";
-import { LOCATION_BYTES_MAX } from "#ringd/v2/answer.js";
 import { Method } from "#ringd/v2/request.js";
+import { LOCATION_BYTES_MAX } from "#ringd/v2/response.js";
 import {
   answer,
   answerHead,
@@ -129,7 +129,8 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     },
   );
 
-  // The library's binaries of before September 2024, which Node.js 20 has, want the first line in one piece.
+  // The library's binaries of before September 2024, which Node.js 20 has, want the first line in
+  // one piece.
   test(`${kind}: a head in two pieces is served, wherever it is cut`, async () => {
     const { frontend, gateway, port } = await serve(kind);
     gateway.onRequest = (request) => answer(request, request.path);
@@ -228,7 +229,8 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   contractTest("a client that leaves is told to the core once", async ({ gateway, port }) => {
     const waiting = await RawConnection.open(port, head("GET", "/wait"));
     const request = await gateway.next();
-    // Node's frontend answers a client that has closed one direction: only a reset says that it has gone.
+    // Node's frontend answers a client that has closed one direction: only a reset says that it has
+    // gone.
     if (isUws) waiting.close();
     else waiting.socket.resetAndDestroy();
     await gateway.until(() => gateway.aborted.has(request.id), "the abort");

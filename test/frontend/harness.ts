@@ -4,8 +4,8 @@ import { HeadText } from "#ringd/frontend/head-text.js";
 import { LARGE_LIMITS, type LargeLimits, LargeRequests } from "#ringd/frontend/large-requests.js";
 import { NodeFrontend } from "#ringd/frontend/node-http.js";
 import { loadUws, UwsFrontend } from "#ringd/frontend/uws.js";
-import { AnswerRecord, type FramedRequest } from "#ringd/messages/requests.js";
-import { ContentKind } from "#ringd/v2/answer.js";
+import { type FramedRequest, ResponseRecord } from "#ringd/messages/requests.js";
+import { ContentKind } from "#ringd/v2/response.js";
 
 export type FrontendKind = "uws" | "node";
 export const KINDS: readonly FrontendKind[] = ["uws", "node"];
@@ -142,8 +142,8 @@ export async function serve(
   };
 }
 
-export function answerHead(status = 200): AnswerRecord {
-  const record = new AnswerRecord();
+export function answerHead(status = 200): ResponseRecord {
+  const record = new ResponseRecord();
   record.status = status;
   record.contentKind = status === 204 ? ContentKind.none : ContentKind.json;
   return record;

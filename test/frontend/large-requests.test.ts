@@ -79,7 +79,8 @@ for (const kind of KINDS) {
     const left = await gateway.next();
     const waiting = await RawConnection.open(port, PUT);
     waiting.send(BODY);
-    leaves.socket.resetAndDestroy(); // One that only ends its side still wants the answer, as far as `node` knows.
+    // One that only ends its side still wants the answer, as far as `node` knows.
+    leaves.socket.resetAndDestroy();
     await gateway.until(() => gateway.aborted.has(left.id), "an abort");
     assert.equal(gateway.requests.length, 1);
     answer(left, "{}");
@@ -122,7 +123,8 @@ test("uws: a chunked body that comes whole before its turn is served, and outliv
   const carried = await RawConnection.open(port, PUT);
   carried.send(BODY);
   const first = await gateway.next();
-  // Two chunks: the library reports the first before it knows the end, and the length is not known at all.
+  // Two chunks: the library reports the first before it knows the end, and the length is not known
+  // at all.
   const chunked = `${HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nhalf\r\n0\r\n\r\n`;
   const [stays, leaves] = [
     await RawConnection.open(port, chunked),
@@ -132,7 +134,8 @@ test("uws: a chunked body that comes whole before its turn is served, and outliv
   for (const { body } of requests) assert.equal(body.toString(), "halfhalf");
   leaves.socket.resetAndDestroy();
   await gateway.until(() => gateway.aborted.size === 1, "the abort");
-  await new Promise((resolve) => setTimeout(resolve, 2 * patienceMs)); // Nothing must come of the wait.
+  // Nothing must come of the wait.
+  await new Promise((resolve) => setTimeout(resolve, 2 * patienceMs));
   for (const request of requests) answer(request, "{}");
   await stays.until("{}");
   answer(first, "{}");

@@ -5,7 +5,10 @@ import { ChunkedBody } from "#ringd/frontend/http-body.js";
 import { answer, answerHead, chunkOf, type Served, serve } from "./harness.js";
 import { head, RawConnection } from "./raw.js";
 
-/** What the node frontend does beyond the contract of both: clients that close one side, HTTP/1.0, rest. */
+/**
+ * What the node frontend does beyond the contract of both: clients that close one side, HTTP/1.0,
+ * rest.
+ */
 
 const NO_BYTES = Buffer.alloc(0);
 

@@ -1,7 +1,12 @@
-/** What clients send, byte for byte, and what comes of it: on etcd 3.4.23 and on a node listener alike. */
+/**
+ * What clients send, byte for byte, and what comes of it: on etcd 3.4.23 and on a node listener
+ * alike.
+ */
 export interface RawCase {
   readonly name: string;
-  /** KEY stands for the case's own key. One character per byte; several pieces are sent one by one. */
+  /**
+   * KEY stands for the case's own key. One character per byte; several pieces are sent one by one.
+   */
   readonly send: string | readonly string[];
   /** Statuses of all answers, then whether the connection is still good or closed. */
   readonly outcome: string;

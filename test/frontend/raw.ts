@@ -36,7 +36,9 @@ export class RawConnection {
     this.socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
   }
 
-  /** Waits for `wanted` in what came. @throws AssertionError if the connection or `ms` ends first */
+  /**
+   * Waits for `wanted` in what came. @throws AssertionError if the connection or `ms` ends first
+   */
   async until(wanted: string | RegExp, ms = 10_000): Promise<void> {
     await this.#waitFor(() => this.#has(wanted) || this.isClosed, ms);
     assert.ok(this.#has(wanted), `no ${wanted} in ${JSON.stringify(this.text.slice(0, 2000))}`);

@@ -11,8 +11,8 @@ import { head } from "./raw.js";
 import { StrictReader } from "./strict-reader.js";
 
 /**
- * In a network whose sockets take a few thousand bytes at a time: answers of 100 bytes to 8 MB to a client
- * that reads with pauses, every byte compared. Ends with the first that differs.
+ * In a network whose sockets take a few thousand bytes at a time: answers of 100 bytes to 8 MB to a
+ * client that reads with pauses, every byte compared. Ends with the first that differs.
  */
 
 const ANSWERS = Number(process.argv[3] ?? 200);

@@ -5,7 +5,9 @@ import { KINDS } from "./harness.js";
 
 const child = new URL("slow-link-child.js", import.meta.url).pathname;
 
-/** A network of its own in which a socket takes little at a time, and may take all and then nothing. */
+/**
+ * A network of its own in which a socket takes little at a time, and may take all and then nothing.
+ */
 const SETUP = [
   "ip link set lo mtu 1500",
   "ip link set lo up",

@@ -55,7 +55,10 @@ class StreamClient {
   }
 }
 
-/** Beyond the ten seconds, in steps of four, after which uWebSockets.js closes; Node's frontend is no slower. */
+/**
+ * Beyond the ten seconds, in steps of four, after which uWebSockets.js closes; Node's frontend is
+ * no slower.
+ */
 const CLOSE_MS = 40_000;
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -167,7 +170,8 @@ for (const kind of KINDS) {
       client.connection.socket.resume();
       await client.untilEvents(sent);
     }
-    // uWebSockets.js closes what it last saw behind after ten seconds, and so a connection that is silent from now on.
+    // uWebSockets.js closes what it last saw behind after ten seconds, and so a connection that is
+    // silent from now on.
     if (kind === "uws") await (await RawConnection.open(served.port, "")).untilClosed(CLOSE_MS);
     client.request.exchange.chunk(chunkOf(`{"createdIndex":1}|\n`), false);
     await client.untilEvents(sent + 1);

@@ -10,7 +10,10 @@ export interface StrictAnswer {
   readonly chunks: readonly Buffer[];
 }
 
-/** Takes nothing but what the grammar of RFC 9112 needs: no chunk extensions, no trailers, no bare line ends. */
+/**
+ * Takes nothing but what the grammar of RFC 9112 needs: no chunk extensions, no trailers, no bare
+ * line ends.
+ */
 export class StrictReader {
   readonly socket: Socket;
   /** Between two reads it lets the socket fill up. */

@@ -6,8 +6,8 @@ import { Backlogs, StreamBacklog } from "#ringd/frontend/uws-backlog.js";
 const EVENT_BYTES = 512 * 1024;
 
 /**
- * A response as StreamBacklog knows it: bytes that the kernel did not take are left until a drain finds
- * room; with bytes left `resume` ends the polling for room, without any it asks for it.
+ * A response as StreamBacklog knows it: bytes that the kernel did not take are left until a drain
+ * finds room; with bytes left `resume` ends the polling for room, without any it asks for it.
  */
 class FakeResponse {
   left = EVENT_BYTES;

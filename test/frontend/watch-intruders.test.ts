@@ -7,7 +7,10 @@ import { StrictReader } from "./strict-reader.js";
 const STREAM = head("GET", "/v2/keys/?wait=true&stream=true");
 const PUT = head("PUT", "/v2/keys/a", "Content-Length: 0");
 const MIB = 1024 * 1024;
-/** More than the kernel keeps for both ends of a loopback connection, less than a stream may leave unread. */
+/**
+ * More than the kernel keeps for both ends of a loopback connection, less than a stream may leave
+ * unread.
+ */
 const UNREAD_MIB = 10;
 
 const eventOf = (n: number) => `{"action":"set","node":{"value":"${n}","createdIndex":${n}}}\n`;

@@ -34,7 +34,10 @@ const WATCHES = REQUESTS.filter((request) => request("").includes("wait"));
 /** The library closes a connection with this when it cannot read on. */
 const LIBRARY_ERROR = /HTTP\/1\.1 (?:400|505) [^\r]*\r\nConnection: close\r\n\r\n<h1>.*$/s;
 
-/** What the text holds must be whole responses to this client, and then perhaps the beginning of one. */
+/**
+ * What the text holds must be whole responses to this client, and then perhaps the beginning of
+ * one.
+ */
 function check(text: string, at: string): void {
   const about = () => `SEED=${SEED} ${at}: ${JSON.stringify(text.slice(-600))}`;
   let rest = text.replace(LIBRARY_ERROR, "");
@@ -162,7 +165,8 @@ test(`uws: random requests behind watches mix no responses and crash nothing, se
   );
   clearInterval(pump);
   await served.gateway.until(() => storm.open === 1, "the watches' aborts");
-  // A large request that waits for its turn is not read, so the close is seen when it has waited too long.
+  // A large request that waits for its turn is not read, so the close is seen when it has waited
+  // too long.
   await served.gateway.until(() => served.connections.open === 1, "the closes", 30_000);
   await served.gateway.until(() => read === storm.events, "the honest client's events");
   t.diagnostic(`${next} connections, ${storm.answers} answers, ${storm.events} honest events`);

@@ -53,7 +53,7 @@ test("who varies the reason gets few lines, and every peer has its own", () => {
   const letters = (n: number) =>
     [...String(n)].map((digit) => "abcdefghij"[Number(digit)]).join("");
   for (let n = 0; n < 5000; n++) {
-    filter.log(40, [{ reason: letters(n) }, "refused a peer"], () => lines.push("refused"));
+    filter.log(40, [{ reason: letters(n) }, "rejected peer"], () => lines.push("refused"));
     filter.log(40, [letters(n)], () => lines.push("text"));
   }
   assert.ok(lines.filter((line) => line === "refused").length <= 9);
@@ -74,7 +74,7 @@ test("a thread's logger filters warnings and errors; news only where connections
       const config = { level: "info", format: "json", outputs: [output] } as const;
       const log = createLogger(config, thread, createLevelCell("info"));
       for (let n = 0; n < 3; n++) {
-        log.warn({ backlogBytes: n }, "cut off a client that does not read its answer");
+        log.warn({ backlogBytes: n }, "disconnected client that does not read its response");
         log.error(new Error("x"));
         log.fatal("a thread died");
         log.info("opened stream to peer");

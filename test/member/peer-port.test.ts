@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
-import type { ConfChange } from "#ringd/cluster/conf-change.js";
+import type { MemberChange } from "#ringd/cluster/member-change.js";
 import { PeerPort } from "#ringd/member/peer-port.js";
 import type { PeerMembers } from "#ringd/messages/peers.js";
 import { Bell } from "#ringd/ring/bell.js";
@@ -19,7 +19,7 @@ test("a member that was removed still knows whom to tell how far it got", () => 
     told.push(members.map(({ id }) => id));
   });
   const membership = oneMember();
-  const change = (content: ConfChange) => {
+  const change = (content: MemberChange) => {
     for (const [i, command] of confChangeCommands(content, 0).entries()) {
       membership.apply(eventOf(command, i + 1));
     }

@@ -85,7 +85,8 @@ for (const frontend of ["uws", "node"]) {
       "20",
     ]);
     try {
-      for (let n = 0; n < 3; n++) await scrape(member.clientUrl); // The first is before anything is measured.
+      // The first is before anything is measured.
+      for (let n = 0; n < 3; n++) await scrape(member.clientUrl);
       await load(member.clientUrl);
       await scrape(member.clientUrl);
     } finally {

@@ -3,11 +3,11 @@ import { test } from "node:test";
 import {
   encodeFrameHead,
   FRAME_HEAD_BYTES,
+  FRAME_PAYLOAD_BYTES_MAX,
   FrameBatch,
   FrameError,
   FrameKind,
   FrameReader,
-  PAYLOAD_BYTES_MAX,
 } from "#ringd/peer/frame.js";
 import { crc32c } from "#ringd/storage/crc32c.js";
 import { Prng } from "../support/prng.js";
@@ -85,7 +85,7 @@ test("a change of any bit of a frame is found", () => {
 
 test("a length above the limit and an unknown kind are refused by their head alone", () => {
   const long = frameOf(Buffer.from("x"));
-  long.writeUInt32LE(PAYLOAD_BYTES_MAX + 1, 4);
+  long.writeUInt32LE(FRAME_PAYLOAD_BYTES_MAX + 1, 4);
   const head = resealHead(long).subarray(0, FRAME_HEAD_BYTES);
   assert.throws(() => new FrameReader(() => undefined).push(head), /its length 268435457 is above/);
 
@@ -98,7 +98,7 @@ test("a length above the limit and an unknown kind are refused by their head alo
 test("a frame that only claims to be long takes no memory", () => {
   const head = Buffer.alloc(FRAME_HEAD_BYTES);
   encodeFrameHead(head, 0, FrameKind.message, Buffer.alloc(0));
-  head.writeUInt32LE(PAYLOAD_BYTES_MAX, 4);
+  head.writeUInt32LE(FRAME_PAYLOAD_BYTES_MAX, 4);
   resealHead(head);
   const before = process.memoryUsage().arrayBuffers;
   const readers = Array.from({ length: 20 }, () => new FrameReader(() => undefined));

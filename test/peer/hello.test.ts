@@ -4,13 +4,13 @@ import { parsePeerAddress } from "#ringd/peer/address.js";
 import {
   type Headers,
   helloHeaders,
-  type Identity,
   judgeHello,
+  type PeerIdentity,
   type Roster,
 } from "#ringd/peer/hello.js";
 
-const HERE: Identity = { memberId: 0xan, clusterId: 0xcn };
-const THERE: Identity = { memberId: 0xbn, clusterId: 0xcn };
+const HERE: PeerIdentity = { memberId: 0xan, clusterId: 0xcn };
+const THERE: PeerIdentity = { memberId: 0xbn, clusterId: 0xcn };
 const ROSTER: Roster = {
   isKnown: true,
   formatLevel: 1,

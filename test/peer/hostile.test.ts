@@ -172,7 +172,7 @@ test("only a member of the cluster can say that this one was removed", async () 
   await one.listen();
   two.url = `http://127.0.0.1:${(gone.address() as AddressInfo).port}`;
   one.network.setMembers(membersOf([one, two]));
-  await one.untilLogged(/the peer refuses the stream.*moved house/);
+  await one.untilLogged(/peer rejected stream.*moved house/);
   assert.equal(one.count("removed"), 0);
   await stopAll([one, two]);
   gone.close();

@@ -45,7 +45,7 @@ test("a member that is started again is found again at once", async () => {
   await two.stop();
   await one.until("down", () => one.count("down", 2n) === 1);
   one.send(reply(1n, 2n, 1)); // Nobody is there: dropped.
-  await one.untilLogged(/cannot reach the peer/);
+  await one.untilLogged(/cannot reach peer/);
 
   const again = new Endpoint(2n);
   await again.network.listen(listenUrl(two.url));
@@ -117,7 +117,7 @@ test("a member of another cluster is refused, and says why", async () => {
   await two.listen();
   for (const endpoint of [one, two]) endpoint.network.setMembers(membersOf([one, two]));
   await one.untilLogged(/cluster ID mismatch/);
-  await two.untilLogged(/the peer refuses the stream.*cluster ID mismatch/);
+  await two.untilLogged(/peer rejected stream.*cluster ID mismatch/);
   assert.equal(one.count("up"), 0);
   assert.equal(two.count("up"), 0);
   await stopAll([one, two]);

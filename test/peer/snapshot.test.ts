@@ -159,7 +159,7 @@ test("a damaged snapshot is not accepted, and a sound one afterwards is", async 
   one.send(snapshotMessage(1n, 2n, 9));
   await one.until("end", () => one.count("snapshotSent") === 1);
   assert.deepEqual(one.told.at(-1), { kind: "snapshotSent", id: 2n, hasArrived: false });
-  await one.untilLogged(/cannot send the snapshot .*damaged at byte/);
+  await one.untilLogged(/cannot send snapshot .*damaged at byte/);
   assert.equal(two.count("snapshotReceived"), 0);
   assert.deepEqual(readdirSync(two.snapDir), []);
 
@@ -227,7 +227,7 @@ test("a transfer that stalls is given up by who sends", async () => {
   writeFile(one.snapDir, 9, 1);
   one.send(snapshotMessage(1n, 2n, 9));
   await one.until("end", () => one.count("snapshotSent") === 1);
-  await one.untilLogged(/cannot send the snapshot.*stalled for 200 ms/);
+  await one.untilLogged(/cannot send snapshot.*stalled for 200 ms/);
   await stopAll([one, two]);
   for (const socket of sockets) socket.destroy();
   silent.close();

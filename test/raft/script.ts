@@ -1,21 +1,21 @@
 import assert from "node:assert/strict";
-import { BrokenPromiseError } from "#ringd/raft/broken-promise.js";
 import { type ConfChangeOp, decodeConfChange } from "#ringd/raft/conf-change.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import type { Message } from "#ringd/raft/message.js";
 import { Raft, type Ready } from "#ringd/raft/raft.js";
+import { RaftSafetyError } from "#ringd/raft/safety-error.js";
 import { SimDisk } from "../sim/raft-disk.js";
 
 /**
- * Runs the scripts in testdata/. A block is commands, a line `----` and what they print, up to an empty
- * line; `#` begins a comment. Members are numbers, nothing happens by itself, and a member's election
- * time-out is 10 ticks.
+ * Runs the scripts in testdata/. A block is commands, a line `----` and what they print, up to an
+ * empty line; `#` begins a comment. Members are numbers, nothing happens by itself, and a member's
+ * election time-out is 10 ticks.
  *
  *   members 1 2 3 [learners 4] [no-prevote] [no-checkquorum]   new members, all in one membership
  *   member 4                            a new one that knows this membership and is not in it
  *   log 1 term T entries t1 t2 ... [commit C]   member 1 restarts with entries of these terms
- *   campaign 1 | tick 1 [n] | propose 1 text | read 1 ctx | transfer 1 to 2
- *   conf 1 addVoter|addLearner|remove 4
+ *   campaign 1 | tick 1 [n] | propose 1 text | read 1 ctx | transfer 1 to 2 conf 1
+ *   addVoter|addLearner|remove 4
  *   ready 1        carries out one ready, except that the disk job stays unfinished
  *   durable 1      finishes the disk jobs
  *   deliver [from 1] [to 2] | drop [from 1] [to 2]    messages on their way
@@ -292,7 +292,7 @@ class World {
     try {
       member?.raft?.step(message);
     } catch (error) {
-      if (member === undefined || !(error instanceof BrokenPromiseError)) throw error;
+      if (member === undefined || !(error instanceof RaftSafetyError)) throw error;
       this.out.push(`${member.id} stops: ${error.message}`);
       this.#crash(member.id);
     }

@@ -31,8 +31,9 @@ export interface CheckedMember {
 }
 
 /**
- * What the members have agreed on, from the first to say so, and the checks that all others say the same:
- * Raft's properties (raft-checks.ts), one sequence of changes, one content of the store at an index.
+ * What the members have agreed on, from the first to say so, and the checks that all others say the
+ * same: Raft's properties (raft-checks.ts), one sequence of changes, one content of the store at an
+ * index.
  */
 export class MemberChecks {
   readonly raft = new Checks();
@@ -160,8 +161,8 @@ export function checkRecovery(
   if (found.hardState.term === term && !log.hasUnfinishedHardState) {
     assert.equal(found.hardState.vote, vote, `${name} forgot its vote in term ${term}`);
   }
-  // A snapshot that came from the leader, and of which the log knew nothing yet, takes the place of what
-  // contradicts it: that was never committed.
+  // A snapshot that came from the leader, and of which the log knew nothing yet, takes the place of
+  // what contradicts it: that was never committed.
   if (!log.holds(found.snapshotIndex, found.snapshotTerm)) return;
   const terms = new Map(found.entries.map((entry) => [entry.index, entry.term]));
   for (const entry of log.entries) {

@@ -11,7 +11,10 @@ const PATIENCE_MS = 12_000;
 const UNKNOWN_MAX = 4;
 const FORM = "application/x-www-form-urlencoded";
 
-/** Which registers are in use: each set only until the search over unknown outcomes would get too wide. */
+/**
+ * Which registers are in use: each set only until the search over unknown outcomes would get too
+ * wide.
+ */
 export class Registers {
   generation = 0;
   #unknown = 0;
@@ -97,9 +100,9 @@ interface Call {
 }
 
 /**
- * A client of registers: one request after the other, each to any member. Its operations are a history for
- * the linearizability checker; what an answer says of the change it made is compared with what all
- * members agreed on.
+ * A client of registers: one request after the other, each to any member. Its operations are a
+ * history for the linearizability checker; what an answer says of the change it made is compared
+ * with what all members agreed on.
  */
 export class SimClient {
   readonly #world: ClientWorld;

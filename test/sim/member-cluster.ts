@@ -382,7 +382,10 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     return this.prng.below(2 * wallJumpMsMax) - wallJumpMsMax;
   }
 
-  /** Where messages may be lost or held up, those who know the time may have tried in vain to say so. */
+  /**
+   * Where messages may be lost or held up, those who know the time may have tried in vain to say
+   * so.
+   */
   #mayStartClock(): boolean {
     const { loseOneIn, partitionMs, pauseMs, cutLeaderOneIn } = this.faults;
     const isHeld = loseOneIn + partitionMs + pauseMs + cutLeaderOneIn > 0;
@@ -490,8 +493,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   }
 
   /**
-   * One of two members was removed, and ended before the other had heard that the removal is committed: the
-   * other cannot go on alone. The remedy is to start the removed one again; its refusals say it.
+   * One of two members was removed, and ended before the other had heard that the removal is
+   * committed: the other cannot go on alone. The remedy is to start the removed one again; its
+   * refusals say it.
    */
   #isNeeded({ id }: SimMember): boolean {
     if (this.#now - this.#healedMs < NEEDED_MS) return false;

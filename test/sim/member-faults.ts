@@ -2,8 +2,9 @@ import type { RaftLimits } from "#ringd/raft/options.js";
 import type { Prng } from "../support/prng.js";
 
 /**
- * What may go wrong in one run, and how often. Each seed draws which faults exist at all. A `...Ms` of
- * something that happens is the mean time between two of it, in simulated milliseconds; 0 is never.
+ * What may go wrong in one run, and how often. Each seed draws which faults exist at all. A `...Ms`
+ * of something that happens is the mean time between two of it, in simulated milliseconds; 0 is
+ * never.
  */
 export interface MemberFaults {
   readonly founders: number;
@@ -23,7 +24,10 @@ export interface MemberFaults {
   readonly wallJumpMs: number;
   /** Wall clocks jump by up to this, and are as far off from the beginning. */
   readonly wallJumpMsMax: number;
-  /** One founder in so many begins as a build that knows format 1 only, until a restart; 0: none does. */
+  /**
+   * One founder in so many begins as a build that knows format 1 only, until a restart; 0: none
+   * does.
+   */
   readonly oldOneIn: number;
 
   // Their threads: one turn in so many is left out; 0: none is.
@@ -71,7 +75,10 @@ export interface MemberFaults {
   readonly longTtl: number;
 }
 
-/** @param later draws what was added later, so that seeds without it make the runs that they made before */
+/**
+ * @param later draws what was added later, so that seeds without it make the runs that they made
+ *   before
+ */
 export function drawFaults(prng: Prng, later: Prng): MemberFaults {
   const maybe = (least: number, most: number) =>
     prng.oneIn(2) ? 0 : least + prng.below(most - least);

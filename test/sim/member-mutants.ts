@@ -33,8 +33,8 @@ import { SimMember } from "./member-node.js";
 import { SimSnapshots } from "./member-snapshots.js";
 
 /**
- * Faults planted into members, to see that the simulation finds them. Each is a mistake that could be made
- * in the code it wraps; none is in it.
+ * Faults planted into members, to see that the simulation finds them. Each is a mistake that could
+ * be made in the code it wraps; none is in it.
  */
 export interface Mutant {
   readonly name: string;

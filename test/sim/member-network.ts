@@ -91,7 +91,8 @@ export class SimNetwork implements PeerPort {
     else if (message.type === "snapshot") this.#sendSnapshot(from, to, message);
     else if (this.#happens(this.#faults.loseOneIn)) this.#lose(from, message);
     else {
-      // A stream never repeats itself, and what is passed on to the leader must not be: it is a write.
+      // A stream never repeats itself, and what is passed on to the leader must not be: it is a
+      // write.
       const mayRepeat = message.type !== "forward";
       const copies = mayRepeat && this.#happens(this.#faults.repeatOneIn) ? 2 : 1;
       for (let i = 0; i < copies; i++) {
@@ -216,7 +217,10 @@ export class SimNetwork implements PeerPort {
   }
 }
 
-/** Either may have opened it: a member that has not heard of the other yet answers on the other's stream. */
+/**
+ * Either may have opened it: a member that has not heard of the other yet answers on the other's
+ * stream.
+ */
 function hasStream(from: SimMember, to: SimMember): boolean {
   if (from.life === undefined || from.life.removed.has(to.id)) return false;
   return from.life.roster.has(to.id) || to.life?.roster.has(from.id) === true;

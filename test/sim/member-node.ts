@@ -9,9 +9,9 @@ import { writeNumbers } from "#ringd/messages/numbers.js";
 import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/messages/peers.js";
 import type { SnapshotJobHead } from "#ringd/messages/pool.js";
 import {
-  AnswerRecord,
-  AnswerType,
   RequestType,
+  ResponseRecord,
+  ResponseType,
   readChunk,
   writeRequest,
   writeRequestId,
@@ -45,7 +45,9 @@ import { SimThread } from "./member-thread.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
 const BATCH_RECORDS = 64;
-/** More than a member ever has. What is drawn for a start is its own, so that a run stays as it was. */
+/**
+ * More than a member ever has. What is drawn for a start is its own, so that a run stays as it was.
+ */
 const STARTS_PER_SEED = 10_000;
 const BLANK = {
   hardState: { term: 0, vote: 0n, commit: 0 },
@@ -205,7 +207,7 @@ export class SimMember {
     const { ringBytes, segmentBytes, zeroAheadBytes } = world.faults;
     const topology = createTopology(config, {
       requests: ringBytes,
-      answers: ringBytes,
+      responses: ringBytes,
       append: ringBytes,
       durable: ringBytes,
       jobs: ringBytes,
@@ -264,7 +266,7 @@ interface Frontend {
 function poisonRings(topology: Topology): void {
   const { append, durable, jobs, outcomes, outbox, inbox, frontends } = topology;
   const rings = [append, durable, jobs, outcomes, outbox, inbox];
-  for (const { requests, answers } of frontends) rings.push(requests, answers);
+  for (const { requests, responses } of frontends) rings.push(requests, responses);
   for (const ring of rings) poisonConsumed(ring);
 }
 
@@ -350,12 +352,12 @@ export class Life {
   }
 
   #frontend(memory: Topology["frontends"][number], coreBell: Bell): Frontend {
-    const answer = new AnswerRecord();
+    const answer = new ResponseRecord();
     const open = new Map<number, Exchange>();
     const answers = new Inlet(
-      new RingReader(memory.answers, coreBell),
+      new RingReader(memory.responses, coreBell),
       (type, bytes, view, at, length) => {
-        if (type === AnswerType.answer) {
+        if (type === ResponseType.answer) {
           answer.read(bytes, view, at);
           const { requestId, bodyAt, bodyBytes, isOpen } = answer;
           const exchange = open.get(requestId);
@@ -368,7 +370,7 @@ export class Life {
           for (const id of requestIds) {
             const exchange = open.get(id);
             if (isEnd) open.delete(id);
-            if (type === AnswerType.cut) exchange?.cut();
+            if (type === ResponseType.cut) exchange?.cut();
             else exchange?.chunk(body, isEnd);
           }
         }

@@ -1,5 +1,5 @@
 import { assert } from "#ringd/lib/assert.js";
-import { orderSnapshots, snapshotName, TEMPORARY_SUFFIX } from "#ringd/snap/format.js";
+import { orderSnapshots, SNAPSHOT_TEMPORARY_SUFFIX, snapshotName } from "#ringd/snap/format.js";
 import type { SnapshotFiles, SnapshotSource } from "#ringd/snap/source.js";
 import { DiskError } from "#ringd/storage/errors.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
@@ -9,7 +9,10 @@ export interface SnapshotFile extends LogPosition {
   readonly blocks: readonly Uint8Array[];
 }
 
-/** The snapshot directory of one member. A file has its name once it is whole and durable, as in snap/. */
+/**
+ * The snapshot directory of one member. A file has its name once it is whole and durable, as in
+ * snap/.
+ */
 export class SimSnapshots implements SnapshotFiles {
   readonly #files = new Map<string, SnapshotFile>();
   readonly #leftovers = new Set<string>();
@@ -32,7 +35,7 @@ export class SimSnapshots implements SnapshotFiles {
 
   /** The process ended while it wrote this one. */
   leave(file: LogPosition): void {
-    this.#leftovers.add(snapshotName(file).replace(/\.snap$/, TEMPORARY_SUFFIX));
+    this.#leftovers.add(snapshotName(file).replace(/\.snap$/, SNAPSHOT_TEMPORARY_SUFFIX));
   }
 
   /** @returns the index of the oldest that is kept */

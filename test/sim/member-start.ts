@@ -39,8 +39,8 @@ export interface StartParts {
 }
 
 /**
- * The start of a member: its wal thread runs, and whenever it parks, its core thread takes turns until it
- * rings the other's bell.
+ * The start of a member: its wal thread runs, and whenever it parks, its core thread takes turns
+ * until it rings the other's bell.
  */
 export function startMember(parts: StartParts): { wal: Wal; found: RecoveredMember } {
   const { name, config, plan, topology, durable, prng, log, walOptions } = parts;

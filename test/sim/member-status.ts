@@ -10,8 +10,8 @@ const STATES = ["probe", "replicate", "snapshot"];
 const ROLES = ["follower", "candidate", "leader", "preCandidate"];
 
 /**
- * What members tell operators, once all is well: /v2/stats/self and the metrics, held against the raft of
- * each member.
+ * What members tell operators, once all is well: /v2/stats/self and the metrics, held against the
+ * raft of each member.
  */
 export class StatusCheck {
   /** "" while the answer is awaited. */

@@ -17,7 +17,10 @@ export function isParked(bell: SharedArrayBuffer): boolean {
   return Atomics.load(new Int32Array(bell), 0) !== AWAKE;
 }
 
-/** A thread that takes turns and parks at its bell, as the real ones do; who does not ring it, waits. */
+/**
+ * A thread that takes turns and parks at its bell, as the real ones do; who does not ring it,
+ * waits.
+ */
 export class SimThread {
   readonly #parts: SimThreadParts;
   readonly #bell: Bell;

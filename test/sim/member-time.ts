@@ -7,8 +7,8 @@ import { decodeCommand } from "#ringd/store/command-codec.js";
 import { Action, type Event } from "#ringd/store/event.js";
 
 /**
- * How far clocks may be apart: what a member was told took so long, with all the delays, halts and catching
- * up of a run. Jumps and skews of wall clocks are up to an hour.
+ * How far clocks may be apart: what a member was told took so long, with all the delays, halts and
+ * catching up of a run. Jumps and skews of wall clocks are up to an hour.
  */
 const LAG_MS_MAX = 8000;
 
@@ -38,7 +38,10 @@ export class TimeChecks {
     this.#nowMs = nowMs;
   }
 
-  /** Some member takes these for committed. @param mayStart whether all that knew the time may be out of reach */
+  /**
+   * Some member takes these for committed. @param mayStart whether all that knew the time may be
+   * out of reach
+   */
   onCommitted(entries: readonly Entry[], mayStart: () => boolean): void {
     for (const { index, term, type, data } of entries) {
       if (index <= this.#lastIndex) continue;

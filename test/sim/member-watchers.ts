@@ -15,8 +15,8 @@ interface WatchBody {
 }
 
 /**
- * A client that is to see every change below /r, or of one key, once and in order: by long polls, each from
- * behind the last event, or by a stream for as long as it lasts.
+ * A client that is to see every change below /r, or of one key, once and in order: by long polls,
+ * each from behind the last event, or by a stream for as long as it lasts.
  */
 export class SimWatcher {
   readonly #world: ClientWorld;
@@ -52,7 +52,10 @@ export class SimWatcher {
     if (!this.#isOpen && nowMs >= this.#askAtMs) this.#ask();
   }
 
-  /** Whether everything that was agreed on has been seen. A stream sees only what comes while it is open. */
+  /**
+   * Whether everything that was agreed on has been seen. A stream sees only what comes while it is
+   * open.
+   */
   isComplete(): boolean {
     if (this.#isStream && !this.#isListening) return false;
     return this.#firstFrom(this.#nextIndex) === undefined;

@@ -1,7 +1,9 @@
 import { MemberCluster } from "./member-cluster.js";
 import { MUTANTS } from "./member-mutants.js";
 
-/** How many seeds it takes to catch each planted fault, and what catches it: a table for the README. */
+/**
+ * How many seeds it takes to catch each planted fault, and what catches it: a table for the README.
+ */
 const seedsMax = Number(process.argv[2] ?? 200);
 const only = process.argv[3] ?? "";
 for (const { name, faults, plant } of MUTANTS) {

@@ -4,7 +4,9 @@ import type { Message } from "#ringd/raft/message.js";
 import type { Raft } from "#ringd/raft/raft.js";
 import type { SimDisk } from "./raft-disk.js";
 
-/** What the whole cluster has ever agreed on, and the checks of Raft's properties (paper, figure 3). */
+/**
+ * What the whole cluster has ever agreed on, and the checks of Raft's properties (paper, figure 3).
+ */
 export class Checks {
   readonly #leaderOf = new Map<number, bigint>();
   /** "member/term" -> whom it voted for, over all its lives. */
@@ -13,7 +15,9 @@ export class Checks {
   readonly #entries = new Map<string, string>();
   /** Entry `i + 1` as first committed. */
   readonly committed: Entry[] = [];
-  /** The term in which entry `i + 1` was committed, or a later one; 1 for what founders begin with. */
+  /**
+   * The term in which entry `i + 1` was committed, or a later one; 1 for what founders begin with.
+   */
   readonly #committedIn: number[] = [];
   /** The state after entry `i + 1`. */
   readonly states: number[] = [];
@@ -23,8 +27,8 @@ export class Checks {
   }
 
   /**
-   * Election safety, and leader completeness for the new leader. It may be one whose votes took long, of a
-   * term before that in which the newest entries were committed: those it may lack.
+   * Election safety, and leader completeness for the new leader. It may be one whose votes took
+   * long, of a term before that in which the newest entries were committed: those it may lack.
    */
   leads(raft: Raft): void {
     const { id, term } = raft;

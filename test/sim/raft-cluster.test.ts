@@ -43,7 +43,8 @@ if (process.env.SEED !== undefined) {
   });
 
   test("a removal that only the removed member knows to be committed is learned from it", () => {
-    // The voter that is left over has a later term than the removed one, which refuses its pre-votes.
+    // The voter that is left over has a later term than the removed one, which refuses its
+    // pre-votes.
     run(111_558);
   });
 

@@ -3,7 +3,9 @@ import type { Entry, HardState, SnapshotMeta } from "#ringd/raft/entry.js";
 import type { Restored } from "#ringd/raft/options.js";
 import type { Prng } from "../support/prng.js";
 
-/** A disk that finishes jobs when told to, and at a crash keeps any prefix of the unfinished ones. */
+/**
+ * A disk that finishes jobs when told to, and at a crash keeps any prefix of the unfinished ones.
+ */
 export class SimDisk {
   hardState: HardState;
   snapshot: SnapshotMeta;

@@ -33,7 +33,9 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** One client of one member, over connections that are kept alive; one request at a time on each. */
+/**
+ * One client of one member, over connections that are kept alive; one request at a time on each.
+ */
 export class Client {
   readonly url: string;
   readonly #agent: Agent;

@@ -45,10 +45,11 @@ export interface ClusterOptions {
 }
 
 /**
- * A cluster of real processes on loopback, with every byte between members passing through `network`.
+ * A cluster of real processes on loopback, with every byte between members passing through
+ * `network`.
  *
- * It has a loopback address of its own (127.x.y.z), so that a port of a member that is down is not taken
- * by somebody else's socket meanwhile.
+ * It has a loopback address of its own (127.x.y.z), so that a port of a member that is down is not
+ * taken by somebody else's socket meanwhile.
  */
 export class TestCluster {
   readonly kind: MemberKind;
@@ -238,7 +239,9 @@ export class TestCluster {
     member.isDismissed = false;
   }
 
-  /** Asks members other than the one it is about until one agrees: a refusal may be for now only. */
+  /**
+   * Asks members other than the one it is about until one agrees: a refusal may be for now only.
+   */
   async #change(
     about: ClusterMember,
     method: string,
@@ -336,7 +339,9 @@ export class ClusterMember {
     return join(this.folder, "data");
   }
 
-  /** Starts the process: as it was started last, or with these flags. Does not wait for anything. */
+  /**
+   * Starts the process: as it was started last, or with these flags. Does not wait for anything.
+   */
   start(clusterState?: "new" | "existing", initialCluster = ""): void {
     if (clusterState !== undefined) {
       const { clientUrl, listenPeerUrl, peerUrl } = this.#urls;
@@ -412,7 +417,10 @@ export class ClusterMember {
     spawnSync("umount", [this.folder]);
   }
 
-  /** Its wall clock jumps to be off by so much, and stays so over restarts; 0 mends it. Of ringd only. */
+  /**
+   * Its wall clock jumps to be off by so much, and stays so over restarts; 0 mends it. Of ringd
+   * only.
+   */
   shiftWallClock(ms: number): void {
     writeFileSync(this.#clockFile, String(ms));
   }
@@ -460,14 +468,17 @@ export class ClusterMember {
     rmSync(this.#orders, { force: true });
   }
 
-  /** The power goes while it is down: what a failed sync has left in the page cache was never on the disk. */
+  /**
+   * The power goes while it is down: what a failed sync has left in the page cache was never on the
+   * disk.
+   */
   losePages(): void {
     losePages(this.#orders);
   }
 
   /** Its log takes nothing any more until it is started again. */
   async untilLogFailed(timeoutMs: number): Promise<void> {
-    const failures = () => readFileSync(this.logFile, "utf8").split("the log failed").length;
+    const failures = () => readFileSync(this.logFile, "utf8").split("WAL write failed").length;
     const before = this.#failuresSeen;
     await until(`the log of ${this.name} fails`, timeoutMs, () => failures() > before);
     this.#failuresSeen = failures();

@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
 
 /**
- * Loaded into a process under test with `--import`, into each of its threads: makes one of them die. Once
- * the file named by DYING_THREADS exists it says which and how:
+ * Loaded into a process under test with `--import`, into each of its threads: makes one of them
+ * die. Once the file named by DYING_THREADS exists it says which and how:
  *
  *   <thread> throw     an exception that nobody catches: "wal throw"
  *   <thread> reject    a promise that nobody looks at
@@ -11,7 +11,8 @@ import { parentPort } from "node:worker_threads";
  *
  * The thread "pool" is any of piscina's; the others are those of src/thread.
  *
- * A thread looks whenever it asks for the time, which each of them does when it has something to do.
+ * A thread looks whenever it asks for the time, which each of them does when it has something to
+ * do.
  */
 const orders = process.env.DYING_THREADS ?? "";
 /** A worker's own file stands where that of the program does on the main thread. */

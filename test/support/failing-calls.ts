@@ -3,13 +3,14 @@ import { syncBuiltinESMExports } from "node:module";
 import { type LostRange, lostFile, readLost, withoutWritten, writeLost } from "./lost-pages.js";
 
 /**
- * Loaded into a process under test with `--import`, into each of its threads: lets calls on files fail
- * that a sound disk would carry out. While the file named by FAILING_CALLS exists it says which:
+ * Loaded into a process under test with `--import`, into each of its threads: lets calls on files
+ * fail that a sound disk would carry out. While the file named by FAILING_CALLS exists it says
+ * which:
  *
  *   <call> <part of the path> <errno>      "fdatasyncSync .wal EIO"
  *
- * What was written before an fdatasync that fails stays readable, as in the page cache of Linux, and is noted
- * as lost until it is written again: see lost-pages.ts.
+ * What was written before an fdatasync that fails stays readable, as in the page cache of Linux,
+ * and is noted as lost until it is written again: see lost-pages.ts.
  */
 const orders = process.env.FAILING_CALLS ?? "";
 /** By path: what the disk holds where something was written since the last fdatasync. */

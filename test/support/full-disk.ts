@@ -46,7 +46,10 @@ export class SmallDisk {
   }
 }
 
-/** No file of the process may grow beyond this: a full disk for those without the right to mount one. */
+/**
+ * No file of the process may grow beyond this: a full disk for those without the right to mount
+ * one.
+ */
 export function limitFileBytes(pid: number, bytes: number | "unlimited"): void {
   const { status, stderr } = spawnSync("prlimit", ["--pid", `${pid}`, `--fsize=${bytes}:`]);
   if (status !== 0) throw new Error(`Cannot limit files of ${pid}: ${stderr}`);

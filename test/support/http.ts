@@ -1,7 +1,9 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
-/** An HTTP/1.1 client that sends exactly what it is told: paths as they are, bodies on any method. */
+/**
+ * An HTTP/1.1 client that sends exactly what it is told: paths as they are, bodies on any method.
+ */
 
 export interface RawRequest {
   readonly method: string;
@@ -16,7 +18,9 @@ export interface RawAnswer {
   readonly body: Buffer;
 }
 
-/** One request on a connection of its own. @throws Error if the connection ends without an answer */
+/**
+ * One request on a connection of its own. @throws Error if the connection ends without an answer
+ */
 export async function request(port: number, raw: RawRequest): Promise<RawAnswer> {
   const stream = await open(port, raw);
   await stream.ended;

@@ -16,8 +16,9 @@ const swap = (found: Value, value: Value): Effect => ({ requires: found, leaves:
 const notEqual = (...values: Value[]): Effect => ({ forbids: values });
 
 /**
- * A history drawn as lines, one client each: `(` calls and `)` returns the next operation of its list, so
- * that what stands above each other overlaps. An operation without its `)` has an unknown outcome.
+ * A history drawn as lines, one client each: `(` calls and `)` returns the next operation of its
+ * list, so that what stands above each other overlaps. An operation without its `)` has an unknown
+ * outcome.
  */
 function draw(...lines: [drawing: string, ...effects: Effect[]][]): Operation[] {
   const history: Operation[] = [];
@@ -210,7 +211,9 @@ test(`20,000 operations with time-outs are accepted, and refused with one answer
   }
 });
 
-/** The slow twin: every order that respects real time, with and without what may not have happened. */
+/**
+ * The slow twin: every order that respects real time, with and without what may not have happened.
+ */
 function tryAllOrders(history: readonly Operation[]): boolean {
   const search = (left: readonly Operation[], value: Value): boolean => {
     if (left.every(({ returned }) => returned === Infinity)) return true;
@@ -261,7 +264,10 @@ function randomHistory(prng: Prng): Operation[] {
   return history;
 }
 
-/** A correct register service on three keys; some answers get lost, some requests are late or never come. */
+/**
+ * A correct register service on three keys; some answers get lost, some requests are late or never
+ * come.
+ */
 function simulate(prng: Prng, count: number, clients: number): Operation[] {
   const state = new Map<string, Value>();
   const history: Operation[] = [];

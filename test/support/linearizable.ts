@@ -1,12 +1,14 @@
 /**
  * Decides whether recorded operations on registers are linearizable: whether each can be given one
- * moment between its call and its return so that, done one by one in that order, all answers are right.
+ * moment between its call and its return so that, done one by one in that order, all answers are
+ * right.
  *
- * The search is Wing and Gong's in the just-in-time form of Lowe ("Testing for linearizability", 2017,
- * section 4): the history is read once; between two events the checker holds every configuration (which
- * of the open operations have happened, the value) that explains all answers so far. None is looked at
- * twice, nor one that another makes needless. An operation whose outcome is unknown (time-out, cut
- * connection) may have happened at any time after its call, or never: it stays open.
+ * The search is Wing and Gong's in the just-in-time form of Lowe ("Testing for linearizability",
+ * 2017, section 4): the history is read once; between two events the checker holds every
+ * configuration (which of the open operations have happened, the value) that explains all answers
+ * so far. None is looked at twice, nor one that another makes needless. An operation whose outcome
+ * is unknown (time-out, cut connection) may have happened at any time after its call, or never: it
+ * stays open.
  *
  * Linearizability is local (Herlihy and Wing, 1990), so each key is checked by itself.
  */
@@ -76,10 +78,10 @@ export function describeViolation({ key, at, values, context }: Violation): stri
 }
 
 /**
- * Takes unknown outcomes out of the search where values tell. If only one operation writes a value, then
- * having been seen it did happen, before the first answer that shows it; and not having been seen by
- * anyone, it may as well not have happened. The latter needs that every answer names what it found:
- * with a vague answer (`forbids`) after it, the operation stays open.
+ * Takes unknown outcomes out of the search where values tell. If only one operation writes a value,
+ * then having been seen it did happen, before the first answer that shows it; and not having been
+ * seen by anyone, it may as well not have happened. The latter needs that every answer names what
+ * it found: with a vague answer (`forbids`) after it, the operation stays open.
  */
 function settleUnknown(operations: readonly Operation[], initial: Value): Operation[] {
   const writers = new Map<Value, number>([[initial, 1]]);
@@ -105,7 +107,8 @@ function settleUnknown(operations: readonly Operation[], initial: Value): Operat
     ({ returned, leaves }) =>
       returned === Infinity && leaves !== undefined && leaves !== null && writers.get(leaves) === 1,
   );
-  // What an unknown operation found was there, too, if the operation happened: a chain of any length.
+  // What an unknown operation found was there, too, if the operation happened: a chain of any
+  // length.
   for (let changed = true; changed; ) {
     changed = false;
     for (const { leaves, requires } of unknown) {
@@ -115,7 +118,8 @@ function settleUnknown(operations: readonly Operation[], initial: Value): Operat
   }
   const settled = new Set(unknown);
   const isDated = ({ leaves, call }: Operation) => (firstSeen.get(leaves as Value) ?? -1) > call;
-  // What stays open needs what it may have found, so the writer of that stays open as well, and so on.
+  // What stays open needs what it may have found, so the writer of that stays open as well, and so
+  // on.
   const open = operations.filter(
     (operation) =>
       operation.returned === Infinity &&
@@ -150,7 +154,10 @@ interface Open {
   readonly requires: number;
   readonly forbids: readonly number[];
   readonly leaves: number;
-  /** May happen, whatever the value is, and leaves one that no answer names: one is as good as another. */
+  /**
+   * May happen, whatever the value is, and leaves one that no answer names: one is as good as
+   * another.
+   */
   readonly isWildcard: boolean;
 }
 
@@ -159,11 +166,11 @@ const STATE_BITS = 32n;
 const STATE_MASK = (1n << STATE_BITS) - 1n;
 
 /**
- * One key. A configuration is one bigint: the value's number in the low 32 bits, above them one bit per
- * open operation that has happened.
+ * One key. A configuration is one bigint: the value's number in the low 32 bits, above them one bit
+ * per open operation that has happened.
  *
- * An operation that changes nothing and is allowed is taken at once: a configuration in which it has
- * happened explains all that the same one without it explains.
+ * An operation that changes nothing and is allowed is taken at once: a configuration in which it
+ * has happened explains all that the same one without it explains.
  */
 class RegisterCheck {
   readonly #operations: readonly Operation[];
@@ -323,13 +330,17 @@ class RegisterCheck {
 }
 
 /**
- * Configurations of one moment, without those that another one makes needless: with the same value and
- * the same writes that must happen done, it has spent no more of the optional writes and owes no more reads.
+ * Configurations of one moment, without those that another one makes needless: with the same value
+ * and the same writes that must happen done, it has spent no more of the optional writes and owes
+ * no more reads.
  */
 class Frontier {
   readonly #pure: bigint;
   readonly #free: bigint;
-  /** By value and writes that must happen: what configurations have spent and owe, none within another. */
+  /**
+   * By value and writes that must happen: what configurations have spent and owe, none within
+   * another.
+   */
   readonly #costs = new Map<bigint, bigint[]>();
   size = 0;
 

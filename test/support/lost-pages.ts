@@ -1,8 +1,9 @@
 import fs from "node:fs";
 
 /**
- * What a disk lacks of files that read as if it had it: an fdatasync failed, and nobody has written it again.
- * Kept in a file beside the orders of failing-calls.ts, as the page cache outlives a process, too.
+ * What a disk lacks of files that read as if it had it: an fdatasync failed, and nobody has written
+ * it again. Kept in a file beside the orders of failing-calls.ts, as the page cache outlives a
+ * process, too.
  */
 export interface LostRange {
   readonly path: string;
@@ -25,7 +26,10 @@ export function writeLost(orders: string, ranges: readonly LostRange[]): void {
   else fs.rmSync(lostFile(orders), { force: true });
 }
 
-/** What is left once something was written: the page is dirty again, and goes to the disk with the next sync. */
+/**
+ * What is left once something was written: the page is dirty again, and goes to the disk with the
+ * next sync.
+ */
 export function withoutWritten(
   ranges: readonly LostRange[],
   path: string,

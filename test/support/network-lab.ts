@@ -2,7 +2,9 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 
-/** Bits of a process id that fit into an address and into the 15 characters of an interface's name. */
+/**
+ * Bits of a process id that fit into an address and into the 15 characters of an interface's name.
+ */
 const SUBNETS = 200;
 
 /** A machine of the lab: an address, and a network namespace that its processes run in. */
@@ -13,15 +15,15 @@ export interface LabHost {
 }
 
 /**
- * Machines on a switch: network namespaces with a veth pair each, on a bridge. This process is on the
- * bridge too, at `.254`, and its traffic is never dropped, so clients run here.
+ * Machines on a switch: network namespaces with a veth pair each, on a bridge. This process is on
+ * the bridge too, at `.254`, and its traffic is never dropped, so clients run here.
  *
- * Links between machines are cut by dropping packets where they arrive, for each direction by itself. Unlike
- * a proxy this ends no connection and delivers nothing late: TCP repeats what was lost, waiting longer each
- * time, as it does on a real network.
+ * Links between machines are cut by dropping packets where they arrive, for each direction by
+ * itself. Unlike a proxy this ends no connection and delivers nothing late: TCP repeats what was
+ * lost, waiting longer each time, as it does on a real network.
  *
- * Needs root, `ip` and `nft`. A watchdog process holds one end of a pipe and takes everything down when the
- * other end closes, whatever became of this process.
+ * Needs root, `ip` and `nft`. A watchdog process holds one end of a pipe and takes everything down
+ * when the other end closes, whatever became of this process.
  */
 export class NetworkLab {
   readonly hosts: readonly LabHost[];

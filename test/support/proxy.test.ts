@@ -107,7 +107,9 @@ afterEach(async () => {
   b.close();
 });
 
-/** Resolves once everything sent before it has had every chance to arrive: a round trip of its own. */
+/**
+ * Resolves once everything sent before it has had every chance to arrive: a round trip of its own.
+ */
 async function roundTrip(): Promise<void> {
   const socket = connect(b.port, "127.0.0.1");
   socket.write("probe ");

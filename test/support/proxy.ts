@@ -7,18 +7,19 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 const STRANGER = "?";
 
 /**
- * The network between members: each advertises a proxy of this class as its peer URL, so that every byte
- * between two members passes here and can be held up or cut off, for each ordered pair by itself.
+ * The network between members: each advertises a proxy of this class as its peer URL, so that every
+ * byte between two members passes here and can be held up or cut off, for each ordered pair by
+ * itself.
  *
  *   n1 --dials--> [proxy of n2] --> listener of n2      bytes of a connection flow both ways:
  *      <------------------------------                  n1 > n2 and n2 > n1 are two links
  *
- * Who dialled is asked of the kernel (/proc: which process holds the other end of the socket), so it
- * works for any protocol, for etcd as for ringd, and without root.
+ * Who dialled is asked of the kernel (/proc: which process holds the other end of the socket), so
+ * it works for any protocol, for etcd as for ringd, and without root.
  *
- * - `hold`: what one member sends to the other does not arrive, nor do ends of connections. Both sides
- *   believe the connection is fine: packets dropped without a word. `release` delivers what TCP would
- *   have sent again; or resets, as if one side had given up.
+ * - `hold`: what one member sends to the other does not arrive, nor do ends of connections. Both
+ *   sides believe the connection is fine: packets dropped without a word. `release` delivers what
+ *   TCP would have sent again; or resets, as if one side had given up.
  * - `cut`: connections between two members are reset and new ones refused.
  */
 export class PeerNetwork {
@@ -185,7 +186,8 @@ export class PeerNetwork {
     for (const connection of unknown) {
       connection.dialler = owners.get(inodeOf(connection.dialled, table) ?? "") ?? STRANGER;
     }
-    // With many sockets on the machine the table takes long to make: it shall not take all the time.
+    // With many sockets on the machine the table takes long to make: it shall not take all the
+    // time.
     const endMs = performance.now();
     this.#askAgainMs = endMs + 3 * (endMs - startMs);
     this.#update(unknown);
@@ -262,7 +264,8 @@ function forget(connection: Connection): void {
 
 function reset({ dialled, onward }: Connection): void {
   for (const socket of [dialled, onward]) {
-    // A reset while the end is on its way fails within Node 20.20 and keeps the process from ending.
+    // A reset while the end is on its way fails within Node 20.20 and keeps the process from
+    // ending.
     if (socket?.writableEnded) socket.destroy();
     else socket?.resetAndDestroy();
   }
@@ -271,7 +274,8 @@ function reset({ dialled, onward }: Connection): void {
 /**
  * The inode of the socket at the other end.
  *
- * @param table /proc/net/tcp: sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode
+ * @param table /proc/net/tcp: sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout
+ *   inode
  */
 function inodeOf(dialled: Socket, table: string): string | undefined {
   const { remoteAddress, remotePort, localAddress, localPort } = dialled;

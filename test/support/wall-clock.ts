@@ -1,6 +1,6 @@
 /**
- * Preloaded into members (`--import`), all their threads: shifts their wall clock by what the file named by
- * TEST_WALL_CLOCK says, milliseconds, read anew now and then. The monotonic clock stays.
+ * Preloaded into members (`--import`), all their threads: shifts their wall clock by what the file
+ * named by TEST_WALL_CLOCK says, milliseconds, read anew now and then. The monotonic clock stays.
  */
 import { readFileSync } from "node:fs";
 

@@ -24,7 +24,7 @@ test("etcd_cluster_version is what the members agreed on, and absent before", as
   assert.ok(request.kind === "run");
   const { config } = request;
   const topology = createTopology(config, {
-    ...{ requests: RING_BYTES, answers: RING_BYTES, append: RING_BYTES },
+    ...{ requests: RING_BYTES, responses: RING_BYTES, append: RING_BYTES },
     ...{ durable: RING_BYTES, jobs: RING_BYTES, outcomes: RING_BYTES, peer: RING_BYTES },
   });
   const handle = debugVarsHandler(config, topology, "1");

@@ -19,7 +19,9 @@ import { PoolLoop, runJob } from "#ringd/thread/pool-worker.js";
 
 const NOTHING = new Uint8Array(0);
 
-/** The core's ends of both rings. The jobs are there before the pool looks, so that it never waits. */
+/**
+ * The core's ends of both rings. The jobs are there before the pool looks, so that it never waits.
+ */
 function setUp(t: TestContext) {
   const root = mkdtempSync(join(tmpdir(), "ringd-pool-"));
   t.after(() => rmSync(root, { recursive: true }));

@@ -61,7 +61,9 @@ test("any bytes make a JSON string with one replacement for each byte that is no
   }
 });
 
-/** Slow and plain: the shortest valid character at each place, else one replacement and one byte on. */
+/**
+ * Slow and plain: the shortest valid character at each place, else one replacement and one byte on.
+ */
 function decodeBytewise(bytes: Buffer): string {
   let text = "";
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -2,9 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
 import { Membership } from "#ringd/cluster/membership.js";
-import { ContentKind } from "#ringd/v2/answer.js";
 import {
-  confChangeAnswer,
+  confChangeResponse,
   decodePeerUrls,
   handleMachines,
   handleMembers,
@@ -12,8 +11,9 @@ import {
   refuseConfChange,
   writesMembers,
 } from "#ringd/v2/members.js";
-import type { Answer } from "#ringd/v2/plain.js";
+import type { ApiResponse } from "#ringd/v2/plain.js";
 import type { ApiRequest } from "#ringd/v2/request.js";
+import { ContentKind } from "#ringd/v2/response.js";
 import { eventOf, MEMBER_ID, oneMember, PEER_URL, sha1 } from "../cluster/one-member.js";
 import { Prng } from "../support/prng.js";
 import { requestOf } from "./request-of.js";
@@ -28,7 +28,7 @@ const INPUTS: MembersInputs = {
 };
 
 /** The answer, given at once or when the read index is there. */
-function ask(request: ApiRequest, inputs: Partial<MembersInputs> = {}): Answer {
+function ask(request: ApiRequest, inputs: Partial<MembersInputs> = {}): ApiResponse {
   const outcome = handleMembers(request, { ...INPUTS, ...inputs });
   if (outcome.kind === "answer") return outcome.answer;
   const answer = refuseConfChange(outcome.change, INPUTS.membership);
@@ -36,7 +36,7 @@ function ask(request: ApiRequest, inputs: Partial<MembersInputs> = {}): Answer {
   return answer;
 }
 
-function expect(answer: Answer, status: number, kind: ContentKind, body: string): void {
+function expect(answer: ApiResponse, status: number, kind: ContentKind, body: string): void {
   assert.equal(answer.body.toString(), body);
   assert.equal(answer.head.status, status);
   assert.equal(answer.head.contentKind, kind);
@@ -168,13 +168,13 @@ test("a valid change is proposed, and its outcome answered once it is applied", 
   assert.deepEqual(outcome.change.peerUrls, ["http://a:1", "http://b:1"]);
   const id = outcome.change.id.toString(16);
   const created = `{"id":"${id}","name":"","peerURLs":["http://a:1","http://b:1"],"clientURLs":[]}\n`;
-  expect(confChangeAnswer(outcome.change, "ok"), 201, ContentKind.json, created);
+  expect(confChangeResponse(outcome.change, "ok"), 201, ContentKind.json, created);
   const taken = '{"message":"membership: peerURL exists"}';
-  expect(confChangeAnswer(outcome.change, "peerUrlExists"), 409, ContentKind.json, taken);
-  const gone = confChangeAnswer({ kind: "remove", id: 0x1fn }, "idRemoved");
+  expect(confChangeResponse(outcome.change, "peerUrlExists"), 409, ContentKind.json, taken);
+  const gone = confChangeResponse({ kind: "remove", id: 0x1fn }, "idRemoved");
   expect(gone, 410, ContentKind.json, '{"message":"Member permanently removed: 1f"}');
-  expect(confChangeAnswer({ kind: "remove", id: 1n }, "ok"), 204, ContentKind.none, "");
-  const update = confChangeAnswer({ kind: "update", id: 1n, peerUrls: [] }, "idRemoved");
+  expect(confChangeResponse({ kind: "remove", id: 1n }, "ok"), 204, ContentKind.none, "");
+  const update = confChangeResponse({ kind: "update", id: 1n, peerUrls: [] }, "idRemoved");
   expect(update, 500, ContentKind.json, '{"message":"Internal Server Error"}');
 
   const own = requestOf("POST", "/v2/members", JSON.stringify({ peerURLs: [PEER_URL] }));

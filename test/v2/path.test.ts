@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ContentKind, LOCATION_BYTES_MAX } from "#ringd/v2/answer.js";
 import { routePath } from "#ringd/v2/path.js";
-import type { Answer } from "#ringd/v2/plain.js";
+import type { ApiResponse } from "#ringd/v2/plain.js";
 import { Method } from "#ringd/v2/request.js";
+import { ContentKind, LOCATION_BYTES_MAX } from "#ringd/v2/response.js";
 import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
@@ -13,10 +13,10 @@ function pathOf(raw: string): string {
   return routed.kind === "path" ? routed.path : "";
 }
 
-function answerOf(raw: string, query = "", method: Method = Method.get): Answer {
+function answerOf(raw: string, query = "", method: Method = Method.get): ApiResponse {
   const routed = routePath(raw, query, method);
   assert.equal(routed.kind, "answer", raw);
-  return (routed as { answer: Answer }).answer;
+  return (routed as { answer: ApiResponse }).answer;
 }
 
 test("clean paths pass, percent escapes undone, a plus kept", () => {

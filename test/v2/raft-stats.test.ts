@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FollowerFigures, RaftStats } from "#ringd/v2/raft-stats.js";
+import { FollowerMetrics, RaftStats } from "#ringd/v2/raft-stats.js";
 import { handleLeaderStats, handleSelfStats } from "#ringd/v2/stats.js";
 import { Prng } from "../support/prng.js";
 import { requestOf } from "./request-of.js";
@@ -51,7 +51,7 @@ test("one answer covers all appends up to its index; a broken stream covers none
 test("latencies agree with the textbook formulas", () => {
   const seed = Number(process.env.SEED ?? 5);
   const prng = new Prng(seed);
-  const figures = new FollowerFigures();
+  const figures = new FollowerMetrics();
   const latencies: number[] = [];
   for (let i = 1; i <= 500; i++) {
     const latencyMs = prng.below(10_000) / 64;
@@ -68,7 +68,7 @@ test("latencies agree with the textbook formulas", () => {
   near(figures.minimum, Math.min(...latencies));
   near(figures.maximum, Math.max(...latencies));
   assert.equal(figures.current, latencies.at(-1));
-  const constant = new FollowerFigures();
+  const constant = new FollowerMetrics();
   for (let i = 1; i <= 1000; i++) {
     constant.sent(i, 0);
     constant.answered(i, 0.1);

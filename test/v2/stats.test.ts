@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ContentKind } from "#ringd/v2/answer.js";
 import { NO_RATE, RateWindow } from "#ringd/v2/rate-window.js";
+import { ContentKind } from "#ringd/v2/response.js";
 import {
   handleLeaderStats,
   handleSelfStats,
   handleStoreStats,
   type SelfStats,
   STORE_STATS,
-  type StoreStats,
+  type StoreCounts,
 } from "#ringd/v2/stats.js";
 import { MEMBER_ID } from "../cluster/one-member.js";
 import { requestOf } from "./request-of.js";
@@ -82,7 +82,7 @@ test("leader: followers in the order of their ids as text; 403 elsewhere", () =>
 });
 
 test("store: all counters in etcd's order", () => {
-  const counts = Object.fromEntries(STORE_STATS.map((name, i) => [name, i])) as StoreStats;
+  const counts = Object.fromEntries(STORE_STATS.map((name, i) => [name, i])) as StoreCounts;
   const answer = handleStoreStats(requestOf("GET", "/v2/stats/store"), counts);
   assert.equal(
     answer.body.toString(),

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ContentKind } from "#ringd/v2/answer.js";
-import { handleDebugVars, handleLogLevel, metricsAnswer } from "#ringd/v2/local.js";
+import { handleDebugVars, handleLogLevel, metricsResponse } from "#ringd/v2/local.js";
 import { NOT_FOUND } from "#ringd/v2/plain.js";
-import { handleVersion, healthAnswer, refuseHealthMethod } from "#ringd/v2/status.js";
+import { ContentKind } from "#ringd/v2/response.js";
+import { handleVersion, healthResponse, refuseHealthMethod } from "#ringd/v2/status.js";
 import { requestOf } from "./request-of.js";
 
 test("/version: etcd 3.4.23's bytes", () => {
@@ -18,10 +18,10 @@ test("/version: etcd 3.4.23's bytes", () => {
 });
 
 test("/health: text without a newline, and an error with one", () => {
-  const good = healthAnswer(true);
+  const good = healthResponse(true);
   assert.deepEqual([good.head.status, good.head.contentKind], [200, ContentKind.text]);
   assert.equal(good.body.toString(), '{"health":"true"}');
-  const bad = healthAnswer(false);
+  const bad = healthResponse(false);
   assert.deepEqual([bad.head.status, bad.head.contentKind], [503, ContentKind.textError]);
   assert.equal(bad.body.toString(), '{"health":"false"}\n');
   assert.equal(refuseHealthMethod(requestOf("GET", "/health")), undefined);
@@ -34,7 +34,7 @@ test("unknown paths are Go's 404", () => {
     [NOT_FOUND.head.status, NOT_FOUND.head.contentKind],
     [404, ContentKind.textError],
   );
-  assert.equal(metricsAnswer("a 1\n").head.contentKind, ContentKind.metrics);
+  assert.equal(metricsResponse("a 1\n").head.contentKind, ContentKind.metrics);
 });
 
 test("/config/local/log takes etcd's level names in any case", () => {

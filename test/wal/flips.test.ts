@@ -11,7 +11,9 @@ import { SimDisk } from "./sim-disk.js";
 const METADATA = { memberId: 7n, clusterId: 9n };
 const ZERO_AHEAD_BYTES = 4096;
 
-/** A log of records of all kinds: small and large, of zeros, with votes, with a snapshot in between. */
+/**
+ * A log of records of all kinds: small and large, of zeros, with votes, with a snapshot in between.
+ */
 function writeLog(): { file: string; bytes: Uint8Array } {
   const disk = new SimDisk();
   const { wal } = Wal.create({ disk, metadataIfNew: METADATA, zeroAheadBytes: ZERO_AHEAD_BYTES });
@@ -78,7 +80,8 @@ test("a log with any one bit flipped is refused, or reads as if it were not", ()
     }
     bytes[at] = (bytes[at] as number) ^ mask;
   }
-  // Only what fills records up to a multiple of 16 means nothing: 15 bytes at most behind each of 7.
+  // Only what fills records up to a multiple of 16 means nothing: 15 bytes at most behind each of
+  // 7.
   const bytesHarmless = new Set(harmless);
   assert.equal(harmless.length, 8 * bytesHarmless.size, "a byte means something or not");
   assert.ok(bytesHarmless.size <= 7 * 15, `${bytesHarmless.size} bytes mean nothing`);

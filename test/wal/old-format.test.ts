@@ -12,9 +12,10 @@ import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 
 /**
- * What ringd 0.1.0 wrote (segment format 1) is read, and goes on. The archive holds `data`, a data directory
- * with a snapshot and a log behind it, as kill -9 left it; `answer.json`, what GET of everything said then;
- * `segments`, a log of five small segments: a hundred entries, term 1 + index / 40, a hard state with each tenth.
+ * What ringd 0.1.0 wrote (segment format 1) is read, and goes on. The archive holds `data`, a data
+ * directory with a snapshot and a log behind it, as kill -9 left it; `answer.json`, what GET of
+ * everything said then; `segments`, a log of five small segments: a hundred entries, term 1 + index
+ * / 40, a hard state with each tenth.
  */
 const ARCHIVE = new URL("../../../test/wal/testdata/written-by-0.1.0.tar.gz", import.meta.url);
 

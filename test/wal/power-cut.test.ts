@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { HardState, WalEntry } from "#ringd/messages/log-entry.js";
+import type { WalEntry, WalHardState } from "#ringd/messages/log-entry.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
 import { Wal } from "#ringd/wal/wal.js";
@@ -15,12 +15,12 @@ const METADATA = { memberId: 0xfedc_ba98_7654_3210n, clusterId: 7n };
 interface Model {
   base: number;
   entries: WalEntry[];
-  hardState: HardState;
+  hardState: WalHardState;
 }
 
 type Step =
   | { kind: "entry"; entry: WalEntry }
-  | { kind: "hardState"; hardState: HardState }
+  | { kind: "hardState"; hardState: WalHardState }
   | { kind: "snapshot"; mark: LogPosition };
 
 test("what sync() acknowledged survives any power cut, and the log goes on behind it", () => {
@@ -104,8 +104,8 @@ function live(seed: number): void {
       if (!isPower && !(error instanceof LogFailedError)) throw error;
       hasFailed = !isPower;
     }
-    // Now and then only the process dies: what was written stays, synced or not. After a failed sync
-    // that is the rule: somebody starts the member again.
+    // Now and then only the process dies: what was written stays, synced or not. After a failed
+    // sync that is the rule: somebody starts the member again.
     disk.capacityBytes = Number.POSITIVE_INFINITY;
     if (prng.oneIn(4) || (hasFailed && !prng.oneIn(4))) disk.before = () => {};
     else disk.powerCut(prng);
@@ -201,7 +201,7 @@ function settle(acked: Model, unacked: readonly Step[], found: Model): Model {
   );
 }
 
-function hardStateOf(step: Step): HardState[] {
+function hardStateOf(step: Step): WalHardState[] {
   return step.kind === "hardState" ? [step.hardState] : [];
 }
 

@@ -45,7 +45,7 @@ function configOf(formatLevel: number): Config {
 function start({ disk, snapshots }: Place, formatLevel = FORMAT_LEVEL) {
   const config = configOf(formatLevel);
   const ring = RING_BYTES;
-  const sizes = { requests: ring, answers: ring, append: ring, jobs: ring, peer: ring };
+  const sizes = { requests: ring, responses: ring, append: ring, jobs: ring, peer: ring };
   const topology = createTopology(config, { ...sizes, durable: ring, outcomes: ring });
   poisonConsumed(topology.durable);
   const durable = new Outlet(new RingWriter(topology.durable, new Bell(topology.coreBell)));

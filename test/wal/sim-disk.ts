@@ -13,8 +13,9 @@ export class PowerLost extends Error {}
 /**
  * A file: what a reader sees now, and what of it is durable.
  *
- * A sync that fails leaves the page cache as Linux does: what was written stays readable, and counts as
- * clean, so that a later sync passes over it and succeeds. Only what is written again is tried again.
+ * A sync that fails leaves the page cache as Linux does: what was written stays readable, and
+ * counts as clean, so that a later sync passes over it and succeeds. Only what is written again is
+ * tried again.
  */
 class SimFile {
   bytes = new Uint8Array(0);
@@ -81,12 +82,15 @@ type Pending =
   | { kind: "delete"; name: string };
 
 /**
- * A disk that keeps apart what was written and what is durable, by sectors of 512 bytes, and fails when
- * told to. Everything random is drawn from the caller's generator.
+ * A disk that keeps apart what was written and what is durable, by sectors of 512 bytes, and fails
+ * when told to. Everything random is drawn from the caller's generator.
  */
 export class SimDisk implements Disk {
   readonly dir = "/sim";
-  /** Bytes of all files together; a write past it takes pages of the file until it is full, then ENOSPC. */
+  /**
+   * Bytes of all files together; a write past it takes pages of the file until it is full, then
+   * ENOSPC.
+   */
   capacityBytes = Number.POSITIVE_INFINITY;
   /** Called before each step; throw (a DiskError, PowerLost) to make it fail. */
   before: (op: DiskOp) => void = () => {};

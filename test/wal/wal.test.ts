@@ -588,7 +588,8 @@ test("what an entry holds is not taken for a record behind a torn one", () => {
   const disk = new SimDisk();
   const { wal } = open(disk, { segmentBytes: 1e6 });
   fill(wal, 1, 2);
-  // The header of a record that was durable, as somebody could have read it from another member's log.
+  // The header of a record that was durable, as somebody could have read it from another member's
+  // log.
   const other = new SimDisk();
   const copy = open(other, { segmentBytes: 1e6 }).wal;
   fill(copy, 1, 2);

@@ -22,10 +22,10 @@ export class ProgressBar {
   /** @param note shown after the bar instead of the count */
   to(done: number, note?: string): void {
     this.#done = done;
-    const nowMs = performance.now();
-    if (!process.stderr.isTTY || nowMs - this.#drawnMs < REDRAW_MS) return;
-    this.#drawnMs = nowMs;
-    const seconds = (nowMs - this.#startedMs) / 1000;
+    const monoMs = performance.now();
+    if (!process.stderr.isTTY || monoMs - this.#drawnMs < REDRAW_MS) return;
+    this.#drawnMs = monoMs;
+    const seconds = (monoMs - this.#startedMs) / 1000;
     const text = note ?? `${done}/${this.#total}  ${Math.round(done / seconds)}/s`;
     process.stderr.write(`\r\u001b[K${bar(this.#label, done / Math.max(this.#total, 1))}  ${text}`);
     this.#isDrawn = true;

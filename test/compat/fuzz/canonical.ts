@@ -53,8 +53,8 @@ function isNear(a: Time, b: Time | undefined): boolean {
 const NODES = '"nodes":[';
 
 /**
- * Listings that were not asked to be sorted come in any order (Go's maps): sorts the elements of each
- * `nodes` array by their text, and leaves every byte of them as it is.
+ * Listings that were not asked to be sorted come in any order (Go's maps): sorts the elements of
+ * each `nodes` array by their text, and leaves every byte of them as it is.
  */
 export function sortNodes(text: string): string {
   let sorted = "";

@@ -5,7 +5,10 @@ import { AnswerStream } from "../../support/http.js";
 /** Longer than etcd's own limit for a write. */
 const ANSWER_MS_MAX = 10_000;
 
-/** Sends bytes on a connection of its own. @returns the answer so far: its head, or the end without one */
+/**
+ * Sends bytes on a connection of its own. @returns the answer so far: its head, or the end without
+ * one
+ */
 export async function exchange(
   port: number,
   bytes: Buffer,

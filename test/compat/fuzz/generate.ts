@@ -143,7 +143,9 @@ class Generator {
     return { ...plain(this.#oddly(isSafe ? method : "GET"), target), headers: this.#headers() };
   }
 
-  /** Writes that are refused: malformed, about a URL that is taken, or about a member nobody knows. */
+  /**
+   * Writes that are refused: malformed, about a URL that is taken, or about a member nobody knows.
+   */
   #members(): HttpRequest {
     const method = this.#prng.pick(["POST", "PUT", "DELETE"]);
     const id = this.#prng.pick(usual.MEMBER_IDS);

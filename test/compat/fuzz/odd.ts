@@ -1,11 +1,11 @@
 /**
  * What clients do not send and fuzzers do. Texts are bytes, one per character.
  *
- * Left out, as it is the HTTP parsers' own: blanks and control characters in request targets, malformed
- * lines and headers, targets that are no path, HTTP versions other than 1.1. And of raw bytes from 0x80
- * on, which etcd takes anywhere: those in headers, which uWebSockets.js trims, and those in targets that
- * are no UTF-8, which ringd refuses, and U+FFFD with them, as the library puts it in their place.
- * Percent-encoded and in bodies any byte is fine.
+ * Left out, as it is the HTTP parsers' own: blanks and control characters in request targets,
+ * malformed lines and headers, targets that are no path, HTTP versions other than 1.1. And of raw
+ * bytes from 0x80 on, which etcd takes anywhere: those in headers, which uWebSockets.js trims, and
+ * those in targets that are no UTF-8, which ringd refuses, and U+FFFD with them, as the library
+ * puts it in their place. Percent-encoded and in bodies any byte is fine.
  */
 
 const utf8 = (text: string) => Buffer.from(text).toString("latin1");

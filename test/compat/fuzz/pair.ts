@@ -3,7 +3,9 @@ import { maskOwn, sameBody } from "./canonical.js";
 import { type Reply, Side } from "./side.js";
 import { type HttpRequest, type Step, withoutRuns } from "./step.js";
 
-/** How long the slower of two servers may take to tell a watch, or to notice that one was closed. */
+/**
+ * How long the slower of two servers may take to tell a watch, or to notice that one was closed.
+ */
 const CATCH_UP_MS_MAX = 2000;
 const POLL_MS = 5;
 

@@ -19,7 +19,9 @@ const COMPARED_HEADERS = [
 ];
 /** Of these only whether they are there. */
 const PRESENCE_HEADERS = ["x-etcd-cluster-id", "x-raft-index", "x-raft-term"];
-/** What expires within this time after a step is waited for, and nothing else may expire meanwhile. */
+/**
+ * What expires within this time after a step is waited for, and nothing else may expire meanwhile.
+ */
 const SOON_MS = 20_000;
 const POLL_MS = 10;
 const EXPIRED_MS_MAX = 15_000;
@@ -117,8 +119,8 @@ export class Side {
   }
 
   /**
-   * Waits until what these answers say will expire soon has expired, so that it does not happen between
-   * other requests, at one server earlier than at the other.
+   * Waits until what these answers say will expire soon has expired, so that it does not happen
+   * between other requests, at one server earlier than at the other.
    */
   async settle(replies: readonly Reply[]): Promise<void> {
     const dueMs = new Map<string, number>();

@@ -1,18 +1,21 @@
 import { isUtf8 } from "node:buffer";
 import { METHODS } from "node:http";
 
-/** etcd tells HTTP from gRPC by the first 4096 bytes, and cuts connections whose first line is longer. */
+/**
+ * etcd tells HTTP from gRPC by the first 4096 bytes, and cuts connections whose first line is
+ * longer.
+ */
 const TARGET_BYTES_MAX = 4000;
 export const FORM_TYPE = "application/x-www-form-urlencoded";
 
 /**
  * A sequence of requests, as data: so that it can be sent to two servers, cut down, and printed.
  *
- * Texts are bytes, one per character (latin1). In targets and bodies these placeholders stand for what
- * a server alone knows: `<i+N>`, `<i-N>` for the last X-Etcd-Index it told plus or minus N, `<m+N>` for
- * the last modifiedIndex it told of the request's own node, `<client>` and `<peer>` for its URLs, `<id>`
- * for its member id. Relative to what there is, a condition keeps its meaning when requests before it
- * are dropped.
+ * Texts are bytes, one per character (latin1). In targets and bodies these placeholders stand for
+ * what a server alone knows: `<i+N>`, `<i-N>` for the last X-Etcd-Index it told plus or minus N,
+ * `<m+N>` for the last modifiedIndex it told of the request's own node, `<client>` and `<peer>` for
+ * its URLs, `<id>` for its member id. Relative to what there is, a condition keeps its meaning when
+ * requests before it are dropped.
  */
 export interface HttpRequest {
   readonly method: string;

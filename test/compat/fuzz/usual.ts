@@ -16,8 +16,8 @@ export const OTHER_PATHS = [
 ];
 
 /**
- * No id at all: a well-formed one that nobody has is refused only when etcd has it in its log, which
- * shows in the counters of `/v2/stats/store`.
+ * No id at all: a well-formed one that nobody has is refused only when etcd has it in its log,
+ * which shows in the counters of `/v2/stats/store`.
  */
 export const MEMBER_IDS = [
   ...["abx", "10000000000000000", "xyz", "-1", "a/b", "", "0x1", "%ff", "%c3%a9", "+1", "1_0"],

@@ -6,7 +6,8 @@ import { type AnswerStream, open, request, send } from "../../support/http.js";
 /**
  * Replays recorded scenarios against a server and compares every answer with what etcd 3.4.23
  * answered. The format of the recording, in short: scenarios run one after the other against one
- * server; `@` stands for the scenario's id and `<i+N>` for the server's index when it began, plus N.
+ * server; `@` stands for the scenario's id and `<i+N>` for the server's index when it began, plus
+ * N.
  */
 
 export interface Expect {
@@ -74,8 +75,9 @@ export async function warmUp(port: number): Promise<void> {
 }
 
 /**
- * A scenario in which nobody waits, and yet a node expires, happened to run across the moment at which the
- * leader lets nodes expire, twice a second: its answers cannot be those of the recording, and it runs again.
+ * A scenario in which nobody waits, and yet a node expires, happened to run across the moment at
+ * which the leader lets nodes expire, twice a second: its answers cannot be those of the recording,
+ * and it runs again.
  *
  * @returns what differed, one text for each answer
  */
@@ -238,7 +240,9 @@ class Run {
     return describe("body", order(this.#mask(want)), order(this.#mask(got)));
   }
 
-  /** The auth system was set up when this was recorded, so that its look-ups succeeded: see `gets`. */
+  /**
+   * The auth system was set up when this was recorded, so that its look-ups succeeded: see `gets`.
+   */
   #compareDelta(want: string, got: string): string {
     const now = JSON.parse(got) as Record<string, number>;
     this.#stats ??= now;

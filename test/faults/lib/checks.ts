@@ -16,8 +16,9 @@ export function checkHistory(history: History): string[] {
 }
 
 /**
- * The log is one order of all keys: a write has an index above that of everything answered before it was
- * sent, and nobody else has it; a read by quorum is at least as new as everything answered before.
+ * The log is one order of all keys: a write has an index above that of everything answered before
+ * it was sent, and nobody else has it; a read by quorum is at least as new as everything answered
+ * before.
  */
 export function checkOrder(indexed: readonly Indexed[]): string[] {
   const findings: string[] = [];
@@ -80,9 +81,10 @@ export interface WatchCheck {
 /**
  * Every watcher saw every change, once, in the order of the indexes, and all saw the same.
  *
- * etcd 3.4 does not keep this across a snapshot from the leader, which it decodes over the store it has
- * (v2store: `store.Recovery`): open watches are told nothing of what the snapshot skipped, and deletions
- * in the history get values that older events had in their place. With `isEtcd` both are let pass.
+ * etcd 3.4 does not keep this across a snapshot from the leader, which it decodes over the store it
+ * has (v2store: `store.Recovery`): open watches are told nothing of what the snapshot skipped, and
+ * deletions in the history get values that older events had in their place. With `isEtcd` both are
+ * let pass.
  *
  * @param changes acknowledged ones under the watched directory
  */

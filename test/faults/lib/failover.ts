@@ -10,8 +10,8 @@ export interface FailoverOptions extends ClusterOptions {
 }
 
 /**
- * Kills the leader with SIGKILL, again and again, and measures how long no write is answered: from the
- * kill until a write that was sent after it, to any of the others, is acknowledged.
+ * Kills the leader with SIGKILL, again and again, and measures how long no write is answered: from
+ * the kill until a write that was sent after it, to any of the others, is acknowledged.
  *
  * @returns milliseconds, one per round
  */
@@ -52,7 +52,10 @@ async function write(client: Client): Promise<boolean> {
   }
 }
 
-/** Sends a write to each client every 10 ms, whatever became of those before, until one is acknowledged. */
+/**
+ * Sends a write to each client every 10 ms, whatever became of those before, until one is
+ * acknowledged.
+ */
 function firstWrite(clients: readonly Client[]): Promise<void> {
   return new Promise((resolve) => {
     const probe = async () => {

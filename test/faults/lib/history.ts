@@ -1,6 +1,8 @@
 import type { Operation, Value } from "../../support/linearizable.js";
 
-/** A write that was acknowledged, or an answer of the store at one index: for the order of the log. */
+/**
+ * A write that was acknowledged, or an answer of the store at one index: for the order of the log.
+ */
 export interface Indexed {
   readonly call: number;
   readonly returned: number;
@@ -46,7 +48,9 @@ export class History {
     return this.#position++;
   }
 
-  /** Register operations for the checker; answers that named an index are told by value where known. */
+  /**
+   * Register operations for the checker; answers that named an index are told by value where known.
+   */
   get operations(): Operation[] {
     return [
       ...this.registers,

@@ -17,7 +17,9 @@ const READY_MS = 30_000;
 /** What the links do while writers write. */
 export interface LinkFault {
   readonly about: string;
-  /** Of the leader's place and the number of members: `[from, to]`, where nothing arrives while off. */
+  /**
+   * Of the leader's place and the number of members: `[from, to]`, where nothing arrives while off.
+   */
   readonly cuts: (leader: number, size: number) => readonly (readonly [number, number])[];
   readonly offMs: number;
   /** 0: off for all of the time. */

@@ -5,7 +5,10 @@ import type { ClusterMember, TestCluster } from "../../support/cluster.js";
 import type { Prng } from "../../support/prng.js";
 import { until } from "../../support/until.js";
 
-/** Entries by which a member is left behind: more than a leader keeps for catching up by log (5,000). */
+/**
+ * Entries by which a member is left behind: more than a leader keeps for catching up by log
+ * (5,000).
+ */
 const FAR_BEHIND_ENTRIES = 6000;
 const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 16, value: "x" };
 /** Together more than one file of the log, which is 64 MiB with both kinds. */
@@ -214,8 +217,8 @@ export const RINGD_ONLY: readonly string[] = ["sync-fails", "directory-removed",
 /**
  * Only by name.
  *
- * - `disk-full-log`: the log of a full disk wants a new file. Meant for a cluster that takes no snapshots
- *   meanwhile, as they would hold every one of the big values in their history of events.
+ * - `disk-full-log`: the log of a full disk wants a new file. Meant for a cluster that takes no
+ *   snapshots meanwhile, as they would hold every one of the big values in their history of events.
  * - `grow-to-N`: member by member, and back to the size it had.
  */
 export const EXTRA_FAULTS: Readonly<Record<string, Fault>> = {

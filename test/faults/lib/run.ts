@@ -36,7 +36,10 @@ export interface RunOptions extends ClusterOptions {
   readonly say: (line: string) => void;
 }
 
-/** The first member's disk, if it may be mounted: small enough to be filled, enough for what members keep. */
+/**
+ * The first member's disk, if it may be mounted: small enough to be filled, enough for what members
+ * keep.
+ */
 const SMALL_DISK_MB = 400;
 
 export interface RunFigures {
@@ -63,8 +66,8 @@ export class FaultRunError extends Error {
 }
 
 /**
- * Rounds of load, faults, healing and checks against one cluster. A round uses keys of its own, so what
- * there is to check stays small however long the run is.
+ * Rounds of load, faults, healing and checks against one cluster. A round uses keys of its own, so
+ * what there is to check stays small however long the run is.
  *
  * @throws FaultRunError with the first round's findings
  */
@@ -188,7 +191,8 @@ class Round {
     const startMs = performance.now();
     this.#cluster.heal(isReset);
     await this.#cluster.untilHealthy();
-    // Throws if the statistics of a quorum do not. etcd's may take an old leader's late message for news.
+    // Throws if the statistics of a quorum do not. etcd's may take an old leader's late message for
+    // news.
     if (this.#options.kind === "ringd") await this.#cluster.leader();
     const ms = performance.now() - startMs;
     this.#course.push(`healed in ${Math.round(ms)} ms`);

@@ -26,8 +26,8 @@ interface Body {
 }
 
 /**
- * Follows a directory by long polls, one event each, always asking for what comes after the last: over
- * restarts, partitions and snapshots of its member.
+ * Follows a directory by long polls, one event each, always asking for what comes after the last:
+ * over restarts, partitions and snapshots of its member.
  */
 export class Watcher {
   readonly log: WatchLog;

@@ -279,7 +279,10 @@ function effectOf(intent: Intent, body: Body, isKnown: boolean): Effect | undefi
   }
 }
 
-/** What a refusal tells of the value: 100 not found, 101 compare failed `[known != found]`, 105 exists. */
+/**
+ * What a refusal tells of the value: 100 not found, 101 compare failed `[known != found]`, 105
+ * exists.
+ */
 function refusalOf({ kind, known }: Intent, { errorCode, cause = "" }: Body): Effect | undefined {
   if (errorCode === 100 && kind !== "set" && kind !== "create") return { requires: null };
   if (errorCode === 105 && kind === "create") return { forbids: [null] };

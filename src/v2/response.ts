@@ -1,4 +1,6 @@
-/** Which Content-Type (and companions) a frontend sends; the number travels in the answer record. */
+/**
+ * Which Content-Type (and companions) a frontend sends; the number travels in the answer record.
+ */
 export const ContentKind = {
   /** No Content-Type, for an empty body. */
   none: 0,
@@ -23,7 +25,7 @@ export type ContentKind = (typeof ContentKind)[keyof typeof ContentKind];
 export const LOCATION_BYTES_MAX = 0xffff;
 
 /** The head of an answer. The body's bytes travel beside it. */
-export interface AnswerHead {
+export interface ResponseHead {
   /** HTTP status code. */
   readonly status: number;
   readonly contentKind: ContentKind;

@@ -1,10 +1,10 @@
 import { RingdError } from "../lib/errors.js";
 
 /**
- * A change of the membership, as it travels in a raft log entry. A member is added without a vote and
- * promoted once it has caught up; clients never see the difference.
+ * A change of the membership, as it travels in a raft log entry. A member is added without a vote
+ * and promoted once it has caught up; clients never see the difference.
  */
-export type ConfChange =
+export type MemberChange =
   | {
       readonly kind: "add";
       readonly id: bigint;
@@ -18,7 +18,9 @@ export type ConfChange =
       readonly peerUrls: readonly string[];
     };
 
-/** Who proposed a change, and its number for it: so that one member answers the client that asked. */
+/**
+ * Who proposed a change, and its number for it: so that one member answers the client that asked.
+ */
 export interface ChangeOrigin {
   /** 0 if no client waits. */
   readonly memberId: bigint;
@@ -29,7 +31,7 @@ export interface ChangeOrigin {
 export const NO_ORIGIN: ChangeOrigin = { memberId: 0n, number: 0 };
 
 /** A change as it was read from a log entry. */
-export type CarriedConfChange = ConfChange & { readonly origin: ChangeOrigin };
+export type CarriedConfChange = MemberChange & { readonly origin: ChangeOrigin };
 
 /** Limit of one change, so that a decoder knows what to refuse. */
 export const PEER_URLS_MAX = 1024;
@@ -40,7 +42,7 @@ const HEADER_BYTES = 28;
 const KIND_NUMBERS = { add: 1, remove: 2, update: 3, promote: 4 } as const;
 
 /** Bytes that are no conf change. */
-export class ConfChangeError extends RingdError {
+export class MemberChangeError extends RingdError {
   override readonly name = "ConfChangeError";
   readonly code = "CONF_CHANGE_DAMAGED";
 
@@ -63,7 +65,7 @@ export class ConfChangeError extends RingdError {
  *
  * The caller has checked `PEER_URLS_MAX` and `PEER_URL_BYTES_MAX`.
  */
-export function encodeConfChange(change: ConfChange, origin: ChangeOrigin = NO_ORIGIN): Buffer {
+export function encodeMemberChange(change: MemberChange, origin: ChangeOrigin = NO_ORIGIN): Buffer {
   const peerUrls = "peerUrls" in change ? change.peerUrls : [];
   const urls = peerUrls.map((url) => Buffer.from(url));
   const bytes = urls.reduce((sum, url) => sum + 2 + url.length, HEADER_BYTES);
@@ -83,10 +85,10 @@ export function encodeConfChange(change: ConfChange, origin: ChangeOrigin = NO_O
 }
 
 /** @throws ConfChangeError for anything `encodeConfChange` does not write */
-export function decodeConfChange(data: Uint8Array): CarriedConfChange {
+export function decodeMemberChange(data: Uint8Array): CarriedConfChange {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  if (bytes.length < HEADER_BYTES) throw new ConfChangeError("too short for its header");
-  if (bytes.readUInt8(0) !== VERSION) throw new ConfChangeError("unknown version");
+  if (bytes.length < HEADER_BYTES) throw new MemberChangeError("too short for its header");
+  if (bytes.readUInt8(0) !== VERSION) throw new MemberChangeError("unknown version");
   const kind = bytes.readUInt8(1);
   const id = bytes.readBigUInt64LE(4);
   const origin = readOrigin(bytes);
@@ -97,13 +99,13 @@ export function decodeConfChange(data: Uint8Array): CarriedConfChange {
     case KIND_NUMBERS.update:
       return { kind: "update", id, peerUrls, origin };
     case KIND_NUMBERS.remove:
-      if (peerUrls.length > 0) throw new ConfChangeError("a removal with peer URLs");
+      if (peerUrls.length > 0) throw new MemberChangeError("a removal with peer URLs");
       return { kind: "remove", id, origin };
     case KIND_NUMBERS.promote:
-      if (peerUrls.length > 0) throw new ConfChangeError("a promotion with peer URLs");
+      if (peerUrls.length > 0) throw new MemberChangeError("a promotion with peer URLs");
       return { kind: "promote", id, origin };
     default:
-      throw new ConfChangeError("unknown kind");
+      throw new MemberChangeError("unknown kind");
   }
 }
 
@@ -111,27 +113,27 @@ function readOrigin(bytes: Buffer): ChangeOrigin {
   const memberId = bytes.readBigUInt64LE(12);
   const number = bytes.readDoubleLE(20);
   if (!Number.isSafeInteger(number) || number < 0 || Object.is(number, -0)) {
-    throw new ConfChangeError("the number of its proposal is none");
+    throw new MemberChangeError("the number of its proposal is none");
   }
-  if ((memberId === 0n) !== (number === 0)) throw new ConfChangeError("half an origin");
+  if ((memberId === 0n) !== (number === 0)) throw new MemberChangeError("half an origin");
   return { memberId, number };
 }
 
 function readPeerUrls(bytes: Buffer): string[] {
   const count = bytes.readUInt16LE(2);
-  if (count > PEER_URLS_MAX) throw new ConfChangeError("too many peer URLs");
+  if (count > PEER_URLS_MAX) throw new MemberChangeError("too many peer URLs");
   const peerUrls: string[] = [];
   let at = HEADER_BYTES;
   for (let i = 0; i < count; i++) {
-    if (at + 2 > bytes.length) throw new ConfChangeError("a peer URL is cut off");
+    if (at + 2 > bytes.length) throw new MemberChangeError("a peer URL is cut off");
     const end = at + 2 + bytes.readUInt16LE(at);
-    if (end > bytes.length) throw new ConfChangeError("a peer URL is cut off");
+    if (end > bytes.length) throw new MemberChangeError("a peer URL is cut off");
     const sent = bytes.subarray(at + 2, end);
     const url = sent.toString("utf8");
-    if (!Buffer.from(url).equals(sent)) throw new ConfChangeError("a peer URL is not UTF-8");
+    if (!Buffer.from(url).equals(sent)) throw new MemberChangeError("a peer URL is not UTF-8");
     peerUrls.push(url);
     at = end;
   }
-  if (at !== bytes.length) throw new ConfChangeError("bytes behind the last peer URL");
+  if (at !== bytes.length) throw new MemberChangeError("bytes behind the last peer URL");
   return peerUrls;
 }

@@ -6,11 +6,11 @@ const REMEDY =
   "a disk that lost synced writes) must be removed from the cluster and added again with an empty one";
 
 /**
- * A message that no correct leader sends as long as every member has all that it ever acknowledged. So one
- * of them has lost votes or entries. To go on would be to guess which; the member stops instead, and says
- * what it found. (etcd panics: "tocommit(8) is out of range [lastIndex(3)]".)
+ * A message that no correct leader sends as long as every member has all that it ever acknowledged.
+ * So one of them has lost votes or entries. To go on would be to guess which; the member stops
+ * instead, and says what it found. (etcd panics: "tocommit(8) is out of range [lastIndex(3)]".)
  */
-export class BrokenPromiseError extends RingdError {
+export class RaftSafetyError extends RingdError {
   override readonly name = "BrokenPromiseError";
   readonly code = "PROMISE_BROKEN";
 
@@ -19,9 +19,12 @@ export class BrokenPromiseError extends RingdError {
   }
 }
 
-/** The leader has this member's word for entries that it does not have: it is this member that lost data. */
-export function entriesLost(lead: bigint, commit: number, lastIndex: number): BrokenPromiseError {
-  return new BrokenPromiseError(
+/**
+ * The leader has this member's word for entries that it does not have: it is this member that lost
+ * data.
+ */
+export function entriesLost(lead: bigint, commit: number, lastIndex: number): RaftSafetyError {
+  return new RaftSafetyError(
     `leader ${name(lead)} counts on it for the log up to index ${commit}, and its log ends at ` +
       `${lastIndex}: its data directory has lost entries that it had acknowledged`,
     "The directory is left as it is. Remove this member from the cluster and add it again with an empty " +
@@ -35,8 +38,8 @@ export function historiesDiffer(
   term: number,
   committed: Position,
   other: Position,
-): BrokenPromiseError {
-  return new BrokenPromiseError(
+): RaftSafetyError {
+  return new RaftSafetyError(
     `entry ${committed.index} was committed here in term ${committed.term}, and leader ${name(lead)} ` +
       `of term ${term} has one of term ${other.term} in its place: it was elected by members that have ` +
       "lost data",
@@ -44,8 +47,8 @@ export function historiesDiffer(
 }
 
 /** Election safety does not hold (Raft paper, 5.2): somebody forgot a vote. */
-export function secondLeader(other: bigint, term: number): BrokenPromiseError {
-  return new BrokenPromiseError(
+export function secondLeader(other: bigint, term: number): RaftSafetyError {
+  return new RaftSafetyError(
     `it leads in term ${term}, and so does ${name(other)}: a member has voted for both, and has ` +
       "forgotten its first vote",
   );

@@ -1,15 +1,15 @@
-import type { GatewayFigures } from "../frontend/ring-gateway.js";
+import type { GatewayMetrics } from "../frontend/ring-gateway.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
-import type { PortFigures } from "../ring/event-loop-port.js";
+import type { PortMetrics } from "../ring/event-loop-port.js";
 
 const IN_FLIGHT = cellOf("frontendInFlight");
 
 /** Puts what an event-loop thread's port counts into its thread's cells. */
-export function portFigures(
+export function portMetrics(
   metrics: MetricCells,
   thread: "main" | "frontend" | "peer",
-): PortFigures {
+): PortMetrics {
   const wakeups = cellOf("wakeups", thread);
   const full = cellOf("ringFull", thread);
   return {
@@ -19,9 +19,9 @@ export function portFigures(
 }
 
 /** The same of a gateway. */
-export function gatewayFigures(metrics: MetricCells, thread: "main" | "frontend"): GatewayFigures {
+export function gatewayMetrics(metrics: MetricCells, thread: "main" | "frontend"): GatewayMetrics {
   return {
-    ...portFigures(metrics, thread),
+    ...portMetrics(metrics, thread),
     inFlight: (requests) => metrics.set(IN_FLIGHT, requests),
   };
 }

@@ -1,5 +1,5 @@
 /** What is counted for one other member. */
-export interface PeerFigures {
+export interface LinkMetrics {
   add(name: PeerFigure, n: number): void;
   /** Of a gauge. */
   set(name: PeerFigure, value: number): void;
@@ -28,8 +28,8 @@ export type PeerFigure =
 /** The figures of all of them; the owner shows them. */
 export interface LinkFigures {
   /** From now on this member has figures. */
-  take(id: bigint): PeerFigures;
+  take(id: bigint): LinkMetrics;
   /** Of a member that has none, what is counted is not shown. */
-  of(id: bigint): PeerFigures;
+  of(id: bigint): LinkMetrics;
   release(id: bigint): void;
 }

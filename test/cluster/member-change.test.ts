@@ -3,17 +3,17 @@ import { test } from "node:test";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
 import {
   type ChangeOrigin,
-  type ConfChange,
-  ConfChangeError,
-  decodeConfChange,
-  encodeConfChange,
+  decodeMemberChange,
+  encodeMemberChange,
+  type MemberChange,
+  MemberChangeError,
   NO_ORIGIN,
-} from "#ringd/cluster/conf-change.js";
+} from "#ringd/cluster/member-change.js";
 import { judgeConfChange, judgeStrictly } from "#ringd/cluster/rules.js";
 import { Prng } from "../support/prng.js";
 import { eventOf, MEMBER_ID, oneMember, PEER_URL } from "./one-member.js";
 
-const CHANGES: readonly ConfChange[] = [
+const CHANGES: readonly MemberChange[] = [
   { kind: "add", id: 2n ** 64n - 1n, peerUrls: ["http://a:1", "https://größe:2"] },
   { kind: "update", id: 1n, peerUrls: [] },
   { kind: "remove", id: MEMBER_ID },
@@ -28,14 +28,14 @@ const ORIGINS: readonly ChangeOrigin[] = [
 test("a conf change survives its encoding, whose bytes are fixed", () => {
   for (const change of CHANGES) {
     for (const origin of ORIGINS) {
-      const carried = decodeConfChange(encodeConfChange(change, origin));
+      const carried = decodeMemberChange(encodeMemberChange(change, origin));
       assert.deepEqual(carried, { ...change, origin });
     }
-    assert.deepEqual(decodeConfChange(encodeConfChange(change)).origin, NO_ORIGIN);
+    assert.deepEqual(decodeMemberChange(encodeMemberChange(change)).origin, NO_ORIGIN);
   }
-  const change: ConfChange = { kind: "add", id: 0x1fn, peerUrls: ["u:1"] };
+  const change: MemberChange = { kind: "add", id: 0x1fn, peerUrls: ["u:1"] };
   assert.equal(
-    encodeConfChange(change, { memberId: 0xabn, number: 2 }).toString("hex"),
+    encodeMemberChange(change, { memberId: 0xabn, number: 2 }).toString("hex"),
     "010101001f00000000000000ab0000000000000000000000000000400300753a31",
   );
 });
@@ -44,35 +44,35 @@ test("hostile bytes are refused with a typed error", () => {
   const seed = Number(process.env.SEED ?? 4711);
   const prng = new Prng(seed);
   for (let round = 0; round < 3000; round++) {
-    const bytes = encodeConfChange(prng.pick(CHANGES), prng.pick(ORIGINS));
+    const bytes = encodeMemberChange(prng.pick(CHANGES), prng.pick(ORIGINS));
     const cut = bytes.subarray(0, prng.below(bytes.length + 1));
     if (cut.length > 0) cut[prng.below(cut.length)] = prng.below(256);
     try {
-      const change = decodeConfChange(cut);
-      assert.deepEqual(encodeConfChange(change, change.origin), cut);
+      const change = decodeMemberChange(cut);
+      assert.deepEqual(encodeMemberChange(change, change.origin), cut);
     } catch (error) {
-      assert.ok(error instanceof ConfChangeError, `SEED=${seed} round ${round}: ${error}`);
+      assert.ok(error instanceof MemberChangeError, `SEED=${seed} round ${round}: ${error}`);
     }
   }
-  assert.throws(() => decodeConfChange(Buffer.alloc(27)), ConfChangeError);
+  assert.throws(() => decodeMemberChange(Buffer.alloc(27)), MemberChangeError);
   for (const number of [0, -1, 0.5, Number.NaN, 2 ** 53]) {
-    const wrong = encodeConfChange({ kind: "remove", id: 1n }, { memberId: 1n, number });
-    assert.throws(() => decodeConfChange(wrong), ConfChangeError, `number ${number}`);
+    const wrong = encodeMemberChange({ kind: "remove", id: 1n }, { memberId: 1n, number });
+    assert.throws(() => decodeMemberChange(wrong), MemberChangeError, `number ${number}`);
   }
-  const nobody = encodeConfChange({ kind: "remove", id: 1n }, { memberId: 0n, number: 1 });
-  assert.throws(() => decodeConfChange(nobody), ConfChangeError);
-  const longer = Buffer.concat([encodeConfChange({ kind: "remove", id: 1n }), Buffer.alloc(1)]);
-  assert.throws(() => decodeConfChange(longer), ConfChangeError);
+  const nobody = encodeMemberChange({ kind: "remove", id: 1n }, { memberId: 0n, number: 1 });
+  assert.throws(() => decodeMemberChange(nobody), MemberChangeError);
+  const longer = Buffer.concat([encodeMemberChange({ kind: "remove", id: 1n }), Buffer.alloc(1)]);
+  assert.throws(() => decodeMemberChange(longer), MemberChangeError);
 });
 
 test("a change is judged by ids first, then by URLs", () => {
   const membership = oneMember();
-  const add = (id: bigint, url: string): ConfChange => ({ kind: "add", id, peerUrls: [url] });
+  const add = (id: bigint, url: string): MemberChange => ({ kind: "add", id, peerUrls: [url] });
   assert.equal(judgeConfChange(add(5n, "http://x:1"), membership), "ok");
   assert.equal(judgeConfChange(add(5n, PEER_URL), membership), "peerUrlExists");
   assert.equal(judgeConfChange(add(MEMBER_ID, PEER_URL), membership), "idExists");
   assert.equal(judgeConfChange({ kind: "remove", id: 5n }, membership), "idNotFound");
-  const own: ConfChange = { kind: "update", id: MEMBER_ID, peerUrls: [PEER_URL] };
+  const own: MemberChange = { kind: "update", id: MEMBER_ID, peerUrls: [PEER_URL] };
   assert.equal(judgeConfChange(own, membership), "ok", "its own URL is not taken");
   assert.equal(judgeConfChange({ kind: "promote", id: MEMBER_ID }, membership), "ok");
   assert.equal(judgeConfChange({ kind: "promote", id: 5n }, membership), "idNotFound");
@@ -91,8 +91,8 @@ test("the strict rules keep a quorum of started and of connected members", () =>
     activeMembers,
     isConnected: (id: bigint) => id !== down,
   });
-  const add: ConfChange = { kind: "add", id: 9n, peerUrls: [] };
-  const remove = (id: bigint): ConfChange => ({ kind: "remove", id });
+  const add: MemberChange = { kind: "add", id: 9n, peerUrls: [] };
+  const remove = (id: bigint): MemberChange => ({ kind: "remove", id });
   assert.equal(judgeStrictly(add, started.slice(0, 1), links(1)), "ok", "1 may become 2");
   const halfStarted = [member(1n, "n1"), member(2n, "")];
   assert.equal(judgeStrictly(add, halfStarted, links(1)), "notEnoughStarted");

@@ -1,0 +1,27 @@
+import { ResponseRecord } from "../messages/requests.js";
+import { ContentKind } from "../v2/response.js";
+
+/** Answers a frontend gives without its gateway. */
+
+export function localHead(status: number, contentKind: ContentKind): ResponseRecord {
+  const head = new ResponseRecord();
+  head.status = status;
+  head.contentKind = contentKind;
+  return head;
+}
+
+/**
+ * Too much is under way: bodies that come in, or requests that the core has not taken. In etcd's
+ * words.
+ */
+export const NO_ROOM: ResponseRecord = localHead(500, ContentKind.json);
+export const NO_ROOM_BODY: Buffer = Buffer.from(
+  '{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: too many requests","index":0}\n',
+);
+
+/** A target that no server of etcd's would parse. */
+export const BAD_REQUEST: ResponseRecord = localHead(400, ContentKind.bare);
+export const BAD_REQUEST_BODY: Buffer = Buffer.from("400 Bad Request");
+
+/** To OPTIONS, whatever the path. */
+export const NOTHING_TO_SAY: ResponseRecord = localHead(200, ContentKind.none);
