@@ -12,14 +12,14 @@ const FORMAT_LEVEL = cellOf("formatLevel");
 export interface AgreedPorts extends Omit<ClusterTimePorts, "formats"> {
   readonly metrics: MetricCells;
   /**
-   * Once for each rise, at a start and with a snapshot too: what is written from now on has this
-   * format.
+   * Once per rise, also at start and after a snapshot. Entries and files written from now on have
+   * this format.
    */
   readonly onFormatLevel: (level: number) => void;
 }
 
 /**
- * What members agree on by the log besides the store and the membership: the time, and the formats.
+ * Replicated state besides the store and the membership: the cluster's time and the format level.
  */
 export class Agreed {
   readonly time: ClusterTime;
@@ -28,7 +28,8 @@ export class Agreed {
   readonly #ports: AgreedPorts;
 
   /**
-   * @param newest format level that this member knows. @param head of the snapshot it starts from
+   * @param newest format level that this member supports
+   * @param head of the snapshot it starts from
    */
   constructor(newest: number, head: SnapshotHead, ports: AgreedPorts) {
     this.formats = new FormatLevels(newest);
@@ -37,14 +38,14 @@ export class Agreed {
     this.#ports = ports;
   }
 
-  /** For a snapshot. */
+  /** Saved with a snapshot. */
   get head(): SnapshotHead {
     return { format: this.formats.level, clock: this.time.mark };
   }
 
   /**
-   * Whether writes may be taken. A leader of a build that does not tell the time leaves its
-   * followers to their own clocks.
+   * Whether writes may be accepted. Under a leader of a build without a cluster clock, followers
+   * use their own clocks.
    */
   get hasTime(): boolean {
     if (this.time.clock.isKnown) return true;
@@ -54,8 +55,8 @@ export class Agreed {
   }
 
   /**
-   * A snapshot, the leader's or the one of the start, stands for the log up to it. @throws
-   * NewerFormatError
+   * A snapshot, from the leader or from disk at start, replaced the log up to it.
+   * @throws NewerFormatError
    */
   restore({ clock, format }: SnapshotHead, monoMs: number): void {
     this.time.restore(clock, monoMs);

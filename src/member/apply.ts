@@ -21,7 +21,7 @@ import type { TurnTimes } from "./times.js";
 import type { V2Machine } from "./v2-machine.js";
 import type { Writes } from "./writes.js";
 
-/** Responses after which their frontend is told, so that it works on them beside the core. */
+/** Entries between two publishes: the frontends send responses while the core goes on applying. */
 const PUBLISH_RESPONSES = 64;
 
 const LEARNER_PROMOTIONS = cellOf("learnerPromotions");
@@ -29,7 +29,7 @@ const LEARNER_PROMOTIONS = cellOf("learnerPromotions");
 export interface ApplierParts {
   readonly raft: Raft;
   readonly machines: Machines;
-  /** The one of them that keeps the membership. */
+  /** The machine that holds the membership. */
   readonly v2: V2Machine;
   readonly membership: Membership;
   readonly writes: Writes;
@@ -44,7 +44,7 @@ export interface ApplierParts {
 }
 
 /**
- * Carries out committed entries: commands by the machine they name, conf changes by raft and the
+ * Applies committed entries: commands to the machine they name, conf changes to raft and the
  * membership.
  */
 export class Applier {
@@ -59,7 +59,7 @@ export class Applier {
     this.#term = term;
   }
 
-  /** Of the last entry applied, or of the snapshot that stands for it. */
+  /** Of the last entry applied, or of the snapshot that replaced it. */
   get index(): number {
     return this.#index;
   }
@@ -68,9 +68,12 @@ export class Applier {
     return this.#term;
   }
 
-  /** A snapshot took the place of the entries up to here. */
+  /** A snapshot replaced the entries up to this position. */
   skipTo({ index, term }: Position): void {
-    assert(index > this.#index && term >= this.#term, "an installed snapshot is ahead");
+    assert(
+      index > this.#index && term >= this.#term,
+      "an installed snapshot is ahead of the applied index",
+    );
     this.#index = index;
     this.#term = term;
     this.#parts.writes.skipTo(term);
@@ -81,7 +84,7 @@ export class Applier {
     const startMs = performance.now();
     let bytes = 0;
     for (const entry of entries) {
-      assert(entry.index === this.#index + 1, "entries are applied in order, each once");
+      assert(entry.index === this.#index + 1, "entries are applied in order, each exactly once");
       bytes += entry.data.length;
       if (entry.term !== this.#term) writes.onTerm(entry.term);
       if (entry.type === EntryType.confChange) this.#applyConfChange(entry);
@@ -96,7 +99,7 @@ export class Applier {
     raftMetrics.showWrites(raft.commit, this.#index, writes.open);
   }
 
-  /** @throws NewerFormatError for a machine that this build does not have */
+  /** @throws NewerFormatError for a machine unknown to this build */
   #applyCommand(entry: Entry): void {
     const { machines, writes } = this.#parts;
     const oldest = writes.takeIfOldest(entry.data);

@@ -11,26 +11,22 @@ import { type Entry, NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
 import { type Command, CommandOp, syncCommand } from "../store/command.js";
 
-/** How often the leader lets nodes expire. */
+/** Interval of the SYNC entries by which the leader expires nodes. */
 const SYNC_MS = 500;
 /**
- * Or tells the time all the same, so that clocks that drift are never far apart: 600 s at 500 ppm
- * are 0.3 s.
+ * Interval of SYNC entries when nothing can expire. Bounds clock drift: 600 s at 500 ppm is 0.3 s.
  */
 const IDLE_SYNC_MS = 600_000;
 /**
- * A new leader that knows the time tells it at once; by then the others take it for one that does
- * not.
+ * A new leader that knows the time proposes a SYNC at once. After this long without one, followers
+ * assume that it does not know the time.
  */
-const TELL_LEADER_MS = 200;
+const FOLLOWER_WAIT_MS = 200;
 /**
- * What a leader without the time waits, beyond two election timeouts, for those that may know it.
+ * How long, beyond two election timeouts, a leader without the time waits for a member that has it.
  */
-const ASK_MS = 1000;
-/**
- * A wall clock that is off by more is worth a warning: when that changes, and not more often than
- * this.
- */
+const RESTART_WAIT_MS = 1000;
+/** Warn when the wall clock's offset has changed by more than this, at most once per WARN_MS. */
 const OFFSET_MS_MAX = 1000;
 const WARN_MS = 60_000;
 
@@ -42,80 +38,80 @@ export interface ClusterTimePorts {
   readonly metrics: MetricCells;
   readonly log: Logger;
   readonly electionMs: number;
-  /** There is no log yet: no time was ever told, and nobody needs to be waited for. */
+  /** There is no log yet, so no time was ever agreed on and there is nobody to wait for. */
   readonly isFounding: boolean;
-  /** Proposes a command of the member's own; false if that cannot be done now. */
+  /** Proposes one of the member's own commands; false if that is impossible now. */
   readonly propose: (command: Command) => boolean;
-  /** Once: this member knows the time. */
+  /** Called once, when this member learns the time. */
   readonly onKnown: () => void;
 }
 
 /**
- * Keeps the cluster's clock (cluster/cluster-clock.ts) on the log: SYNC entries carry it.
+ * Replicates the cluster's clock (cluster/cluster-clock.ts) in SYNC entries of the log.
  *
- *   1. A leader that knows the time tells it at the start of its term, whenever a member has
- *      published itself after a start, while something can expire, and else every ten minutes.
- *   2. A member that starts learns it from a SYNC entry behind an entry of its own: that one cannot
- *      be old. A leader that does not know it learns it from any entry of its term: followers that
- *      know it propose it.
- *   3. If none does, because all have restarted or cannot be reached, the leader starts it anew
- *      from its wall clock, but not before the latest time in its log. Whoever knew another time
- *      drops it.
+ *   1. A leader that knows the time proposes a SYNC at the start of its term, after a restarted
+ *      member has published itself, regularly while something can expire, and otherwise every ten
+ *      minutes.
+ *   2. A restarted member learns the time from a SYNC entry after an entry of its own, as that SYNC
+ *      cannot be old. A leader without the time learns it from any SYNC of its term: followers that
+ *      know the time propose one.
+ *   3. If nobody knows it, because all have restarted or are unreachable, the leader restarts the
+ *      clock from its wall clock, but not before the latest time in its log. Members that knew
+ *      another time drop it.
  */
 export class ClusterTime {
   readonly clock: ClusterClock;
   readonly #ports: ClusterTimePorts;
-  /** Term and index of the last entry that told the time. Replicated. */
-  #told: { readonly term: number; readonly index: number };
-  /** The last entry by which a member published itself. */
+  /** Term and index of the last SYNC entry. Replicated. */
+  #lastSync: { readonly term: number; readonly index: number };
+  /** Index of the last entry in which a member published itself. */
   #publishedIndex = 0;
-  /** Members that have published themselves in a term, as they do once after a start. */
+  /** Members that have published themselves in that term; each does so once per start. */
   #published: { readonly term: number; readonly ids: Set<bigint> } = { term: 0, ids: new Set() };
   /** The first applied entry that this member proposed since it started. */
   #ownIndex = Number.POSITIVE_INFINITY;
   #term = 0;
   #termMonoMs = 0;
-  /** In which this leader last started the clock. */
+  /** Last term in which this leader proposed to restart the clock. */
   #startedTerm = 0;
   #nextMonoMs = 0;
-  #toldMonoMs = 0;
+  #lastSyncMonoMs = 0;
   #warnedOffsetMs = 0;
   #nextWarnMonoMs = Number.NEGATIVE_INFINITY;
 
   constructor({ ms, term, index }: ClockMark, ports: ClusterTimePorts) {
     this.clock = new ClusterClock(ms);
-    this.#told = { term, index };
+    this.#lastSync = { term, index };
     this.#ports = ports;
   }
 
   /** For a snapshot. */
   get mark(): ClockMark {
-    return { ms: this.clock.floorMs, ...this.#told };
+    return { ms: this.clock.floorMs, ...this.#lastSync };
   }
 
-  /** A snapshot from the leader took the place of the log. */
+  /** A snapshot from the leader replaced the log. */
   restore({ ms, term, index }: ClockMark, monoMs: number): void {
-    this.#told = { term, index };
-    this.#tell(index, term, ms, false, monoMs);
+    this.#lastSync = { term, index };
+    this.#hear(index, term, ms, false, monoMs);
   }
 
   /**
-   * A command is about to be applied.
+   * Called before a command is applied.
    *
    * @param isOwn this member proposed it since it started
-   * @returns false if it is void: a start of the clock that came after all behind one who knew the
-   *   time
+   * @returns false if the command is void: a clock restart after another SYNC of the same term
    */
   applies({ index, term }: Entry, command: Command, isOwn: boolean, monoMs: number): boolean {
     if (isOwn && index < this.#ownIndex) this.#ownIndex = index;
     if (command.op === CommandOp.sync) {
-      // Builds of before apply it, so none is void as long as one of them may be there.
+      // Older builds apply every SYNC, so none is void while the level allows such members.
       const mayBeVoid = this.#ports.formats.level >= VERSIONED_LEVEL;
-      if (mayBeVoid && command.isRefresh && this.#told.term === term) return false;
-      assert(index > this.#told.index, "entries tell the time in their order");
-      this.#told = { term, index };
-      this.#toldMonoMs = monoMs;
-      this.#tell(index, term, command.timeMs, command.isRefresh, monoMs);
+      if (mayBeVoid && command.isRefresh && this.#lastSync.term === term) return false;
+      assert(index > this.#lastSync.index, "SYNC entries are applied in log order");
+      this.#lastSync = { term, index };
+      this.#lastSyncMonoMs = monoMs;
+      this.#hear(index, term, command.timeMs, command.isRefresh, monoMs);
     } else if (command.op === CommandOp.set) {
       const place = readClusterPath(command.path);
       if (place?.kind === "attributes") this.#onPublished(index, term, place.id);
@@ -123,7 +119,7 @@ export class ClusterTime {
     return true;
   }
 
-  /** Now and then. @param appliedTerm of the last entry that was applied */
+  /** Called periodically. @param appliedTerm of the last applied entry */
   tick(appliedTerm: number, expiringNodes: number, wallMs: number, monoMs: number): void {
     this.#showOffset(wallMs, monoMs);
     const { raft } = this.#ports;
@@ -133,26 +129,26 @@ export class ClusterTime {
       this.#termMonoMs = monoMs;
       this.#nextMonoMs = 0;
     }
-    // What was committed before may have started the clock anew, and tells a new leader's first
-    // word apart from a time that counts no more.
+    // Wait until an entry of this term is applied: entries before it may have restarted the clock,
+    // which makes the time known here obsolete.
     if (appliedTerm !== raft.term || monoMs < this.#nextMonoMs) return;
     const command = raft.isLeader
-      ? this.#leaderSays(expiringNodes, wallMs, monoMs)
-      : this.#followerSays(wallMs, monoMs);
+      ? this.#leaderCommand(expiringNodes, wallMs, monoMs)
+      : this.#followerCommand(wallMs, monoMs);
     if (command === undefined) return;
     if (this.#ports.propose(command)) this.#nextMonoMs = monoMs + SYNC_MS;
   }
 
-  #leaderSays(expiringNodes: number, wallMs: number, monoMs: number): Command | undefined {
+  #leaderCommand(expiringNodes: number, wallMs: number, monoMs: number): Command | undefined {
     const { raft } = this.#ports;
-    const { term, index } = this.#told;
+    const { term, index } = this.#lastSync;
     if (this.clock.isKnown) {
       const isOwed = term !== raft.term || index < this.#publishedIndex;
-      const isRecent = monoMs - this.#toldMonoMs < IDLE_SYNC_MS;
+      const isRecent = monoMs - this.#lastSyncMonoMs < IDLE_SYNC_MS;
       if (!isOwed && expiringNodes === 0 && isRecent) return undefined;
       return syncCommand(this.clock.read(wallMs, monoMs));
     }
-    if (!this.#isAlone(monoMs)) return undefined;
+    if (!this.#mayRestart(monoMs)) return undefined;
     const startMs = this.clock.read(wallMs, monoMs);
     if (this.#startedTerm !== raft.term) {
       this.#ports.log.info({ startMs }, "starting the cluster clock from this member's wall clock");
@@ -161,22 +157,26 @@ export class ClusterTime {
     return syncCommand(startMs, true);
   }
 
-  /** Nobody else can know the time, or nobody says so. */
-  #isAlone(monoMs: number): boolean {
+  /** No other member knows the time, or none has proposed it within the wait. */
+  #mayRestart(monoMs: number): boolean {
     const { raft, electionMs, isFounding } = this.#ports;
-    if (isFounding && this.#told.term === 0) return true; // Nobody has ever told any.
-    if (monoMs - this.#termMonoMs > 2 * electionMs + ASK_MS) return true;
+    if (isFounding && this.#lastSync.term === 0) return true; // No time was ever agreed on.
+    if (monoMs - this.#termMonoMs > 2 * electionMs + RESTART_WAIT_MS) return true;
     const { term, ids } = this.#published;
     return raft.conf.voters.every((id) => id === raft.id || (term === raft.term && ids.has(id)));
   }
 
-  #followerSays(wallMs: number, monoMs: number): Command | undefined {
-    if (!this.clock.isKnown || this.#told.term === this.#ports.raft.term) return undefined;
-    if (monoMs - this.#termMonoMs < TELL_LEADER_MS) return undefined;
+  #followerCommand(wallMs: number, monoMs: number): Command | undefined {
+    if (!this.clock.isKnown || this.#lastSync.term === this.#ports.raft.term) return undefined;
+    if (monoMs - this.#termMonoMs < FOLLOWER_WAIT_MS) return undefined;
     return syncCommand(this.clock.read(wallMs, monoMs));
   }
 
-  #tell(index: number, term: number, timeMs: number, isStart: boolean, monoMs: number): void {
+  /**
+   * A SYNC is fresh if it comes after an entry of our own, or if we lead its term (rule 2). Others
+   * may be old: while the clock is unknown, they only raise its floor.
+   */
+  #hear(index: number, term: number, timeMs: number, isStart: boolean, monoMs: number): void {
     const { raft } = this.#ports;
     const { isKnown } = this.clock;
     const isFresh = index > this.#ownIndex || (raft.isLeader && raft.term === term);
@@ -208,7 +208,7 @@ export class ClusterTime {
     else {
       this.#ports.log.warn(
         offset,
-        "this member's wall clock is off from the cluster's clock; TTLs go by the cluster's",
+        "this member's wall clock differs from the cluster's clock; TTLs follow the cluster's",
       );
     }
   }

@@ -17,7 +17,7 @@ const CLUSTER_VERSION = idCellOf("clusterVersion");
 export interface ClusterViewParts {
   readonly selfId: bigint;
   readonly membership: Membership;
-  /** Whom the start plan names; they count until the log has named some. */
+  /** Members from the start plan; used until the log has named this member. */
   readonly expected: readonly StartMember[];
   readonly formats: FormatLevels;
   readonly writes: Writes;
@@ -29,8 +29,8 @@ export interface ClusterViewParts {
 }
 
 /**
- * Passes on what the log says of the cluster, its members and its format level, to those who go by
- * it.
+ * Passes changes of the membership and of the format level to the parts and threads that depend on
+ * them.
  */
 export class ClusterView {
   readonly #parts: ClusterViewParts;
@@ -39,7 +39,7 @@ export class ClusterView {
     this.#parts = parts;
   }
 
-  /** @returns the members, learners and this one included */
+  /** @returns ids of all members, including learners and this one */
   membershipChanged(): readonly bigint[] {
     const { selfId, membership, expected, formats, peers, stats, metrics } = this.#parts;
     peers.tellMembers(membership, expected, formats.level);
@@ -49,13 +49,10 @@ export class ClusterView {
     return ids;
   }
 
-  /**
-   * Once at each rise, and at a start: entries and the log's own files go over to the level's
-   * format.
-   */
+  /** Once per rise and at start: new entries and WAL files use the level's format. */
   formatRaised(level: number): void {
     const { writes, append, formats, log } = this.#parts;
-    assert(level === formats.level, "the level is in force");
+    assert(level === formats.level, "the raised level is the current one");
     writes.format = level;
     writeFormat(append, level);
     log.info({ level }, "cluster format level set");

@@ -4,16 +4,19 @@ import { majority } from "../raft/quorum.js";
 import type { Raft } from "../raft/raft.js";
 
 /**
- * The wait for a leader after a start (--initial-election-tick-advance, etcdserver/server.go).
+ * Shortens the wait for a leader after a start (--initial-election-tick-advance, etcd's
+ * etcdserver/server.go).
  *
- * A leader sends heartbeats, so it shows itself as soon as there are streams: once a majority is
- * connected, waiting a whole election time-out more would only lengthen the time without service
- * when all members start. Once in the life of a process; later a silence means more.
+ * A leader's heartbeats arrive as soon as streams are open. So once a majority is connected and no
+ * leader was heard, waiting out a whole election timeout only prolongs the outage of a full
+ * restart. Only once per process, after its start.
  */
 export class FirstElection {
   #isOver: boolean;
 
-  /** Without pre-votes a hasty candidate would depose a leader whose stream is not back yet. */
+  /**
+   * Off without pre-vote: an early candidate would depose a leader whose stream is not open yet.
+   */
   constructor({ initialElectionTickAdvance, preVote }: Config) {
     this.#isOver = !initialElectionTickAdvance || !preVote;
   }

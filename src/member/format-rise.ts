@@ -3,12 +3,10 @@ import { assert } from "../lib/assert.js";
 import type { Raft } from "../raft/raft.js";
 import { type Command, raiseCommand } from "../store/command.js";
 
-/** How long the entry that raises the level may be under way before it is proposed again. */
+/** How long the entry that raises the level may be in flight before it is proposed again. */
 const RETRY_MS = 2000;
 
-/**
- * Raises the cluster's format level (cluster/format.ts) once all of its members know a newer one.
- */
+/** Raises the cluster's format level (cluster/format.ts) once all members support a newer one. */
 export class FormatRise {
   readonly #raft: Raft;
   readonly #formats: FormatLevels;
@@ -21,7 +19,7 @@ export class FormatRise {
     this.#propose = propose;
   }
 
-  /** Now and then. @param members of the cluster, learners and this one included */
+  /** Called periodically. @param members ids of all members, including learners and this one */
   tick(members: readonly bigint[], timeMs: number, monoMs: number): void {
     if (!this.#raft.isLeader || monoMs < this.#nextMonoMs) return;
     const level = this.#formats.raisable(this.#raft.id, members);

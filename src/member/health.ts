@@ -8,7 +8,7 @@ import type { ClientPort, ClientRequest } from "./replies.js";
 const SUCCESS = cellOf("healthSuccess");
 const FAILURES = cellOf("healthFailures");
 
-/** Answers health checks, and counts them. */
+/** Responds to health checks and counts them. */
 export class Health {
   readonly #store: Store;
   readonly #clients: ClientPort;
@@ -21,7 +21,7 @@ export class Health {
   }
 
   answer(client: ClientRequest, isHealthy: boolean): void {
-    if (isHealthy) this.#store.stats.add(Stat.getsSuccess); // etcd reads the root for it.
+    if (isHealthy) this.#store.stats.add(Stat.getsSuccess); // etcd reads the root key for it.
     this.#metrics.add(isHealthy ? SUCCESS : FAILURES, 1);
     this.#clients.answerWhole(client, healthResponse(isHealthy));
   }

@@ -9,20 +9,20 @@ import type { BlockSink, LoadedState, Machines } from "./machine.js";
 
 type SnapshotMessage = Extract<Message, { type: "snapshot" }>;
 
-/** A snapshot that was loaded whole, and not yet taken over. */
+/** A completely loaded snapshot, not installed yet. */
 export interface LoadedSnapshot {
   readonly head: SnapshotHead;
   readonly state: LoadedState;
 }
 
 /**
- * A snapshot from the leader on its way into this member: the file is on our disk; its state is
- * built beside the one in use, while everything else goes on; then raft decides whether it still
- * wants it.
+ * A snapshot from the leader, being loaded. Its file is on our disk; the wal thread sends its
+ * blocks; a new state is built from them while the member keeps serving the old one; then raft
+ * decides whether to install it.
  */
 export class IncomingSnapshot {
   readonly #machines: Machines;
-  /** To the log, which reads the file. */
+  /** To the wal thread, which reads the file. */
   readonly #append: Outlet;
   readonly #formatLevel: number;
   #message: SnapshotMessage | undefined;
@@ -30,7 +30,7 @@ export class IncomingSnapshot {
   #decoder: BlockSink | undefined;
   #loaded: LoadedSnapshot | undefined;
 
-  /** @param formatLevel the newest that may be read */
+  /** @param formatLevel newest format level that this build reads */
   constructor(machines: Machines, append: Outlet, formatLevel: number) {
     this.#machines = machines;
     this.#append = append;
@@ -41,13 +41,20 @@ export class IncomingSnapshot {
     return this.#message !== undefined;
   }
 
-  /** The file that the leader's message is about is on this member's disk: asks for its blocks. */
+  /**
+   * Requests the blocks of the file, which is on this member's disk.
+   *
+   * @param bytes the leader's message
+   */
   begin(bytes: Uint8Array, appliedIndex: number): void {
     const message = decodeMessage(bytes);
-    assert(message.type === "snapshot", "the peer thread gives only whole snapshots");
+    assert(
+      message.type === "snapshot",
+      "the peer thread passes a snapshot message only with its file",
+    );
     const { index, term } = message.meta;
     if (this.isLoading || index <= appliedIndex) return;
-    assert(this.#loaded === undefined, "what was loaded before was taken or dropped");
+    assert(this.#loaded === undefined, "the snapshot loaded before was installed or dropped");
     this.#message = message;
     this.#decoder = this.#machines.decoder();
     writeNumbers(this.#append, AppendType.loadSnapshot, term, index);
@@ -62,32 +69,36 @@ export class IncomingSnapshot {
     this.#decoder?.push(bytes);
   }
 
-  /** The last block came. @returns the message for raft to step: `take` the state if raft agrees */
+  /**
+   * The last block arrived.
+   *
+   * @returns the message for raft to step; call `take` if raft installs it
+   */
   finish(): SnapshotMessage | undefined {
     const message = this.#message;
     if (message === undefined || this.#decoder === undefined) return undefined;
     const head = this.#head;
-    assert(head !== undefined, "a snapshot begins with its head");
+    assert(head !== undefined, "a snapshot's head comes before its blocks");
     this.#loaded = { head, state: this.#decoder.finish() };
     this.#message = undefined;
     this.#decoder = undefined;
     return message;
   }
 
-  /** What raft installs. */
+  /** Returns the loaded snapshot for raft to install. */
   take(): LoadedSnapshot {
     const loaded = this.#loaded;
-    assert(loaded !== undefined, "raft installs the snapshot it has just been given");
+    assert(loaded !== undefined, "raft installs the snapshot that was just loaded");
     this.#loaded = undefined;
     return loaded;
   }
 
-  /** It cannot be read. The leader sends one again. */
+  /** The file cannot be read; the leader will send another. */
   fail(): void {
     this.drop();
   }
 
-  /** Raft did not want it, or has it. */
+  /** Raft rejected the snapshot, or installed it. */
   drop(): void {
     this.#message = undefined;
     this.#head = undefined;

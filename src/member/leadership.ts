@@ -9,8 +9,8 @@ import type { Raft } from "../raft/raft.js";
 const LEADER_CHANGES = cellOf("leaderChanges");
 
 /**
- * Who leads, as operators read it, and how this member hands over before it stops or when it cannot
- * write.
+ * Logs and counts leader changes, and transfers leadership away before a stop or while the disk
+ * rejects writes.
  */
 export class Leadership {
   readonly #raft: Raft;
@@ -24,7 +24,7 @@ export class Leadership {
     this.#log = log;
   }
 
-  /** Raft's soft state changed. @returns whether a leader is known that was not known before */
+  /** Raft's soft state changed. @returns whether a new leader is known */
   changed(): boolean {
     const { lead, term } = this.#raft;
     if (lead === this.#lastLeader) return false;
@@ -42,7 +42,7 @@ export class Leadership {
 
   handOver(): void {
     const transferee = this.#raft.bestTransferee();
-    assert(transferee !== this.#raft.id, "a leader hands over to another member");
+    assert(transferee !== this.#raft.id, "leadership is transferred to another member");
     if (transferee !== NONE) this.#raft.transferLeadership(transferee);
   }
 

@@ -7,23 +7,23 @@ import { Method } from "../v2/request.js";
 import type { ResponseHead } from "../v2/response.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
 
-/** A slice takes about half a millisecond to make. */
+/** Rendering a slice takes about half a millisecond. */
 const SLICE_BYTES = 64 * 1024;
 
 interface Job {
   readonly client: ClientRequest;
   readonly listing: Listing;
   isHeld: boolean;
-  /** Of the store, when the view was taken. */
+  /** `Store.outBytes` when the view was taken. */
   readonly outBytes: number;
-  /** Of a HEAD, which is answered once it is known how long the answer to a GET would be. */
+  /** HEAD only: sent at the end, when the length of the body that a GET would get is known. */
   readonly head: ResponseHead | undefined;
   countedBytes: number;
 }
 
 /**
- * Listings of directories that did not fit into one slice. One slice is made in each turn of the
- * core's loop, so that a listing of any size holds up other clients by no more than that.
+ * Listings of directories larger than one slice. The core renders one slice per turn of its loop,
+ * so even a huge listing delays other clients by only one slice.
  */
 export class Listings {
   readonly #port: ClientPort;
@@ -33,7 +33,7 @@ export class Listings {
     this.#port = port;
   }
 
-  /** Answers a GET of a directory: at once if it is short, else in slices. */
+  /** Responds to a GET of a directory: at once if one slice holds it, else in slices. */
   start(
     client: ClientRequest,
     store: Store,
@@ -43,7 +43,7 @@ export class Listings {
   ): void {
     const { body } = this.#port;
     const head = keysHead(200, store.index);
-    // A short listing is over before the store changes, and needs no view.
+    // A short listing is finished before the store can change, so it needs no frozen view.
     const quick = new Listing(directory, store.cursor(), isRecursive, clusterMs);
     if (quick.next(body, SLICE_BYTES)) {
       this.#port.answer(client, head);
@@ -61,7 +61,7 @@ export class Listings {
     this.#jobs.push({ ...job, head: undefined });
   }
 
-  /** What views keep although it left the tree, at most. */
+  /** Upper bound of the bytes that left the tree but are kept alive by views. */
   viewBytes(store: Store): number {
     let oldest = store.outBytes;
     for (const { outBytes } of this.#jobs) oldest = Math.min(oldest, outBytes);
@@ -74,7 +74,7 @@ export class Listings {
     return this.#jobs.some((job) => this.#canGoOn(job));
   }
 
-  /** Makes one slice of the listing whose turn it is. */
+  /** Renders one slice, taking turns among the listings. */
   step(): void {
     const i = this.#jobs.findIndex((job) => this.#canGoOn(job));
     if (i < 0) return;
@@ -90,7 +90,7 @@ export class Listings {
     if (!isEnd) this.#jobs.push(job);
   }
 
-  /** The client is slow, or has caught up. */
+  /** The client reads too slowly, or has caught up. */
   hold(client: ClientRequest, isHeld: boolean): void {
     const job = this.#find(client);
     if (job !== undefined) job.isHeld = isHeld;

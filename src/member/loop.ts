@@ -24,11 +24,14 @@ import { ClientPort } from "./replies.js";
 import { Ticks } from "./ticks.js";
 
 const BATCH_RECORDS = 1024;
-/** Requests in one turn: then what they wrote goes to the log while the next ones are read. */
+/**
+ * Requests per frontend and turn, so that their entries reach the wal thread while the next batch
+ * is read.
+ */
 const BATCH_REQUESTS_MAX = 128;
-/** Bytes the log may be behind before requests and messages wait in their rings. */
+/** Bytes queued for the wal thread above which requests and peer messages stay in their rings. */
 const APPEND_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
-/** How long accepted writes, and the hand-over of the lead, may take once the member is to stop. */
+/** How long accepted writes and the leadership transfer may delay a stop. */
 const STOP_MS = 5000;
 
 const BATCH_REQUESTS = cellOf("coreBatchRequests");
@@ -36,11 +39,11 @@ const SNAP_SECONDS = cellOf("snapSaveDuration");
 const SNAP_FSYNC_SECONDS = cellOf("snapFsyncDuration");
 const RING_FULL = cellOf("ringFull", "core");
 
-/** What a core knows of the world besides its rings; a simulation has its own. */
+/** Everything the core needs besides its rings; the simulation passes its own. */
 export interface CoreWorld {
   /** The wall clock, Unix milliseconds. */
   readonly wallMs: () => number;
-  /** A clock that never jumps, milliseconds. */
+  /** Monotonic clock, milliseconds. */
   readonly monoMs: () => number;
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
@@ -51,8 +54,8 @@ export interface CoreWorld {
 }
 
 /**
- * The core's loop, one turn at a time: drains the rings into the member, and publishes what it
- * made.
+ * The core's loop, one turn at a time: drains the input rings into the member and publishes its
+ * output.
  */
 export class CoreLoop {
   readonly #world: CoreWorld;
@@ -117,7 +120,7 @@ export class CoreLoop {
     this.#ticks = new Ticks(config.heartbeatMs, monoMs());
   }
 
-  /** Everything that was accepted is done, or has had its time: `finish` is next. */
+  /** Accepted work is done or timed out: call `finish` next. */
   get isStopped(): boolean {
     return this.#isStopped;
   }
@@ -126,11 +129,16 @@ export class CoreLoop {
     return this.#member;
   }
 
-  /** @returns whether anything came in */
+  /**
+   * The order matters: durable jobs come before new input, as they release acks and commits; the
+   * member's step comes last, so that all entries of the batch share one append job.
+   *
+   * @returns whether any record was read
+   */
   turn(): boolean {
     const member = this.#member;
     member.setTimes(this.#world.wallMs(), this.#world.monoMs());
-    // First: what became durable releases other work.
+    // First, as durable jobs release other work.
     let taken = this.#durable.drain(BATCH_RECORDS);
     taken += this.#outcomes.drain(BATCH_RECORDS);
     if (this.#isLogOpen()) taken += this.#inbox.drain(BATCH_RECORDS);
@@ -149,7 +157,7 @@ export class CoreLoop {
     return taken > 0;
   }
 
-  /** Looked at before the thread parks. */
+  /** Checked before the thread parks. */
   hasWork(): boolean {
     return (
       this.#durable.hasWork() ||
@@ -167,13 +175,15 @@ export class CoreLoop {
     return this.#ticks.msToNext(this.#world.monoMs());
   }
 
-  /** Ends what waits and tells the other threads to stop; `flush` until it returns true. */
+  /**
+   * Fails pending requests and stops the other threads; then call `flush` until it returns true.
+   */
   finish(): void {
     this.#member.stop();
     writeNumbers(this.#append, AppendType.stop);
   }
 
-  /** @returns whether everything has left */
+  /** @returns whether the queues to the wal and peer threads are empty */
   flush(): boolean {
     this.#publish();
     return this.#append.queuedBytes === 0 && this.#peers.queuedBytes === 0;

@@ -5,62 +5,62 @@ import { SnapshotDecodeError } from "../store/snapshot.js";
 import type { Proposal } from "./proposals.js";
 
 /**
- * A replicated state machine. Several can stand on one Raft log: each entry names its machine in
- * the envelope (cluster/envelope.ts), and each block of a snapshot in its first byte
- * (`machineOfBlock`). What a machine is given is the log's, so equal entries must make equal states
- * on all members: it may look at the entry, and at nothing else, to decide what its state becomes.
+ * A replicated state machine. Several share one Raft log: each entry names its machine in the
+ * envelope (cluster/envelope.ts), and each snapshot block in its first byte (`machineOfBlock`).
+ * Equal entries must produce equal states on all members, so the next state may depend only on the
+ * state and the entry, never on a clock or randomness.
  *
- * To add one: give it a number in MachineId, a class beside v2-machine.ts, proposals of a class of
- * its own (`Proposal`), and a place in the list that the member hands to `Machines`.
+ * To add one: give it a number in MachineId, a class beside v2-machine.ts, its own subclass of
+ * `Proposal`, and a place in the list that the member passes to `Machines`.
  */
 export interface StateMachine {
   readonly id: MachineId;
-  /** Heap bytes of what a snapshot holds, roughly: a log longer than that is worth a snapshot. */
+  /** Approximate heap bytes of the state. A log longer than this is worth a snapshot. */
   readonly stateBytes: number;
   /**
-   * Heap bytes that ever left the state; only grows. A frozen view keeps what left since it was
-   * taken.
+   * Heap bytes that ever left the state; only grows. A frozen view keeps alive all that left since
+   * it was taken.
    */
   readonly outBytes: number;
 
   /**
-   * Carries out a committed entry. Entries come in the order of the log, each once.
+   * Applies a committed entry. Entries come in log order, each exactly once.
    *
    * @param payloadAt where the machine's command begins in `entry.data`
-   * @param own the proposal that the entry came from, if it was made by this process and still
-   *   waits. It is of the machine's own class, holds the decoded command, and gets exactly one of
-   *   `applied` and `failed`
+   * @param own the entry's proposal, if this process made it and it is still pending. It has the
+   *   machine's own class, holds the decoded command, and gets exactly one call of `applied` or
+   *   `failed`
    */
   apply(entry: Entry, payloadAt: number, own: Proposal | undefined): void;
 
   /**
-   * Freezes the state as it is now, O(1), and encodes it in small steps while the state moves on.
+   * Freezes the current state in O(1) and encodes it in small steps while the state keeps changing.
    */
   encoder(): BlockSource;
 
-  /** Builds a state from such blocks, beside the one in use and sharing memory with it. */
+  /** Builds a state from such blocks beside the current one, sharing memory with it. */
   decoder(): BlockSink;
 }
 
 export interface BlockSource {
-  /** The next block, made in about a millisecond; undefined at the end. */
+  /** The next block, which takes about a millisecond; undefined at the end. */
   next(): Uint8Array | undefined;
 }
 
 export interface BlockSink {
   /** @throws SnapshotDecodeError */
   push(block: Uint8Array): void;
-  /** All blocks came. @throws SnapshotDecodeError where some are missing */
+  /** All blocks were pushed. @throws SnapshotDecodeError if some are missing */
   finish(): LoadedState;
 }
 
-/** A state from a snapshot that the machine can take over. */
+/** A state loaded from a snapshot, ready to replace the machine's. */
 export interface LoadedState {
-  /** The machine gives up its state for this one, which is ahead of it. Once. */
+  /** Replaces the machine's state, which must be older. Call at most once. */
   become(): void;
 }
 
-/** Bits of a block's first byte that are the machine's own; those above name the machine. */
+/** Low bits of a block's first byte, for the machine's own use; the high bits name the machine. */
 const BLOCK_KIND_BITS = 4;
 
 /** The machine that a block of a snapshot belongs to. */
@@ -68,20 +68,21 @@ export function machineOfBlock(block: Uint8Array): number {
   return (block[0] ?? 0) >> BLOCK_KIND_BITS;
 }
 
-/** The machines of this build. Together they are what snapshots hold. */
+/** The state machines of this build. A snapshot holds all of them. */
 export class Machines {
   /** By id. */
   readonly #machines: readonly StateMachine[];
 
   constructor(machines: readonly StateMachine[]) {
-    for (const [i, { id }] of machines.entries()) assert(id === i, "machines stand at their ids");
+    for (const [i, { id }] of machines.entries())
+      assert(id === i, "each machine stands at the index of its id");
     this.#machines = machines;
   }
 
-  /** @param id of an envelope, whose reader throws for one that this build does not have */
+  /** @param id from an envelope, whose reader throws for ids unknown to this build */
   get(id: MachineId): StateMachine {
     const machine = this.#machines[id];
-    assert(machine !== undefined, "the member has every machine that the build knows");
+    assert(machine !== undefined, "the member has every machine of this build");
     return machine;
   }
 
@@ -102,7 +103,7 @@ export class Machines {
         for (; at < encoders.length; at++) {
           const block = encoders[at]?.next();
           if (block === undefined) continue;
-          assert(machineOfBlock(block) === at, "a block names the machine that it is of");
+          assert(machineOfBlock(block) === at, "a block names its machine");
           return block;
         }
         return undefined;
@@ -116,7 +117,7 @@ export class Machines {
       push: (block) => {
         const decoder = decoders[machineOfBlock(block)];
         if (decoder === undefined) {
-          throw new SnapshotDecodeError(`it holds state machine ${machineOfBlock(block)}`);
+          throw new SnapshotDecodeError(`unknown state machine ${machineOfBlock(block)}`);
         }
         decoder.push(block);
       },

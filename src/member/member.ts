@@ -20,16 +20,15 @@ const STOPPED = "etcdserver: server stopped";
 const SNAPSHOT_APPLYING = cellOf("snapshotApplying");
 
 /**
- * The core of a member: owns its parts (parts.ts), carries out what raft hands out, and passes on
- * the clock. The core's loop calls in, here and at the parts that are public; everything leaves
- * through rings.
+ * The core of a member: owns its parts (parts.ts), carries out raft's Ready, and drives the clocks.
+ * The core's loop calls it and its public parts; all output leaves through rings.
  */
 export class MemberCore {
   readonly #config: Config;
   readonly #ports: MemberPorts;
   readonly #parts: MemberParts;
   readonly #times = { wallMs: 0, monoMs: 0, clusterMs: 0 };
-  /** The log takes nothing until the member is started again: it no longer takes part. */
+  /** The WAL failed: until a restart this member takes no part in raft. */
   #isFailed = false;
   #isStopping = false;
 
@@ -53,17 +52,17 @@ export class MemberCore {
     if (raft.conf.voters.length === 1) raft.campaign();
   }
 
-  /** Requests of clients. */
+  /** Entry point of client requests. */
   get router(): Router {
     return this.#parts.router;
   }
 
-  /** The other members' streams. Their messages go through `receive`. */
+  /** State of the streams to other members. Their messages go through `receive`. */
   get traffic(): PeerTraffic {
     return this.#parts.traffic;
   }
 
-  /** Of the snapshot that was asked for: its head and its blocks. */
+  /** Takes the head and the blocks of a snapshot from the leader. */
   get incoming(): IncomingSnapshot {
     return this.#parts.incoming;
   }
@@ -72,7 +71,7 @@ export class MemberCore {
     return this.#times;
   }
 
-  /** X-Raft-Index and X-Raft-Term. */
+  /** For the X-Raft-Index and X-Raft-Term headers. */
   get position(): { index: number; term: number } {
     const { commit, term } = this.#parts.raft;
     return { index: commit, term };
@@ -91,15 +90,15 @@ export class MemberCore {
     return this.#parts.removal.isOut(this.#times.monoMs);
   }
 
-  /** Once a turn. @param wallMs Unix milliseconds */
+  /** Called once per turn of the loop. @param wallMs Unix milliseconds */
   setTimes(wallMs: number, monoMs: number): void {
-    assert(monoMs >= this.#times.monoMs, "the clock for timeouts never goes back");
+    assert(monoMs >= this.#times.monoMs, "the monotonic clock never goes back");
     this.#times.wallMs = wallMs;
     this.#times.monoMs = monoMs;
     this.#times.clusterMs = this.#parts.own.agreed.time.clock.read(wallMs, monoMs);
   }
 
-  /** One turn of the clock. */
+  /** Called once per raft tick. */
   tick(): void {
     const { raft, writes, reads, changes, own, timeouts } = this.#parts;
     const { monoMs } = this.#times;
@@ -114,26 +113,26 @@ export class MemberCore {
     own.tick();
   }
 
-  /** Jobs up to this one are on the disk. */
+  /** Append jobs up to this number are durable. */
   durable(job: number): void {
     this.#parts.raft.durable(job);
   }
 
-  /** @param why the log takes nothing at the moment */
+  /** The WAL rejects appends for now, as when the disk is full. @param why shown to clients */
   block(why: string): void {
     this.#parts.writes.block(why);
-    // A leader whose disk is full can commit nothing by itself: better another one leads.
+    // While this member leads, its clients' writes fail; another member should lead.
     this.#parts.leadership.handOver();
   }
 
-  /** The log takes entries again. */
+  /** The WAL accepts appends again. */
   unblock(): void {
     this.#parts.writes.unblock();
   }
 
   /**
-   * The log takes nothing until the member is started again. What it cannot keep, it must not
-   * promise.
+   * The WAL failed for good. Until a restart this member must not vote, acknowledge or propose, as
+   * it could not make that durable.
    */
   fail(why: string): void {
     this.block(why);
@@ -146,12 +145,16 @@ export class MemberCore {
     if (!this.#isFailed) this.#parts.traffic.receive(bytes);
   }
 
-  /** The file of a snapshot from the leader is on this member's disk. @param bytes its message */
+  /**
+   * The file of the leader's snapshot is on this member's disk.
+   *
+   * @param bytes the snapshot message
+   */
   snapshotReceived(bytes: Uint8Array): void {
     if (!this.#isFailed) this.#parts.incoming.begin(bytes, this.#parts.applier.index);
   }
 
-  /** The last block of it came: raft decides whether the snapshot is still wanted. */
+  /** The last block arrived: raft decides whether to install the snapshot. */
   snapshotLoaded(): void {
     const { raft, incoming } = this.#parts;
     const message = incoming.finish();
@@ -161,12 +164,12 @@ export class MemberCore {
     incoming.drop();
   }
 
-  /** The other members say so. */
+  /** Other members report that this one was removed. */
   removed(): void {
     this.#parts.removal.onSaid(this.#times.monoMs);
   }
 
-  /** Does what can be done without new input, in pieces of about a millisecond. */
+  /** Does pending work that needs no new input, in pieces of about a millisecond. */
   step(): void {
     const { snapshots, machines, applier, listings } = this.#parts;
     this.#carryOutAll();
@@ -182,9 +185,9 @@ export class MemberCore {
   }
 
   /**
-   * The pool thread wrote the snapshot.
+   * The pool thread saved the snapshot.
    *
-   * @param oldestIndex of the snapshots that are kept: the log before it can go
+   * @param oldestIndex of the snapshots kept on disk: WAL segments before it can be deleted
    */
   snapshotDone(oldestIndex: number): void {
     const { raft, snapshots, applier } = this.#parts;
@@ -197,10 +200,10 @@ export class MemberCore {
   }
 
   /**
-   * The pool thread could not write the snapshot.
+   * The pool thread could not save the snapshot.
    *
-   * @param isForWant of space, or of what else there may be again. Otherwise the disk fails or is
-   *   gone, and a member that cannot keep a snapshot must not go on promising that it keeps the log
+   * @param isForWant the cause may pass, such as a lack of space. Otherwise the disk is failing,
+   *   and a member that cannot save snapshots must not keep acknowledging log entries
    */
   snapshotFailed(isForWant: boolean): void {
     this.#parts.snapshots.done(false, this.#parts.applier.index);
@@ -209,9 +212,7 @@ export class MemberCore {
     writeBytes(this.#ports.append, AppendType.giveUp, Buffer.from(why));
   }
 
-  /**
-   * Before a stop: a leader hands over, so that the others need not wait for an election timeout.
-   */
+  /** Before a stop, a leader transfers leadership, which spares the others an election timeout. */
   beginStop(): void {
     this.#isStopping = true;
     this.#parts.keys.beginStop();
@@ -222,7 +223,7 @@ export class MemberCore {
     return this.#isStopping && this.#parts.leadership.isHandingOver;
   }
 
-  /** Ends everything that waits: watches in the middle, writes and reads with an error. */
+  /** Ends all pending requests: watches are disconnected, writes and reads fail. */
   stop(): void {
     const { keys, writes, reads, changes } = this.#parts;
     keys.cutWatches();
@@ -237,6 +238,10 @@ export class MemberCore {
     for (let ready = raft.ready(); ready !== undefined; ready = raft.ready()) this.#carryOut(ready);
   }
 
+  /**
+   * In the order that Ready prescribes: messages need not wait for our disk, and a snapshot in
+   * `append` replaces the state before `committed` is applied to it.
+   */
   #carryOut({ messages, append, committed, readStates, softState }: Ready): void {
     const { traffic, applier, reads, raft, raftMetrics } = this.#parts;
     for (const message of messages) traffic.send(message);
@@ -257,12 +262,12 @@ export class MemberCore {
     writeNumbers(append, AppendType.endJob, job);
   }
 
-  /** The leader's snapshot replaces log and state machines. */
+  /** Replaces the log and the state machines by the leader's snapshot. */
   #install(meta: SnapshotMeta): void {
     const { incoming, applier, snapshots, own, view } = this.#parts;
     const { index, term } = meta;
     writeNumbers(this.#ports.append, AppendType.install, term, index);
-    assert(index > applier.index, "raft installs what is ahead of the state machines");
+    assert(index > applier.index, "raft installs only snapshots ahead of the state machines");
     const { head, state } = incoming.take();
     state.become();
     own.agreed.restore(head, this.#times.monoMs);
@@ -292,7 +297,7 @@ export class MemberCore {
     this.#ports.log.info({ index: meta.index }, "taking snapshot");
   }
 
-  /** What changes without an entry, too. */
+  /** Updates the metrics that change without an applied entry, too. */
   #showMetrics(): void {
     const { raft, raftMetrics, space, applier, writes, incoming } = this.#parts;
     space.look();

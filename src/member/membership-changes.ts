@@ -9,14 +9,14 @@ import { confChangeResponse, internalError, refuseConfChange } from "../v2/membe
 import type { ApiResponse } from "../v2/plain.js";
 import type { ClientRequest } from "./replies.js";
 
-/** Changes of the membership that clients of this member asked for, until they are applied. */
+/** Pending membership changes requested by this member's clients. */
 export class MembershipChanges {
   readonly #raft: Raft;
   readonly #membership: Membership;
   readonly #answer: (client: ClientRequest, answer: ApiResponse) => void;
   readonly #open: OpenChanges<ClientRequest>;
 
-  /** @param firstNumber far from those of any earlier incarnation of this member */
+  /** @param firstNumber far from the range of any earlier incarnation of this member */
   constructor(
     raft: Raft,
     membership: Membership,
@@ -29,26 +29,29 @@ export class MembershipChanges {
     this.#open = new OpenChanges(raft.id, firstNumber);
   }
 
-  /** This member knows everything that was committed when the request came. */
+  /** Call once this member has applied all entries that were committed when the request came. */
   add(client: ClientRequest, change: MemberChange, monoMs: number): void {
     this.#open.add(change, client, monoMs);
     this.#proposeDue(monoMs);
   }
 
-  /** Proposes what is due, gives up what is too old, and gives a vote to who can have one. */
+  /**
+   * Times out old changes, proposes due ones and, on the leader, promotes a learner that has caught
+   * up.
+   */
   tick(monoMs: number, timeoutMs: number): void {
     this.#giveUp(monoMs - timeoutMs);
     if (this.#open.size > 0) this.#proposeDue(monoMs);
     if (this.#raft.isLeader) this.#promote();
   }
 
-  /** A change stood in the log; this is what all members made of it. */
+  /** A change was committed. @param verdict the same on all members */
   applied(change: CarriedConfChange, verdict: ConfChangeVerdict): void {
     const open = this.#open.take(change.origin);
     if (open !== undefined) this.#answer(open.client, confChangeResponse(open.change, verdict));
   }
 
-  /** The member stops. */
+  /** Fails all pending changes, as the member stops. */
   endAll(): void {
     this.#giveUp(Number.POSITIVE_INFINITY);
   }
@@ -63,24 +66,24 @@ export class MembershipChanges {
     for (const open of this.#open.due(monoMs)) {
       const refusal = refuseConfChange(open.change, this.#membership);
       if (refusal !== undefined) {
-        // Another change came first. A leader drops what changes nothing, so no entry would tell
-        // us.
+        // Another change came first. The leader rejects changes without effect, so no entry would
+        // complete this one.
         this.#open.take(open.origin);
         this.#answer(open.client, refusal);
         continue;
       }
       const result = this.#raft.proposeConfChange(raftChangeOf(open.change, open.origin));
       if (result.kind === "refused" && result.reason === "confChangeInvalid") {
-        // The only voter cannot be removed: nobody could ever commit again.
+        // The last voter cannot be removed: nothing could be committed again.
         this.#open.take(open.origin);
         this.#answer(open.client, internalError());
       } else this.#open.proposed(open, result.kind !== "refused", monoMs);
     }
   }
 
-  /** One at a time, as raft has it. */
+  /** One at a time: raft allows only one pending change. */
   #promote(): void {
-    assert(this.#raft.isLeader, "only a leader knows who has caught up");
+    assert(this.#raft.isLeader, "only a leader knows which learners have caught up");
     const id = this.#raft.conf.learners.find((learner) => this.#raft.isCaughtUp(learner));
     if (id !== undefined) this.#raft.proposeConfChange(raftChangeOf({ kind: "promote", id }));
   }

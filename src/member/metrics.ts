@@ -22,7 +22,7 @@ const ROLE = cellOf("raftRole");
 const LEAD = idCellOf("lead");
 const VOTE = idCellOf("vote");
 
-/** A batch that takes longer to apply counts as slow (etcd: warnApplyDuration). */
+/** A batch that takes longer to apply counts as slow (etcd's warnApplyDuration). */
 const SLOW_APPLY_MS = 100;
 
 const ROLE_NUMBER = { follower: 0, candidate: 1, leader: 2, preCandidate: 3 } as const;
@@ -36,7 +36,7 @@ const WRITES = [
   ["compareAndSwap", "compareAndSwap"],
   ["compareAndDelete", "compareAndDelete"],
 ] as const;
-/** The cells that show a statistic of the store; its writes are the same on all members. */
+/** Metric cells copied from the store's statistics. Writes count alike on all members. */
 const STORE_CELLS: readonly (readonly [StatName, number])[] = [
   ...WRITES.flatMap(([action, stat]) => [
     [`${stat}Success`, cellOf("storeWrites", action)] as const,
@@ -45,7 +45,9 @@ const STORE_CELLS: readonly (readonly [StatName, number])[] = [
   ["expireCount", cellOf("storeExpires")],
 ];
 
-/** Shows raft's state, how far entries are, and on the leader how far the others are. */
+/**
+ * Publishes raft's state, the progress of entries and, on the leader, the progress of each peer.
+ */
 export class RaftMetrics {
   readonly #metrics: MetricCells;
   readonly #heartbeatMs: number;
@@ -58,7 +60,7 @@ export class RaftMetrics {
     this.#progress = new PeerTable(metrics, "progress");
   }
 
-  /** With the clock. */
+  /** Called once per raft tick. */
   onTick(status: RaftStatus, monoMs: number): void {
     const lateMs = monoMs - this.#tickedMs;
     if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#heartbeatMs) {
@@ -77,7 +79,7 @@ export class RaftMetrics {
     for (const [name, cell] of STORE_CELLS) metrics.set(cell, store.stats.get(name));
   }
 
-  /** @param open writes that were taken here and are not answered */
+  /** @param open writes accepted here that have no response yet */
   showWrites(commit: number, applied: number, open: number): void {
     const metrics = this.#metrics;
     metrics.set(COMMITTED, commit);
@@ -85,7 +87,7 @@ export class RaftMetrics {
     metrics.set(PENDING, open);
   }
 
-  /** Now and then, and whenever the leader or the role changes. */
+  /** Called periodically, and whenever the leader or the role changes. */
   show({ id, role, term, vote, lead, commit, lastIndex, conf, peers }: RaftStatus): void {
     const metrics = this.#metrics;
     metrics.set(TERM, term);

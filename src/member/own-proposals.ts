@@ -14,19 +14,19 @@ export interface OwnProposalsParts {
   readonly writes: Writes;
   readonly store: Store;
   readonly times: TurnTimes;
-  /** Of the last entry that was applied. */
+  /** Of the last applied entry. */
   readonly appliedTerm: () => number;
-  /** Of the snapshot that this member starts from. */
+  /** Of the snapshot this member starts from. */
   readonly head: SnapshotHead;
-  /** The newest format level that this member knows. */
+  /** The newest format level this member supports. */
   readonly newestFormat: number;
   readonly agreed: Omit<AgreedPorts, "raft" | "propose" | "onKnown">;
   readonly publication: PublicationSources & Pick<PublicationPorts, "onReady">;
 }
 
 /**
- * What the member itself writes to the log, each thing until it is applied: the cluster's time, a
- * raise of its format level, its own attributes, the cluster version.
+ * Commands the member itself proposes, each repeated until applied: the cluster's time, raises of
+ * the format level, its own attributes, the cluster version.
  */
 export class OwnProposals {
   readonly agreed: Agreed;
@@ -50,31 +50,34 @@ export class OwnProposals {
     });
   }
 
-  /** @param members of the cluster, learners and this one included */
+  /** @param members ids of all members, including learners and this one */
   membershipChanged(members: readonly bigint[]): void {
     this.#memberIds = members;
     this.#publication.check();
   }
 
-  /** With the clock. */
+  /** Called once per raft tick. */
   tick(): void {
     this.#tickAgreed();
     this.#publication.check();
     if (this.#parts.raft.lead !== NONE) this.#publish();
   }
 
-  /** The stream to the leader is open again: what was lost on it need not wait for a tick. */
+  /** The stream to the leader is open again: propose now what may have been lost on it. */
   onLeaderReached(): void {
     this.#publish();
   }
 
-  /** A leader is known again. */
+  /** A new leader is known. */
   onElected(): void {
     this.#publish();
     this.#tickAgreed();
   }
 
-  /** One of the member's own was applied: the next step of a start need not wait for a tick. */
+  /**
+   * One of the member's own commands was applied: take the next step of a start without waiting for
+   * a tick.
+   */
   #onApplied(command: Command): void {
     this.#publication.onOwnCommand(command);
     this.#publish();
@@ -94,7 +97,7 @@ export class OwnProposals {
     this.agreed.tick(this.#memberIds, { appliedTerm, expiringNodes }, times);
   }
 
-  /** @returns false if it cannot even be tried now */
+  /** @returns false if there is no leader, or the command was rejected at once */
   #propose(command: Command): boolean {
     const { raft, writes, times } = this.#parts;
     if (raft.lead === NONE || writes.isBlocked) return false;
@@ -110,7 +113,9 @@ class OwnProposal extends V2Proposal {
     this.#onApplied = onApplied;
   }
 
-  /** Repeated by whoever makes it until it is applied; and a time that is told late is wrong. */
+  /**
+   * Its maker repeats it until it is applied, and a SYNC that is applied late carries a wrong time.
+   */
   get isRetried(): boolean {
     return false;
   }
@@ -120,6 +125,6 @@ class OwnProposal extends V2Proposal {
   }
 
   failed(): void {
-    // It is due again before long.
+    // Its maker proposes it again.
   }
 }

@@ -36,14 +36,14 @@ import { V2Machine } from "./v2-machine.js";
 import { StatusService } from "./v2-status.js";
 import { Writes } from "./writes.js";
 
-/** The ends of rings and other things a member works with. */
+/** A member's ends of the rings, and its other dependencies. */
 export interface MemberPorts {
   readonly append: Outlet;
   /** To the pool. */
   readonly jobs: Outlet;
   readonly peers: PeerPort;
   readonly clients: ClientPort;
-  /** Of the client port. */
+  /** Number of frontends of `clients`. */
   readonly frontends: number;
   readonly metrics: MetricCells;
   readonly log: Logger;
@@ -51,14 +51,11 @@ export interface MemberPorts {
   readonly raftLimits: RaftLimits;
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
-  /** Once: this member serves clients from now on. */
+  /** Called once, when this member begins to serve clients. */
   readonly onReady: (news: readonly string[]) => void;
 }
 
-/**
- * What a member is made of. None of these knows the member; each gets only the others that it works
- * with.
- */
+/** The parts of a member. None of them knows the member; each gets only the parts it works with. */
 export interface MemberParts {
   readonly raft: Raft;
   readonly machines: Machines;
@@ -82,15 +79,15 @@ export interface MemberParts {
   readonly raftMetrics: RaftMetrics;
 }
 
-/** What all of the functions below are given. */
+/** Arguments shared by the functions below. */
 interface Ground {
   readonly config: Config;
   readonly plan: StartPlan | undefined;
   readonly recovered: RecoveredMember;
   readonly ports: MemberPorts;
-  /** Kept up to date by the member. */
+  /** Updated by the member. */
   readonly times: TurnTimes;
-  /** As the recovered store has it. */
+  /** Restored from the recovered store. */
   readonly membership: Membership;
   readonly raft: Raft;
   readonly stats: RaftStats;
@@ -98,7 +95,7 @@ interface Ground {
 
 type Flow = Pick<MemberParts, "writes" | "reads" | "changes" | "listings" | "snapshots" | "space">;
 
-/** Makes the parts and ties them together. @throws ForceNewClusterError */
+/** Creates the parts and connects them. @throws ForceNewClusterError */
 export function assemble(
   config: Config,
   plan: StartPlan | undefined,
@@ -113,7 +110,7 @@ export function assemble(
   const stats = new RaftStats(recovered.memberId, config.name, times.wallMs);
   const ground = { config, plan, recovered, ports, times, membership, raft, stats };
   const flow = makeFlow(ground);
-  // Called by entries and snapshots, when all is made.
+  // Called only later, by entries and snapshots, when all parts exist.
   const onMembership = () => own.membershipChanged(view.membershipChanged());
   const own = makeOwnProposals(ground, flow.writes, {
     appliedTerm: () => applier.term,
@@ -159,7 +156,7 @@ export function assemble(
   };
 }
 
-/** What requests wait in, and what decides whether there is room for them. */
+/** The queues in which requests wait, and the admission control before them. */
 function makeFlow({ config, recovered, ports, membership, raft }: Ground): Flow {
   const { clients, metrics, peers, limits, log, random } = ports;
   const { snapshot, store } = recovered;

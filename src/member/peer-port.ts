@@ -9,19 +9,20 @@ import { encodeMessageInto, messageBytes } from "../raft/message-codec.js";
 import type { Outlet } from "../ring/fragments.js";
 
 /**
- * Messages waiting for room in the ring to the peer thread; above it they are lost, as raft allows.
+ * Limit of messages queued for the ring to the peer thread. More are dropped, which raft tolerates.
  */
 const QUEUED_BYTES_MAX = 128 * 1024 * 1024;
 /**
- * A member counts as active for the strict membership rules after this long (etcd: HealthInterval).
+ * How long a stream must be open before its member counts as active for --strict-reconfig-check
+ * (etcd's HealthInterval).
  */
 const ACTIVE_MS = 5000;
 
-/** The core's side of the peer thread: what leaves for other members, and how their streams are. */
+/** The core's side of the peer thread: outgoing messages, and the state of each member's stream. */
 export class PeerPort {
   readonly #outbox: Outlet;
   readonly #selfId: bigint;
-  /** Since when the stream to a member is open. */
+  /** Monotonic time at which the stream to a member opened. */
   readonly #upSinceMs = new Map<bigint, number>();
 
   constructor(outbox: Outlet, selfId: bigint) {
@@ -29,11 +30,11 @@ export class PeerPort {
     this.#selfId = selfId;
   }
 
-  /** @returns the bytes it takes; 0 if it is lost, as far too much waits already */
+  /** @returns the size of the encoded message; 0 if it was dropped because the queue is full */
   send(message: Message): number {
     if (this.#outbox.queuedBytes > QUEUED_BYTES_MAX) return 0;
     const bytes = messageBytes(message);
-    assert(bytes > 0, "0 stands for a lost message");
+    assert(bytes > 0, "0 stands for a dropped message");
     this.#outbox.open(bytes);
     const { at } = this.#outbox;
     encodeMessageInto(message, this.#outbox.bytes.subarray(at, at + bytes));
@@ -42,14 +43,14 @@ export class PeerPort {
   }
 
   /**
-   * Whom to talk to from now on.
+   * Sends the peer thread the current member list.
    *
-   * @param expected members that the start plan names; they count until the log has named some
+   * @param expected members from the start plan; used until the log has named this member
    */
   tellMembers(membership: Membership, expected: readonly StartMember[], formatLevel: number): void {
     const known = membership.members();
-    // A member that was removed goes on talking to the others for a while: one of the last two may
-    // be the only one to know that the removal is committed.
+    // A removed member keeps its streams for a while: of two members, it may be the only one to
+    // know that its removal is committed.
     const isNamed =
       known.some(({ id }) => id === this.#selfId) || membership.isRemoved(this.#selfId);
     const members = isNamed
@@ -75,7 +76,7 @@ export class PeerPort {
     this.#upSinceMs.delete(id);
   }
 
-  /** Whether what is sent to a member has a way to it; to itself nothing needs one. */
+  /** Whether the stream to a member is open; always true for this member itself. */
   isConnected(id: bigint): boolean {
     return id === this.#selfId || this.#upSinceMs.has(id);
   }

@@ -23,7 +23,9 @@ export interface PeerTrafficParts {
   readonly onLeaderReached: () => void;
 }
 
-/** Raft's messages to and from the other members, and their streams; counted for /v2/stats. */
+/**
+ * Raft's messages to and from other members, and the state of their streams; counted for /v2/stats.
+ */
 export class PeerTraffic {
   readonly #parts: PeerTrafficParts;
 
@@ -33,7 +35,7 @@ export class PeerTraffic {
 
   send(message: Message): void {
     const { raft, port, stats, times } = this.#parts;
-    assert(message.to !== raft.id, "a member sends itself nothing");
+    assert(message.to !== raft.id, "a member sends nothing to itself");
     const bytes = port.send(message);
     if (bytes > 0) {
       if (message.type !== "append") return;
@@ -49,9 +51,9 @@ export class PeerTraffic {
     const message = decodeMessage(bytes);
     const { type, from } = message;
     if (type === "append") {
-      // Rejecting it would make the leader send once more the snapshot that is being read.
+      // A reject would make the leader send the snapshot again while it is being loaded.
       if (incoming.isLoading) return;
-      // One of an earlier term is from a leader that was: it comes late, and changes nothing.
+      // Not counted from a deposed leader: a late append of an earlier term has no effect.
       if (message.term >= raft.term) {
         stats.onAppendReceived(from, bytes.length, times.monoMs, times.wallMs);
       }
@@ -60,7 +62,7 @@ export class PeerTraffic {
     raft.step(message);
   }
 
-  /** The stream to a member opened. @param format the newest level it knows */
+  /** The stream to a member opened. @param format newest format level it supports */
   up(id: bigint, format: number): void {
     const { raft, port, writes, formats, firstElection, times, onLeaderReached } = this.#parts;
     assert(id !== raft.id, "a member has no stream to itself");
@@ -76,7 +78,7 @@ export class PeerTraffic {
     firstElection.onPeerUp(raft, (voter) => port.isConnected(voter));
   }
 
-  /** The stream to a member ended: what was sent may be lost. */
+  /** The stream to a member closed: messages in flight may be lost. */
   down(id: bigint): void {
     const { raft, port, formats, stats } = this.#parts;
     formats.disconnected(id);
@@ -85,12 +87,12 @@ export class PeerTraffic {
     raft.reportUnreachable(id);
   }
 
-  /** Some of what was sent to a member last is lost. */
+  /** The peer thread dropped messages to a member, as its queue was full. */
   overflow(id: bigint): void {
     this.#parts.raft.reportUnreachable(id);
   }
 
-  /** The snapshot a message stood for has reached the member and was taken in, or never will be. */
+  /** The transfer of a snapshot file to a member ended. @param hasArrived false if it failed */
   snapshotSent(id: bigint, hasArrived: boolean): void {
     this.#parts.raft.reportSnapshot(id, hasArrived);
   }

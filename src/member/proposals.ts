@@ -6,50 +6,55 @@ import {
 } from "../cluster/envelope.js";
 import { assert } from "../lib/assert.js";
 
-/** Entry data are cut from blocks of this size: one allocation for hundreds of entries. */
+/**
+ * Size of the blocks that entry data are carved from: one allocation serves hundreds of entries.
+ */
 const BLOCK_BYTES = 256 * 1024;
 
 /** Numbers reserved for one incarnation; issuing more would overlap another incarnation's range. */
 const PROPOSALS_PER_INCARNATION = 2 ** 20;
-/** Places of done proposals that are kept before all others move up. */
+/** Slots of finished proposals kept at the front before the array is compacted. */
 const HOLES_MAX = 1024;
 const NO_DATA = new Uint8Array(0);
 
 /**
- * Something that is to become a log entry: a payload for one state machine, and two methods by
- * which whoever made it hears what came of it. Exactly one of them is called, once: `applied`,
- * which each machine declares for its own class of proposals with the result it has, or `failed`.
+ * A future log entry: a payload for one state machine, and two callbacks for its maker. Exactly one
+ * of them is called, once: `applied`, which each machine declares on its own class of proposals
+ * with its own result type, or `failed`.
  *
- * One object for all of a write's way through the log, and methods instead of closures: a PUT makes
- * no other. Its fields are declared only, and set once in the constructors: each would else be
- * defined before it is set.
+ * One object serves a write all the way through the log, with methods instead of closures: a PUT
+ * allocates no other. Fields are only `declare`d and set once in the constructors, as class fields
+ * would first be defined as undefined.
  */
 export abstract class Proposal {
   abstract get machine(): MachineId;
   abstract get payloadBytes(): number;
-  /** What the machine's state takes beside the bytes of the entry, at most, once it is applied. */
+  /**
+   * Upper bound of the heap bytes the applied command takes in the machine's state, beyond the
+   * entry's bytes.
+   */
   abstract get overheadBytes(): number;
   /**
-   * Whether it is proposed anew when it got lost with a leader. Not where its maker repeats it
-   * anyway, or where coming late would make it wrong.
+   * Whether it is proposed again after it was lost with a leader. False if its maker repeats it
+   * anyway, or if it would be wrong when late.
    */
   abstract get isRetried(): boolean;
-  /** By a clock that never jumps. */
+  /** Monotonic, milliseconds. */
   declare readonly startMs: number;
 
-  // What `Proposals` keeps of it from `add` on.
+  // Set by `Proposals` in `add` and later.
 
-  /** 0 before that. */
+  /** 0 before `add`. */
   declare number: number;
-  /** Of the entry: envelope and payload. */
+  /** The entry's data: envelope and payload. */
   declare data: Uint8Array;
-  /** Where in `data` the payload begins. */
+  /** Offset of the payload in `data`. */
   declare payloadAt: number;
-  /** What it takes, or will once it is applied. */
+  /** Bytes reserved for it: its entry and its share of the state. */
   declare takenBytes: number;
   /**
-   * The term of the only log entry that it can become: once a later one is applied, it is lost. 0
-   * while it was handed to nobody, infinite where that cannot be known.
+   * Term of the only entry it can become; once an entry of a later term is applied without it, it
+   * is lost. 0 until it was passed to a leader, infinite if the term cannot be known.
    */
   declare term: number;
 
@@ -65,16 +70,16 @@ export abstract class Proposal {
   /** Writes `payloadBytes` bytes. @param view of `into` */
   abstract writePayload(into: Buffer, view: DataView, at: number): void;
 
-  /** It was not applied, and may or may not be later. @param reason in etcd's words */
+  /** It was not applied, and may still be later. @param reason etcd's error text */
   abstract failed(reason: string): void;
 }
 
-/** Proposals on their way through the log, found again when they are applied. */
+/** Proposals in flight, looked up by number when their entries are applied. */
 export class Proposals {
   readonly #origin: bigint;
   /**
-   * Ascending numbers, with holes; what is before #head is done, and at #head is the oldest, if
-   * any.
+   * Ascending by number; undefined where finished. All before #head are finished; the oldest open
+   * one is at #head.
    */
   readonly #open: (Proposal | undefined)[] = [];
   #head = 0;
@@ -92,7 +97,7 @@ export class Proposals {
     this.#lastNumber = firstNumber;
   }
 
-  /** Of what is proposed from now on: 1 or 2. */
+  /** Envelope format of new proposals: 1 or 2. */
   set format(format: number) {
     assert(format >= this.#format, "a format level never falls");
     this.#format = format;
@@ -102,14 +107,14 @@ export class Proposals {
     return this.#size;
   }
 
-  /** What the open ones take, or will, once they are applied. */
+  /** Sum of `takenBytes` of the open proposals. */
   get openBytes(): number {
     return this.#openBytes;
   }
 
-  /** Gives it a number and the data of its entry. */
+  /** Assigns a number and encodes the entry's data. */
   add(proposal: Proposal): void {
-    assert(proposal.number === 0, "a proposal is made once");
+    assert(proposal.number === 0, "a proposal is added once");
     const number = ++this.#lastNumber;
     const envelope = envelopeBytes(this.#format);
     const bytes = envelope + proposal.payloadBytes;
@@ -127,12 +132,12 @@ export class Proposals {
     this.#openBytes += proposal.takenBytes;
   }
 
-  /** The lowest number that is open, or would be the next. */
+  /** The lowest open number, or the next one if none is open. */
   get oldest(): number {
     return this.#open[this.#head]?.number ?? this.#lastNumber + 1;
   }
 
-  /** In the order of their numbers. */
+  /** Ascending by number. */
   all(): Proposal[] {
     return this.#open.slice(this.#head).filter((open) => open !== undefined);
   }
@@ -146,8 +151,8 @@ export class Proposals {
   }
 
   /**
-   * Removes and returns the oldest proposal if a committed entry came from it. Nearly all do: this
-   * member leads, and entries come back in the order they went in, as the very same bytes.
+   * Removes and returns the oldest proposal if the committed entry is its own. The common case on a
+   * leader: entries come back in the order proposed, as the very same array.
    */
   takeIfOldest(data: Uint8Array): Proposal | undefined {
     const oldest = this.#open[this.#head];
@@ -157,10 +162,9 @@ export class Proposals {
   }
 
   /**
-   * Removes and returns the proposal that a committed entry with this envelope came from.
+   * Removes and returns the proposal of a committed entry with this envelope.
    *
-   * @returns undefined if another member made it, an earlier incarnation, or nobody waits for it
-   *   any more
+   * @returns undefined if another member or an earlier incarnation proposed it, or it timed out
    */
   takeOf({ origin, number }: Envelope): Proposal | undefined {
     if (origin !== this.#origin) return undefined;
@@ -170,7 +174,7 @@ export class Proposals {
     return proposal;
   }
 
-  /** Removes and returns those that have waited since before `startMs`. */
+  /** Removes and returns proposals started at or before `startMs`. */
   takeOlderThan(startMs: number): Proposal[] {
     const taken: Proposal[] = [];
     for (let oldest = this.#open[this.#head]; oldest !== undefined; ) {
@@ -182,9 +186,9 @@ export class Proposals {
     return taken;
   }
 
-  /** Where the open proposal with this number is; -1 if there is none. */
+  /** Position of the open proposal with this number in `#open`, or -1. */
   #find(number: number): number {
-    // Numbers are handed out one by one, so the distance to the newest is that of the places.
+    // Numbers are consecutive, so the distance to the newest number is the distance in the array.
     const at = this.#open.length - 1 - (this.#lastNumber - number);
     return at >= this.#head && this.#open[at]?.number === number ? at : -1;
   }
@@ -195,13 +199,14 @@ export class Proposals {
     this.#openBytes -= open.takenBytes;
     this.#open[at] = undefined;
     this.#size--;
-    assert(this.#size > 0 || this.#openBytes === 0, "no proposals, no bytes");
+    assert(this.#size > 0 || this.#openBytes === 0, "without open proposals no bytes are reserved");
     while (this.#head < this.#open.length && this.#open[this.#head] === undefined) this.#head++;
     if (this.#head < HOLES_MAX || this.#head * 2 < this.#open.length) return;
     this.#open.splice(0, this.#head);
     this.#head = 0;
   }
 
+  /** Carves `bytes` from the current block, or from a new one. @returns their offset in `#block` */
   #take(bytes: number): number {
     if (this.#used + bytes > this.#block.length) {
       this.#block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, bytes));
@@ -215,11 +220,10 @@ export class Proposals {
 }
 
 /**
- * Where an incarnation of this member begins to number its proposals. An entry of an earlier
- * incarnation that is committed in this one must not pass for one of this one's: it would be
- * applied as another command than everywhere else. So they are far apart, by lot and not by the
- * clock, as a machine may be set back in time, and one without a clock of its own starts at the
- * same second every time.
+ * The first proposal number of this incarnation. An entry of an earlier incarnation may be
+ * committed during this one; mistaken for one of ours, it would be applied here as another command
+ * than on other members. So the ranges are drawn at random, far apart. The clock would not do: it
+ * may be set back, and machines without a battery boot at the same second every time.
  */
 export function firstNumber(random: (below: number) => number): number {
   return random(2 ** 32) * PROPOSALS_PER_INCARNATION;

@@ -6,7 +6,7 @@ import type { Config } from "../config/config.js";
 import { type Command, CommandOp } from "../store/command.js";
 import { COMPAT_CLUSTER_VERSION } from "../v2/status.js";
 
-/** How long one of the commands may be under way before it is proposed again. */
+/** How long a command may be in flight before it is proposed again. */
 const RETRY_MS = 2000;
 
 export interface PublicationSources {
@@ -17,22 +17,21 @@ export interface PublicationSources {
 }
 
 export interface PublicationPorts {
-  /** Proposes a command of the member's own; false if that cannot be done now. */
+  /** Proposes one of the member's own commands; false if that is impossible now. */
   readonly propose: (command: Command) => boolean;
-  /** Whether this member knows the cluster's time, without which it takes no writes. */
+  /** Whether this member knows the cluster's time; until then it accepts no writes. */
   readonly hasTime: () => boolean;
   /**
-   * Once: this member serves clients from now on.
+   * Called once, when this member begins to serve clients.
    *
-   * @param news lines that those who start members wait for in its log, to connect at once
+   * @param news log lines that test harnesses and supervisors wait for before they connect
    */
   readonly onReady: (news: readonly string[]) => void;
 }
 
 /**
- * The steps of a start, each a log entry, each repeated until it is applied: this member tells the
- * cluster its name and client URLs; the leader sets the cluster version; with both known the member
- * is ready.
+ * The last steps of a start, each a log entry that is repeated until applied: this member publishes
+ * its name and client URLs; the leader sets the cluster version; then the member is ready.
  */
 export class Publication {
   readonly #config: Config;
@@ -52,7 +51,7 @@ export class Publication {
     this.#ports = ports;
   }
 
-  /** There is a leader, and time has passed. */
+  /** Call while a leader is known: proposes the next step when it is due. */
   step(isLeader: boolean, clusterMs: number, monoMs: number): void {
     if (monoMs < this.#retryMs) return;
     if (!this.#isPublished) this.#propose(this.#attributes(clusterMs), monoMs);
@@ -61,7 +60,7 @@ export class Publication {
     }
   }
 
-  /** A command that this member itself proposed was applied. */
+  /** One of this member's own commands was applied. */
   onOwnCommand(command: Command): void {
     if (command.op !== CommandOp.set || command.path === VERSION_PATH) return;
     if (this.#isPublished) return;
@@ -69,7 +68,7 @@ export class Publication {
     this.#retryMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** The membership or the cluster version may have changed, or the cluster's time become known. */
+  /** Call when the membership, the cluster version or the cluster's time may have become known. */
   check(): void {
     if (this.#isReady || !this.#isPublished || this.#membership.version === "") return;
     if (!this.#ports.hasTime()) return;

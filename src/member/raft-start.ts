@@ -15,12 +15,12 @@ import { Raft } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { Store } from "../store/store.js";
 
-/** What the disk held. */
+/** The state recovered from disk. */
 export interface RecoveredMember {
   readonly memberId: bigint;
   readonly clusterId: bigint;
   readonly snapshot: SnapshotMeta;
-  /** Of the snapshot. */
+  /** Of `snapshot`. */
   readonly head: SnapshotHead;
   readonly store: Store;
   readonly entries: Entry[];
@@ -36,9 +36,9 @@ export interface RaftStartPorts {
 }
 
 /**
- * Raft as a member begins with it: from its log, or, without one, as its plan says.
+ * Creates raft from the member's log or, without one, from its start plan.
  *
- * @param membership as the store of the recovery has it
+ * @param membership restored from the recovered store
  * @throws ForceNewClusterError
  */
 export function startRaft(
@@ -75,7 +75,7 @@ function restoredOf(
       ? goOnAlone(config, memberId, restored, membership, ports)
       : restored;
   }
-  assert(plan !== undefined, "a start without a log is planned");
+  assert(plan !== undefined, "a start without a log has a plan");
   const ids = { memberId: formatId(memberId), clusterId: formatId(clusterId) };
   if (plan.kind === "join") {
     ports.log.info(ids, "joining a cluster");
@@ -100,7 +100,7 @@ function goOnAlone(
   return forced.restored;
 }
 
-/** A founder's first start: the first membership is the beginning of everyone's log. */
+/** First start of a founding member: every founder's log begins with the initial membership. */
 function found(plan: StartPlan, ports: RaftStartPorts): Restored {
   const restored = bootstrap(
     plan.members.map(({ id, peerUrls }) => ({
@@ -112,7 +112,10 @@ function found(plan: StartPlan, ports: RaftStartPorts): Restored {
   return restored;
 }
 
-/** What raft takes for granted to be in the log; the jobs that follow make it durable with them. */
+/**
+ * Appends the entries that raft assumes to be in the log already. The next append job makes them
+ * durable.
+ */
 function writeFirst(entries: readonly Entry[], hardState: HardState, append: Outlet): void {
   for (const entry of entries) writeEntry(append, AppendType.entry, entry);
   writeHardState(append, AppendType.hardState, hardState);

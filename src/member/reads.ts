@@ -10,28 +10,25 @@ const HEALTH_CHECK_MS = 1000;
 const FAILED = cellOf("readIndexesFailed");
 const SLOW = cellOf("slowReadIndexes");
 
-/**
- * A read that must not be answered from an outdated store. Exactly one of its methods is called,
- * once.
- */
+/** A linearizable read in progress. Exactly one of its methods is called, once. */
 export interface WaitingRead {
-  /** By a clock that never jumps. */
+  /** Monotonic, milliseconds. */
   readonly startMs: number;
-  /** It gives up after a second, and not with the other requests. */
+  /** Times out after HEALTH_CHECK_MS instead of the request timeout. */
   readonly isHealthCheck: boolean;
-  /** This member has applied everything that was committed when the read came. */
+  /** This member has applied all entries that were committed when the read came. */
   confirmed(): void;
-  /** @param why in etcd's words */
+  /** @param why etcd's error text */
   failed(why: string): void;
 }
 
-/** Linearizable reads between their request and raft's word that they may be answered. */
+/** Linearizable reads that wait for raft's read index, and then until it is applied. */
 export class Reads {
   readonly #raft: Raft;
   readonly #metrics: MetricCells;
-  /** By the context raft knows them by. */
+  /** By the context passed to raft. */
   readonly #waiting = new OpenTable<WaitingRead>();
-  /** Those that raft has given an index which the store has not reached yet. */
+  /** Reads with an index that is not applied yet. */
   #confirmed: ReadState[] = [];
 
   constructor(raft: Raft, metrics: MetricCells) {
@@ -47,12 +44,14 @@ export class Reads {
     read.failed(TOO_MANY);
   }
 
-  /** Raft's word on some of them. On a follower the index may be ahead of what it has applied. */
+  /**
+   * Raft assigned indexes to some reads. On a follower an index may be ahead of the applied one.
+   */
   confirm(states: readonly ReadState[]): void {
     for (const state of states) this.#confirmed.push(state);
   }
 
-  /** The store contains everything up to `applied`. */
+  /** The store contains all entries up to `applied`. */
   answerUpTo(applied: number): void {
     if (this.#confirmed.length === 0) return;
     const due = this.#confirmed.filter(({ index }) => index <= applied);
@@ -61,7 +60,7 @@ export class Reads {
     for (const { ctx } of due) this.#waiting.take(ctx)?.confirmed();
   }
 
-  /** Fails the reads that timed out. @param why called with the `startMs` of each */
+  /** Fails the reads that timed out. @param why returns the error text for a read's `startMs` */
   expire(monoMs: number, timeoutMs: number, why: (startMs: number) => string): void {
     for (const read of this.#takeExpired(monoMs, timeoutMs, HEALTH_CHECK_MS)) {
       this.#metrics.add(SLOW, 1);

@@ -12,13 +12,14 @@ import type { RecoveredMember } from "./raft-start.js";
 const BATCH_RECORDS = 1024;
 
 /**
- * The core's end of a start: takes what the disk held out of the ring, and builds the state that
- * the member begins with. Nothing that it keeps is a view of the ring.
+ * The core's half of recovery: reads the wal thread's replay from the ring and builds the member's
+ * initial state. Keeps no views into the ring.
  *
  * Invariants, by the order of `DurableType`:
- *   1. One snapshot at most, whole, before all else; then one identity; then the entries.
+ *   1. At most one snapshot, complete, comes first; then one identity; then the entries.
  *   2. The entries follow the snapshot, without a gap, and their terms never decrease.
- *   3. The commit index lies among them, and the term is no older than the last one's.
+ *   3. The commit index is from the snapshot's to the last entry's, and the term at least the last
+ *      entry's.
  */
 export class RecoveryReader {
   readonly #inlet: Inlet;
@@ -29,38 +30,41 @@ export class RecoveryReader {
   #identity: { readonly memberId: bigint; readonly clusterId: bigint } | undefined;
   #snapshot: SnapshotMeta | undefined;
   #head = NO_HEAD;
-  /** While blocks are to come. */
+  /** Set until the snapshot's last block. */
   #decoder: SnapshotDecoder | undefined;
   #store: Store | undefined;
   #hardState: HardState | undefined;
 
-  /** @param formatLevel the newest that may be read */
+  /** @param formatLevel newest format level that this build reads */
   constructor(durable: RingReader, storeOptions: StoreOptions, formatLevel: number) {
     this.#storeOptions = storeOptions;
     this.#formatLevel = formatLevel;
     this.#inlet = Inlet.withCursor<DurableType>(durable, (record) => this.#take(record));
   }
 
-  /** Everything came. What the ring holds from now on is for the member's loop. */
+  /** Recovery is complete. Later records of the ring are for the member's loop. */
   get isDone(): boolean {
     return this.#hardState !== undefined;
   }
 
-  /** Looked at before the thread parks. */
+  /** Checked before the thread parks. */
   hasWork(): boolean {
     return this.#inlet.hasWork();
   }
 
-  /** @returns whether anything came. @throws RingdError */
+  /**
+   * @returns whether any record was read
+   * @throws RingdError
+   */
   turn(recordsMax = BATCH_RECORDS): boolean {
-    assert(!this.isDone, "what follows a recovery is for the member's loop");
+    assert(!this.isDone, "records after recovery are for the member's loop");
     return this.#inlet.drain(recordsMax) > 0;
   }
 
-  /** Once, when all is there. */
+  /** Call once, when `isDone`. */
   finish(): RecoveredMember {
-    assert(this.#identity !== undefined, "a log says whose it is");
-    assert(this.#hardState !== undefined, "a recovery is used once it is whole");
+    assert(this.#identity !== undefined, "the log names its member and cluster");
+    assert(this.#hardState !== undefined, "recovery is complete");
     return {
       ...this.#identity,
       snapshot: this.#snapshot ?? { index: 0, term: 0, conf: { voters: [], learners: [] } },
@@ -85,7 +89,7 @@ export class RecoveryReader {
         this.#decoder = undefined;
         break;
       case DurableType.identity:
-        assert(this.#decoder === undefined, "a snapshot is whole before the log follows");
+        assert(this.#decoder === undefined, "a snapshot is complete before the log begins");
         assert(this.#identity === undefined, "a log belongs to one member");
         this.#identity = { memberId: record.u64(0), clusterId: record.u64(8) };
         break;
@@ -100,7 +104,7 @@ export class RecoveryReader {
       case DurableType.unblocked:
       case DurableType.failed:
       case DurableType.snapshotFailed:
-        assert(false, "a log is written once it has been read");
+        assert(false, "the log is written only after recovery");
         break;
       default:
         unreachable(type);
@@ -116,31 +120,34 @@ export class RecoveryReader {
     );
     this.#head = head;
     this.#snapshot = { term: record.f64(0), index: record.f64(8), conf };
-    assert(this.#snapshot.index > 0, "a snapshot holds an entry at least");
+    assert(this.#snapshot.index > 0, "a snapshot covers at least one entry");
     this.#decoder = new SnapshotDecoder(this.#storeOptions);
   }
 
   #openDecoder(): SnapshotDecoder {
-    assert(this.#decoder !== undefined, "blocks are of a snapshot");
+    assert(this.#decoder !== undefined, "snapshot blocks come after a snapshot head");
     return this.#decoder;
   }
 
   #addEntry(record: RecordCursor): void {
-    assert(this.#identity !== undefined, "whose log it is comes before its entries");
+    assert(this.#identity !== undefined, "the identity comes before the entries");
     const { index, term } = this.#last;
     const entry = this.#entryReader.read(record);
     assert(entry.index === index + 1, "entries follow the snapshot without a gap");
-    assert(entry.term >= term, "terms do not fall from an entry to the next");
+    assert(entry.term >= term, "terms never decrease along the log");
     this.#entries.push(entry);
   }
 
   #end(record: RecordCursor): void {
-    assert(this.#identity !== undefined, "a log says whose it is before it ends");
+    assert(this.#identity !== undefined, "the identity comes before the end of recovery");
     const hardState = { term: record.f64(0), commit: record.f64(8), vote: record.u64(16) };
     const { index, term } = this.#last;
-    assert(hardState.commit <= index, "what is committed is in the log");
-    assert(hardState.commit >= (this.#snapshot?.index ?? 0), "what a snapshot holds is committed");
-    assert(hardState.term >= term, "a term is no older than the last entry's");
+    assert(hardState.commit <= index, "the commit index is in the log");
+    assert(
+      hardState.commit >= (this.#snapshot?.index ?? 0),
+      "the commit index covers the snapshot",
+    );
+    assert(hardState.term >= term, "the hard state's term is at least the last entry's");
     this.#hardState = hardState;
     this.#inlet.endBatch();
   }

@@ -1,13 +1,14 @@
 import type { Logger } from "../log/logger.js";
 
 /**
- * A removed member goes on until the others say that they know: if only it knew, and ended, the
- * last of two could not go on alone. For so long it waits for their word, and for so long after it.
+ * A removed member runs on until the others know of the removal: with two members, if only the
+ * removed one knew and exited, the other would lack a quorum forever. It exits UNCONFIRMED_MS after
+ * it applied its removal, or CONFIRMED_MS after others report it.
  */
-const UNSAID_MS = 30_000;
-const SAID_MS = 1000;
+const UNCONFIRMED_MS = 30_000;
+const CONFIRMED_MS = 1000;
 
-/** When this member, removed from its cluster, ends. */
+/** Decides when this member exits after its removal from the cluster. */
 export class Removal {
   readonly #log: Pick<Logger, "error">;
   #leaveMs = Number.POSITIVE_INFINITY;
@@ -16,19 +17,19 @@ export class Removal {
     this.#log = log;
   }
 
-  /** This member's own log says that it is removed. */
+  /** This member applied its own removal. */
   onApplied(monoMs: number): void {
     this.#log.error("this member was removed from the cluster; stopping");
-    this.#leaveMs = Math.min(this.#leaveMs, monoMs + UNSAID_MS);
+    this.#leaveMs = Math.min(this.#leaveMs, monoMs + UNCONFIRMED_MS);
   }
 
-  /** The other members say so; the log cannot, as they no longer send it. */
+  /** Other members reported the removal; they no longer send their log. */
   onSaid(monoMs: number): void {
     this.#log.error("other members report that this member was removed from the cluster");
-    this.#leaveMs = Math.min(this.#leaveMs, monoMs + SAID_MS);
+    this.#leaveMs = Math.min(this.#leaveMs, monoMs + CONFIRMED_MS);
   }
 
-  /** Was removed, and its grace period is over. */
+  /** Removed, and the grace period is over. */
   isOut(monoMs: number): boolean {
     return monoMs >= this.#leaveMs;
   }

@@ -12,7 +12,7 @@ import type { ApiResponse } from "../v2/plain.js";
 import type { Method } from "../v2/request.js";
 import type { ResponseHead } from "../v2/response.js";
 
-/** A request of one of the frontends, waiting for its answer. */
+/** Identifies a pending request and its frontend. */
 export interface ClientRequest {
   readonly frontend: number;
   readonly requestId: number;
@@ -21,25 +21,29 @@ export interface ClientRequest {
 
 const NO_BODY = Buffer.alloc(0);
 
-/** Writes answers into the rings of the frontends they belong to. */
+/** Writes responses into the rings of their frontends. */
 export class ClientPort {
   readonly #outlets: readonly Outlet[];
   readonly #position: () => RaftPosition;
-  /** For the body of the answer in the making. */
+  /** Reused for the body of the next response. */
   readonly body = new ByteWriter();
 
-  /** @param position what X-Raft-Index and X-Raft-Term show at this moment */
+  /** @param position current values of the X-Raft-Index and X-Raft-Term headers */
   constructor(outlets: readonly Outlet[], position: () => RaftPosition) {
     this.#outlets = outlets;
     this.#position = position;
   }
 
-  /** Whether a frontend is behind with taking its answers. */
+  /** Whether responses are queued because a frontend's ring is full. */
   isBehind(frontend: number): boolean {
     return this.#outlet(frontend).queuedBytes > 0;
   }
 
-  /** Sends `head` with what is in `body`, which is cleared. */
+  /**
+   * Sends `head` and the contents of `body`, then clears it.
+   *
+   * @param isOpen more of the body will follow
+   */
   answer(client: ClientRequest, head: ResponseHead, isOpen = false): void {
     const { bytes, length } = this.body;
     this.#send(client, head, bytes, length, isOpen);
@@ -50,18 +54,18 @@ export class ClientPort {
     this.#send(client, answer.head, answer.body, answer.body.length, false);
   }
 
-  /** To HEAD: says how long the body would be. */
+  /** Response to HEAD: Content-Length of the GET's body, without the body. */
   answerLength(client: ClientRequest, head: ResponseHead, bodyBytes: number): void {
     const outlet = this.#outlet(client.frontend);
     writeHeadOnly(outlet, client.requestId, head, this.#position(), bodyBytes);
   }
 
-  /** The head of an answer whose body comes later. */
+  /** Sends the status and headers of a response whose body follows in chunks. */
   open(client: ClientRequest, head: ResponseHead): void {
     this.#send(client, head, NO_BODY, 0, true);
   }
 
-  /** Sends what is in `body` to open answers; the caller clears it. */
+  /** Sends the contents of `body` to several open responses; the caller clears it. */
   chunk(frontend: number, requestIds: readonly number[], isEnd: boolean): void {
     const { bytes, length } = this.body;
     writeChunk(this.#outlet(frontend), ResponseType.chunk, requestIds, isEnd, bytes, length);
@@ -71,7 +75,7 @@ export class ClientPort {
     writeChunk(this.#outlet(frontend), ResponseType.cut, requestIds, true, NO_BODY, 0);
   }
 
-  /** Once per batch. */
+  /** Call once per batch. */
   publish(): void {
     for (const outlet of this.#outlets) outlet.publish();
   }

@@ -23,14 +23,14 @@ export interface RouterParts {
   readonly listings: Listings;
   readonly reads: Reads;
   readonly times: TurnTimes;
-  /** Whether this member can take writes: its disk does, and there is room. */
+  /** Whether this member accepts writes: its disk does, and the store is not full. */
   readonly canWrite: () => boolean;
 }
 
 const KEYS_PATH = "/v2/keys";
 const SLASH = 0x2f;
 
-/** Gives each request of a client to the service that answers it. */
+/** Dispatches each client request to its service. */
 export class Router {
   readonly #parts: RouterParts;
 
@@ -53,13 +53,13 @@ export class Router {
     this.#conclude(client, status.handle(request, path, times.wallMs, times.monoMs));
   }
 
-  /** The client has gone. */
+  /** The client disconnected. */
   abort(client: ClientRequest): void {
     this.#parts.keys.abort(client);
     this.#parts.listings.abort(client);
   }
 
-  /** The client is slow, or has caught up. */
+  /** The client reads too slowly, or has caught up. */
   hold(client: ClientRequest, isHeld: boolean): void {
     this.#parts.listings.hold(client, isHeld);
   }
@@ -71,7 +71,7 @@ export class Router {
         clients.answerWhole(client, outcome.answer);
         return;
       case "propose":
-        // Someone else's change of a moment ago must be known here before this one is judged.
+        // Changes committed before the request must be applied here before this one is validated.
         reads.add({
           startMs: times.monoMs,
           isHealthCheck: false,
@@ -87,7 +87,7 @@ export class Router {
     }
   }
 
-  /** Healthy is a member that can read what its cluster agreed on, and write. */
+  /** Healthy means: a linearizable read succeeds, and writes are accepted. */
   #checkHealth(client: ClientRequest): void {
     const { raft, health, reads, times, canWrite } = this.#parts;
     if (raft.lead === NONE) {

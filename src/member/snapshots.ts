@@ -5,38 +5,38 @@ import type { SnapshotMeta } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { BlockSource, Machines } from "./machine.js";
 
-/** Blocks on their way to the file: more are not made before these are taken. */
+/** Bytes of blocks queued for the pool thread above which no further blocks are encoded. */
 const BYTES_AHEAD_MAX = 1024 * 1024;
-/** Places in the bytes of the log that are kept, where it can be cut. */
+/** Positions remembered per `logBytes` of log, as candidates to compact to. */
 const MARKS = 16;
 
 /**
- * Takes snapshots of the state machines, a block in each turn of the core's loop, from a frozen
- * view; a pool thread writes the file.
+ * Takes snapshots of the state machines: encodes a frozen view, one block per turn of the core's
+ * loop; a pool thread writes the file.
  */
 export class Snapshots {
   readonly #jobs: Outlet;
   readonly #everyEntries: number;
   readonly #logBytes: number;
   #encoder: BlockSource | undefined;
-  /** Of the snapshot that is being taken or written. */
+  /** Of the snapshot being taken or written. */
   #meta: SnapshotMeta | undefined;
   #lastIndex: number;
-  /** Of the machines, when the view was taken. */
+  /** `Machines.outBytes` when the view was taken. */
   #outBytes = 0;
   #viewBytesMax = 0;
 
-  /** Of the entries applied in this incarnation. */
+  /** Data bytes of all entries applied in this incarnation. */
   #appliedBytes = 0;
-  /** The same when the last snapshot was begun. */
+  /** `#appliedBytes` when the last snapshot was started. */
   #bytesAtLast = 0;
-  /** Some of the entries applied, ascending, with the bytes up to them. */
+  /** Sampled applied indexes, ascending, each with `#appliedBytes` at that index. */
   #marks: { index: number; bytes: number }[] = [];
 
   /**
-   * @param logBytes a snapshot is due when the entries since the last one take more, and more than
-   *   the state
-   * @param lastIndex where the newest snapshot ends
+   * @param logBytes a snapshot is due when the entries since the last one take more than this and
+   *   more than the state
+   * @param lastIndex index of the newest snapshot
    */
   constructor(jobs: Outlet, everyEntries: number, logBytes: number, lastIndex: number) {
     this.#jobs = jobs;
@@ -54,7 +54,7 @@ export class Snapshots {
 
   /** Entries up to `index` were applied. */
   applied(index: number, bytes: number): void {
-    assert(index > (this.#marks.at(-1)?.index ?? 0), "applied entries are new");
+    assert(index > (this.#marks.at(-1)?.index ?? 0), "applied indexes only grow");
     this.#appliedBytes += bytes;
     const last = this.#marks.at(-1)?.bytes ?? 0;
     if (this.#appliedBytes - last < this.#logBytes / MARKS) return;
@@ -62,8 +62,8 @@ export class Snapshots {
   }
 
   /**
-   * Up to where the log in memory can go, of what the snapshot covers: it keeps some for those a
-   * little late.
+   * The index up to which the in-memory log can be compacted. Keeps a tail, so that peers a little
+   * behind need no snapshot.
    */
   compactTo(snapshotIndex: number, keepEntries: number): number {
     const from = this.#appliedBytes - this.#logBytes;
@@ -72,17 +72,17 @@ export class Snapshots {
     });
     const byBytes = this.#marks[last]?.index ?? 0;
     this.#marks = this.#marks.slice(Math.max(last, 0));
-    assert(byBytes <= snapshotIndex, "what the snapshot lacks stays in the log");
+    assert(byBytes <= snapshotIndex, "entries after the snapshot stay in the log");
     return Math.max(snapshotIndex - keepEntries, byBytes);
   }
 
-  /** The leader's snapshot took the place of the log up to `index`. */
+  /** The leader's snapshot replaced the log up to `index`. */
   installed(index: number): void {
     assert(index >= this.#lastIndex, "an installed snapshot is newer than the last one");
     this.#lastIndex = index;
   }
 
-  /** @param file format version and metadata of the file */
+  /** @param file format version and metadata for the file's header */
   start(
     machines: Machines,
     meta: SnapshotMeta,
@@ -99,7 +99,7 @@ export class Snapshots {
     this.#viewBytesMax = machines.stateBytes;
   }
 
-  /** What the view keeps although it left the state, at most. */
+  /** Upper bound of the bytes that left the state but are kept alive by the frozen view. */
   viewBytes({ outBytes }: Machines): number {
     if (this.#encoder === undefined) return 0;
     return Math.min(outBytes - this.#outBytes, this.#viewBytesMax);
@@ -124,10 +124,10 @@ export class Snapshots {
   }
 
   /**
-   * The pool thread is done.
+   * The pool thread finished or failed.
    *
-   * @param isWritten false if the file could not be written; the next one is tried much later
-   * @returns the snapshot that can now stand for the log, if it was written
+   * @param isWritten false if the file could not be written; the next attempt waits a full interval
+   * @returns the snapshot that the log can be compacted to, if it was written
    */
   done(isWritten: boolean, appliedIndex: number): SnapshotMeta | undefined {
     const meta = this.#meta;

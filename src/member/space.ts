@@ -11,42 +11,42 @@ const STORE_QUOTA = cellOf("storeQuota");
 const STORE_FULL = cellOf("storeFull");
 
 /**
- * The store is full when less than this share of the quota is left, and no longer when there is
- * twice as much.
+ * The store counts as full when less than this share of the quota is free, and until twice as much
+ * is free: hysteresis.
  */
 const FULL_SHARE = 1 / 64;
 
-/** More voters than a cluster has, and more bytes than a node takes beside its strings. */
+/** Upper bounds of the voters of a cluster, and of a node's bytes beside its strings. */
 const VOTERS_MAX = 16;
 const NODE_BYTES_MAX = 1024;
 
 /**
- * What happens to a write: proposed, refused for want of space, or refused until others are
- * through.
+ * Verdict on a write: propose it; reject it, as the quota is reached; or reject it for now, as too
+ * much is in flight.
  */
 export type Admission = "admitted" | "full" | "busy";
 
-/** What is under way beside the store. */
+/** Memory in flight, in addition to the store. */
 export interface Underway {
-  /** Of writes that were proposed here and are not applied. */
+  /** Of writes proposed here that are not applied yet. */
   readonly openBytes: number;
-  /** Of nodes that a snapshot or a listing keeps although they left the tree. */
+  /** Of nodes that left the tree but are kept alive by a snapshot or listing. */
   readonly viewBytes: number;
-  /** Voting members: each may have as much under way as this one. */
+  /** Voting members: each may have as much in flight as this one. */
   readonly members: number;
 }
 
 /**
- * Whether there is room for a write, as this member sees it before it proposes one. Beyond the
- * quota only what adds is refused: deletes, refreshes, and new values that are no longer than what
- * they replace go on, as does what the member itself writes, which is never asked about here.
+ * Admission control: whether there is room for a write, checked by this member before it proposes
+ * one. Over the quota only writes that add data are rejected: deletes, refreshes and values no
+ * longer than the replaced ones are admitted. The member's own commands are not checked.
  */
 export class Space {
   readonly #store: Store;
   readonly #limits: StoreLimits;
   readonly #metrics: MetricCells;
   readonly #log: Pick<Logger, "info" | "warn">;
-  /** Below this nothing can be refused. */
+  /** Below this every write is admitted. */
   readonly #plentyBytes: number;
   #isFull = false;
 
@@ -70,7 +70,7 @@ export class Space {
     return this.#isFull;
   }
 
-  /** Now and then; before anything is refused, anyway. */
+  /** Refreshes `isFull`. Called periodically, and before a write is rejected. */
   look(): void {
     const { bytes } = this.#store;
     const { quotaBytes } = this.#limits;
@@ -90,14 +90,14 @@ export class Space {
     }
   }
 
-  /** @param underway looked at only where there may be too little room */
+  /** @param underway read only if there may be too little room */
   admit(command: Command, underway: Underway): Admission {
     return this.hasPlenty(command, underway.openBytes) ? "admitted" : this.judge(command, underway);
   }
 
   /**
-   * The common case, without counting what is under way: as if every byte of the store were in a
-   * view, too.
+   * The cheap common case. Does not read `viewBytes`, but assumes the worst: a view of the whole
+   * store.
    */
   hasPlenty({ path, value }: Command, openBytes: number): boolean {
     const parents = newParentsBytes(path);
@@ -121,7 +121,9 @@ export class Space {
     return bytes + open + viewBytes > heapBytes ? "busy" : "admitted";
   }
 
-  /** Whether the store will be larger for it. What will be refused for another reason may be. */
+  /**
+   * Whether the store may grow. Commands that will fail for another reason may count as growing.
+   */
   #grows({ op, path, value, isRefresh }: Command): boolean {
     if (op === CommandOp.createInOrder) return true;
     const old = this.#store.get(path);

@@ -1,25 +1,25 @@
 import { assert } from "../lib/assert.js";
 
-/** Turns the clock into ticks: how many are due, and how long until the next. */
+/** Converts the monotonic clock into raft ticks. */
 export class Ticks {
   readonly #intervalMs: number;
   #nextMs: number;
 
   constructor(intervalMs: number, monoMs: number) {
-    assert(intervalMs > 0, "ticks have a distance");
+    assert(intervalMs > 0, "the tick interval is positive");
     this.#intervalMs = intervalMs;
     this.#nextMs = monoMs + intervalMs;
   }
 
   /**
-   * Ticks since the last call. After a long pause (a stopped process, a suspended machine) only
-   * one.
+   * Ticks due since the last call; at most two after a long pause (a stopped process, a suspended
+   * machine).
    */
   due(monoMs: number): number {
     if (monoMs < this.#nextMs) return 0;
     const ticks = 1 + Math.floor((monoMs - this.#nextMs) / this.#intervalMs);
     this.#nextMs += ticks * this.#intervalMs;
-    assert(this.#nextMs > monoMs, "the next tick is to come");
+    assert(this.#nextMs > monoMs, "the next tick is in the future");
     return Math.min(ticks, 2);
   }
 

@@ -3,12 +3,12 @@ import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
 import type { PeerPort } from "./peer-port.js";
 
-/** What a request may take beyond two election time-outs. */
+/** Request timeout on top of two election timeouts (etcd's ReqTimeout). */
 const REQUEST_MS = 5000;
 
 const TIMED_OUT = "etcdserver: request timed out";
 
-/** How long requests wait, and what those are told that waited in vain. */
+/** The request timeout, and the error text of requests that time out. */
 export class Timeouts {
   readonly requestMs: number;
   readonly #raft: Raft;
@@ -23,16 +23,13 @@ export class Timeouts {
     this.#electionMs = electionMs;
   }
 
-  /** A leader is known again. */
+  /** A new leader is known. */
   onElected(monoMs: number): void {
-    assert(monoMs >= this.#electedMs, "elections follow one another");
+    assert(monoMs >= this.#electedMs, "the monotonic clock never goes back");
     this.#electedMs = monoMs;
   }
 
-  /**
-   * Why a request that came at `startMs` is not answered by now, in etcd's words
-   * (parseProposeCtxErr).
-   */
+  /** etcd's error text (parseProposeCtxErr) for a request that came at `startMs` and timed out. */
   cause(startMs: number): string {
     const { lead } = this.#raft;
     const lostMs = this.#electedMs - 2 * this.#electionMs;

@@ -1,9 +1,9 @@
-/** The clocks as they stood when this turn of the core began. */
+/** The clocks, read once at the beginning of each turn of the core. */
 export interface TurnTimes {
-  /** This machine's wall clock, Unix milliseconds: what operators read. */
+  /** This machine's wall clock, Unix milliseconds; for texts that operators read. */
   readonly wallMs: number;
-  /** A clock that never jumps, for timeouts. */
+  /** Monotonic milliseconds, for timeouts. */
   readonly monoMs: number;
-  /** The cluster's clock, Unix milliseconds: what TTLs count from. */
+  /** The cluster's clock, Unix milliseconds; TTLs count from it. */
   readonly clusterMs: number;
 }

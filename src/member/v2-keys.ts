@@ -22,7 +22,7 @@ import type { Writes } from "./writes.js";
 export interface KeysParts {
   readonly store: Store;
   readonly port: ClientPort;
-  /** Frontends of the port. */
+  /** Number of frontends of `port`. */
   readonly frontends: number;
   readonly space: Space;
   readonly underway: Underway;
@@ -39,10 +39,10 @@ type KeysGet = Extract<KeysRequest, { kind: "get" }>;
 const TOO_MANY = "etcdserver: too many requests";
 const NO_SPACE = "etcdserver: database space exceeded";
 
-/** Ids of watches: the frontend's number in front of the request's. */
+/** A watcher id is frontend * WATCHER_ID_FRONTEND + request id. */
 const WATCHER_ID_FRONTEND = 2 ** 32;
 
-/** The methods of Method's first five, as metrics name them. */
+/** Metric labels of Method's first five values. */
 const HTTP_METHOD_OF: readonly HttpMethod[] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
 /** By Method, GET first; QGET is a GET with quorum=true. */
 const RECEIVED = HTTP_METHOD_OF.map((method) => cellOf("httpReceived", method));
@@ -58,8 +58,8 @@ const WATCHERS = cellOf("storeWatchers");
 const PROPOSAL_SECONDS = cellOf("proposalDuration");
 
 /**
- * /v2/keys: reads, writes and watches. A write goes one way: parsed and let in here, proposed,
- * logged, applied by the v2 machine, which calls the proposal back for the response.
+ * /v2/keys: reads, writes and watches. A write is parsed and admitted here, proposed, logged, and
+ * applied by the v2 machine, which calls the proposal back for the response.
  */
 export class KeysService {
   readonly #parts: KeysParts;
@@ -80,8 +80,7 @@ export class KeysService {
     const { clusterMs } = this.#parts.times;
     const parsed = parseKeysRequest(request, path, clusterMs);
     if (parsed.kind !== "refusal" && parsed.kind !== "answer") {
-      // etcd looks up the switch of its auth system on every valid request; here there is none to
-      // find.
+      // etcd looks up its auth flag on every valid request and counts the failed read.
       this.#store.stats.add(Stat.getsFail);
     }
     switch (parsed.kind) {
@@ -105,7 +104,7 @@ export class KeysService {
     }
   }
 
-  /** The outcome of a write. */
+  /** Responds to a write that was applied. */
   answerWrite({ client, startMs, noValueOnSuccess }: KeysWrite, result: Event | Refusal): void {
     const seconds = Math.max(0, this.#parts.times.monoMs - startMs) / 1000;
     this.#metrics.observe(PROPOSAL_SECONDS, seconds);
@@ -124,20 +123,18 @@ export class KeysService {
     this.#port.answer(client, writeRefusal(this.#port.body, refusal));
   }
 
-  /** The cluster did not get to a request. @param why in etcd's words */
+  /** The request was not carried out, or timed out. @param why etcd's error text */
   fail(client: ClientRequest, why: string): void {
     if (!this.#isStopping) this.#parts.log.warn({ reason: why }, "rejected a request");
     this.refuse(client, new Refusal(ErrorCode.raftInternal, why, 0));
   }
 
-  /** What fails from here on fails because of the stop, and is not worth a line in the log. */
+  /** From here on requests fail because of the stop, so failures are not logged. */
   beginStop(): void {
     this.#isStopping = true;
   }
 
-  /**
-   * Sends what watches are to be told since the last call: one body for all that share an event.
-   */
+  /** Delivers the events since the last call to their watches, rendering each event once. */
   deliver(): void {
     const { frontends } = this.#parts;
     for (const { event, oneShots, streams } of this.#store.hub.takeDeliveries()) {
@@ -156,7 +153,7 @@ export class KeysService {
     this.#metrics.set(WATCHERS, this.#store.hub.count);
   }
 
-  /** The client has gone. */
+  /** The client disconnected. */
   abort(client: ClientRequest): void {
     this.#store.hub.remove(watcherIdOf(client));
     this.#metrics.set(WATCHERS, this.#store.hub.count);
@@ -165,7 +162,7 @@ export class KeysService {
     );
   }
 
-  /** Ends all watches in the middle of their answers, as etcd does when it stops. */
+  /** Disconnects all watches mid-response, as etcd does when it stops. */
   cutWatches(): void {
     for (const id of this.#store.hub.clear()) {
       this.#port.cut(Math.floor(id / WATCHER_ID_FRONTEND), [requestIdOf(id)]);
@@ -173,7 +170,8 @@ export class KeysService {
   }
 
   /**
-   * The way of a PUT, on from here: Writes, raft, the log; Applier, V2Machine, KeysWrite.applied.
+   * From here a PUT goes through Writes, raft and the log to Applier, V2Machine and
+   * KeysWrite.applied.
    */
   #write(client: ClientRequest, command: Command, noValueOnSuccess: boolean): void {
     const { space, underway, writes, times } = this.#parts;
@@ -202,7 +200,9 @@ export class KeysService {
     this.answerGet(client, get, clusterMs);
   }
 
-  /** @param clusterMs when the request came: what its TTLs are shown for */
+  /**
+   * @param clusterMs the cluster's time when the request came; remaining TTLs are computed for it
+   */
   answerGet(client: ClientRequest, { path, isRecursive }: KeysGet, clusterMs: number): void {
     const found = this.#store.read(path);
     const cells = found instanceof Refusal ? READS_FAILED : READS;

@@ -15,7 +15,7 @@ import type { Store, StoreOptions } from "../store/store.js";
 import type { BlockSink, BlockSource, StateMachine } from "./machine.js";
 import { Proposal } from "./proposals.js";
 
-/** What becomes of a write takes that much beside its bytes (store/size.ts). */
+/** Heap bytes that an applied write takes beside its entry (store/size.ts). */
 const NODE_BYTES = 256;
 const VOID = "etcdserver: the entry had no effect";
 
@@ -50,22 +50,22 @@ export abstract class V2Proposal extends Proposal {
 
 export interface V2MachinePorts {
   /**
-   * Before a command is applied: what the member reads out of it, beside the store.
+   * Called before a command is applied, for the member's state outside the store.
    *
-   * @returns false if it is void, alike on all members
+   * @returns false if the command is void; the same on all members
    */
   readonly admits: (entry: Entry, command: Command, isOwn: boolean) => boolean;
   /** The membership may have changed. */
   readonly onMembership: () => void;
-  /** Watches have events to be told. */
+  /** Events are queued for watches. */
   readonly deliver: () => void;
-  /** Events are missing between the state there was and the one that took its place. */
+  /** A snapshot replaced the state, and events in between are missing. */
   readonly cutWatches: () => void;
 }
 
 /**
- * Machine 0: the v2 store, with the cluster's membership in its keys below /0. A change of the
- * membership is a conf-change entry, which raft has to know, too; what the store keeps of it is
+ * Machine 0: the v2 store, which also holds the cluster's membership, in keys below /0. Membership
+ * changes come as conf-change entries, as raft needs them, too; the store's keys for them are
  * written here.
  */
 export class V2Machine implements StateMachine {
@@ -76,7 +76,8 @@ export class V2Machine implements StateMachine {
   readonly #ports: V2MachinePorts;
 
   /**
-   * @param membership as the store has it. @param options of stores that snapshots are loaded into
+   * @param membership restored from `store`
+   * @param options of the stores that snapshots are loaded into
    */
   constructor(store: Store, membership: Membership, options: StoreOptions, ports: V2MachinePorts) {
     this.store = store;
@@ -95,7 +96,7 @@ export class V2Machine implements StateMachine {
 
   apply(entry: Entry, payloadAt: number, own: Proposal | undefined): void {
     const proposal = own instanceof V2Proposal ? own : undefined;
-    assert(proposal === own, "a proposal for the v2 store is of its class");
+    assert(proposal === own, "a proposal for the v2 store is a V2Proposal");
     const command = proposal?.command ?? decodeCommand(entry.data, payloadAt);
     const isAdmitted = this.#ports.admits(entry, command, proposal !== undefined);
     if (!isAdmitted || !this.#membership.mayApply(command)) {
@@ -111,21 +112,21 @@ export class V2Machine implements StateMachine {
     this.#ports.deliver();
   }
 
-  /** A conf change that raft has taken over: its commands, at its entry's place in the log. */
+  /**
+   * A conf change that raft applied: runs its store commands at its entry's position in the log.
+   */
   applyConfChange(change: MemberChange): void {
     for (const command of confChangeCommands(change, 0)) {
       const result = this.store.apply(command);
       if (result instanceof Event) this.#membership.apply(result);
     }
     const isMember = this.#membership.member(change.id) !== undefined;
-    assert(isMember === (change.kind !== "remove"), "the membership says what the change did");
+    assert(isMember === (change.kind !== "remove"), "the membership reflects the change");
     this.#ports.deliver();
     this.#ports.onMembership();
   }
 
-  /**
-   * etcd reads the membership back from the store to judge a conf change, and counts that as reads.
-   */
+  /** etcd reads the membership from the store to validate a conf change, and counts these reads. */
   countMembershipReads(): void {
     if (this.store.read(MEMBERS_PATH) instanceof Refusal) return;
     this.store.read(REMOVED_MEMBERS_PATH);

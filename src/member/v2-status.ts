@@ -17,7 +17,7 @@ import { handleLeaderStats, handleSelfStats, handleStoreStats } from "../v2/stat
 import { handleVersion, refuseHealthMethod } from "../v2/status.js";
 import type { PeerPort } from "./peer-port.js";
 
-/** What there is to tell beside keys. */
+/** Sources of the responses outside /v2/keys. */
 export interface StatusSources {
   readonly config: Config;
   readonly id: bigint;
@@ -29,8 +29,8 @@ export interface StatusSources {
 }
 
 /**
- * What a request comes to: an answer, a change of the membership, or a health check, which reads
- * first.
+ * Result of a request: a response, a membership change to propose, or a health check, which needs a
+ * read first.
  */
 export type StatusOutcome = MembersOutcome | { readonly kind: "health" };
 
@@ -79,7 +79,7 @@ export class StatusService {
 
   #members(request: ApiRequest, wallMs: number, monoMs: number): MembersOutcome {
     const { config, raft, store, membership, peers } = this.#sources;
-    // As under /v2/keys: the switch of the auth system is looked up, and not found.
+    // As under /v2/keys, etcd looks up its auth flag and counts the failed read.
     if (writesMembers(request.method)) store.stats.add(Stat.getsFail);
     return handleMembers(request, {
       membership,

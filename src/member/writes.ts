@@ -10,7 +10,7 @@ import { type Proposal, Proposals } from "./proposals.js";
 const TOO_MANY = "etcdserver: too many requests";
 const TIMED_OUT = "etcdserver: request timed out";
 
-/** Writes that wait for a leader: more are refused. */
+/** Limits of the writes that wait for a leader; more are rejected. */
 const PARKED_MAX = 16_384;
 const PARKED_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -20,17 +20,16 @@ const NO_LEADER = { kind: "refused", reason: "noLeader" } as const;
 
 export interface WritesPorts {
   readonly metrics: MetricCells;
-  /** Whether a message to the member has a way there now; true for this member itself. */
+  /** Whether the stream to the member is open; true for this member itself. */
   readonly isConnected: (id: bigint) => boolean;
 }
 
 /**
- * Writes on their way through the log. One that finds no leader waits for the next, as in etcd. One
- * that was handed to a leader may or may not be committed when that leader, or the stream to it, is
- * lost. It is sent to the same leader again, who takes it once; and it is proposed anew when it
- * cannot be committed any more, as an entry of a later term was: all of its own term come before
- * that one. Those that are not retried (`Proposal.isRetried`) neither wait nor are proposed anew:
- * they fail.
+ * Pending writes. Without a leader a write waits for one, as in etcd. When a leader, or the stream
+ * to it, is lost, a write passed to it may or may not be committed. It is sent to the same leader
+ * again, which takes it at most once. Once an entry of a later term is applied, the write can no
+ * longer be committed in its own term, and it is proposed again. Writes with `isRetried` false
+ * neither wait nor are proposed again: they fail.
  */
 export class Writes {
   readonly #raft: Raft;
@@ -38,29 +37,29 @@ export class Writes {
   readonly #ports: WritesPorts;
   #parked: Proposal[] = [];
   #parkedBytes = 0;
-  /** Of the last entry applied. */
+  /** Of the last applied entry. */
   #appliedTerm = 0;
-  /** Why the log takes nothing; undefined while it does. */
+  /** Why the WAL rejects appends; undefined while it accepts them. */
   #blockedBy: string | undefined;
 
-  /** @param firstNumber far from those of any earlier incarnation of this member */
+  /** @param firstNumber far from the range of any earlier incarnation of this member */
   constructor(raft: Raft, firstNumber: number, ports: WritesPorts) {
     this.#raft = raft;
     this.#proposals = new Proposals(raft.id, firstNumber);
     this.#ports = ports;
   }
 
-  /** Accepted and not answered. */
+  /** Writes accepted and not yet applied or failed. */
   get open(): number {
     return this.#proposals.size;
   }
 
-  /** Of the entries that are proposed from now on. */
+  /** Envelope format of new entries. */
   set format(format: number) {
     this.#proposals.format = format;
   }
 
-  /** What they take, or will, once they are applied. */
+  /** Bytes reserved for open writes, their entries and share of the state. */
   get openBytes(): number {
     return this.#proposals.openBytes;
   }
@@ -69,19 +68,19 @@ export class Writes {
     return this.#blockedBy !== undefined;
   }
 
-  /** @param why the member's own log takes nothing */
+  /** The member's own WAL rejects appends. @param why shown to clients */
   block(why: string): void {
     this.#blockedBy = why;
   }
 
-  /** The log takes entries again. */
+  /** The WAL accepts appends again. */
   unblock(): void {
     this.#blockedBy = undefined;
   }
 
   /** @returns whether it is in flight, or waits for a leader */
   propose(proposal: Proposal): boolean {
-    // Another member's log takes what is passed on to it; a leader needs its own.
+    // A follower's proposals go to the leader's log; a leader needs its own.
     if (this.#blockedBy !== undefined && (this.#raft.isLeader || this.#raft.lead === NONE)) {
       this.#fail(proposal, this.#blockedBy);
       return false;
@@ -90,7 +89,7 @@ export class Writes {
     return this.#submit(proposal);
   }
 
-  /** What is passed on to a leader that cannot be reached would be lost, and waits instead. */
+  /** Proposes it, or parks it: a proposal forwarded to an unreachable leader would be lost. */
   #submit(open: Proposal): boolean {
     assert(open.term === 0, "it is in no log that still counts");
     const { lead } = this.#raft;
@@ -104,23 +103,18 @@ export class Writes {
     return true;
   }
 
-  /**
-   * The leader, or the stream to it, was lost and is there again: what was passed on may be lost.
-   */
+  /** The leader, or the stream to it, is back after a loss: forwarded writes may be lost. */
   sendAgain(): void {
     if (this.#raft.isLeader) return;
     const { term } = this.#raft;
     for (const { term: itsTerm, data, number, isRetried } of this.#proposals.all()) {
       if (itsTerm !== term || !isRetried) continue;
-      // One that finds no room may have arrived the first time: it is not refused.
+      // Ignore a rejection: the write may have arrived the first time.
       this.#raft.propose(data, number, this.#proposals.oldest);
     }
   }
 
-  /**
-   * Before the first entry of a term is applied: those of earlier terms that are still open are
-   * lost.
-   */
+  /** Called before the first entry of a term is applied: open writes of earlier terms are lost. */
   onTerm(term: number): void {
     if (term === this.#appliedTerm) return;
     assert(term > this.#appliedTerm, "terms of applied entries only grow");
@@ -137,7 +131,7 @@ export class Writes {
     }
   }
 
-  /** A snapshot takes the place of entries: what was among them is not known here. */
+  /** A snapshot replaced entries, and some of them may have been open writes. */
   skipTo(term: number): void {
     this.#appliedTerm = term;
     for (const open of this.#proposals.all()) {
@@ -145,7 +139,7 @@ export class Writes {
     }
   }
 
-  /** Fails those that nobody waits for any more, unless they were handed to a leader. */
+  /** Fails parked writes whose client is gone. Writes passed to a leader stay open. */
   abandon(isAbandoned: (proposal: Proposal) => boolean): void {
     if (this.#parked.length === 0) return;
     for (const open of this.#parked) {
@@ -167,25 +161,29 @@ export class Writes {
     return this.#proposals.takeOf(envelope);
   }
 
-  /** There may be a leader to turn to: what waited for one goes on. */
+  /** There may be a leader now: proposes the parked writes. */
   retry(): void {
     if (this.#parked.length === 0) return;
     const parked = this.#parked;
     this.#parked = [];
     this.#parkedBytes = 0;
     for (const open of parked) {
-      if (this.#proposals.has(open)) this.#submit(open); // Else it timed out.
+      if (this.#proposals.has(open)) this.#submit(open); // Otherwise it timed out.
     }
   }
 
-  /** @param why called for those that have waited since before `startMs` */
+  /**
+   * Fails writes started at or before `startMs`.
+   *
+   * @param why returns the error text for a write's start
+   */
   giveUp(startMs: number, why: (startMs: number) => string): void {
     for (const proposal of this.#proposals.takeOlderThan(startMs)) {
       this.#fail(proposal, why(proposal.startMs));
     }
   }
 
-  /** @returns whether it waits for a leader; otherwise it has failed */
+  /** @returns whether the write is parked until there is a leader; otherwise it has failed */
   #parks(open: Proposal, reason: ProposeRefusal): boolean {
     assert(open.term === 0, "a rejected proposal was handed to nobody");
     const waits = reason === "noLeader" || reason === "transferring";
