@@ -1,22 +1,22 @@
 import { RingdError } from "../lib/errors.js";
 import type { ConfState } from "./entry.js";
 
-/** `update` changes what the shell knows about a member (its URLs), not who votes. */
+/** `update` changes only the shell's data about a member (its URLs), not the voters. */
 const OPS = ["addVoter", "addLearner", "remove", "update"] as const;
 export type ConfChangeOp = (typeof OPS)[number];
 
 /**
- * One step from one membership to the next (Raft thesis, 4.1): at most one voter differs, so that
- * any two majorities before and after share a member. `addVoter` for a learner promotes it.
+ * A single-server membership change (Raft thesis, 4.1): at most one voter differs, so any majority
+ * before and any after share a member. `addVoter` promotes a learner.
  */
 export interface ConfChange {
   readonly op: ConfChangeOp;
   readonly member: bigint;
-  /** The shell's own: names, URLs, who asked. */
+  /** Opaque here; the shell's names, URLs and origin of the request. */
   readonly context: Uint8Array;
 }
 
-/** Bytes that are no membership change, in a log entry of type confChange. */
+/** The data of a confChange entry cannot be decoded. */
 export class ConfChangeError extends RingdError {
   override readonly name = "ConfChangeError";
   readonly code = "CONF_CHANGE_MALFORMED";
@@ -41,7 +41,7 @@ export function encodeConfChange(change: ConfChange): Uint8Array {
 }
 
 /**
- * @returns its context is a view into `bytes`
+ * @returns the change; its context is a view into `bytes`
  * @throws ConfChangeError
  */
 export function decodeConfChange(bytes: Uint8Array): ConfChange {
@@ -51,7 +51,9 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const op = OPS[view.getUint8(0)];
   if (op === undefined) {
-    throw new ConfChangeError(`Cannot read a membership change: no operation ${view.getUint8(0)}`);
+    throw new ConfChangeError(
+      `Cannot read a membership change: unknown operation ${view.getUint8(0)}`,
+    );
   }
   const member = view.getBigUint64(1, true);
   if (member === 0n) throw new ConfChangeError("Cannot read a membership change: member id is 0");
@@ -59,9 +61,9 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
 }
 
 /**
- * The membership after `change`. A change that says nothing new (adding a voter twice, removing a
- * stranger) and one that would turn a voter into a learner leave it as it is, and so does the
- * removal of the last voter: nobody could ever commit again.
+ * The membership after `change`. Returns `conf` itself for changes without effect (adding a voter
+ * twice, removing a non-member) and for forbidden ones: demoting a voter to learner, and removing
+ * the last voter, after which nothing could be committed.
  */
 export function nextConf(conf: ConfState, change: ConfChange): ConfState {
   const { member } = change;

@@ -1,22 +1,25 @@
-/** Heartbeats without a word from a majority after which contact counts as lost. */
+/** Heartbeat intervals without a message from a majority after which contact counts as lost. */
 const SILENT_HEARTBEATS = 3;
-/** A leader that lost contact so often within so many election timeouts is better replaced. */
+/**
+ * A leader that lost contact this many times within WINDOW_ELECTIONS election timeouts should be
+ * replaced.
+ */
 const LOSSES = 3;
 const WINDOW_ELECTIONS = 5;
 
 /**
- * How well the leader's contact with a majority holds.
+ * Tracks how stable the leader's contact with a majority is.
  *
- * On links that fail for a moment again and again, a leader keeps its office: each time it is back
- * before anybody's election timeout is over, and until the next time nothing is committed. Where
- * only its own links fail, another member would serve all of the time.
+ * On flapping links a leader stays in office, as it is back before any election timeout expires,
+ * but nothing is committed during each outage. If only its own links flap, another member would
+ * serve without interruption.
  */
 export class QuorumContact {
   readonly #silentTicksMax: number;
   readonly #windowTicks: number;
   #nowTicks = 0;
   #isLost = false;
-  /** Ascending, the last LOSSES. */
+  /** When contact was last lost, ascending, at most LOSSES. */
   #lostAtTicks: number[] = [];
 
   constructor(heartbeatTicks: number, electionTicks: number) {
@@ -28,7 +31,7 @@ export class QuorumContact {
     return this.#isLost;
   }
 
-  /** @param silentTicks since all of some majority were heard */
+  /** @param silentTicks since every member of some majority was heard */
   tick(silentTicks: number): void {
     this.#nowTicks++;
     if (this.#isLost || silentTicks < this.#silentTicksMax) return;
@@ -37,9 +40,9 @@ export class QuorumContact {
   }
 
   /**
-   * A member was heard while contact was lost.
+   * Called when a member was heard while contact was lost.
    *
-   * @returns whether contact is back, but has not held for long
+   * @returns whether contact is back, but was lost too often lately
    */
   isShaky(silentTicks: number): boolean {
     if (silentTicks >= this.#silentTicksMax) return false;

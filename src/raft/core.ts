@@ -19,15 +19,15 @@ import { restoreLog } from "./restore.js";
 export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 
 /**
- * The state of one member (Raft paper, figure 2) and the few moves that every role makes. What the
- * roles do is in election.ts, leader.ts and follower.ts; step.ts tells messages apart, and raft.ts
- * is the way in from outside.
+ * The state of one member (Raft paper, figure 2) and the transitions shared by all roles. The roles
+ * are in election.ts, leader.ts and follower.ts; step.ts dispatches messages; raft.ts is the public
+ * interface.
  *
- *   1. `lead` is `id` exactly if the role is leader
+ *   1. `lead` is `id` if and only if the role is leader
  *   2. a candidate or leader has voted for itself
- *   3. the leader has a Progress for every other member, nobody else has any
- *   4. no entry is of a later term than `term`
- *   5. log.ts and progress.ts hold their own
+ *   3. the leader has a Progress for every other member; other roles have none
+ *   4. no entry has a later term than `term`
+ *   5. the invariants of log.ts and progress.ts hold
  */
 export class RaftCore {
   readonly id: bigint;
@@ -36,7 +36,10 @@ export class RaftCore {
   readonly log: RaftLog;
   readonly disk = new DiskJobs();
   readonly reads: ReadIndexes;
-  /** Random, so that messages of before the last start are told apart. */
+  /**
+   * This incarnation's random number, which tells its forwarded proposals from those of before a
+   * restart.
+   */
   readonly life: number;
 
   role: Role = "follower";
@@ -44,50 +47,51 @@ export class RaftCore {
   vote: bigint;
   lead = NONE;
   conf: ConfState;
-  /** What lagging peers get; covers everything that is compacted away. */
+  /** Sent to lagging peers; covers everything that is compacted. */
   snapshot: SnapshotMeta;
 
-  /** Candidates: who said what. */
+  /** Candidates: votes received, by voter. */
   readonly votes = new Map<bigint, boolean>();
 
-  /** Leader: the others, voters and learners. */
+  /** Leader: all other members, voters and learners. */
   peers: Progress[] = [];
   readonly #progress = new Map<bigint, Progress>();
-  /** Leader: no membership change is taken until the store has applied up to here. */
+  /** Leader: rejects membership changes until the store has applied up to this index. */
   pendingConfIndex = 0;
-  /** Leader: who is to take over, or NONE. */
+  /** Leader: target of the leadership transfer in progress, or NONE. */
   transferee = NONE;
-  /** Until the transfer is given up. */
+  /** Ticks until the transfer is aborted. */
   transferTicksLeft = 0;
-  /** Came during the transfer. */
+  /** Forwarded proposals that arrived during the transfer. */
   #heldForwards: ForwardOnce[] = [];
   #heldBytes = 0;
   contact: QuorumContact;
   uncommittedBytes = 0;
 
-  /** Ticks since the leader was heard; for the leader, since it last looked for its quorum. */
+  /** Ticks since the leader was heard; on the leader, since its last quorum check. */
   electionElapsed = 0;
   heartbeatElapsed = 0;
-  /** In ticks; drawn anew at every change of role or term. */
+  /** In ticks; redrawn at every change of role or term. */
   electionTimeout = 0;
 
   /**
-   * Asked to campaign in this term, as soon as the store has applied what is committed; 0 if not.
+   * Term in which a transferring leader asked us to campaign, once committed changes are applied; 0
+   * if none.
    */
   campaignTerm = 0;
 
-  /** For the next ready. */
+  /** Output collected for the next ready. */
   outbox: Message[] = [];
   readStates: ReadState[] = [];
   forwards: NumberedProposal[] = [];
   forwardBytes = 0;
-  /** Below it no number is passed on any more, as the shell says. */
+  /** Lower proposal numbers will not be forwarded again, by the shell's word. */
   oldestForward = 0;
-  /** Members that take a `forwardOnce`. */
+  /** Members that support `forwardOnce`. */
   readonly takesOnce = new Set<bigint>();
-  /** Came from the leader and is not in a disk job yet. */
+  /** Received from the leader and not in a disk job yet. */
   snapshotToWrite: SnapshotMeta | undefined;
-  /** As in the last disk job that had one. */
+  /** The hard state of the last disk job that had one. */
   handedHardState: HardState;
 
   constructor(options: RaftOptions) {
@@ -98,8 +102,8 @@ export class RaftCore {
     this.log = restoreLog(options.restored, this.limits.packEntries);
     this.conf = snapshot.conf;
     this.snapshot = snapshot;
-    // Entries may be on the disk without the hard state of their job (disk-jobs.ts). A vote in
-    // their term would have been in an earlier job, or was never let out.
+    // A crash may keep a job's entries without its hard state (disk-jobs.ts). A vote in the term of
+    // those entries is either in an earlier job or was never sent.
     this.term = Math.max(hardState.term, this.log.lastTerm);
     this.vote = this.term === hardState.term ? hardState.vote : NONE;
     this.handedHardState = hardState;
@@ -131,7 +135,7 @@ export class RaftCore {
     this.outbox.push(message);
   }
 
-  /** Term, vote, entries or a snapshot wait for a disk job. */
+  /** Whether term, vote, entries or a snapshot must go into a disk job. */
   hasUnwritten(): boolean {
     return (
       this.log.handedToDisk < this.log.lastIndex ||
@@ -141,25 +145,25 @@ export class RaftCore {
     );
   }
 
-  /** For a message that is only true once everything decided so far is on the disk. */
+  /** Sends a message after everything decided so far is durable, as the message promises it. */
   sendWhenDurable(message: Message): void {
     const job = this.disk.issued + (this.hasUnwritten() ? 1 : 0);
     if (!this.disk.isDurable(job) || message.to === this.id) this.disk.hold(job, message);
     else this.outbox.push(message);
   }
 
-  /** For replies to candidates, see message.ts. */
+  /** Sent in replies to candidates, see message.ts. */
   committed(): { readonly commit: number; readonly commitTerm: number } {
     const { commit } = this.log;
     return { commit, commitTerm: this.log.term(commit) as number };
   }
 
   becomeFollower(term: number, lead: bigint): void {
-    assert(lead !== this.id, "a follower follows somebody else");
+    assert(lead !== this.id, "a follower's leader is another member");
     this.#enter("follower", term, lead);
   }
 
-  /** Keeps the term and the vote; forgets the leader, which is not heard any more. */
+  /** Keeps term and vote; drops the leader, which is not heard any more. */
   becomePreCandidate(): void {
     assert(this.role !== "leader", "a leader does not campaign");
     this.#enter("preCandidate", this.term, NONE);
@@ -172,31 +176,31 @@ export class RaftCore {
   }
 
   becomeLeader(): void {
-    assert(this.role === "candidate", "only a candidate wins");
+    assert(this.role === "candidate", "only a candidate becomes leader");
     this.#enter("leader", this.term, this.id);
     this.heartbeatElapsed = 0;
     this.syncPeers();
-    // An entry of our own term, so that what earlier leaders left can be committed (paper, 5.4.2).
-    // They may have left a membership change too: it and this entry come before the next one.
+    // An entry of our own term lets entries of earlier terms be committed (paper, 5.4.2). One of
+    // those may be a membership change, so the next one waits until this entry is applied.
     this.pendingConfIndex = this.appendOwn(EntryType.normal, new Uint8Array(0));
   }
 
   #enter(role: Role, term: number, lead: bigint): void {
-    assert(term >= this.term, "the term never goes back");
+    assert(term >= this.term, "the term never decreases");
     const changesTerm = term !== this.term;
     if (changesTerm) {
       this.term = term;
       this.vote = NONE;
     }
     if (lead !== this.lead || role !== this.role) this.reads.reset();
-    // They were for one leader in one term.
+    // Queued forwards are only for one leader in one term.
     if (changesTerm || lead !== this.lead) this.dropForwards();
     this.role = role;
     this.lead = lead;
     this.votes.clear();
     this.electionElapsed = 0;
     this.transferee = NONE;
-    this.takeHeldForwards();
+    this.takeHeldForwards(); // Dropped: followers send them again to the next leader.
     this.contact = new QuorumContact(this.options.heartbeatTicks, this.options.electionTicks);
     this.uncommittedBytes = 0;
     this.peers = [];
@@ -210,8 +214,8 @@ export class RaftCore {
   }
 
   /**
-   * Leader that hands over: keeps proposals of a follower, which sends them again only to the next
-   * leader. Those that find no room are lost.
+   * Leader during a transfer: holds a follower's proposals, as the follower sends them again only
+   * to the next leader. Proposals over the limits are dropped.
    */
   holdForward(message: ForwardOnce): void {
     if (this.#heldBytes >= this.limits.forwardBytesMax) return;
@@ -232,7 +236,7 @@ export class RaftCore {
     this.electionTimeout = electionTicks + random(electionTicks);
   }
 
-  /** Leader: at the end of its log. Peers and disk get it with the next ready. */
+  /** Leader: appends an entry of its term. It goes to peers and disk with the next ready. */
   appendOwn(type: EntryType, data: Uint8Array): number {
     const index = this.log.lastIndex + 1;
     this.log.push({ index, term: this.term, type, data });
@@ -240,7 +244,7 @@ export class RaftCore {
     return index;
   }
 
-  /** Leader: one Progress for each other member, kept for those that stay. */
+  /** Leader: rebuilds the Progress list for `conf`, keeping that of members that stay. */
   syncPeers(): void {
     const { voters, learners } = this.conf;
     const { inflightMessagesMax, inflightBytesMax } = this.limits;
@@ -251,7 +255,7 @@ export class RaftCore {
       let progress = this.#progress.get(id);
       if (progress === undefined) {
         const window = new Inflights(inflightMessagesMax, inflightBytesMax);
-        // Active at first: it gets an election time-out to show itself.
+        // Counts as active for its first election timeout, until it can have replied.
         progress = new Progress(id, learner, this.log.lastIndex + 1, true, window);
       }
       progress.learner = learner;
@@ -266,13 +270,19 @@ export class RaftCore {
   }
 
   checkInvariants(): void {
-    assert((this.lead === this.id) === (this.role === "leader"), "the leader follows itself"); // 1
+    assert(
+      (this.lead === this.id) === (this.role === "leader"),
+      "only the leader has itself as lead",
+    ); // 1
     const campaigns = this.role === "candidate" || this.role === "leader";
-    assert(!campaigns || this.vote === this.id, "who campaigns votes for itself"); // 2
+    assert(!campaigns || this.vote === this.id, "candidates and leaders voted for themselves"); // 2
     const members = this.conf.voters.length + this.conf.learners.length;
     const others = members - (this.isVoter() || this.conf.learners.includes(this.id) ? 1 : 0);
-    assert(this.peers.length === (this.role === "leader" ? others : 0), "leaders know peers"); // 3
-    assert(this.log.lastTerm <= this.term, "no entry is of a later term"); // 4
+    assert(
+      this.peers.length === (this.role === "leader" ? others : 0),
+      "only the leader tracks peers, all of them",
+    ); // 3
+    assert(this.log.lastTerm <= this.term, "no entry has a later term"); // 4
     this.log.checkInvariants(); // 5
     for (const progress of this.peers) progress.checkInvariants();
   }

@@ -4,20 +4,19 @@ import type { Position } from "./log.js";
 import type { Message } from "./message.js";
 
 /**
- * Work for the disk, in the order of its numbers. Everything in a job, and in all jobs before it,
- * is on the disk before `Raft.durable(job)` is called. A crash may keep any prefix of the
- * unfinished jobs, and of the last one any prefix of snapshot, entries, hardState, in this order:
- * with the hard state first, its commit index could come to stand over entries that the job was to
- * replace.
+ * Work for the disk, carried out in order of `job`. `Raft.durable(job)` is called after this job
+ * and all before it are durable. A crash may keep any prefix of the unfinished jobs, and of the
+ * last kept one any prefix of snapshot, entries, hardState, in this order: if the hard state came
+ * first, its commit index could cover entries that the job was to replace.
  */
 export interface AppendJob {
   /** 1, 2, 3, ... since the member started. */
   readonly job: number;
-  /** If present, the log starts anew behind it: what was in the log before is void. */
+  /** If present, the log restarts after it, and all earlier entries are void. */
   readonly snapshot: SnapshotMeta | undefined;
-  /** The first may have an index that was written before: it voids that entry and all behind it. */
+  /** If the first one's index was written before, that entry and all after it are void. */
   readonly entries: readonly Entry[];
-  /** If present, replaces the one before. */
+  /** If present, replaces the previous one. */
   readonly hardState: HardState | undefined;
 }
 
@@ -32,8 +31,9 @@ interface Held {
 }
 
 /**
- * Ties promises to the disk. A message that promises something (a vote, an acknowledged append, the
- * vote for oneself) is held until the job that makes the promise true is durable.
+ * Holds messages back until they are safe to send: a message that promises something (a vote, an
+ * append acknowledgement, the vote for oneself) waits until the job that contains the promise is
+ * durable.
  */
 export class DiskJobs {
   #issued = 0;
@@ -41,7 +41,7 @@ export class DiskJobs {
   readonly #open: OpenJob[] = [];
   readonly #held: Held[] = [];
 
-  /** Jobs handed to the shell so far; also the number of the last one. */
+  /** Number of the last job handed to the shell. */
   get issued(): number {
     return this.#issued;
   }
@@ -49,7 +49,7 @@ export class DiskJobs {
     return this.#durable;
   }
 
-  /** @param end where the log ends with this job, if it changes the log */
+  /** @param end last position of the log after this job, if it changes the log */
   issue(end: Position | undefined): number {
     this.#issued++;
     this.#open.push({ job: this.#issued, end });
@@ -61,14 +61,15 @@ export class DiskJobs {
   }
 
   hold(job: number, message: Message): void {
-    assert(job > this.#durable, "what is durable holds nothing back");
+    assert(job > this.#durable, "a message waits only for a job that is not durable");
     this.#held.push({ job, message });
   }
 
   /**
    * Jobs up to `job` are durable.
    *
-   * @returns where the log ended with each of them, and the messages they held back, both in order
+   * @returns the log's last position after each of them, and the messages they held back, both in
+   *   order
    */
   finish(job: number): {
     ends: readonly Position[];

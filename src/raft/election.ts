@@ -7,12 +7,12 @@ import { tallyVotes } from "./quorum.js";
 /**
  * Starts an election (Raft paper, 5.2).
  *
- * @param transfer the leader asked for it: no pre-vote, and leases do not count
- * @returns false if this member may not lead now
+ * @param transfer requested by the leader: skips the pre-vote and overrides leases
+ * @returns false if this member may not campaign now
  */
 export function campaign(core: RaftCore, transfer: boolean): boolean {
   if (core.role === "leader" || !core.isVoter()) return false;
-  // With a committed change that is not in force here, we would count by an old membership.
+  // With a committed but unapplied change, we would count votes by an old membership.
   if (core.log.hasUnappliedConfChange() || core.snapshotToWrite !== undefined) return false;
   if (core.options.preVote && !transfer && !core.isOnlyVoter()) askForPreVotes(core);
   else askForVotes(core, transfer);
@@ -20,8 +20,8 @@ export function campaign(core: RaftCore, transfer: boolean): boolean {
 }
 
 /**
- * A leader that hands over may have sent a membership change just before: then its heir is asked
- * while the change is not applied yet.
+ * Campaigns on the leader's request, or as soon as committed membership changes are applied: the
+ * leader may have sent one just before the request.
  */
 export function campaignIfAsked(core: RaftCore): void {
   if (core.campaignTerm !== core.term || core.role !== "follower") return;
@@ -40,8 +40,8 @@ function askForPreVotes(core: RaftCore): void {
 }
 
 /**
- * Even the requests wait for our disk. Had we crashed after sending one, we could ask again in the
- * same term with a shorter log, and a vote given to the longer one would count.
+ * Even vote requests wait for our disk. If we sent one and crashed, we could ask again in the same
+ * term with a shorter log, and a vote granted for the longer log would count.
  */
 function askForVotes(core: RaftCore, transfer: boolean): void {
   core.becomeCandidate();
@@ -54,22 +54,22 @@ function askForVotes(core: RaftCore, transfer: boolean): void {
 }
 
 /**
- * A member that hears a leader does not help to replace it, so that one that was cut off or removed
- * does not disturb the rest (thesis, 4.2.3).
+ * A member that hears a leader ignores vote requests, so that a disconnected or removed member
+ * cannot disrupt the cluster (thesis, 4.2.3).
  */
 export function isLeased(core: RaftCore): boolean {
   const { checkQuorum, electionTicks } = core.options;
   return checkQuorum && core.lead !== NONE && core.electionElapsed < electionTicks;
 }
 
-/** The caller has refused requests of earlier terms and those that meet a lease. */
+/** The caller has rejected requests of earlier terms and those that meet a lease. */
 export function onPreVote(core: RaftCore, message: PreVote): void {
   const granted = message.term > core.term && isUpToDate(core, message);
   const term = granted ? message.term : core.term;
   core.send(preVoteReply(core, message.from, term, granted));
 }
 
-/** The message's term is ours by now. */
+/** The message's term equals ours. */
 export function onVote(core: RaftCore, message: Vote): void {
   const free = core.vote === NONE && core.lead === NONE;
   const granted = (free || core.vote === message.from) && isUpToDate(core, message);
@@ -114,7 +114,7 @@ export function onVoteReply(core: RaftCore, message: VoteReply): void {
   if (count(core, message) === "won") core.becomeLeader();
 }
 
-/** Good for replies of any term, see `Committed` in message.ts. */
+/** Valid for replies of any term, see `Committed` in message.ts. */
 export function learnCommit(
   core: RaftCore,
   { commit, commitTerm }: PreVoteReply | VoteReply,
@@ -123,7 +123,7 @@ export function learnCommit(
 }
 
 function count(core: RaftCore, { from, granted }: PreVoteReply | VoteReply): "won" | "other" {
-  // A member's first word stands: a repeated message changes nothing.
+  // A voter's first reply counts; repeats are ignored.
   if (!core.votes.has(from)) core.votes.set(from, granted);
   const tally = tallyVotes(core.conf.voters, core.votes);
   switch (tally) {

@@ -1,43 +1,39 @@
-/**
- * What a log entry carries. Raft looks into a `confChange` only when told to propose or apply it.
- */
+/** Type of a log entry's data. Raft decodes a `confChange` only to propose or apply it. */
 export const EntryType = { normal: 0, confChange: 1 } as const;
 export type EntryType = (typeof EntryType)[keyof typeof EntryType];
 
-/**
- * One slot of the replicated log. Never changed once made, so threads and peers may share `data`.
- */
+/** One slot of the replicated log. Immutable, so `data` may be shared. */
 export interface Entry {
-  /** From 1, without gaps. */
+  /** From 1, consecutive. */
   readonly index: number;
-  /** Of the leader that made it. */
+  /** Of the leader that created it. */
   readonly term: number;
   readonly type: EntryType;
-  /** Opaque here. Empty in the entry that a new leader starts its term with. */
+  /** Opaque here. Empty in a new leader's first entry. */
   readonly data: Uint8Array;
 }
 
-/** No member: "has not voted", "knows no leader". No member has the id 0. */
+/** No member: "has not voted" or "no leader known". Never a member's id. */
 export const NONE = 0n;
 
-/** What must survive a crash beside the log (Raft paper, figure 2). */
+/** Persistent state beside the log (Raft paper, figure 2). */
 export interface HardState {
   readonly term: number;
-  /** Who got our vote in `term`, or NONE. */
+  /** The candidate that received our vote in `term`, or NONE. */
   readonly vote: bigint;
-  /** A lower bound: it is written along with other things, never for its own sake. */
+  /** A lower bound: written along with other changes, never on its own. */
   readonly commit: number;
 }
 
-/** Who replicates, ascending by id. No id is in both lists. */
+/** The membership. Each list ascends by id; no id is in both. */
 export interface ConfState {
   /** Count for elections and commits. */
   readonly voters: readonly bigint[];
-  /** Receive the log and do not count. */
+  /** Receive the log without counting for elections and commits. */
   readonly learners: readonly bigint[];
 }
 
-/** Where a snapshot of the state machine stands in the log. */
+/** Position of a state machine snapshot in the log. */
 export interface SnapshotMeta {
   /** The last entry that the snapshot contains. */
   readonly index: number;

@@ -3,20 +3,23 @@ import { NONE } from "./entry.js";
 import type { Append, ForwardedProposal, Heartbeat, ReadIndexReply, Snapshot } from "./message.js";
 import { entriesLost, historiesDiffer, secondLeader } from "./safety-error.js";
 
-/** The leader of our term speaks: whoever campaigned in it has lost. @throws BrokenPromiseError */
+/**
+ * A message from the leader of our term: any other candidate of the term has lost.
+ * @throws RaftSafetyError
+ */
 export function followLeader(core: RaftCore, lead: bigint): void {
   if (core.role === "leader") throw secondLeader(lead, core.term);
   if (core.role !== "follower" || core.lead !== lead) core.becomeFollower(core.term, lead);
   core.electionElapsed = 0;
 }
 
-/** AppendEntries, receiver's part (Raft paper, figure 2). @throws BrokenPromiseError */
+/** AppendEntries, receiver's part (Raft paper, figure 2). @throws RaftSafetyError */
 export function onAppend(core: RaftCore, message: Append): void {
   const { log, id: from, term } = core;
   const { from: to, prevIndex, prevTerm, commit, entries } = message;
   if (prevIndex <= log.commit) checkHistory(core, message);
   if (prevIndex < log.commit) {
-    // An old message. Up to the commit index our logs agree anyway.
+    // An old message. Our logs agree up to the commit index in any case.
     core.sendWhenDurable({ type: "appendReply", to, from, term, index: log.commit });
     return;
   }
@@ -29,7 +32,7 @@ export function onAppend(core: RaftCore, message: Append): void {
   }
   log.merge(entries);
   const index = prevIndex + entries.length;
-  // Behind `index` we may hold entries that the leader does not have.
+  // After `index` we may hold entries that the leader does not have.
   log.commitTo(Math.min(commit, index));
   core.sendWhenDurable({ type: "appendReply", to, from, term, index });
 }
@@ -42,10 +45,10 @@ function checkHistory({ log, term }: RaftCore, { from, prevIndex, prevTerm }: Ap
   throw historiesDiffer(from, term, committed, { index: prevIndex, term: prevTerm });
 }
 
-/** @throws BrokenPromiseError */
+/** @throws RaftSafetyError */
 export function onHeartbeat(core: RaftCore, message: Heartbeat): void {
   const { id: from, term, log } = core;
-  // A leader tells each member to commit only what it holds, by its own word.
+  // A leader's heartbeat commits only entries that this member acknowledged.
   if (message.commit > log.lastIndex)
     throw entriesLost(message.from, message.commit, log.lastIndex);
   log.commitTo(message.commit);
@@ -60,7 +63,7 @@ export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {
     return;
   }
   if (log.has(meta)) {
-    // Only behind, not missing anything: the log's own entries get us there.
+    // Our log already holds these entries; only the commit index is behind.
     log.commitTo(meta.index);
   } else {
     log.restoreTo({ index: meta.index, term: meta.term });
@@ -71,7 +74,7 @@ export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {
   core.sendWhenDurable({ ...reply, index: meta.index });
 }
 
-/** Passes on what waits for the leader. */
+/** Sends queued proposals and reads to the leader. */
 export function flushFollower(core: RaftCore): void {
   if (core.lead === NONE) return;
   const { reads } = core;
@@ -96,7 +99,7 @@ function passOn(core: RaftCore): void {
   core.send({ type: "forward", to, from, term: 0, proposals });
 }
 
-/** One that is larger by itself is a part of its own. */
+/** Splits proposals into parts of at most `bytesMax`; a larger proposal gets a part of its own. */
 function inParts<T extends ForwardedProposal>(proposals: readonly T[], bytesMax: number): T[][] {
   const parts: T[][] = [];
   let part: T[] = [];
@@ -113,7 +116,7 @@ function inParts<T extends ForwardedProposal>(proposals: readonly T[], bytesMax:
   return parts;
 }
 
-/** Once per heartbeat interval, in case the request or its answer was lost. */
+/** Repeats the read request once per heartbeat interval, in case it or its reply was lost. */
 export function repeatRead(core: RaftCore): void {
   core.heartbeatElapsed++;
   if (core.heartbeatElapsed < core.options.heartbeatTicks) return;

@@ -1,20 +1,17 @@
-/**
- * Which of a follower's proposals its leader has taken in this term, among those that may come
- * again.
- */
+/** Leader: the numbers of a follower's proposals accepted in this term, to drop duplicates. */
 export class Forwarded {
   #life = 0;
-  /** What comes of them comes late. */
+  /** Earlier incarnations of the follower; their messages are late and ignored. */
   readonly #pastLives = new Set<number>();
-  /** In the order they were taken, which is nearly that of the numbers. */
+  /** In the order accepted, which is nearly ascending. */
   readonly #numbers = new Set<number>();
   #oldest = 0;
 
   /**
-   * Before a message is looked at: lower numbers of this life are not sent again, and count as
-   * taken.
+   * Call before a message's proposals. Numbers of this incarnation below `oldest` are never sent
+   * again, and count as accepted.
    *
-   * @returns false if the follower has been started again since
+   * @returns false if the message is from an earlier incarnation of the follower
    */
   begin(life: number, oldest: number): boolean {
     if (this.#pastLives.has(life)) return false;

@@ -1,8 +1,8 @@
 import { assert } from "../lib/assert.js";
 
 /**
- * Appends that a peer has not answered yet: a queue of (last index, bytes), oldest first. Bounded,
- * so that a slow peer cannot make the leader send without end.
+ * Unacknowledged appends to a peer: a queue of (last index, bytes), oldest first. Bounded, so that
+ * a slow peer throttles the leader.
  */
 export class Inflights {
   readonly #messagesMax: number;
@@ -12,7 +12,7 @@ export class Inflights {
   #bytes = 0;
 
   constructor(messagesMax: number, bytesMax: number) {
-    assert(messagesMax > 0 && bytesMax > 0, "something may be in flight");
+    assert(messagesMax > 0 && bytesMax > 0, "the window has room for a message");
     this.#messagesMax = messagesMax;
     this.#bytesMax = bytesMax;
   }
@@ -25,7 +25,9 @@ export class Inflights {
     return this.#bytes;
   }
 
-  /** The byte limit is passed by at most one message: a window always has room for one. */
+  /**
+   * The byte limit is exceeded by at most one message, so that an empty window takes any message.
+   */
   isFull(): boolean {
     return this.count >= this.#messagesMax || this.#bytes >= this.#bytesMax;
   }
@@ -37,7 +39,7 @@ export class Inflights {
     this.#bytes += bytes;
   }
 
-  /** The peer holds everything up to `index`. */
+  /** The peer acknowledged everything up to `index`. */
   freeTo(index: number): void {
     let freed = 0;
     while (freed < this.count && (this.#lastIndexes[freed] as number) <= index) {

@@ -13,9 +13,11 @@ import { onForwardOnce } from "./propose.js";
 import { majority, reachedByMajority } from "./quorum.js";
 import type { ConfirmedRound } from "./read-index.js";
 
-/** What a leader hands over unasked takes no longer, as meanwhile it takes no proposals. */
+/**
+ * Timeout of a transfer that the leader starts by itself, short as it rejects proposals meanwhile.
+ */
 const HASTY_HEARTBEATS = 2;
-/** With less than this in flight, an answer that does not come is not just slow. */
+/** With less than this in flight, a missing reply means silence, not a slow transfer. */
 const LIGHT_BYTES = 64 * 1024;
 
 export function tickLeader(core: RaftCore): void {
@@ -31,7 +33,7 @@ export function tickLeader(core: RaftCore): void {
     }
   }
   for (const peer of core.peers) {
-    // Behind large appends an answer takes its time.
+    // Replies to large appends may be slow, so these ticks do not count.
     if (peer.inflights.bytes < LIGHT_BYTES) peer.silentTicks++;
   }
   core.contact.tick(silentTicks(core));
@@ -42,7 +44,7 @@ export function tickLeader(core: RaftCore): void {
   sendHeartbeats(core);
 }
 
-/** Since all of some majority, this member among them, were heard. */
+/** Ticks since every member of some majority, this one included, was heard. */
 function silentTicks(core: RaftCore): number {
   return -reachedByMajority(reachedByVoters(core, 0, (peer) => -peer.silentTicks));
 }
@@ -54,19 +56,17 @@ function onHeard(core: RaftCore, peer: Progress): void {
   if (core.contact.isShaky(silentTicks(core))) handOverSoon(core);
 }
 
-/** Proposals that are no sign of a way in both directions, but may have kept one waiting. */
+/** Forwarded proposals do not prove two-way contact, but large ones may have delayed a reply. */
 export function onForwards(peer: Progress, { proposals }: ForwardOnce): void {
   if (bytesOf(proposals) >= LIGHT_BYTES) peer.silentTicks = 0;
 }
 
-/**
- * To whoever is heard now, while it lasts: what holds this leader up may not hold up the next one.
- */
+/** Transfers leadership to a member heard just now, whose links may be better than ours. */
 function handOverSoon(core: RaftCore): void {
   const heard = core.peers.filter((peer) => !peer.learner && peer.silentTicks === 0);
-  const heir = heard.toSorted((a, b) => b.match - a.match)[0];
-  if (heir === undefined || core.transferee !== NONE) return;
-  startTransfer(core, heir.id, HASTY_HEARTBEATS * core.options.heartbeatTicks);
+  const best = heard.toSorted((a, b) => b.match - a.match)[0];
+  if (best === undefined || core.transferee !== NONE) return;
+  startTransfer(core, best.id, HASTY_HEARTBEATS * core.options.heartbeatTicks);
 }
 
 function hasActiveQuorum(core: RaftCore): boolean {
@@ -78,19 +78,19 @@ function hasActiveQuorum(core: RaftCore): boolean {
 function sendHeartbeats(core: RaftCore): void {
   const { id: from, term } = core;
   for (const peer of core.peers) {
-    // What the peer does not hold, it must not take for committed: its entry there may be another.
+    // Beyond `match` the peer may hold different entries, which it must not commit.
     const commit = Math.min(peer.match, core.log.commit);
     core.send({ type: "heartbeat", to: peer.id, from, term, commit, round: core.reads.lastRound });
   }
 }
 
-/** Everything that has become possible for the leader since the last ready. */
+/** Sends appends and starts read rounds that became possible since the last ready. */
 export function flushLeader(core: RaftCore): void {
   for (const peer of core.peers) replicate(core, peer);
   startReads(core);
 }
 
-/** Sends as much as the peer's state and window allow. */
+/** Sends appends as far as the peer's state and window allow. */
 function replicate(core: RaftCore, peer: Progress): void {
   const { log, limits } = core;
   while (!peer.isPaused()) {
@@ -103,6 +103,7 @@ function replicate(core: RaftCore, peer: Progress): void {
       sendSnapshot(core, peer);
       return;
     }
+    // With a full window only a nudge is left to send, an append without entries.
     const to = full ? prevIndex : log.lastIndex;
     const entries = log.slice(peer.next, to, limits.appendEntriesMax, limits.appendBytesMax);
     const { commit } = log;
@@ -120,10 +121,10 @@ function bytesOf(entries: readonly Pick<Entry, "data">[]): number {
 
 function sendSnapshot(core: RaftCore, peer: Progress): void {
   peer.nudge = false;
-  // Not into the void: a peer that is down gets it when it is back.
+  // A peer that is down gets the snapshot when it is heard again.
   if (!peer.recentlyActive) return;
   const { id: from, term, snapshot: meta } = core;
-  assert(meta.index >= core.log.base.index, "the snapshot covers what is compacted");
+  assert(meta.index >= core.log.base.index, "the snapshot covers the compacted entries");
   core.send({ type: "snapshot", to: peer.id, from, term, meta });
   peer.becomeSnapshot(meta.index);
 }
@@ -134,7 +135,7 @@ export function onAppendReply(core: RaftCore, peer: Progress, message: AppendRep
   onHeard(core, peer);
   const isNews = peer.acknowledged(index);
   if (peer.state === "probe" && index === peer.match) peer.becomeReplicate();
-  // Also when it caught up by another snapshot than the one that was sent.
+  // Also if it caught up by another snapshot than the one sent.
   if (peer.state === "snapshot" && core.log.term(peer.match) !== undefined) peer.becomeReplicate();
   if (!isNews) return;
   advanceCommit(core);
@@ -144,7 +145,7 @@ export function onAppendReply(core: RaftCore, peer: Progress, message: AppendRep
 export function onAppendReject(core: RaftCore, peer: Progress, message: AppendReject): void {
   onHeard(core, peer);
   const { rejectedIndex, hintIndex, hintTerm } = message;
-  // Everything of ours above this with a later term than the hint cannot be in the peer's log.
+  // Our entries after this, up to the hint, have later terms, so the peer cannot hold them.
   const agreeIndex = core.log.lastWithTermUpTo(hintTerm, hintIndex);
   const below = Math.min(agreeIndex, hintIndex);
   peer.rejected(rejectedIndex, below);
@@ -153,7 +154,7 @@ export function onAppendReject(core: RaftCore, peer: Progress, message: AppendRe
 export function onHeartbeatReply(core: RaftCore, peer: Progress, message: HeartbeatReply): void {
   onHeard(core, peer);
   peer.resumeProbe();
-  // Everything may have been sent and something lost: ask.
+  // Something may have been lost on the way: probe with an append.
   if (peer.match < core.log.lastIndex) peer.nudge = true;
   if (message.round <= peer.readRound || message.round > core.reads.lastRound) return;
   peer.readRound = message.round;
@@ -161,8 +162,9 @@ export function onHeartbeatReply(core: RaftCore, peer: Progress, message: Heartb
 }
 
 /**
- * Commits what a majority of disks holds, ours among them only as far as it got. Only entries of
- * our own term count; those before them come along (paper, 5.4.2 and figure 8).
+ * Commits entries that are durable on a majority; our own disk counts up to `log.durable`. Only
+ * entries of our own term count directly; earlier ones are committed with them (paper, 5.4.2 and
+ * figure 8).
  */
 export function advanceCommit(core: RaftCore): void {
   const { log } = core;
@@ -183,7 +185,8 @@ function reachedByVoters(core: RaftCore, own: number, of: (peer: Progress) => nu
 
 function startReads(core: RaftCore): void {
   const { reads, log } = core;
-  // Until then our commit index may be behind what the last leader acknowledged (thesis, 6.4).
+  // Before the first commit of our term, our commit index may be behind writes that the last leader
+  // acknowledged (thesis, 6.4).
   if (!reads.canStartRound() || log.term(log.commit) !== core.term) return;
   reads.startRound(log.commit);
   if (core.isOnlyVoter()) answerReads(core, reads.confirm(reads.lastRound));
@@ -213,10 +216,10 @@ export function onReadIndex(core: RaftCore, { from, request }: ReadIndex): void 
 }
 
 /**
- * Hands leadership to `target` (thesis, 3.10): no new proposals, bring it up to date, then tell it
- * to campaign. Given up after `ticks`: an election time-out, if it is not for the leader alone to
- * decide.
+ * Transfers leadership to `target` (thesis, 3.10): rejects proposals, brings `target` up to date,
+ * then tells it to campaign.
  *
+ * @param ticks timeout of the transfer, an election timeout unless the leader started it by itself
  * @returns false if `target` cannot take over
  */
 export function startTransfer(
@@ -224,7 +227,7 @@ export function startTransfer(
   target: bigint,
   ticks = core.options.electionTicks,
 ): boolean {
-  assert(core.role === "leader", "only a leader hands over");
+  assert(core.role === "leader", "only a leader transfers leadership");
   const peer = core.progressOf(target);
   if (peer === undefined || peer.learner) return false;
   if (core.transferee === target) return true;
@@ -236,14 +239,16 @@ export function startTransfer(
 
 function tryHandOver(core: RaftCore, peer: Progress): void {
   if (peer.match < core.log.lastIndex) {
-    // All may have been sent and something lost; waiting for a heartbeat to show it costs time.
+    // Something may have been lost on the way: probe now instead of waiting for a heartbeat reply.
     peer.nudge = true;
     return;
   }
   core.send({ type: "timeoutNow", to: peer.id, from: core.id, term: core.term });
 }
 
-/** The target has not campaigned: proposals are taken again, first those that came meanwhile. */
+/**
+ * The transferee has not campaigned in time: accepts proposals again, those held meanwhile first.
+ */
 function giveUpTransfer(core: RaftCore): void {
   core.transferee = NONE;
   for (const message of core.takeHeldForwards()) {
@@ -252,7 +257,7 @@ function giveUpTransfer(core: RaftCore): void {
   }
 }
 
-/** The voter that holds most of the log, among those that were heard lately if there is one. */
+/** The best transferee: a recently active voter if there is one, then the longest match. */
 export function bestTransferee(core: RaftCore): Progress | undefined {
   let best: Progress | undefined;
   for (const peer of core.peers) {
@@ -267,20 +272,19 @@ function isBetter(peer: Progress, than: Progress): boolean {
   return peer.match > than.match;
 }
 
-/** The membership changed. */
+/** Adapts the leader to a new membership. @param removed id of the removed member, or NONE */
 export function onConfApplied(core: RaftCore, removed: bigint): void {
   const leaver = core.progressOf(removed);
   core.syncPeers();
   if (leaver !== undefined && core.progressOf(removed) === undefined) tellCommit(core, leaver);
   if (core.transferee === removed) giveUpTransfer(core);
   if (core.isVoter()) {
-    // A smaller majority may hold more.
+    // A smaller majority may have reached further.
     advanceCommit(core);
     confirmReads(core);
     return;
   }
-  // We left: tell the others that we may, and the best of them to go on without an election
-  // time-out.
+  // We were removed: send the commit index to all, and let the best of them campaign at once.
   for (const peer of core.peers) tellCommit(core, peer);
   const transferee = bestTransferee(core);
   if (transferee !== undefined) {
@@ -289,7 +293,9 @@ export function onConfApplied(core: RaftCore, removed: bigint): void {
   core.becomeFollower(core.term, NONE);
 }
 
-/** As far as `peer` is known to hold our log, so that it learns of its own removal, or of ours. */
+/**
+ * Sends `peer` the commit index up to its match, so that it learns of its own removal, or of ours.
+ */
 function tellCommit(core: RaftCore, peer: Progress): void {
   const commit = Math.min(peer.match, core.log.commit);
   const { id: from, term } = core;

@@ -4,14 +4,14 @@ import { PackedEntries } from "./packed-entries.js";
 
 const NO_ENTRIES: readonly Entry[] = [];
 
-/** A place in the log: an entry's index and term name it and everything before it (paper, 5.3). */
+/** An entry's index and term, which identify it and all entries before it (paper, 5.3). */
 export interface Position {
   readonly index: number;
   readonly term: number;
 }
 
 /**
- * The log in memory, from just after `base` to the last entry, and how far each party has got.
+ * The in-memory log, from just after `base` to the last entry, and the progress of store and disk.
  *
  *   base <= applied <= handedOut <= commit <= last
  *   base <= durable (unless a snapshot is on its way to the disk) <= handedToDisk <= last
@@ -19,11 +19,11 @@ export interface Position {
  * `commit` may be ahead of `durable`: a quorum of other disks is enough.
  */
 export class RaftLog {
-  /** Everything up to here is only in the snapshot. */
+  /** Last compacted position: entries up to it are only in the snapshot. */
   #base: Position;
-  /** Entries that will not change any more, applied and durable; those before `#recent`. */
+  /** Applied and durable entries, which cannot change any more; those before `#recent`. */
   readonly #packed: PackedEntries;
-  /** The other entries, without a gap up to the last. */
+  /** The entries after `#packed`, consecutive up to the last. */
   #recent: Entry[];
   #commit: number;
   #handedOut: number;
@@ -34,9 +34,9 @@ export class RaftLog {
   /**
    * @param base the snapshot the log continues
    * @param entries all durable, the first at `base.index` + 1; taken over, not copied
-   * @param commit at least `base.index`; held to the last entry
-   * @param applied what the restored store contains
-   * @param packEntries settled entries that are packed together
+   * @param commit clamped to `base.index` .. the last index
+   * @param applied last index that the restored store contains
+   * @param packEntries entries per pack
    */
   constructor(
     base: Position,
@@ -77,23 +77,23 @@ export class RaftLog {
   get commit(): number {
     return this.#commit;
   }
-  /** The last entry that went to the store through `takeCommitted`. */
+  /** The last index handed to the store by `takeCommitted`. */
   get handedOut(): number {
     return this.#handedOut;
   }
   get applied(): number {
     return this.#applied;
   }
-  /** The last entry that went to the disk through `takeUnwritten`. */
+  /** The last index handed to the disk by `takeUnwritten`. */
   get handedToDisk(): number {
     return this.#handedToDisk;
   }
-  /** Our own disk holds the log up to here. */
+  /** Our own disk holds the log up to this index. */
   get durable(): number {
     return this.#durable;
   }
 
-  /** Undefined for what is compacted away or not there yet. */
+  /** Undefined if the entry is compacted or does not exist yet. */
   term(index: number): number | undefined {
     if (index === this.#base.index) return this.#base.term;
     if (index < this.#base.index) return undefined;
@@ -113,17 +113,15 @@ export class RaftLog {
     return this.term(position.index) === position.term;
   }
 
-  /**
-   * Whether a log that ends at `other` lacks nothing that ours may have committed (paper, 5.4.1).
-   */
+  /** Whether a log ending at `other` is at least as up to date as ours (paper, 5.4.1). */
   isUpToDate(other: Position): boolean {
     if (other.term !== this.lastTerm) return other.term > this.lastTerm;
     return other.index >= this.lastIndex;
   }
 
   /**
-   * The last index up to `index` whose term is at most `term`: where a log that has `term` at
-   * `index` may still agree with ours. Terms never decrease, so this is a binary search.
+   * The last index up to `index` whose term is at most `term`: the last place where a log with
+   * `term` at `index` may agree with ours. Binary search, as terms never decrease.
    *
    * @returns at least `base.index`, below which nothing is known
    */
@@ -139,7 +137,7 @@ export class RaftLog {
   }
 
   /**
-   * Entries from `from` on, at least one if there is any, then as many as fit.
+   * Entries from `from` on: at least one if there is any, then as many as fit the limits.
    *
    * @param to last index wanted
    */
@@ -169,7 +167,7 @@ export class RaftLog {
     return this.#recent[index - this.#packed.end] as Entry;
   }
 
-  /** The leader's way: at the end, one by one. */
+  /** Leader: appends one entry. */
   push(entry: Entry): void {
     assert(entry.index === this.lastIndex + 1, "entries are appended without a gap");
     assert(entry.term >= this.lastTerm, "terms never decrease along the log");
@@ -177,9 +175,9 @@ export class RaftLog {
   }
 
   /**
-   * The follower's way: keeps what agrees, replaces the first entry that differs and all behind it.
+   * Follower: keeps entries that agree; replaces the first that differs and all after it.
    *
-   * @param entries follow a position that we have
+   * @param entries consecutive, after a position that is in the log
    */
   merge(entries: readonly Entry[]): void {
     let i = 0;
@@ -190,7 +188,7 @@ export class RaftLog {
     for (; i < entries.length; i++) this.push(entries[i] as Entry);
   }
 
-  /** Forgets `index` and everything behind it. */
+  /** Removes `index` and everything after it. */
   #truncate(index: number): void {
     assert(index > this.#commit, "committed entries are never replaced");
     this.#recent.length = index - this.#packed.end;
@@ -221,7 +219,7 @@ export class RaftLog {
     this.#pack();
   }
 
-  /** Everything that the disk has not been given yet. */
+  /** Takes the entries not handed to the disk yet. */
   takeUnwritten(): readonly Entry[] {
     if (this.#handedToDisk === this.lastIndex) return NO_ENTRIES;
     const taken = this.#entries(this.#handedToDisk + 1, this.lastIndex + 1);
@@ -230,8 +228,8 @@ export class RaftLog {
   }
 
   /**
-   * A finished disk job ended at `position`. If that entry has been replaced since, the job says
-   * nothing about the log of today; the job that wrote the replacement will.
+   * A finished disk job ended at `position`. If that entry has been replaced since, the job proves
+   * nothing about the current log; the job of the replacement will.
    */
   durableTo(position: Position): void {
     if (position.index <= this.#durable || !this.has(position)) return;
@@ -247,7 +245,7 @@ export class RaftLog {
     }
   }
 
-  /** Whether (applied, commit] holds a membership change that is not in force yet. */
+  /** Whether a committed membership change, in (applied, commit], is not applied yet. */
   hasUnappliedConfChange(): boolean {
     for (let index = this.#applied + 1; index <= this.#commit; index++) {
       if (this.entry(index).type !== 0) return true;
@@ -255,7 +253,7 @@ export class RaftLog {
     return false;
   }
 
-  /** Drops entries up to `index` from memory. */
+  /** Drops entries up to `index` from memory; `index` becomes the base. */
   compactTo(index: number): void {
     if (index <= this.#base.index) return;
     assert(index <= this.#applied, "only applied entries are compacted");
@@ -270,9 +268,10 @@ export class RaftLog {
     this.#base = { index, term };
   }
 
-  /** A snapshot from the leader takes the place of everything. */
+  /** A snapshot from the leader replaces the whole log. */
   restoreTo(base: Position): void {
-    assert(base.index > this.#commit, "a snapshot only takes the log forward");
+    assert(base.index > this.#commit, "a snapshot only moves the log forward");
+    // Uncommitted entries may differ from those that the snapshot covers.
     this.#durable = Math.min(this.#durable, this.#commit);
     this.#base = base;
     this.#packed.startAt(base.index + 1);
@@ -285,7 +284,7 @@ export class RaftLog {
 
   checkInvariants(): void {
     const { index: base } = this.#base;
-    assert(base <= this.#applied, "the store contains what is compacted");
+    assert(base <= this.#applied, "compacted entries were applied");
     assert(this.#applied <= this.#handedOut, "applied entries were handed out");
     assert(this.#handedOut <= this.#commit, "handed out entries are committed");
     assert(this.#commit <= this.lastIndex, "committed entries exist");

@@ -5,7 +5,7 @@ import type { ForwardedProposal } from "./message.js";
 
 const WORD = 2 ** 32;
 
-/** Bytes from a peer that are no message. */
+/** Bytes from a peer cannot be decoded as a message. */
 export class MessageError extends RingdError {
   override readonly name = "MessageError";
   readonly code = "RAFT_MESSAGE_MALFORMED";
@@ -69,7 +69,7 @@ export class Reader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
-  /** Moves on by `bytes`, which must be there. */
+  /** Advances by `bytes`. @returns the offset before. @throws MessageError if fewer are left */
   #take(bytes: number): number {
     const at = this.#at;
     if (bytes > this.#bytes.length - at) {
@@ -106,7 +106,7 @@ export class Reader {
     return value;
   }
 
-  /** How many items follow; checked against what is left before anything is allocated. */
+  /** Reads an item count; checked against the bytes left before anything is allocated. */
   count(bytesEach: number): number {
     const count = this.u32();
     if (count * bytesEach > this.#bytes.length - this.#at) {

@@ -12,7 +12,7 @@ import { MessageError, Reader, Writer } from "./message-bytes.js";
  *   1       8      to
  *   9       8      from
  *   17      8      term
- *   25      n      the rest by type, nothing behind it:
+ *   25      n      the rest by type, nothing after it:
  *
  *   preVote                       lastIndex u64, lastTerm u64
  *   vote                          lastIndex u64, lastTerm u64, transfer flag
@@ -58,7 +58,7 @@ const ENTRY_HEADER_BYTES = 13;
 const PROPOSAL_HEADER_BYTES = 5;
 const NUMBERED_HEADER_BYTES = 13;
 
-/** These may leave whatever the term of the members is; all other messages carry one. */
+/** Independent of terms, sent with term 0; all other messages carry a term. */
 const TERMLESS: ReadonlySet<Message["type"]> = new Set([
   "forward",
   "readIndex",
@@ -108,7 +108,7 @@ function dataBytes(items: readonly { readonly data: Uint8Array }[], headerBytes:
   return bytes;
 }
 
-/** Into memory of its own. */
+/** Encodes into a new array. */
 export function encodeMessage(message: Message): Uint8Array {
   const bytes = new Uint8Array(messageBytes(message));
   encodeMessageInto(message, bytes);
@@ -221,7 +221,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
   return message;
 }
 
-/** Who sends what to whom, for a carrier that does not look further. */
+/** Type, sender and receiver, for a transport that does not decode the rest. */
 export interface MessageAddress {
   readonly type: Message["type"];
   readonly to: bigint;
@@ -231,7 +231,7 @@ export interface MessageAddress {
 /**
  * Reads the beginning of an encoded message.
  *
- * @returns undefined for what cannot be a message
+ * @returns undefined if the bytes cannot be a message
  */
 export function readMessageAddress(
   view: DataView,
@@ -315,7 +315,7 @@ function readBody(input: Reader, type: Message["type"], envelope: Envelope): Mes
   }
 }
 
-/** Terms must not decrease from entry to entry, nor pass the leader's. */
+/** Terms must not decrease along the entries, nor exceed the leader's. */
 function readEntries(input: Reader, prevIndex: number, prevTerm: number, termMax: number): Entry[] {
   const entries: Entry[] = [];
   const count = input.count(ENTRY_HEADER_BYTES);

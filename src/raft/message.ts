@@ -1,11 +1,11 @@
 import type { Entry, EntryType, SnapshotMeta } from "./entry.js";
 
 /**
- * What members tell each other. Messages may be lost, repeated, delayed and reordered.
+ * Messages between members. They may be lost, duplicated, delayed and reordered.
  *
  * `term` is the sender's, with two exceptions: a `preVote` and its granted reply carry the term the
- * candidate would campaign in, and the requests that any leader may answer whatever its term
- * (`forward`, `readIndex`, `readIndexReply`, `transfer`) carry 0.
+ * candidate would campaign in; `forward`, `readIndex`, `readIndexReply` and `transfer` do not
+ * depend on a term and carry 0.
  */
 export type Message =
   | PreVote
@@ -31,7 +31,7 @@ interface Envelope {
   readonly term: number;
 }
 
-/** "Would you vote for me?" Changes nothing at the receiver (Raft thesis, 9.6). */
+/** "Would you vote for me?" Does not change the receiver's state (Raft thesis, 9.6). */
 export interface PreVote extends Envelope {
   readonly type: "preVote";
   readonly lastIndex: number;
@@ -44,10 +44,10 @@ export interface PreVoteReply extends Envelope, Committed {
 }
 
 /**
- * The voter's commit index and its term there: a fact for everyone who has this entry. Without it
- * two members can block each other for good: the one left over by a removal does not know that the
- * removal is committed and asks the removed one for a vote, whose log is longer (found by
- * simulation).
+ * The voter's commit index and the term there, valid for every member that has this entry. Without
+ * it two members can block each other forever: the one that remains after a removal does not know
+ * that the removal is committed and asks the removed one, whose log is longer, for its vote (found
+ * by simulation).
  */
 interface Committed {
   readonly commit: number;
@@ -59,7 +59,7 @@ export interface Vote extends Envelope {
   readonly type: "vote";
   readonly lastIndex: number;
   readonly lastTerm: number;
-  /** The leader itself asked for this election, so its lease does not count (thesis, 4.2.3). */
+  /** The leader requested this election, so its lease does not apply (thesis, 4.2.3). */
   readonly transfer: boolean;
 }
 
@@ -68,7 +68,9 @@ export interface VoteReply extends Envelope, Committed {
   readonly granted: boolean;
 }
 
-/** AppendEntries (paper, figure 2). Without entries: a probe, or news of a higher commit index. */
+/**
+ * AppendEntries (paper, figure 2). Without entries it is a probe or carries a higher commit index.
+ */
 export interface Append extends Envelope {
   readonly type: "append";
   readonly prevIndex: number;
@@ -78,15 +80,15 @@ export interface Append extends Envelope {
   readonly entries: readonly Entry[];
 }
 
-/** "My disk holds your log up to `index`." Leaves only after the disk really does. */
+/** "My disk holds your log up to `index`." Sent only once that is durable. */
 export interface AppendReply extends Envelope {
   readonly type: "appendReply";
   readonly index: number;
 }
 
 /**
- * "I do not have `rejectedIndex` as you do." Also the answer to a leader of an earlier term, which
- * learns from `term` that it is deposed; the other fields are 0 then.
+ * "My log does not match yours at `rejectedIndex`." Also the reply to a leader of an earlier term,
+ * which learns from `term` that it is deposed; the other fields are then 0.
  */
 export interface AppendReject extends Envelope {
   readonly type: "appendReject";
@@ -99,7 +101,7 @@ export interface AppendReject extends Envelope {
 
 export interface Heartbeat extends Envelope {
   readonly type: "heartbeat";
-  /** Never beyond what the receiver is known to hold. */
+  /** At most the receiver's known match. */
   readonly commit: number;
   /** The leader's newest read round, see read-index.ts. */
   readonly round: number;
@@ -111,9 +113,9 @@ export interface HeartbeatReply extends Envelope {
 }
 
 /**
- * The log the receiver needs is gone. The shell sends its newest snapshot file, which must be the
- * one of `meta` or a later one (then with that one's meta), and the receiving shell steps this
- * message when it holds the whole file and has checked it.
+ * The receiver needs compacted entries. The shell sends its newest snapshot file: that of `meta`,
+ * or a later one with its own meta. The receiving shell steps this message after it has received
+ * and verified the whole file.
  */
 export interface Snapshot extends Envelope {
   readonly type: "snapshot";
@@ -130,34 +132,32 @@ export interface ForwardedProposal {
   readonly data: Uint8Array;
 }
 
-/**
- * Proposals on their way to the leader. One that does not arrive is lost; its proposer times out.
- */
+/** Proposals forwarded to the leader. If one is lost, its proposer times out. */
 export interface Forward extends Envelope {
   readonly type: "forward";
   readonly proposals: readonly ForwardedProposal[];
 }
 
 export interface NumberedProposal extends ForwardedProposal {
-  /** Its proposer's own, not 0; never used for another one. */
+  /** Chosen by the proposer, not 0, never reused. */
   readonly number: number;
 }
 
 /**
- * Proposals for the leader of this very term, who takes each once, however often it is sent. So one
- * that may be lost can be sent again; and once an entry of a later term is committed, who does not
- * see it in the log before that knows that it never will be.
+ * Proposals for the leader of this very term, which accepts each at most once, however often it is
+ * sent. So a possibly lost proposal can be sent again; and one that is not in the log before the
+ * first committed entry of a later term never will be.
  */
 export interface ForwardOnce extends Envelope {
   readonly type: "forwardOnce";
-  /** The proposer's, since its start: numbers of two lives say nothing of each other. Not 0. */
+  /** The proposer's incarnation, not 0. Numbers of different incarnations are unrelated. */
   readonly life: number;
   /** Proposals with lower numbers will not be sent again. */
   readonly oldest: number;
   readonly proposals: readonly NumberedProposal[];
 }
 
-/** A follower's batch of reads wants an index. Repeated until answered. */
+/** Requests an index for a follower's batch of reads. Repeated until the reply comes. */
 export interface ReadIndex extends Envelope {
   readonly type: "readIndex";
   readonly request: number;
@@ -169,7 +169,7 @@ export interface ReadIndexReply extends Envelope {
   readonly index: number;
 }
 
-/** A follower passes on the wish that `target` should lead. */
+/** A follower asks the leader to transfer leadership to `target`. */
 export interface Transfer extends Envelope {
   readonly type: "transfer";
   readonly target: bigint;

@@ -1,20 +1,19 @@
 import { assert } from "../lib/assert.js";
 import type { Entry, HardState, SnapshotMeta } from "./entry.js";
 
-/** What the disk held at start. */
+/** State restored from disk at start. */
 export interface Restored {
   readonly hardState: HardState;
   /**
-   * Of the snapshot the store was restored from; index 0 with the first membership if there is
-   * none.
+   * Of the snapshot the store was restored from; index 0 and an empty membership if there is none.
    */
   readonly snapshot: SnapshotMeta;
   /**
    * The log, consecutive. It may begin before `snapshot.index`, so that slow followers need no
-   * snapshot just because we restarted, and end before it, if only the snapshot reached the disk.
+   * snapshot just because we restarted, and end before it, if a crash kept only the snapshot.
    */
   readonly entries: readonly Entry[];
-  /** What the store contains: `snapshot.index`. */
+  /** Last index in the restored store: `snapshot.index`. */
   readonly applied: number;
 }
 
@@ -23,27 +22,25 @@ export interface RaftOptions {
   /** A follower campaigns after electionTicks .. 2 * electionTicks - 1 ticks without a leader. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
-  /**
-   * Ask before campaigning, so that a member that is cut off does not raise the term (thesis, 9.6).
-   */
+  /** Ask before campaigning, so that a partitioned member does not raise the term (thesis, 9.6). */
   readonly preVote: boolean;
   /**
-   * A leader that hears no majority for an election time-out steps down, and members that hear a
-   * leader refuse votes (thesis, 4.2.3 and 6.2).
+   * A leader that hears no majority for an election timeout steps down, and members that hear a
+   * leader reject votes (thesis, 4.2.3 and 6.2).
    */
   readonly checkQuorum: boolean;
   /** Uniform in 0 .. below - 1; below is at most 2^32. */
   readonly random: (below: number) => number;
   readonly restored: Restored;
-  /** Left out ones get the default. */
+  /** Missing fields get their RAFT_LIMITS value. */
   readonly limits?: Partial<RaftLimits>;
 }
 
-/** Nothing in raft grows without bound; a refused proposal or read is the shell's to answer. */
+/** Bounds of everything in raft that grows. The shell responds to rejected proposals and reads. */
 export interface RaftLimits {
   /**
-   * Appends sent to one peer ahead of its answers. Few: what comes meanwhile shares the next one.
-   * Measured on three members with 64 and 256 connections writing: 4 instead of 256 takes a tenth
+   * Unacknowledged appends per peer. Few, so that entries that arrive meanwhile share the next one.
+   * Measured on three members with 64 and 256 writing connections: 4 instead of 256 takes a tenth
    * less CPU time and commits a tenth more; 2 commits a third less.
    */
   readonly inflightMessagesMax: number;
@@ -54,19 +51,19 @@ export interface RaftLimits {
   /** Committed entries in one ready; a single entry may be larger. */
   readonly committedEntriesMax: number;
   readonly committedBytesMax: number;
-  /** Proposals beyond the commit index before further ones are refused. */
+  /** Uncommitted entries above which proposals are rejected. */
   readonly uncommittedEntriesMax: number;
   readonly uncommittedBytesMax: number;
-  /** Proposals that a follower passes on between two readies. */
+  /** Proposals that a follower forwards between two readies. */
   readonly forwardProposalsMax: number;
   readonly forwardBytesMax: number;
   /** Reads waiting for an index. */
   readonly readsMax: number;
-  /** Read rounds out at once. */
+  /** Read rounds in flight. */
   readonly readRoundsMax: number;
-  /** A learner may lack this many entries and still be made a voter. */
+  /** A learner may be promoted when it lacks at most this many committed entries. */
   readonly promoteLagMax: number;
-  /** Settled entries that are packed together (packed-entries.ts). */
+  /** Entries per pack (packed-entries.ts). */
   readonly packEntries: number;
 }
 
@@ -90,11 +87,14 @@ export const RAFT_LIMITS: RaftLimits = Object.freeze({
   packEntries: 256,
 });
 
-/** The number of a member's first read request is drawn from 0 .. 2^32 - 1 times this. */
+/** Read request numbers per incarnation. The first is a random u32 times this. */
 export const READ_REQUESTS_PER_LIFE = 2 ** 20;
 
 export function checkOptions(options: RaftOptions): void {
   assert(options.id !== 0n, "a member's id is not 0");
-  assert(options.heartbeatTicks >= 1, "a heartbeat takes at least a tick");
-  assert(options.electionTicks > options.heartbeatTicks, "elections are rarer than heartbeats");
+  assert(options.heartbeatTicks >= 1, "the heartbeat interval is at least one tick");
+  assert(
+    options.electionTicks > options.heartbeatTicks,
+    "the election timeout is longer than the heartbeat interval",
+  );
 }

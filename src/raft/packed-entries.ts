@@ -1,23 +1,25 @@
 import type { Entry, EntryType } from "./entry.js";
 
-/** Longer data stay where they are: a pack of them would be gigabytes, copied in one go. */
+/** Longer data are kept as they are: a pack of large values would be gigabytes, copied at once. */
 export const PACKED_BYTES_MAX = 32 * 1024;
 
 interface Pack {
   readonly terms: Float64Array;
   readonly types: Uint8Array;
-  /** Where the data of each entry end in `data`. */
+  /** End offset of each entry's data in `data`. */
   readonly ends: Uint32Array;
   readonly data: Uint8Array;
-  /** By place; undefined where there are none, as nearly always. */
+  /**
+   * Data that were too long to copy, by position in the pack; undefined if there are none, the
+   * common case.
+   */
   readonly long: ReadonlyMap<number, Uint8Array> | undefined;
 }
 
 /**
- * The long tail of a log: entries that stay in memory only for a member that lags behind, and are
- * hardly ever looked at again. As objects of their own, 100,000 of them are what the garbage
- * collector of a busy member copies and marks most; packed, they are a handful of objects it does
- * not look into.
+ * The old part of the log, kept in memory only for lagging members and rarely read. As one object
+ * each, 100,000 entries are most of what the garbage collector of a busy member copies and marks;
+ * packed into typed arrays, they are a few objects without pointers.
  */
 export class PackedEntries {
   #packs: Pack[] = [];
@@ -37,13 +39,13 @@ export class PackedEntries {
     return this.#first + this.#packs.length * this.packEntries;
   }
 
-  /** Forgets everything. @param first the index of the first entry that will be pushed */
+  /** Drops everything. @param first index of the next entry to be pushed */
   startAt(first: number): void {
     this.#packs = [];
     this.#first = first;
   }
 
-  /** @param entries as many as make a pack, the first at `end` */
+  /** @param entries exactly `packEntries`, the first at `end` */
   push(entries: readonly Entry[]): void {
     this.#packs.push(pack(entries));
   }
@@ -52,7 +54,7 @@ export class PackedEntries {
     return this.#packOf(index).terms[this.#placeOf(index)] as number;
   }
 
-  /** Of the entry's data. */
+  /** Length of the entry's data. */
   bytes(index: number): number {
     const { ends, long } = this.#packOf(index);
     const at = this.#placeOf(index);
@@ -70,7 +72,7 @@ export class PackedEntries {
     };
   }
 
-  /** Entries up to `index` are not asked for any more. */
+  /** Entries up to `index` are not needed any more; drops the packs that hold nothing else. */
   dropTo(index: number): void {
     const packs = Math.floor((index + 1 - this.#first) / this.packEntries);
     this.#packs = this.#packs.slice(packs);
@@ -86,7 +88,7 @@ export class PackedEntries {
   }
 }
 
-/** Plain loops: the calls that would say it in a line make objects for each entry. */
+/** Plain loops, as map and friends would allocate per entry. */
 function pack(entries: readonly Entry[]): Pack {
   const count = entries.length;
   const terms = new Float64Array(count);

@@ -4,9 +4,9 @@ import type { Inflights } from "./inflights.js";
 
 /**
  * How the leader sends to a peer:
- *   probe      where do our logs agree? One append at a time, the next one after an answer
- *   replicate  they agree up to `match`; appends are sent ahead of the answers, within a window
- *   snapshot   the peer needs entries that are compacted; nothing is sent until the shell reports
+ *   probe      finds where the logs agree: one append at a time, the next after its reply
+ *   replicate  the logs agree up to `match`; appends are pipelined within a window
+ *   snapshot   the peer needs compacted entries; sends nothing until the transfer is reported
  *
  *   probe --appendReply--> replicate --reject, unreachable--> probe
  *   probe --log compacted--> snapshot --reported, or caught up otherwise--> probe
@@ -14,34 +14,34 @@ import type { Inflights } from "./inflights.js";
 export type ProgressState = "probe" | "replicate" | "snapshot";
 
 /**
- * What a leader knows about one peer.
+ * The leader's state for one peer.
  *
  *   1. match < next
- *   2. in probe, `next` is being asked about; in replicate, everything below `next` was sent
+ *   2. in probe, `next` is the guess being probed; in replicate, everything below `next` was sent
  *   3. in snapshot, `snapshotIndex` > 0, else 0
  */
 export class Progress {
   readonly id: bigint;
   learner: boolean;
   #state: ProgressState = "probe";
-  /** The peer's disk holds our log up to here. */
+  /** The peer's disk holds our log up to this index. */
   #match = 0;
   #next: number;
   #snapshotIndex = 0;
-  /** In probe: an append is out and not answered. */
+  /** In probe: an append is in flight. */
   #probeSent = false;
   readonly inflights: Inflights;
-  /** Its proposals in this term. */
+  /** Proposals accepted from the peer in this term. */
   readonly forwarded = new Forwarded();
   /** The commit index of the last append sent. */
   commitSent = 0;
-  /** Send an append even if there is nothing new: its answer shows whether one was lost. */
+  /** Send an append even without news: its reply shows whether an earlier one was lost. */
   nudge = false;
-  /** Heard from since the leader last looked (CheckQuorum). */
+  /** Heard from since the last quorum check. */
   recentlyActive: boolean;
-  /** Since it was last heard from, not counting those in which it may have been busy. */
+  /** Ticks since the peer was last heard, not counting those with large appends in flight. */
   silentTicks = 0;
-  /** The newest read round the peer has answered. */
+  /** The newest read round the peer has acknowledged. */
   readRound = 0;
 
   constructor(id: bigint, learner: boolean, next: number, active: boolean, inflights: Inflights) {
@@ -58,18 +58,18 @@ export class Progress {
   get match(): number {
     return this.#match;
   }
-  /** The first entry to send next. */
+  /** Index of the next entry to send. */
   get next(): number {
     return this.#next;
   }
 
-  /** Nothing may be sent now, not even an append without entries. */
+  /** Whether no append may be sent now, not even an empty one. */
   isPaused(): boolean {
     if (this.#state === "snapshot") return true;
     return this.#state === "probe" && this.#probeSent;
   }
 
-  /** An append with entries up to `lastIndex` (or without, then `lastIndex` = next - 1) leaves. */
+  /** Records a sent append with entries up to `lastIndex` (next - 1 if it has none). */
   sent(lastIndex: number, bytes: number, commit: number): void {
     this.nudge = false;
     this.commitSent = commit;
@@ -84,7 +84,7 @@ export class Progress {
   /**
    * The peer's disk holds our log up to `index`.
    *
-   * @returns whether that is news
+   * @returns whether the match advanced
    */
   acknowledged(index: number): boolean {
     const news = index > this.#match;
@@ -95,9 +95,9 @@ export class Progress {
   }
 
   /**
-   * The peer does not have `rejectedIndex`; our logs may agree at `agreeIndex`.
+   * The peer rejected an append at `rejectedIndex`; the logs may agree at `agreeIndex`.
    *
-   * @returns false for an answer that has been overtaken by others
+   * @returns false if the rejection is stale
    */
   rejected(rejectedIndex: number, agreeIndex: number): boolean {
     if (this.#state === "snapshot") return false;
@@ -113,7 +113,7 @@ export class Progress {
   }
 
   becomeProbe(): void {
-    // After a snapshot the log goes on behind it, if it arrived; if not, the peer will say so.
+    // Assume that a snapshot in transfer arrived; if not, the peer rejects the probe.
     this.#next = Math.max(this.#match, this.#snapshotIndex) + 1;
     this.#enter("probe");
   }
@@ -129,7 +129,7 @@ export class Progress {
     this.#snapshotIndex = index;
   }
 
-  /** The snapshot went over, or failed to. Goes on when the peer is next heard from. */
+  /** The snapshot transfer ended. Probing resumes when the peer is next heard. */
   snapshotReported(arrived: boolean): void {
     if (this.#state !== "snapshot") return;
     if (!arrived) this.#snapshotIndex = 0;
@@ -137,7 +137,7 @@ export class Progress {
     this.#probeSent = true;
   }
 
-  /** The peer answers heartbeats, so another try may get through. */
+  /** The peer can be reached, so the next probe may get through. */
   resumeProbe(): void {
     this.#probeSent = false;
   }
@@ -150,12 +150,15 @@ export class Progress {
   }
 
   checkInvariants(): void {
-    assert(this.#match < this.#next, "what is acknowledged was sent"); // 1
+    assert(this.#match < this.#next, "match is below next"); // 1
     assert(
       this.#state === "replicate" || this.inflights.count === 0,
-      "only replicate has a window",
+      "only replicate has appends in flight",
     ); // 2
     // 3
-    assert((this.#state === "snapshot") === this.#snapshotIndex > 0, "a snapshot has an index");
+    assert(
+      (this.#state === "snapshot") === this.#snapshotIndex > 0,
+      "only snapshot has a snapshot index",
+    );
   }
 }

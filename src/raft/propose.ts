@@ -11,25 +11,25 @@ import type { Forward, ForwardOnce } from "./message.js";
 import type { Progress } from "./progress.js";
 
 export type ProposeRefusal =
-  /** Nobody leads, as far as this member knows. */
+  /** No leader is known. */
   | "noLeader"
-  /** Too much is waiting to be committed, or to be passed on. */
+  /** Too many proposals wait to be committed or forwarded. */
   | "tooMany"
-  /** The leader is handing over. */
+  /** A leadership transfer is in progress. */
   | "transferring"
-  /** Another membership change is not in force yet. */
+  /** Another membership change is not applied yet. */
   | "confChangePending"
-  /** The membership change would change nothing, or is not allowed; see `nextConf`. */
+  /** The membership change has no effect or is forbidden, see `nextConf`. */
   | "confChangeInvalid"
   /** The learner lacks too much of the log to be made a voter. */
   | "learnerBehind";
 
 /**
- * Taking a proposal does not mean that it will be committed: only its entry in `committed` does.
+ * An accepted proposal may still be lost: it is committed when its entry appears in `committed`.
  */
 export type ProposeResult =
   | { readonly kind: "appended"; readonly index: number; readonly term: number }
-  /** `isOnce`: only in `term`, and there at most once, so that it can be sent again. */
+  /** `isOnce`: appended only in `term` and at most once, so it can safely be sent again. */
   | {
       readonly kind: "forwarded";
       readonly leader: bigint;
@@ -40,7 +40,7 @@ export type ProposeResult =
 
 const refused = (reason: ProposeRefusal): ProposeResult => ({ kind: "refused", reason });
 
-/** @param number of the proposer's own; 0: it has none */
+/** @param number chosen by the proposer; 0 for none */
 export function propose(
   core: RaftCore,
   type: EntryType,
@@ -82,11 +82,10 @@ function refusalOf(core: RaftCore, change: ConfChange): ProposeRefusal | undefin
   return undefined;
 }
 
-/** Leader: whether `member` could count without holding up commits for long. */
+/** Leader: whether promoting `member` would not delay commits for long. */
 export function isCaughtUp(core: RaftCore, member: bigint): boolean {
   const progress = core.progressOf(member);
-  // A new learner counts as active for an election time-out, but only an answer says that it is
-  // there.
+  // A new learner starts out as active, so also require `replicate`, which takes a reply.
   if (progress?.state !== "replicate" || !progress.recentlyActive) return false;
   return progress.match + core.limits.promoteLagMax >= core.log.commit;
 }
@@ -95,7 +94,7 @@ export function proposeConfChange(core: RaftCore, change: ConfChange): ProposeRe
   return propose(core, EntryType.confChange, encodeConfChange(change), 0);
 }
 
-/** Of this term. Those that cannot be taken now may come again. */
+/** Accepts a follower's numbered proposals of this term. Rejected ones may be sent again. */
 export function onForwardOnce(core: RaftCore, peer: Progress, message: ForwardOnce): void {
   if (core.transferee !== NONE) {
     core.holdForward(message);
@@ -109,14 +108,14 @@ export function onForwardOnce(core: RaftCore, peer: Progress, message: ForwardOn
   }
 }
 
-/** Proposals of a follower. Those that cannot be taken are lost; their proposers time out. */
+/** Accepts a follower's proposals. Rejected ones are lost; their proposers time out. */
 export function onForward(core: RaftCore, message: Forward): void {
   if (core.role !== "leader") return;
   for (const { type, data } of message.proposals) {
     try {
       proposeHere(core, type, data);
     } catch (error) {
-      // The peer's mistake: its proposal is no membership change.
+      // A malformed membership change is the peer's mistake, not ours.
       if (!(error instanceof ConfChangeError)) throw error;
     }
   }

@@ -1,12 +1,12 @@
 import { assert } from "../lib/assert.js";
 
-/** How many of `voters` make a majority. */
+/** Size of a majority of `voters`. */
 export function majority(voters: number): number {
   return (voters >> 1) + 1;
 }
 
 /**
- * The highest value that a majority has reached.
+ * The highest value reached by a majority.
  *
  * @param reached one number per voter, not empty; sorted in place
  */
@@ -18,7 +18,7 @@ export function reachedByMajority(reached: number[]): number {
 
 export type Tally = "won" | "lost" | "pending";
 
-/** @param votes what each member said so far; those of members that are no voters do not count */
+/** @param votes replies so far; those of non-voters do not count */
 export function tallyVotes(voters: readonly bigint[], votes: ReadonlyMap<bigint, boolean>): Tally {
   let granted = 0;
   let refused = 0;

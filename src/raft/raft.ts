@@ -21,26 +21,26 @@ import type { ReadState } from "./read-index.js";
 import { step } from "./step.js";
 
 /**
- * Work for the shell. What may run before what is the safety argument, so each field says it. The
- * shell carries out one Ready after the other, each in the order of its fields.
+ * Work for the shell. Its order is part of the safety argument, so each field states it. The shell
+ * carries out one Ready after the other, each in the order of its fields.
  */
 export interface Ready {
   /**
-   * Send at once, in order per receiver. Those that promise something were held back until the
+   * Send at once, in order per receiver. Messages that promise something were held back until the
    * promise was durable; a leader's appends do not wait for its own disk (Raft thesis, 10.2.1).
    */
   readonly messages: readonly Message[];
   /**
-   * For the disk: write, fsync, then `durable(append.job)`. Jobs in order; several may share a
-   * fsync. With a `snapshot` the store is replaced by it now, before `committed`.
+   * Write, fsync, then call `durable(append.job)`. Jobs in order; several may share an fsync. A
+   * `snapshot` replaces the store now, before `committed`.
    */
   readonly append: AppendJob | undefined;
   /**
-   * For the store, in index order, then `applied(index of the last)`. On a quorum's disks; perhaps
-   * not yet on ours. A confChange entry is also given to `applyConfChange`.
+   * Apply in index order, then call `applied(index of the last)`. Durable on a quorum, perhaps not
+   * yet on our disk. Also pass a confChange entry to `applyConfChange`.
    */
   readonly committed: readonly Entry[];
-  /** Reads that may be answered once the store has applied up to their index. */
+  /** Reads to serve once the store has applied up to their index. */
   readonly readStates: readonly ReadState[];
   /** Present when it changed. */
   readonly softState: SoftState | undefined;
@@ -75,22 +75,22 @@ export interface RaftStatus {
   readonly lastIndex: number;
   readonly conf: ConfState;
   readonly transferee: bigint;
-  /** Leader: everybody else. */
+  /** Leader: all other members. */
   readonly peers: readonly PeerStatus[];
 }
 
 /**
- * One member's part in Raft, pure: no clock, no disk, no network. The shell calls in what happened,
- * then carries out `ready()`:
+ * One member's Raft, pure: no clock, disk or network. The shell reports events, then carries out
+ * `ready()`:
  *
  *   loop: for each finished disk job   raft.durable(job)
  *         for each message             raft.step(message)
  *         for each request             raft.propose(data), raft.readIndex(ctx)
  *         for each tick due            raft.tick()
- *         while (ready = raft.ready()) send, write, apply, answer
+ *         while (ready = raft.ready()) send, write, apply, respond
  *
- * Start: restore the store, construct with what the disk held, carry out `ready()` until it is
- * undefined (it brings the committed rest of the log), then, if alone, `campaign()`.
+ * Start: restore the store, construct from the recovered state, carry out `ready()` until it is
+ * undefined (it returns the committed rest of the log), then, if the only voter, `campaign()`.
  */
 export class Raft {
   readonly #core: RaftCore;
@@ -125,7 +125,7 @@ export class Raft {
     return this.#core.conf;
   }
 
-  /** Time passes, in units of the shell's choice. */
+  /** One tick of the clock; its length is the shell's choice. */
   tick(): void {
     const core = this.#core;
     if (core.role === "leader") {
@@ -135,14 +135,14 @@ export class Raft {
     follower.repeatRead(core);
     core.electionElapsed++;
     if (core.electionElapsed < core.electionTimeout) return;
-    // Who may not campaign forgets the leader all the same, or its lease would never end.
+    // A node that may not campaign must still drop its leader, or the lease never expires.
     if (!campaign(core, false)) core.becomeFollower(core.term, NONE);
   }
 
   /**
-   * Tries to become leader without waiting for the election time-out.
+   * Campaigns without waiting for the election timeout.
    *
-   * @returns false if this member is leader already, is no voter, or must apply membership changes
+   * @returns false if this member is the leader, is not a voter, or must apply membership changes
    *   first
    */
   campaign(): boolean {
@@ -150,9 +150,9 @@ export class Raft {
   }
 
   /**
-   * Whoever leads would have been heard by now: a follower that knows no leader shortens its wait,
-   * as if all of the election time-out but two heartbeats were over. What is random of it stays, so
-   * that members that hurry at the same time seldom campaign at the same time.
+   * Shortens a follower's wait when an existing leader would have been heard by now: at most two
+   * heartbeats of the base election timeout remain. The random part stays, so that members that
+   * hurry together seldom campaign together.
    */
   hurryElection(): void {
     const core = this.#core;
@@ -162,19 +162,20 @@ export class Raft {
   }
 
   /**
-   * At the leader: appended. At a follower: passed on to the leader, without a guarantee. With a
-   * number it may be proposed again: to the same leader in the same term, who takes it once; and to
-   * anybody once an entry of a later term was applied, as it cannot be committed any more.
+   * On the leader: appends. On a follower: forwards to the leader, without a guarantee. A numbered
+   * proposal may be repeated: to the same leader in the same term, which accepts it at most once;
+   * and to any leader after an entry of a later term was applied, as the first one can no longer be
+   * committed.
    *
-   * @param number never used for another proposal; 0: it has none
-   * @param oldest the lowest number that may be proposed again
+   * @param number never reused; 0 for none
+   * @param oldest lowest number that may be proposed again
    */
   propose(data: Uint8Array, number = 0, oldest = number): ProposeResult {
     this.#core.oldestForward = oldest;
     return propose(this.#core, EntryType.normal, data, number);
   }
 
-  /** Whether a member knows `forwardOnce`: older ones do not. */
+  /** Sets whether a member supports `forwardOnce`; older builds do not. */
   peerTakesOnce(peer: bigint, takes: boolean): void {
     if (takes) this.#core.takesOnce.add(peer);
     else this.#core.takesOnce.delete(peer);
@@ -185,8 +186,8 @@ export class Raft {
   }
 
   /**
-   * The shell applies a confChange entry; it may also decide, alike on all members, not to, and
-   * then does not call this.
+   * Applies a committed confChange entry. The shell may skip one by not calling this, if all
+   * members do.
    *
    * @returns the membership from here on, for the next snapshot's meta
    */
@@ -200,20 +201,17 @@ export class Raft {
   }
 
   /**
-   * Asks for an index that makes a read linearizable; the answer is in `readStates`. No answer
-   * comes while there is no leader: giving up is the shell's.
+   * Requests an index that makes a read linearizable; it comes in `readStates`. None comes without
+   * a leader: timeouts are the shell's.
    *
-   * @param ctx the shell's name for the read
-   * @returns false if too many reads wait already
+   * @param ctx the shell's id of the read
+   * @returns false if too many reads are waiting
    */
   readIndex(ctx: number): boolean {
     return this.#core.reads.add(ctx);
   }
 
-  /**
-   * Disk jobs up to number `job` are durable. Repeats and gaps are fine, as later ones include
-   * them.
-   */
+  /** Disk jobs up to `job` are durable. Repeated and skipped numbers are fine. */
   durable(job: number): void {
     const core = this.#core;
     const { ends, released } = core.disk.finish(job);
@@ -232,18 +230,18 @@ export class Raft {
   }
 
   /**
-   * A snapshot file is durable and can be sent to peers. It is of a state that was applied here,
-   * which may be ahead of the log on our own disk (`status().durable`); a restart copes with that.
+   * A snapshot file is durable and can be sent to peers. Its state was applied here, and may be
+   * ahead of the log on our own disk (`status().durable`); restoreLog handles that after a restart.
    */
   offerSnapshot(meta: SnapshotMeta): void {
     const core = this.#core;
-    assert(meta.index <= core.log.applied, "the snapshot is of an applied state");
+    assert(meta.index <= core.log.applied, "the snapshot's state was applied");
     if (meta.index > core.snapshot.index) core.snapshot = meta;
   }
 
   /**
-   * Drops log entries from memory, at most up to the offered snapshot and what the disk holds.
-   * Peers that lack one of them get the snapshot, so the shell keeps a tail.
+   * Drops log entries from memory, at most up to the offered snapshot and the durable index. Peers
+   * that need a dropped entry get the snapshot, so the shell should keep a tail.
    *
    * @param index the last entry to drop
    */
@@ -252,28 +250,26 @@ export class Raft {
     log.compactTo(Math.min(index, snapshot.index, log.durable));
   }
 
-  /**
-   * The transfer that a `snapshot` message stood for ended: the peer has stepped it, or never will.
-   */
+  /** A snapshot transfer ended. @param arrived whether the peer stepped the `snapshot` message */
   reportSnapshot(peer: bigint, arrived: boolean): void {
     this.#core.progressOf(peer)?.snapshotReported(arrived);
   }
 
-  /** The stream to the peer broke: what was sent may be lost. */
+  /** The stream to the peer closed: messages in flight may be lost. */
   reportUnreachable(peer: bigint): void {
     const progress = this.#core.progressOf(peer);
     if (progress?.state === "replicate") progress.becomeProbe();
   }
 
-  /** A stream to the peer opened: it need not wait for its next heartbeat to get what it lacks. */
+  /** A stream to the peer opened: probe it without waiting for the next heartbeat. */
   reportReachable(peer: bigint): void {
     this.#core.progressOf(peer)?.resumeProbe();
   }
 
   /**
-   * Makes `target` leader, if it can be. A follower passes the wish on.
+   * Starts a leadership transfer to `target`. A follower forwards the request to the leader.
    *
-   * @returns false if there is no leader to hand over, or `target` cannot lead
+   * @returns false if no leader is known, or `target` cannot lead
    */
   transferLeadership(target: bigint): boolean {
     const core = this.#core;
@@ -284,18 +280,18 @@ export class Raft {
   }
 
   /**
-   * Leader: who is best to hand over to; NONE if there is nobody, or if this member does not lead.
+   * Leader: the best target of a leadership transfer; NONE if there is none, or on other members.
    */
   bestTransferee(): bigint {
     return leader.bestTransferee(this.#core)?.id ?? NONE;
   }
 
-  /** Leader: whether a learner holds enough of the log to be made a voter. */
+  /** Leader: whether a learner's log is complete enough for a promotion. */
   isCaughtUp(learner: bigint): boolean {
     return isCaughtUp(this.#core, learner);
   }
 
-  /** A message from another member. Any member, any order: the world's, so nothing is assumed. */
+  /** Handles a message from a peer: any sender, any order, nothing about it is assumed. */
   step(message: Message): void {
     step(this.#core, message);
   }
@@ -311,7 +307,7 @@ export class Raft {
     return role !== last.role || lead !== last.lead || term !== last.term;
   }
 
-  /** Whether `ready()` would bring something. */
+  /** Whether `ready()` would return something. */
   hasReady(): boolean {
     const core = this.#core;
     this.#flush();
@@ -324,7 +320,7 @@ export class Raft {
     );
   }
 
-  /** What is to be done now; undefined if nothing. Each thing is handed out once. */
+  /** The pending work, each item once; undefined if there is none. */
   ready(): Ready | undefined {
     if (!this.hasReady()) return undefined;
     const core = this.#core;

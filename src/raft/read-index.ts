@@ -1,12 +1,12 @@
 import { assert } from "../lib/assert.js";
 
-/** A read may be answered once the store contains everything up to `index`. */
+/** A read may be served once the store has applied up to `index`. */
 export interface ReadState {
   readonly ctx: number;
   readonly index: number;
 }
 
-/** A follower's batch of reads that this leader looks after. */
+/** A follower's batch of reads, identified by sender and request number. */
 export interface RemoteRead {
   readonly from: bigint;
   readonly request: number;
@@ -24,32 +24,32 @@ export type ConfirmedRound = Omit<Round, "number">;
 
 /**
  * Linearizable reads without log entries (Raft thesis, 6.4). A read needs an index that covers
- * every write acknowledged before the read was asked for. The leader's commit index will do, if it
- * is still the leader after the read was asked for: a majority must answer a heartbeat sent since.
+ * every write acknowledged before it was requested. The leader's commit index is one, provided that
+ * a majority replies to a heartbeat sent after the request, which proves that it still leads.
  *
- * Reads share rounds of heartbeats. A round's number rides on the heartbeats and comes back; who
- * answers a round confirms all earlier ones. A follower's reads go to the leader in batches, one at
- * a time, each asked for again until it is answered. When a leader is lost, nothing is: the reads
- * wait for the next one, and the shell gives up on them when it likes.
+ * Reads share rounds of heartbeats, which carry the round's number; a reply to a round confirms all
+ * earlier ones. A follower sends its reads to the leader in batches, one at a time, and repeats the
+ * request until the reply. When the leader is lost, reads wait for the next one; timeouts are the
+ * shell's.
  */
 export class ReadIndexes {
   readonly #readsMax: number;
   readonly #roundsMax: number;
-  /** Asked here, not yet part of a round or batch. */
+  /** Requested on this member, not yet part of a round or batch. */
   #waiting: number[] = [];
   #remote: RemoteRead[] = [];
-  /** Leader: rounds that are out, oldest first. */
+  /** Leader: rounds in flight, oldest first. */
   #rounds: Round[] = [];
   #lastRound = 0;
-  /** Follower: the batch the leader is being asked about. */
+  /** Follower: the batch in flight. */
   #batch: readonly number[] | undefined;
   #request: number;
 
   /**
-   * @param readsMax reads waiting at once, beyond that they are refused
-   * @param roundsMax rounds out at once
-   * @param firstRequest random and well below 2^53, so that no answer to an earlier life of this
-   *   member, delayed in the network, is taken for one to this life
+   * @param readsMax waiting reads; more are rejected
+   * @param roundsMax rounds in flight
+   * @param firstRequest random and well below 2^53, so that a delayed reply to an earlier
+   *   incarnation of this member does not match a request of this one
    */
   constructor(readsMax: number, roundsMax: number, firstRequest: number) {
     this.#readsMax = readsMax;
@@ -68,9 +68,7 @@ export class ReadIndexes {
     return true;
   }
 
-  /**
-   * A batch asked for twice is kept twice and answered twice: harmless, and cheaper than looking.
-   */
+  /** A repeated request is kept and replied to twice: harmless, and cheaper than a lookup. */
   addRemote(read: RemoteRead): void {
     if (this.#remote.length < this.#readsMax) this.#remote.push(read);
   }
@@ -83,7 +81,7 @@ export class ReadIndexes {
     return this.hasWaiting() && this.#rounds.length < this.#roundsMax;
   }
 
-  /** Leader: everything that waits becomes a round. The caller sends heartbeats with its number. */
+  /** Leader: turns all waiting reads into a round. The caller sends heartbeats with its number. */
   startRound(commit: number): void {
     assert(this.canStartRound(), "there are reads for a round");
     this.#lastRound++;
@@ -97,14 +95,14 @@ export class ReadIndexes {
     this.#remote = [];
   }
 
-  /** Leader: a majority has answered round `number`, and with it all before. */
+  /** Leader: a majority has confirmed round `number`, and with it all earlier rounds. */
   confirm(number: number): readonly ConfirmedRound[] {
     let count = 0;
     while (count < this.#rounds.length && (this.#rounds[count] as Round).number <= number) count++;
     return count === 0 ? [] : this.#rounds.splice(0, count);
   }
 
-  /** Follower: whether a new batch can be asked for. */
+  /** Follower: whether a new batch can be sent. */
   canStartBatch(): boolean {
     return this.#batch === undefined && this.#waiting.length > 0;
   }
@@ -116,12 +114,12 @@ export class ReadIndexes {
     this.#request++;
   }
 
-  /** Follower: the number to ask the leader with, if a batch is out. */
+  /** Follower: the request number of the batch in flight, if any. */
   get openRequest(): number | undefined {
     return this.#batch === undefined ? undefined : this.#request;
   }
 
-  /** Follower: the reads that an answer is for; none if it comes late. */
+  /** Follower: takes the reads of a reply's batch; none if the reply is stale. */
   answered(request: number): readonly number[] {
     if (this.#batch === undefined || request !== this.#request) return [];
     const batch = this.#batch;
@@ -129,7 +127,7 @@ export class ReadIndexes {
     return batch;
   }
 
-  /** Another leader: what was asked here waits again, what others asked they will ask again. */
+  /** The leader changed: this member's reads wait again; other members repeat their requests. */
   reset(): void {
     const back: number[] = [];
     if (this.#batch !== undefined) back.push(...this.#batch);

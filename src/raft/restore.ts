@@ -3,7 +3,7 @@ import { type Entry, EntryType } from "./entry.js";
 import { type Position, RaftLog } from "./log.js";
 import type { Restored } from "./options.js";
 
-/** The log as it goes on after a restart. */
+/** Rebuilds the log after a restart. */
 export function restoreLog(
   { hardState, snapshot, entries, applied }: Restored,
   packEntries: number,
@@ -14,23 +14,23 @@ export function restoreLog(
   return new RaftLog(base, rest, commit, applied, packEntries);
 }
 
-/** The first entry on disk becomes the base of a log that includes the snapshot's position. */
+/** If the log on disk includes the snapshot's position, its first entry becomes the base. */
 function split(snapshot: Position, entries: readonly Entry[]): { base: Position; rest: Entry[] } {
   const position = { index: snapshot.index, term: snapshot.term };
   const first = entries[0];
   if (first === undefined) return { base: position, rest: [] };
   if (first.index > snapshot.index) return { base: position, rest: entries.slice() };
-  // A log that ends before the snapshot, or contradicts it, was void when the snapshot came.
+  // A log that ends before the snapshot or contradicts it was replaced by the snapshot.
   const met = entries[snapshot.index - first.index];
   if (met === undefined || met.term !== snapshot.term) return { base: position, rest: [] };
   return { base: { index: first.index, term: first.term }, rest: entries.slice(1) };
 }
 
 /**
- * Changes are proposed one at a time: a leader adds one to the log only when it has applied the one
- * before. So all but the last in any log are committed, even if this member's disk does not say so.
- * It must know: with a membership two changes old, its majority and today's need not share a
- * member.
+ * The last membership change but one in the log. A leader appends a change only after it has
+ * applied the previous one, so all but the last are committed, even if our hard state lags. The
+ * commit index must cover them: a majority of a membership two changes old need not overlap with a
+ * current one.
  */
 function committedByConfChanges(entries: readonly Entry[]): number {
   let last = 0;

@@ -17,7 +17,7 @@ import * as leader from "./leader.js";
 import type { Message } from "./message.js";
 import { onForward, onForwardOnce } from "./propose.js";
 
-/** A message from another member. Any member, any order: the world's, so nothing is assumed. */
+/** Handles a message from a peer: any sender, any order, nothing about it is assumed. */
 export function step(core: RaftCore, message: Message): void {
   if (message.term === 0) {
     stepTermless(core, message);
@@ -31,13 +31,13 @@ export function step(core: RaftCore, message: Message): void {
   stepInTerm(core, message);
 }
 
-/** @returns false if the message goes no further */
+/** Adopts a later term. @returns false if the message is to be ignored */
 function meetsLaterTerm(core: RaftCore, message: Message): boolean {
   switch (message.type) {
     case "preVote":
       return !isLeased(core);
     case "preVoteReply":
-      // Granted, it carries the term we asked about, which we are not in yet.
+      // A granted reply carries the term we asked about, which we have not entered yet.
       if (!message.granted) core.becomeFollower(message.term, NONE);
       return true;
     case "vote":
@@ -62,8 +62,8 @@ function refuseEarlierTerm(core: RaftCore, message: Message): void {
     case "append":
     case "heartbeat":
     case "snapshot":
-      // A leader that was cut off. Without an answer it and we would never agree on a term: it is
-      // too old for us, and its lease keeps others from voting for us.
+      // From a leader that was partitioned. Without a reply we could not agree on a term: we ignore
+      // its term, and its lease keeps others from voting for us.
       core.send({
         type: "appendReject",
         ...{ to, from, term, rejectedIndex: 0, hintIndex: 0, hintTerm: 0 },
@@ -77,7 +77,7 @@ function refuseEarlierTerm(core: RaftCore, message: Message): void {
       return;
     case "preVoteReply":
     case "voteReply":
-      // What it says of the election is void; what it says is committed stays so.
+      // The vote is stale, but the commit index in it stays valid.
       learnCommit(core, message);
       return;
     default:

@@ -56,7 +56,7 @@ test("a member on an old backup stops and says what to do; added anew it has eve
     await victim.untilExit(END_MS);
     const [crash = ""] = victim.crashes.splice(0);
     assert.match(crash, /ended by itself with 1/);
-    const lost = /counts on it for the log up to index \d+, and its log ends at \d+/;
+    const lost = /has its acknowledgement up to index \d+, but its log ends at \d+/;
     assert.match(crash, lost);
     assert.match(crash, /Remove this member from the cluster and add it again with an empty data/);
     assert.ok(holds(victim.dataDir, "before") && !holds(victim.dataDir, "after"));
