@@ -22,7 +22,7 @@ const RECURSIVE_FLAG = 2;
 const REFRESH_FLAG = 4;
 const OP_MAX = Math.max(...Object.values(CommandOp));
 
-/** Bytes that are not a command: they come from a log or a peer, never from this process. */
+/** Bytes of a log or a peer cannot be decoded as a command. */
 export class CommandDecodeError extends RingdError {
   override readonly name = "CommandDecodeError";
   readonly code = "COMMAND_MALFORMED";
@@ -37,7 +37,7 @@ export function encodedBytes(command: Command): number {
   return HEAD_BYTES + command.path.length + command.value.length + command.prevValue.length;
 }
 
-/** @returns how many bytes were written */
+/** @returns the number of bytes written */
 export function encodeCommand(command: Command, into: Buffer, view: DataView, at: number): number {
   view.setUint8(at, command.op);
   view.setUint8(
@@ -57,7 +57,7 @@ export function encodeCommand(command: Command, into: Buffer, view: DataView, at
   end += into.latin1Write(command.path, end);
   end += into.latin1Write(command.value, end);
   end += into.latin1Write(command.prevValue, end);
-  // latin1Write() writes as much as there is room for and reports nothing.
+  // latin1Write() silently truncates at the end of the buffer.
   assert(end - at === encodedBytes(command), "the buffer has room for the command");
   return end - at;
 }
@@ -71,7 +71,7 @@ function writeUint64(view: DataView, at: number, value: number | bigint): void {
   view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
 }
 
-/** A number unless it would round. */
+/** A number, or a bigint from 2^53 on, where numbers round. */
 function readUint64(bytes: Buffer, at: number): number | bigint {
   const high = bytes.readUInt32LE(at + 4);
   if (high >= 2 ** 21) return bytes.readBigUInt64LE(at);
@@ -80,15 +80,15 @@ function readUint64(bytes: Buffer, at: number): number | bigint {
 
 /** @throws CommandDecodeError */
 export function decodeCommand(data: Uint8Array, at = 0): Command {
-  if (data.length - at < HEAD_BYTES) throw new CommandDecodeError("it is shorter than its header");
+  if (data.length - at < HEAD_BYTES) throw new CommandDecodeError("shorter than its header");
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
   const op = bytes.readUInt8(at);
-  if (op < 1 || op > OP_MAX) throw new CommandDecodeError(`there is no operation ${op}`);
+  if (op < 1 || op > OP_MAX) throw new CommandDecodeError(`unknown operation ${op}`);
   const flags = bytes.readUInt8(at + 1);
   const pathEnd = at + HEAD_BYTES + bytes.readUInt32LE(at + 4);
   const valueEnd = pathEnd + bytes.readUInt32LE(at + 8);
   const end = valueEnd + bytes.readUInt32LE(at + 12);
-  if (end !== data.length) throw new CommandDecodeError("its lengths do not add up");
+  if (end !== data.length) throw new CommandDecodeError("lengths do not add up");
   return {
     op: op as CommandOp,
     path: bytes.latin1Slice(at + HEAD_BYTES, pathEnd),

@@ -1,6 +1,6 @@
 import { PERMANENT } from "./node.js";
 
-/** The operations of the store. Numbers are on disk and on the wire: never reuse one. */
+/** The store's operations. The numbers are on disk and on the wire: never reuse one. */
 export const CommandOp = {
   set: 1,
   create: 2,
@@ -8,12 +8,13 @@ export const CommandOp = {
   compareAndSwap: 4,
   delete: 5,
   compareAndDelete: 6,
-  /** POST: `path` is the parent; the store names the child by the new index. */
+  /** POST: `path` is the parent; the store names the child after the new index. */
   createInOrder: 7,
-  /** The cluster's clock: expire every node whose deadline is not later than `timeMs`. */
+  /** Cluster clock: expire every node whose deadline is at or before `timeMs`. */
   sync: 8,
   /**
-   * The cluster's format level is `prevIndex` from here on; `value` names the ringd that reads it.
+   * The cluster's format level is `prevIndex` from here on; `value` names the ringd version that
+   * reads it.
    */
   raise: 9,
 } as const;
@@ -26,7 +27,8 @@ export interface Command {
   readonly path: string;
   readonly value: string;
   /**
-   * The new node is a directory (set, create, update, POST) or an empty directory may go (delete).
+   * The new node is a directory (set, create, update, POST), or an empty directory may be deleted
+   * (delete).
    */
   readonly isDirectory: boolean;
   readonly isRecursive: boolean;
@@ -36,20 +38,19 @@ export interface Command {
   /** "" compares nothing. */
   readonly prevValue: string;
   /**
-   * Unsigned, 64 bits; a bigint only where a number would round, and no index ever is. 0 compares
-   * nothing.
+   * Unsigned 64 bits; a bigint only where a number would round, which no real index reaches. 0
+   * compares nothing.
    */
   readonly prevIndex: number | bigint;
   /**
-   * When the member that took the request took it, Unix milliseconds. The store knows no other
-   * clock.
+   * Cluster time at which a member accepted the request, Unix milliseconds. The store's only clock.
    */
   readonly timeMs: number;
 }
 
 /**
- * A command without flags, deadline or conditions, but for those given. All commands made here have
- * one shape, that of decoded ones: the store's code stays monomorphic.
+ * A command with defaults for all options not given. Has the same object shape as decoded commands,
+ * which keeps the store's code monomorphic.
  */
 export function commandOf(
   op: CommandOp,
@@ -76,16 +77,15 @@ type CommandOptions = Partial<Omit<Command, "op" | "path" | "value" | "timeMs">>
 const NO_OPTIONS: CommandOptions = {};
 
 /**
- * Expires every node that is due at a cluster time (Unix milliseconds) and reports that time to
- * all.
+ * Expires every node due at a cluster time (Unix milliseconds) and distributes that time.
  *
- * @param isStart no member that knew the time is left: the clock restarts with this (`isRefresh`)
+ * @param isStart restarts the cluster clock, as no member knows the time (encoded in `isRefresh`)
  */
 export function syncCommand(timeMs: number, isStart = false): Command {
   return commandOf(CommandOp.sync, "", "", timeMs, { isRefresh: isStart });
 }
 
-/** @param readBy version of ringd */
+/** @param readBy version of ringd that reads this level */
 export function raiseCommand(level: number, readBy: string, timeMs: number): Command {
   return commandOf(CommandOp.raise, "", readBy, timeMs, { prevIndex: level });
 }

@@ -1,6 +1,6 @@
 import type { Node } from "./node.js";
 
-/** Also the wire names, indexed by `Action`. */
+/** Wire names, indexed by `Action`. */
 export const ACTION_NAMES = [
   "get",
   "create",
@@ -24,23 +24,15 @@ export const Action = {
 } as const;
 export type Action = (typeof Action)[keyof typeof Action];
 
-/**
- * One change of the store: the response to its writer, the notification of watchers, and a place in
- * the history.
- */
+/** One change of the store: sent to its writer and to watchers, and kept in the history. */
 export class Event {
   readonly action: Action;
-  /**
-   * As the answer shows it. For delete, compareAndDelete and expire a node without a value to show.
-   */
+  /** As the response shows it: without a value for delete, compareAndDelete and expire. */
   readonly node: Node;
   readonly prevNode: Node | undefined;
-  /**
-   * The time the log entry carries, Unix milliseconds: remaining TTLs in the event are relative to
-   * it.
-   */
+  /** The log entry's time, Unix milliseconds; remaining TTLs are computed for it. */
   readonly timeMs: number;
-  /** A TTL refresh takes an index and a place in the history, and wakes no watcher. */
+  /** A TTL refresh: takes an index and enters the history, but does not notify watches. */
   readonly isRefresh: boolean;
 
   constructor(

@@ -1,12 +1,15 @@
 import { assert } from "../lib/assert.js";
 import { type Node, PERMANENT } from "./node.js";
 
-/** Stale entries the heap may hold beside as many live ones. */
+/** Stale entries tolerated in the heap, beyond as many as there are live ones. */
 const STALE_MAX = 1024;
-/** And what their paths may take beside 64 bytes for each entry. */
+/** Bytes of stale entries' paths tolerated, beyond 64 bytes for each entry. */
 const STALE_BYTES_MAX = 4 * 1024 * 1024;
 
-/** The part of a node that the heap keeps: a stale entry must not keep a value alive. */
+/**
+ * The fields of a node that the heap needs. Not the node itself: a stale entry would keep its value
+ * alive.
+ */
 class Deadline {
   readonly expirationMs: number;
   readonly createdIndex: number;
@@ -22,31 +25,30 @@ class Deadline {
 }
 
 /**
- * The nodes that will expire, soonest first. Ties are broken by createdIndex and path, which
- * survive a snapshot: all members expire in the same order.
+ * A heap of the nodes with a TTL, soonest first. Ties are broken by createdIndex and path, which
+ * survive snapshots, so all members expire nodes in the same order.
  *
- * A node that is replaced or removed stays in the heap until it comes up or the heap is swept, so
- * that a refresh costs one push. A sweep runs when more than half of the entries are stale:
- * amortized O(1).
+ * Entries of replaced and removed nodes stay until they reach the top or a sweep, so a refresh
+ * costs one push. A sweep runs when more than half of the entries are stale: amortized O(1).
  */
 export class Expiry {
   readonly #nodeAt: (path: string) => Node | undefined;
   #heap: Deadline[] = [];
   #live = 0;
-  /** Of the paths of stale entries, since the last sweep. */
+  /** Path bytes of entries that became stale since the last sweep. */
   #staleBytes = 0;
 
-  /** @param nodeAt the node that is in the tree now */
+  /** @param nodeAt looks up a path in the tree */
   constructor(nodeAt: (path: string) => Node | undefined) {
     this.#nodeAt = nodeAt;
   }
 
-  /** Nodes with a deadline. */
+  /** Number of nodes with a deadline. */
   get size(): number {
     return this.#live;
   }
 
-  /** A node was put into the tree. */
+  /** A node was added to the tree. */
   add(node: Node): void {
     if (node.expirationMs === PERMANENT) return;
     this.#live++;
@@ -54,11 +56,11 @@ export class Expiry {
     this.#up(this.#heap.length - 1);
   }
 
-  /** A node was taken out of the tree; call it after that. */
+  /** Call after a node has left the tree. */
   remove(node: Node): void {
     if (node.expirationMs === PERMANENT) return;
     this.#live--;
-    assert(this.#live >= 0, "no more deadlines leave than came");
+    assert(this.#live >= 0, "the number of live deadlines does not become negative");
     this.#staleBytes += node.path.length;
     const isLong = this.#heap.length > 2 * this.#live + STALE_MAX;
     if (!isLong && this.#staleBytes <= STALE_BYTES_MAX + 64 * this.#heap.length) return;
@@ -68,9 +70,9 @@ export class Expiry {
     for (let i = (this.#heap.length >>> 1) - 1; i >= 0; i--) this.#down(i);
   }
 
-  /** The node with the soonest deadline, if that is not later than `timeMs`. */
+  /** The node with the soonest deadline, if it is at or before `timeMs`. */
   due(timeMs: number): Node | undefined {
-    assert(Number.isFinite(timeMs), "a time is a number");
+    assert(Number.isFinite(timeMs), "the time is finite");
     for (;;) {
       const first = this.#heap[0];
       if (first === undefined || first.expirationMs > timeMs) return undefined;

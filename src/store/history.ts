@@ -7,18 +7,18 @@ import { EVENT_BYTES, nodeBytes } from "./size.js";
 /** etcd's window (v2store/store.go, newWatchHub(1000)); a longer one is an option. */
 export const HISTORY_EVENTS_DEFAULT = 1000;
 
-/** Places of dropped events that are kept before all others move up. */
+/** Slots of dropped events kept at the front before the arrays are compacted. */
 const HOLES_MAX = 1024;
 
 /**
- * The last events, one for each index without a gap: refreshes and internal changes included, since
- * every change takes an index. There are at most so many, and as few as keep what they hold below a
- * number of bytes: a thousand events of 10 MB would be more than all else.
+ * The latest events, one per index without a gap, including refreshes and internal changes, as
+ * every change takes an index. Bounded by count and by bytes: a thousand events of 10 MB would
+ * exceed everything else.
  */
 export class History {
-  /** Oldest first; what is before #head is dropped. */
+  /** Oldest first; entries before #head are dropped. */
   readonly #events: (Event | undefined)[] = [];
-  /** Bytes that each event holds: itself, and nodes that only the history keeps alive. */
+  /** Bytes each event keeps alive: its own, and those of nodes that only the history references. */
   readonly #held: number[] = [];
   readonly #eventsMax: number;
   readonly #bytesMax: number;
@@ -28,7 +28,7 @@ export class History {
 
   constructor(eventsMax: number, bytesMax = Number.POSITIVE_INFINITY) {
     assert(eventsMax > 0, "the history holds at least one event");
-    assert(bytesMax > 0, "the history may hold some bytes");
+    assert(bytesMax > 0, "the byte limit is positive");
     this.#eventsMax = eventsMax;
     this.#bytesMax = bytesMax;
   }
@@ -38,20 +38,19 @@ export class History {
     return this.#size === 0 ? 0 : this.#lastIndex - this.#size + 1;
   }
 
-  /** Of the events and of the nodes that nothing else keeps alive. */
+  /** Bytes of the events and of nodes that only they keep alive. */
   get bytes(): number {
     return this.#bytes;
   }
 
   /**
-   * @param isNodeOnlyHere the event's node is not the one in the tree, and will not be anyone's
-   *   prevNode
+   * @param isNodeOnlyHere the event's node is not in the tree and will be no later event's prevNode
    */
   push(event: Event, isNodeOnlyHere: boolean): void {
     assert(this.#size === 0 || event.index === this.#lastIndex + 1, "events come without a gap");
     this.#lastIndex = event.index;
     let held = EVENT_BYTES;
-    // A node that a change takes out of the tree is kept by its event from then on, by no other.
+    // A node that a change replaced is from now on kept alive only by this event.
     if (event.prevNode !== undefined) held += nodeBytes(event.prevNode);
     if (isNodeOnlyHere) held += nodeBytes(event.node);
     this.#events.push(event);
@@ -62,7 +61,8 @@ export class History {
   }
 
   /**
-   * A node went with its directory, so that no event has it as prevNode: its own may keep it alive.
+   * A node was removed with its directory, so no event has it as prevNode; only its own event may
+   * keep it alive.
    */
   removedUnnamed(node: Node): void {
     const at = this.#head + node.modifiedIndex - this.startIndex;
@@ -84,7 +84,7 @@ export class History {
   #dropOldest(): void {
     assert(this.#size > 0, "there is an event to drop");
     this.#bytes -= this.#held[this.#head] as number;
-    assert(this.#bytes >= 0, "no more bytes are dropped than were held");
+    assert(this.#bytes >= 0, "the number of bytes does not become negative");
     this.#events[this.#head++] = undefined;
     if (this.#head < HOLES_MAX || this.#head * 2 < this.#events.length) return;
     this.#events.splice(0, this.#head);
@@ -93,11 +93,11 @@ export class History {
   }
 
   /**
-   * The first event at or after an index that concerns a watch, as etcd finds it
-   * (v2store/event_history.go): unlike live events hidden keys are not left out, and a removed
-   * directory concerns every path that begins with its text, "/hfoo" too when "/h" went.
+   * The first event at or after an index that matches a watch, with etcd's quirks
+   * (v2store/event_history.go): unlike for live events, hidden keys match, and a removed directory
+   * matches every path with its text as prefix, such as "/hfoo" for "/h".
    *
-   * @param storeIndex what a refusal reports as the current index
+   * @param storeIndex current index, for the refusal
    */
   scan(
     path: string,

@@ -6,10 +6,10 @@ import { Node, PERMANENT } from "./node.js";
 import { nodeBytes } from "./size.js";
 
 /**
- * The nodes of a store, and what follows from them alone: which expire next, and their size.
+ * The nodes of a store, with the data derived from them: expiry queue and total size.
  *
  * Invariants:
- *   1. Those of the tree.
+ *   1. The tree's invariants hold.
  *   2. Every node below the root is in a directory.
  *   3. `bytes` is the sum of all nodes' sizes.
  *   4. `expiringNodes` is the number of nodes with a deadline.
@@ -30,9 +30,9 @@ export class KeySpace {
     }
   }
 
-  /** Takes over the nodes of another key space, which must not be used any more. */
+  /** Takes over the nodes of another key space, which must not be used afterwards. */
   become(other: KeySpace): void {
-    assert(other !== this, "the nodes come from another key space");
+    assert(other !== this, "a key space does not take over itself");
     this.#outBytes += this.#bytes;
     this.#bytes = other.#bytes;
     this.#tree = other.#tree;
@@ -44,13 +44,14 @@ export class KeySpace {
     return this.#tree.size;
   }
 
-  /** Of the nodes in the tree, see size.ts. */
+  /** Heap bytes of the nodes in the tree, see size.ts. */
   get bytes(): number {
     return this.#bytes;
   }
 
   /**
-   * Of the nodes that ever left the tree; only grows. A view keeps what left since it was taken.
+   * Heap bytes of all nodes that ever left the tree; only grows. A view keeps alive those that left
+   * since it was taken.
    */
   get outBytes(): number {
     return this.#outBytes;
@@ -65,39 +66,39 @@ export class KeySpace {
     return this.#tree.get(path);
   }
 
-  /** O(1); for listings and snapshots that outlive this moment. */
+  /** O(1). For listings and snapshots that span several turns. */
   view(): TreeView<Node> {
     return this.#tree.view();
   }
 
-  /** @param from the first node is the first at or after this path. Valid until the next write */
+  /** Valid until the next write. @param from starts at the first node at or after this path */
   cursor(from: string): Cursor<Node> {
     return this.#tree.cursor(from);
   }
 
-  /** The node with the soonest deadline, if that is not later than `timeMs` (Unix milliseconds). */
+  /** The node with the soonest deadline, if it is at or before `timeMs` (Unix milliseconds). */
   due(timeMs: number): Node | undefined {
     return this.#expiry.due(timeMs);
   }
 
-  /** @param old the node that is at that path now */
+  /** @param old the node currently at that path */
   put(node: Node, old: Node | undefined): void {
     const replaced = this.#tree.set(node);
-    assert(replaced === old, "what is replaced is what was there");
+    assert(replaced === old, "the replaced node is the caller's old node");
     this.#bytes += nodeBytes(node);
-    // In this order: the expiry queue looks into the tree to tell which of its entries are stale.
+    // After the tree has changed: the expiry queue reads it to tell stale entries from live ones.
     if (old !== undefined) this.#leave(old);
     this.#expiry.add(node);
   }
 
-  /** @param node as it is in the tree. What is below it stays */
+  /** Does not remove nodes below it. @param node the very object in the tree */
   remove(node: Node): void {
     const removed = this.#tree.delete(node.path);
-    assert(removed === node, "what is removed is what was there");
+    assert(removed === node, "the removed node is the caller's");
     this.#leave(node);
   }
 
-  /** The nodes below a directory, in ascending order: each parent before its children. */
+  /** The nodes below a directory in ascending order, each parent before its children. */
   below(directory: string): Node[] {
     const prefix = `${directory}/`;
     const nodes: Node[] = [];
@@ -108,17 +109,17 @@ export class KeySpace {
     return nodes;
   }
 
-  /** Whether a directory has no child, hidden ones included. */
+  /** Whether a directory has no children, not even hidden ones. */
   isEmptyDirectory(path: string): boolean {
     const first = this.#tree.cursor(`${path}/`).peek();
     return first === undefined || !first.path.startsWith(`${path}/`);
   }
 
   /**
-   * Makes the missing directories above `path`.
+   * Creates the missing directories above `path`.
    *
-   * @param index of the change they are part of
-   * @returns the file that is in the way; then nothing was made
+   * @param index of the change that creates them
+   * @returns the file that blocks the path; then nothing was created
    */
   makeParents(path: string, index: number): Node | undefined {
     const missing: string[] = [];
@@ -153,8 +154,8 @@ export class KeySpace {
         assert(parent?.isDirectory === true, "2: every node is in a directory");
       }
     }
-    assert(bytes === this.#bytes, "3: the size is that of the nodes");
-    assert(expiring === this.#expiry.size, "4: every deadline is known to the expiry queue");
+    assert(bytes === this.#bytes, "3: bytes is the sum over the nodes");
+    assert(expiring === this.#expiry.size, "4: the expiry queue counts the nodes with a deadline");
   }
 
   /** A node has left the tree. */

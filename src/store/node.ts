@@ -2,16 +2,16 @@
 export const PERMANENT = 0;
 
 /**
- * One file or directory. Never changed once made: a write replaces the object, so an event, the
- * history and a frozen view share it without copying.
+ * A file or directory. Immutable: a write replaces the object, so events, history and frozen views
+ * share it without copying.
  *
- * `path` and `value` hold *bytes*, one per character (0 .. 255, "latin1 strings"): that keeps keys
- * of any bytes exact, compares bytewise, and takes one byte per byte in V8. Only rendering knows
- * about UTF-8.
+ * `path` and `value` are latin1 strings, one character per *byte*: they keep arbitrary keys exact,
+ * compare bytewise, and V8 stores them in one byte per character. Only rendering deals with UTF-8.
  */
 export class Node {
   /**
-   * Internal path with its name space first: "/1/foo" is the user's key "/foo". No trailing slash.
+   * Internal path, beginning with its name space: "/1/foo" is the user's key "/foo". No trailing
+   * slash.
    */
   readonly path: string;
   /** Bytes; "" for a directory. */
@@ -22,8 +22,7 @@ export class Node {
   /** Unix milliseconds, or PERMANENT. */
   readonly expirationMs: number;
   /**
-   * A note of the rendering: whether the value stands in JSON as it is; undefined before the first
-   * look.
+   * Cache of the renderer: whether the value needs no JSON escapes; undefined until first rendered.
    */
   isPlainJson: boolean | undefined = undefined;
 
@@ -45,8 +44,8 @@ export class Node {
 }
 
 /**
- * The name spaces below the root, as in etcd (server/etcdserver/api/v2store, StoreClusterPrefix and
- * StoreKeysPrefix): all share one index and one event history, only KEYS is reachable under
+ * The name spaces below the root, as in etcd (etcdserver/server.go, StoreClusterPrefix and
+ * StoreKeysPrefix). They share one index and one event history; only KEYS is visible under
  * /v2/keys.
  */
 export const CLUSTER_PREFIX = "/0";

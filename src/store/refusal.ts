@@ -1,6 +1,4 @@
-/**
- * Why the store did not do what it was asked; nothing is broken. Codes are etcd v2's error codes.
- */
+/** Reasons for which the store rejects a request: etcd v2's error codes. */
 export const ErrorCode = {
   keyNotFound: 100,
   compareFailed: 101,
@@ -19,7 +17,7 @@ export const ErrorCode = {
   refreshTtlRequired: 212,
   raftInternal: 300,
   leaderElect: 301,
-  /** ringd's own: the store is as large as its quota. */
+  /** ringd's own: the store has reached its quota. */
   noSpace: 302,
   watcherCleared: 400,
   eventIndexCleared: 401,
@@ -27,14 +25,14 @@ export const ErrorCode = {
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
 /**
- * A value, not an exception: a failing compare-and-swap is ordinary traffic, and capturing a stack
- * costs more than the whole operation.
+ * A rejected request. A value, not an exception: a failed compare-and-swap is ordinary traffic, and
+ * capturing a stack trace costs more than the whole operation.
  */
 export class Refusal {
   readonly code: ErrorCode;
-  /** Bytes, one per character, as paths are; name spaces still on: "/1/foo". May be "". */
+  /** Latin1 bytes, as paths; an internal path such as "/1/foo" where it names a key. May be "". */
   readonly cause: string;
-  /** The store's index at that time; 0 if the request never reached the store. */
+  /** The store's index at that time; 0 if the request did not reach the store. */
   readonly index: number;
 
   constructor(code: ErrorCode, cause: string, index: number) {

@@ -9,8 +9,8 @@ import { StoreStats } from "./stats.js";
 import { Store, type StoreOptions } from "./store.js";
 
 /**
- * A store as a sequence of blocks. The first is the head; the nodes follow in tree order, then the
- * events, oldest first; a block never mixes kinds.
+ * A store as a sequence of blocks: first the head, then nodes in tree order, then events, oldest
+ * first. A block has items of one kind only.
  *
  *   block   u8 kind, then
  *     head    f64 index, u32 number of nodes, u32 number of events, f64 per counter
@@ -27,7 +27,7 @@ const DIRECTORY_FLAG = 1;
 const REFRESH_FLAG = 1;
 const PREV_NODE_FLAG = 2;
 
-/** A block is closed when it is this long; one with a single large node may be longer. */
+/** A block is finished once it reaches this size; a large node may make it longer. */
 export const BLOCK_BYTES = 256 * 1024;
 
 export class SnapshotDecodeError extends RingdError {
@@ -39,7 +39,7 @@ export class SnapshotDecodeError extends RingdError {
   }
 }
 
-/** Encodes a store as it is when this is made, one block at a time, while the store moves on. */
+/** Encodes the store as of construction, one block at a time, while the store keeps changing. */
 export class SnapshotEncoder {
   readonly #index: number;
   readonly #nodes: number;
@@ -58,9 +58,7 @@ export class SnapshotEncoder {
     this.#stats = store.stats.toArray();
   }
 
-  /**
-   * The next block, made in well under a millisecond unless a node is large; undefined at the end.
-   */
+  /** The next block, in well under a millisecond unless a node is large; undefined at the end. */
   next(): Buffer | undefined {
     const out = new BlockBuffer();
     if (!this.#isHeadDone) {
@@ -104,8 +102,8 @@ export class SnapshotDecoder {
   readonly #events: Event[] = [];
 
   /**
-   * @param before nodes that this store has, too, are taken from it: as a rule most of them are the
-   *   same
+   * @param before the current store: nodes that are equal in it, usually most, are shared instead
+   *   of copied
    */
   constructor(options: StoreOptions = {}, before?: Store) {
     this.#options = options;
@@ -144,17 +142,17 @@ export class SnapshotDecoder {
     }
   }
 
-  /** @throws SnapshotDecodeError when blocks are missing */
+  /** @throws SnapshotDecodeError if blocks are missing */
   finish(): Store {
     const head = this.#head;
-    if (head === undefined) throw new SnapshotDecodeError("it has no head");
+    if (head === undefined) throw new SnapshotDecodeError("the head is missing");
     const tree = this.#plant();
     if (tree.size !== head.nodes || this.#events.length !== head.events) {
       throw new SnapshotDecodeError("nodes or events are missing");
     }
     const last = this.#events.at(-1);
     if (last !== undefined && last.index !== head.index) {
-      throw new SnapshotDecodeError("its events do not end with its index");
+      throw new SnapshotDecodeError("the last event does not have the store's index");
     }
     return new Store(this.#options, {
       index: head.index,
@@ -164,7 +162,7 @@ export class SnapshotDecoder {
     });
   }
 
-  /** The nodes came before the events. */
+  /** Builds the tree once, when all nodes have been read. */
   #plant(): Tree<Node> {
     this.#tree ??= Tree.load(this.#nodes);
     this.#nodes = [];
@@ -172,9 +170,8 @@ export class SnapshotDecoder {
   }
 
   /**
-   * The event with the nodes that are here already: in the store that was written an event had the
-   * tree's own node, or the one that a later event replaced. A copy of each would take the memory
-   * twice.
+   * Replaces the event's nodes by equal ones already decoded: in the original store an event shared
+   * its node with the tree or with a later event's prevNode, and copies would double the memory.
    */
   #share(event: Event): Event {
     const { action, node, prevNode, timeMs, isRefresh } = event;
@@ -228,8 +225,8 @@ function readNode(input: BlockReader): Node {
 }
 
 /**
- * The same number, as V8 keeps it in place if it can: one that was read as a float is an object of
- * its own, three of them for each node.
+ * The same number as a small integer if it fits. V8 boxes a number read as a float, which would
+ * cost three heap objects per node.
  */
 function small(value: number): number {
   return (value | 0) === value ? value | 0 : value;
@@ -248,7 +245,7 @@ function writeEvent(out: BlockBuffer, event: Event): void {
 
 function readEvent(input: BlockReader): Event {
   const action = input.u8();
-  if (action >= ACTION_NAMES.length) throw new SnapshotDecodeError(`no action ${action}`);
+  if (action >= ACTION_NAMES.length) throw new SnapshotDecodeError(`unknown action ${action}`);
   const flags = input.u8();
   const timeMs = input.f64();
   const node = readNode(input);
@@ -322,7 +319,7 @@ class BlockReader {
 
   #take(bytes: number): number {
     const at = this.#at;
-    if (at + bytes > this.#bytes.length) throw new SnapshotDecodeError("a block ends too soon");
+    if (at + bytes > this.#bytes.length) throw new SnapshotDecodeError("a block is truncated");
     this.#at = at + bytes;
     return at;
   }

@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.js";
 
-/** Counters of /v2/stats/store, in the order a snapshot keeps them. */
+/** Counters of /v2/stats/store, in the order of the snapshot's head. */
 export const STAT_NAMES = [
   "getsSuccess",
   "getsFail",
@@ -24,12 +24,15 @@ export const Stat = Object.fromEntries(STAT_NAMES.map((name, i) => [name, i])) a
   Record<StatName, number>
 >;
 
-/** Writes are counted by every member as it applies them, reads by the member that answers them. */
+/**
+ * Every member counts writes as it applies them; a read is counted only by the member that serves
+ * it.
+ */
 export class StoreStats {
   readonly #counts = new Float64Array(STAT_NAMES.length);
 
   add(stat: number): void {
-    assert(stat >= 0 && stat < STAT_NAMES.length, "there is such a counter");
+    assert(stat >= 0 && stat < STAT_NAMES.length, "the counter exists");
     this.#counts[stat] = (this.#counts[stat] as number) + 1;
   }
 

@@ -10,20 +10,20 @@ import { ErrorCode, Refusal } from "./refusal.js";
 import { Stat, StoreStats } from "./stats.js";
 import { WatchHub } from "./watch-hub.js";
 
-/** Directories no request may change: the name spaces and what is above them. */
+/** Directories that requests may not change: the name spaces and the root. */
 const READ_ONLY: ReadonlySet<string> = new Set(["", "/", CLUSTER_PREFIX, KEYS_PREFIX]);
 /** Deadlines before this mean "never" for a new node (v2store/store.go, minExpireTime). */
 const EXPIRATION_MS_MIN = 946_684_800_000; // 2000-01-01
-/** Digits of an in-order name. */
+/** Digits of an in-order key's name. */
 const IN_ORDER_DIGITS = 20;
 
 export interface StoreOptions {
   readonly historyEventsMax?: number;
-  /** The history holds fewer events when they are large. */
+  /** Bounds the history in addition, when its events are large. */
   readonly historyBytesMax?: number;
 }
 
-/** All of a store, to build one from a snapshot. */
+/** The complete state, to build a store from a snapshot. */
 export interface StoreState {
   readonly index: number;
   readonly tree: Tree<Node>;
@@ -34,9 +34,9 @@ export interface StoreState {
 
 /**
  * The replicated state of etcd v2: the key space, its index, the event history and the counters.
- * Deterministic: equal commands in equal order make equal stores; time comes with the commands.
+ * Deterministic: equal commands in equal order produce equal stores; time comes from the commands.
  *
- * Rules and quirks are those of etcd 3.4's v2store (store.go, node.go).
+ * Follows etcd 3.4's v2store in rules and quirks (store.go, node.go).
  */
 export class Store {
   readonly hub: WatchHub;
@@ -59,7 +59,7 @@ export class Store {
     this.hub = new WatchHub(this.#history);
   }
 
-  /** @param events share their nodes with the tree and with each other, where they are the same */
+  /** @param events share equal nodes with the tree and with each other */
   #restore(events: readonly Event[]): void {
     const replaced = new Set(events.map(({ prevNode }) => prevNode));
     for (const event of events) {
@@ -70,13 +70,13 @@ export class Store {
   }
 
   /**
-   * Takes over the state of another store, restored from a snapshot; that one must not be used any
-   * more. Watches stay open: they get the events in between, as far as the other's history reaches.
+   * Takes over the state of another store, restored from a snapshot, which must not be used
+   * afterwards. Watches stay open and receive the events in between from the other's history.
    *
-   * @returns false if it does not reach back far enough: the watches have missed events
+   * @returns false if that history is too short, so that watches have missed events
    */
   become(other: Store): boolean {
-    assert(other !== this, "the state comes from another store");
+    assert(other !== this, "a store does not take over itself");
     assert(other.#index >= this.#index, "the state only moves forward");
     const missed = other.events.filter((event) => event.index > this.#index);
     const isComplete =
@@ -93,7 +93,7 @@ export class Store {
     return true;
   }
 
-  /** The etcd index: changes applied so far. */
+  /** The etcd index: number of changes applied so far. */
   get index(): number {
     return this.#index;
   }
@@ -103,13 +103,14 @@ export class Store {
     return this.#keys.bytes + this.#history.bytes;
   }
 
-  /** Of the nodes in the tree alone. */
+  /** Heap bytes of the nodes in the tree alone. */
   get treeBytes(): number {
     return this.#keys.bytes;
   }
 
   /**
-   * Of the nodes that ever left the tree; only grows. A view keeps what left since it was taken.
+   * Heap bytes of all nodes that ever left the tree; only grows. A view keeps alive those that left
+   * since it was taken.
    */
   get outBytes(): number {
     return this.#keys.outBytes;
@@ -120,7 +121,7 @@ export class Store {
     return this.#keys.size;
   }
 
-  /** Nodes that will expire. */
+  /** Number of nodes with a deadline. */
   get expiringNodes(): number {
     return this.#keys.expiringNodes;
   }
@@ -130,22 +131,22 @@ export class Store {
     return this.#history.toArray();
   }
 
-  /** O(1); for listings and snapshots that outlive this moment. */
+  /** O(1). For listings and snapshots that span several turns. */
   view(): TreeView<Node> {
     return this.#keys.view();
   }
 
-  /** On the tree as it is now: valid until the next write. */
+  /** On the live tree: valid until the next write. */
   cursor(): Cursor<Node> {
     return this.#keys.cursor("");
   }
 
-  /** Without counting it as a read. */
+  /** An internal lookup, not counted as a read. */
   get(path: string): Node | undefined {
     return this.#keys.get(path);
   }
 
-  /** A client's read: counted, and rejected as etcd does if there is no such node. */
+  /** A client's read: counted, and rejected with etcd's error if there is no such node. */
   read(path: string): Node | Refusal {
     const node = this.#keys.get(path);
     if (node !== undefined) {
@@ -157,10 +158,10 @@ export class Store {
   }
 
   /**
-   * Carries out a committed command. Failures change nothing but a counter.
+   * Applies a committed command. A rejected one changes only counters.
    *
-   * @returns the change; or why there is none; or undefined for sync, whose events only watchers
-   *   see
+   * @returns the change, the refusal, or undefined for raise and for sync, whose events only
+   *   watches receive
    */
   apply(command: Command): Event | Refusal | undefined {
     switch (command.op) {
@@ -184,7 +185,7 @@ export class Store {
         this.#sync(command.timeMs);
         return undefined;
       case CommandOp.raise:
-        return undefined; // The member raises its format level; the store is not concerned.
+        return undefined; // Handled by the member; the store has no format level.
       default:
         return unreachable(command.op);
     }
@@ -219,7 +220,7 @@ export class Store {
     return result;
   }
 
-  /** Set and create: a new node, in directories made on the way. */
+  /** Set and create: puts a new node, creating missing parent directories. */
   #put(
     command: Command,
     path: string,
@@ -232,7 +233,7 @@ export class Store {
     if (old === undefined) {
       const file = this.#keys.makeParents(path, index);
       if (file !== undefined) {
-        // As etcd does, besides the create.
+        // etcd counts a failed set in addition to the failed create.
         if (action === Action.create) this.stats.add(Stat.setsFail);
         return new Refusal(ErrorCode.notDirectory, file.path, this.#index);
       }
@@ -256,7 +257,7 @@ export class Store {
   #update(command: Command): Event | Refusal {
     const { path } = command;
     if (READ_ONLY.has(path)) {
-      this.stats.add(Stat.updateSuccess); // So etcd counts it.
+      this.stats.add(Stat.updateSuccess); // Sic: etcd counts it so.
       return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
     }
     const old = this.#keys.get(path);
@@ -269,11 +270,12 @@ export class Store {
       return new Refusal(ErrorCode.notFile, path, this.#index);
     }
     const index = this.#index + 1;
-    // A deadline long past is kept here and in a swap; only for new nodes it means "never".
+    // A deadline before 2000 is kept here and in compareAndSwap; only for new nodes does it mean
+    // "never".
     const { expirationMs } = command;
     const value = command.isRefresh ? old.value : command.value;
     const shown = new Node(path, value, old.isDirectory, old.createdIndex, index, expirationMs);
-    // A directory that is updated keeps its old modifiedIndex, although the event shows the new
+    // etcd quirk: an updated directory keeps its modifiedIndex, although the event shows the new
     // one.
     const kept = old.isDirectory
       ? new Node(path, "", true, old.createdIndex, old.modifiedIndex, expirationMs)
@@ -285,7 +287,7 @@ export class Store {
   #compareAndSwap(command: Command): Event | Refusal {
     const { path } = command;
     if (READ_ONLY.has(path)) {
-      this.stats.add(Stat.compareAndSwapSuccess); // So etcd counts it.
+      this.stats.add(Stat.compareAndSwapSuccess); // Sic: etcd counts it so.
       return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
     }
     const old = this.#keys.get(path);
@@ -309,14 +311,14 @@ export class Store {
       this.stats.add(Stat.compareAndDeleteFail);
       return this.#whyMissing(command.path);
     }
-    // Also when the comparison fails: so etcd counts it.
+    // etcd counts a success even if the comparison fails.
     this.stats.add(Stat.compareAndDeleteSuccess);
     const refusal = this.#compare(command, old);
     if (refusal !== undefined) return refusal;
     return this.#remove(Action.compareAndDelete, old, command.timeMs);
   }
 
-  /** Both conditions given: both must hold (v2store/node.go, Compare). */
+  /** If both conditions are given, both must hold (v2store/node.go, Compare). */
   #compare(command: Command, old: Node | undefined): Refusal | undefined {
     if (old === undefined) return undefined;
     if (old.isDirectory) return new Refusal(ErrorCode.notFile, command.path, this.#index);
@@ -333,7 +335,7 @@ export class Store {
   #delete(command: Command): Event | Refusal {
     const { path } = command;
     if (READ_ONLY.has(path)) {
-      this.stats.add(Stat.deleteSuccess); // So etcd counts it.
+      this.stats.add(Stat.deleteSuccess); // Sic: etcd counts it so.
       return new Refusal(ErrorCode.rootReadOnly, "/", this.#index);
     }
     const old = this.#keys.get(path);
@@ -356,9 +358,7 @@ export class Store {
     return this.#remove(Action.delete, old, command.timeMs);
   }
 
-  /**
-   * Expires every node that is due: one index and one event each, a directory with all below it.
-   */
+  /** Expires every due node, with one index and one event each; a directory with its subtree. */
   #sync(timeMs: number): void {
     for (let node = this.#keys.due(timeMs); node !== undefined; node = this.#keys.due(timeMs)) {
       this.#remove(Action.expire, node, timeMs);
@@ -366,7 +366,7 @@ export class Store {
     }
   }
 
-  /** Removes a node and all below it, and notifies the watches of each. */
+  /** Removes a node with its subtree, and notifies the watches of each removed path. */
   #remove(
     action: typeof Action.delete | typeof Action.compareAndDelete | typeof Action.expire,
     old: Node,
@@ -401,19 +401,19 @@ export class Store {
   ): Event {
     this.#index++;
     const event = new Event(action, node, old, command.timeMs, isRefresh);
-    // A directory that is updated is shown with an index that it does not get.
+    // The event of an updated directory has a node of its own, which is not in the tree.
     this.#history.push(event, action === Action.update && node.isDirectory);
     if (!isRefresh) this.hub.notify(event);
     return event;
   }
 
-  /** 100 with the first path component that is missing, or 104 with the file that is in the way. */
+  /** Error 100 naming the first missing path component, or 104 naming a file in the path. */
   #whyMissing(path: string): Refusal {
     for (let end = path.indexOf("/", 1); ; end = path.indexOf("/", end + 1)) {
       const part = end < 0 ? path : path.slice(0, end);
       const node = this.#keys.get(part);
       if (node === undefined) return new Refusal(ErrorCode.keyNotFound, part, this.#index);
-      assert(end >= 0, "some component of a missing path is missing or a file");
+      assert(end >= 0, "a missing path has a missing component or a file");
       if (!node.isDirectory) return new Refusal(ErrorCode.notDirectory, part, this.#index);
     }
   }
@@ -423,7 +423,10 @@ function cleanExpiration(expirationMs: number): number {
   return expirationMs < EXPIRATION_MS_MIN ? PERMANENT : expirationMs;
 }
 
-/** Watches below a removed directory are notified by its nodes, which the event does not name. */
+/**
+ * Watches below a removed directory are notified per removed node, and the event does not list
+ * those.
+ */
 function removesMoreThanItShows(event: Event): boolean {
   return event.node.isDirectory && event.prevNode !== undefined && isRemoval(event.action);
 }

@@ -3,36 +3,36 @@ import type { Event } from "./event.js";
 import type { History } from "./history.js";
 import type { Refusal } from "./refusal.js";
 
-/** The events a client asked for. */
+/** A client's watch. */
 export interface Watch {
-  /** Unique among the open ones; the caller's. */
+  /** Chosen by the caller, unique among open watches. */
   readonly watcherId: number;
   /** Internal: "/1/foo". */
   readonly path: string;
   readonly isRecursive: boolean;
-  /** Many events instead of one. */
+  /** Delivers all matching events, not only the first. */
   readonly isStream: boolean;
   /** First index of interest. */
   readonly sinceIndex: number;
 }
 
-/** One event and whom it reaches; rendered once for all of them. */
+/** An event and the watches it goes to; rendered once for all of them. */
 export interface Delivery {
   readonly event: Event;
-  /** Their watch ends with it. */
+  /** Ids of watches that this event completes. */
   readonly oneShots: number[];
-  /** An id stands twice where etcd sends the event twice. */
+  /** Ids of streams. An id appears twice where etcd sends the event twice. */
   readonly streams: number[];
 }
 
 /**
- * Finds the watches an event concerns, as etcd does (v2store/watcher_hub.go): by looking up the
+ * Finds the watches that match an event, as etcd does (v2store/watcher_hub.go): looks up the
  * event's path and each of its parents, so watches on other keys cost nothing.
  */
 export class WatchHub {
   #history: History;
   readonly #byId = new Map<number, Watch>();
-  /** Most paths have one watch: no set for those. */
+  /** Most paths have one watch, which needs no Set. */
   readonly #byPath = new Map<string, Watch | Set<Watch>>();
   #deliveries: Delivery[] = [];
   #open: Delivery | undefined;
@@ -41,12 +41,12 @@ export class WatchHub {
     this.#history = history;
   }
 
-  /** New watches look into this history from now on. */
+  /** New watches scan this history from now on. */
   readFrom(history: History): void {
     this.#history = history;
   }
 
-  /** Open watches. */
+  /** Number of open watches. */
   get count(): number {
     return this.#byId.size;
   }
@@ -55,8 +55,8 @@ export class WatchHub {
    * Opens a watch.
    *
    * @param storeIndex the store's current index
-   * @returns an event from the history, and the watch is *not* open: it is complete, or, as a
-   *   stream, stays silent for ever, as in etcd; a refusal; or undefined: the watch is open
+   * @returns undefined if the watch is open. Otherwise it is *not* open: an event of the history
+   *   completes it or, as in etcd, leaves a stream silent forever; or it was refused
    */
   add(watch: Watch, storeIndex: number): Event | Refusal | undefined {
     const found = this.#history.scan(watch.path, watch.isRecursive, watch.sinceIndex, storeIndex);
@@ -71,7 +71,7 @@ export class WatchHub {
     return undefined;
   }
 
-  /** Closes a watch; nothing happens if it is not open. */
+  /** Closes a watch; does nothing if it is not open. */
   remove(watcherId: number): void {
     const watch = this.#byId.get(watcherId);
     if (watch !== undefined) this.#remove(watch);
@@ -85,7 +85,7 @@ export class WatchHub {
     return ids;
   }
 
-  /** An event happened at its path. */
+  /** Delivers an event to the watches of its path and of all parents. */
   notify(event: Event): void {
     if (this.#byId.size === 0) return;
     const { path } = event.node;
@@ -98,7 +98,8 @@ export class WatchHub {
   }
 
   /**
-   * An event removed the node at `path`: notifies the watches of that very path. Before notify().
+   * An event removed the node at `path`: notifies the watches of that very path. Call before
+   * notify().
    */
   notifyRemoved(event: Event, path: string): void {
     if (this.#byId.size > 0) this.#notifyAt(event, path, true);
@@ -140,15 +141,15 @@ export class WatchHub {
 
   #remove(watch: Watch): void {
     const wasOpen = this.#byId.delete(watch.watcherId);
-    assert(wasOpen, "a watch is closed once");
+    assert(wasOpen, "the watch is open");
     const here = this.#byPath.get(watch.path);
     if (!(here instanceof Set)) {
-      assert(here === watch, "the watch is found by its path");
+      assert(here === watch, "the watch is registered at its path");
       this.#byPath.delete(watch.path);
       return;
     }
     const wasHere = here.delete(watch);
-    assert(wasHere, "the watch is found by its path");
+    assert(wasHere, "the watch is registered at its path");
     if (here.size === 0) this.#byPath.delete(watch.path);
   }
 }
