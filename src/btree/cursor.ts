@@ -8,7 +8,10 @@ import {
   type Page,
 } from "./page.js";
 
-/** Walks the nodes in ascending order. On a view it may be left and resumed at any time. */
+/**
+ * Iterates over the nodes in ascending order. On a view it stays valid; on the tree only until a
+ * write.
+ */
 export class Cursor<N extends Keyed> {
   readonly #root: Page<N>;
   readonly #branches: Branch<N>[] = [];
@@ -21,7 +24,7 @@ export class Cursor<N extends Keyed> {
     this.seek(from);
   }
 
-  /** Goes to the first node at or after this path. */
+  /** Moves to the first node at or after this path. */
   seek(from: string): void {
     this.#branches.length = 0;
     this.#indexes.length = 0;
@@ -36,7 +39,7 @@ export class Cursor<N extends Keyed> {
     this.#at = lowerBound(page.nodes, from);
   }
 
-  /** The node here; the cursor stays. */
+  /** The current node, without moving on; undefined at the end. */
   peek(): N | undefined {
     while (this.#leaf !== undefined && this.#at >= this.#leaf.nodes.length) this.#nextLeaf();
     return this.#leaf?.nodes[this.#at];
@@ -68,7 +71,7 @@ export class Cursor<N extends Keyed> {
   }
 }
 
-/** A frozen tree. */
+/** An immutable snapshot of the tree. */
 export class TreeView<N extends Keyed> {
   readonly #root: Page<N>;
   readonly size: number;
@@ -82,7 +85,7 @@ export class TreeView<N extends Keyed> {
     return findNode(this.#root, path);
   }
 
-  /** @param from the first node is the first at or after this path */
+  /** @param from starts at the first node at or after this path */
   cursor(from: string): Cursor<N> {
     return new Cursor(this.#root, from);
   }

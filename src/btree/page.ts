@@ -1,19 +1,19 @@
 import { isBelowAt, sharedFrom } from "./path-order.js";
 
-/** Whatever the tree holds: it orders them by their paths and never changes one. */
+/** What the tree stores, ordered by path. The tree never changes a node. */
 export interface Keyed {
   readonly path: string;
 }
 
 /**
- * A page of the tree: nodes, or the pages below it. Only the tree changes one, and only while no
+ * A leaf holds nodes, a branch the pages below it. Only the tree changes a page, and only while no
  * view holds it.
  */
 export type Page<N extends Keyed> = Leaf<N> | Branch<N>;
 
 export interface Leaf<N extends Keyed> {
   readonly isLeaf: true;
-  /** The tree's epoch when the page was made: an older page may be part of a view. */
+  /** The tree's epoch when the page was created. A page of an older epoch may be part of a view. */
   readonly epoch: number;
   readonly nodes: N[];
 }
@@ -21,13 +21,16 @@ export interface Leaf<N extends Keyed> {
 export interface Branch<N extends Keyed> {
   readonly isLeaf: false;
   readonly epoch: number;
-  /** keys[i] is at most every path in children[i] and above every path in children[i - 1]. */
+  /**
+   * For i > 0, keys[i] is a lower bound of the paths in children[i] and greater than all in
+   * children[i - 1]; keys[0] is never compared.
+   */
   readonly keys: string[];
   readonly children: Page<N>[];
 }
 
 /**
- * Children of a branch and nodes of a leaf, at most. Measured: 32 and 128 are both slower to write.
+ * Maximum of children per branch and nodes per leaf. Measured: writes are slower with 32 and 128.
  */
 export const PAGE_ITEMS_MAX = 64;
 
@@ -39,9 +42,8 @@ export function findNode<N extends Keyed>(root: Page<N>, path: string): N | unde
 }
 
 /**
- * First index whose path is not below `path`. A path that lies between two others begins with the
- * bytes those two share, so each comparison starts after the bytes that `path` is known to share
- * with the bounds.
+ * First index whose path is not less than `path`. All paths between two bounds share the bounds'
+ * common prefix, so each comparison starts after the bytes that `path` shares with both.
  */
 export function lowerBound(nodes: readonly Keyed[], path: string): number {
   let low = 0;
@@ -63,7 +65,10 @@ export function lowerBound(nodes: readonly Keyed[], path: string): number {
   return low;
 }
 
-/** The child that holds `path` or would: the last one whose key is not above it, or the first. */
+/**
+ * Index of the child whose range includes `path`: the last one whose key is not greater, or the
+ * first.
+ */
 export function childIndex(branch: Branch<Keyed>, path: string): number {
   let low = 1;
   let high = branch.keys.length;
@@ -89,8 +94,8 @@ export function itemsOf(page: Page<Keyed>): number {
 }
 
 /**
- * The lowest path of a leaf, "" if it is empty; the first key of a branch, which may be lower than
- * its nodes.
+ * The lowest path of a leaf, "" if it is empty; the first key of a branch, which may be less than
+ * all of its paths.
  */
 export function lowestKey(page: Page<Keyed>): string {
   if (!page.isLeaf) return page.keys[0] as string;

@@ -1,7 +1,6 @@
 /**
- * The order of the tree: bytewise, except that "/" comes before every other byte. So a directory is
- * followed at once by everything below it, and the children of each level are in bytewise order of
- * their names.
+ * The order of the tree: bytewise, except that "/" sorts before every other byte. So a directory is
+ * directly followed by its subtree, and siblings are in bytewise order of their names.
  */
 export function comparePaths(a: string, b: string): number {
   const shorter = Math.min(a.length, b.length);
@@ -21,7 +20,7 @@ export function afterSubtree(directory: string): string {
   return `${directory}\0`; // "/" sorts below every byte, even this one.
 }
 
-/** Number of leading bytes that `a` and `b` share. @param from how many are known to be equal */
+/** Length of the common prefix of `a` and `b`. @param from bytes known to be equal */
 export function sharedFrom(a: string, b: string, from: number): number {
   const end = Math.min(a.length, b.length);
   let i = from;

@@ -14,25 +14,25 @@ import {
 import { comparePaths } from "./path-order.js";
 
 /**
- * A B+tree of nodes by path, copied on write, so that a frozen view costs nothing
- * to take and a writer pays one page copy for each page it touches for the first time after that.
+ * A copy-on-write B+tree of nodes by path. Taking a view is O(1); after that, a writer copies each
+ * page the first time it changes it.
  *
- * A page belongs to the epoch it was made in, and each view ends an epoch. So a page of this epoch
- * is in no view and may be changed in place; an older one is copied first, with every page above
- * it.
+ * A page belongs to the epoch it was created in, and taking a view starts a new epoch. So a page of
+ * this epoch is in no view and may be changed in place; an older page is copied first, with every
+ * page above it.
  *
- * Three caches save the descent for a path in frequent use, most of which is waiting for memory:
- * `#lastLeaf`, where the last lookup ended (a write mostly follows a read of the same path), and
- * `#leaves` with `#ats`, by a hash of the path. None is kept up to date: a place is a guess, right
- * if the node there has the path that is asked for. What makes a guess safe is 5 and 6: a page that
- * has left the tree is never found through one.
+ * Two caches save frequent paths the descent, most of which is waiting for memory: `#lastLeaf` with
+ * `#lastAt` is where the last lookup ended (a write usually follows a read of the same path);
+ * `#leaves` with `#ats` is indexed by a hash of the path. Entries are hints and are not updated on
+ * writes: one is used only if the node at its position has the path in question. Invariants 5 and 6
+ * make that check sufficient, as no hint yields a node of a page that has left the tree.
  *
  * Invariants:
  *   1. Paths are strictly ascending by comparePaths over all leaves, left to right.
  *   2. All leaves are at the same depth, and only the root may be an empty page.
- *   3. keys[i] of a branch bounds children[i] as said at Branch.
+ *   3. keys[i] of a branch bounds children[i] as described at Branch.
  *   4. size is the number of nodes.
- *   5. #lastLeaf, if it is of this epoch, is in the tree: `set` may write to it.
+ *   5. #lastLeaf is in the tree if it is of this epoch, so `set` may write to it.
  *   6. Each of #leaves is NO_LEAF, or of this epoch and either in the tree or empty.
  */
 export class Tree<N extends Keyed> {
@@ -42,7 +42,7 @@ export class Tree<N extends Keyed> {
   #lastLeaf: Leaf<N> = NO_LEAF;
   /** Index into `#lastLeaf.nodes`. */
   #lastAt = 0;
-  /** By slotOf(path). */
+  /** By slotOf(path). Only pages of this epoch: `view` clears it. */
   readonly #leaves: Leaf<N>[] = new Array(SLOTS).fill(NO_LEAF);
   /** Indexes into the nodes of `#leaves`. */
   readonly #ats = new Uint8Array(SLOTS);
@@ -74,23 +74,23 @@ export class Tree<N extends Keyed> {
     return node;
   }
 
-  /** O(1). The view keeps today's nodes alive as long as somebody holds it. */
+  /** O(1). The view keeps the current nodes alive while it is referenced. */
   view(): TreeView<N> {
     this.#epoch++;
-    this.#leaves.fill(NO_LEAF); // Invariant 6: all pages are of an earlier epoch now.
+    this.#leaves.fill(NO_LEAF); // Invariant 6: no page is of the new epoch.
     return new TreeView(this.#root, this.#size);
   }
 
-  /** A cursor on the tree as it is, valid until the next write. */
+  /** A cursor on the live tree, valid until the next write. */
   cursor(from: string): Cursor<N> {
     return new Cursor(this.#root, from);
   }
 
-  /** Adds the node or replaces the one at its path, which is returned. */
+  /** Inserts the node, or replaces the one at its path. @returns the replaced node */
   set(node: N): N | undefined {
     const last = this.#lastLeaf;
     const found = last.nodes[this.#lastAt];
-    // Right by invariant 5; a page of this epoch is in no view.
+    // In place: by invariant 5 the page is in the tree, and a page of this epoch is in no view.
     if (last.epoch === this.#epoch && found?.path === node.path) {
       last.nodes[this.#lastAt] = node;
       return found;
@@ -111,10 +111,10 @@ export class Tree<N extends Keyed> {
     return old;
   }
 
-  /** @returns the node that was there */
+  /** @returns the deleted node */
   delete(path: string): N | undefined {
     if (this.get(path) === undefined) return undefined;
-    // Invariant 5: its page may leave the tree. Invariant 6 holds as it is then empty.
+    // Invariant 5: its page may leave the tree. Invariant 6 holds, as a page that leaves is empty.
     this.#lastLeaf = NO_LEAF;
     this.#root = this.#own(this.#root);
     const old = this.#deleteIn(this.#root, path);
@@ -125,18 +125,21 @@ export class Tree<N extends Keyed> {
       this.#root = { isLeaf: true, epoch: this.#epoch, nodes: [] };
     }
     this.#size--;
-    assert(this.#size >= 0, "no more nodes leave than came");
+    assert(this.#size >= 0, "the size does not become negative");
     return old;
   }
 
-  /** Fills an empty tree from nodes in ascending order: one pass, full pages. */
+  /** Builds a tree from nodes in ascending order, in one pass and with full pages. */
   static load<N extends Keyed>(nodes: Iterable<N>): Tree<N> {
     const tree = new Tree<N>();
     let pages: Page<N>[] = [];
     let items: N[] = [];
     let last: N | undefined;
     for (const node of nodes) {
-      assert(last === undefined || comparePaths(last.path, node.path) < 0, "nodes ascend");
+      assert(
+        last === undefined || comparePaths(last.path, node.path) < 0,
+        "nodes are in ascending order",
+      );
       last = node;
       if (items.length === PAGE_ITEMS_MAX) {
         pages.push({ isLeaf: true, epoch: 0, nodes: items });
@@ -154,7 +157,7 @@ export class Tree<N extends Keyed> {
       }
       pages = above;
     }
-    assert(pages.length === 1, "one page is above all others");
+    assert(pages.length === 1, "one root page remains");
     tree.#root = pages[0] as Page<N>;
     return tree;
   }
@@ -203,7 +206,7 @@ export class Tree<N extends Keyed> {
     }
   }
 
-  /** The page itself if no view can hold it, else a copy to write to. */
+  /** Returns the page if no view can hold it, else a writable copy. */
   #own<P extends Page<N>>(page: P): P {
     if (page.epoch === this.#epoch) return page;
     if (page.isLeaf) return { isLeaf: true, epoch: this.#epoch, nodes: page.nodes.slice() } as P;
@@ -258,7 +261,7 @@ export class Tree<N extends Keyed> {
     if (page.isLeaf) {
       const i = lowerBound(page.nodes, path);
       const [old] = page.nodes.splice(i, 1);
-      assert(old !== undefined && old.path === path, "the node to delete is there");
+      assert(old !== undefined && old.path === path, "the node to delete is in its leaf");
       return old;
     }
     const i = childIndex(page, path);
@@ -275,8 +278,8 @@ export class Tree<N extends Keyed> {
   }
 
   /**
-   * Joins a page that became small with its right or left neighbour if both fit into half a page.
-   * Half, so that deletes and inserts in turn do not merge and split the same pages each time.
+   * Merges a small page with its right or left neighbour if both fit into half a page. Not into a
+   * full page, or alternating deletes and inserts would merge and split the same pages each time.
    */
   #mergeSmall(parent: Branch<N>, i: number): void {
     const child = parent.children[i] as Page<N>;
@@ -289,12 +292,13 @@ export class Tree<N extends Keyed> {
     const joined = this.#own(a);
     if (joined.isLeaf && b.isLeaf) {
       joined.nodes.push(...b.nodes);
-      // Invariant 6: it leaves the tree, and the second cache may still point to it.
+      // Invariant 6: `b` leaves the tree, and `#leaves` may still point to it.
       if (b.epoch === this.#epoch) b.nodes.length = 0;
     }
     if (!joined.isLeaf && !b.isLeaf) {
       joined.keys.push(...b.keys);
-      // The first key of a branch may be lower than its first child needs; the parent's is exact.
+      // The first key of a branch is never compared and may be inexact; the parent's key for it is
+      // exact.
       joined.keys[joined.keys.length - b.keys.length] = parent.keys[left + 1] as string;
       joined.children.push(...b.children);
     }
@@ -304,24 +308,25 @@ export class Tree<N extends Keyed> {
   }
 }
 
-/** Fills empty slots of the caches. */
+/** Placeholder of empty cache slots: has no nodes, so no lookup matches. */
 const NO_LEAF: Leaf<never> = { isLeaf: true, epoch: -1, nodes: [] };
-/** Slots of the second cache; a power of two. */
+/** Slots of `#leaves`; a power of two. */
 const SLOTS = 4096;
-/** Bytes at the end of a path that choose its slot. */
+/** Bytes at the end of a path that slotOf hashes. */
 const SLOT_BYTES = 4;
 
-assert(PAGE_ITEMS_MAX < 256, "a place in a page fits into a byte");
+assert(PAGE_ITEMS_MAX < 256, "an index into a page fits into a byte of #ats");
 assert((SLOTS & (SLOTS - 1)) === 0, "the number of slots is a power of two");
 
-/** A page that overflowed into a second one, whose lowest key is `key`. */
+/** The right half of a page that was split, and its lowest key. */
 interface Split<N extends Keyed> {
   readonly key: string;
   readonly page: Page<N>;
 }
 
 /**
- * Cheap rather than even: paths that share a slot push each other out and are looked up by descent.
+ * A cheap hash rather than an even one: paths that share a slot evict each other and are found by
+ * descent.
  */
 function slotOf(path: string): number {
   let hash = path.length;
@@ -332,8 +337,8 @@ function slotOf(path: string): number {
 }
 
 /**
- * Where to split a page. Ascending inserts, as of in-order keys, leave full pages behind, not half
- * empty ones.
+ * Where to split a page. After an insert at the end nearly all items stay left, so that ascending
+ * inserts, such as in-order keys, leave full pages.
  */
 function splitAt(insertedAt: number, items: number): number {
   return insertedAt === items - 1 ? items - 1 : items >>> 1;
