@@ -1,15 +1,15 @@
-/** More than two monotonic clocks drift apart, with room for what NTP may slew one by (500 ppm). */
+/** Upper bound of the drift between two monotonic clocks, including NTP's slew of up to 500 ppm. */
 const DRIFT_MAX = 0.0005;
 
 /**
- * The cluster's time as one member has it, Unix milliseconds: what it last heard, continued by its
- * own monotonic clock. Pure: `wallMs` is the member's wall clock, `monoMs` its monotonic one.
+ * One member's copy of the cluster's clock, Unix milliseconds: the last time it heard, continued by
+ * its own monotonic clock. Pure: `wallMs` is the member's wall clock, `monoMs` its monotonic one.
  * Invariants:
  *
- *   1. Read at later and later `monoMs`, a known clock never goes back, but for `restart`.
- *   2. It is never ahead of who told it, by more than drift: what is heard was true when it was
- *      said.
- *   3. Once it is known the wall clock has no part in it.
+ *   1. A known clock never goes back as `monoMs` grows, except by `restart`.
+ *   2. It is ahead of the members it heard from by at most the drift, as a time is heard only after
+ *      it was sent.
+ *   3. Once known, it does not depend on the wall clock.
  */
 export class ClusterClock {
   /** Cluster time less `monoMs`. */
@@ -17,7 +17,7 @@ export class ClusterClock {
   #heardMonoMs = 0;
   #floorMs: number;
 
-  /** @param floorMs the latest time that the log tells: no clock starts before it */
+  /** @param floorMs the latest time in the log; the clock never starts before it */
   constructor(floorMs: number) {
     this.#floorMs = floorMs;
   }
@@ -26,26 +26,28 @@ export class ClusterClock {
     return this.#offsetMs !== undefined;
   }
 
-  /** The latest time that the log tells; 0: none. */
+  /** The latest time in the log; 0 for none. */
   get floorMs(): number {
     return this.#floorMs;
   }
 
-  /** Whole milliseconds. As long as the clock is not known, what it would start with. */
+  /** Whole milliseconds. While the clock is unknown, the time it would start with. */
   read(wallMs: number, monoMs: number): number {
     if (this.#offsetMs === undefined) return Math.max(wallMs, this.#floorMs);
     return Math.max(Math.floor(this.#offsetMs + monoMs), this.#floorMs);
   }
 
-  /** An applied entry tells a time, perhaps an old one: it is remembered, and starts nothing. */
+  /**
+   * An applied entry contains a time that may be old: raises the floor without starting the clock.
+   */
   mark(clusterMs: number): void {
     if (clusterMs > this.#floorMs) this.#floorMs = clusterMs;
   }
 
   /**
-   * The time was this or a little later when an entry was heard. One that was heard with less delay
-   * than those before it moves the clock on; if all come late, our own clock is too fast: it gives
-   * way slowly.
+   * The cluster's time was at least `clusterMs` at `monoMs`. An entry that arrives with less delay
+   * than earlier ones moves the clock forward; if all arrive late, our clock is too fast and is
+   * slowed down by DRIFT_MAX.
    */
   hear(clusterMs: number, monoMs: number): void {
     const heardMs = clusterMs - monoMs;
@@ -56,9 +58,7 @@ export class ClusterClock {
     this.mark(clusterMs);
   }
 
-  /**
-   * The cluster's time was lost with those who knew it, and was started anew: ours counts no more.
-   */
+  /** The leader restarted the cluster's clock, as nobody knew the time: replaces ours. */
   restart(clusterMs: number, monoMs: number): void {
     this.#offsetMs = clusterMs - monoMs;
     this.#heardMonoMs = monoMs;

@@ -11,18 +11,18 @@ import {
 } from "./paths.js";
 
 /**
- * The store commands that keep the membership. On a fresh cluster they take the first indexes, in
- * the order etcd writes them:
+ * The store commands that record the membership. On a fresh cluster they take the first indexes, in
+ * etcd's order:
  *
  *   index  command                                 carried by
  *   1..n   create  /0/members/<id>/raftAttributes  conf-change entries, one per first member
  *   n+1..  set     /0/members/<id>/attributes      an entry of each member once it has started
  *   last   set     /0/version                      an entry of the leader
  *
- * so with one member the first write of a user gets modifiedIndex 4.
+ * so in a cluster of one the first write of a user gets modifiedIndex 4.
  *
- * What the store does for a conf change; apply them in order, at the entry's place in the log. A
- * removal writes twice and so takes two indexes, a promotion none.
+ * Returns the commands of a conf change, to be applied in order at its entry's position. A removal
+ * takes two indexes, a promotion none.
  */
 export function confChangeCommands(change: MemberChange, timeMs: number): readonly Command[] {
   switch (change.kind) {
@@ -50,9 +50,7 @@ export function confChangeCommands(change: MemberChange, timeMs: number): readon
   }
 }
 
-/**
- * A member tells the cluster its name and client URLs; proposed after every start until committed.
- */
+/** Publishes a member's name and client URLs. Proposed after every start until it is committed. */
 export function publishAttributesCommand(
   id: bigint,
   name: string,

@@ -22,16 +22,16 @@ export const ENVELOPE_1_BYTES = 16;
 export const ENVELOPE_2_BYTES = 20;
 const FORMAT_AT = 16;
 const MACHINE_AT = 17;
-/** No operation of format 1 has such a number, so a build that knows only that one refuses it. */
+/** Above all operations of format 1, so a build that reads only format 1 rejects the entry. */
 const FORMAT_BASE = 128;
 const FORMAT = 2;
 
-/** State machines on the log. Numbers are on disk and on the wire: never reuse one. */
+/** State machines on the log. The numbers are on disk and on the wire: never reuse one. */
 export const MachineId = { v2Store: 0 } as const;
 export type MachineId = (typeof MachineId)[keyof typeof MachineId];
 const KNOWN_MACHINES: readonly number[] = Object.values(MachineId);
 
-/** Whether this build has the machine; a newer one may have more. */
+/** Whether this build has the machine; newer builds may have more. */
 export function isKnownMachine(machine: number): machine is MachineId {
   return KNOWN_MACHINES.includes(machine);
 }
@@ -49,7 +49,7 @@ export function writeEnvelope(
   origin: bigint,
   number: number,
 ): void {
-  assert(format > 1 || machine === MachineId.v2Store, "format 1 knows the v2 store alone");
+  assert(format > 1 || machine === MachineId.v2Store, "format 1 supports only the v2 store");
   view.setBigUint64(at, origin, true);
   if (format === 1) {
     view.setFloat64(at + 8, number, true);
@@ -65,7 +65,7 @@ export interface Envelope {
   readonly origin: bigint;
   readonly number: number;
   readonly machine: MachineId;
-  /** Where the machine's command begins. */
+  /** Offset of the machine's command. */
   readonly payloadAt: number;
 }
 
@@ -88,10 +88,10 @@ export function readEnvelope(data: Uint8Array, newest = FORMAT): Envelope {
 }
 
 /**
- * Looks for what only a newer ringd reads, before anything is made of a log that was read back.
- * Cheap: it decodes no command but the one that raises the level.
+ * Checks a recovered log for entries that only a newer ringd reads, before any is applied. Cheap:
+ * decodes only commands that raise the level.
  *
- * @param entries of type normal
+ * @param entries data of normal entries
  * @throws NewerFormatError
  */
 export function checkFormats(entries: Iterable<Uint8Array>, newest: number): void {

@@ -14,40 +14,41 @@ import { decodeMemberChange, type MemberChange } from "./member-change.js";
 import { raftChangeOf } from "./raft-change.js";
 import { judgeConfChange, type MemberList } from "./rules.js";
 
-/** What --force-new-cluster finds on the disk. */
+/** The recovered state that --force-new-cluster works on. */
 export interface ForceInputs {
   readonly memberId: bigint;
-  /** For a member that its own log does not list, as after a restored backup. */
+  /** Used if the log does not list this member, as after restoring a backup. */
   readonly peerUrls: readonly string[];
-  /** As of the snapshot that the store was restored from. */
+  /** As of the restored snapshot. */
   readonly membership: MemberList;
   readonly restored: Restored;
 }
 
-/** What raft starts with instead. The shell writes `added` and `hardState` to the disk first. */
+/**
+ * The state raft starts from instead. The shell first writes `added` and the hard state to disk.
+ */
 export interface Forced {
   readonly restored: Restored;
-  /** The end of `restored.entries`; on the disk it replaces whatever is in its place. */
+  /** The last of `restored.entries`; on disk they replace entries with the same indexes. */
   readonly added: readonly Entry[];
-  /** The other members, which are removed. */
+  /** Ids of the other members, which are removed. */
   readonly removed: readonly bigint[];
 }
 
-/** A member that cannot carry on alone. */
+/** This member cannot continue alone. */
 export class ForceNewClusterError extends RingdError {
   override readonly name = "ForceNewClusterError";
   readonly code = "FORCE_NEW_CLUSTER_REFUSED";
 }
 
 /**
- * Makes a member the only one of its cluster, with all its data: for when the others are lost for
- * good. The log gets conf changes at its end that remove everybody else, and all of it counts as
- * committed.
+ * Makes a member the only one of its cluster while keeping its data, for when the others are lost
+ * for good. Appends conf changes that remove all others, and commits the whole log.
  *
- * etcd drops the entries beyond the commit index that the disk knows (restartAsStandaloneNode).
- * Here they stay: that index lags behind what was acknowledged, and what was not acknowledged may
- * happen or not as it likes. The added entries are of a term of their own, so that they cannot be
- * taken for what a lost leader wrote in their place.
+ * etcd drops entries after the commit index on disk (restartAsStandaloneNode). Here they stay: that
+ * index may be behind acknowledged writes, and unacknowledged ones may legally be kept. The added
+ * entries have a term of their own, so they cannot be confused with a lost leader's entries at the
+ * same indexes.
  *
  * @throws ForceNewClusterError if this member was removed from its cluster
  */
@@ -58,10 +59,13 @@ export function forceNewCluster(inputs: ForceInputs): Forced {
   const ids = [...end.conf.voters, ...end.conf.learners];
   assert(
     ids.every((id) => end.members.has(id)),
-    "who gets the log is a member",
+    "voters and learners are members",
   );
   const changes = changesToAlone(end, memberId, inputs.peerUrls);
-  assert(changes.length > 0 || end.lastIndex === log.lastIndex, "only others cut the log");
+  assert(
+    changes.length > 0 || end.lastIndex === log.lastIndex,
+    "a log is truncated only if there are others to remove",
+  );
 
   const lastTerm = Math.max(restored.hardState.term, log.lastTerm);
   const term = changes.length > 0 ? lastTerm + 1 : lastTerm;
@@ -87,10 +91,10 @@ interface LogEnd {
   readonly members: ReadonlyMap<bigint, readonly string[]>;
 }
 
-/** Follows the conf changes of the log as the members did, or will, when they apply them. */
+/** Replays the conf changes of the log as the members apply them. */
 function replay({ memberId, membership, restored }: ForceInputs, log: RaftLog): LogEnd {
   const isLost = new ForceNewClusterError(
-    `member ${formatId(memberId)} was removed from its cluster: --force-new-cluster works on the data of a member, or on a backup`,
+    `member ${formatId(memberId)} was removed from its cluster: --force-new-cluster needs the data of a member, or a backup`,
   );
   if (membership.isRemoved(memberId)) throw isLost;
   const members = new Map(membership.members().map(({ id, peerUrls }) => [id, peerUrls]));
@@ -108,7 +112,7 @@ function replay({ memberId, membership, restored }: ForceInputs, log: RaftLog): 
     if (judgeConfChange(change, list) !== "ok") continue;
     if (change.kind === "remove" && change.id === memberId) {
       if (index <= log.commit) throw isLost;
-      // Nobody knows whether the others agreed to it; they are gone, and so is the removal.
+      // Not known to be committed, and the others are gone: drop the removal and all after it.
       return { lastIndex: index - 1, conf, members };
     }
     conf = nextConf(conf, raftChange);
@@ -120,7 +124,7 @@ function replay({ memberId, membership, restored }: ForceInputs, log: RaftLog): 
   return { lastIndex: log.lastIndex, conf, members };
 }
 
-/** This member comes first, as a cluster always has a voter. */
+/** Adds and promotes this member before it removes others, as a cluster always needs a voter. */
 function changesToAlone(
   end: LogEnd,
   memberId: bigint,
@@ -132,8 +136,8 @@ function changesToAlone(
     .filter((id) => id !== memberId)
     .sort((a, b) => (a < b ? -1 : 1));
   if (!members.has(memberId)) {
-    // A backup is often started where its original ran: the URLs are then those of a member to
-    // remove.
+    // A backup is often started on its original host, so its URLs may belong to a member to be
+    // removed.
     for (const id of others) {
       const isInTheWay = members.get(id)?.some((url) => peerUrls.includes(url));
       if (isInTheWay) changes.push({ kind: "update", id, peerUrls: [] });
@@ -145,7 +149,7 @@ function changesToAlone(
   return changes;
 }
 
-/** The log ends before the snapshot, or contradicts it: then only the snapshot counts. */
+/** Whether the log ends before the snapshot or contradicts it, so that restoreLog dropped it. */
 function isVoid(log: RaftLog, { entries }: Restored): boolean {
   const first = entries[0];
   if (first === undefined || log.lastIndex > log.base.index) return false;

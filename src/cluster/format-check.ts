@@ -2,11 +2,11 @@ import { EntryType } from "../raft/entry.js";
 import { checkFormats } from "./envelope.js";
 import { decodeSnapshotHead } from "./snapshot-head.js";
 
-/** Rejects, at a start, what only a newer ringd reads. */
+/** Rejects data at start that only a newer ringd reads. */
 export class FormatCheck {
   readonly #newest: number;
 
-  /** @param newest format level that may be read */
+  /** @param newest newest format level that this build reads */
   constructor(newest: number) {
     this.#newest = newest;
   }

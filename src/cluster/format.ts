@@ -1,42 +1,43 @@
 import { RingdError } from "../lib/errors.js";
 
 /**
- * Format level of a cluster: what its members may write into logs, snapshots and messages.
+ * Format level of a cluster: the formats that its members may write to logs, snapshots and
+ * messages.
  *
- *   level  read by  what it brings
+ *   level  read by  adds
  *   1      0.1.0    entries without a version; snapshots of version 1
  *   2      0.2.0    entries with a version and a state machine; snapshots of version 2, whose
  *                   head names the machines and carries level and cluster time; the cluster
  *                   clock; `forwardOnce`
  *
- * A member says in every peer hello the newest level it knows (hello.ts). Once all members,
- * learners too, are connected and known to know a level, the leader raises the cluster to it by a
- * log entry, and only what comes after that entry is written in the new formats. A level never
- * falls. A message to one member (`forwardOnce`) may be new as soon as that member knows it.
+ * Every peer hello contains the newest level its member supports (hello.ts). Once all members,
+ * learners too, are connected and support a level, the leader raises the cluster to it by a log
+ * entry, and only data after that entry uses the new formats. The level never falls. A message to a
+ * single member (`forwardOnce`) needs only that member's support.
  */
 export const FORMAT_LEVEL = 2;
 /**
- * The level from which entries carry a version and a machine, and a leader without the time may
- * start it.
+ * From this level on, entries have a version and a machine, and a leader without the time may
+ * restart the clock.
  */
 export const VERSIONED_LEVEL = 2;
-/** A member that knows this level takes a `forwardOnce`. */
+/** Members that support this level accept `forwardOnce`. */
 export const FORWARD_ONCE_LEVEL = 2;
 const READ_BY: Readonly<Record<number, string>> = { 1: "0.1.0", 2: "0.2.0" };
 
-/** The first version of ringd that reads a level of its own time or before. */
+/** First ringd version that reads a level; "" for levels unknown to this build. */
 export function readBy(level: number): string {
   return READ_BY[level] ?? "";
 }
 
-/** Data, or a cluster, that only a newer ringd understands. */
+/** Data or a cluster needs a newer ringd. */
 export class NewerFormatError extends RingdError {
   override readonly name = "NewerFormatError";
   readonly code = "FORMAT_NEWER";
 
   /**
    * @param what "the log", with an article
-   * @param version of ringd that reads it; "" if the data does not say
+   * @param version first ringd version that reads it; "" if unknown
    */
   constructor(what: string, level: number, version: string, known: number) {
     const reader = version === "" ? "a newer ringd" : `ringd ${version} or later`;
@@ -46,9 +47,9 @@ export class NewerFormatError extends RingdError {
   }
 }
 
-/** The level of the cluster, and which one each connected member knows. */
+/** The cluster's level, and the newest level supported by each connected member. */
 export class FormatLevels {
-  /** The newest that this member knows. */
+  /** Newest level this member supports. */
   readonly newest: number;
   readonly #known = new Map<bigint, number>();
   #level = 1;
@@ -57,16 +58,17 @@ export class FormatLevels {
     this.newest = newest;
   }
 
-  /** Replicated: the same on all members at one index. */
+  /** Replicated: the same on all members at the same index. */
   get level(): number {
     return this.#level;
   }
 
   /**
-   * An entry of the log, or a snapshot, says so.
+   * A log entry or snapshot sets the level.
    *
-   * @param version of ringd that reads it. @returns whether the level rose. @throws
-   *   NewerFormatError
+   * @param version first ringd version that reads it
+   * @returns whether the level rose
+   * @throws NewerFormatError
    */
   raise(level: number, version: string, what: string): boolean {
     if (level > this.newest) throw new NewerFormatError(what, level, version, this.newest);
@@ -75,22 +77,22 @@ export class FormatLevels {
     return true;
   }
 
-  /** A stream to the member is open, and it knows the levels up to this one. */
+  /** A stream to the member opened. @param level newest level it supports */
   connected(id: bigint, level: number): void {
     this.#known.set(id, level);
   }
 
-  /** It may come back as another build. */
+  /** Forgets its level, as it may come back as another build. */
   disconnected(id: bigint): void {
     this.#known.delete(id);
   }
 
-  /** Connected, and of a build that knows the first level only. */
+  /** Whether the member is connected and supports only level 1. */
   isOld(id: bigint): boolean {
     return this.#known.get(id) === 1;
   }
 
-  /** The level that all of these members know, if it is above the cluster's. */
+  /** The newest level all these members support, if it is above the cluster's. */
   raisable(selfId: bigint, members: readonly bigint[]): number | undefined {
     if (this.#level === this.newest || members.length === 0) return undefined;
     let level = this.newest;

@@ -1,16 +1,16 @@
 import { compareBytes } from "../go/url-list.js";
 import { assert } from "../lib/assert.js";
 
-/** SHA-1 of some bytes: 20 bytes. Passed in, as this folder knows no library. */
+/** SHA-1, 20 bytes. Passed in, as this folder imports no library. */
 export type Sha1 = (bytes: Uint8Array) => Uint8Array;
 
-/** Ids are 64 bits, 0 is none. As text: lower-case hex without leading zeros. */
+/** Ids have 64 bits; 0 means none. Text form: lower-case hex without leading zeros. */
 export function formatId(id: bigint): string {
   return id.toString(16);
 }
 
 /**
- * Reads hex of any case with any number of leading zeros; undefined if it is not, or over 64 bits.
+ * Parses hex in any case, with any leading zeros; undefined for other text or more than 64 bits.
  */
 export function parseId(text: string): bigint | undefined {
   if (!/^[0-9a-fA-F]+$/.test(text)) return undefined;
@@ -20,7 +20,7 @@ export function parseId(text: string): bigint | undefined {
 }
 
 /**
- * The id of a member: the first eight bytes of SHA-1(peer URLs sorted and joined, then `salt`).
+ * A member's id: the first eight bytes of SHA-1(sorted, joined peer URLs, then `salt`).
  *
  * @param salt the cluster token at bootstrap; decimal Unix seconds for a member added at run time
  */
@@ -30,8 +30,7 @@ export function memberId(peerUrls: readonly string[], salt: string, sha1: Sha1):
 }
 
 /**
- * The id of a cluster: the first eight bytes of SHA-1(its first members' ids, ascending,
- * big-endian).
+ * A cluster's id: the first eight bytes of SHA-1(the founding members' ids, ascending, big-endian).
  */
 export function clusterId(memberIds: readonly bigint[], sha1: Sha1): bigint {
   const bytes = Buffer.alloc(8 * memberIds.length);

@@ -1,8 +1,8 @@
 import { RingdError } from "../lib/errors.js";
 
 /**
- * A change of the membership, as it travels in a raft log entry. A member is added without a vote
- * and promoted once it has caught up; clients never see the difference.
+ * A membership change in a log entry. A member is added as a learner and promoted once it has
+ * caught up, which clients do not see.
  */
 export type MemberChange =
   | {
@@ -19,21 +19,21 @@ export type MemberChange =
     };
 
 /**
- * Who proposed a change, and its number for it: so that one member answers the client that asked.
+ * The proposing member and its number for the change, by which it finds the client to respond to.
  */
 export interface ChangeOrigin {
-  /** 0 if no client waits. */
+  /** 0 if no client is waiting. */
   readonly memberId: bigint;
-  /** A safe integer; 0 exactly if `memberId` is. */
+  /** A safe integer; 0 if and only if `memberId` is 0. */
   readonly number: number;
 }
 
 export const NO_ORIGIN: ChangeOrigin = { memberId: 0n, number: 0 };
 
-/** A change as it was read from a log entry. */
+/** A change decoded from a log entry. */
 export type CarriedConfChange = MemberChange & { readonly origin: ChangeOrigin };
 
-/** Limit of one change, so that a decoder knows what to refuse. */
+/** Limits of one change; decoders reject more. */
 export const PEER_URLS_MAX = 1024;
 export const PEER_URL_BYTES_MAX = 65_535;
 
@@ -41,7 +41,7 @@ const VERSION = 1;
 const HEADER_BYTES = 28;
 const KIND_NUMBERS = { add: 1, remove: 2, update: 3, promote: 4 } as const;
 
-/** Bytes that are no conf change. */
+/** Bytes cannot be decoded as a membership change. */
 export class MemberChangeError extends RingdError {
   override readonly name = "ConfChangeError";
   readonly code = "CONF_CHANGE_DAMAGED";
@@ -84,7 +84,7 @@ export function encodeMemberChange(change: MemberChange, origin: ChangeOrigin = 
   return out;
 }
 
-/** @throws ConfChangeError for anything `encodeConfChange` does not write */
+/** @throws MemberChangeError for anything `encodeMemberChange` does not write */
 export function decodeMemberChange(data: Uint8Array): CarriedConfChange {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   if (bytes.length < HEADER_BYTES) throw new MemberChangeError("too short for its header");
@@ -113,9 +113,10 @@ function readOrigin(bytes: Buffer): ChangeOrigin {
   const memberId = bytes.readBigUInt64LE(12);
   const number = bytes.readDoubleLE(20);
   if (!Number.isSafeInteger(number) || number < 0 || Object.is(number, -0)) {
-    throw new MemberChangeError("the number of its proposal is none");
+    throw new MemberChangeError("invalid proposal number");
   }
-  if ((memberId === 0n) !== (number === 0)) throw new MemberChangeError("half an origin");
+  if ((memberId === 0n) !== (number === 0))
+    throw new MemberChangeError("an origin needs both id and number");
   return { memberId, number };
 }
 
@@ -125,15 +126,15 @@ function readPeerUrls(bytes: Buffer): string[] {
   const peerUrls: string[] = [];
   let at = HEADER_BYTES;
   for (let i = 0; i < count; i++) {
-    if (at + 2 > bytes.length) throw new MemberChangeError("a peer URL is cut off");
+    if (at + 2 > bytes.length) throw new MemberChangeError("a peer URL is truncated");
     const end = at + 2 + bytes.readUInt16LE(at);
-    if (end > bytes.length) throw new MemberChangeError("a peer URL is cut off");
+    if (end > bytes.length) throw new MemberChangeError("a peer URL is truncated");
     const sent = bytes.subarray(at + 2, end);
     const url = sent.toString("utf8");
     if (!Buffer.from(url).equals(sent)) throw new MemberChangeError("a peer URL is not UTF-8");
     peerUrls.push(url);
     at = end;
   }
-  if (at !== bytes.length) throw new MemberChangeError("bytes behind the last peer URL");
+  if (at !== bytes.length) throw new MemberChangeError("bytes after the last peer URL");
   return peerUrls;
 }

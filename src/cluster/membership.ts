@@ -6,7 +6,7 @@ import { Action, type Event } from "../store/event.js";
 import type { Node } from "../store/node.js";
 import { type ClusterPath, readClusterPath } from "./paths.js";
 
-/** One member. A member that has not started yet has no name and no client URLs. */
+/** A member. Until it has started, it has no name and no client URLs. */
 export interface Member {
   readonly id: bigint;
   readonly name: string;
@@ -15,13 +15,13 @@ export interface Member {
 }
 
 /**
- * Who belongs to the cluster, read from what the replicated store holds below "/0". Invariants:
+ * The cluster's members, derived from the replicated store's keys below "/0". Invariants:
  *
- *   1. A member is here exactly while the store has its raftAttributes.
- *   2. No id is both a member's and removed; a removed id never returns.
- *   3. It is a function of the applied log alone: the same on every member at the same index.
+ *   1. A member is listed exactly while the store has its raftAttributes.
+ *   2. No id is both a member and removed; a removed id never returns.
+ *   3. It depends on the applied log alone: the same on every member at the same index.
  *
- * Feed it every event that `concerns` is true for, in order; after a restore, `restore` it.
+ * Pass it every event for which `concerns` is true, in order; call `restore` after a snapshot.
  */
 export class Membership {
   readonly #members = new Map<bigint, Member>();
@@ -29,14 +29,14 @@ export class Membership {
   #version = "";
   #sorted: readonly Member[] | undefined;
 
-  /** A cheap test for the apply loop: is the store path the membership's? */
+  /** Cheap test for the apply loop: whether a store path belongs to the membership. */
   static concerns(path: string): boolean {
     return path.startsWith("/0/");
   }
 
   /**
-   * False for a command that the apply loop must skip: attributes that a member published and that
-   * reach the log only after its removal would bring the removed member back to life.
+   * False for commands the apply loop must skip: attributes published by a member but logged only
+   * after its removal would re-create the removed member.
    */
   mayApply(command: Command): boolean {
     if (!Membership.concerns(command.path)) return true;
@@ -44,7 +44,7 @@ export class Membership {
     return place?.kind !== "attributes" || this.#members.has(place.id);
   }
 
-  /** Takes in one applied change; changes elsewhere in the store are ignored. */
+  /** Updates the membership by an applied event; ignores events elsewhere in the store. */
   apply(event: Event): void {
     const place = readClusterPath(event.node.path);
     if (place === undefined) return;
@@ -52,10 +52,10 @@ export class Membership {
     const isGone = event.action === Action.delete || event.action === Action.compareAndDelete;
     if (!isGone) this.#set(place, event.node.value);
     else if (place.kind === "member") this.#members.delete(place.id);
-    else assert(false, "members are deleted whole and nothing else below /0 is");
+    else assert(false, "below /0 only whole members are deleted");
   }
 
-  /** As `restore`, from the whole store. */
+  /** Like `restore`, from a cursor over the store. */
   restoreFrom(cursor: Cursor<Node>): void {
     cursor.seek("/0/");
     const nodes: Node[] = [];
@@ -65,7 +65,7 @@ export class Membership {
     this.restore(nodes);
   }
 
-  /** Forgets everything and reads the nodes below "/0" of a restored store, in any order. */
+  /** Rebuilds the membership from a restored store's nodes below "/0", in any order. */
   restore(nodes: Iterable<Node>): void {
     this.#members.clear();
     this.#removed.clear();
@@ -75,7 +75,7 @@ export class Membership {
     for (const node of nodes) {
       const place = node.isDirectory ? undefined : readClusterPath(node.path);
       if (place === undefined) continue;
-      // A member is made by its raftAttributes, so these come first.
+      // raftAttributes create a member, so apply them before the attributes.
       if (place.kind === "attributes") attributes.push(node);
       else this.#set(place, node.value);
     }
@@ -109,7 +109,7 @@ export class Membership {
       }
       case "attributes": {
         const before = this.#members.get(place.id);
-        assert(before !== undefined, "attributes are of a member");
+        assert(before !== undefined, "attributes belong to a member");
         const { name, clientURLs } = attributesOf(value);
         this.#members.set(place.id, {
           id: place.id,
@@ -138,7 +138,7 @@ export class Membership {
     return this.#removed.has(id);
   }
 
-  /** The ids that were removed, ascending. */
+  /** Ids of removed members, ascending. */
   removedIds(): readonly bigint[] {
     return [...this.#removed].sort((a, b) => (a < b ? -1 : 1));
   }
@@ -156,12 +156,12 @@ export class Membership {
   }
 }
 
-/** Store values are bytes, one per character; names are text. */
+/** Store values are latin1 bytes; names are UTF-8 text. */
 function textOf(value: string): string {
   return Buffer.from(value, "latin1").toString("utf8");
 }
 
-/** Only commands of members write below "/0", so a value that is no JSON object is our mistake. */
+/** Only members write below "/0", so a value that is not a JSON object is our own mistake. */
 function attributesOf(value: string): Readonly<Record<string, unknown>> {
   const parsed: unknown = JSON.parse(textOf(value));
   assert(typeof parsed === "object" && parsed !== null, "attributes are a JSON object");

@@ -1,6 +1,6 @@
 import type { ChangeOrigin, MemberChange } from "./member-change.js";
 
-/** A change that a client of this member waits for. */
+/** A pending change requested by a client of this member. */
 export interface OpenChange<Client> {
   readonly change: MemberChange;
   readonly client: Client;
@@ -9,29 +9,31 @@ export interface OpenChange<Client> {
 }
 
 interface Waiting<Client> extends OpenChange<Client> {
-  /** When it is proposed next; infinite if once was enough. */
+  /** Time of the next proposal; infinite if it must not be repeated. */
   nextMs: number;
 }
 
-/** Raft takes one change at a time, and refuses others meanwhile. */
+/** Retry interval after raft rejected a change, as it accepts one at a time. */
 const AGAIN_WHEN_REFUSED_MS = 50;
-/** A proposal on its way to the leader may be lost, or refused there, without a word. */
+/**
+ * Retry interval of an accepted proposal: a forwarded one may be lost or rejected without a reply.
+ */
 const AGAIN_WHEN_SILENT_MS = 250;
 
 /**
- * Conf changes on their way through the log. The core proposes those that are due, and finds one
- * again by its origin when its entry is applied. Times are of a clock that never jumps.
+ * Pending conf changes. The core proposes those that are due, and finds a change by its origin when
+ * its entry is applied. Times are monotonic milliseconds.
  *
- * An addition and a removal may be proposed again and again: an id is added once and removed once,
- * so a second entry has no effect. A changed URL may not: a late second entry would undo what
- * somebody else has changed since.
+ * Additions and removals may be proposed repeatedly: an id is added and removed at most once, so a
+ * second entry has no effect. An update may not: a late second entry would undo another client's
+ * later change.
  */
 export class OpenChanges<Client> {
   readonly #memberId: bigint;
   readonly #open = new Map<number, Waiting<Client>>();
   #lastNumber: number;
 
-  /** @param firstNumber far from those of any earlier life of this member */
+  /** @param firstNumber far from the range of any earlier incarnation of this member */
   constructor(memberId: bigint, firstNumber: number) {
     this.#memberId = memberId;
     this.#lastNumber = firstNumber;
@@ -47,12 +49,12 @@ export class OpenChanges<Client> {
     this.#open.set(number, { change, client, origin, startMs: monoMs, nextMs: monoMs });
   }
 
-  /** What to propose now, oldest first; then `proposed` is told how it went. */
+  /** The changes to propose now, oldest first; report each result to `proposed`. */
   due(monoMs: number): readonly OpenChange<Client>[] {
     return [...this.#open.values()].filter(({ nextMs }) => nextMs <= monoMs);
   }
 
-  /** @param isTaken raft appended it, or passed it on */
+  /** @param isTaken raft appended or forwarded it */
   proposed({ change, origin }: OpenChange<Client>, isTaken: boolean, monoMs: number): void {
     const waiting = this.#open.get(origin.number);
     if (waiting === undefined) return;
@@ -61,7 +63,7 @@ export class OpenChanges<Client> {
     else waiting.nextMs = monoMs + AGAIN_WHEN_SILENT_MS;
   }
 
-  /** The one that an applied entry came from, if it is ours and still waits. */
+  /** Removes and returns the change of an applied entry, if it is ours and still pending. */
   take(origin: ChangeOrigin): OpenChange<Client> | undefined {
     if (origin.memberId !== this.#memberId) return undefined;
     const waiting = this.#open.get(origin.number);
@@ -69,7 +71,7 @@ export class OpenChanges<Client> {
     return waiting;
   }
 
-  /** Takes out those that have waited since before `startMs`. */
+  /** Removes and returns the changes started at or before `startMs`. */
   takeOlderThan(startMs: number): readonly OpenChange<Client>[] {
     const old = [...this.#open.values()].filter((waiting) => waiting.startMs <= startMs);
     for (const { origin } of old) this.#open.delete(origin.number);

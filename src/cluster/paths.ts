@@ -2,11 +2,11 @@ import { CLUSTER_PREFIX } from "../store/node.js";
 import { formatId, parseId } from "./ids.js";
 
 /**
- * Where the replicated store keeps the membership (etcdserver/api/membership/store.go):
+ * Paths of the membership in the replicated store (etcdserver/api/membership/store.go):
  *
  *   /0/members/<id>/raftAttributes   {"peerURLs":["http://10.0.0.1:2380"]}
  *   /0/members/<id>/attributes       {"name":"n1","clientURLs":["http://10.0.0.1:2379"]}
- *   /0/removed_members/<id>          empty; ids that never return
+ *   /0/removed_members/<id>          empty; the id never returns
  *   /0/version                       3.4.0
  */
 export const MEMBERS_PATH = `${CLUSTER_PREFIX}/members`;
@@ -30,7 +30,7 @@ export function removedMemberPath(id: bigint): string {
   return `${REMOVED_MEMBERS_PATH}/${formatId(id)}`;
 }
 
-/** What a store path means to the membership; undefined for every other path. */
+/** A store path's meaning for the membership. */
 export type ClusterPath =
   | { readonly kind: "version" }
   | {

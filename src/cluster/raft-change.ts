@@ -9,8 +9,8 @@ import {
 const OPS = { add: "addLearner", promote: "addVoter", remove: "remove", update: "update" } as const;
 
 /**
- * A change as raft knows it. A new member gets the log before it has a vote: as long as it does not
- * answer, the others need no larger majority.
+ * Converts a change to raft's form. A new member becomes a learner first, so that the majority does
+ * not grow before it replies.
  */
 export function raftChangeOf(
   change: MemberChange,

@@ -2,20 +2,20 @@ import type { MemberChange } from "./member-change.js";
 import type { Member } from "./membership.js";
 
 /**
- * Whether a conf change fits the membership. Every member decides it alike when it applies the
- * entry.
+ * Whether a conf change is valid for the membership. All members reach the same verdict when they
+ * apply the entry.
  */
 export type ConfChangeVerdict = "ok" | "idRemoved" | "idExists" | "idNotFound" | "peerUrlExists";
 
-/** What the rules look at; a `Membership` is one. */
+/** The part of a `Membership` that the rules use. */
 export interface MemberList {
   members(): readonly { readonly id: bigint; readonly peerUrls: readonly string[] }[];
   isRemoved(id: bigint): boolean;
 }
 
 /**
- * Removed ids never return, no peer URL belongs to two members, only members change or leave
- * (etcdserver/api/membership/cluster.go, ValidateConfigurationChange).
+ * Removed ids never return, no peer URL belongs to two members, only members can be changed or
+ * removed (etcdserver/api/membership/cluster.go, ValidateConfigurationChange).
  */
 export function judgeConfChange(change: MemberChange, list: MemberList): ConfChangeVerdict {
   if (list.isRemoved(change.id)) return "idRemoved";
@@ -29,21 +29,21 @@ export function judgeConfChange(change: MemberChange, list: MemberList): ConfCha
   return change.peerUrls.some((url) => taken.has(url)) ? "peerUrlExists" : "ok";
 }
 
-/** Whether the quorum survives a change, as the leader sees it when it is asked. */
+/** Whether the quorum would survive a change, judged by the member that got the request. */
 export type StrictVerdict = "ok" | "notEnoughStarted" | "unhealthy";
 
-/** What the strict rules know about connections. */
+/** Connection state for the strict rules. */
 export interface Connectivity {
-  /** Of the members, those connected for at least 5 seconds; this one included. */
+  /** Number of members connected for at least 5 seconds, including this one. */
   readonly activeMembers: number;
-  /** The member is this one, or is connected. */
+  /** Whether the member is connected, or is this one. */
   isConnected(id: bigint): boolean;
 }
 
 /**
  * `--strict-reconfig-check`: an addition must leave a quorum of started members (one may always
- * become two) and find all connected, a removal must leave a quorum of started and of connected
- * ones; a member that is down may always go. A changed URL is not checked (etcdserver/server.go,
+ * become two) and needs all members connected; a removal must leave a quorum of started and, unless
+ * the removed member is down, of connected members. Updates are not checked (etcdserver/server.go,
  * mayAddMember and mayRemoveMember).
  */
 export function judgeStrictly(

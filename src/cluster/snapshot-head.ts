@@ -3,16 +3,16 @@ import { decodeConf, encodeConf } from "./conf-state.js";
 import { isKnownMachine, MachineId } from "./envelope.js";
 import { NewerFormatError, readBy, VERSIONED_LEVEL } from "./format.js";
 
-/** What the log has said about the cluster's time. */
+/** The log's latest cluster time. */
 export interface ClockMark {
   /** The latest time, Unix milliseconds; 0 before the first. */
   readonly ms: number;
-  /** Term and index of the last entry that told one. */
+  /** Term and index of the last SYNC entry. */
   readonly term: number;
   readonly index: number;
 }
 
-/** The replicated state that is neither the store's nor raft's. */
+/** Replicated state that belongs to neither the store nor raft. */
 export interface SnapshotHead {
   readonly format: number;
   readonly clock: ClockMark;
@@ -36,8 +36,8 @@ export function encodeSnapshotHead(conf: ConfState, { format, clock }: SnapshotH
 }
 
 /**
- * @param newest format that may be read
- * @throws NewerFormatError; SyntaxError for bytes that are no head
+ * @param newest newest format that this build reads
+ * @throws NewerFormatError; SyntaxError for bytes that are not a head
  */
 export function decodeSnapshotHead(
   bytes: Buffer,
