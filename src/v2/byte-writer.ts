@@ -1,16 +1,16 @@
 import "../lib/latin1.js";
 
 const BYTES_MIN = 16 * 1024;
-/** A buffer that grew beyond this for one answer is given back. */
+/** A buffer that a large response grew beyond this is released. */
 const BYTES_KEPT_MAX = 4 * 1024 * 1024;
 
 /**
- * A text of up to so many characters is copied in JavaScript: a call out of it, which longer ones
- * are worth, takes as long as 50 characters.
+ * Strings up to this length are copied by a JavaScript loop: a native call costs as much as 50
+ * characters.
  */
 export const LOOP_CHARACTERS_MAX = 48;
 
-/** Bytes in the making; one is used for answer after answer. */
+/** A growing buffer, reused for all responses. */
 export class ByteWriter {
   bytes: Buffer = Buffer.allocUnsafeSlow(BYTES_MIN);
   length = 0;
@@ -20,7 +20,7 @@ export class ByteWriter {
     if (this.bytes.length > BYTES_KEPT_MAX) this.bytes = Buffer.allocUnsafeSlow(BYTES_MIN);
   }
 
-  /** Makes room for `bytes` more. */
+  /** Ensures room for `bytes` more. */
   room(bytes: number): void {
     if (this.length + bytes <= this.bytes.length) return;
     const grown = Buffer.allocUnsafeSlow(2 * (this.length + bytes));

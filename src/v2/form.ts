@@ -1,7 +1,7 @@
 import "../lib/latin1.js";
 import { goQuoteBytes } from "../go/text.js";
 
-/** Names to values, the first of each name; all as bytes, one per character. */
+/** Fields by name, the first value of each; latin1 bytes. */
 export type Form = ReadonlyMap<string, string>;
 
 export type ParsedForm =
@@ -11,12 +11,12 @@ export type ParsedForm =
 const EMPTY: Form = new Map();
 const AMPERSAND = 0x26;
 const EQUALS = 0x3d;
-/** What unescaping or refusal needs a closer look at. */
+/** Characters that need unescaping or rejection. */
 const SPECIAL = /[%+;]/;
 
 /**
- * Query and body as one form: the body's value of a name beats the query's, and its error too, as
- * in Go's http.Request.ParseForm and url.ParseQuery.
+ * Parses query and body into one form. The body's values and errors take precedence, as in Go's
+ * http.Request.ParseForm and url.ParseQuery.
  *
  * @param body undefined unless it is a form
  */
@@ -28,15 +28,15 @@ export function parseForm(query: string, body: Buffer | undefined): ParsedForm {
 }
 
 /**
- * Values are cut out of the bytes one by one: a substring of the whole body would keep all of it
- * alive in the store.
+ * Each value is decoded on its own: a substring of the whole body would keep all of it alive in the
+ * store.
  */
 function readBody(body: Buffer, form: Map<string, string>): string {
   let error = "";
   let equals = -1;
   for (let at = 0; at <= body.length; ) {
     const end = find(body, AMPERSAND, at);
-    // Only once it is behind us: looked up for each pair, 10 MiB of "a&" would take minutes.
+    // Search again only after passing it: a search per pair would take minutes for 10 MiB of "a&".
     if (equals < at) equals = find(body, EQUALS, at);
     const hasValue = equals < end;
     const name = body.latin1Slice(at, hasValue ? equals : end);
@@ -47,7 +47,7 @@ function readBody(body: Buffer, form: Map<string, string>): string {
   return error;
 }
 
-/** @returns where `byte` is next; the body's end if nowhere */
+/** @returns the next offset of `byte`, or the body's length */
 function find(body: Buffer, byte: number, at: number): number {
   const found = body.indexOf(byte, at);
   return found < 0 ? body.length : found;
@@ -60,7 +60,7 @@ function readQuery(query: string, form: Map<string, string>): string {
     if (pair === "") continue;
     const equals = pair.indexOf("=");
     const name = equals < 0 ? pair : pair.slice(0, equals);
-    // Joined anew, so that a value that is kept does not keep the query.
+    // Copied, so that a stored value does not keep the query alive.
     const value = equals < 0 ? "" : flat(pair.slice(equals + 1));
     error = take(form, name, value, error);
   }
@@ -89,12 +89,12 @@ function take(form: Map<string, string>, name: string, value: string, error: str
   return error;
 }
 
-/** Bytes to bytes: what is valid UTF-8 stays as it is. */
+/** Go's `%q` in latin1 bytes; valid UTF-8 stays unescaped. */
 function quoted(bytes: string): string {
   return Buffer.from(goQuoteBytes(Buffer.from(bytes, "latin1"))).toString("latin1");
 }
 
-/** Undoes percent encoding; @returns the bad escape if there is one, at most three bytes long */
+/** Decodes percent encoding. @returns the first bad escape, at most three bytes, if there is one */
 export function unescapePercent(
   text: string,
   plusIsBlank: boolean,
@@ -116,7 +116,7 @@ export function unescapePercent(
   return out.latin1Slice(0, length);
 }
 
-/** -1 for what is no hex digit, NaN (behind the end) included. */
+/** -1 for anything else, including NaN (beyond the end). */
 function hexDigit(code: number): number {
   if (code >= 0x30 && code <= 0x39) return code - 0x30;
   const lower = code | 0x20;

@@ -1,7 +1,7 @@
 import { civilDate } from "../go/civil-date.js";
 import { type ByteWriter, LOOP_CHARACTERS_MAX } from "./byte-writer.js";
 
-/** Bytes that Go's encoding/json does not write as they are, or that begin something it may not. */
+/** Bytes that Go's encoding/json escapes, or that may begin a sequence it escapes. */
 const NEEDS_CARE = /[^\x20\x21\x23-\x25\x27-\x3b\x3d\x3f-\x5b\x5d-\x7f]/;
 /** "\\u003c" */
 const ESCAPE_BYTES_MAX = 6;
@@ -17,7 +17,7 @@ const LETTERS: Readonly<Record<string, string>> = {
   "\t": "t",
 };
 /**
- * What follows the backslash for each ASCII character: UNICODE (four digits follow) or a letter; 0:
+ * By ASCII character, the byte after the backslash: UNICODE (four digits follow) or a letter; 0 for
  * no escape.
  */
 const ESCAPES = asciiEscapes();
@@ -28,11 +28,11 @@ const CARE = Uint8Array.from({ length: 256 }, (_, byte) =>
 const MS_PER_DAY = 86_400_000;
 
 /**
- * A JSON string from bytes (one per character), as Go's encoding/json with HTML escaping writes it:
- * `<`, `>`, `&`, U+2028 and U+2029 escaped, control characters as \u00XX but for \n, \r and \t, and
- * every byte that is no UTF-8 as \ufffd.
+ * Writes latin1 bytes as a JSON string like Go's encoding/json with HTML escaping: `<`, `>`, `&`,
+ * U+2028 and U+2029 are escaped, control characters are \u00XX except , \r and \t, and each invalid
+ * UTF-8 byte is \ufffd.
  *
- * @param from where in `bytes` the string begins
+ * @param from offset in `bytes` at which the string begins
  */
 export function jsonString(writer: ByteWriter, bytes: string, from = 0): void {
   writer.room(bytes.length - from + 2);
@@ -60,12 +60,12 @@ export function jsonString(writer: ByteWriter, bytes: string, from = 0): void {
   writer.length = at;
 }
 
-/** Whether a string stands in JSON as it is. */
+/** Whether a string needs no escapes in JSON. */
 export function isPlainJson(bytes: string): boolean {
   return !NEEDS_CARE.test(bytes);
 }
 
-/** jsonString for one that is known to stand in JSON as it is. */
+/** jsonString for a string for which isPlainJson is true. */
 export function plainJsonString(writer: ByteWriter, bytes: string): void {
   writer.byte(0x22);
   writer.latin1(bytes);
@@ -75,7 +75,7 @@ export function plainJsonString(writer: ByteWriter, bytes: string): void {
 function escapeString(writer: ByteWriter, bytes: string, from: number): void {
   writer.byte(0x22);
   for (let i = from; i < bytes.length; ) {
-    // A piece at a time: room for the worst case of 10 MiB at once would be 120 MiB.
+    // In pieces: reserving the worst case of 10 MiB at once would take 120 MiB.
     const end = Math.min(i + PIECE_CHARACTERS, bytes.length);
     writer.room(PIECE_CHARACTERS * ESCAPE_BYTES_MAX);
     const { bytes: out } = writer;
@@ -100,7 +100,7 @@ function escapeString(writer: ByteWriter, bytes: string, from: number): void {
   writer.byte(0x22);
 }
 
-/** @returns where the next byte goes */
+/** @returns offset of the next byte */
 function escapeAscii(out: Buffer, from: number, byte: number, escaped: number): number {
   let at = from;
   out[at++] = 0x5c;
@@ -113,7 +113,7 @@ function escapeAscii(out: Buffer, from: number, byte: number, escaped: number): 
   return at;
 }
 
-/** JavaScript once took U+2028 and U+2029 for line ends: Go escapes them. "" for all else. */
+/** Go escapes U+2028 and U+2029, as JavaScript once treated them as line ends. "" for all else. */
 function separatorEscape(bytes: string, i: number): string {
   if (bytes.charCodeAt(i) !== 0xe2 || bytes.charCodeAt(i + 1) !== 0x80) return "";
   const last = bytes.charCodeAt(i + 2);
@@ -129,7 +129,7 @@ function asciiEscapes(): Uint8Array {
   return escapes;
 }
 
-/** Bytes of the well-formed UTF-8 sequence at `i` (RFC 3629, 4), or 0. */
+/** Length of the well-formed UTF-8 sequence at `i` (RFC 3629, 4), or 0. */
 function utf8Length(bytes: string, i: number): number {
   const first = bytes.charCodeAt(i);
   if (first < 0x80) return 1;

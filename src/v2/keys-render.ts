@@ -7,13 +7,13 @@ import { isPlainJson, jsonString, plainJsonString, rfc3339 } from "./json.js";
 import { ContentKind, type ResponseHead } from "./response.js";
 
 const MS_PER_SECOND = 1000;
-/** A time span in Go is 64 bits of nanoseconds, and does not wrap: this is where it ends. */
+/** Go's time.Sub saturates at 64 bits of nanoseconds; this is its minimum. */
 const TTL_SECONDS_MIN = -9_223_372_036;
 
 const OPENINGS = ACTION_NAMES.map((name) => `{"action":"${name}"`);
 const NODE_OPENINGS = OPENINGS.map((opening) => `${opening},"node":`);
 
-/** The body of a change: an answer to its writer, or a line for a watch. Ends in a newline. */
+/** Writes a change as the response to its writer or as a watch's event. Ends in a newline. */
 export function writeEvent(writer: ByteWriter, event: Event, noValueOnSuccess: boolean): void {
   const { action, node, prevNode, timeMs } = event;
   if (noValueOnSuccess && !isRemoval(action)) {
@@ -32,13 +32,13 @@ export function writeEvent(writer: ByteWriter, event: Event, noValueOnSuccess: b
   writer.latin1("}\n");
 }
 
-/** Status of the answer to a change that succeeded. */
+/** Status of the response to a successful change. */
 export function eventStatus(event: Event): number {
   const isNew = event.action === Action.set && event.prevNode === undefined;
   return event.action === Action.create || isNew ? 201 : 200;
 }
 
-/** The answer to a GET of a file. */
+/** Writes the response to a GET of a file. */
 export function writeFile(writer: ByteWriter, node: Node, clusterMs: number): void {
   writer.latin1('{"action":"get","node":');
   openNode(writer, node, clusterMs, true);
@@ -70,7 +70,7 @@ export function keysHead(status: number, etcdIndex: number): ResponseHead {
   };
 }
 
-/** `{` and all fields before `nodes`; `closeNode` writes the rest. */
+/** Writes `{` and all fields before `nodes`; `closeNode` writes the rest. */
 export function openNode(
   writer: ByteWriter,
   node: Node,
@@ -94,14 +94,16 @@ export function openNode(
   if (ttl !== 0) writer.latin1(`,"ttl":${ttl}`);
 }
 
-/** Most values are shown twice: when they come, and when the next one takes their place. */
+/**
+ * Remembers whether escaping is needed: most values are rendered twice, also as a later prevNode.
+ */
 function writeValue(writer: ByteWriter, node: Node): void {
   node.isPlainJson ??= isPlainJson(node.value);
   if (node.isPlainJson) plainJsonString(writer, node.value);
   else jsonString(writer, node.value);
 }
 
-/** @param hasNodes the `nodes` array is open */
+/** @param hasNodes whether the `nodes` array is open */
 export function closeNode(writer: ByteWriter, node: Node, hasNodes: boolean): void {
   if (hasNodes) writer.byte(0x5d);
   const { modifiedIndex, createdIndex } = node;

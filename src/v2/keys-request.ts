@@ -8,7 +8,7 @@ import { type Form, parseForm } from "./form.js";
 import { type ApiResponse, methodNotAllowed } from "./plain.js";
 import { type ApiRequest, FORM_TYPE, Method } from "./request.js";
 
-/** What a request under /v2/keys asks for. */
+/** A parsed request under /v2/keys. */
 export type KeysRequest =
   | { readonly kind: "write"; readonly command: Command; readonly noValueOnSuccess: boolean }
   | {
@@ -16,7 +16,7 @@ export type KeysRequest =
       /** Internal: "/1/foo". */
       readonly path: string;
       readonly isRecursive: boolean;
-      /** Read index first. */
+      /** Linearizable: needs a read index first. */
       readonly isQuorum: boolean;
     }
   | {
@@ -24,7 +24,7 @@ export type KeysRequest =
       readonly path: string;
       readonly isRecursive: boolean;
       readonly isStream: boolean;
-      /** 0: from now on. */
+      /** 0 for future events only. */
       readonly waitIndex: number;
     }
   | { readonly kind: "refusal"; readonly refusal: Refusal }
@@ -38,22 +38,22 @@ const UINT64_END = 2n ** 64n;
 const UINT64_ROUNDED_MAX = 2 ** 64;
 const UINT64_DIGITS_MAX = 20;
 /**
- * A path is kept once for each of its levels, so one that is long and deep takes the product of
- * both, in the store and the time to make it: a hundred thousand levels would be 10 GB, in the log
- * for good. etcd takes no targets above 4 KB, which no path up to here exceeds.
+ * Limit of path length times levels. Each level stores its own path, so a long, deep path costs the
+ * product of both in memory and time: a hundred thousand levels would be 10 GB, forever in the log.
+ * Paths up to etcd's limit of 4 KB never exceed it.
  */
 export const LEVEL_BYTES_MAX = 8 * 1024 * 1024;
 const SHORT_PATH_BYTES = 4096;
-/** From here on ttl * 1e9 nanoseconds may leave the 64 bits etcd keeps them in. */
+/** Above this, ttl * 1e9 nanoseconds may overflow etcd's 64 bits. */
 const TTL_SECONDS_PLAIN_MAX = 1_000_000_000;
 
 /**
- * Reads a request by etcd's rules and in its order, which decides which of several errors is shown
+ * Parses a request in etcd's order of checks, which decides which of several errors is returned
  * (etcd 3.4, etcdserver/api/v2http/client.go, parseKeyRequest). Every known parameter is checked,
  * whatever the method.
  *
  * @param path decoded: "/v2/keys" or below
- * @param clusterMs the time TTLs count from
+ * @param clusterMs cluster time, from which TTLs count
  */
 export function parseKeysRequest(
   request: ApiRequest,
@@ -88,14 +88,14 @@ export function parseKeysRequest(
 const VALUE_FIELD = "value=";
 
 /**
- * Whether a form's only field asks for the form to be read as one. Measured with 256 bytes: 0.05
- * microseconds, and 0.36 for a regular expression that looks for all four at once.
+ * Whether a value needs the form parser. Measured with 256 bytes: 0.05 microseconds, against 0.36
+ * for one regular expression.
  */
 function needsForm(value: string): boolean {
   return value.includes("&") || value.includes("%") || value.includes("+") || value.includes(";");
 }
 
-/** The value of a PUT or POST that says nothing else: most writes are such, and need no form. */
+/** Fast path: the value of a PUT or POST without any other field, as most writes are. */
 function plainValue({ method, query, contentType, body }: ApiRequest): string | undefined {
   if (method !== Method.put && method !== Method.post) return undefined;
   if (query !== "" || contentType !== FORM_TYPE || body.length < VALUE_FIELD.length) {
@@ -142,7 +142,7 @@ interface Parameters {
   readonly prevValue: string;
   readonly prevIndex: number | bigint;
   readonly waitIndex: number;
-  /** Undefined: none. */
+  /** Undefined for none. */
   readonly ttl: bigint | number | undefined;
   readonly recursive: boolean;
   readonly wait: boolean;
@@ -175,10 +175,10 @@ function readParameters(form: Form, method: Method): Parameters | Refusal {
   if (form.size === 0) return NO_PARAMETERS;
   const reader = new ParameterReader(form);
   const prevIndex = reader.index("prevIndex");
-  // Rounded or not: nobody lives to see an index that large.
+  // May round: no real index exceeds 2^53.
   const waitIndex = Number(reader.index("waitIndex"));
   const recursive = reader.bool("recursive");
-  reader.bool("sorted"); // Listings are sorted anyway.
+  reader.bool("sorted"); // Only validated; listings are always sorted.
   const wait = reader.bool("wait");
   const dir = reader.bool("dir");
   const quorum = reader.bool("quorum");
@@ -217,7 +217,7 @@ function readParameters(form: Form, method: Method): Parameters | Refusal {
   );
 }
 
-/** Keeps the first failure; after it the rest does not matter. */
+/** Reads parameters, and keeps only the first failure. */
 class ParameterReader {
   readonly #form: Form;
   refusal: Refusal | undefined;
@@ -230,7 +230,7 @@ class ParameterReader {
     this.refusal ??= new Refusal(code, cause, 0);
   }
 
-  /** @param shown the name as the error shows it: most are quoted, two are not */
+  /** @param shown the name in the error text: most are quoted, two are not */
   bool(name: string, shown = `"${name}"`): boolean {
     const text = this.#form.get(name);
     if (text === undefined) return false;
@@ -256,13 +256,13 @@ class ParameterReader {
   }
 }
 
-/** Go's strconv.ParseUint(text, 10, 64); a bigint only where a number would round. */
+/** Go's strconv.ParseUint(text, 10, 64); a bigint if a number would round. */
 function parseUint64(text: string): bigint | number | undefined {
   if (!/^[0-9]+$/.test(text)) return undefined;
   const value = Number(text);
   if (value <= Number.MAX_SAFE_INTEGER) return value;
   if (value > UINT64_ROUNDED_MAX) return undefined;
-  const exact = BigInt(text.slice(-UINT64_DIGITS_MAX)); // What was cut off is zeros.
+  const exact = BigInt(text.slice(-UINT64_DIGITS_MAX)); // The truncated digits are zeros.
   return exact < UINT64_END ? exact : undefined;
 }
 
@@ -285,7 +285,7 @@ function toCommand(
   return commandOf(operation(parameters, method), path, value, clusterMs, {
     isDirectory: parameters.dir,
     isRecursive: parameters.recursive,
-    // On a create the flag has no effect.
+    // etcd ignores refresh on a create.
     isRefresh: method === Method.put && parameters.prevExist !== false && parameters.refresh,
     expirationMs: parameters.ttl === undefined ? PERMANENT : expiration(parameters.ttl, clusterMs),
     prevValue: parameters.prevValue,
@@ -303,7 +303,7 @@ function operation(parameters: Parameters, method: Method): CommandOp {
   return prevExist === true ? CommandOp.update : CommandOp.set;
 }
 
-/** etcd keeps nanoseconds in 64 bits, signed; what does not fit wraps. */
+/** etcd computes signed 64-bit nanoseconds, which wrap on overflow. */
 function expiration(ttl: bigint | number, clusterMs: number): number {
   if (typeof ttl === "number" && ttl <= TTL_SECONDS_PLAIN_MAX) return clusterMs + ttl * 1000;
   const nanoseconds = BigInt(Math.floor(clusterMs)) * 1_000_000n + BigInt(ttl) * 1_000_000_000n;

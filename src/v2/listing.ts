@@ -4,21 +4,20 @@ import type { Node } from "../store/node.js";
 import type { ByteWriter } from "./byte-writer.js";
 import { closeNode, openNode } from "./keys-render.js";
 
-/** Nodes looked at in one slice: hidden ones take time and write nothing. */
+/** Nodes visited per slice, as hidden ones take time but write nothing. */
 const NODES_PER_SLICE_MAX = 4096;
 
-/** A directory whose `{` is written and whose `}` is not. */
+/** A directory whose `{` has been written, but not its `}`. */
 interface OpenDirectory {
   readonly node: Node;
-  /** "/1/a/": what everything in it begins with. */
+  /** "/1/a/", the prefix of every path in it. */
   readonly prefix: string;
   hasNodes: boolean;
 }
 
 /**
- * Writes the answer to a GET of a directory in slices, from a frozen view, so that a listing of any
- * size holds up nobody. Hidden nodes (a name that begins with "_") are left out with all below
- * them.
+ * Writes the response to a GET of a directory in slices, from a frozen view, so that even a huge
+ * listing blocks nobody. Skips hidden nodes (names beginning with "_") with their subtrees.
  */
 export class Listing {
   readonly #cursor: Cursor<Node>;
@@ -27,7 +26,7 @@ export class Listing {
   readonly #open: OpenDirectory[];
   #isStarted = false;
 
-  /** @param cursor of the view `directory` was found in; anywhere */
+  /** @param cursor on the view that contains `directory`, at any position */
   constructor(directory: Node, cursor: Cursor<Node>, isRecursive: boolean, clusterMs: number) {
     this.#cursor = cursor;
     this.#isRecursive = isRecursive;
@@ -38,10 +37,10 @@ export class Listing {
   }
 
   /**
-   * Writes on until the listing is complete, the writer holds `bytesMax`, or enough nodes were seen
-   * for one turn: a slice may be short, and empty where many hidden nodes follow each other.
+   * Continues until the listing is complete, the writer holds `bytesMax`, or NODES_PER_SLICE_MAX
+   * nodes were visited: a slice may be short, or empty after many hidden nodes.
    *
-   * @returns whether it is complete
+   * @returns whether the listing is complete
    */
   next(writer: ByteWriter, bytesMax: number): boolean {
     if (!this.#isStarted) {

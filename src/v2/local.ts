@@ -4,12 +4,12 @@ import { type ApiResponse, messageResponse, plainResponse, refuseMethod } from "
 import { type ApiRequest, Method } from "./request.js";
 import { ContentKind } from "./response.js";
 
-/** `/metrics` of any method, as promhttp does. */
+/** `/metrics` accepts any method, like promhttp. */
 export function metricsResponse(text: string): ApiResponse {
   return plainResponse(200, ContentKind.metrics, text);
 }
 
-/** What `/debug/vars` shows. */
+/** Variables shown by `/debug/vars`. */
 export interface DebugVars {
   readonly commandLine: readonly string[];
   readonly fileDescriptorLimit: number;
@@ -21,7 +21,7 @@ export interface DebugVars {
     readonly arrayBuffersBytes: number;
   };
   readonly raft: {
-    /** Ids as text. */
+    /** Ids in hex. */
     readonly id: string;
     readonly vote: string;
     readonly lead: string;
@@ -29,12 +29,12 @@ export interface DebugVars {
     readonly commit: number;
     readonly applied: number;
     readonly raftState: string;
-    /** By member id as text; empty unless the leader. */
+    /** By member id in hex; empty unless this member leads. */
     readonly progress: ReadonlyMap<string, { match: number; next: number; state: string }>;
   };
 }
 
-/** `GET /debug/vars`: four variables in the layout of Go's expvar, one a line. */
+/** `GET /debug/vars`: four variables in the layout of Go's expvar, one per line. */
 export function handleDebugVars(request: ApiRequest, vars: DebugVars): ApiResponse {
   const refusal = refuseMethod(request.method, [Method.get]);
   if (refusal !== undefined) return refusal;
@@ -42,7 +42,7 @@ export function handleDebugVars(request: ApiRequest, vars: DebugVars): ApiRespon
   const progress = [...raft.progress]
     .map(([id, at]) => `"${id}":{"match":${at.match},"next":${at.next},"state":"${at.state}"}`)
     .join(",");
-  // Names of Go's runtime.MemStats for what has a counterpart here, so that a dashboard finds them.
+  // Go's runtime.MemStats names where there is a counterpart, for existing dashboards.
   const memstats =
     `{"Alloc":${memory.heapUsedBytes},"Sys":${memory.rssBytes},"HeapAlloc":${memory.heapUsedBytes}` +
     `,"HeapSys":${memory.heapTotalBytes},"External":${memory.externalBytes}` +
@@ -60,10 +60,10 @@ export function handleDebugVars(request: ApiRequest, vars: DebugVars): ApiRespon
   return plainResponse(200, ContentKind.jsonUtf8, `{\n${lines.join(",\n")}\n}\n`);
 }
 
-/** The logger's own names for the levels below. */
+/** The logger's names of the levels. */
 export type RequestedLogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace";
 
-/** etcd's level names (capnslog), in capitals, and what they mean to our logger. */
+/** etcd's level names (capnslog), in capitals, mapped to our logger's. */
 const LOG_LEVELS: ReadonlyMap<string, RequestedLogLevel> = new Map([
   ["CRITICAL", "fatal"],
   ["C", "fatal"],
@@ -87,15 +87,13 @@ const LOG_LEVELS: ReadonlyMap<string, RequestedLogLevel> = new Map([
   ["T", "trace"],
 ]);
 
-/** The answer, and the level to log from now on; undefined: as it is. */
+/** The response and the new log level; undefined keeps the level. */
 export interface LogLevelOutcome {
   readonly answer: ApiResponse;
   readonly level: RequestedLogLevel | undefined;
 }
 
-/**
- * `PUT /config/local/log` with `{"Level":"DEBUG"}`; what follows the JSON value does not matter.
- */
+/** `PUT /config/local/log` with `{"Level":"DEBUG"}`; bytes after the JSON value are ignored. */
 export function handleLogLevel(request: ApiRequest): LogLevelOutcome {
   const refusal = refuseMethod(request.method, [Method.put]);
   if (refusal !== undefined) return { answer: refusal, level: undefined };

@@ -25,15 +25,15 @@ import { ContentKind } from "./response.js";
 
 const PREFIX = "/v2/members";
 const ALLOWED = [Method.get, Method.post, Method.delete, Method.put];
-/** Every answer names the cluster, except the 405 of a method nobody may use. */
+/** Every response has X-Etcd-Cluster-Id, except the 405 of a method that is never allowed. */
 const HEADERS = { hasClusterId: true };
 
-/** What the members API knows. */
+/** Inputs of the members API. */
 export interface MembersInputs {
   readonly membership: Membership;
-  /** 0 while there is none. */
+  /** 0 if no leader is known. */
   readonly leaderId: bigint;
-  /** Salts the id of a new member. */
+  /** Salt of a new member's id. */
   readonly unixSeconds: number;
   readonly sha1: Sha1;
   /** Undefined without `--strict-reconfig-check`. */
@@ -41,16 +41,15 @@ export interface MembersInputs {
 }
 
 /**
- * An answer; or a change, whose way to its answer is:
+ * A response, or a change to be carried out in these steps:
  *
- *   1. The caller waits for a read index: what this member has applied may be behind, and a member
- *      that was added elsewhere a moment ago must be found. Then `refuseConfChange` answers what
- *      cannot be.
+ *   1. The caller waits for a read index, as this member's state may be behind, and a member added
+ *      through another one must be found. Then `refuseConfChange` rejects invalid changes.
  *   2. It proposes the change, with itself as the origin.
- *   3. When the entry is applied, all members judge it once more (another change may have come
- *      first), and the origin answers with `confChangeAnswer`.
+ *   3. When the entry is applied, all members validate it again, as another change may have come
+ *      first, and the origin responds with `confChangeResponse`.
  *
- * If any of it does not happen in time, the answer is `internalError`.
+ * If any step times out, the response is `internalError`.
  */
 export type MembersOutcome =
   | { readonly kind: "answer"; readonly answer: ApiResponse }
@@ -80,18 +79,21 @@ export function handleMembers(request: ApiRequest, inputs: MembersInputs): Membe
         if (urls.kind === "refused") return answered(urls.answer);
         change = { kind: "update", id, peerUrls: urls.urls };
       }
-      // A legal number, but no member's.
+      // 0 parses, but is never a member's id.
       return id === 0n ? answered(noSuchMember("0")) : decide(change, inputs);
     }
   }
 }
 
-/** Whether a method changes members: only then etcd looks at who is asking. */
+/** Whether a method changes members; only for these does etcd check the client's permission. */
 export function writesMembers(method: Method): boolean {
   return method !== Method.get && (ALLOWED as readonly Method[]).includes(method);
 }
 
-/** The answer to a change that does not fit the membership as it is; undefined if it does. */
+/**
+ * The error response to a change that is invalid for the current membership; undefined if it is
+ * valid.
+ */
 export function refuseConfChange(
   change: MemberChange,
   membership: Membership,
@@ -100,7 +102,7 @@ export function refuseConfChange(
   return verdict === "ok" ? undefined : confChangeResponse(change, verdict);
 }
 
-/** What a client is told once its change was applied, or why it was not. */
+/** The response to a change by its verdict. */
 export function confChangeResponse(change: MemberChange, verdict: ConfChangeVerdict): ApiResponse {
   switch (verdict) {
     case "ok": {
@@ -127,12 +129,12 @@ export function confChangeResponse(change: MemberChange, verdict: ConfChangeVerd
   }
 }
 
-/** A change that the strict rules refuse, or that no quorum decided in time. */
+/** For a change that the strict rules reject, or that timed out. */
 export function internalError(): ApiResponse {
   return messageResponse(500, "Internal Server Error", HEADERS);
 }
 
-/** One member as clients read it: no field is ever left out. */
+/** A member as JSON, always with all fields. */
 export function memberJson(member: Member): string {
   const peerUrls = goJsonStrings(member.peerUrls);
   const clientUrls = goJsonStrings(member.clientUrls);
@@ -140,7 +142,7 @@ export function memberJson(member: Member): string {
   return `{"id":"${formatId(member.id)}","name":${name},"peerURLs":${peerUrls},"clientURLs":${clientUrls}}`;
 }
 
-/** `GET /v2/machines`: the client URLs of all members, for clients older than /v2/members. */
+/** `GET /v2/machines`: the client URLs of all members, for clients that predate /v2/members. */
 export function handleMachines(request: ApiRequest, membership: Membership): ApiResponse {
   const refusal = refuseMethod(request.method, [Method.get, Method.head]);
   if (refusal !== undefined) return refusal;
@@ -153,13 +155,13 @@ function readMembers(rest: string, { membership, leaderId }: MembersInputs): Api
     return plainResponse(200, ContentKind.json, `{"members":[${members}]}\n`, HEADERS);
   }
   if (rest !== "leader") return messageResponse(404, "Not found", HEADERS);
-  // A leader that this member has not yet seen join is none it could describe.
+  // This member may know the leader's id before it has applied the leader's addition.
   const leader = leaderId === 0n ? undefined : membership.member(leaderId);
   if (leader === undefined) return messageResponse(503, "During election", HEADERS);
   return plainResponse(200, ContentKind.json, `${memberJson(leader)}\n`, HEADERS);
 }
 
-/** The strict rules come first: they refuse even a change that could not be applied anyway. */
+/** The strict rules come first, even for a change that is invalid anyway, as in etcd. */
 function decide(change: MemberChange, inputs: MembersInputs): MembersOutcome {
   if (inputs.connectivity !== undefined) {
     const strict = judgeStrictly(change, inputs.membership.members(), inputs.connectivity);
@@ -175,7 +177,7 @@ type PeerUrls =
 function readPeerUrls(request: ApiRequest): PeerUrls {
   const sent = Buffer.from(request.contentType, "latin1").toString("utf8");
   const semicolon = sent.indexOf(";");
-  // As in etcd, only a type with parameters is trimmed and may be in capitals.
+  // As in etcd, only a type with parameters is trimmed and lower-cased.
   const type = semicolon < 0 ? sent : sent.slice(0, semicolon).toLowerCase().trim();
   if (type !== "application/json") {
     return refused(415, `Bad Content-Type ${type}, accept application/json`);
@@ -189,10 +191,10 @@ function refused(status: number, message: string): PeerUrls {
   return { kind: "refused", answer: messageResponse(status, message, HEADERS) };
 }
 
-/** Go's description of the value that the body must be. */
+/** Go's name of the expected type, in its error text. */
 const BODY_TYPE = 'struct { PeerURLs []string "json:\\"peerURLs\\"" }';
 
-/** `{"peerURLs":[...]}` of any body, with the errors of Go's encoding/json. Never throws. */
+/** Parses `{"peerURLs":[...]}` with the error texts of Go's encoding/json. Never throws. */
 export function decodePeerUrls(body: Buffer): UrlList {
   const scan = scanJson(body, "whole");
   if (scan.kind === "invalid") return scan;
@@ -201,7 +203,7 @@ export function decodePeerUrls(body: Buffer): UrlList {
   if (wrongBody !== undefined) return mismatch(wrongBody, `value of type ${BODY_TYPE}`);
   let texts: string[] = [];
   for (const [key, field] of Object.entries(value ?? {})) {
-    // Go finds a field by its name in any case; null leaves a list empty and an item "".
+    // Go matches field names in any case; null makes an empty list and an empty item.
     if (key.toUpperCase() !== "PEERURLS") continue;
     if (field === null) {
       texts = [];
@@ -234,7 +236,7 @@ function kindOf(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
 }
 
-/** What follows the prefix and one slash, percent-decoded, as bytes. */
+/** The path after the prefix and one slash, percent-decoded, as latin1 bytes. */
 function tailOf(path: string): string {
   const rest = path.slice(PREFIX.length).replace(/^\//, "");
   return rest.replace(/%([0-9a-fA-F]{2})/g, (_, pair: string) =>
@@ -242,7 +244,7 @@ function tailOf(path: string): string {
   );
 }
 
-/** @param shown bytes, one per character */
+/** @param shown latin1 bytes */
 function noSuchMember(shown: string): ApiResponse {
   return bytesMessageResponse(404, `No such member: ${shown}`, HEADERS);
 }

@@ -8,17 +8,16 @@ export type Routed =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "answer"; readonly answer: ApiResponse };
 
-/** Paths without anything to decode or clean: nearly all. */
+/** Matches paths that need decoding or cleaning; few do. */
 const UNUSUAL = /%|\/\/|\/\.\.?(\/|$)/;
 
 const BAD_REQUEST: ApiResponse = plainResponse(400, ContentKind.bare, "400 Bad Request");
 
 /**
- * Decodes a request's path and sends clients of unclean ones elsewhere, as Go's http.ServeMux does:
- * `//`, `/./` and `/../`, also in encoded form, and no path at all lead to the clean path. A
- * trailing slash stays.
+ * Decodes a request's path and redirects to the clean path, as Go's http.ServeMux does: for `//`,
+ * `/./` and `/../`, also percent-encoded, and for an empty path. A trailing slash stays.
  *
- * @param rawPath bytes, one per character, up to the "?"
+ * @param rawPath latin1 bytes up to the "?"
  */
 export function routePath(rawPath: string, rawQuery: string, method: Method): Routed {
   if (rawPath !== "" && !UNUSUAL.test(rawPath)) return { kind: "path", path: rawPath };
@@ -50,7 +49,7 @@ function escapePath(path: string): string {
 }
 
 /**
- * A header is ASCII; only a raw query still has other bytes here. Lower case, as Go's
+ * Headers are ASCII, but a raw query may have other bytes. Lower-case hex, as in Go's
  * http.Redirect.
  */
 function escapeNonAscii(bytes: string): string {

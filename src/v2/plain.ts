@@ -4,7 +4,10 @@ import { jsonString } from "./json.js";
 import { METHODS, type Method } from "./request.js";
 import { ContentKind, type ResponseHead } from "./response.js";
 
-/** A whole answer. For a HEAD request the frontend sends the head and the body's length alone. */
+/**
+ * A complete response. For a HEAD request the frontend sends headers and Content-Length without the
+ * body.
+ */
 export interface ApiResponse {
   readonly head: ResponseHead;
   readonly body: Buffer;
@@ -12,7 +15,7 @@ export interface ApiResponse {
 
 const NO_BODY = Buffer.alloc(0);
 
-/** @param text JavaScript text; goes out as UTF-8 */
+/** @param text sent as UTF-8 */
 export function plainResponse(
   status: number,
   contentKind: ContentKind,
@@ -56,7 +59,7 @@ export function messageResponse(
 }
 
 /**
- * The same for a message with bytes of the request in it, one per character: they may be no UTF-8.
+ * Like messageResponse, for a message with latin1 bytes of the request, which may be invalid UTF-8.
  */
 export function bytesMessageResponse(
   status: number,
@@ -71,7 +74,7 @@ export function bytesMessageResponse(
   return { head, body: Buffer.from(writer.bytes.subarray(0, writer.length)) };
 }
 
-/** 405 unless the method is one of `allowed`. */
+/** The 405 response, unless the method is one of `allowed`. */
 export function refuseMethod(method: Method, allowed: readonly Method[]): ApiResponse | undefined {
   if (allowed.includes(method)) return undefined;
   return methodNotAllowed(allowed.map((one) => METHODS[one]).join(","));

@@ -1,12 +1,12 @@
 import { RateWindow } from "./rate-window.js";
 import type { FollowerStats, SelfStats } from "./stats.js";
 
-/** Appends to one follower whose answers are awaited; older ones are no longer measured. */
+/** Unacknowledged appends per follower that are measured; older ones are dropped. */
 const UNANSWERED_MAX = 1024;
-/** What etcd shows as the minimum of a follower that has never answered. */
+/** etcd's initial minimum, shown until the follower's first reply. */
 const NO_MINIMUM = 2 ** 63;
 
-/** Latencies of one follower, in milliseconds, as etcd's v2stats/leader.go adds them up. */
+/** Latencies of one follower in milliseconds, computed as in etcd's v2stats/leader.go. */
 export class FollowerMetrics implements FollowerStats {
   current = 0;
   average = 0;
@@ -15,17 +15,15 @@ export class FollowerMetrics implements FollowerStats {
   fail = 0;
   success = 0;
   #averageSquare = 0;
-  /**
-   * Rings of what is not answered, oldest first: the last entry of an append, and when it was sent.
-   */
+  /** Rings of unacknowledged appends, oldest first: last index, and when it was sent. */
   readonly #indexes = new Float64Array(UNANSWERED_MAX);
   readonly #timesMs = new Float64Array(UNANSWERED_MAX);
-  /** Counts that only grow; slot `#tail % UNANSWERED_MAX` is written next. */
+  /** Counters that only grow; slot `#tail % UNANSWERED_MAX` is written next. */
   #head = 0;
   #tail = 0;
 
   get standardDeviation(): number {
-    // Rounding can make the difference of equal numbers negative.
+    // Rounding can make the variance slightly negative.
     return Math.sqrt(Math.max(0, this.#averageSquare - this.average * this.average));
   }
 
@@ -36,7 +34,7 @@ export class FollowerMetrics implements FollowerStats {
     this.#timesMs[slot] = monoMs;
   }
 
-  /** Everything up to `index` has arrived. */
+  /** The follower acknowledged everything up to `index`. */
   answered(index: number, monoMs: number): void {
     for (; this.#head < this.#tail; this.#head++) {
       const slot = this.#head % UNANSWERED_MAX;
@@ -45,13 +43,13 @@ export class FollowerMetrics implements FollowerStats {
     }
   }
 
-  /** What was sent and is not answered will not be. */
+  /** Unacknowledged appends are lost. */
   failed(): void {
     this.fail++;
     this.forget();
   }
 
-  /** Answers to what was sent are no longer awaited. */
+  /** Stops waiting for replies to earlier appends. */
   forget(): void {
     this.#head = this.#tail;
   }
@@ -67,11 +65,11 @@ export class FollowerMetrics implements FollowerStats {
 }
 
 /**
- * The figures behind /v2/stats/self and /v2/stats/leader. Appends count, heartbeats do not. As in
- * etcd a member takes itself for the leader until an append of another one comes: a leader that
- * lost its quorum still says so.
+ * Statistics of /v2/stats/self and /v2/stats/leader. Appends count, heartbeats do not. As in etcd,
+ * a member shows itself as leader until another one's append arrives, even after it lost its
+ * quorum.
  *
- * `monoMs` is a clock that never jumps, `wallMs` Unix milliseconds.
+ * `monoMs` is monotonic, `wallMs` Unix milliseconds.
  */
 export class RaftStats {
   readonly #memberId: bigint;
@@ -93,7 +91,7 @@ export class RaftStats {
     this.#leaderSinceWallMs = wallMs;
   }
 
-  /** The other members; figures of those that stay go on. */
+  /** Sets the other members; statistics of those that stay are kept. */
   setPeers(ids: readonly bigint[]): void {
     for (const id of this.#followers.keys()) if (!ids.includes(id)) this.#followers.delete(id);
     for (const id of ids) {
@@ -108,19 +106,19 @@ export class RaftStats {
     this.#leaderSinceWallMs = wallMs;
   }
 
-  /** @param lastIndex of its entries, or the one before them if there are none */
+  /** @param lastIndex last index of its entries; prevIndex if it has none */
   onAppendSent(id: bigint, lastIndex: number, bytes: number, monoMs: number): void {
     this.#sentCount++;
     this.#sendWindow.add(monoMs, bytes);
     this.#followers.get(id)?.sent(lastIndex, monoMs);
   }
 
-  /** The follower's log holds ours up to `index`. */
+  /** The follower acknowledged the log up to `index`. */
   onAppendReply(id: bigint, index: number, monoMs: number): void {
     this.#followers.get(id)?.answered(index, monoMs);
   }
 
-  /** The stream to the follower ended, or it refused an append. */
+  /** The stream to the follower closed, or it rejected an append. */
   onAppendFailed(id: bigint): void {
     this.#followers.get(id)?.failed();
   }
@@ -158,7 +156,7 @@ export class RaftStats {
   }
 }
 
-/** To the microsecond, which is all a double of today's Unix milliseconds has. */
+/** With microsecond precision, the limit of current Unix milliseconds in a double. */
 function nanoseconds(ms: number): bigint {
   return BigInt(Math.round(ms * 1000)) * 1000n;
 }

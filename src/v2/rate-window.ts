@@ -6,11 +6,11 @@ const SILENCE_MS_MAX = 1000;
 export const NO_RATE: Rate = { perSecond: 0, bytesPerSecond: 0 };
 
 /**
- * The rate of the last 200 messages; nothing once there was silence for more than a second (etcd's
- * v2stats/queue.go). Times are of a clock that never jumps.
+ * The rate of the last 200 messages; 0 after more than a second of silence (etcd's
+ * v2stats/queue.go). Times are monotonic.
  */
 export class RateWindow {
-  /** Rings: slot `#count % WINDOW_MESSAGES_MAX` is written next. */
+  /** Rings; slot `#count % WINDOW_MESSAGES_MAX` is written next. */
   readonly #timesMs = new Float64Array(WINDOW_MESSAGES_MAX);
   readonly #bytes = new Float64Array(WINDOW_MESSAGES_MAX);
   #count = 0;
@@ -35,7 +35,7 @@ export class RateWindow {
     }
     const oldest = this.#count < WINDOW_MESSAGES_MAX ? 0 : this.#count % WINDOW_MESSAGES_MAX;
     const seconds = (newestMs - (this.#timesMs[oldest] ?? 0)) / 1000;
-    // One message alone, or several within the clock's grain, have no rate.
+    // A single message, or several within the clock's resolution, have no rate.
     if (seconds <= 0) return NO_RATE;
     const messages = Math.min(this.#count, WINDOW_MESSAGES_MAX);
     return { perSecond: messages / seconds, bytesPerSecond: this.#bytesTotal / seconds };

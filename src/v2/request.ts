@@ -1,4 +1,4 @@
-/** HTTP methods the API tells apart; the number travels in the request record. */
+/** HTTP methods the API distinguishes; the number is in the request record. */
 export const METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "OTHER"] as const;
 export const Method = {
   get: 0,
@@ -11,23 +11,23 @@ export const Method = {
 } as const;
 export type Method = (typeof Method)[keyof typeof Method];
 
-/** The Content-Type of HTML forms, which nearly all writes have. */
+/** Content-Type of HTML forms, and of nearly all writes. */
 export const FORM_TYPE = "application/x-www-form-urlencoded";
 
 /**
- * One HTTP request as a frontend framed it. Strings are bytes, one per character (latin1), nothing
- * decoded: "/v2/keys/a%20b". `body` is valid during the call only.
+ * One HTTP request as framed by a frontend. Strings are latin1 bytes, nothing decoded:
+ * "/v2/keys/a%20b". `body` is valid only during the call.
  */
 export interface ApiRequest {
   readonly method: Method;
   /** Raw, up to the "?": always starts with "/". */
   readonly path: string;
-  /** Raw, behind the "?"; "" without one. */
+  /** Raw, after the "?"; "" if there is none. */
   readonly query: string;
-  /** The Content-Type header as sent; "" without one. */
+  /** The Content-Type header as sent; "" if there is none. */
   readonly contentType: string;
-  /** Whole body. */
+  /** The complete body. */
   readonly body: Buffer;
-  /** The body went over the 10 MiB limit: `body` is then empty. */
+  /** The body exceeded the 10 MiB limit; then `body` is empty. */
   readonly isBodyTooLarge: boolean;
 }

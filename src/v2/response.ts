@@ -1,5 +1,5 @@
 /**
- * Which Content-Type (and companions) a frontend sends; the number travels in the answer record.
+ * The Content-Type and related headers that a frontend sends; the number is in the response record.
  */
 export const ContentKind = {
   /** No Content-Type, for an empty body. */
@@ -16,24 +16,24 @@ export const ContentKind = {
   metrics: 5,
   /** `application/json; charset=utf-8`: Go's expvar. */
   jsonUtf8: 6,
-  /** `text/plain; charset=utf-8` from below the API, in Go's HTTP server: no CORS headers. */
+  /** `text/plain; charset=utf-8` without CORS headers, as from Go's HTTP server below the API. */
   bare: 7,
 } as const;
 export type ContentKind = (typeof ContentKind)[keyof typeof ContentKind];
 
-/** Longest value of Location; etcd takes no targets above 4 KB. */
+/** Longest Location value; etcd accepts no targets above 4 KB. */
 export const LOCATION_BYTES_MAX = 0xffff;
 
-/** The head of an answer. The body's bytes travel beside it. */
+/** Status and headers of a response. The body is passed separately. */
 export interface ResponseHead {
   /** HTTP status code. */
   readonly status: number;
   readonly contentKind: ContentKind;
   /** Send `X-Etcd-Cluster-Id`. */
   readonly hasClusterId: boolean;
-  /** Value of `X-Etcd-Index`, or -1: do not send. */
+  /** Value of `X-Etcd-Index`; -1 sends none. */
   readonly etcdIndex: number;
-  /** Send `X-Raft-Index` and `X-Raft-Term`, as they stand when the answer leaves the core. */
+  /** Send `X-Raft-Index` and `X-Raft-Term`, as of when the response leaves the core. */
   readonly hasRaft: boolean;
   /** Value of `Allow`; "" sends none. */
   readonly allow: string;

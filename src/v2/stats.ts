@@ -6,19 +6,19 @@ import { type ApiResponse, messageResponse, plainResponse, refuseMethod } from "
 import { type ApiRequest, Method } from "./request.js";
 import { ContentKind } from "./response.js";
 
-/** Messages and bytes per second; both 0 when nothing is known. */
+/** Messages and bytes per second; both 0 if unknown. */
 export interface Rate {
   readonly perSecond: number;
   readonly bytesPerSecond: number;
 }
 
-/** What a member says of itself. Times are Unix nanoseconds. */
+/** A member's statistics of itself. Times are Unix nanoseconds. */
 export interface SelfStats {
   readonly name: string;
   readonly id: bigint;
   readonly state: "StateFollower" | "StateCandidate" | "StateLeader" | "StatePreCandidate";
   readonly startTimeNs: bigint;
-  /** 0 while there is none. */
+  /** 0 if no leader is known. */
   readonly leaderId: bigint;
   /** When that leader was first seen. */
   readonly leaderStartTimeNs: bigint;
@@ -29,7 +29,7 @@ export interface SelfStats {
   readonly sendRate: Rate;
 }
 
-/** What the leader measures of one follower, in milliseconds. */
+/** The leader's latency statistics of one follower, in milliseconds. */
 export interface FollowerStats {
   readonly current: number;
   readonly average: number;
@@ -40,11 +40,11 @@ export interface FollowerStats {
   readonly success: number;
 }
 
-/** The counters of the store, in the order they are shown. */
+/** The store's counters, in output order. */
 export const STORE_STATS = [...STAT_NAMES, "watchers"] as const;
 export type StoreCounts = Readonly<Record<(typeof STORE_STATS)[number], number>>;
 
-/** `GET /v2/stats/self`. None of the stats bodies ends in a newline. */
+/** `GET /v2/stats/self`. No stats body ends in a newline. */
 export function handleSelfStats(request: ApiRequest, stats: SelfStats): ApiResponse {
   return refuseMethod(request.method, [Method.get]) ?? json(selfStatsJson(stats));
 }
@@ -52,7 +52,7 @@ export function handleSelfStats(request: ApiRequest, stats: SelfStats): ApiRespo
 /**
  * `GET /v2/stats/leader`.
  *
- * @param followers by id as text; undefined on a member that is not the leader
+ * @param followers by id; undefined unless this member leads
  */
 export function handleLeaderStats(
   request: ApiRequest,
@@ -92,7 +92,7 @@ function selfStatsJson(stats: SelfStats): string {
   );
 }
 
-/** A rate of 0 is left out. JavaScript and Go print floating-point numbers alike in JSON. */
+/** Omits a rate of 0. JavaScript and Go print floating-point numbers alike in JSON. */
 function rateJson(direction: "recv" | "send", rate: Rate): string {
   const packages = rate.perSecond === 0 ? "" : `,"${direction}PkgRate":${rate.perSecond}`;
   const bytes =
