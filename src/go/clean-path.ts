@@ -1,6 +1,6 @@
 /**
- * Go's path.Clean of an absolute path, but for a slash at the end, which stays: without `.`, `..`
- * and empty parts, and with one slash at its beginning.
+ * Go's path.Clean of an absolute path, except that a trailing slash stays: removes `.`, `..` and
+ * empty parts; the result begins with one slash.
  */
 export function cleanPath(path: string): string {
   const parts: string[] = [];

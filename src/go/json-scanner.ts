@@ -1,23 +1,23 @@
 import { goQuote } from "./text.js";
 
-/** Nesting beyond this is refused, as encoding/json does; it also bounds our own stack. */
+/** Deeper nesting is rejected, as by encoding/json; also bounds our own stack. */
 const DEPTH_MAX = 10_000;
 
 /**
- * Where the first JSON value of `bytes` ends, or why there is none, in the words of Go's
- * encoding/json. A `prefix` scan (Go's Decoder) does not look behind the value; a whole scan (Go's
+ * Where the first JSON value of `bytes` ends, or why there is none, with the error texts of Go's
+ * encoding/json. A `prefix` scan (Go's Decoder) ignores bytes after the value; a whole scan (Go's
  * Unmarshal) allows only white space there.
  */
 export type JsonScan =
   | { readonly kind: "valid"; readonly end: number }
   | { readonly kind: "invalid"; readonly message: string };
 
-/** Never throws, whatever the bytes are; one pass, no recursion. */
+/** Never throws, for any bytes. One pass, no recursion. */
 export function scanJson(bytes: Uint8Array, extent: "whole" | "prefix"): JsonScan {
   return new Scanner(bytes).scan(extent);
 }
 
-/** The text that `scanJson` found valid, parsed. Bytes that are not UTF-8 read as U+FFFD. */
+/** Parses a value that `scanJson` found valid. Invalid UTF-8 becomes U+FFFD. */
 export function parseScanned(bytes: Buffer, scan: { readonly end: number }): unknown {
   return JSON.parse(bytes.toString("utf8", 0, scan.end));
 }
@@ -46,11 +46,11 @@ class Scanner {
     return { kind: "valid", end };
   }
 
-  /** One value with all it holds. The stack says what each open bracket is. */
+  /** Scans one value with its children. The stack holds the kind of each open bracket. */
   #value(): boolean {
     const open: number[] = [];
     for (;;) {
-      // Here a value is due.
+      // A value must begin here.
       const char = this.#skipSpace();
       let isDone = true;
       if (char === 0x7b || char === 0x5b) {
@@ -67,7 +67,7 @@ class Scanner {
       } else if (!this.#scalar(char)) {
         return false;
       }
-      // Behind a value: close what ends here, until another value is due or all is closed.
+      // After a value: close brackets until another value must follow or none is open.
       while (isDone) {
         const kind = open.at(-1);
         if (kind === undefined) return true;
@@ -188,14 +188,14 @@ class Scanner {
     return this.#bytes[this.#at] ?? END;
   }
 
-  /** The character here does not fit; at the end of the input the input is too short. */
+  /** Fails at the current character, or at the end of the input. */
   #refuse(where: string): boolean {
     const char = this.#peek();
     if (char === END) return this.#fail("unexpected end of JSON input");
     return this.#fail(`invalid character ${quoteChar(char)} ${where}`);
   }
 
-  /** As `#refuse`; inside a token Go takes the end of the input for a blank. */
+  /** Like `#refuse`, but inside a token Go reports the end of the input as a blank. */
   #refuseInside(where: string): boolean {
     const char = this.#peek();
     return this.#fail(`invalid character ${quoteChar(char === END ? SPACE : char)} ${where}`);
@@ -215,7 +215,7 @@ function isHexDigit(char: number): boolean {
   return isDigit(char) || (char >= 0x41 && char <= 0x46) || (char >= 0x61 && char <= 0x66);
 }
 
-/** A byte in single quotes; Go reads it as a code point, so 0xe9 shows as é. */
+/** A byte in single quotes. Go reads it as a code point, so 0xe9 shows as é. */
 function quoteChar(char: number): string {
   if (char === 0x27) return "'\\''";
   if (char === 0x22) return "'\"'";

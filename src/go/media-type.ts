@@ -1,19 +1,18 @@
-/** A Content-Type as far as forms need it. */
+/** The part of a Content-Type that form parsing needs. */
 export interface MediaType {
-  /** "text/plain", lower case; "" where the header is too wrong to tell. */
+  /** "text/plain", lower case; "" if it cannot be parsed. */
   readonly type: string;
-  /** What is wrong with the header; "" if nothing is. The type may still be known. */
+  /** Go's error text, or "". The type may be known in spite of an error. */
   readonly error: string;
 }
 
-/** RFC 2045, 5.1: printable ASCII but for the blank and these. */
+/** Tokens are printable ASCII except the blank and these (RFC 2045, 5.1). */
 const SPECIALS = '()<>@,;:\\"/[]?=';
 const INVALID_PARAMETER = "mime: invalid media parameter";
 
 /**
- * Reads a Content-Type (RFC 2045, 5.1) with the errors, and their texts, of Go's
- * mime.ParseMediaType: etcd answers a PUT or POST whose header is malformed with them, whatever the
- * body.
+ * Parses a Content-Type (RFC 2045, 5.1) with the error texts of Go's mime.ParseMediaType: etcd's
+ * response to a PUT or POST with a malformed header contains them, whatever the body.
  */
 export function parseMediaType(header: string): MediaType {
   const semicolon = header.indexOf(";");
@@ -34,7 +33,7 @@ function typeError(type: string): string {
   return end === type.length ? "" : "mime: unexpected content after media subtype";
 }
 
-/** `; name=token` and `; name="text"`, any number of them, from `at` to the end. */
+/** Any number of `; name=token` and `; name="text"`, from `at` to the end. */
 function readParameters(type: string, header: string, at: number): MediaType {
   const seen = new Set<string>();
   for (let next = skipBlanks(header, at); next < header.length; ) {
@@ -52,7 +51,7 @@ function readParameters(type: string, header: string, at: number): MediaType {
 
 interface Parameter {
   readonly name: string;
-  /** Behind its value, which nobody asks for. */
+  /** Offset after the value, which is not needed. */
   readonly end: number;
 }
 
@@ -70,7 +69,9 @@ function readParameter(header: string, at: number): Parameter | undefined {
   return end === from ? undefined : { name, end };
 }
 
-/** A backslash quotes special characters only: Internet Explorer sent file names with bare ones. */
+/**
+ * A backslash escapes only special characters, as Internet Explorer sent file names with bare ones.
+ */
 function readQuoted(header: string, at: number, name: string): Parameter | undefined {
   for (let i = at + 1; i < header.length; i++) {
     const character = header[i] as string;
@@ -82,7 +83,7 @@ function readQuoted(header: string, at: number, name: string): Parameter | undef
   return undefined;
 }
 
-/** Where the token that begins at `at` ends; `at` itself if there is none. */
+/** End offset of the token that begins at `at`; `at` itself if there is none. */
 function tokenEnd(text: string, at: number): number {
   let end = at;
   while (end < text.length && isTokenCharacter(text, end)) end++;
@@ -106,7 +107,7 @@ function trim(text: string): string {
   return text.slice(Math.min(skipBlanks(text, 0), end), end);
 }
 
-/** ASCII's only; String.trim would take the bytes 0x85 and 0xa0 for blanks. */
+/** ASCII white space only; String.trim would also trim the bytes 0x85 and 0xa0. */
 function isBlank(code: number): boolean {
   return code === 0x20 || (code >= 0x09 && code <= 0x0d);
 }

@@ -1,15 +1,15 @@
 /**
- * Texts as Go's standard library prints them. etcd's clients compare and parse these, so they are
- * part of the wire format: JSON strings (encoding/json), quoted strings (strconv, the `%q` verb),
- * durations (time.Duration.String) and time stamps (time.RFC3339Nano).
+ * Go's text formats: JSON strings (encoding/json), quoted strings (strconv, the `%q` verb),
+ * durations (time.Duration.String) and time stamps (time.RFC3339Nano). etcd's clients parse and
+ * compare them, so they are part of the wire format.
  */
 import { civilDate } from "./civil-date.js";
 
-/** What JSON output escapes; HTML's three and the line separators are Go's choice. */
+/** Characters escaped in JSON output; HTML's three and the line separators are Go's choice. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
 const JSON_SPECIAL = /["\\\u0000-\u001f<>&\u2028\u2029]|\p{Surrogate}/gu;
 
-/** A JSON string with its quotes; a lone surrogate becomes U+FFFD, as a bad byte does in Go. */
+/** A JSON string with its quotes. A lone surrogate becomes U+FFFD, like invalid UTF-8 in Go. */
 export function goJsonString(text: string): string {
   return `"${text.replace(JSON_SPECIAL, jsonEscape)}"`;
 }
@@ -50,12 +50,12 @@ const QUOTE_SHORT: Readonly<Record<string, string>> = {
   " ": " ",
 };
 
-/** `%q`: double quotes, printable characters as they are. */
+/** `%q`: in double quotes, printable characters unescaped. */
 export function goQuote(text: string): string {
   return `"${text.replace(QUOTE_SPECIAL, quoteEscape)}"`;
 }
 
-/** `%q` of bytes: those that are not UTF-8 show as `\xNN`. */
+/** `%q` of bytes; invalid UTF-8 shows as `\xNN`. */
 export function goQuoteBytes(bytes: Buffer): string {
   let quoted = "";
   for (let at = 0; at < bytes.length; ) {

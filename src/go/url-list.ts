@@ -1,14 +1,14 @@
 import { goQuote, goQuoteBytes } from "./text.js";
 
-/** A list of URLs as members carry it, or why it cannot be one, in etcd's words. */
+/** A member's list of URLs, or etcd's error text. */
 export type UrlList =
   | { readonly kind: "urls"; readonly urls: readonly string[] }
   | { readonly kind: "invalid"; readonly message: string };
 
 /**
- * Reads the URLs of a member: http(s) or unix(s), `host:port`, no path; blanks around one are
- * trimmed. The result is sorted and has its schemes in lower case (etcd pkg/types/urls.go; errors
- * of Go's net/url keep its texts).
+ * Parses a member's URLs: http(s) or unix(s), `host:port`, no path; surrounding blanks are trimmed.
+ * The result is sorted, with schemes in lower case (etcd pkg/types/urls.go; error texts of Go's
+ * net/url).
  */
 export function parseUrlList(texts: readonly string[]): UrlList {
   if (texts.length === 0) return invalid("no valid URLs given");
@@ -29,7 +29,7 @@ export function parseUrlList(texts: readonly string[]): UrlList {
   return { kind: "urls", urls: urls.sort(compareBytes) };
 }
 
-/** Order of UTF-8 bytes, which is the order of code points. */
+/** Order of UTF-8 bytes, equal to the order of code points. */
 export function compareBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
@@ -50,12 +50,15 @@ export interface SplitUrl {
 
 export interface BadUrl {
   readonly kind: "invalid";
-  /** What Go quotes: the URL without its fragment. */
+  /** The URL as Go quotes it, without its fragment. */
   readonly shown: string;
   readonly reason: string;
 }
 
-/** The steps and their order are those of Go's url.Parse: the first that fails names the error. */
+/**
+ * Follows the steps of Go's url.Parse in their order, as the first failure determines the error
+ * text.
+ */
 export function splitUrl(whole: string): SplitUrl | BadUrl {
   const hash = whole.indexOf("#");
   const shown = hash < 0 ? whole : whole.slice(0, hash);
@@ -103,7 +106,7 @@ function hostError(host: string): string | undefined {
   for (let i = 0; i < host.length; i++) {
     const char = host.charAt(i);
     if (char === "%") {
-      // Only bytes beyond ASCII, and the "%25" before an IPv6 zone, may be escaped in a host.
+      // In a host only non-ASCII bytes, and the "%25" before an IPv6 zone, may be escaped.
       if (!/^%([89a-f][0-9a-f]|25)/i.test(host.slice(i))) return escapeMessage(host, i);
       i += 2;
     } else if (char < "\u0080" && !/[A-Za-z0-9\-_.~!$&'()*+,;=:[\]<>"]/.test(char)) {
@@ -124,12 +127,12 @@ function escapeError(text: string): string | undefined {
   return at < 0 ? undefined : escapeMessage(text, at);
 }
 
-/** Go shows three bytes, even where they cut a character. */
+/** Go shows three bytes, even if that splits a character. */
 function escapeMessage(text: string, at: number): string {
   return `invalid URL escape ${goQuoteBytes(Buffer.from(text.slice(at)).subarray(0, 3))}`;
 }
 
-/** Go's net.SplitHostPort accepts it: one colon, or an address in brackets and a colon. */
+/** Whether Go's net.SplitHostPort accepts it: one colon, or a bracketed address and a colon. */
 function isHostPort(host: string): boolean {
   return /^(\[[^[\]]*\]|[^:[\]]*):[^:[\]]*$/.test(host);
 }
