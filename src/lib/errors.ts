@@ -1,15 +1,15 @@
-/** What the world (client, peer, disk, operator) did wrong. Our own mistakes are `assert`s. */
+/** An error caused by a client, a peer, the disk or an operator. Our own mistakes are `assert`s. */
 export abstract class RingdError extends Error {
-  /** Stable. Programs tell errors apart by this, never by the message. */
+  /** Stable. Programs distinguish errors by this, never by the message. */
   abstract readonly code: string;
 }
 
 /**
- * What the system says about a call: "no such file or directory", without Node's code before and
- * path after.
+ * The system's error text, such as "no such file or directory", without Node's code before and path
+ * after.
  */
 export function systemReason(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  if (message.startsWith("EISDIR")) return "is a directory"; // Node's own words say less.
+  if (message.startsWith("EISDIR")) return "is a directory"; // Node's text is less clear.
   return /^E[A-Z0-9]+: (.*?)(, [a-z0-9]+( .*)?)?$/s.exec(message)?.[1] ?? message;
 }
