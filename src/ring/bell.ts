@@ -7,9 +7,9 @@ const PARKED = 1;
 /**
  * Wakes a thread that reads several rings.
  *
- * No wake-up is lost, because both sides write first and look second, and Atomics are sequentially
- * consistent: the owner stores PARKED and then looks for work; a producer publishes and then looks
- * for PARKED. Whichever comes second sees the other.
+ * No wake-up is lost, because both sides write first and read second, and Atomics are sequentially
+ * consistent: the owner stores PARKED and then checks for work; a producer publishes and then
+ * checks for PARKED. Whichever comes second sees the other's write.
  */
 export class Bell {
   readonly #cell: Int32Array<SharedArrayBuffer>;
@@ -24,7 +24,7 @@ export class Bell {
   }
 
   /**
-   * Any thread, after it published. Costs a system call only while the owner sleeps.
+   * Any thread, after publishing. Makes a system call only while the owner sleeps.
    *
    * @returns whether it made the call
    */
@@ -48,15 +48,16 @@ export class Bell {
   }
 
   /**
-   * Owner, awake for another reason while its promise is pending: producers need not ring for now.
+   * Owner, while awake for another reason with its promise pending: spares producers the system
+   * call.
    */
   disarm(): void {
     Atomics.store(this.#cell, 0, AWAKE);
   }
 
   /**
-   * Owner, after disarm(): the pending promise resolves when rung, as before. (Stores to the cell
-   * do not end a wait; only a notify does.)
+   * Owner, after disarm(): the pending promise will resolve when rung again. (A store to the cell
+   * does not end a wait; only a notify does.)
    *
    * @returns false if there is work already; the bell is then not armed
    */
@@ -78,6 +79,6 @@ export class Bell {
       return undefined;
     }
     const wait = Atomics.waitAsync(this.#cell, 0, PARKED);
-    return wait.async ? wait.value : undefined; // Not async: rung between the look and the wait.
+    return wait.async ? wait.value : undefined; // Not async: rung between check and wait.
   }
 }

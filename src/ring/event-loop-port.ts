@@ -1,44 +1,44 @@
 import type { Bell } from "./bell.js";
 import type { Inlet, Outlet } from "./fragments.js";
 
-/** Records consumed in one turn before sockets get their turn again. */
+/** Records consumed per turn before sockets are served again. */
 const BATCH_RECORDS = 1024;
 /**
- * Messages after which the outlet is published before the turn of the event loop is over. Otherwise
- * all threads work one after the other on one large batch, and half of each core is idle.
+ * Messages after which the outlet is published within a turn of the event loop. With one large
+ * batch per turn the threads would run one after the other, and each core would be idle half of the
+ * time.
  */
 const PUBLISH_MESSAGES = 32;
 
 /** Metrics of the owner. */
 export interface PortMetrics {
   woken(): void;
-  /** The outgoing ring had no room: counted once until its queue is empty again. */
+  /** The outgoing ring was full; called once until its queue is empty again. */
   ringFull(): void;
 }
 
-/** Dependencies of a port. */
+/** Dependencies of an EventLoopPort. */
 export interface PortParts {
   readonly outlet: Outlet;
   readonly inlet: Inlet;
-  /** The owner's bell: rung for messages in the inlet, and for room in the outlet. */
+  /** The owner's bell, rung for messages in the inlet and for room in the outlet. */
   readonly bell: Bell;
-  /** `setImmediate`: runs after all sockets that became readable in this turn. */
+  /** `setImmediate`: runs after all sockets that are readable in this turn. */
   readonly later: (turn: () => void) => unknown;
   /**
    * Called after each batch from the inlet.
    *
-   * @returns whether to take the next turn at once, without knowing of any work
+   * @returns whether to take the next turn at once, even without known work
    */
   readonly onTurn: () => boolean;
   readonly figures: PortMetrics;
 }
 
 /**
- * An event-loop thread's end of a ring in each direction.
+ * An event-loop thread's ends of a pair of rings.
  *
- * Socket callbacks only append to the outlet; once per turn of the event loop everything is
- * published together, and the inlet is drained. While there is nothing to do the thread sleeps in
- * its event loop until its bell wakes it.
+ * Socket callbacks only write to the outlet; once per turn of the event loop it is published and
+ * the inlet is drained. An idle thread sleeps in its event loop until its bell is rung.
  */
 export class EventLoopPort {
   readonly #outlet: Outlet;
@@ -50,10 +50,10 @@ export class EventLoopPort {
   readonly #turnBound = () => this.#turn();
   readonly #hasWorkBound = () => this.#inlet.hasWork() || this.#outlet.canMove();
   #isScheduled = false;
-  /** A promise of the bell is pending, whether the bell is armed or not. */
+  /** A promise of the bell is pending, with the bell armed or not. */
   #isParked = false;
   #isClosed = false;
-  /** Messages are queued that the ring had no room for. */
+  /** The ring is full, and messages are queued. */
   #isBehind = false;
   #unpublished = 0;
 
@@ -71,13 +71,13 @@ export class EventLoopPort {
     this.#turn();
   }
 
-  /** After each message put into the outlet. */
+  /** Call after each message written to the outlet. */
   sent(): void {
     if (++this.#unpublished >= PUBLISH_MESSAGES) this.#publish();
     this.#schedule();
   }
 
-  /** Publishes, and schedules no more turns. Messages sent later need another close(). */
+  /** Publishes, and stops scheduling turns. Messages sent later need another close(). */
   close(): void {
     this.#isClosed = true;
     this.#publish();
@@ -94,7 +94,7 @@ export class EventLoopPort {
   #schedule(): void {
     if (this.#isScheduled || this.#isClosed) return;
     this.#isScheduled = true;
-    if (this.#isParked) this.#bell.disarm(); // The turn looks at the inlet anyway.
+    if (this.#isParked) this.#bell.disarm(); // The turn checks the inlet anyway.
     this.#later(this.#turnBound);
   }
 

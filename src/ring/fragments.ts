@@ -3,10 +3,11 @@ import { CONTINUED_FLAG, MORE_FLAG, TYPE_MAX } from "./layout.js";
 import { RecordCursor } from "./record-cursor.js";
 import type { OnRecord, RingReader, RingWriter } from "./ring.js";
 
-/** A message longer than one such part of its ring travels as a chain of records. */
+/** A message longer than 1 / FRAGMENTS_PER_RING of its ring is split into a chain of records. */
 const FRAGMENTS_PER_RING = 8;
 /**
- * The longest message: the response to a form of 10 MiB, which may hold it twice, a byte as six.
+ * The longest message: a response may contain a 10 MiB form's value twice, with each byte escaped
+ * to six.
  */
 export const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
 
@@ -17,13 +18,13 @@ interface Queued {
 }
 
 /**
- * The producer's end of a ring for messages of any size. A message that fits is written in place; a
- * long one, or one that finds the ring full, waits in a queue and follows, in order, as the
- * consumer releases space. Nothing is dropped and nobody spins: the owner checks `queuedBytes` and
- * accepts no work while it is not zero.
+ * The producer's end of a ring for messages of any size. A message that fits is written in place;
+ * long messages, and all while the ring is full, are queued and moved in order as the consumer
+ * releases space. Nothing is dropped and nobody spins: the owner checks `queuedBytes` and accepts
+ * no work while it is not zero.
  *
- * Use: `open(bytes)`, write through `bytes`/`view` from `at` on, `close(type, bytes)`, and once per
- * batch `publish()`.
+ * Usage: `open(bytes)`, write through `bytes`/`view` from `at` on, `close(type, bytes)`, and once
+ * per batch `publish()`.
  */
 export class Outlet {
   readonly #ring: RingWriter;
@@ -31,9 +32,9 @@ export class Outlet {
   readonly #queue: Queued[] = [];
   #queuedBytes = 0;
   #isInPlace = false;
-  /** Of the open message at most; -1 while there is none. */
+  /** Upper bound for the open message; -1 while none is open. */
   #openBytes = -1;
-  /** Where the open message goes: ring memory or a buffer of the queue. */
+  /** Target of the open message: ring memory, or a buffer of the queue. */
   bytes: Buffer;
   view: DataView;
   at = 0;
@@ -52,10 +53,9 @@ export class Outlet {
   }
 
   /**
-   * Whether publish() would move something from the queue. An owner checks it before it parks: the
-   * consumer may have released space, and rung, while the owner was still awake. That used up the
-   * request for space, so if it was too little, the request is repeated, and the ring checked once
-   * more after it.
+   * Whether publish() would move queued bytes. The owner checks this before it parks, as the
+   * consumer may have released space and rung while the owner was still awake. That consumed the
+   * request for space, so if the space is too small, repeat the request and check again.
    */
   canMove(): boolean {
     const first = this.#queue[0];
@@ -102,7 +102,7 @@ export class Outlet {
   publish(): void {
     if (this.#queue.length > 0 && !this.#flush()) {
       this.#ring.wantSpace();
-      this.#flush(); // The consumer may have released everything before it could see the request.
+      this.#flush(); // The consumer may have released everything before it saw the request.
     }
     this.#ring.publish();
   }
@@ -143,8 +143,8 @@ export class Outlet {
 }
 
 /**
- * Gets one whole message; `bytes` and `view` are the callee's only until it returns. For
- * dispatchers that do not use a cursor yet.
+ * Receives one whole message; `bytes` and `view` are valid only until it returns. For dispatchers
+ * that do not use a cursor yet.
  */
 export type OnMessage = (
   type: number,
@@ -154,18 +154,16 @@ export type OnMessage = (
   payloadBytes: number,
 ) => void;
 
-/**
- * Gets one whole message; the cursor and the views it gives are the callee's only until it returns.
- */
+/** Receives one whole message; the cursor and its views are valid only until it returns. */
 export type OnCursor<T extends number> = (record: RecordCursor<T>) => void;
 
-/** How an inlet hands out a message. */
+/** How an inlet delivers a message. */
 interface Delivery {
   /** One record of the ring. */
   readonly inPlace: OnRecord;
-  /** Many records, joined. */
+  /** Several records, joined. */
   readonly joined: (type: number, message: Buffer) => void;
-  /** After each batch, also one that an error ended. */
+  /** After each batch, even one that ended with an error. */
   readonly end: () => void;
 }
 
@@ -184,8 +182,7 @@ function byOffsets(ring: RingReader, onMessage: OnMessage): Delivery {
 function byCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Delivery {
   const cursor = new RecordCursor<T>(ring.bytes, ring.view);
   return {
-    // Not ended after each record, which took 1 to 2 ns: the next follows at once, or the batch
-    // ends.
+    // No end() per record, which took 1 to 2 ns: the next moveTo() or the end of the batch follows.
     inPlace: (type, at, payloadBytes) => {
       cursor.moveTo(type, at, payloadBytes);
       onCursor(cursor);
@@ -202,14 +199,14 @@ function byCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): De
   };
 }
 
-/** The consumer's end: hands out whole messages, in place where they came in one record. */
+/** The consumer's end: delivers whole messages, in place if they came in one record. */
 export class Inlet {
   readonly #ring: RingReader;
   readonly #delivery: Delivery;
   readonly #onRecord: OnRecord;
   #parts: Buffer[] = [];
 
-  /** An inlet whose messages are read through one cursor, which is reused. */
+  /** An inlet that delivers messages through a single, reused cursor. */
   static withCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Inlet {
     return new Inlet(ring, byCursor(ring, onCursor));
   }
@@ -229,7 +226,7 @@ export class Inlet {
     return this.#ring.hasWork();
   }
 
-  /** @returns how many records were taken */
+  /** @returns number of records taken */
   drain(recordsMax: number): number {
     try {
       return this.#ring.drain(this.#onRecord, recordsMax);
@@ -238,7 +235,7 @@ export class Inlet {
     }
   }
 
-  /** Within a callback: its message is the last of the batch; the ring keeps what follows. */
+  /** Within a callback: makes its message the last of the batch; later ones stay in the ring. */
   endBatch(): void {
     this.#ring.endBatch();
   }

@@ -12,9 +12,8 @@ import { assert } from "../lib/assert.js";
  *                                      its callback, so a view kept past it reads POISON_BYTE
  *   256    data area
  *
- * Each cell has a cache line of its own: two threads that write to one line slow each other down.
- * TAIL - HEAD is the fill; positions only grow: no slot is wasted, and there is no reset to race
- * with.
+ * Each cell has its own cache line, as threads that write to one line slow each other down. TAIL -
+ * HEAD is the fill. Positions only grow, so no slot is wasted, and there is no reset to race with.
  *
  * A record starts on a multiple of 8 and never wraps around the end of the area:
  *
@@ -33,13 +32,13 @@ export const CONTROL_BYTES = 256;
 
 export const HEADER_BYTES = 8;
 export const TYPE_MAX = 0xff;
-/** The next record continues this one. */
+/** The message continues in the next record. */
 export const MORE_FLAG = 0x8000_0000;
-/** This record continues the one before. */
+/** The message began in an earlier record. */
 export const CONTINUED_FLAG = 0x4000_0000;
 export const PADDING_TYPE = 0x2000_0000;
 
-/** Unlikely in data: a huge length as u32, a huge negative number as f64, no UTF-8. */
+/** Unlikely in data: as u32 a huge length, as f64 a huge negative number, and invalid as UTF-8. */
 export const POISON_BYTE = 0xdb;
 
 export const RING_BYTES_MIN = 4096;
@@ -52,7 +51,7 @@ const CELL_BYTES = 4;
 const CACHE_LINE_BYTES = 64;
 const RECORD_ALIGN_BYTES = 8;
 
-/** Bytes a record with this payload takes in the data area. */
+/** Size in the data area of a record with this payload. */
 export function recordBytes(payloadBytes: number): number {
   return (HEADER_BYTES + payloadBytes + RECORD_ALIGN_BYTES - 1) & -RECORD_ALIGN_BYTES;
 }
@@ -61,7 +60,7 @@ function isPowerOfTwo(value: number): boolean {
   return value > 0 && Number.isInteger(Math.log2(value));
 }
 
-// The drawing above.
+// The layout drawn above.
 assert(TAIL * CELL_BYTES === 0, "TAIL is at byte 0");
 assert(HEAD * CELL_BYTES === 64, "HEAD is at byte 64");
 assert(WANTS_SPACE * CELL_BYTES === 128, "WANTS_SPACE is at byte 128");
@@ -69,7 +68,7 @@ assert(POISONS * CELL_BYTES === 192, "POISONS is at byte 192");
 assert(CONTROL_BYTES === 256, "the data area is at byte 256");
 assert(HEADER_BYTES === 8, "a payload is 8 bytes into its record");
 
-// What the drawing is for.
+// The purpose of that layout.
 assert((HEAD - TAIL) * CELL_BYTES >= CACHE_LINE_BYTES, "HEAD shares no cache line with TAIL");
 assert(
   (WANTS_SPACE - HEAD) * CELL_BYTES >= CACHE_LINE_BYTES,
@@ -95,7 +94,7 @@ assert(RING_BYTES_MIN % RECORD_ALIGN_BYTES === 0, "records end exactly at the en
 assert(recordBytes(0) === HEADER_BYTES, "an empty record is a header");
 assert(recordBytes(1) === HEADER_BYTES + RECORD_ALIGN_BYTES, "a record's size is rounded up");
 
-// Types. A reader tells whole messages from all others by `type <= TYPE_MAX` alone.
+// Types. `type <= TYPE_MAX` alone distinguishes whole messages from all other records.
 assert(isPowerOfTwo(TYPE_MAX + 1), "TYPE_MAX is also the mask of a type");
 for (const bit of [MORE_FLAG, CONTINUED_FLAG, PADDING_TYPE]) {
   assert(isPowerOfTwo(bit) && bit > TYPE_MAX && bit < 2 ** 32, "a flag is one bit above the types");
@@ -105,6 +104,6 @@ assert(
   "padding is told from every fragment",
 );
 
-// Positions are u32, and offsets into the area are taken from them by an Int32 mask.
+// Positions are u32, masked with an Int32 to get offsets into the area.
 assert(isPowerOfTwo(RING_BYTES_MIN) && isPowerOfTwo(RING_BYTES_MAX), "ring sizes: powers of two");
 assert(RING_BYTES_MAX < 2 ** 31, "masks and fills are positive as Int32");

@@ -2,8 +2,8 @@ import { AssertionError, assert } from "../lib/assert.js";
 import "../lib/latin1.js";
 
 /**
- * Called where `assert` would be. V8 inlines only so much code into one callback: with an assertion
- * in each getter, a callback of eleven reads took 26 ns instead of 19.
+ * Called instead of `assert`, as V8 limits the code inlined into a callback: with an assertion in
+ * each getter, a callback with eleven reads took 26 ns instead of 19.
  */
 function outside(): never {
   throw new AssertionError(
@@ -12,13 +12,12 @@ function outside(): never {
 }
 
 /**
- * One message of a ring, read in place. Offsets are relative to the message; integers are
+ * Reads one message of a ring in place. Offsets are relative to the message; integers are
  * little-endian.
  *
- * An inlet has a single cursor and moves it from message to message: nothing is allocated for a
- * message, and a cursor is of use only until its callback returns. Then it shows the next message,
- * and after the batch every read fails. A view that `bytes()` gave must not be kept either (see
- * `poisonConsumed`).
+ * An inlet moves a single cursor from message to message, which allocates nothing. A cursor is
+ * valid only until its callback returns: then it shows the next message, and after the batch every
+ * read fails. Views from `bytes()` must not be kept either (see `poisonConsumed`).
  *
  * @typeParam T the record types of the ring, as a union, so that a `switch` over `type` can end in
  * `unreachable`. The ring does not check it.
@@ -30,7 +29,7 @@ export class RecordCursor<T extends number = number> {
   #bytes: Buffer;
   #view: DataView;
   #start = 0;
-  /** -1 between two messages: then every offset is outside. */
+  /** -1 between batches, which makes every offset out of range. */
   #end = -1;
 
   constructor(bytes: Buffer, view: DataView) {
@@ -45,7 +44,7 @@ export class RecordCursor<T extends number = number> {
     return this.#type as T;
   }
 
-  /** Bytes of the message. */
+  /** Length of the message in bytes. */
   get length(): number {
     if (this.#end < 0) outside();
     return this.#end - this.#start;
@@ -81,7 +80,7 @@ export class RecordCursor<T extends number = number> {
     return this.#view.getBigUint64(from, true);
   }
 
-  /** Bytes `at` .. `end` - 1 as a string of one character per byte. */
+  /** Bytes `at` .. `end` - 1 as a latin1 string. */
   text(at: number, end = this.length): string {
     this.#check(at, end);
     return at === end ? "" : this.#bytes.latin1Slice(this.#start + at, this.#start + end);
@@ -94,16 +93,15 @@ export class RecordCursor<T extends number = number> {
   }
 
   /**
-   * Bytes `at` .. `end` - 1 in place: the view dies with the callback. Only this and text allocate.
+   * A view of bytes `at` .. `end` - 1, valid until the callback returns. Only this and texts
+   * allocate.
    */
   bytes(at: number, end = this.length): Buffer {
     this.#check(at, end);
     return this.#bytes.subarray(this.#start + at, this.#start + end);
   }
 
-  /**
-   * Copies bytes `at` .. `end` - 1 to `target` from `targetAt` on, without making a view of them.
-   */
+  /** Copies bytes `at` .. `end` - 1 to `target` from `targetAt` on, without allocating a view. */
   copy(target: Uint8Array, targetAt: number, at: number, end = this.length): void {
     this.#check(at, end);
     assert(targetAt >= 0 && targetAt + end - at <= target.length, "a copy fits its target");
@@ -114,26 +112,26 @@ export class RecordCursor<T extends number = number> {
     if (at < 0 || at > end || this.#start + end > this.#end) outside();
   }
 
-  /** Its inlet: onto a message that is one record of the ring. */
+  /** Inlet only: moves to a message in one record of the ring. */
   moveTo(type: number, start: number, length: number): void {
     this.#type = type;
     this.#start = start;
     this.#end = start + length;
   }
 
-  /** Its inlet: onto a message that came as many records and was joined. */
+  /** Inlet only: moves to a message joined from several records. */
   moveToJoined(type: number, joined: Buffer): void {
     this.#bytes = joined;
     this.#view = new DataView(joined.buffer, joined.byteOffset, joined.length);
     this.moveTo(type, 0, joined.length);
   }
 
-  /** Its inlet, once a batch is over. */
+  /** Inlet only, after a batch: makes every read fail. */
   end(): void {
     this.#end = -1;
   }
 
-  /** Its inlet, once the callback of a joined message is over: nothing else holds its memory. */
+  /** Inlet only, after the callback of a joined message: releases its memory. */
   endJoined(): void {
     this.end();
     this.#bytes = this.#ringBytes;

@@ -14,7 +14,7 @@ import {
   WANTS_SPACE,
 } from "./layout.js";
 
-/** Memory for a ring with a data area of `bytes`, a power of two. */
+/** Allocates a ring's memory. @param bytes size of the data area, a power of two */
 export function createRing(bytes: number): SharedArrayBuffer {
   assert(bytes >= RING_BYTES_MIN && bytes <= RING_BYTES_MAX, "a ring is 4 KiB to 1 GiB");
   assert((bytes & (bytes - 1)) === 0, "a ring's size is a power of two");
@@ -24,24 +24,23 @@ export function createRing(bytes: number): SharedArrayBuffer {
 /** Bytes published and not yet released, for metrics. Any thread may call it. */
 export function ringDepthBytes(memory: SharedArrayBuffer): number {
   const control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
-  // HEAD first: it never passes TAIL, but it may pass a TAIL that was read a moment ago.
+  // HEAD first: it never passes TAIL, but may pass a TAIL that was read earlier.
   const head = Atomics.load(control, HEAD);
   const depthBytes = (Atomics.load(control, TAIL) - head) >>> 0;
   return Math.min(depthBytes, memory.byteLength - CONTROL_BYTES);
 }
 
 /**
- * For tests, before the consumer's end is made: each payload is overwritten once its callback is
- * over. A view that was kept past the callback then reads POISON_BYTE at once, and not only when
- * the producer happens to come round to its place.
+ * For tests, before the consumer's end is created: each payload is overwritten after its callback.
+ * A view kept past the callback then reads POISON_BYTE at once, and not only after the producer has
+ * wrapped around to it.
  */
 export function poisonConsumed(memory: SharedArrayBuffer): void {
   Atomics.store(new Int32Array(memory, 0, CONTROL_BYTES / 4), POISONS, 1);
 }
 
 /**
- * What both ends of a ring see. Positions are u32 stored as Int32: only differences can be
- * compared.
+ * Common part of both ends. Positions are u32 stored as Int32, so only differences can be compared.
  */
 class RingMemory {
   protected readonly control: Int32Array<SharedArrayBuffer>;
@@ -71,14 +70,14 @@ class RingMemory {
   }
 }
 
-/** The producer's end. One thread only. */
+/** The producer's end, for one thread only. */
 export class RingWriter extends RingMemory {
   readonly #consumerBell: Bell;
   #tail: number;
   #published: number;
-  /** HEAD as last read. It only grows, so a stale value is merely pessimistic. */
+  /** HEAD as last read. It only grows, so a stale value is only pessimistic. */
   #headSeen: number;
-  /** Of the payload that may be committed next; -1 for none. */
+  /** Size of the reserved payload; -1 if none is reserved. */
   #reservedBytes = -1;
 
   constructor(memory: SharedArrayBuffer, consumerBell: Bell) {
@@ -90,9 +89,9 @@ export class RingWriter extends RingMemory {
   }
 
   /**
-   * Makes room for a record.
+   * Reserves room for a record.
    *
-   * @returns where its payload goes in `bytes`, a multiple of 8, or -1 while the ring is too full
+   * @returns offset of its payload in `bytes`, a multiple of 8, or -1 while the ring is too full
    */
   reserve(payloadBytes: number): number {
     assert(payloadBytes >= 0 && payloadBytes <= this.payloadBytesMax, "the record fits the ring");
@@ -112,7 +111,7 @@ export class RingWriter extends RingMemory {
     return HEADER_BYTES;
   }
 
-  /** Whether reserve(payloadBytes) would succeed now; reads HEAD again. */
+  /** Whether reserve(payloadBytes) would succeed now; rereads HEAD. */
   hasRoom(payloadBytes: number): boolean {
     assert(payloadBytes <= this.payloadBytesMax, "the record fits the ring once it is empty");
     const need = recordBytes(payloadBytes);
@@ -122,7 +121,7 @@ export class RingWriter extends RingMemory {
   }
 
   /**
-   * Ends the record reserved last, with at most the bytes reserved. Not visible before publish().
+   * Completes the reserved record, with at most the reserved bytes. Not visible before publish().
    */
   commit(type: number, payloadBytes: number): void {
     assert(payloadBytes >= 0 && payloadBytes <= this.#reservedBytes, "a record is within its room");
@@ -133,18 +132,20 @@ export class RingWriter extends RingMemory {
     this.#tail = (this.#tail + recordBytes(payloadBytes)) | 0;
   }
 
-  /** Once per batch: shows the consumer everything committed, and wakes it if it sleeps. */
+  /**
+   * Once per batch: makes all committed records visible to the consumer, and wakes it if it sleeps.
+   */
   publish(): void {
     if (this.#tail === this.#published) return;
     assert(this.#fill() <= this.capacityBytes, "nothing that is still read is overwritten");
     this.#published = this.#tail;
-    Atomics.store(this.control, TAIL, this.#tail); // Everything above is visible first.
+    Atomics.store(this.control, TAIL, this.#tail); // Publishes all writes above.
     this.#consumerBell.ring();
   }
 
   /**
-   * Requests that the consumer ring our bell after its next release. Check for room again
-   * afterwards: the release may have come before the request.
+   * Asks the consumer to ring our bell after its next release. Check for room again afterwards, as
+   * the release may have come before the request.
    */
   wantSpace(): void {
     Atomics.store(this.control, WANTS_SPACE, 1);
@@ -155,16 +156,16 @@ export class RingWriter extends RingMemory {
   }
 }
 
-/** Gets one record in place: the bytes are the callee's only until it returns. */
+/** Receives one record in place; its bytes are valid only until it returns. */
 export type OnRecord = (type: number, at: number, payloadBytes: number) => void;
 
-/** The consumer's end. One thread only. */
+/** The consumer's end, for one thread only. */
 export class RingReader extends RingMemory {
   readonly #producerBell: Bell;
   readonly #poisons: boolean;
   #head: number;
   #isDraining = false;
-  /** Of the batch that is being handed out. */
+  /** Limit of the current batch. */
   #recordsMax = 0;
 
   constructor(memory: SharedArrayBuffer, producerBell: Bell) {
@@ -179,14 +180,14 @@ export class RingReader extends RingMemory {
   }
 
   /**
-   * Hands out up to `recordsMax` records in order, then releases them all with one store.
+   * Delivers up to `recordsMax` records in order, then releases them with one store.
    *
-   * A record counts as consumed before its callback runs. If the callback throws, the record and
-   * those before it are released, the rest stays, and the error goes on to the caller: a record may
-   * be lost halfway through, but none is seen twice, and one that always throws cannot block those
-   * behind it. It must not be called from within its own callback.
+   * A record counts as consumed before its callback runs. If the callback throws, that record and
+   * those before it are released, the rest stays, and the error propagates: a record may be handled
+   * only in part, but never twice, and one that always throws cannot block those after it. Must not
+   * be called from within its own callback.
    *
-   * @returns how many records were handed out
+   * @returns number of records delivered
    */
   drain(onRecord: OnRecord, recordsMax: number): number {
     assert(!this.#isDraining, "drain() would release the record that its caller still reads");
@@ -214,7 +215,7 @@ export class RingReader extends RingMemory {
     return taken;
   }
 
-  /** Within a callback: its record is the last of the batch; the ring keeps those after it. */
+  /** Within a callback: makes its record the last of the batch; later ones stay in the ring. */
   endBatch(): void {
     assert(this.#isDraining, "a batch is being handed out");
     this.#recordsMax = 0;
