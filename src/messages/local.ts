@@ -1,7 +1,7 @@
 import type { Method } from "../v2/request.js";
 import type { ContentKind } from "../v2/response.js";
 
-/** An answer the frontend's thread gives without asking the core. */
+/** A response that a frontend gives without the core. */
 export interface LocalResponse {
   readonly status: number;
   readonly contentKind: ContentKind;
@@ -16,7 +16,7 @@ export interface LocalRequest {
   readonly body: Uint8Array | undefined;
 }
 
-/** @returns undefined for a path that is the core's business */
+/** @returns undefined for paths that the core serves */
 export type LocalHandler = (
   request: LocalRequest,
 ) => LocalResponse | Promise<LocalResponse> | undefined;

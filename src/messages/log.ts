@@ -1,4 +1,4 @@
-/** The messages between core and wal: layouts, encoders and decoders. Numbers are little-endian. */
+/** Messages between core and wal: layouts, encoders and decoders. Numbers are little-endian. */
 
 import type { Entry, EntryType, HardState } from "../raft/entry.js";
 import type { Outlet } from "../ring/fragments.js";
@@ -10,26 +10,26 @@ import { writeNumbers } from "./numbers.js";
 export const AppendType = {
   entry: 1,
   hardState: 2,
-  /** f64 job: it is complete; report it when it is durable. */
+  /** f64 job: the job is complete; report when it is durable. */
   endJob: 3,
-  /** f64 index: a snapshot covers the log up to it. */
+  /** f64 index: a snapshot covers the log up to it, so older segments may be deleted. */
   release: 4,
-  /** Sync, close, release the lock, end. */
+  /** Sync, close, release the lock, exit. */
   stop: 5,
-  /** f64 term, f64 index: part of a job; the log starts anew behind a snapshot that is durable. */
+  /** f64 term, f64 index: part of a job; restarts the log after a snapshot that is durable. */
   install: 6,
-  /** f64 term, f64 index: read this snapshot, which came from another member, to the core. */
+  /** f64 term, f64 index: send the core this snapshot, which was received from another member. */
   loadSnapshot: 7,
-  /** f64 version: the format of the segments from the next batch on. */
+  /** f64 version: segment format from the next batch on. */
   format: 8,
-  /** Why the log must take nothing any more, though nothing has failed in it. */
+  /** UTF-8 reason: stop accepting appends, although the WAL itself has not failed. */
   giveUp: 9,
 } as const;
 
 /**
  * Wal to core. At start, in this order: the newest snapshot if there is one (head, blocks, end),
- * identity, entries, recovered. A snapshot that is asked for later comes as head, blocks, and one
- * of the last two.
+ * identity, entries, recovered. A snapshot requested later comes as head, blocks, and `snapshotEnd`
+ * or `snapshotFailed`.
  */
 export const DurableType = {
   /** u64 member id, u64 cluster id. */
@@ -38,18 +38,18 @@ export const DurableType = {
   snapshotHead: 2,
   snapshotBlock: 3,
   entry: 4,
-  /** The hard state; nothing else follows from the disk. */
+  /** The hard state; ends the recovery. */
   recovered: 5,
   /** f64 job. */
   durable: 6,
-  /** Why the log takes nothing at the moment. */
+  /** UTF-8 reason: the WAL rejects appends for now. */
   blocked: 7,
-  /** Why the log takes nothing until the member is restarted. */
+  /** UTF-8 reason: the WAL rejects appends until a restart. */
   failed: 8,
   snapshotEnd: 9,
-  /** Why the snapshot cannot be read. */
+  /** UTF-8 reason: the snapshot cannot be read. */
   snapshotFailed: 10,
-  /** After `blocked`: the log takes entries again. No payload. */
+  /** After `blocked`: the WAL accepts appends again. No payload. */
   unblocked: 11,
 } as const;
 export type DurableType = (typeof DurableType)[keyof typeof DurableType];
@@ -58,7 +58,7 @@ export const SNAPSHOT_METADATA_AT = 16;
 
 /** f64 index, f64 term, u32 type, u32 zero, data. */
 const ENTRY_HEAD_BYTES = 24;
-/** What entries that are read share at a time. */
+/** Size of the blocks that decoded entries' data are carved from. */
 const ENTRY_BLOCK_BYTES = 256 * 1024;
 
 export function writeEntry(outlet: Outlet, type: number, entry: WalEntry): void {
@@ -73,7 +73,7 @@ export function writeEntry(outlet: Outlet, type: number, entry: WalEntry): void 
   outlet.close(type, ENTRY_HEAD_BYTES + data.length);
 }
 
-/** Where an entry's data stands in its record. */
+/** Offset of an entry's data, given that of its record. */
 export function entryDataAt(at: number): number {
   return at + ENTRY_HEAD_BYTES;
 }
@@ -82,12 +82,12 @@ export function entryDataBytes(payloadBytes: number): number {
   return payloadBytes - ENTRY_HEAD_BYTES;
 }
 
-/** Reads entries into memory that many of them share, as long as one of them is in use. */
+/** Decodes entries into shared blocks; a block lives as long as any of its entries. */
 export class EntryReader {
   #block = Buffer.alloc(0);
   #used = 0;
 
-  /** The data are copied. */
+  /** Copies the data. */
   read(record: RecordCursor): Entry {
     const dataBytes = entryDataBytes(record.length);
     if (this.#used + dataBytes > this.#block.length) {
@@ -136,10 +136,7 @@ export function readHardState(view: DataView, at: number): HardState {
   };
 }
 
-/**
- * Every member reads this format of the log: go on in it. An older one than the log has changes
- * nothing.
- */
+/** Sets the format of new segments, once every member reads it. Ignored if older than the log's. */
 export function writeFormat(outlet: Outlet, version: number): void {
   writeNumbers(outlet, AppendType.format, version);
 }

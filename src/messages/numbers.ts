@@ -1,6 +1,6 @@
 import type { Outlet } from "../ring/fragments.js";
 
-/** A record of nothing but f64s, little-endian; none for a record that its type says all about. */
+/** A record of little-endian f64s; without any for a type that needs no payload. */
 export function writeNumbers(outlet: Outlet, type: number, ...numbers: readonly number[]): void {
   outlet.open(numbers.length * 8);
   for (const [i, value] of numbers.entries()) {

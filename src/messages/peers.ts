@@ -1,36 +1,37 @@
-/** The messages between core and peer thread. Numbers are little-endian. */
+/** Messages between core and peer thread. Numbers are little-endian. */
 import type { Outlet } from "../ring/fragments.js";
 
 /** Core to peer. */
 export const OutboxType = {
   /**
-   * An encoded raft message (raft/message-codec). A `snapshot` stands for the newest snapshot file.
+   * An encoded raft message (raft/message-codec). For a `snapshot`, also send the newest snapshot
+   * file.
    */
   message: 1,
-  /** JSON of `PeerMembers`: whom to talk to, and what to tell on /members and /version. */
+  /** JSON of `PeerMembers`: the members to connect to, and the content of /members and /version. */
   members: 2,
-  /** Send what is queued, then close everything and end. */
+  /** Send queued messages, then close everything and exit. */
   stop: 3,
 } as const;
 
 /** Peer to core. */
 export const InboxType = {
-  /** An encoded raft message: its frame was whole, and it is from the member it says, to us. */
+  /** An encoded raft message with a valid frame, sent by its `from` member to this one. */
   message: 1,
-  /** u64 id, f64 the newest format level it knows: a stream to this member is open. */
+  /** u64 id, f64 newest format level it supports: a stream to this member opened. */
   up: 2,
-  /** u64 id: the stream to this member ended; what was sent on it may be lost. */
+  /** u64 id: the stream to this member closed; messages in flight may be lost. */
   down: 3,
-  /** u64 id, f64 1 or 0: the snapshot message to this member did its work, or never will. */
+  /** u64 id, f64 1 or 0: a snapshot was received by this member, or its transfer failed. */
   snapshotSent: 4,
   /**
-   * An encoded raft `snapshot` message, once the whole file is checked and durable in the snap
+   * An encoded raft `snapshot` message, after its whole file is verified and durable in the snap
    * directory.
    */
   snapshotReceived: 5,
-  /** The others say that this member was removed from the cluster: it stops. */
+  /** Other members report that this member was removed from the cluster. */
   removed: 6,
-  /** u64 id: more is queued for this member than may be; what was sent last is lost. */
+  /** u64 id: this member's queue is full; the latest messages were dropped. */
   overflow: 7,
 } as const;
 
@@ -43,17 +44,17 @@ export interface PeerMember {
 }
 
 export interface PeerMembers {
-  /** This member included, ascending by id. */
+  /** Includes this member; ascending by id. */
   readonly members: readonly PeerMember[];
-  /** Ids that were removed and never return. */
+  /** Ids of removed members, which never return. */
   readonly removed: readonly string[];
-  /** "3.4.0", or "" before there is one. */
+  /** "3.4.0", or "" until one is set. */
   readonly clusterVersion: string;
-  /** Of the cluster: a member that does not know it is refused. */
+  /** The cluster's; connections from members that do not support it are rejected. */
   readonly formatLevel: number;
 }
 
-/** An id and, for `up` and `snapshotSent`, what else there is to say. */
+/** Writes an id and, for `up` and `snapshotSent`, its value. */
 export function writePeerEvent(outlet: Outlet, type: number, id: bigint, value = 0): void {
   outlet.open(16);
   outlet.view.setBigUint64(outlet.at, id, true);

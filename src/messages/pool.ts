@@ -1,16 +1,15 @@
 /**
- * The messages between the core and the pool: layouts, encoders and decoders. Integers are
- * little-endian.
+ * Messages between core and pool: layouts, encoders and decoders. Integers are little-endian.
  *
- * A job is a head, what it works on, and its end. The core begins the next one when it has the
- * outcome of the one before; each job has exactly one.
+ * A job is a head, its data and an end, and has exactly one outcome. The core starts a job only
+ * after the outcome of the previous one.
  */
 import type { Outlet } from "../ring/fragments.js";
 import type { RecordCursor } from "../ring/record-cursor.js";
 
 /** Core to pool. */
 export const JobType = {
-  /** Head of a job: write a snapshot file of the blocks that follow. */
+  /** Head of a job: write a snapshot file from the following blocks. */
   snapshot: 1,
   /** The payload is the snapshot's next block. */
   block: 2,
@@ -21,9 +20,9 @@ export type JobType = (typeof JobType)[keyof typeof JobType];
 
 /** Pool to core: how a job ended. */
 export const OutcomeType = {
-  /** The snapshot file is durable and has its name. */
+  /** The snapshot file is durable under its final name. */
   saved: 1,
-  /** The disk failed; the rest of the job was taken from the ring. */
+  /** Writing failed; the rest of the job was drained from the ring. */
   failed: 2,
 } as const;
 export type OutcomeType = (typeof OutcomeType)[keyof typeof OutcomeType];
@@ -57,7 +56,7 @@ export function writeSnapshotJob(outlet: Outlet, head: SnapshotJobHead): void {
   outlet.close(JobType.snapshot, length);
 }
 
-/** The metadata is a copy. */
+/** Copies the metadata. */
 export function readSnapshotJob(record: RecordCursor<JobType>): SnapshotJobHead {
   return {
     term: record.f64(0),

@@ -1,6 +1,6 @@
 /**
- * The messages between a frontend and the core: layouts, encoders and decoders side by side.
- * Integers are little-endian; strings are bytes, one per character.
+ * Messages between a frontend and the core: layouts, encoders and decoders. Integers are
+ * little-endian; strings are latin1 bytes.
  */
 import "../lib/latin1.js";
 import { assert } from "../lib/assert.js";
@@ -10,26 +10,26 @@ import { type ContentKind, LOCATION_BYTES_MAX, type ResponseHead } from "../v2/r
 
 /** Frontend to core. */
 export const RequestType = {
-  /** A whole HTTP request. */
+  /** A complete HTTP request. */
   request: 1,
-  /** u32 request id: its client is gone; end its watch or listing. */
+  /** u32 request id: its client disconnected; end its watch or listing. */
   abort: 2,
-  /** u32 request id: the client reads again after `hold`. */
+  /** u32 request id: the client has caught up after `hold`. */
   resume: 3,
-  /** u32 request id: the client reads more slowly than a listing is made; pause it. */
+  /** u32 request id: the client reads more slowly than its listing is rendered; pause it. */
   hold: 4,
-  /** Finish what was accepted, then stop the log and the core. Main frontend only. */
+  /** Finish accepted requests, then stop wal and core. Sent by the main frontend only. */
   stop: 5,
 } as const;
 export type RequestType = (typeof RequestType)[keyof typeof RequestType];
 
 /** Core to frontend. */
 export const ResponseType = {
-  /** Head and body of an answer, or of the start of one (`IS_OPEN`). */
+  /** Status, headers and body of a response, or its first part (OPEN_FLAG). */
   answer: 1,
-  /** More body for answers left open: one body, many request ids. */
+  /** The next part of the body of open responses: one body, many request ids. */
   chunk: 2,
-  /** End these connections in the middle of their answer. */
+  /** Disconnect these clients mid-response. */
   cut: 3,
 } as const;
 export type ResponseType = (typeof ResponseType)[keyof typeof ResponseType];
@@ -51,36 +51,36 @@ const REQUEST_HEAD_BYTES = 24;
 const BODY_TOO_LARGE_FLAG = 1;
 const FORM_FLAG = 2;
 
-/** Bytes of UTF-8 that one UTF-16 code unit of a path or query may take. */
+/** Maximum UTF-8 bytes per UTF-16 code unit. */
 const UTF8_BYTES_MAX = 3;
 
 const NO_BODY = Buffer.alloc(0);
 
-/** What is cut off here is no type that the API knows. */
+/** Longer types are truncated, as the API knows none of them. */
 const CONTENT_TYPE_CHARACTERS_MAX = 1024;
 
 /**
- * One HTTP request as a frontend framed it: path and query as the HTTP library gave them, raw and
- * not split any further. It and its body are valid during the call only.
+ * One HTTP request as framed by a frontend, with the HTTP library's raw path and query. It and its
+ * body are valid only during the call.
  */
 export interface FramedRequest {
   readonly method: Method;
   /** Up to the "?". */
   readonly path: string;
-  /** After the "?"; "" without one. */
+  /** After the "?"; "" if there is none. */
   readonly query: string;
   /** "" without one. */
   readonly contentType: string;
-  /** All of it; undefined for a method to which a body means nothing. */
+  /** The complete body; undefined for methods that ignore it. */
   readonly body: Uint8Array | undefined;
-  /** It went over the limit, and is not in `body`. */
+  /** The body exceeded the limit, and `body` is without it. */
   readonly isBodyTooLarge: boolean;
 }
 
 /**
- * Writes a request. Text that an HTTP library decoded as UTF-8 goes back to the bytes it was.
+ * Writes a request. Strings that the HTTP library decoded from UTF-8 are encoded back.
  *
- * @param requestId the frontend's, u32
+ * @param requestId u32, assigned by the frontend
  */
 export function writeRequest(outlet: Outlet, requestId: number, request: FramedRequest): void {
   const { method, path, query, contentType, body, isBodyTooLarge } = request;
@@ -114,7 +114,7 @@ export function readRequestId(view: DataView, at: number): number {
   return view.getUint32(at, true);
 }
 
-/** The request's strings are copies; its body is a view that dies with the record. */
+/** Copies the strings; the body is a view, valid as long as the record. */
 export function readRequest(bytes: Buffer, view: DataView, at: number): ApiRequest {
   const flags = view.getUint8(at + 5);
   const typeBytes = view.getUint16(at + 6, true);
@@ -134,7 +134,7 @@ export function readRequest(bytes: Buffer, view: DataView, at: number): ApiReque
   };
 }
 
-/** One u32: abort, hold, resume. */
+/** Writes an abort, hold or resume record. */
 export function writeRequestId(outlet: Outlet, type: number, requestId: number): void {
   outlet.open(4);
   outlet.view.setUint32(outlet.at, requestId, true);
@@ -142,7 +142,7 @@ export function writeRequestId(outlet: Outlet, type: number, requestId: number):
 }
 
 /**
- *   offset  bytes  answer
+ *   offset  bytes  response
  *   0       4      request id
  *   4       2      HTTP status
  *   6       1      ContentKind
@@ -164,7 +164,7 @@ const OPEN_FLAG = 8;
 const HEAD_ONLY_FLAG = 16;
 const BODY_BYTES_SHOWN_MAX = 0xffff_ffff;
 
-/** What the answers of one moment have in common. */
+/** The raft position, for the headers of responses. */
 export interface RaftPosition {
   readonly index: number;
   readonly term: number;
@@ -188,7 +188,7 @@ export function writeResponse(
   outlet.close(ResponseType.answer, end + bodyBytes - outlet.at);
 }
 
-/** All but the body and its length. @returns where the body goes */
+/** Writes all but the body and its length. @returns offset of the body */
 function writeHead(
   outlet: Outlet,
   requestId: number,
@@ -219,7 +219,7 @@ function writeHead(
   return end;
 }
 
-/** The answer to a HEAD whose body, of `bodyBytes`, was never put together. */
+/** Writes the response to a HEAD, whose body of `bodyBytes` was never rendered as a whole. */
 export function writeHeadOnly(
   outlet: Outlet,
   requestId: number,
@@ -234,7 +234,7 @@ export function writeHeadOnly(
   outlet.close(ResponseType.answer, ANSWER_HEAD_BYTES + allowBytes + head.location.length);
 }
 
-/** An answer's head as it crossed, with the body in place. Reused from record to record. */
+/** A decoded response record; the body stays in place. Reused for all records. */
 export class ResponseRecord implements ResponseHead {
   requestId = 0;
   status = 0;
@@ -247,7 +247,7 @@ export class ResponseRecord implements ResponseHead {
   allow = "";
   location = "";
   isOpen = false;
-  /** Only the length of the body came: the request was a HEAD. */
+  /** The response to a HEAD: the record has the body's length without the body. */
   isHeadOnly = false;
   bodyAt = 0;
   bodyBytes = 0;
@@ -275,7 +275,7 @@ export class ResponseRecord implements ResponseHead {
 /**
  *   offset  bytes  chunk and cut
  *   0       4      number of request ids, n
- *   4       1      flags: 1 the answers end with this chunk
+ *   4       1      flags: 1 the responses end with this chunk
  *   8       4 n    request ids
  *   -       -      body
  */

@@ -7,36 +7,35 @@ import { createRing } from "../ring/ring.js";
 import type { LocalRequest, LocalResponse } from "./local.js";
 
 /**
- * READ FIRST. All threads of a member, and all that they share: rings, each with one producer and
+ * READ FIRST. All threads of a member, and everything they share: rings, each with one producer and
  * one consumer, a bell for each thread, and cells for metrics and the log level.
  *
  *   ring      from      to        records      carries
  *   requests  frontend  core      RequestType  HTTP requests, aborts, stop
- *   answers   core      frontend  AnswerType   responses, watch events
+ *   responses core      frontend  ResponseType responses, watch events
  *   append    core      wal       AppendType   log entries, hard states, ends of jobs
- *   durable   wal       core      DurableType  what the disk held at start; jobs that are durable
- *   jobs      core      pool      JobType      a snapshot on its way to a file
+ *   durable   wal       core      DurableType  the disk's content at start; durable jobs
+ *   jobs      core      pool      JobType      a snapshot to be written to a file
  *   outcomes  pool      core      OutcomeType  how each job ended
  *   outbox    core      peer      OutboxType   raft messages to other members, the membership
  *   inbox     peer      core      InboxType    raft messages from them, the state of the streams
  *
- * There is a pair of requests and answers for each frontend; the first frontend is the main thread.
+ * Each frontend has its own pair of requests and responses; the first frontend is the main thread.
  *
- * The pool is piscina's. The main thread awaits the pool's bell; when a job is in the ring it has
- * piscina run thread/pool-worker.ts, which takes that one job and parks on the bell until the job's
- * end. The job's thread holds its ends of both rings itself: no record passes through the main
- * thread, and the core knows nothing of piscina.
+ * The pool is piscina's. The main thread awaits the pool's bell; when a job is in the ring, it
+ * makes piscina run thread/pool-worker.ts, which takes that one job and parks on the bell until the
+ * job's end. The worker has its own ends of both rings: no record passes through the main thread,
+ * and the core does not depend on piscina.
  *
- * Start: main makes this; peer and main bind all ports, where clients and members that connect
- * wait; only then is anything asked or written: main plans a first start, wal locks the data
- * directory and reads the disk; core takes what it read, restores the store and starts raft; peer
- * is told who this member is, serves and dials; core publishes the member; then main serves the
- * requests that wait, and other frontends listen.
+ * Start: main creates the topology; peer and main bind all ports, where early connections wait;
+ * only then does the member send requests or write: main plans a first start; wal locks the data
+ * directory and replays the disk; core restores the store from that and starts raft; peer gets the
+ * member's identity, serves and dials; core publishes the member; then main serves the waiting
+ * requests, and other frontends listen.
  *
- * Stop: frontends stop listening; core finishes what it accepted, ends watches, then tells wal and
- * peer to close; main exits when all three are done, whether or not a job of the pool is in flight:
- * what it leaves of a file is removed at the next start. A thread that crashes, or ends otherwise,
- * takes the process down.
+ * Stop: frontends stop listening; core finishes accepted requests, ends watches, then makes wal and
+ * peer close; main exits when all three are done, even with a pool job in flight: its partial file
+ * is removed at the next start. A thread that crashes or exits unexpectedly ends the process.
  */
 export interface Topology {
   readonly frontends: readonly FrontendMemory[];
@@ -50,7 +49,7 @@ export interface Topology {
   readonly coreBell: SharedArrayBuffer;
   readonly walBell: SharedArrayBuffer;
   readonly poolBell: SharedArrayBuffer;
-  /** Parts: core, wal, peer, then one for each frontend. */
+  /** Parts, by index: core, wal, peer, then one per frontend. */
   readonly metrics: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
 }
@@ -96,7 +95,7 @@ export const WAL_PART = 1;
 export const PEER_PART = 2;
 export const FIRST_FRONTEND_PART = 3;
 
-/** @param sizes a simulation, with hundreds of members in a minute, has smaller rings */
+/** @param sizes smaller in simulations, which create hundreds of members per minute */
 export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): Topology {
   const { frontendThreads } = config;
   return {
@@ -120,45 +119,45 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
   };
 }
 
-/** What a worker thread is given. */
+/** Input of a worker thread. */
 export interface WorkerInput {
   readonly config: Config;
   readonly topology: Topology;
-  /** Undefined where there is a log: it says all that a plan could. */
+  /** Undefined if there is a log, which takes the plan's place. */
   readonly plan: StartPlan | undefined;
 }
 
-/** Who a member is, as its log says. The peer thread is told with the only message it gets. */
+/** The member's identity in its log. Posted to the peer thread as its only message. */
 export interface MemberIdentity {
   readonly memberId: bigint;
   readonly clusterId: bigint;
 }
 
-/** What a worker tells the main thread, at start and stop only. */
+/** Messages of a worker to the main thread, at start and stop only. */
 export type WorkerMessage =
   | { readonly kind: "recovered"; readonly identity: MemberIdentity }
   | { readonly kind: "ready" }
-  /** The core's way to say it is ready, with what is to be logged as soon as clients are served. */
+  /** The core is ready. `news` are lines to log as soon as clients are served. */
   | { readonly kind: "published"; readonly news: readonly string[] }
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   | { readonly kind: "stopped" };
 
-/** What a frontend's thread is given. */
+/** Input of a frontend's thread. */
 export interface FrontendInput {
   readonly config: Config;
   readonly topology: Topology;
   readonly identity: MemberIdentity;
-  /** Its place in `Topology.frontends`; the main thread has 0. */
+  /** Index in `Topology.frontends`; the main thread has 0. */
   readonly frontend: number;
   readonly endpoints: readonly { readonly host: string; readonly port: number }[];
 }
 
-/** What a frontend's thread tells the main thread. */
+/** Messages of a frontend's thread to the main thread. */
 export type FrontendMessage =
   | Extract<WorkerMessage, { kind: "ready" | "failed" }>
   | { readonly kind: "ask"; readonly id: number; readonly request: LocalRequest };
 
-/** What the main thread tells a frontend's. */
+/** Messages of the main thread to a frontend's. */
 export type FrontendOrder =
   | { readonly kind: "stopListening" }
   | { readonly kind: "close" }
