@@ -3,21 +3,21 @@ import { lookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
 import { RingdError } from "../lib/errors.js";
 
-/** The calls that a start makes to the outside. */
+/** The side effects of planning a start. */
 export interface StartIo {
   /**
    * GET on a peer URL, which may be `unix://`.
    *
-   * @throws Error that says why there is no response
+   * @throws Error with the reason if there is no response
    */
   get(peerUrl: string, path: string, timeoutMs: number): Promise<PeerResponse>;
-  /** Addresses of a host, the preferred one first. @throws Error if it is not known */
+  /** Addresses of a host, preferred ones first. @throws Error if the host is unknown */
   resolve(host: string): Promise<readonly string[]>;
-  /** The member that a start which was interrupted was to begin. @throws DataDirAccessError */
+  /** The identity left by an interrupted first start, if any. @throws DataDirAccessError */
   identityLeft(dataDir: string, walDir: string): StartIdentity | undefined;
   sha1(bytes: Uint8Array): Uint8Array;
   warn(message: string): void;
-  /** How long an unknown host is retried; 30 seconds when left out. */
+  /** How long an unknown host is retried; 30 seconds by default. */
   readonly resolveMs?: number;
 }
 
@@ -28,11 +28,11 @@ export interface StartIdentity {
 
 export interface PeerResponse {
   readonly body: string;
-  /** The X-Etcd-Cluster-ID header; "" without one. */
+  /** The X-Etcd-Cluster-ID header; "" if there is none. */
   readonly clusterId: string;
 }
 
-/** A peer that was asked did not respond as it must. */
+/** A peer sent no response, or an unusable one. */
 export class PeerRequestError extends RingdError {
   override readonly name = "PeerRequestError";
   readonly code = "PEER_REQUEST_FAILED";
@@ -40,7 +40,7 @@ export class PeerRequestError extends RingdError {
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
-/** @param identityLeft reads the log: wal/data-dir.ts */
+/** @param identityLeft implemented by wal/data-dir.ts */
 export function nodeStartIo(
   identityLeft: StartIo["identityLeft"],
   warn: (message: string) => void,
@@ -54,9 +54,7 @@ export function nodeStartIo(
   };
 }
 
-/**
- * One request on a connection of its own. HTTP is loaded here: the first member of all asks nobody.
- */
+/** One request on its own connection. Loads HTTP lazily, as a cluster of one sends no requests. */
 async function getFromPeer(
   peerUrl: string,
   path: string,

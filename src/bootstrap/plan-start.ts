@@ -16,7 +16,7 @@ import {
   StartPlanError,
 } from "./start-plan.js";
 
-/** What a start goes by. */
+/** The configuration that a start depends on. */
 export type StartConfig = Pick<
   Config,
   | "name"
@@ -28,22 +28,20 @@ export type StartConfig = Pick<
   | "walDir"
 >;
 
-/** How long each founder is asked whether it knows this member already. */
+/** Timeout of asking a founding member whether this one was already bootstrapped. */
 const BOOTSTRAPPED_MS = 1000;
-/** How long a running member may take to list the members. */
+/** Timeout of fetching the member list from a running member. */
 const MEMBERS_MS = 10_000;
 const VERSION_MS = 3000;
-/**
- * Names that do not resolve are tried again: they often come up a little later than their hosts.
- */
+/** Retries of unresolved names, as DNS entries often appear shortly after their hosts. */
 const RESOLVE_MS = 30_000;
 const RESOLVE_AGAIN_MS = 1000;
 
 /**
- * Decides how a member without a log begins. For a new cluster everything follows from the
- * configuration, and the other founders need not run; for a running one its members are asked.
+ * Decides how a member without a log starts. A new cluster's plan depends on the configuration
+ * alone, and the other founders need not run; to join a running cluster, its members are queried.
  *
- * @throws StartPlanError in etcd's words
+ * @throws StartPlanError with etcd's error text
  */
 export async function planStart(config: StartConfig, io: StartIo): Promise<StartPlan> {
   const left = io.identityLeft(config.dataDir, config.walDir);
@@ -59,10 +57,10 @@ export async function planStart(config: StartConfig, io: StartIo): Promise<Start
 }
 
 /**
- * A start that was cut short goes on as who it was, whatever the flags say by now: a founder if
- * they still make it the same one, or else a member that waits for the leader to bring it the log.
- * To found another cluster here would write another history under an id that a running cluster
- * counts on.
+ * Resumes an interrupted first start under its recorded identity, even if the flags have changed:
+ * as the same founder if the flags still produce it, otherwise as a member that waits for the
+ * leader's log. Founding another cluster would write a second history under an id that a running
+ * cluster relies on.
  */
 function planAgain(config: StartConfig, left: StartIdentity, io: StartIo): StartPlan {
   const { name, initialCluster, initialClusterToken, initialAdvertisePeerUrls: peerUrls } = config;
@@ -74,7 +72,7 @@ function planAgain(config: StartConfig, left: StartIdentity, io: StartIo): Start
     }
   } catch (error) {
     if (!(error instanceof StartPlanError)) throw error;
-    io.warn(`the flags are those of no founder: ${error.message}`);
+    io.warn(`the flags match no founding member: ${error.message}`);
   }
   return { kind: "join", ...left, members: [{ id: left.memberId, name, peerUrls }] };
 }
@@ -103,8 +101,7 @@ async function planToJoin(
 ): Promise<StartPlan> {
   ownEntry(members, config.name);
   checkDuplicateUrls(members);
-  // All are asked at once and judged in order; the first that fits counts. One of them may lag
-  // behind.
+  // Query all concurrently and check in order, as some may lag; the first matching one counts.
   const urls = urlsOfOthers(members, config.name);
   const asked = urls.map((url) => fetchMembers(url, MEMBERS_MS, io));
   let mismatch: StartPlanError | undefined;
@@ -136,7 +133,7 @@ async function planToJoin(
   );
 }
 
-/** In byte order, as etcd asks them. */
+/** In byte order, as etcd queries them. */
 function urlsOfOthers(members: readonly InitialMember[], name: string): readonly string[] {
   return members
     .filter((member) => member.name !== name)
@@ -144,7 +141,7 @@ function urlsOfOthers(members: readonly InitialMember[], name: string): readonly
     .sort(compareBytes);
 }
 
-/** @returns why not, as a text */
+/** @returns the cluster, or the reason as text */
 async function fetchMembers(
   url: string,
   timeoutMs: number,
@@ -166,7 +163,7 @@ async function checkVersions(remote: RemoteCluster, ownId: bigint, io: StartIo):
     throw new StartPlanError("incompatible with current running cluster");
 }
 
-/** "" where no URL tells one. */
+/** The member's cluster version; "" if no URL returns one. */
 async function clusterVersionOf(peerUrls: readonly string[], io: StartIo): Promise<string> {
   for (const url of peerUrls) {
     try {
@@ -188,7 +185,7 @@ async function resolveFor(
   remote: RemoteCluster,
   io: StartIo,
 ): Promise<Resolutions> {
-  // As a rule both sides wrote the same text, and no name needs to be looked up.
+  // Usually both sides have the same text, and no lookup is needed.
   const key = (urls: readonly string[]) => [...urls].sort(compareBytes).join();
   const known = new Set(remote.members.map(({ peerUrls }) => key(peerUrls)));
   if (members.every(({ peerUrls }) => known.has(key(peerUrls)))) return new Map();

@@ -1,45 +1,45 @@
 import { parseId } from "../cluster/ids.js";
 import type { Member } from "../cluster/membership.js";
 
-/** A running cluster, as one of its members lists it on its peer URL. */
+/** A running cluster, as listed by one of its members on its peer URL. */
 export interface RemoteCluster {
   readonly clusterId: bigint;
   readonly members: readonly Member[];
 }
 
-/** `members` is empty where the other member has not learned of any yet. */
+/** `members` is empty if the other member does not know any yet. */
 export type RemoteAnswer =
   | { readonly kind: "cluster"; readonly cluster: RemoteCluster }
   | { readonly kind: "unusable"; readonly why: string };
 
 /**
- * Reads the answer to `GET /members` on a peer URL: a JSON array whose ids are numbers up to 2^64,
- * and the cluster's id in X-Etcd-Cluster-ID.
+ * Parses the response to `GET /members` on a peer URL: a JSON array whose ids are numbers up to
+ * 2^64, and the cluster's id in X-Etcd-Cluster-ID.
  */
 export function readRemoteMembers(body: string, clusterIdHeader: string): RemoteAnswer {
   const unusable = (why: string): RemoteAnswer => ({ kind: "unusable", why });
-  // Numbers beyond 2^53 would be rounded. Inside of strings a quote is escaped, so this finds keys
-  // only.
+  // JSON.parse would round numbers beyond 2^53. Quotes inside strings are escaped, so this matches
+  // only keys.
   const withTextIds = body.replace(/("id"\s*:\s*)(\d{1,20})(?=\s*[,}])/g, '$1"$2"');
   let list: unknown;
   try {
     list = JSON.parse(withTextIds);
   } catch {
-    return unusable("the answer is not JSON");
+    return unusable("the response is not JSON");
   }
-  if (!Array.isArray(list)) return unusable("the answer is no list of members");
+  if (!Array.isArray(list)) return unusable("the response is not a list of members");
   const members: Member[] = [];
   for (const item of list as unknown[]) {
     const member = readMember(item);
-    if (member === undefined) return unusable("the answer lists something that is no member");
+    if (member === undefined) return unusable("the response lists an invalid member");
     members.push(member);
   }
   const clusterId = parseId(clusterIdHeader);
   if (clusterId === undefined || clusterId === 0n) {
-    return unusable(`the cluster ID "${clusterIdHeader}" is none`);
+    return unusable(`invalid cluster ID "${clusterIdHeader}"`);
   }
   if (new Set(members.map(({ id }) => id)).size < members.length) {
-    return unusable("the answer lists a member twice");
+    return unusable("the response lists a member twice");
   }
   return { kind: "cluster", cluster: { clusterId, members } };
 }
@@ -64,11 +64,10 @@ function stringsOf(value: unknown): readonly string[] | undefined {
 }
 
 /**
- * Whether a member of this version may join: every cluster version that is known must be in range,
- * and one must be known (etcdserver/cluster_util.go, isCompatibleWithCluster).
+ * Whether this version may join: at least one cluster version must be known, and all known ones
+ * must be in range (etcdserver/cluster_util.go, isCompatibleWithCluster).
  *
- * @param clusterVersions "3.4.0" as the other members' /version says; what is no version does not
- *   count
+ * @param clusterVersions such as "3.4.0", from the other members' /version; other texts are ignored
  */
 export function isCompatible(clusterVersions: readonly string[]): boolean {
   const known = clusterVersions.flatMap((text) => {

@@ -1,9 +1,7 @@
 import { goQuote } from "../go/text.js";
 import { compareBytes } from "../go/url-list.js";
 
-/**
- * What became of looking up a host: its addresses in order of preference, or why there are none.
- */
+/** Result of a host lookup: addresses in order of preference, or the reason of the failure. */
 export type Resolution =
   | { readonly kind: "addresses"; readonly addresses: readonly string[] }
   | { readonly kind: "failed"; readonly why: string };
@@ -11,15 +9,14 @@ export type Resolution =
 /** By host name. */
 export type Resolutions = ReadonlyMap<string, Resolution>;
 
-/** Whether two lists of peer URLs mean the same, or why not in etcd's words. */
+/** Whether two lists of peer URLs are equivalent, or etcd's text of the difference. */
 export type UrlMatch = { readonly isSame: true } | { readonly isSame: false; readonly why: string };
 
 /**
- * Compares two lists of URLs in any order. Where they differ as text, a host name counts as its
- * addresses; one in common is enough. "localhost" and the sockets of unix:// are taken as they are
- * (etcd pkg/netutil, urlsEqual).
+ * Compares two lists of URLs in any order. URLs that differ as text match if their hosts share an
+ * address. "localhost" and unix:// sockets are compared as text (etcd pkg/netutil, urlsEqual).
  *
- * @param resolutions of all that `hostsToResolve` named
+ * @param resolutions of all hosts from `hostsToResolve`
  */
 export function sameUrls(
   a: readonly string[],
@@ -54,7 +51,7 @@ export function sameUrls(
   return differ(`resolved urls: ${show(left)} != ${show(right)}`);
 }
 
-/** The host names that a comparison of the two lists needs; none where they are equal as text. */
+/** The host names to look up for a comparison; none if the lists are equal as text. */
 export function hostsToResolve(a: readonly string[], b: readonly string[]): readonly string[] {
   if (a.length !== b.length) return [];
   const sorted = [a, b].map((urls) => [...urls].sort(compareBytes).join());
@@ -68,11 +65,11 @@ export function goList(texts: readonly string[]): string {
 }
 
 interface Resolved {
-  /** The URL with each address instead of the host name. */
+  /** The URL with each address in place of the host name. */
   readonly texts: readonly [string, ...string[]];
 }
 
-/** @returns why not, as a text */
+/** @returns the variants of the URL, or the error text */
 function resolve(url: string, resolutions: Resolutions): Resolved | string {
   const host = hostToResolve(url);
   if (host === "") return { texts: [url] };
@@ -85,7 +82,7 @@ function resolve(url: string, resolutions: Resolutions): Resolved | string {
   return first === undefined ? `lookup ${host}: no address` : { texts: [first, ...rest] };
 }
 
-/** "" for what is compared as it is: addresses, localhost, sockets. */
+/** "" for addresses, localhost and sockets, which are compared as text. */
 function hostToResolve(url: string): string {
   const [, scheme = "", host = ""] = /^(\w+):\/\/(.*):[^:]*$/.exec(url) ?? [];
   if (scheme.startsWith("unix") || host === "localhost" || host.startsWith("[")) return "";

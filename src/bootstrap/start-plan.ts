@@ -6,37 +6,34 @@ import { RingdError } from "../lib/errors.js";
 import type { RemoteCluster } from "./remote-members.js";
 import { goList, type Resolutions, sameUrls } from "./same-urls.js";
 
-/** A member as the cluster's other members list it, or as --initial-cluster names it. */
+/** A member as listed by the cluster's other members or by --initial-cluster. */
 export interface StartMember {
   readonly id: bigint;
-  /** "" where it is not known yet. */
+  /** "" if not known yet. */
   readonly name: string;
   readonly peerUrls: readonly string[];
 }
 
 /**
- * How a member begins. Made before the threads start, and only where there is no log yet: what the
- * data directory holds comes first.
+ * How a member without a log starts. Made before the threads start; an existing log takes
+ * precedence.
  */
 export interface StartPlan {
-  /**
-   * `found`: `members` are the first of a new cluster. `join`: they run already, and expect this
-   * one.
-   */
+  /** `found`: `members` found a new cluster. `join`: they are running and expect this member. */
   readonly kind: "found" | "join";
   readonly memberId: bigint;
   readonly clusterId: bigint;
-  /** This member included, ascending by id. */
+  /** Includes this member; ascending by id. */
   readonly members: readonly StartMember[];
 }
 
-/** A start that cannot be, told in etcd's words: always one line. */
+/** A start is impossible. Has etcd's error text, always one line. */
 export class StartPlanError extends RingdError {
   override readonly name = "StartPlanError";
   readonly code = "START_REFUSED";
 
   constructor(message: string) {
-    // Parts of it may come from another member.
+    // Parts of the text may come from another member.
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces.
     super(message.replace(/[\u0000-\u001f\u007f]/g, "?"));
   }
@@ -51,7 +48,7 @@ export function ownEntry(members: readonly InitialMember[], name: string): Initi
   );
 }
 
-/** No peer URL belongs to two members, or twice to one. @throws StartPlanError */
+/** Rejects a peer URL that is listed twice. @throws StartPlanError */
 export function checkDuplicateUrls(members: readonly InitialMember[]): void {
   const urls = members.flatMap((member) => member.peerUrls);
   if (new Set(urls).size < urls.length) {
@@ -60,8 +57,8 @@ export function checkDuplicateUrls(members: readonly InitialMember[]): void {
 }
 
 /**
- * What --initial-advertise-peer-urls says must be what --initial-cluster says of this member; names
- * of hosts count as their addresses (etcdserver/config.go, advertiseMatchesCluster).
+ * --initial-advertise-peer-urls must match this member's URLs in --initial-cluster, where host
+ * names match by their addresses (etcdserver/config.go, advertiseMatchesCluster).
  *
  * @throws StartPlanError
  */
@@ -90,7 +87,11 @@ export function checkAdvertised(
   );
 }
 
-/** Ids come from the configuration alone, so all founders find the same. @throws StartPlanError */
+/**
+ * Ids depend on the configuration alone, so all founders compute the same.
+ *
+ * @throws StartPlanError
+ */
 export function foundingPlan(
   members: readonly InitialMember[],
   name: string,
@@ -118,7 +119,7 @@ export function foundingPlan(
   };
 }
 
-/** A founder that a running cluster knows has lost its data. @throws StartPlanError */
+/** A founder that a running cluster already knows has lost its data. @throws StartPlanError */
 export function checkNotBootstrapped(plan: StartPlan, remote: RemoteCluster): void {
   const known = remote.members.find((member) => member.id === plan.memberId);
   if (known === undefined || known.clientUrls.length === 0) return;
@@ -126,8 +127,8 @@ export function checkNotBootstrapped(plan: StartPlan, remote: RemoteCluster): vo
 }
 
 /**
- * The plan of a member that was added to a running cluster: ids are the cluster's. Both sides must
- * list the same members; names do not count (etcdserver/api/membership/cluster.go,
+ * The plan of a member that was added to a running cluster, with the cluster's ids. Both sides must
+ * list the same members by URL; names are ignored (etcdserver/api/membership/cluster.go,
  * ValidateClusterAndAssignIDs).
  *
  * @throws StartPlanError
@@ -157,7 +158,7 @@ export function joiningPlan(
     }
     if (local.name === name) own = member;
   }
-  // Another entry of --initial-cluster resolves to the URLs of this member's.
+  // The URLs of this member's entry in --initial-cluster resolve to another member's.
   if (own === undefined) throw invalid(`no member has the peer URLs of ${goQuote(name)}`);
   checkNotStarted(own);
   return {
@@ -169,9 +170,9 @@ export function joiningPlan(
 }
 
 /**
- * A member that has published its name has run. Without its data it has forgotten votes it gave and
- * entries that it helped to commit, and the others count on both: started like this, etcd panics or
- * loses writes, depending on who leads.
+ * A member that has published its name has run before. Without its data it has lost votes and
+ * acknowledged entries that the others rely on: in this case etcd panics or loses writes, depending
+ * on who leads.
  */
 function checkNotStarted({ id, name }: Member): void {
   if (name === "") return;
@@ -180,7 +181,7 @@ function checkNotStarted({ id, name }: Member): void {
   );
 }
 
-/** As etcd prints a cluster: the operator sees what the others list. */
+/** The remote cluster in etcd's text form, for the error message. */
 function remoteText(remote: RemoteCluster): string {
   const members = remote.members.map(
     ({ id, name, peerUrls, clientUrls }) =>
