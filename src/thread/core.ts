@@ -11,6 +11,7 @@ import { CORE_PART, type WorkerInput, type WorkerMessage } from "../messages/top
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { storeLimits } from "../process/heap.js";
+import { ProfiledThread } from "../process/profiler.js";
 import { RAFT_LIMITS } from "../raft/options.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader } from "../ring/ring.js";
@@ -46,6 +47,10 @@ function receiveRecovery(): RecoveredMember {
   return reader.finish();
 }
 
+const profiled = new ProfiledThread(topology.profiles, CORE_PART, (json) =>
+  tellMain({ kind: "profile", json }),
+);
+
 function run(): void {
   const recovery = receiveRecovery();
   const { memberId, clusterId } = recovery;
@@ -62,6 +67,7 @@ function run(): void {
   const hasWork = () => loop.hasWork();
   while (!loop.isStopped) {
     repeats.sweep();
+    if (config.enablePprof) profiled.poll();
     if (loop.turn()) continue;
     bell.park(hasWork, loop.msToNextTick());
     metrics.add(WAKEUPS, 1);
