@@ -4,6 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { RepeatFilter } from "../log/repeats.js";
+import { memberLimits } from "../member/limits.js";
 import { CoreLoop } from "../member/loop.js";
 import type { RecoveredMember } from "../member/raft-start.js";
 import { RecoveryReader } from "../member/recovery.js";
@@ -24,7 +25,8 @@ const WAKEUPS = cellOf("wakeups", "core");
 const { config, topology, plan } = workerData as WorkerInput;
 const repeats = new RepeatFilter(false);
 const log = createLogger(config.log, "core", topology.logLevel, repeats);
-const limits = storeLimits(config.quotaBytes, getHeapStatistics().heap_size_limit);
+const heapBytes = getHeapStatistics().heap_size_limit;
+const limits = storeLimits(config.quotaBytes, heapBytes);
 const bell = new Bell(topology.coreBell);
 const metrics = new MetricCells(topology.metrics, CORE_PART);
 
@@ -62,6 +64,7 @@ function run(): void {
     log,
     limits,
     raftLimits: RAFT_LIMITS,
+    memberLimits: memberLimits(heapBytes),
     onReady: (news) => tellMain({ kind: "published", news }),
   });
   const hasWork = () => loop.hasWork();
