@@ -17,6 +17,7 @@ import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { Method } from "../v2/request.js";
+import type { MemberLimits } from "./limits.js";
 import { MemberCore } from "./member.js";
 import { PeerPort } from "./peer-port.js";
 import type { RecoveredMember } from "./raft-start.js";
@@ -50,6 +51,7 @@ export interface CoreWorld {
   readonly log: Logger;
   readonly limits: StoreLimits;
   readonly raftLimits: RaftLimits;
+  readonly memberLimits: MemberLimits;
   readonly onReady: (news: readonly string[]) => void;
 }
 
@@ -81,7 +83,7 @@ export class CoreLoop {
     recovery: RecoveredMember,
     world: CoreWorld,
   ) {
-    const { wallMs, monoMs, random, log, limits, raftLimits, onReady } = world;
+    const { wallMs, monoMs, random, log, limits, raftLimits, memberLimits, onReady } = world;
     const outlet = (memory: SharedArrayBuffer, bell: SharedArrayBuffer) =>
       new Outlet(new RingWriter(memory, new Bell(bell)));
     this.#world = world;
@@ -105,6 +107,7 @@ export class CoreLoop {
         log,
         limits,
         raftLimits,
+        memberLimits,
         random,
         onReady,
       },
@@ -115,7 +118,10 @@ export class CoreLoop {
     this.#outcomes = outcomeInlet(topology, member, this.#metrics, log);
     this.#inbox = inboxInlet(topology, member, log);
     this.#requests = topology.frontends.map((_, i) =>
-      requestInlet(topology, i, this.#member, () => this.#beginStop()),
+      requestInlet(topology, i, this.#member, {
+        hasRoom: () => this.#clients.queuedBytes(i) <= memberLimits.batchResponseBytesMax,
+        onStop: () => this.#beginStop(),
+      }),
     );
     this.#ticks = new Ticks(config.heartbeatMs, monoMs());
   }
@@ -308,20 +314,22 @@ function requestInlet(
   topology: Topology,
   frontend: number,
   member: MemberCore,
-  onStop: () => void,
+  { hasRoom, onStop }: { readonly hasRoom: () => boolean; readonly onStop: () => void },
 ): Inlet {
   const memory = topology.frontends[frontend] as Topology["frontends"][number];
   const reader = new RingReader(memory.requests, new Bell(memory.bell));
   const getter = (view: DataView, at: number) => {
     return { frontend, requestId: readRequestId(view, at), method: Method.get };
   };
-  return new Inlet(reader, (type, bytes, view, at) => {
+  const inlet = new Inlet(reader, (type, bytes, view, at) => {
     const known = type as RequestType;
     switch (known) {
       case RequestType.request: {
         const request = readRequest(bytes, view, at);
         const client = { frontend, requestId: readRequestId(view, at), method: request.method };
-        return member.router.request(client, request);
+        member.router.request(client, request);
+        if (!hasRoom()) inlet.endBatch();
+        return;
       }
       case RequestType.abort:
         return member.router.abort(getter(view, at));
@@ -335,4 +343,5 @@ function requestInlet(
         unreachable(known);
     }
   });
+  return inlet;
 }

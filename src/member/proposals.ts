@@ -85,6 +85,7 @@ export class Proposals {
   #head = 0;
   #size = 0;
   #openBytes = 0;
+  #dataBytes = 0;
   #lastNumber: number;
   #block = Buffer.alloc(0);
   #blockView = new DataView(this.#block.buffer);
@@ -112,6 +113,11 @@ export class Proposals {
     return this.#openBytes;
   }
 
+  /** Bytes of the open proposals' entries, including envelopes. */
+  get dataBytes(): number {
+    return this.#dataBytes;
+  }
+
   /** Assigns a number and encodes the entry's data. */
   add(proposal: Proposal): void {
     assert(proposal.number === 0, "a proposal is added once");
@@ -130,6 +136,7 @@ export class Proposals {
     this.#open.push(proposal);
     this.#size++;
     this.#openBytes += proposal.takenBytes;
+    this.#dataBytes += bytes;
   }
 
   /** The lowest open number, or the next one if none is open. */
@@ -197,9 +204,10 @@ export class Proposals {
     const open = this.#open[at];
     if (open === undefined) return;
     this.#openBytes -= open.takenBytes;
+    this.#dataBytes -= open.data.length;
     this.#open[at] = undefined;
     this.#size--;
-    assert(this.#size > 0 || this.#openBytes === 0, "without open proposals no bytes are reserved");
+    assert(this.#size > 0 || this.#openBytes + this.#dataBytes === 0, "no bytes without proposals");
     while (this.#head < this.#open.length && this.#open[this.#head] === undefined) this.#head++;
     if (this.#head < HOLES_MAX || this.#head * 2 < this.#open.length) return;
     this.#open.splice(0, this.#head);

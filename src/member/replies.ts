@@ -39,6 +39,16 @@ export class ClientPort {
     return this.#outlet(frontend).queuedBytes > 0;
   }
 
+  /** Bytes of responses queued because the frontend's ring is full. */
+  queuedBytes(frontend: number): number {
+    return this.#outlet(frontend).queuedBytes;
+  }
+
+  /** The same for all frontends. */
+  get allQueuedBytes(): number {
+    return this.#outlets.reduce((sum, { queuedBytes }) => sum + queuedBytes, 0);
+  }
+
   /**
    * Sends `head` and the contents of `body`, then clears it.
    *

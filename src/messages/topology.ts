@@ -2,6 +2,7 @@ import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
 import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
+import { createProfileCells } from "../process/profiler.js";
 import { Bell } from "../ring/bell.js";
 import { createRing } from "../ring/ring.js";
 import type { LocalRequest, LocalResponse } from "./local.js";
@@ -52,6 +53,8 @@ export interface Topology {
   /** Parts, by index: core, wal, peer, then one per frontend. */
   readonly metrics: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
+  /** Profiles requested from threads, by part as in `metrics`. */
+  readonly profiles: SharedArrayBuffer;
 }
 
 export interface FrontendMemory {
@@ -116,6 +119,7 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     poolBell: Bell.create(),
     metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontendThreads),
     logLevel: createLevelCell(config.log.level),
+    profiles: createProfileCells(FIRST_FRONTEND_PART + frontendThreads),
   };
 }
 
@@ -133,8 +137,10 @@ export interface MemberIdentity {
   readonly clusterId: bigint;
 }
 
-/** Messages of a worker to the main thread, at start and stop only. */
+/** Messages of a worker to the main thread: at start and stop, and for `--enable-pprof`. */
 export type WorkerMessage =
+  /** A requested profile as JSON; "" if there is none. */
+  | { readonly kind: "profile"; readonly json: string }
   | { readonly kind: "recovered"; readonly identity: MemberIdentity }
   | { readonly kind: "ready" }
   /** The core is ready. `news` are lines to log as soon as clients are served. */
@@ -154,7 +160,7 @@ export interface FrontendInput {
 
 /** Messages of a frontend's thread to the main thread. */
 export type FrontendMessage =
-  | Extract<WorkerMessage, { kind: "ready" | "failed" }>
+  | Extract<WorkerMessage, { kind: "ready" | "failed" | "profile" }>
   | { readonly kind: "ask"; readonly id: number; readonly request: LocalRequest };
 
 /** Messages of the main thread to a frontend's. */

@@ -134,6 +134,11 @@ export function internalError(): ApiResponse {
   return messageResponse(500, "Internal Server Error", HEADERS);
 }
 
+/** Too many membership changes are pending. */
+export function tooManyChanges(): ApiResponse {
+  return messageResponse(500, "etcdserver: too many requests", HEADERS);
+}
+
 /** A member as JSON, always with all fields. */
 export function memberJson(member: Member): string {
   const peerUrls = goJsonStrings(member.peerUrls);

@@ -1,0 +1,78 @@
+import { cellOf } from "../metrics/families.js";
+
+const MIB = 2 ** 20;
+
+/**
+ * Limits of one member. Requests over a limit are rejected like etcd's overload: status 500 with
+ * errorCode 300 and `TOO_MANY`, on which clients try the next member.
+ */
+export interface MemberLimits {
+  /** Open watches: long polls and streams. */
+  readonly watchesMax: number;
+  /** Bytes of the core's heap taken by open watches. */
+  readonly watchBytesMax: number;
+  /** Open listings larger than one slice, including those of HEAD. */
+  readonly listingsMax: number;
+  /** Bytes kept alive only by the listings' views; above it, the oldest listings are ended. */
+  readonly listingViewBytesMax: number;
+  /** Pending membership changes of this member's clients. */
+  readonly changesMax: number;
+  /** Client writes accepted here that are not applied yet. */
+  readonly proposalsMax: number;
+  /** Bytes of their entries. */
+  readonly proposalBytesMax: number;
+  /** Writes among them that wait for a leader. */
+  readonly parkedMax: number;
+  readonly parkedBytesMax: number;
+  /**
+   * Response bytes queued for one frontend; above it, its watches are ended. Any queued bytes make
+   * its requests wait.
+   */
+  readonly responseBytesMax: number;
+  /** Queued response bytes above which the rest of a batch of requests waits for the next turn. */
+  readonly batchResponseBytesMax: number;
+}
+
+/**
+ * Share of the core's heap for watches, and for the views of listings. Even with a full store, 70 %
+ * of the heap, this leaves writes the 10 % they need (process/heap.ts).
+ */
+const HEAP_SHARE = 1 / 8;
+
+/** @param heapBytes limit of the core's heap */
+export function memberLimits(heapBytes: number): MemberLimits {
+  return {
+    // Each has a connection, and few systems allow a process more open files. The byte limit comes
+    // first with a heap below 2 GB or with long paths, of up to 1 MiB.
+    watchesMax: 1_000_000,
+    watchBytesMax: heapBytes * HEAP_SHARE,
+    // Each takes 1 KB and is checked in every turn of the core. Measured: this many, all waiting
+    // for slow clients, lengthen a turn by a third of a millisecond.
+    listingsMax: 4096,
+    listingViewBytesMax: heapBytes * HEAP_SHARE,
+    // Changes are committed one at a time and proposed again until then: more would time out.
+    changesMax: 256,
+    // Equal to the leader's limits (raft/options.ts: uncommittedEntriesMax, uncommittedBytesMax).
+    proposalsMax: 65_536,
+    proposalBytesMax: 256 * MIB,
+    parkedMax: 16_384,
+    parkedBytesMax: 64 * MIB,
+    // Outside V8's heap. Equal to the limit of unread bytes of all streams in a frontend.
+    responseBytesMax: 256 * MIB,
+    // A batch has up to 128 requests, each perhaps for a value of 10 MiB.
+    batchResponseBytesMax: 1 * MIB,
+  };
+}
+
+export const TOO_MANY = "etcdserver: too many requests";
+
+/** Cells that count rejections and ended requests, by limit. */
+export const LIMIT_REACHED = {
+  watches: cellOf("limitReached", "watches"),
+  listings: cellOf("limitReached", "listings"),
+  listingViews: cellOf("limitReached", "listing_views"),
+  changes: cellOf("limitReached", "membership_changes"),
+  proposals: cellOf("limitReached", "proposals"),
+  parked: cellOf("limitReached", "parked_proposals"),
+  responses: cellOf("limitReached", "responses"),
+} as const;
