@@ -12,8 +12,8 @@ const REMEDY =
  * finding. (etcd panics: "tocommit(8) is out of range [lastIndex(3)]".)
  */
 export class RaftSafetyError extends RingdError {
-  override readonly name = "BrokenPromiseError";
-  readonly code = "PROMISE_BROKEN";
+  override readonly name = "RaftSafetyError";
+  readonly code = "RAFT_SAFETY";
 
   constructor(found: string, remedy = REMEDY) {
     super(`Cannot continue as a member of this cluster: ${found}. ${remedy}`);
