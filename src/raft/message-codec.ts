@@ -233,15 +233,12 @@ export interface MessageAddress {
  *
  * @returns undefined for what cannot be a message
  */
-export function readMessageAddress(
-  view: DataView,
-  at: number,
-  bytes: number,
-): MessageAddress | undefined {
-  if (bytes < ENVELOPE_BYTES) return undefined;
-  const type = TYPES[view.getUint8(at)];
+export function readMessageAddress(bytes: Uint8Array): MessageAddress | undefined {
+  if (bytes.length < ENVELOPE_BYTES) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, ENVELOPE_BYTES);
+  const type = TYPES[view.getUint8(0)];
   if (type === undefined) return undefined;
-  return { type, to: view.getBigUint64(at + 1, true), from: view.getBigUint64(at + 9, true) };
+  return { type, to: view.getBigUint64(1, true), from: view.getBigUint64(9, true) };
 }
 
 interface Envelope {

@@ -143,85 +143,40 @@ export class Outlet {
 }
 
 /**
- * Gets one whole message; `bytes` and `view` are the callee's only until it returns. For
- * dispatchers that do not use a cursor yet.
- */
-export type OnMessage = (
-  type: number,
-  bytes: Buffer,
-  view: DataView,
-  at: number,
-  payloadBytes: number,
-) => void;
-
-/**
  * Gets one whole message; the cursor and the views it gives are the callee's only until it returns.
  */
 export type OnCursor<T extends number> = (record: RecordCursor<T>) => void;
 
-/** How an inlet hands out a message. */
-interface Delivery {
-  /** One record of the ring. */
-  readonly inPlace: OnRecord;
-  /** Many records, joined. */
-  readonly joined: (type: number, message: Buffer) => void;
-  /** After each batch, also one that an error ended. */
-  readonly end: () => void;
-}
-
-function byOffsets(ring: RingReader, onMessage: OnMessage): Delivery {
-  const { bytes, view } = ring;
-  return {
-    inPlace: (type, at, payloadBytes) => onMessage(type, bytes, view, at, payloadBytes),
-    joined: (type, message) => {
-      const ownView = new DataView(message.buffer, message.byteOffset, message.length);
-      onMessage(type, message, ownView, 0, message.length);
-    },
-    end: () => undefined,
-  };
-}
-
-function byCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Delivery {
-  const cursor = new RecordCursor<T>(ring.bytes, ring.view);
-  return {
-    // Not ended after each record, which took 1 to 2 ns: the next follows at once, or the batch
-    // ends.
-    inPlace: (type, at, payloadBytes) => {
-      cursor.moveTo(type, at, payloadBytes);
-      onCursor(cursor);
-    },
-    joined: (type, message) => {
-      cursor.moveToJoined(type, message);
-      try {
-        onCursor(cursor);
-      } finally {
-        cursor.endJoined();
-      }
-    },
-    end: () => cursor.end(),
-  };
-}
-
-/** The consumer's end: hands out whole messages, in place where they came in one record. */
+/**
+ * The consumer's end: hands out whole messages through one cursor, which is reused; in place where
+ * they came in one record.
+ */
 export class Inlet {
   readonly #ring: RingReader;
-  readonly #delivery: Delivery;
+  readonly #cursor: RecordCursor;
+  readonly #onCursor: OnCursor<number>;
   readonly #onRecord: OnRecord;
   #parts: Buffer[] = [];
 
-  /** An inlet whose messages are read through one cursor, which is reused. */
+  /** @typeParam T the types of the ring's records: the dispatcher has a case for each */
   static withCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Inlet {
-    return new Inlet(ring, byCursor(ring, onCursor));
+    return new Inlet(ring, onCursor as OnCursor<number>);
   }
 
-  constructor(ring: RingReader, onMessage: OnMessage | Delivery) {
-    const delivery = typeof onMessage === "function" ? byOffsets(ring, onMessage) : onMessage;
-    const { inPlace } = delivery;
+  private constructor(ring: RingReader, onCursor: OnCursor<number>) {
+    const cursor = new RecordCursor(ring.bytes, ring.view);
     this.#ring = ring;
-    this.#delivery = delivery;
+    this.#cursor = cursor;
+    this.#onCursor = onCursor;
     this.#onRecord = (type, at, payloadBytes) => {
-      if (type <= TYPE_MAX) inPlace(type, at, payloadBytes);
-      else this.#takeFragment(type, at, payloadBytes);
+      if (type > TYPE_MAX) {
+        this.#takeFragment(type, at, payloadBytes);
+        return;
+      }
+      // The cursor is not ended after each record, which took 1 to 2 ns: the next one follows at
+      // once, or the batch ends.
+      cursor.moveTo(type, at, payloadBytes);
+      onCursor(cursor);
     };
   }
 
@@ -234,7 +189,7 @@ export class Inlet {
     try {
       return this.#ring.drain(this.#onRecord, recordsMax);
     } finally {
-      this.#delivery.end();
+      this.#cursor.end();
     }
   }
 
@@ -250,6 +205,11 @@ export class Inlet {
     if ((type & MORE_FLAG) !== 0) return;
     const message = Buffer.concat(this.#parts);
     this.#parts = [];
-    this.#delivery.joined(type & TYPE_MAX, message);
+    this.#cursor.moveToJoined(type & TYPE_MAX, message);
+    try {
+      this.#onCursor(this.#cursor);
+    } finally {
+      this.#cursor.endJoined();
+    }
   }
 }

@@ -83,8 +83,10 @@ export class RecordCursor<T extends number = number> {
 
   /** Bytes `at` .. `end` - 1 as a string of one character per byte. */
   text(at: number, end = this.length): string {
-    this.#check(at, end);
-    return at === end ? "" : this.#bytes.latin1Slice(this.#start + at, this.#start + end);
+    const from = this.#start + at;
+    const to = this.#start + end;
+    if (at < 0 || from > to || to > this.#end) outside();
+    return from === to ? "" : this.#bytes.latin1Slice(from, to);
   }
 
   /** Bytes `at` .. `end` - 1, decoded as UTF-8. */
@@ -97,8 +99,10 @@ export class RecordCursor<T extends number = number> {
    * Bytes `at` .. `end` - 1 in place: the view dies with the callback. Only this and text allocate.
    */
   bytes(at: number, end = this.length): Buffer {
-    this.#check(at, end);
-    return this.#bytes.subarray(this.#start + at, this.#start + end);
+    const from = this.#start + at;
+    const to = this.#start + end;
+    if (at < 0 || from > to || to > this.#end) outside();
+    return this.#bytes.subarray(from, to);
   }
 
   /**

@@ -1,10 +1,11 @@
+import { unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import type { Logger } from "../log/logger.js";
 import {
   AppendType,
+  copyEntryData,
   DurableType,
-  entryDataAt,
-  entryDataBytes,
+  readEntryHead,
   readHardState,
   writeBytes,
   writeSnapshotHead,
@@ -13,6 +14,7 @@ import { readNumber, writeNumbers } from "../messages/numbers.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { Inlet, type Outlet } from "../ring/fragments.js";
+import type { RecordCursor } from "../ring/record-cursor.js";
 import type { RingReader } from "../ring/ring.js";
 import type { SnapshotSource } from "../snap/source.js";
 import { LogFailedError, LogFullError } from "../storage/errors.js";
@@ -85,9 +87,9 @@ export class WalLoop {
   constructor(ports: WalLoopPorts) {
     this.#ports = ports;
     this.#lookMs = ports.whatIsMissing === undefined ? Number.POSITIVE_INFINITY : ports.monoMs();
-    this.#append = new Inlet(ports.append, (type, bytes, view, at, length) => {
-      if (this.#failure === undefined) this.#take(type, bytes, view, at, length);
-      else this.#isStopping ||= type === AppendType.stop;
+    this.#append = Inlet.withCursor<AppendType>(ports.append, (record) => {
+      if (this.#failure === undefined) this.#take(record);
+      else this.#isStopping ||= record.type === AppendType.stop;
     });
   }
 
@@ -176,45 +178,42 @@ export class WalLoop {
     return this.#retryMs === undefined ? BATCH_BYTES_MAX : FULL_BYTES_MAX;
   }
 
-  #take(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {
+  #take(record: RecordCursor<AppendType>): void {
     const { wal, maxWals } = this.#ports;
+    const { type } = record;
     switch (type) {
       case AppendType.entry: {
         this.#batchEntries++;
-        const dataAt = entryDataAt(at);
-        const dataBytes = entryDataBytes(length);
-        const into = wal.reserve(
-          view.getFloat64(at, true),
-          view.getFloat64(at + 8, true),
-          view.getUint32(at + 16, true),
-          dataBytes,
-        );
-        wal.buffer.set(bytes.subarray(dataAt, dataAt + dataBytes), into);
+        const head = readEntryHead(record);
+        const into = wal.reserve(head.index, head.term, head.type, head.dataBytes);
+        copyEntryData(record, wal.buffer, into);
         return;
       }
       case AppendType.hardState:
-        wal.setHardState(readHardState(view, at));
+        wal.setHardState(readHardState(record));
         return;
       case AppendType.endJob:
-        this.#job = readNumber(view, at, 0);
+        this.#job = readNumber(record, 0);
         return;
       case AppendType.release:
-        wal.releaseBefore(readNumber(view, at, 0), maxWals);
+        wal.releaseBefore(readNumber(record, 0), maxWals);
         return;
       case AppendType.install:
-        wal.installSnapshot(readPosition(view, at));
+        wal.installSnapshot(readPosition(record));
         return;
       case AppendType.loadSnapshot:
-        this.#load(readPosition(view, at));
+        this.#load(readPosition(record));
         return;
       case AppendType.format:
-        wal.setFormat(Math.min(readNumber(view, at, 0), SEGMENT_FORMAT) as FormatVersion);
+        wal.setFormat(Math.min(readNumber(record, 0), SEGMENT_FORMAT) as FormatVersion);
         return;
       case AppendType.giveUp:
-        throw wal.giveUp(bytes.toString("utf8", at, at + length));
+        throw wal.giveUp(record.utf8(0));
       case AppendType.stop:
         this.#isStopping = true;
         return;
+      default:
+        unreachable(type);
     }
   }
 
@@ -314,6 +313,6 @@ export class WalLoop {
   }
 }
 
-function readPosition(view: DataView, at: number): LogPosition {
-  return { term: readNumber(view, at, 0), index: readNumber(view, at, 1) };
+function readPosition(record: RecordCursor): LogPosition {
+  return { term: readNumber(record, 0), index: readNumber(record, 1) };
 }
