@@ -10,15 +10,15 @@ import type { LocalRequest, LocalResponse } from "./local.js";
  * READ FIRST. All threads of a member, and all that they share: rings, each with one producer and
  * one consumer, a bell for each thread, and cells for metrics and the log level.
  *
- *   ring      from      to        records      carries
- *   requests  frontend  core      RequestType  HTTP requests, aborts, stop
- *   answers   core      frontend  AnswerType   responses, watch events
- *   append    core      wal       AppendType   log entries, hard states, ends of jobs
- *   durable   wal       core      DurableType  what the disk held at start; jobs that are durable
- *   jobs      core      pool      JobType      a snapshot on its way to a file
- *   outcomes  pool      core      OutcomeType  how each job ended
- *   outbox    core      peer      OutboxType   raft messages to other members, the membership
- *   inbox     peer      core      InboxType    raft messages from them, the state of the streams
+ *   ring      from      to        records       carries
+ *   requests  frontend  core      RequestType   HTTP requests, aborts, stop
+ *   answers   core      frontend  ResponseType  responses, watch events
+ *   append    core      wal       AppendType    log entries, hard states, ends of jobs
+ *   durable   wal       core      DurableType   what the disk held at start; jobs that are durable
+ *   jobs      core      pool      JobType       a snapshot on its way to a file
+ *   outcomes  pool      core      OutcomeType   how each job ended
+ *   outbox    core      peer      OutboxType    raft messages to other members, the membership
+ *   inbox     peer      core      InboxType     raft messages from them, the state of the streams
  *
  * There is a pair of requests and answers for each frontend; the first frontend is the main thread.
  *
