@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import type { Message } from "#ringd/raft/message.js";
 import { MessageError } from "#ringd/raft/message-bytes.js";
@@ -20,6 +21,7 @@ const MESSAGES: readonly Message[] = [
   { type: "preVote", ...envelope, lastIndex: big, lastTerm: 5 },
   { type: "preVoteReply", ...envelope, granted: true, commit: 4, commitTerm: 1 },
   { type: "vote", ...envelope, lastIndex: 9, lastTerm: 5, transfer: true },
+  { type: "vote", ...envelope, lastIndex: 9, lastTerm: 5, transfer: false },
   { type: "voteReply", ...envelope, granted: false, commit: 4, commitTerm: 1 },
   { type: "append", ...envelope, prevIndex: 0, prevTerm: 0, commit: 0, entries: [] },
   {
@@ -55,6 +57,16 @@ const MESSAGES: readonly Message[] = [
   { type: "readIndexReply", ...termless, request: 2 ** 50, index: 12 },
   { type: "transfer", ...termless, target: 3n },
 ];
+
+// Beside the sources; the compiled test runs from dist/test/raft/.
+const BYTES = new URL("../../../test/raft/testdata/messages.hex", import.meta.url);
+
+test("every message has the bytes that members of all versions know", () => {
+  const lines = MESSAGES.map(
+    (message) => `${message.type} ${Buffer.from(encodeMessage(message)).toString("hex")}\n`,
+  );
+  assert.equal(lines.join(""), readFileSync(BYTES, "utf8"));
+});
 
 test("every message survives the way there and back", () => {
   for (const message of MESSAGES) {
