@@ -80,7 +80,8 @@ test("a message is written in place, and read from the middle of other bytes", (
   for (const message of MESSAGES) {
     const around = new Uint8Array(messageBytes(message) + 10).fill(0xff);
     const inside = around.subarray(5, around.length - 5);
-    encodeMessageInto(message, inside);
+    const view = new DataView(around.buffer);
+    assert.equal(encodeMessageInto(message, around, view, 5), around.length - 5);
     assert.deepEqual(decodeMessage(inside), message);
     assert.deepEqual([around[4], around[around.length - 5]], [0xff, 0xff]);
   }
