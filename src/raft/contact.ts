@@ -1,3 +1,5 @@
+import { assert } from "../lib/assert.js";
+
 /** Heartbeats without a word from a majority after which contact counts as lost. */
 const SILENT_HEARTBEATS = 3;
 /** A leader that lost contact so often within so many election timeouts is better replaced. */
@@ -20,6 +22,7 @@ export class QuorumContact {
   #lostAtTicks: number[] = [];
 
   constructor(heartbeatTicks: number, electionTicks: number) {
+    assert(heartbeatTicks > 0 && electionTicks > 0, "timeouts take a tick at least");
     this.#silentTicksMax = SILENT_HEARTBEATS * heartbeatTicks;
     this.#windowTicks = WINDOW_ELECTIONS * electionTicks;
   }
@@ -30,6 +33,7 @@ export class QuorumContact {
 
   /** @param silentTicks since all of some majority were heard */
   tick(silentTicks: number): void {
+    assert(silentTicks >= 0, "silence is counted from 0");
     this.#nowTicks++;
     if (this.#isLost || silentTicks < this.#silentTicksMax) return;
     this.#isLost = true;
@@ -42,6 +46,7 @@ export class QuorumContact {
    * @returns whether contact is back, but has not held for long
    */
   isShaky(silentTicks: number): boolean {
+    assert(this.#isLost, "contact that comes back was lost");
     if (silentTicks >= this.#silentTicksMax) return false;
     this.#isLost = false;
     const [first] = this.#lostAtTicks;

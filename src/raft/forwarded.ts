@@ -1,3 +1,5 @@
+import { assert } from "../lib/assert.js";
+
 /**
  * Which of a follower's proposals its leader has taken in this term, among those that may come
  * again.
@@ -33,6 +35,7 @@ export class Forwarded {
   }
 
   add(number: number): void {
+    assert(!this.has(number), "a proposal is taken once");
     this.#numbers.add(number);
   }
 

@@ -19,6 +19,7 @@ const HASTY_HEARTBEATS = 2;
 const LIGHT_BYTES = 64 * 1024;
 
 export function tickLeader(core: RaftCore): void {
+  assert(core.role === "leader", "only a leader looks for its quorum");
   const { electionTicks, heartbeatTicks, checkQuorum } = core.options;
   core.electionElapsed++;
   if (core.electionElapsed >= electionTicks) {
@@ -104,6 +105,7 @@ function replicate(core: RaftCore, peer: Progress): void {
       return;
     }
     const to = full ? prevIndex : log.lastIndex;
+    assert(to >= prevIndex, "a peer is sent what is in the log");
     const entries = log.slice(peer.next, to, limits.appendEntriesMax, limits.appendBytesMax);
     const { commit } = log;
     const envelope = { to: peer.id, from: core.id, term: core.term };
@@ -123,6 +125,7 @@ function sendSnapshot(core: RaftCore, peer: Progress): void {
   // Not into the void: a peer that is down gets it when it is back.
   if (!peer.recentlyActive) return;
   const { id: from, term, snapshot: meta } = core;
+  assert(meta.index > 0, "there is a snapshot where the log does not begin at its beginning");
   assert(meta.index >= core.log.base.index, "the snapshot covers what is compacted");
   core.send({ type: "snapshot", to: peer.id, from, term, meta });
   peer.becomeSnapshot(meta.index);
@@ -165,6 +168,7 @@ export function onHeartbeatReply(core: RaftCore, peer: Progress, message: Heartb
  * our own term count; those before them come along (paper, 5.4.2 and figure 8).
  */
 export function advanceCommit(core: RaftCore): void {
+  assert(core.role === "leader", "only a leader counts disks");
   const { log } = core;
   const index = reachedByMajority(reachedByVoters(core, log.durable, (peer) => peer.match));
   if (index <= log.commit || log.term(index) !== core.term) return;
@@ -172,7 +176,9 @@ export function advanceCommit(core: RaftCore): void {
     const entry = log.entry(i);
     if (entry.term === core.term) core.uncommittedBytes -= entry.data.length;
   }
+  assert(core.uncommittedBytes >= 0, "an entry's bytes are counted once");
   log.commitTo(index);
+  assert(log.commit === index, "a majority holds nothing that the leader does not");
 }
 
 function reachedByVoters(core: RaftCore, own: number, of: (peer: Progress) => number): number[] {
@@ -235,6 +241,7 @@ export function startTransfer(
 }
 
 function tryHandOver(core: RaftCore, peer: Progress): void {
+  assert(peer.id === core.transferee && !peer.learner, "a voter takes over that was named");
   if (peer.match < core.log.lastIndex) {
     // All may have been sent and something lost; waiting for a heartbeat to show it costs time.
     peer.nudge = true;
@@ -269,6 +276,7 @@ function isBetter(peer: Progress, than: Progress): boolean {
 
 /** The membership changed. */
 export function onConfApplied(core: RaftCore, removed: bigint): void {
+  assert(core.role === "leader", "only a leader keeps track of the others");
   const leaver = core.progressOf(removed);
   core.syncPeers();
   if (leaver !== undefined && core.progressOf(removed) === undefined) tellCommit(core, leaver);

@@ -4,7 +4,7 @@ import { RecordCursor } from "./record-cursor.js";
 import type { OnRecord, RingReader, RingWriter } from "./ring.js";
 
 /** A message longer than one such part of its ring travels as a chain of records. */
-const FRAGMENTS_PER_RING = 8;
+export const FRAGMENTS_PER_RING = 8;
 /**
  * The longest message: the response to a form of 10 MiB, which may hold it twice, a byte as six.
  */
@@ -69,6 +69,7 @@ export class Outlet {
   /** @param payloadBytesMax upper bound for what will be written before close() */
   open(payloadBytesMax: number): void {
     assert(payloadBytesMax <= MESSAGE_BYTES_MAX, "a message is at most MESSAGE_BYTES_MAX long");
+    assert(this.#openBytes < 0, "one message is open at a time");
     this.#openBytes = payloadBytesMax;
     if (this.#queue.length === 0 && payloadBytesMax <= this.#fragmentBytesMax) {
       const at = this.#ring.reserve(payloadBytesMax);
@@ -100,6 +101,7 @@ export class Outlet {
 
   /** Once per batch: moves queued messages into the ring while there is room, and publishes. */
   publish(): void {
+    assert(this.#openBytes < 0, "a message is closed before it is published");
     if (this.#queue.length > 0 && !this.#flush()) {
       this.#ring.wantSpace();
       this.#flush(); // The consumer may have released everything before it could see the request.
@@ -131,12 +133,14 @@ export class Outlet {
       const bytes = this.#fragmentBytes(message);
       const at = this.#ring.reserve(bytes);
       if (at < 0) return false;
+      assert(bytes > 0 || payload.length === 0, "each fragment takes its message further");
       payload.copy(this.#ring.bytes, at, message.sent, message.sent + bytes);
       const more = bytes < rest ? MORE_FLAG : 0;
       const continued = message.sent > 0 ? CONTINUED_FLAG : 0;
       this.#ring.commit((type | more | continued) >>> 0, bytes);
       message.sent += bytes;
       this.#queuedBytes -= bytes;
+      assert(this.#queuedBytes >= 0, "no byte leaves the queue twice");
       if (more === 0) return true;
     }
   }
@@ -205,6 +209,7 @@ export class Inlet {
     if ((type & MORE_FLAG) !== 0) return;
     const message = Buffer.concat(this.#parts);
     this.#parts = [];
+    assert(message.length <= MESSAGE_BYTES_MAX, "no more is joined than an outlet takes");
     this.#cursor.moveToJoined(type & TYPE_MAX, message);
     try {
       this.#onCursor(this.#cursor);

@@ -127,6 +127,7 @@ export class RecordCursor<T extends number = number> {
 
   /** Its inlet: onto a message that came as many records and was joined. */
   moveToJoined(type: number, joined: Buffer): void {
+    assert(this.#bytes === this.#ringBytes, "one joined message is shown at a time");
     this.#bytes = joined;
     this.#view = new DataView(joined.buffer, joined.byteOffset, joined.length);
     this.moveTo(type, 0, joined.length);
@@ -139,6 +140,7 @@ export class RecordCursor<T extends number = number> {
 
   /** Its inlet, once the callback of a joined message is over: nothing else holds its memory. */
   endJoined(): void {
+    assert(this.#bytes !== this.#ringBytes, "what ends is a joined message");
     this.end();
     this.#bytes = this.#ringBytes;
     this.#view = this.#ringView;

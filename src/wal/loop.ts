@@ -1,4 +1,4 @@
-import { unreachable } from "../lib/assert.js";
+import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import type { Logger } from "../log/logger.js";
 import {
@@ -10,10 +10,12 @@ import {
   writeBytes,
   writeSnapshotHead,
 } from "../messages/log.js";
+import { ENTRY_BYTES_MAX } from "../messages/log-entry.js";
 import { readNumber, writeNumbers } from "../messages/numbers.js";
+import { APPEND_RING_BYTES } from "../messages/topology.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
-import { Inlet, type Outlet } from "../ring/fragments.js";
+import { FRAGMENTS_PER_RING, Inlet, type Outlet } from "../ring/fragments.js";
 import type { RecordCursor } from "../ring/record-cursor.js";
 import type { RingReader } from "../ring/ring.js";
 import type { SnapshotSource } from "../snap/source.js";
@@ -21,6 +23,7 @@ import { LogFailedError, LogFullError } from "../storage/errors.js";
 import type { LogPosition } from "./batch.js";
 import { type FormatVersion, SEGMENT_FORMAT } from "./segment.js";
 import type { Wal } from "./wal.js";
+import { BUFFER_BYTES_MAX } from "./write-buffer.js";
 
 const BATCH_RECORDS = 4096;
 const STEP_RECORDS = 16;
@@ -33,6 +36,14 @@ const BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 const RETRY_MS = 500;
 /** How often the files are looked for in their directories, whether something is written or not. */
 const LOOK_MS = 1000;
+
+// A step takes that many fragments, and may complete a message of which the others came before.
+assert(
+  FULL_BYTES_MAX + ENTRY_BYTES_MAX + STEP_RECORDS * (APPEND_RING_BYTES / FRAGMENTS_PER_RING) <=
+    BUFFER_BYTES_MAX,
+  "a step that begins has room for all that it takes in",
+);
+assert(BATCH_BYTES_MAX < FULL_BYTES_MAX, "a full disk leaves room to take in the order to stop");
 
 const FSYNC_SECONDS = cellOf("walFsyncDuration");
 const FINE_FSYNC_SECONDS = cellOf("ringdFsyncDuration");
@@ -85,6 +96,7 @@ export class WalLoop {
   #isStopped = false;
 
   constructor(ports: WalLoopPorts) {
+    assert(ports.maxWals >= 0, "a number of segments is not negative");
     this.#ports = ports;
     this.#lookMs = ports.whatIsMissing === undefined ? Number.POSITIVE_INFINITY : ports.monoMs();
     this.#append = Inlet.withCursor<AppendType>(ports.append, (record) => {
@@ -110,6 +122,7 @@ export class WalLoop {
 
   /** @returns whether anything came in or went out */
   turn(): boolean {
+    assert(!this.#isStopped, "a log that has stopped takes no turn");
     let taken = 0;
     try {
       if (this.#failure === undefined) this.#look();
@@ -192,9 +205,12 @@ export class WalLoop {
       case AppendType.hardState:
         wal.setHardState(readHardState(record));
         return;
-      case AppendType.endJob:
-        this.#job = readNumber(record, 0);
+      case AppendType.endJob: {
+        const job = readNumber(record, 0);
+        assert(job > this.#job, "jobs end in order");
+        this.#job = job;
         return;
+      }
       case AppendType.release:
         wal.releaseBefore(readNumber(record, 0), maxWals);
         return;
@@ -245,7 +261,9 @@ export class WalLoop {
         writeNumbers(durable, DurableType.unblocked);
       }
     }
+    assert(!wal.hasUnsynced, "a job is reported once all of it is durable");
     if (this.#job === this.#reportedJob) return;
+    assert(this.#job > this.#reportedJob, "what was reported stays durable");
     this.#reportedJob = this.#job;
     writeNumbers(durable, DurableType.durable, this.#job);
     metrics.set(LAST_INDEX, wal.durable.index);
@@ -253,6 +271,7 @@ export class WalLoop {
 
   #onFull(error: LogFullError): void {
     const { log, durable, monoMs } = this.#ports;
+    assert(this.#failure === undefined, "a log that failed is not tried again");
     if (this.#retryMs === undefined) {
       const what = error.isForSpace
         ? "the disk is full; writes are refused until there is space"
@@ -266,6 +285,7 @@ export class WalLoop {
   /** Nothing more is promised; the core goes on answering reads. */
   #fail(error: LogFailedError): void {
     const { log, durable } = this.#ports;
+    assert(this.#failure === undefined, "a log fails once");
     this.#failure = error;
     this.#retryMs = undefined;
     this.#lookMs = Number.POSITIVE_INFINITY;
@@ -279,6 +299,10 @@ export class WalLoop {
       this.#source?.close();
       this.#source = undefined;
       const source = this.#ports.openSnapshot(position);
+      assert(
+        source.index >= position.index,
+        "a snapshot that is asked for, or a newer one, is read",
+      );
       writeSnapshotHead(this.#ports.durable, source);
       this.#source = source;
     } catch (error) {
@@ -306,6 +330,7 @@ export class WalLoop {
 
   #onUnreadable(error: unknown): void {
     if (!(error instanceof RingdError)) throw error;
+    assert(!(error instanceof LogFailedError), "a snapshot that cannot be read is not the log");
     this.#source?.close();
     this.#source = undefined;
     this.#ports.log.error({ err: error }, "cannot read received snapshot");
