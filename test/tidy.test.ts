@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   frontend: ["config", "lib", "log", "messages", "metrics", "process", "ring", "v2"],
   wal: ["lib", "log", "messages", "metrics", "ring", "snap", "storage"],
   snap: ["lib", "messages", "ring", "storage"],
-  messages: ["bootstrap", "config", "lib", "log", "metrics", "raft", "ring", "v2"],
+  messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],
   bootstrap: ["cluster", "config", "go", "lib"],
   ctl: ["client", "go", "lib", "messages", "process", "snap", "storage", "wal"],
   client: ["go", "lib"],

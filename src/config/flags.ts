@@ -131,7 +131,7 @@ const FLAG_SECTIONS = {
       "basic",
       "What 'extensive' adds concerns gRPC, which there is none of.",
     ),
-    "enable-pprof": ignored("bool", "false", "Serve /debug/pprof/."),
+    "enable-pprof": flag("bool", "false", "Serve profiles of its threads at /debug/pprof/."),
     "config-file": flag("string", "", "YAML file; all other flags and variables are ignored."),
     "unsafe-no-fsync": flag("bool", "false", "Unsafe: do not wait for the disk."),
     version: flag("bool", "false", "Print the version and exit."),

@@ -1,5 +1,7 @@
+import type { LocalResponse } from "../messages/local.js";
 import { ResponseRecord } from "../messages/requests.js";
 import { ContentKind } from "../v2/response.js";
+import type { Exchange } from "./frontend.js";
 
 /** Answers a frontend gives without its gateway. */
 
@@ -25,3 +27,17 @@ export const BAD_REQUEST_BODY: Buffer = Buffer.from("400 Bad Request");
 
 /** To OPTIONS, whatever the path. */
 export const NOTHING_TO_SAY: ResponseRecord = localHead(200, ContentKind.none);
+
+export function answerLocally(exchange: Exchange, local: LocalResponse): void {
+  const head = localHead(local.status, local.contentKind);
+  head.allow = local.allow ?? "";
+  exchange.answer(head, typeof local.body === "string" ? Buffer.from(local.body) : local.body);
+}
+
+/** Closes the connection if there will be no response. */
+export function answerLater(exchange: Exchange, local: Promise<LocalResponse>): void {
+  local.then(
+    (response) => answerLocally(exchange, response),
+    () => exchange.cut(),
+  );
+}

@@ -1,11 +1,12 @@
 import type { Config } from "../config/config.js";
+import type { LocalHandler } from "../messages/local.js";
 import type { FramedRequest } from "../messages/requests.js";
 import { NOT_FOUND } from "../v2/plain.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
-import { localHead } from "./local-responses.js";
+import { answerLater, answerLocally, localHead } from "./local-responses.js";
 import { listenOn } from "./server.js";
 
 /** Probes and scrapers are few; more than so many are not meant for this port. */
@@ -16,15 +17,17 @@ const PATHS: ReadonlySet<string> = new Set(["/metrics", "/health"]);
  * Serves /metrics and /health on --listen-metrics-urls, through the node frontend on the main
  * thread: the answers are those of the client URLs, and the requests are few.
  *
+ * @param profiles answers requests for profiles, which belong here rather than on client URLs
  * @returns undefined where no URL is given @throws ListenError
  */
 export async function listenForMetrics(
   config: Config,
   gateway: Gateway,
+  profiles: LocalHandler,
 ): Promise<Frontend | undefined> {
   if (config.listenMetricsUrls.length === 0) return undefined;
   const { NodeFrontend } = await import("./node-http.js");
-  const frontend = new NodeFrontend(new MetricsGateway(gateway), {
+  const frontend = new NodeFrontend(new MetricsGateway(gateway, profiles), {
     heads: new HeadText(0n, []),
     connectionsMax: CONNECTIONS_MAX,
     bodyRoom: new BodyRoom(BODIES_BYTES_MAX),
@@ -38,16 +41,25 @@ export async function listenForMetrics(
   return frontend;
 }
 
-/** Lets requests for two paths through. */
+/** Lets requests for two paths through, and answers those for profiles. */
 class MetricsGateway implements Gateway {
   readonly #gateway: Gateway;
+  readonly #profiles: LocalHandler;
 
-  constructor(gateway: Gateway) {
+  constructor(gateway: Gateway, profiles: LocalHandler) {
     this.#gateway = gateway;
+    this.#profiles = profiles;
   }
 
   request(exchange: Exchange, request: FramedRequest): number | undefined {
     if (PATHS.has(request.path)) return this.#gateway.request(exchange, request);
+    const { method, path, query, body } = request;
+    const local = this.#profiles({ method, path, query, body });
+    if (local !== undefined) {
+      if (local instanceof Promise) answerLater(exchange, local);
+      else answerLocally(exchange, local);
+      return undefined;
+    }
     const { head, body: text } = NOT_FOUND;
     exchange.answer(localHead(head.status, head.contentKind), text);
     return undefined;

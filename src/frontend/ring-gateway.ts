@@ -1,6 +1,6 @@
 import { unreachable } from "../lib/assert.js";
 import { OpenTable } from "../lib/open-table.js";
-import type { LocalHandler, LocalResponse } from "../messages/local.js";
+import type { LocalHandler } from "../messages/local.js";
 import { writeNumbers } from "../messages/numbers.js";
 import {
   type FramedRequest,
@@ -21,9 +21,10 @@ import { Method } from "../v2/request.js";
 import { EarlyRequests } from "./early-requests.js";
 import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
 import {
+  answerLater,
+  answerLocally,
   BAD_REQUEST,
   BAD_REQUEST_BODY,
-  localHead,
   NO_ROOM,
   NO_ROOM_BODY,
   NOTHING_TO_SAY,
@@ -55,12 +56,6 @@ function isMalformed(path: string): boolean {
 /** Of the body of an answer to HEAD nothing but the length is looked at. */
 function absentBody(length: number): Uint8Array {
   return Object.defineProperty(new Uint8Array(0), "length", { value: length });
-}
-
-function answerLocally(exchange: Exchange, local: LocalResponse): void {
-  const head = localHead(local.status, local.contentKind);
-  head.allow = local.allow ?? "";
-  exchange.answer(head, typeof local.body === "string" ? Buffer.from(local.body) : local.body);
 }
 
 /** Carries requests of one frontend thread to the core and answers back. */
@@ -131,10 +126,7 @@ export class RingGateway implements Gateway {
       const { query, body } = request;
       const local = this.#local({ method, path, query, body });
       if (local instanceof Promise) {
-        local.then(
-          (answer) => answerLocally(exchange, answer),
-          () => exchange.cut(),
-        );
+        answerLater(exchange, local);
         return undefined;
       }
       if (local !== undefined) {

@@ -18,6 +18,7 @@ import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RecordCursor } from "../ring/record-cursor.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { Method } from "../v2/request.js";
+import type { MemberLimits } from "./limits.js";
 import { MemberCore } from "./member.js";
 import { PeerPort } from "./peer-port.js";
 import type { RecoveredMember } from "./raft-start.js";
@@ -48,6 +49,7 @@ export interface CoreWorld {
   readonly log: Logger;
   readonly limits: StoreLimits;
   readonly raftLimits: RaftLimits;
+  readonly memberLimits: MemberLimits;
   readonly onReady: (news: readonly string[]) => void;
 }
 
@@ -79,7 +81,7 @@ export class CoreLoop {
     recovery: RecoveredMember,
     world: CoreWorld,
   ) {
-    const { wallMs, monoMs, random, log, limits, raftLimits, onReady } = world;
+    const { wallMs, monoMs, random, log, limits, raftLimits, memberLimits, onReady } = world;
     const outlet = (memory: SharedArrayBuffer, bell: SharedArrayBuffer) =>
       new Outlet(new RingWriter(memory, new Bell(bell)));
     this.#world = world;
@@ -103,6 +105,7 @@ export class CoreLoop {
         log,
         limits,
         raftLimits,
+        memberLimits,
         random,
         onReady,
       },
@@ -113,7 +116,10 @@ export class CoreLoop {
     this.#outcomes = outcomeInlet(topology, member, this.#metrics, log);
     this.#inbox = inboxInlet(topology, member, log);
     this.#requests = topology.frontends.map((_, i) =>
-      requestInlet(topology, i, this.#member, () => this.#beginStop()),
+      requestInlet(topology, i, this.#member, {
+        hasRoom: () => this.#clients.queuedBytes(i) <= memberLimits.batchResponseBytesMax,
+        onStop: () => this.#beginStop(),
+      }),
     );
     this.#ticks = new Ticks(config.heartbeatMs, monoMs());
   }
@@ -303,20 +309,22 @@ function requestInlet(
   topology: Topology,
   frontend: number,
   member: MemberCore,
-  onStop: () => void,
+  { hasRoom, onStop }: { readonly hasRoom: () => boolean; readonly onStop: () => void },
 ): Inlet {
   const memory = topology.frontends[frontend] as Topology["frontends"][number];
   const reader = new RingReader(memory.requests, new Bell(memory.bell));
   const getter = (record: RecordCursor) => {
     return { frontend, requestId: readRequestId(record), method: Method.get };
   };
-  return Inlet.withCursor<RequestType>(reader, (record) => {
+  const inlet = Inlet.withCursor<RequestType>(reader, (record) => {
     const { type } = record;
     switch (type) {
       case RequestType.request: {
         const request = readRequest(record);
         const client = { frontend, requestId: readRequestId(record), method: request.method };
-        return member.router.request(client, request);
+        member.router.request(client, request);
+        if (!hasRoom()) inlet.endBatch();
+        return;
       }
       case RequestType.abort:
         return member.router.abort(getter(record));
@@ -330,4 +338,5 @@ function requestInlet(
         unreachable(type);
     }
   });
+  return inlet;
 }

@@ -18,6 +18,8 @@ import type { TurnTimes } from "./times.js";
 const STOPPED = "etcdserver: server stopped";
 
 const SNAPSHOT_APPLYING = cellOf("snapshotApplying");
+const PROPOSAL_BYTES = cellOf("proposalBytes");
+const RESPONSE_QUEUE_BYTES = cellOf("responseQueueBytes");
 
 /**
  * The core of a member: owns its parts (parts.ts), carries out what raft hands out, and passes on
@@ -101,9 +103,10 @@ export class MemberCore {
 
   /** One turn of the clock. */
   tick(): void {
-    const { raft, writes, reads, changes, own, timeouts } = this.#parts;
+    const { raft, writes, reads, changes, listings, own, timeouts } = this.#parts;
     const { monoMs } = this.#times;
     if (!this.#isFailed) raft.tick();
+    listings.check();
     this.#showMetrics();
     const { requestMs } = timeouts;
     const cause = (startMs: number) => timeouts.cause(startMs);
@@ -299,6 +302,9 @@ export class MemberCore {
     const status = raft.status();
     raftMetrics.onTick(status, this.#times.monoMs);
     raftMetrics.showWrites(status.commit, applier.index, writes.open);
-    this.#ports.metrics.set(SNAPSHOT_APPLYING, incoming.isLoading ? 1 : 0);
+    const { metrics, clients } = this.#ports;
+    metrics.set(SNAPSHOT_APPLYING, incoming.isLoading ? 1 : 0);
+    metrics.set(PROPOSAL_BYTES, writes.dataBytes);
+    metrics.set(RESPONSE_QUEUE_BYTES, clients.allQueuedBytes);
   }
 }

@@ -4,33 +4,50 @@ import { OpenChanges } from "../cluster/open-changes.js";
 import { raftChangeOf } from "../cluster/raft-change.js";
 import type { ConfChangeVerdict } from "../cluster/rules.js";
 import { assert } from "../lib/assert.js";
+import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
 import type { Raft } from "../raft/raft.js";
-import { confChangeResponse, internalError, refuseConfChange } from "../v2/members.js";
+import {
+  confChangeResponse,
+  internalError,
+  refuseConfChange,
+  tooManyChanges,
+} from "../v2/members.js";
 import type { ApiResponse } from "../v2/plain.js";
+import { LIMIT_REACHED, type MemberLimits } from "./limits.js";
 import type { ClientRequest } from "./replies.js";
+
+const OPEN = cellOf("openChanges");
+
+export interface ChangesPorts {
+  readonly metrics: MetricCells;
+  readonly limits: Pick<MemberLimits, "changesMax">;
+  readonly answer: (client: ClientRequest, answer: ApiResponse) => void;
+}
 
 /** Changes of the membership that clients of this member asked for, until they are applied. */
 export class MembershipChanges {
   readonly #raft: Raft;
   readonly #membership: Membership;
-  readonly #answer: (client: ClientRequest, answer: ApiResponse) => void;
+  readonly #ports: ChangesPorts;
   readonly #open: OpenChanges<ClientRequest>;
 
   /** @param firstNumber far from those of any earlier incarnation of this member */
-  constructor(
-    raft: Raft,
-    membership: Membership,
-    firstNumber: number,
-    answer: (client: ClientRequest, answer: ApiResponse) => void,
-  ) {
+  constructor(raft: Raft, membership: Membership, firstNumber: number, ports: ChangesPorts) {
     this.#raft = raft;
     this.#membership = membership;
-    this.#answer = answer;
+    this.#ports = ports;
     this.#open = new OpenChanges(raft.id, firstNumber);
   }
 
   /** This member knows everything that was committed when the request came. */
   add(client: ClientRequest, change: MemberChange, monoMs: number): void {
+    const { metrics, limits } = this.#ports;
+    if (this.#open.size >= limits.changesMax) {
+      metrics.add(LIMIT_REACHED.changes, 1);
+      this.#answer(client, tooManyChanges());
+      return;
+    }
     this.#open.add(change, client, monoMs);
     this.#proposeDue(monoMs);
   }
@@ -40,6 +57,7 @@ export class MembershipChanges {
     this.#giveUp(monoMs - timeoutMs);
     if (this.#open.size > 0) this.#proposeDue(monoMs);
     if (this.#raft.isLeader) this.#promote();
+    this.#ports.metrics.set(OPEN, this.#open.size);
   }
 
   /** A change stood in the log; this is what all members made of it. */
@@ -51,6 +69,10 @@ export class MembershipChanges {
   /** The member stops. */
   endAll(): void {
     this.#giveUp(Number.POSITIVE_INFINITY);
+  }
+
+  #answer(client: ClientRequest, answer: ApiResponse): void {
+    this.#ports.answer(client, answer);
   }
 
   #giveUp(startMs: number): void {

@@ -14,6 +14,7 @@ import { FirstElection } from "./first-election.js";
 import { Health } from "./health.js";
 import { IncomingSnapshot } from "./incoming-snapshot.js";
 import { Leadership } from "./leadership.js";
+import type { MemberLimits } from "./limits.js";
 import { Listings } from "./listings.js";
 import { Machines } from "./machine.js";
 import { MembershipChanges } from "./membership-changes.js";
@@ -49,6 +50,7 @@ export interface MemberPorts {
   readonly log: Logger;
   readonly limits: StoreLimits;
   readonly raftLimits: RaftLimits;
+  readonly memberLimits: MemberLimits;
   /** Uniform in 0 .. below - 1. */
   readonly random: (below: number) => number;
   /** Once: this member serves clients from now on. */
@@ -161,18 +163,21 @@ export function assemble(
 
 /** What requests wait in, and what decides whether there is room for them. */
 function makeFlow({ config, recovered, ports, membership, raft }: Ground): Flow {
-  const { clients, metrics, peers, limits, log, random } = ports;
+  const { clients, metrics, peers, limits, memberLimits, log, random } = ports;
   const { snapshot, store } = recovered;
   return {
     writes: new Writes(raft, firstNumber(random), {
       metrics,
+      limits: memberLimits,
       isConnected: (id) => peers.isConnected(id),
     }),
-    changes: new MembershipChanges(raft, membership, firstNumber(random), (client, answer) =>
-      clients.answerWhole(client, answer),
-    ),
+    changes: new MembershipChanges(raft, membership, firstNumber(random), {
+      metrics,
+      limits: memberLimits,
+      answer: (client, answer) => clients.answerWhole(client, answer),
+    }),
     reads: new Reads(raft, metrics),
-    listings: new Listings(clients),
+    listings: new Listings(clients, { store, metrics, log, limits: memberLimits }),
     snapshots: new Snapshots(ports.jobs, config.snapshotCount, limits.logBytes, snapshot.index),
     space: new Space(store, limits, metrics, log),
   };
@@ -208,7 +213,7 @@ function makeKeys(
       return writes.openBytes;
     },
     get viewBytes() {
-      return snapshots.viewBytes(machines()) + listings.viewBytes(store);
+      return snapshots.viewBytes(machines()) + listings.viewBytes();
     },
     get members() {
       return raft.conf.voters.length;
@@ -216,6 +221,7 @@ function makeKeys(
   };
   return new KeysService({
     ...{ store, frontends, space, underway, writes, reads, listings, times, metrics, log },
+    limits: ports.memberLimits,
     port: clients,
   });
 }

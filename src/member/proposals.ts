@@ -80,6 +80,7 @@ export class Proposals {
   #head = 0;
   #size = 0;
   #openBytes = 0;
+  #dataBytes = 0;
   #lastNumber: number;
   #block = Buffer.alloc(0);
   #blockView = new DataView(this.#block.buffer);
@@ -107,6 +108,11 @@ export class Proposals {
     return this.#openBytes;
   }
 
+  /** Of the open ones' entries, envelopes included. */
+  get dataBytes(): number {
+    return this.#dataBytes;
+  }
+
   /** Gives it a number and the data of its entry. */
   add(proposal: Proposal): void {
     assert(proposal.number === 0, "a proposal is made once");
@@ -125,6 +131,7 @@ export class Proposals {
     this.#open.push(proposal);
     this.#size++;
     this.#openBytes += proposal.takenBytes;
+    this.#dataBytes += bytes;
   }
 
   /** The lowest number that is open, or would be the next. */
@@ -193,9 +200,10 @@ export class Proposals {
     const open = this.#open[at];
     if (open === undefined) return;
     this.#openBytes -= open.takenBytes;
+    this.#dataBytes -= open.data.length;
     this.#open[at] = undefined;
     this.#size--;
-    assert(this.#size > 0 || this.#openBytes === 0, "no proposals, no bytes");
+    assert(this.#size > 0 || this.#openBytes + this.#dataBytes === 0, "no proposals, no bytes");
     while (this.#head < this.#open.length && this.#open[this.#head] === undefined) this.#head++;
     if (this.#head < HOLES_MAX || this.#head * 2 < this.#open.length) return;
     this.#open.splice(0, this.#head);

@@ -3,8 +3,8 @@ import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import type { Raft } from "../raft/raft.js";
 import type { ReadState } from "../raft/read-index.js";
+import { TOO_MANY } from "./limits.js";
 
-const TOO_MANY = "etcdserver: too many requests";
 const HEALTH_CHECK_MS = 1000;
 
 const FAILED = cellOf("readIndexesFailed");

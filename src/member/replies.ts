@@ -39,6 +39,16 @@ export class ClientPort {
     return this.#outlet(frontend).queuedBytes > 0;
   }
 
+  /** Of answers that the frontend has not taken. */
+  queuedBytes(frontend: number): number {
+    return this.#outlet(frontend).queuedBytes;
+  }
+
+  /** Of all frontends. */
+  get allQueuedBytes(): number {
+    return this.#outlets.reduce((sum, { queuedBytes }) => sum + queuedBytes, 0);
+  }
+
   /** Sends `head` with what is in `body`, which is cleared. */
   answer(client: ClientRequest, head: ResponseHead, isOpen = false): void {
     const { bytes, length } = this.body;

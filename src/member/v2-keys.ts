@@ -7,10 +7,12 @@ import type { Event } from "../store/event.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
+import type { Delivery } from "../store/watch-hub.js";
 import { V2_ERRORS } from "../v2/errors.js";
 import { eventStatus, keysHead, writeEvent, writeFile, writeRefusal } from "../v2/keys-render.js";
 import { type KeysRequest, parseKeysRequest } from "../v2/keys-request.js";
 import type { ApiRequest } from "../v2/request.js";
+import { LIMIT_REACHED, type MemberLimits, TOO_MANY } from "./limits.js";
 import type { Listings } from "./listings.js";
 import type { Reads, WaitingRead } from "./reads.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
@@ -31,12 +33,12 @@ export interface KeysParts {
   readonly listings: Listings;
   readonly times: TurnTimes;
   readonly metrics: MetricCells;
+  readonly limits: Pick<MemberLimits, "watchesMax" | "watchBytesMax" | "responseBytesMax">;
   readonly log: Pick<Logger, "warn">;
 }
 
 type KeysGet = Extract<KeysRequest, { kind: "get" }>;
 
-const TOO_MANY = "etcdserver: too many requests";
 const NO_SPACE = "etcdserver: database space exceeded";
 
 /** Ids of watches: the frontend's number in front of the request's. */
@@ -55,6 +57,7 @@ const READS_FAILED = {
 };
 const WATCH_REQUESTS = cellOf("storeWatchRequests");
 const WATCHERS = cellOf("storeWatchers");
+const WATCH_BYTES = cellOf("watchBytes");
 const PROPOSAL_SECONDS = cellOf("proposalDuration");
 
 /**
@@ -139,13 +142,15 @@ export class KeysService {
    * Sends what watches are to be told since the last call: one body for all that share an event.
    */
   deliver(): void {
-    const { frontends } = this.#parts;
-    for (const { event, oneShots, streams } of this.#store.hub.takeDeliveries()) {
+    const deliveries = this.#store.hub.takeDeliveries();
+    if (deliveries.length === 0) return;
+    const frontends = this.#frontendsToTell(deliveries);
+    for (const { event, oneShots, streams } of deliveries) {
       const { body } = this.#port;
       body.clear();
       writeEvent(body, event, false);
-      for (let frontend = 0; frontend < frontends; frontend++) {
-        const isHere = (id: number) => Math.floor(id / WATCHER_ID_FRONTEND) === frontend;
+      for (const frontend of frontends) {
+        const isHere = isAt(frontend);
         const ended = oneShots.filter(isHere).map(requestIdOf);
         const going = streams.filter(isHere).map(requestIdOf);
         if (going.length > 0) this.#port.chunk(frontend, going, false);
@@ -153,13 +158,13 @@ export class KeysService {
       }
       body.clear();
     }
-    this.#metrics.set(WATCHERS, this.#store.hub.count);
+    this.#showWatches();
   }
 
   /** The client has gone. */
   abort(client: ClientRequest): void {
     this.#store.hub.remove(watcherIdOf(client));
-    this.#metrics.set(WATCHERS, this.#store.hub.count);
+    this.#showWatches();
     this.#parts.writes.abandon(
       (proposal) => proposal instanceof KeysWrite && proposal.isOf(client),
     );
@@ -170,6 +175,53 @@ export class KeysService {
     for (const id of this.#store.hub.clear()) {
       this.#port.cut(Math.floor(id / WATCHER_ID_FRONTEND), [requestIdOf(id)]);
     }
+    this.#showWatches();
+  }
+
+  /** All but those whose watches had to end. @param deliveries that are about to be made */
+  #frontendsToTell(deliveries: readonly Delivery[]): number[] {
+    const { frontends, limits } = this.#parts;
+    const toTell: number[] = [];
+    for (let frontend = 0; frontend < frontends; frontend++) {
+      if (this.#port.queuedBytes(frontend) <= limits.responseBytesMax) toTell.push(frontend);
+      else this.#cutWatchesOf(frontend, deliveries);
+    }
+    return toTell;
+  }
+
+  /**
+   * A frontend that does not take its responses would have the events of its watches pile up here.
+   * They end instead, and their clients ask again from where they were.
+   *
+   * @param unmade deliveries that are not made: the long polls among them have left the hub
+   */
+  #cutWatchesOf(frontend: number, unmade: readonly Delivery[]): void {
+    const { metrics, log } = this.#parts;
+    const isHere = isAt(frontend);
+    const cut = new Set(this.#store.hub.removeAll(isHere));
+    for (const { oneShots, streams } of unmade) {
+      for (const id of [...oneShots, ...streams]) if (isHere(id)) cut.add(id);
+    }
+    if (cut.size === 0) return;
+    this.#port.cut(frontend, [...cut].map(requestIdOf));
+    metrics.add(LIMIT_REACHED.responses, cut.size);
+    const queuedBytes = this.#port.queuedBytes(frontend);
+    log.warn(
+      { frontend, watches: cut.size, queuedBytes },
+      "ended all watches of a frontend that does not take its responses",
+    );
+  }
+
+  #hasTooManyWatches(): boolean {
+    const { watchesMax, watchBytesMax } = this.#parts.limits;
+    const { hub } = this.#store;
+    return hub.count > watchesMax || hub.bytes > watchBytesMax;
+  }
+
+  #showWatches(): void {
+    const { hub } = this.#store;
+    this.#metrics.set(WATCHERS, hub.count);
+    this.#metrics.set(WATCH_BYTES, hub.bytes);
   }
 
   /**
@@ -209,7 +261,9 @@ export class KeysService {
     this.#metrics.add(isRecursive ? cells.all : cells.one, 1);
     if (found instanceof Refusal) this.refuse(client, found);
     else if (found.isDirectory) {
-      this.#parts.listings.start(client, this.#store, found, isRecursive, clusterMs);
+      const { listings } = this.#parts;
+      const isStarted = listings.start(client, this.#store, found, isRecursive, clusterMs);
+      if (!isStarted) this.fail(client, TOO_MANY);
     } else {
       writeFile(this.#port.body, found, clusterMs);
       this.#port.answer(client, keysHead(200, this.#store.index));
@@ -230,7 +284,13 @@ export class KeysService {
       this.refuse(client, found);
       return;
     }
-    this.#metrics.set(WATCHERS, hub.count);
+    if (found === undefined && this.#hasTooManyWatches()) {
+      hub.remove(watcherId);
+      this.#metrics.add(LIMIT_REACHED.watches, 1);
+      this.fail(client, TOO_MANY);
+      return;
+    }
+    this.#showWatches();
     this.#port.open(client, keysHead(200, index));
     if (found === undefined) return;
     writeEvent(this.#port.body, found, false);
@@ -311,6 +371,10 @@ class QuorumGet implements WaitingRead {
 function watcherIdOf(client: ClientRequest): number {
   assert(client.requestId < WATCHER_ID_FRONTEND, "a request's number leaves room for its frontend");
   return client.frontend * WATCHER_ID_FRONTEND + client.requestId;
+}
+
+function isAt(frontend: number): (watcherId: number) => boolean {
+  return (id) => Math.floor(id / WATCHER_ID_FRONTEND) === frontend;
 }
 
 function requestIdOf(watcherId: number): number {

@@ -5,20 +5,22 @@ import { cellOf } from "../metrics/families.js";
 import { NONE } from "../raft/entry.js";
 import type { ProposeRefusal } from "../raft/propose.js";
 import type { Raft } from "../raft/raft.js";
+import { LIMIT_REACHED, type MemberLimits, TOO_MANY } from "./limits.js";
 import { type Proposal, Proposals } from "./proposals.js";
 
-const TOO_MANY = "etcdserver: too many requests";
 const TIMED_OUT = "etcdserver: request timed out";
 
-/** Writes that wait for a leader: more are refused. */
-const PARKED_MAX = 16_384;
-const PARKED_BYTES_MAX = 64 * 1024 * 1024;
-
 const FAILED = cellOf("proposalsFailed");
+
+type WriteLimits = Pick<
+  MemberLimits,
+  "proposalsMax" | "proposalBytesMax" | "parkedMax" | "parkedBytesMax"
+>;
 
 const NO_LEADER = { kind: "refused", reason: "noLeader" } as const;
 
 export interface WritesPorts {
+  readonly limits: WriteLimits;
   readonly metrics: MetricCells;
   /** Whether a message to the member has a way there now; true for this member itself. */
   readonly isConnected: (id: bigint) => boolean;
@@ -65,6 +67,11 @@ export class Writes {
     return this.#proposals.openBytes;
   }
 
+  /** Of their entries. */
+  get dataBytes(): number {
+    return this.#proposals.dataBytes;
+  }
+
   get isBlocked(): boolean {
     return this.#blockedBy !== undefined;
   }
@@ -86,8 +93,19 @@ export class Writes {
       this.#fail(proposal, this.#blockedBy);
       return false;
     }
+    // The member's own, which are few, go on: the cluster's clock and its format depend on them.
+    if (this.#isFull() && proposal.isRetried) {
+      this.#ports.metrics.add(LIMIT_REACHED.proposals, 1);
+      this.#fail(proposal, TOO_MANY);
+      return false;
+    }
     this.#proposals.add(proposal);
     return this.#submit(proposal);
+  }
+
+  #isFull(): boolean {
+    const { proposalsMax, proposalBytesMax } = this.#ports.limits;
+    return this.#proposals.size >= proposalsMax || this.#proposals.dataBytes >= proposalBytesMax;
   }
 
   /** What is passed on to a leader that cannot be reached would be lost, and waits instead. */
@@ -189,16 +207,23 @@ export class Writes {
   #parks(open: Proposal, reason: ProposeRefusal): boolean {
     assert(open.term === 0, "a rejected proposal was handed to nobody");
     const waits = reason === "noLeader" || reason === "transferring";
-    const hasRoom = this.#parked.length < PARKED_MAX && this.#parkedBytes < PARKED_BYTES_MAX;
-    if (waits && open.isRetried && hasRoom) {
-      this.#parked.push(open);
-      this.#parkedBytes += open.data.length;
-      return true;
+    if (waits && open.isRetried) {
+      if (this.#hasRoomToPark()) {
+        this.#parked.push(open);
+        this.#parkedBytes += open.data.length;
+        return true;
+      }
+      this.#ports.metrics.add(LIMIT_REACHED.parked, 1);
     }
     this.#proposals.drop(open);
     if (waits && !open.isRetried) open.failed(TIMED_OUT);
     else this.#fail(open, waits || reason === "tooMany" ? TOO_MANY : TIMED_OUT);
     return false;
+  }
+
+  #hasRoomToPark(): boolean {
+    const { parkedMax, parkedBytesMax } = this.#ports.limits;
+    return this.#parked.length < parkedMax && this.#parkedBytes < parkedBytesMax;
   }
 
   #fail(proposal: Proposal, why: string): void {

@@ -2,6 +2,7 @@ import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
 import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
+import { createProfileCells } from "../process/profiler.js";
 import { Bell } from "../ring/bell.js";
 import { createRing } from "../ring/ring.js";
 import type { LocalRequest, LocalResponse } from "./local.js";
@@ -53,6 +54,8 @@ export interface Topology {
   /** Parts: core, wal, peer, then one for each frontend. */
   readonly metrics: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
+  /** Profiles that threads are to make of themselves; by part, as metrics. */
+  readonly profiles: SharedArrayBuffer;
 }
 
 export interface FrontendMemory {
@@ -117,6 +120,7 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     poolBell: Bell.create(),
     metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontendThreads),
     logLevel: createLevelCell(config.log.level),
+    profiles: createProfileCells(FIRST_FRONTEND_PART + frontendThreads),
   };
 }
 
@@ -134,8 +138,10 @@ export interface MemberIdentity {
   readonly clusterId: bigint;
 }
 
-/** What a worker tells the main thread, at start and stop only. */
+/** What a worker tells the main thread: at start and stop, and for `--enable-pprof`. */
 export type WorkerMessage =
+  /** A profile that was ordered, as JSON; "" if there is none. */
+  | { readonly kind: "profile"; readonly json: string }
   | { readonly kind: "recovered"; readonly identity: MemberIdentity }
   | { readonly kind: "ready" }
   /** The core's way to say it is ready, with what is to be logged as soon as clients are served. */
@@ -155,7 +161,7 @@ export interface FrontendInput {
 
 /** What a frontend's thread tells the main thread. */
 export type FrontendMessage =
-  | Extract<WorkerMessage, { kind: "ready" | "failed" }>
+  | Extract<WorkerMessage, { kind: "ready" | "failed" | "profile" }>
   | { readonly kind: "ask"; readonly id: number; readonly request: LocalRequest };
 
 /** What the main thread tells a frontend's. */

@@ -8,6 +8,16 @@ const BYTES = doubling(256, 17);
 const THREADS = ["main", "core", "wal", "peer", "frontend"] as const;
 /** Why a connection ended without a request, where that is known. */
 const UNSERVED_REASONS = ["bad_request", "no_request", "timeout", "unknown"] as const;
+/** Of member/limits.ts. */
+const LIMITS = [
+  "watches",
+  "listings",
+  "listing_views",
+  "membership_changes",
+  "proposals",
+  "parked_proposals",
+  "responses",
+] as const;
 
 /** ringd's own families. */
 export const RINGD_FAMILIES = {
@@ -134,6 +144,42 @@ export const RINGD_FAMILIES = {
     name: "ringd_frontend_connections_without_request_total",
     help: "Connections that ended without a request that could be served.",
     labels: { reason: UNSERVED_REASONS },
+  },
+  limitReached: {
+    kind: "counter",
+    name: "ringd_limit_reached_total",
+    help: "Requests rejected, and watches and listings ended, because this member had too many.",
+    labels: { limit: LIMITS },
+  },
+  watchBytes: {
+    kind: "gauge",
+    name: "ringd_watch_bytes",
+    help: "Bytes of the core's heap that open watches take.",
+  },
+  openListings: {
+    kind: "gauge",
+    name: "ringd_open_listings",
+    help: "Listings of directories that are made in slices.",
+  },
+  listingViewBytes: {
+    kind: "gauge",
+    name: "ringd_listing_view_bytes",
+    help: "Bytes that left the store and are kept for open listings, at most.",
+  },
+  openChanges: {
+    kind: "gauge",
+    name: "ringd_open_membership_changes",
+    help: "Membership changes that clients of this member wait for.",
+  },
+  proposalBytes: {
+    kind: "gauge",
+    name: "ringd_open_proposal_bytes",
+    help: "Bytes of the entries proposed by this member that are not applied.",
+  },
+  responseQueueBytes: {
+    kind: "gauge",
+    name: "ringd_response_queue_bytes",
+    help: "Bytes of responses that wait in the core for frontends to take them.",
   },
   ringFull: {
     kind: "counter",

@@ -178,17 +178,21 @@ export class SnapshotDecoder {
    */
   #share(event: Event): Event {
     const { action, node, prevNode, timeMs, isRefresh } = event;
-    const shared = this.#known(node);
-    const sharedPrev = prevNode === undefined ? undefined : this.#known(prevNode);
+    const inTree = this.#tree?.get(node.path);
+    const shared = inTree !== undefined && isEqual(inTree, node) ? inTree : node;
+    const sharedPrev = prevNode === undefined ? undefined : this.#shareReplaced(prevNode);
     return new Event(action, shared, sharedPrev, timeMs, isRefresh);
   }
 
-  #known(node: Node): Node {
-    const inTree = this.#tree?.get(node.path);
-    if (inTree !== undefined && isEqual(inTree, node)) return inTree;
-    const first = this.#events[0]?.index ?? 0;
-    const shown = this.#events[node.modifiedIndex - first]?.node;
-    return shown !== undefined && isEqual(shown, node) ? shown : node;
+  /** The node that an event replaced: that of the event which set it, and never the tree's. */
+  #shareReplaced(node: Node): Node {
+    const at = node.modifiedIndex - (this.#events[0]?.index ?? 0);
+    const set = this.#events[at];
+    if (set === undefined || !isEqual(set.node, node)) return node;
+    if (set.node !== this.#tree?.get(node.path)) return set.node;
+    // An updated directory keeps its index: the tree's node only looks like the one it replaced.
+    this.#events[at] = new Event(set.action, node, set.prevNode, set.timeMs, set.isRefresh);
+    return node;
   }
 }
 

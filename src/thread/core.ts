@@ -4,6 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
 import { RepeatFilter } from "../log/repeats.js";
+import { memberLimits } from "../member/limits.js";
 import { CoreLoop } from "../member/loop.js";
 import type { RecoveredMember } from "../member/raft-start.js";
 import { RecoveryReader } from "../member/recovery.js";
@@ -11,6 +12,7 @@ import { CORE_PART, type WorkerInput, type WorkerMessage } from "../messages/top
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { storeLimits } from "../process/heap.js";
+import { ProfiledThread } from "../process/profiler.js";
 import { RAFT_LIMITS } from "../raft/options.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader } from "../ring/ring.js";
@@ -23,7 +25,8 @@ const WAKEUPS = cellOf("wakeups", "core");
 const { config, topology, plan } = workerData as WorkerInput;
 const repeats = new RepeatFilter(false);
 const log = createLogger(config.log, "core", topology.logLevel, repeats);
-const limits = storeLimits(config.quotaBytes, getHeapStatistics().heap_size_limit);
+const heapBytes = getHeapStatistics().heap_size_limit;
+const limits = storeLimits(config.quotaBytes, heapBytes);
 const bell = new Bell(topology.coreBell);
 const metrics = new MetricCells(topology.metrics, CORE_PART);
 
@@ -46,6 +49,10 @@ function receiveRecovery(): RecoveredMember {
   return reader.finish();
 }
 
+const profiled = new ProfiledThread(topology.profiles, CORE_PART, (json) =>
+  tellMain({ kind: "profile", json }),
+);
+
 function run(): void {
   const recovery = receiveRecovery();
   const { memberId, clusterId } = recovery;
@@ -57,11 +64,13 @@ function run(): void {
     log,
     limits,
     raftLimits: RAFT_LIMITS,
+    memberLimits: memberLimits(heapBytes),
     onReady: (news) => tellMain({ kind: "published", news }),
   });
   const hasWork = () => loop.hasWork();
   while (!loop.isStopped) {
     repeats.sweep();
+    if (config.enablePprof) profiled.poll();
     if (loop.turn()) continue;
     bell.park(hasWork, loop.msToNextTick());
     metrics.add(WAKEUPS, 1);

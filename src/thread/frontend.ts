@@ -13,6 +13,7 @@ import {
   type FrontendOrder,
 } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
+import { ProfiledThread } from "../process/profiler.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { isLocalPath } from "./local.js";
@@ -86,6 +87,10 @@ async function main(): Promise<void> {
         unreachable(order);
     }
   });
+  if (config.enablePprof) {
+    const onProfile = (json: string) => tellMain({ kind: "profile", json });
+    new ProfiledThread(topology.profiles, FIRST_FRONTEND_PART + number, onProfile).pollByTimer();
+  }
   tellMain({ kind: "ready" });
 }
 

@@ -26,6 +26,7 @@ import { FrontendWorkers } from "./frontend-workers.js";
 import { debugVarsHandler } from "./local.js";
 import { runPool } from "./pool.js";
 import { gatewayMetrics } from "./port-metrics.js";
+import { Profiles } from "./profiles.js";
 import { type Closable, exitFailed, stopOnSignals } from "./shutdown.js";
 import {
   failFast,
@@ -47,7 +48,7 @@ interface Base {
   /** All that accept connections: they are closed when the process ends. */
   readonly frontends: Closable[];
   /** What is answered without the core; set once it is known who this member is. */
-  readonly local: { handler: LocalHandler };
+  readonly local: { handler: LocalHandler; profiles: LocalHandler };
 }
 
 /**
@@ -95,7 +96,10 @@ export async function start(config: Config): Promise<void> {
   const { identity } = await Promise.race([failed, whenSaid("recovered", [core])]);
   peer.postMessage(identity);
   heads.setClusterId(identity.clusterId);
-  local.handler = debugVarsHandler(config, topology, formatId(identity.memberId));
+  const profiles = new Profiles(config, topology, { core, wal, peer });
+  const debugVars = debugVarsHandler(config, topology, formatId(identity.memberId));
+  local.profiles = (request) => profiles.handle(request);
+  local.handler = (request) => profiles.handleOfClient(request) ?? debugVars(request);
   gateway.start();
   // A signal before this ends the process at once, which harms nothing: no client was served yet.
   stopOnSignals({ log, gateway, frontends, workers: [wal, core, peer] });
@@ -106,7 +110,7 @@ export async function start(config: Config): Promise<void> {
   for (const line of listenNews) log.info(line);
   for (const { text } of config.listenMetricsUrls) log.info(`serving metrics on ${text}`);
   if (endpoints.length > 0 && config.frontendThreads > 1) {
-    await serveOnMoreThreads(base, identity, endpoints, failed);
+    await serveOnMoreThreads(base, identity, endpoints, failed, profiles);
   }
   // Only now: until here a failure has thrown, and the caller reports it.
   failFast(log, failed, frontends);
@@ -119,7 +123,7 @@ export async function start(config: Config): Promise<void> {
 function makeBase(config: Config): Base {
   const topology = createTopology(config);
   const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
-  const local: Base["local"] = { handler: () => undefined }; // Not asked before `serve`.
+  const local: Base["local"] = { handler: () => undefined, profiles: () => undefined }; // Not asked before `serve`.
   const gateway = mainGateway(topology, (request) => local.handler(request), metrics);
   gateway.holdRequests();
   return {
@@ -149,7 +153,7 @@ function mainGateway(topology: Topology, local: LocalHandler, metrics: MetricCel
 
 /** The peer thread binds its ports while this one loads the frontends' code. @throws ListenError */
 async function bindPorts(
-  { config, gateway, heads, log, metrics, frontends }: Base,
+  { config, gateway, heads, log, metrics, frontends, local }: Base,
   peerFailed: Promise<never>,
   peerReady: Promise<unknown>,
 ): Promise<Awaited<ReturnType<typeof listen>>> {
@@ -160,7 +164,9 @@ async function bindPorts(
   ]);
   const bound = await listen(made, config, log);
   frontends.push(...made.all);
-  const metricsFrontend = await listenForMetrics(config, gateway);
+  const metricsFrontend = await listenForMetrics(config, gateway, (request) =>
+    local.profiles(request),
+  );
   if (metricsFrontend !== undefined) frontends.push(metricsFrontend);
   return bound;
 }
@@ -170,8 +176,10 @@ async function serveOnMoreThreads(
   identity: MemberIdentity,
   endpoints: Awaited<ReturnType<typeof listen>>["endpoints"],
   failed: Promise<never>,
+  profiles: Profiles,
 ): Promise<void> {
   const workers = startFrontends({ config, topology, identity, endpoints });
+  profiles.add(workers);
   // Not part of `failed`: told to close, these end without a word, which is not a failure then.
   const onDeath = (name: string) => {
     log.fatal(`the ${name} thread ended, unexpectedly`);

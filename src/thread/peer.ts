@@ -15,6 +15,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { PeerTable } from "../metrics/peer-table.js";
 import { PeerListener } from "../peer/listener.js";
 import { type PeerInbox, PeerNetwork } from "../peer/network.js";
+import { ProfiledThread } from "../process/profiler.js";
 import { Bell } from "../ring/bell.js";
 import { EventLoopPort } from "../ring/event-loop-port.js";
 import { Inlet, type OnCursor, Outlet } from "../ring/fragments.js";
@@ -172,6 +173,10 @@ async function main(): Promise<void> {
     tellMain({ kind: "stopped" });
   };
   for (const url of config.listenPeerUrls) log.info(`serving peer requests on ${url.text}`);
+  if (config.enablePprof) {
+    const onProfile = (json: string) => tellMain({ kind: "profile", json });
+    new ProfiledThread(topology.profiles, PEER_PART, onProfile).pollByTimer();
+  }
   port.start();
 }
 

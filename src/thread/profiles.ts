@@ -1,6 +1,18 @@
 import { setTimeout as wait } from "node:timers/promises";
-import type { LocalHandler, LocalRequest, LocalResponse } from "../messages/local.js";
-import { ProfileKind } from "../process/profiler.js";
+import type { Worker } from "node:worker_threads";
+import type { Config } from "../config/config.js";
+import { assert } from "../lib/assert.js";
+import type { LocalRequest, LocalResponse } from "../messages/local.js";
+import {
+  CORE_PART,
+  FIRST_FRONTEND_PART,
+  PEER_PART,
+  type Topology,
+  WAL_PART,
+  type WorkerMessage,
+} from "../messages/topology.js";
+import { orderProfile, ProfileKind, Profiler } from "../process/profiler.js";
+import { Bell } from "../ring/bell.js";
 import { Method } from "../v2/request.js";
 import { ContentKind } from "../v2/response.js";
 
@@ -17,43 +29,130 @@ const KINDS: Readonly<Record<string, { kind: ProfileKind; seconds: number }>> = 
   heap: { kind: ProfileKind.heap, seconds: HEAP_SECONDS },
 };
 
+/** The part of a thread's metrics, and of its profile cell. */
+const PARTS: Readonly<Record<string, number>> = {
+  core: CORE_PART,
+  wal: WAL_PART,
+  peer: PEER_PART,
+};
+
+/** The bell of a thread that sleeps on it rather than in an event loop. */
+function bellOf(name: string, { coreBell, walBell }: Topology): Bell | undefined {
+  if (name === "core") return new Bell(coreBell);
+  return name === "wal" ? new Bell(walBell) : undefined;
+}
+
 /** A thread that can be profiled. */
-export interface Profiled {
+interface Profiled {
   /** Sets the kind wanted; `none` ends the profile. */
-  readonly order: (kind: ProfileKind) => void;
-  /** Resolves with the next profile that the thread reports, as JSON. */
-  readonly report: () => Promise<string>;
+  order(kind: ProfileKind): void;
+  /** Resolves with the next profile that the thread reports, as JSON; "" for none. */
+  report(): Promise<string>;
 }
 
 /**
  * `GET /debug/pprof/profile?seconds=30&thread=core` and `/debug/pprof/heap`: profiles for Chrome
- * DevTools, where etcd has Go's. One at a time.
- *
- * @param threads by name; the first is the default
+ * DevTools where etcd has Go's, with `--enable-pprof`. They are served on the metrics listener, or,
+ * without one, on the client URLs. One at a time.
  */
-export function profilesHandler(threads: ReadonlyMap<string, Profiled>): LocalHandler {
-  let isRunning = false;
-  return (request) => {
+export class Profiles {
+  readonly #config: Config;
+  readonly #topology: Topology;
+  readonly #threads = new Map<string, Profiled>();
+  #isRunning = false;
+
+  /** @param workers by name; the first is the default */
+  constructor(config: Config, topology: Topology, workers: Readonly<Record<string, Worker>>) {
+    this.#config = config;
+    this.#topology = topology;
+    this.add(workers);
+    this.#threads.set("main", new OwnThread());
+  }
+
+  add(workers: Readonly<Record<string, Worker>>): void {
+    for (const [name, worker] of Object.entries(workers)) {
+      const part = PARTS[name] ?? FIRST_FRONTEND_PART + Number(name.replace("frontend", ""));
+      assert(Number.isInteger(part), "a thread has a part of its own");
+      this.#threads.set(name, new WorkerThread(this.#topology, name, part, worker));
+    }
+  }
+
+  /** On the client URLs. @returns undefined for another path */
+  handleOfClient(request: LocalRequest): LocalResponse | Promise<LocalResponse> | undefined {
     if (!isPprofPath(request.path)) return undefined;
-    const asked = parse(request, threads);
+    const { enablePprof, listenMetricsUrls } = this.#config;
+    if (!enablePprof || listenMetricsUrls.length === 0) return this.handle(request);
+    return text(404, "profiles are served on --listen-metrics-urls");
+  }
+
+  /** @returns undefined for another path */
+  handle(request: LocalRequest): LocalResponse | Promise<LocalResponse> | undefined {
+    if (!isPprofPath(request.path)) return undefined;
+    if (!this.#config.enablePprof) {
+      return text(404, "profiling is off; start the member with --enable-pprof");
+    }
+    const asked = parse(request, this.#threads);
     if (typeof asked === "string") return text(request.method === Method.get ? 400 : 405, asked);
-    if (asked === undefined) return text(200, usage(threads));
-    if (isRunning) return text(429, "another profile is being taken; try again when it is done");
-    isRunning = true;
+    if (asked === undefined) return text(200, usage(this.#threads));
+    if (this.#isRunning) return text(429, "another profile is being taken; try again later");
+    this.#isRunning = true;
     const { thread, kind, seconds } = asked;
     return take(thread, kind, seconds * 1000).finally(() => {
-      isRunning = false;
+      this.#isRunning = false;
     });
-  };
+  }
 }
 
-export function isPprofPath(path: string): boolean {
+function isPprofPath(path: string): boolean {
   return path.startsWith(PREFIX) || path === PREFIX.slice(0, -1);
 }
 
-/** The response where profiling is off. */
-export function profilesOff(why: string): LocalResponse {
-  return text(404, why);
+/** Makes its profile itself, when it next looks at its cell. */
+class WorkerThread implements Profiled {
+  readonly #cells: SharedArrayBuffer;
+  readonly #bell: Bell | undefined;
+  readonly #part: number;
+  readonly #worker: Worker;
+
+  constructor(topology: Topology, name: string, part: number, worker: Worker) {
+    this.#cells = topology.profiles;
+    this.#bell = bellOf(name, topology);
+    this.#part = part;
+    this.#worker = worker;
+  }
+
+  order(kind: ProfileKind): void {
+    orderProfile(this.#cells, this.#part, kind);
+    this.#bell?.ring();
+  }
+
+  report(): Promise<string> {
+    return new Promise((resolve) => {
+      const onMessage = (message: WorkerMessage) => {
+        if (message.kind !== "profile") return;
+        this.#worker.off("message", onMessage);
+        resolve(message.json);
+      };
+      this.#worker.on("message", onMessage);
+    });
+  }
+}
+
+/** The thread that this runs in. */
+class OwnThread implements Profiled {
+  #profiler: Profiler | undefined;
+  #resolve: (json: string) => void = () => undefined;
+
+  order(kind: ProfileKind): void {
+    if (kind === ProfileKind.none) this.#resolve(this.#profiler?.stop() ?? "");
+    else this.#profiler = new Profiler(kind);
+  }
+
+  report(): Promise<string> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
 }
 
 async function take(thread: Profiled, kind: ProfileKind, ms: number): Promise<LocalResponse> {

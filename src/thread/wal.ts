@@ -7,6 +7,7 @@ import { WAL_PART, type WorkerInput, type WorkerMessage } from "../messages/topo
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { collectGarbage } from "../process/heap.js";
+import { ProfiledThread } from "../process/profiler.js";
 import { Bell } from "../ring/bell.js";
 import { Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
@@ -61,6 +62,10 @@ function recover(disk: FileDisk, snapshots: SnapshotDir): Wal {
   });
 }
 
+const profiled = new ProfiledThread(topology.profiles, WAL_PART, (json) =>
+  tellMain({ kind: "profile", json }),
+);
+
 /** Takes appends until the core says stop. */
 function serve(wal: Wal, snapshots: SnapshotDir, whatIsMissing: () => string | undefined): void {
   const loop = new WalLoop({
@@ -76,6 +81,7 @@ function serve(wal: Wal, snapshots: SnapshotDir, whatIsMissing: () => string | u
   });
   const hasWork = () => loop.hasWork();
   while (!loop.isStopped) {
+    if (config.enablePprof) profiled.poll();
     if (loop.turn() || loop.isStopped) continue;
     bell.park(hasWork, loop.msToNext());
     metrics.add(WAKEUPS, 1);

@@ -132,6 +132,11 @@ export function internalError(): ApiResponse {
   return messageResponse(500, "Internal Server Error", HEADERS);
 }
 
+/** There is no room for another change. */
+export function tooManyChanges(): ApiResponse {
+  return messageResponse(500, "etcdserver: too many requests", HEADERS);
+}
+
 /** One member as clients read it: no field is ever left out. */
 export function memberJson(member: Member): string {
   const peerUrls = goJsonStrings(member.peerUrls);

@@ -17,11 +17,15 @@ import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 import { until } from "../support/until.js";
 
-const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
+const ROOT = new URL("../../../", import.meta.url).pathname;
+const PROGRAM = "dist/bin/ringd.js";
+const RINGD = join(ROOT, PROGRAM);
+const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] as const;
 const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
 after(() => {
-  for (const disk of ["full", "read-only"]) spawnSync("umount", [join(dir, disk)]);
-  rmSync(dir, { recursive: true });
+  for (const disk of ["full", "read-only", "build"]) spawnSync("umount", [join(dir, disk)]);
+  // Were the build still there, it would be removed with the directory.
+  if (!existsSync(join(dir, "build", PROGRAM))) rmSync(dir, { recursive: true });
 });
 
 mkdirSync(join(dir, "directory"));
@@ -46,6 +50,18 @@ function mountDisk(name: "full" | "read-only"): boolean {
   return true;
 }
 
+function mayNobodyRead(path: string): boolean {
+  return spawnSync(NOBODY[0], [...NOBODY.slice(1), "test", "-r", path]).status === 0;
+}
+
+/** The build at a place that everybody can reach, whatever directory it is in. */
+function boundProgram(): string {
+  const place = join(dir, "build");
+  mkdirSync(place);
+  spawnSync("mount", ["-o", "bind,ro", ROOT, place]);
+  return join(place, PROGRAM);
+}
+
 /** Without ports, so that a start that goes too far ends at them. */
 const NO_PORTS = [
   "--listen-client-urls=http://203.0.113.1:1",
@@ -53,13 +69,13 @@ const NO_PORTS = [
 ];
 
 function start(...args: string[]): string {
-  return startBy([], ...args);
+  return startBy([process.execPath, RINGD], ...args);
 }
 
-/** @param wrapper a command that runs the words after it */
-function startBy(wrapper: readonly string[], ...args: string[]): string {
+/** @param command starts ringd with the arguments after it */
+function startBy(command: readonly string[], ...args: string[]): string {
   const options = { encoding: "utf8", timeout: 30_000, cwd: dir } as const;
-  const [program = "", ...words] = [...wrapper, process.execPath, RINGD, ...args];
+  const [program = "", ...words] = [...command, ...args];
   const { status, stderr } = spawnSync(program, words, options);
   assert.equal(status, 1, stderr);
   assert.equal(stderr.trim().split("\n").length, 1, `one line: ${stderr}`);
@@ -139,10 +155,9 @@ test("--data-dir and --wal-dir on a full disk or a read-only one: a line with fi
 });
 
 test("files that belong to another user: a line with file and reason", (t) => {
-  const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] as const;
-  const mayRead = spawnSync(nobody[0], [...nobody.slice(1), "test", "-r", RINGD]).status === 0;
-  if (!mayRead) return t.skip("needs root, and a build that everybody may read");
   chmodSync(dir, 0o755);
+  const program = [RINGD, boundProgram()].find(mayNobodyRead);
+  if (program === undefined) return t.skip("needs root, and a build that everybody may read");
   const closed = join(dir, "closed");
   mkdirSync(closed, { mode: 0o700 });
   writeFileSync(join(closed, "x"), "", { mode: 0o600 });
@@ -154,7 +169,7 @@ test("files that belong to another user: a line with file and reason", (t) => {
       if (path === closed && /file|outputs/.test(flag)) continue; // It is a directory, above all.
       const more = flag === "config-file" ? [] : ports();
       if (flag === "wal-dir") more.push("--data-dir", join(shared, "data"));
-      const line = startBy(nobody, `--${flag}`, path, ...more);
+      const line = startBy([...NOBODY, process.execPath, program], `--${flag}`, path, ...more);
       assert.ok(line.includes(path), line);
       assert.match(line, /permission denied/);
     }

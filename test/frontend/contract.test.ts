@@ -300,6 +300,19 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     assert.doesNotMatch(await connection.untilClosed(), /\r\n0\r\n/);
   });
 
+  contractTest("a cut ends a large answer whose client is behind", async ({ gateway, port }) => {
+    const connection = await RawConnection.open(port);
+    connection.socket.pause();
+    connection.send(head("GET", "/listing"));
+    const { exchange } = await gateway.next();
+    exchange.open(answerHead(), Buffer.alloc(8 * 1024 * 1024, "x"));
+    exchange.cut();
+    connection.socket.resume();
+    const text = await connection.untilClosed();
+    assert.doesNotMatch(text, /\r\n0\r\n/);
+    assert.ok(text.length < 8 * 1024 * 1024);
+  });
+
   contractTest("a large answer in pieces waits for a client that reads later", async (served) => {
     const { gateway, port } = served;
     const connection = await RawConnection.open(port);

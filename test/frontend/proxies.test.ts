@@ -72,6 +72,7 @@ global
 defaults
   mode http
   timeout connect 5s
+  timeout check 5s
   timeout client 60s
   timeout server 60s
   default-server check inter 100ms rise 1 fall 1

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { LIMIT_REACHED, memberLimits } from "#ringd/member/limits.js";
 import { Writes } from "#ringd/member/writes.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { NONE } from "#ringd/raft/entry.js";
@@ -30,7 +31,7 @@ class FakeRaft {
 
 const ONCE = { kind: "forwarded", leader: OTHER, term: 1, isOnce: true } as const;
 
-function setUp() {
+function setUp(limits = memberLimits(2 ** 30)) {
   const raft = new FakeRaft();
   const connected = new Set<bigint>([SELF]);
   /** Of all proposals, in the order in which they failed. */
@@ -42,11 +43,13 @@ function setUp() {
         refused.push(reason);
       }
     })(syncCommand(0), startMs, isRetried);
+  const metrics = new MetricCells(createMetricsMemory(1), 0);
   const writes = new Writes(raft as unknown as Raft, 1, {
-    metrics: new MetricCells(createMetricsMemory(1), 0),
+    metrics,
+    limits,
     isConnected: (id) => connected.has(id),
   });
-  return { raft, connected, refused, writes, proposal };
+  return { raft, connected, refused, writes, proposal, metrics };
 }
 
 test("a write waits for a leader, and for a way to it, and is passed on once", () => {
@@ -193,4 +196,34 @@ test("a parked write that nobody waits for any more is dropped", () => {
   raft.isLeader = true;
   writes.retry();
   assert.equal(raft.proposed, 1);
+});
+
+test("a follower's open proposals have a limit, by number and by bytes of their entries", () => {
+  for (const limit of [{ proposalsMax: 3 }, { proposalBytesMax: 120 }]) {
+    const limits = { ...memberLimits(2 ** 30), ...limit };
+    const { raft, connected, refused, writes, proposal, metrics } = setUp(limits);
+    raft.lead = OTHER;
+    connected.add(OTHER);
+    raft.answer = ONCE;
+    let taken = 0;
+    while (writes.propose(proposal(1))) taken++;
+    assert.ok(writes.dataBytes >= 120 || taken === 3, "it took what the limit allows");
+    assert.deepEqual(refused, ["etcdserver: too many requests"]);
+    assert.equal(metrics.get(LIMIT_REACHED.proposals), 1);
+    assert.equal(raft.proposed, taken, "the leader never hears of what is rejected");
+    assert.equal(writes.propose(proposal(1, false)), true, "the member's own go on");
+    writes.giveUp(1, () => "too late");
+    assert.deepEqual([writes.open, writes.dataBytes], [0, 0]);
+    assert.equal(writes.propose(proposal(2)), true, "there is room again");
+  }
+});
+
+test("writes that wait for a leader have a limit", () => {
+  for (const limit of [{ parkedMax: 2 }, { parkedBytesMax: 60 }]) {
+    const { refused, writes, proposal, metrics } = setUp({ ...memberLimits(2 ** 30), ...limit });
+    while (writes.propose(proposal(1))) assert.ok(writes.open <= 10);
+    assert.deepEqual(refused, ["etcdserver: too many requests"]);
+    assert.equal(metrics.get(LIMIT_REACHED.parked), 1);
+    assert.ok(writes.open >= 1);
+  }
 });

@@ -61,7 +61,7 @@ const BAD_STREAMS: Readonly<Record<string, { bytes: Buffer; reason: RegExp }>> =
     bytes: damaged(framesOf(reply(2n, 1n, 5)), -1),
     reason: /payload's checksum differs/,
   },
-  "a damaged head": { bytes: damaged(framesOf(reply(2n, 1n, 5)), 4), reason: /head's checksum/ },
+  "a damaged head": { bytes: damaged(framesOf(reply(2n, 1n, 5)), 4), reason: /header's checksum/ },
   garbage: { bytes: Buffer.alloc(100, "garbage"), reason: /does not begin like one/ },
   "a message from someone else": { bytes: framesOf(reply(3n, 1n, 5)), reason: /from 3 to 1 came/ },
   "a message to someone else": { bytes: framesOf(reply(2n, 3n, 5)), reason: /from 2 to 3 came/ },

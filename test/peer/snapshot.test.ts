@@ -206,7 +206,7 @@ test("a transfer that stalls is given up by who receives", async () => {
   const file = wholeFile(7, 2);
   const call = transfer(one, file.length);
   call.write(file.subarray(0, 1000));
-  await one.untilLogged(/did not receive the snapshot.*nothing came for 200 ms/);
+  await one.untilLogged(/did not receive the snapshot.*no data for 200 ms/);
   assert.deepEqual(readdirSync(one.snapDir), []);
   call.destroy();
   await stopAll([one]);

@@ -1,3 +1,4 @@
+import type { MemberLimits } from "#ringd/member/limits.js";
 import type { RaftLimits } from "#ringd/raft/options.js";
 import type { Prng } from "../support/prng.js";
 
@@ -65,6 +66,8 @@ export interface MemberFaults {
 
   /** Tight ones now and then, so that what is one message with a few clients becomes many. */
   readonly raftLimits: Partial<RaftLimits>;
+  /** What clients reach while things go wrong; without limit at the end. */
+  readonly memberLimits: Partial<MemberLimits>;
 
   // Clients.
   readonly clients: number;
@@ -126,6 +129,18 @@ export function drawFaults(prng: Prng, later: Prng): MemberFaults {
     oldOneIn: prng.pick([0, 0, 0, 1, 2]),
     longTtl: prng.pick([4, 4, 4, 20]),
     startFaultOneIn: later.pick([0, 0, 2, 5]),
+    memberLimits: later.oneIn(2) ? {} : drawMemberLimits(later),
+  };
+}
+
+function drawMemberLimits(prng: Prng): Partial<MemberLimits> {
+  return {
+    watchesMax: 1 + prng.below(3),
+    proposalsMax: 2 + prng.below(8),
+    proposalBytesMax: prng.pick([500, 5000]),
+    parkedMax: 1 + prng.below(3),
+    responseBytesMax: prng.pick([0, 1000, 10_000]),
+    batchResponseBytesMax: prng.pick([0, 1000]),
   };
 }
 

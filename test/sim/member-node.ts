@@ -2,6 +2,7 @@ import type { StartPlan } from "#ringd/bootstrap/start-plan.js";
 import type { Config } from "#ringd/config/config.js";
 import { assert, unreachable } from "#ringd/lib/assert.js";
 import type { Logger } from "#ringd/log/logger.js";
+import { type MemberLimits, memberLimits } from "#ringd/member/limits.js";
 import { CoreLoop } from "#ringd/member/loop.js";
 import type { RecoveredMember } from "#ringd/member/raft-start.js";
 import { writeBytes } from "#ringd/messages/log.js";
@@ -46,6 +47,7 @@ import { SimThread } from "./member-thread.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
 const BATCH_RECORDS = 64;
+const HEAP_BYTES = 2 ** 30;
 /**
  * More than a member ever has. What is drawn for a start is its own, so that a run stays as it was.
  */
@@ -277,6 +279,15 @@ function turnFrontend({ answers, requests }: Frontend): boolean {
   return taken > 0;
 }
 
+/** Tight ones until all is healed: the watchers are to see everything then, all at a time. */
+function simLimits(world: MemberWorld): MemberLimits {
+  const usual = memberLimits(HEAP_BYTES);
+  const tight = { ...usual, ...world.faults.memberLimits };
+  return new Proxy(tight, {
+    get: (_, name) => (world.isHealed ? usual : tight)[name as keyof MemberLimits],
+  });
+}
+
 /** One life of a member: its threads, and the rings between them. */
 export class Life {
   readonly member: SimMember;
@@ -344,6 +355,7 @@ export class Life {
       log,
       limits: NO_LIMITS,
       raftLimits: { ...RAFT_LIMITS, ...faults.raftLimits },
+      memberLimits: simLimits(world),
       onReady: () => {
         this.isReady = true;
       },
@@ -356,10 +368,10 @@ export class Life {
     const open = new Map<number, Exchange>();
     const onAnswer = (record: RecordCursor) => {
       answer.read(record);
-      const { requestId, bodyAt, bodyBytes, isOpen } = answer;
+      const { requestId, bodyAt, bodyBytes, isOpen, isHeadOnly } = answer;
       const exchange = open.get(requestId);
       if (!isOpen) open.delete(requestId);
-      const body = record.text(bodyAt, bodyAt + bodyBytes);
+      const body = isHeadOnly ? "" : record.text(bodyAt, bodyAt + bodyBytes);
       exchange?.answer(answer.status, answer.etcdIndex, body, isOpen);
     };
     const onChunk = (record: RecordCursor) => {
