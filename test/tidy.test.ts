@@ -126,6 +126,31 @@ test("pure folders know no clock, no randomness and no I/O", () => {
   assert.deepEqual(impure, []);
 });
 
+test("every record of a ring has a dispatcher that knows its type", () => {
+  const dispatchers = files.filter(({ folder }) => folder !== "messages");
+  const isSomewhere = (what: RegExp) => dispatchers.some(({ text }) => what.test(text));
+  const records = files
+    .filter(({ folder }) => folder === "messages")
+    .flatMap(({ text }) => [
+      ...text.matchAll(/^export const (\w+Type) = \{\n([\s\S]*?)^\} as const;$/gm),
+    ]);
+  const missing: string[] = [];
+  for (const [, name = "", body = ""] of records) {
+    const members = [...body.matchAll(/^ {2}(\w+): (\d+),$/gm)];
+    assert.ok(members.length > 0, `${name} has members`);
+    const numbers = new Set(members.map(([, , number]) => number));
+    assert.equal(numbers.size, members.length, `the numbers of ${name} differ`);
+    // With the union of its types, `unreachable` makes the compiler see a case that is missing.
+    if (!isSomewhere(new RegExp(`\\b(?:withCursor|OnCursor)<${name}>`))) missing.push(name);
+    for (const [, member] of members) {
+      if (!isSomewhere(new RegExp(`\\bcase ${name}\\.${member}:`)))
+        missing.push(`${name}.${member}`);
+    }
+  }
+  assert.deepEqual(missing, []);
+  assert.ok(records.length >= 8);
+});
+
 /** Still to be split: the list only gets shorter. */
 const LONG_FILES = ["network.ts"];
 

@@ -14,6 +14,7 @@ import {
 import type { Bell } from "../ring/bell.js";
 import { EventLoopPort, type PortMetrics } from "../ring/event-loop-port.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
+import type { RecordCursor } from "../ring/record-cursor.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
 import { unescapePercent } from "../v2/form.js";
 import { Method } from "../v2/request.js";
@@ -80,9 +81,7 @@ export class RingGateway implements Gateway {
   ) {
     this.#figures = figures;
     this.#requests = new Outlet(requests);
-    this.#answers = new Inlet(answers, (type, bytes, view, at, length) =>
-      this.#onMessage(type, bytes, view, at, length),
-    );
+    this.#answers = Inlet.withCursor<ResponseType>(answers, (record) => this.#take(record));
     this.#port = new EventLoopPort({
       outlet: this.#requests,
       inlet: this.#answers,
@@ -205,51 +204,45 @@ export class RingGateway implements Gateway {
     return true;
   }
 
-  #onMessage(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {
-    const known = type as ResponseType;
-    switch (known) {
+  #take(record: RecordCursor<ResponseType>): void {
+    const { type } = record;
+    switch (type) {
       case ResponseType.answer:
-        this.#onAnswer(bytes, view, at);
+        this.#onAnswer(record);
         return;
       case ResponseType.chunk:
-        this.#onChunk(bytes, view, at, length);
+        this.#onChunk(record);
         return;
       case ResponseType.cut:
-        this.#onCut(view, at, length);
+        this.#onCut(record);
         return;
       default:
-        unreachable(known);
+        unreachable(type);
     }
   }
 
-  #onAnswer(bytes: Buffer, view: DataView, at: number): void {
+  #onAnswer(record: RecordCursor): void {
     const head = this.#answer;
-    head.read(bytes, view, at);
-    const { requestId, isOpen } = head;
+    head.read(record);
+    const { requestId, isOpen, bodyAt, bodyBytes } = head;
     const exchange = isOpen ? this.#exchanges.get(requestId) : this.#exchanges.take(requestId);
     if (exchange === undefined) return; // The client has gone.
-    const body = head.isHeadOnly
-      ? absentBody(head.bodyBytes)
-      : new Uint8Array(bytes.buffer, bytes.byteOffset + head.bodyAt, head.bodyBytes);
+    const body = head.isHeadOnly ? absentBody(bodyBytes) : record.bytes(bodyAt, bodyAt + bodyBytes);
     if (isOpen) exchange.open(head, body);
     else exchange.answer(head, body);
   }
 
-  #onChunk(bytes: Buffer, view: DataView, at: number, length: number): void {
-    const { requestIds, isEnd, bodyAt, bodyBytes } = readChunk(view, at, length);
-    const body: ChunkBody = {
-      bytes: new Uint8Array(bytes.buffer, bytes.byteOffset + bodyAt, bodyBytes),
-      framed: undefined,
-      framedLast: undefined,
-    };
+  #onChunk(record: RecordCursor): void {
+    const { requestIds, isEnd, body: bytes } = readChunk(record);
+    const body: ChunkBody = { bytes, framed: undefined, framedLast: undefined };
     for (const id of requestIds) {
       const exchange = isEnd ? this.#exchanges.take(id) : this.#exchanges.get(id);
       exchange?.chunk(body, isEnd);
     }
   }
 
-  #onCut(view: DataView, at: number, length: number): void {
-    for (const id of readChunk(view, at, length).requestIds) {
+  #onCut(record: RecordCursor): void {
+    for (const id of readChunk(record).requestIds) {
       this.#exchanges.take(id)?.cut();
     }
   }

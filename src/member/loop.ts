@@ -1,8 +1,8 @@
 import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
-import { unreachable } from "../lib/assert.js";
+import { assert, unreachable } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
-import { AppendType, DurableType } from "../messages/log.js";
+import { AppendType, DurableType, SNAPSHOT_METADATA_AT } from "../messages/log.js";
 import { readNumber, writeNumbers } from "../messages/numbers.js";
 import { InboxType, readPeerId, readPeerValue } from "../messages/peers.js";
 import { OutcomeType, readFailed, readSaved } from "../messages/pool.js";
@@ -15,6 +15,7 @@ import { MessageError } from "../raft/message-bytes.js";
 import type { RaftLimits } from "../raft/options.js";
 import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
+import type { RecordCursor } from "../ring/record-cursor.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { Method } from "../v2/request.js";
 import type { MemberLimits } from "./limits.js";
@@ -226,32 +227,35 @@ export class CoreLoop {
 }
 
 function durableInlet(topology: Topology, member: MemberCore, log: Logger): Inlet {
-  const text = (bytes: Buffer, at: number, length: number) =>
-    bytes.toString("utf8", at, at + length);
-  return new Inlet(
-    new RingReader(topology.durable, new Bell(topology.walBell)),
-    (type, bytes, view, at, length) => {
-      switch (type) {
-        case DurableType.durable:
-          return member.durable(readNumber(view, at, 0));
-        case DurableType.blocked:
-          return member.block(text(bytes, at, length));
-        case DurableType.unblocked:
-          return member.unblock();
-        case DurableType.failed:
-          return member.fail(text(bytes, at, length));
-        case DurableType.snapshotHead:
-          return member.incoming.head(bytes.subarray(at + 16, at + length));
-        case DurableType.snapshotBlock:
-          return member.incoming.block(bytes.subarray(at, at + length));
-        case DurableType.snapshotEnd:
-          return member.snapshotLoaded();
-        case DurableType.snapshotFailed:
-          log.error(`cannot install snapshot from leader: ${text(bytes, at, length)}`);
-          return member.incoming.fail();
-      }
-    },
-  );
+  const reader = new RingReader(topology.durable, new Bell(topology.walBell));
+  return Inlet.withCursor<DurableType>(reader, (record) => {
+    const { type } = record;
+    switch (type) {
+      case DurableType.durable:
+        return member.durable(readNumber(record, 0));
+      case DurableType.blocked:
+        return member.block(record.utf8(0));
+      case DurableType.unblocked:
+        return member.unblock();
+      case DurableType.failed:
+        return member.fail(record.utf8(0));
+      case DurableType.snapshotHead:
+        return member.incoming.head(record.bytes(SNAPSHOT_METADATA_AT));
+      case DurableType.snapshotBlock:
+        return member.incoming.block(record.bytes(0));
+      case DurableType.snapshotEnd:
+        return member.snapshotLoaded();
+      case DurableType.snapshotFailed:
+        log.error(`cannot install snapshot from leader: ${record.utf8(0)}`);
+        return member.incoming.fail();
+      case DurableType.identity:
+      case DurableType.entry:
+      case DurableType.recovered:
+        return assert(false, "a log is read once, before the member's loop begins");
+      default:
+        unreachable(type);
+    }
+  });
 }
 
 function outcomeInlet(
@@ -282,32 +286,33 @@ function outcomeInlet(
 }
 
 function inboxInlet(topology: Topology, member: MemberCore, log: Logger): Inlet {
-  return new Inlet(
-    new RingReader(topology.inbox, new Bell(topology.peerBell)),
-    (type, bytes, view, at, length) => {
-      switch (type) {
-        case InboxType.message:
-          try {
-            return member.receive(Buffer.from(bytes.subarray(at, at + length)));
-          } catch (error) {
-            if (!(error instanceof MessageError)) throw error;
-            return log.warn({ err: error }, "cannot decode message from peer");
-          }
-        case InboxType.up:
-          return member.traffic.up(readPeerId(view, at), readPeerValue(view, at));
-        case InboxType.down:
-          return member.traffic.down(readPeerId(view, at));
-        case InboxType.overflow:
-          return member.traffic.overflow(readPeerId(view, at));
-        case InboxType.snapshotSent:
-          return member.traffic.snapshotSent(readPeerId(view, at), readPeerValue(view, at) === 1);
-        case InboxType.snapshotReceived:
-          return member.snapshotReceived(Buffer.from(bytes.subarray(at, at + length)));
-        case InboxType.removed:
-          return member.removed();
-      }
-    },
-  );
+  const reader = new RingReader(topology.inbox, new Bell(topology.peerBell));
+  return Inlet.withCursor<InboxType>(reader, (record) => {
+    const { type } = record;
+    switch (type) {
+      case InboxType.message:
+        try {
+          return member.receive(Buffer.from(record.bytes(0)));
+        } catch (error) {
+          if (!(error instanceof MessageError)) throw error;
+          return log.warn({ err: error }, "cannot decode message from peer");
+        }
+      case InboxType.up:
+        return member.traffic.up(readPeerId(record), readPeerValue(record));
+      case InboxType.down:
+        return member.traffic.down(readPeerId(record));
+      case InboxType.overflow:
+        return member.traffic.overflow(readPeerId(record));
+      case InboxType.snapshotSent:
+        return member.traffic.snapshotSent(readPeerId(record), readPeerValue(record) === 1);
+      case InboxType.snapshotReceived:
+        return member.snapshotReceived(Buffer.from(record.bytes(0)));
+      case InboxType.removed:
+        return member.removed();
+      default:
+        unreachable(type);
+    }
+  });
 }
 
 function requestInlet(
@@ -318,29 +323,29 @@ function requestInlet(
 ): Inlet {
   const memory = topology.frontends[frontend] as Topology["frontends"][number];
   const reader = new RingReader(memory.requests, new Bell(memory.bell));
-  const getter = (view: DataView, at: number) => {
-    return { frontend, requestId: readRequestId(view, at), method: Method.get };
+  const getter = (record: RecordCursor) => {
+    return { frontend, requestId: readRequestId(record), method: Method.get };
   };
-  const inlet = new Inlet(reader, (type, bytes, view, at) => {
-    const known = type as RequestType;
-    switch (known) {
+  const inlet = Inlet.withCursor<RequestType>(reader, (record) => {
+    const { type } = record;
+    switch (type) {
       case RequestType.request: {
-        const request = readRequest(bytes, view, at);
-        const client = { frontend, requestId: readRequestId(view, at), method: request.method };
+        const request = readRequest(record);
+        const client = { frontend, requestId: readRequestId(record), method: request.method };
         member.router.request(client, request);
         if (!hasRoom()) inlet.endBatch();
         return;
       }
       case RequestType.abort:
-        return member.router.abort(getter(view, at));
+        return member.router.abort(getter(record));
       case RequestType.hold:
-        return member.router.hold(getter(view, at), true);
+        return member.router.hold(getter(record), true);
       case RequestType.resume:
-        return member.router.hold(getter(view, at), false);
+        return member.router.hold(getter(record), false);
       case RequestType.stop:
         return onStop();
       default:
-        unreachable(known);
+        unreachable(type);
     }
   });
   return inlet;

@@ -36,8 +36,9 @@ export class PeerPort {
     const bytes = messageBytes(message);
     assert(bytes > 0, "0 stands for a dropped message");
     this.#outbox.open(bytes);
-    const { at } = this.#outbox;
-    encodeMessageInto(message, this.#outbox.bytes.subarray(at, at + bytes));
+    const { bytes: target, view, at } = this.#outbox;
+    const end = encodeMessageInto(message, target, view, at);
+    assert(end - at === bytes, "a message has the size that was announced");
     this.#outbox.close(OutboxType.message, bytes);
     return bytes;
   }

@@ -1,6 +1,6 @@
 import { decodeSnapshotHead, NO_HEAD } from "../cluster/snapshot-head.js";
 import { assert, unreachable } from "../lib/assert.js";
-import { DurableType, EntryReader, SNAPSHOT_METADATA_AT } from "../messages/log.js";
+import { DurableType, EntryReader, readHardState, SNAPSHOT_METADATA_AT } from "../messages/log.js";
 import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
 import { Inlet } from "../ring/fragments.js";
 import type { RecordCursor } from "../ring/record-cursor.js";
@@ -140,7 +140,7 @@ export class RecoveryReader {
 
   #end(record: RecordCursor): void {
     assert(this.#identity !== undefined, "the identity comes before the end of recovery");
-    const hardState = { term: record.f64(0), commit: record.f64(8), vote: record.u64(16) };
+    const hardState = readHardState(record);
     const { index, term } = this.#last;
     assert(hardState.commit <= index, "the commit index is in the log");
     assert(

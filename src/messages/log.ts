@@ -25,6 +25,7 @@ export const AppendType = {
   /** UTF-8 reason: stop accepting appends, although the WAL itself has not failed. */
   giveUp: 9,
 } as const;
+export type AppendType = (typeof AppendType)[keyof typeof AppendType];
 
 /**
  * Wal to core. At start, in this order: the newest snapshot if there is one (head, blocks, end),
@@ -73,13 +74,26 @@ export function writeEntry(outlet: Outlet, type: number, entry: WalEntry): void 
   outlet.close(type, ENTRY_HEAD_BYTES + data.length);
 }
 
-/** Offset of an entry's data, given that of its record. */
-export function entryDataAt(at: number): number {
-  return at + ENTRY_HEAD_BYTES;
+/** What comes before an entry's data. */
+export interface EntryHead {
+  readonly index: number;
+  readonly term: number;
+  readonly type: number;
+  readonly dataBytes: number;
 }
 
-export function entryDataBytes(payloadBytes: number): number {
-  return payloadBytes - ENTRY_HEAD_BYTES;
+export function readEntryHead(record: RecordCursor): EntryHead {
+  return {
+    index: record.f64(0),
+    term: record.f64(8),
+    type: record.u32(16),
+    dataBytes: record.length - ENTRY_HEAD_BYTES,
+  };
+}
+
+/** Copies an entry's data to `target` from `targetAt` on. */
+export function copyEntryData(record: RecordCursor, target: Uint8Array, targetAt: number): void {
+  record.copy(target, targetAt, ENTRY_HEAD_BYTES);
 }
 
 /** Decodes entries into shared blocks; a block lives as long as any of its entries. */
@@ -89,20 +103,15 @@ export class EntryReader {
 
   /** Copies the data. */
   read(record: RecordCursor): Entry {
-    const dataBytes = entryDataBytes(record.length);
+    const { index, term, type, dataBytes } = readEntryHead(record);
     if (this.#used + dataBytes > this.#block.length) {
       this.#block = Buffer.allocUnsafeSlow(Math.max(ENTRY_BLOCK_BYTES, dataBytes));
       this.#used = 0;
     }
     const data = this.#block.subarray(this.#used, this.#used + dataBytes);
     this.#used += dataBytes;
-    record.copy(data, 0, ENTRY_HEAD_BYTES);
-    return {
-      index: record.f64(0),
-      term: record.f64(8),
-      type: record.u32(16) as EntryType,
-      data,
-    };
+    copyEntryData(record, data, 0);
+    return { index, term, type: type as EntryType, data };
   }
 }
 
@@ -128,12 +137,8 @@ export function writeHardState(outlet: Outlet, type: number, state: HardState): 
   outlet.close(type, 24);
 }
 
-export function readHardState(view: DataView, at: number): HardState {
-  return {
-    term: view.getFloat64(at, true),
-    commit: view.getFloat64(at + 8, true),
-    vote: view.getBigUint64(at + 16, true),
-  };
+export function readHardState(record: RecordCursor): HardState {
+  return { term: record.f64(0), commit: record.f64(8), vote: record.u64(16) };
 }
 
 /** Sets the format of new segments, once every member reads it. Ignored if older than the log's. */

@@ -1,4 +1,5 @@
 import type { Outlet } from "../ring/fragments.js";
+import type { RecordCursor } from "../ring/record-cursor.js";
 
 /** A record of little-endian f64s; without any for a type that needs no payload. */
 export function writeNumbers(outlet: Outlet, type: number, ...numbers: readonly number[]): void {
@@ -9,6 +10,7 @@ export function writeNumbers(outlet: Outlet, type: number, ...numbers: readonly 
   outlet.close(type, numbers.length * 8);
 }
 
-export function readNumber(view: DataView, at: number, i: number): number {
-  return view.getFloat64(at + i * 8, true);
+/** @param i which of the record's numbers */
+export function readNumber(record: RecordCursor, i: number): number {
+  return record.f64(i * 8);
 }

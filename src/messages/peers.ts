@@ -1,5 +1,6 @@
 /** Messages between core and peer thread. Numbers are little-endian. */
 import type { Outlet } from "../ring/fragments.js";
+import type { RecordCursor } from "../ring/record-cursor.js";
 
 /** Core to peer. */
 export const OutboxType = {
@@ -13,6 +14,7 @@ export const OutboxType = {
   /** Send queued messages, then close everything and exit. */
   stop: 3,
 } as const;
+export type OutboxType = (typeof OutboxType)[keyof typeof OutboxType];
 
 /** Peer to core. */
 export const InboxType = {
@@ -34,6 +36,7 @@ export const InboxType = {
   /** u64 id: this member's queue is full; the latest messages were dropped. */
   overflow: 7,
 } as const;
+export type InboxType = (typeof InboxType)[keyof typeof InboxType];
 
 export interface PeerMember {
   /** Hexadecimal. */
@@ -62,10 +65,14 @@ export function writePeerEvent(outlet: Outlet, type: number, id: bigint, value =
   outlet.close(type, 16);
 }
 
-export function readPeerId(view: DataView, at: number): bigint {
-  return view.getBigUint64(at, true);
+export function readPeerId(record: RecordCursor): bigint {
+  return record.u64(0);
 }
 
-export function readPeerValue(view: DataView, at: number): number {
-  return view.getFloat64(at + 8, true);
+export function readPeerValue(record: RecordCursor): number {
+  return record.f64(8);
+}
+
+export function readMembers(record: RecordCursor): PeerMembers {
+  return JSON.parse(record.utf8(0)) as PeerMembers;
 }

@@ -5,6 +5,7 @@
 import "../lib/latin1.js";
 import { assert } from "../lib/assert.js";
 import type { Outlet } from "../ring/fragments.js";
+import type { RecordCursor } from "../ring/record-cursor.js";
 import { type ApiRequest, FORM_TYPE, type Method } from "../v2/request.js";
 import { type ContentKind, LOCATION_BYTES_MAX, type ResponseHead } from "../v2/response.js";
 
@@ -110,26 +111,25 @@ export function writeRequest(outlet: Outlet, requestId: number, request: FramedR
   outlet.close(RequestType.request, end - at);
 }
 
-export function readRequestId(view: DataView, at: number): number {
-  return view.getUint32(at, true);
+/** Of any record from a frontend but `stop`. */
+export function readRequestId(record: RecordCursor): number {
+  return record.u32(0);
 }
 
 /** Copies the strings; the body is a view, valid as long as the record. */
-export function readRequest(bytes: Buffer, view: DataView, at: number): ApiRequest {
-  const flags = view.getUint8(at + 5);
-  const typeBytes = view.getUint16(at + 6, true);
-  const pathEnd = at + REQUEST_HEAD_BYTES + view.getUint32(at + 8, true);
-  const queryEnd = pathEnd + view.getUint32(at + 12, true);
-  const typeEnd = queryEnd + typeBytes;
-  const bodyBytes = view.getUint32(at + 16, true);
+export function readRequest(record: RecordCursor): ApiRequest {
+  const flags = record.u8(5);
+  const pathEnd = REQUEST_HEAD_BYTES + record.u32(8);
+  const queryEnd = pathEnd + record.u32(12);
+  const typeEnd = queryEnd + record.u16(6);
+  const bodyBytes = record.u32(16);
   const hasForm = (flags & FORM_FLAG) !== 0;
-  const sentType = typeBytes === 0 ? "" : bytes.latin1Slice(queryEnd, typeEnd);
   return {
-    method: view.getUint8(at + 4) as Method,
-    path: bytes.latin1Slice(at + REQUEST_HEAD_BYTES, pathEnd),
-    query: queryEnd === pathEnd ? "" : bytes.latin1Slice(pathEnd, queryEnd),
-    contentType: hasForm ? FORM_TYPE : sentType,
-    body: bodyBytes === 0 ? NO_BODY : bytes.subarray(typeEnd, typeEnd + bodyBytes),
+    method: record.u8(4) as Method,
+    path: record.text(REQUEST_HEAD_BYTES, pathEnd),
+    query: queryEnd === pathEnd ? "" : record.text(pathEnd, queryEnd),
+    contentType: hasForm ? FORM_TYPE : record.text(queryEnd, typeEnd),
+    body: bodyBytes === 0 ? NO_BODY : record.bytes(typeEnd, typeEnd + bodyBytes),
     isBodyTooLarge: (flags & BODY_TOO_LARGE_FLAG) !== 0,
   };
 }
@@ -249,26 +249,28 @@ export class ResponseRecord implements ResponseHead {
   isOpen = false;
   /** The response to a HEAD: the record has the body's length without the body. */
   isHeadOnly = false;
+  /** Where the body stands in the record. */
   bodyAt = 0;
   bodyBytes = 0;
 
-  read(bytes: Buffer, view: DataView, at: number): void {
-    const flags = view.getUint8(at + 7);
-    this.requestId = view.getUint32(at, true);
-    this.status = view.getUint16(at + 4, true);
-    this.contentKind = view.getUint8(at + 6) as ContentKind;
+  read(record: RecordCursor): void {
+    const flags = record.u8(7);
+    this.requestId = record.u32(0);
+    this.status = record.u16(4);
+    this.contentKind = record.u8(6) as ContentKind;
     this.hasClusterId = (flags & CLUSTER_ID_FLAG) !== 0;
-    this.etcdIndex = (flags & ETCD_INDEX_FLAG) !== 0 ? view.getFloat64(at + 8, true) : -1;
+    this.etcdIndex = (flags & ETCD_INDEX_FLAG) !== 0 ? record.f64(8) : -1;
     this.hasRaft = (flags & RAFT_FLAG) !== 0;
-    this.raftIndex = view.getFloat64(at + 16, true);
-    this.raftTerm = view.getFloat64(at + 24, true);
+    this.raftIndex = record.f64(16);
+    this.raftTerm = record.f64(24);
     this.isOpen = (flags & OPEN_FLAG) !== 0;
     this.isHeadOnly = (flags & HEAD_ONLY_FLAG) !== 0;
-    const allowEnd = at + ANSWER_HEAD_BYTES + view.getUint16(at + 32, true);
-    this.bodyAt = allowEnd + view.getUint16(at + 34, true);
-    this.allow = allowEnd === at + ANSWER_HEAD_BYTES ? "" : bytes.latin1Slice(at + 40, allowEnd);
-    this.location = this.bodyAt === allowEnd ? "" : bytes.latin1Slice(allowEnd, this.bodyAt);
-    this.bodyBytes = view.getUint32(at + 36, true);
+    const allowEnd = ANSWER_HEAD_BYTES + record.u16(32);
+    this.bodyAt = allowEnd + record.u16(34);
+    // Nearly always empty: a comparison here costs less than a call.
+    this.allow = allowEnd === ANSWER_HEAD_BYTES ? "" : record.text(ANSWER_HEAD_BYTES, allowEnd);
+    this.location = this.bodyAt === allowEnd ? "" : record.text(allowEnd, this.bodyAt);
+    this.bodyBytes = record.u32(36);
   }
 }
 
@@ -306,17 +308,15 @@ export function writeChunk(
 export interface ChunkRecord {
   readonly requestIds: readonly number[];
   readonly isEnd: boolean;
-  readonly bodyAt: number;
-  readonly bodyBytes: number;
+  /** In place: dies with the record. */
+  readonly body: Uint8Array;
 }
 
-export function readChunk(view: DataView, at: number, payloadBytes: number): ChunkRecord {
-  const count = view.getUint32(at, true);
-  const bodyAt = at + 8 + count * 4;
+export function readChunk(record: RecordCursor): ChunkRecord {
+  const count = record.u32(0);
   return {
-    requestIds: Array.from({ length: count }, (_, i) => view.getUint32(at + 8 + i * 4, true)),
-    isEnd: (view.getUint8(at + 4) & END_FLAG) !== 0,
-    bodyAt,
-    bodyBytes: at + payloadBytes - bodyAt,
+    requestIds: Array.from({ length: count }, (_, i) => record.u32(8 + i * 4)),
+    isEnd: (record.u8(4) & END_FLAG) !== 0,
+    body: record.bytes(8 + count * 4),
   };
 }

@@ -110,8 +110,7 @@ export class Arrival {
       if (payload.length === PROBE_BYTES) this.#echo(payload);
       return;
     }
-    const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
-    this.#check(readMessageAddress(view, 0, payload.length));
+    this.#check(readMessageAddress(payload));
     this.#owner.message(payload);
   }
 

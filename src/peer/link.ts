@@ -137,21 +137,21 @@ export class PeerLink {
   }
 
   /** Copies one encoded raft message; `flush` sends it. */
-  send(source: Uint8Array, at: number, length: number): void {
+  send(message: Uint8Array): void {
     const socket = this.#socket;
     if (socket === undefined) {
       this.#figures.add("sentFailures", 1);
       return;
     }
     const queuedBytes = socket.writableLength + this.#batch.bytes;
-    if (queuedBytes > 0 && queuedBytes + length > QUEUED_BYTES_MAX) {
+    if (queuedBytes > 0 && queuedBytes + message.length > QUEUED_BYTES_MAX) {
       if (!this.#isOverflowing) this.#owner.overflow(this.id);
       this.#isOverflowing = true;
       this.#figures.add("sentFailures", 1);
       return;
     }
     if (this.#isOverflowing && queuedBytes < QUEUED_BYTES_MAX / 2) this.#isOverflowing = false;
-    this.#batch.add(FrameKind.message, source, at, length);
+    this.#batch.add(FrameKind.message, message, 0, message.length);
   }
 
   /** One write for all that was sent since the last one. */

@@ -170,14 +170,14 @@ export class PeerNetwork {
   }
 
   /** Copies an encoded raft message for the member it is to; `flush` sends it. */
-  send(bytes: Uint8Array, view: DataView, at: number, length: number): void {
-    const address = readMessageAddress(view, at, length);
+  send(bytes: Uint8Array): void {
+    const address = readMessageAddress(bytes);
     assert(address !== undefined, "what the core sends is a message");
     const link = this.#links.get(address.to);
-    if (address.type !== "snapshot") link?.send(bytes, at, length);
+    if (address.type !== "snapshot") link?.send(bytes);
     else if (link === undefined) this.#options.inbox.snapshotSent(address.to, false);
     else {
-      const message = decodeMessage(bytes.subarray(at, at + length));
+      const message = decodeMessage(bytes);
       if (message.type !== "snapshot") return;
       this.#onSending(address.to);
       this.#sender.send(message, link.likelyUrls);

@@ -1,3 +1,4 @@
+import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import type { ConfState } from "./entry.js";
 
@@ -83,9 +84,12 @@ export function nextConf(conf: ConfState, change: ConfChange): ConfState {
       return { voters: without(conf.voters), learners: without(conf.learners) };
     case "update":
       return conf;
+    default:
+      return unreachable(change.op);
   }
 }
 
 function withId(ids: readonly bigint[], id: bigint): bigint[] {
+  assert(!ids.includes(id), "a member is named once");
   return [...ids, id].sort((a, b) => (a < b ? -1 : 1));
 }

@@ -1,3 +1,5 @@
+import { assert } from "../lib/assert.js";
+
 /** Heartbeat intervals without a message from a majority after which contact counts as lost. */
 const SILENT_HEARTBEATS = 3;
 /**
@@ -23,6 +25,7 @@ export class QuorumContact {
   #lostAtTicks: number[] = [];
 
   constructor(heartbeatTicks: number, electionTicks: number) {
+    assert(heartbeatTicks > 0 && electionTicks > 0, "timeouts take a tick at least");
     this.#silentTicksMax = SILENT_HEARTBEATS * heartbeatTicks;
     this.#windowTicks = WINDOW_ELECTIONS * electionTicks;
   }
@@ -33,6 +36,7 @@ export class QuorumContact {
 
   /** @param silentTicks since every member of some majority was heard */
   tick(silentTicks: number): void {
+    assert(silentTicks >= 0, "silence is counted from 0");
     this.#nowTicks++;
     if (this.#isLost || silentTicks < this.#silentTicksMax) return;
     this.#isLost = true;
@@ -45,6 +49,7 @@ export class QuorumContact {
    * @returns whether contact is back, but was lost too often lately
    */
   isShaky(silentTicks: number): boolean {
+    assert(this.#isLost, "contact that comes back was lost");
     if (silentTicks >= this.#silentTicksMax) return false;
     this.#isLost = false;
     const [first] = this.#lostAtTicks;

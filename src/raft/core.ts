@@ -155,7 +155,9 @@ export class RaftCore {
   /** Sent in replies to candidates, see message.ts. */
   committed(): { readonly commit: number; readonly commitTerm: number } {
     const { commit } = this.log;
-    return { commit, commitTerm: this.log.term(commit) as number };
+    const commitTerm = this.log.term(commit);
+    assert(commitTerm !== undefined, "the term of what was committed last is kept");
+    return { commit, commitTerm };
   }
 
   becomeFollower(term: number, lead: bigint): void {
@@ -218,6 +220,7 @@ export class RaftCore {
    * to the next leader. Proposals over the limits are dropped.
    */
   holdForward(message: ForwardOnce): void {
+    assert(this.transferee !== NONE, "only who hands over lets proposals wait");
     if (this.#heldBytes >= this.limits.forwardBytesMax) return;
     if (this.#heldForwards.length >= this.limits.forwardProposalsMax) return;
     this.#heldForwards.push(message);
@@ -234,10 +237,12 @@ export class RaftCore {
   drawElectionTimeout(): void {
     const { electionTicks, random } = this.options;
     this.electionTimeout = electionTicks + random(electionTicks);
+    assert(this.electionTimeout < 2 * electionTicks, "an election timeout has an end");
   }
 
   /** Leader: appends an entry of its term. It goes to peers and disk with the next ready. */
   appendOwn(type: EntryType, data: Uint8Array): number {
+    assert(this.role === "leader", "only a leader appends to its own log");
     const index = this.log.lastIndex + 1;
     this.log.push({ index, term: this.term, type, data });
     this.uncommittedBytes += data.length;
@@ -246,6 +251,7 @@ export class RaftCore {
 
   /** Leader: rebuilds the Progress list for `conf`, keeping that of members that stay. */
   syncPeers(): void {
+    assert(this.role === "leader", "only a leader keeps track of the others");
     const { voters, learners } = this.conf;
     const { inflightMessagesMax, inflightBytesMax } = this.limits;
     this.peers = [];
@@ -266,7 +272,11 @@ export class RaftCore {
   }
 
   changeConf(change: ConfChange): void {
+    const { voters } = this.conf;
     this.conf = nextConf(this.conf, change);
+    const difference = this.conf.voters.length - voters.length;
+    assert(Math.abs(difference) <= 1, "majorities before and after share a member");
+    assert(this.conf.voters.length > 0 || voters.length === 0, "the last voter stays");
   }
 
   checkInvariants(): void {

@@ -53,6 +53,7 @@ export class DiskJobs {
   issue(end: Position | undefined): number {
     this.#issued++;
     this.#open.push({ job: this.#issued, end });
+    this.#assertAllOpen();
     return this.#issued;
   }
 
@@ -61,7 +62,8 @@ export class DiskJobs {
   }
 
   hold(job: number, message: Message): void {
-    assert(job > this.#durable, "a message waits only for a job that is not durable");
+    assert(job > this.#durable, "what is durable holds nothing back");
+    assert(job <= this.#issued + 1, "what is held waits for the next job at most");
     this.#held.push({ job, message });
   }
 
@@ -91,6 +93,12 @@ export class DiskJobs {
       released.push((this.#held[free++] as Held).message);
     }
     this.#held.splice(0, free);
+    this.#assertAllOpen();
     return { ends, released };
+  }
+
+  #assertAllOpen(): void {
+    const open = this.#issued - this.#durable;
+    assert(this.#open.length === open, "each job issued and not durable is open");
   }
 }

@@ -1,4 +1,4 @@
-import { unreachable } from "../lib/assert.js";
+import { assert, unreachable } from "../lib/assert.js";
 import type { RaftCore } from "./core.js";
 import { NONE } from "./entry.js";
 import type { PreVote, PreVoteReply, Vote, VoteReply } from "./message.js";
@@ -16,6 +16,7 @@ export function campaign(core: RaftCore, transfer: boolean): boolean {
   if (core.log.hasUnappliedConfChange() || core.snapshotToWrite !== undefined) return false;
   if (core.options.preVote && !transfer && !core.isOnlyVoter()) askForPreVotes(core);
   else askForVotes(core, transfer);
+  assert(core.role !== "follower", "who campaigns follows nobody");
   return true;
 }
 
@@ -30,6 +31,7 @@ export function campaignIfAsked(core: RaftCore): void {
 
 function askForPreVotes(core: RaftCore): void {
   core.becomePreCandidate();
+  assert(core.votes.size === 0, "the votes of another campaign do not count");
   core.votes.set(core.id, true);
   const { lastIndex, lastTerm } = core.log;
   for (const to of core.conf.voters) {
@@ -47,6 +49,10 @@ function askForVotes(core: RaftCore, transfer: boolean): void {
   core.becomeCandidate();
   const { id, term } = core;
   const { lastIndex, lastTerm } = core.log;
+  assert(
+    core.vote === id && lastTerm < term,
+    "a candidate's term is a new one, and its vote its own",
+  );
   for (const to of core.conf.voters) {
     if (to === id) core.sendWhenDurable(voteReply(core, id, true));
     else core.sendWhenDurable({ type: "vote", to, from: id, term, lastIndex, lastTerm, transfer });
@@ -78,6 +84,7 @@ export function onVote(core: RaftCore, message: Vote): void {
     core.send(reply);
     return;
   }
+  assert(core.lead === NONE || core.vote === message.from, "no vote against a leader of its term");
   core.vote = message.from;
   core.electionElapsed = 0;
   core.sendWhenDurable(reply);
@@ -123,6 +130,7 @@ export function learnCommit(
 }
 
 function count(core: RaftCore, { from, granted }: PreVoteReply | VoteReply): "won" | "other" {
+  assert(core.role !== "follower" && core.role !== "leader", "votes count in a campaign");
   // A voter's first reply counts; repeats are ignored.
   if (!core.votes.has(from)) core.votes.set(from, granted);
   const tally = tallyVotes(core.conf.voters, core.votes);

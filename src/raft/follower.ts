@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { RaftCore } from "./core.js";
 import { NONE } from "./entry.js";
 import type { Append, ForwardedProposal, Heartbeat, ReadIndexReply, Snapshot } from "./message.js";
@@ -10,6 +11,7 @@ import { entriesLost, historiesDiffer, secondLeader } from "./safety-error.js";
 export function followLeader(core: RaftCore, lead: bigint): void {
   if (core.role === "leader") throw secondLeader(lead, core.term);
   if (core.role !== "follower" || core.lead !== lead) core.becomeFollower(core.term, lead);
+  assert(core.lead === lead, "a term has one leader");
   core.electionElapsed = 0;
 }
 
@@ -33,6 +35,7 @@ export function onAppend(core: RaftCore, message: Append): void {
   log.merge(entries);
   const index = prevIndex + entries.length;
   // After `index` we may hold entries that the leader does not have.
+  assert(index <= log.lastIndex, "what is acknowledged is in the log");
   log.commitTo(Math.min(commit, index));
   core.sendWhenDurable({ type: "appendReply", to, from, term, index });
 }
@@ -71,12 +74,14 @@ export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {
     core.snapshot = meta;
     core.snapshotToWrite = meta;
   }
+  assert(log.commit >= meta.index, "what a snapshot holds is committed");
   core.sendWhenDurable({ ...reply, index: meta.index });
 }
 
 /** Sends queued proposals and reads to the leader. */
 export function flushFollower(core: RaftCore): void {
   if (core.lead === NONE) return;
+  assert(core.lead !== core.id, "a leader passes nothing on");
   const { reads } = core;
   if (core.forwards.length > 0) {
     passOn(core);
@@ -128,6 +133,7 @@ function askForIndex(core: RaftCore): void {
   const { id: from, lead: to, reads } = core;
   const request = reads.openRequest;
   if (request === undefined || to === NONE) return;
+  assert(to !== from, "a leader asks nobody for an index");
   core.send({ type: "readIndex", to, from, term: 0, request });
 }
 

@@ -1,3 +1,5 @@
+import { assert } from "../lib/assert.js";
+
 /** Leader: the numbers of a follower's proposals accepted in this term, to drop duplicates. */
 export class Forwarded {
   #life = 0;
@@ -30,6 +32,7 @@ export class Forwarded {
   }
 
   add(number: number): void {
+    assert(!this.has(number), "a proposal is taken once");
     this.#numbers.add(number);
   }
 

@@ -21,6 +21,7 @@ const HASTY_HEARTBEATS = 2;
 const LIGHT_BYTES = 64 * 1024;
 
 export function tickLeader(core: RaftCore): void {
+  assert(core.role === "leader", "only a leader looks for its quorum");
   const { electionTicks, heartbeatTicks, checkQuorum } = core.options;
   core.electionElapsed++;
   if (core.electionElapsed >= electionTicks) {
@@ -105,6 +106,7 @@ function replicate(core: RaftCore, peer: Progress): void {
     }
     // With a full window only a nudge is left to send, an append without entries.
     const to = full ? prevIndex : log.lastIndex;
+    assert(to >= prevIndex, "a peer is sent what is in the log");
     const entries = log.slice(peer.next, to, limits.appendEntriesMax, limits.appendBytesMax);
     const { commit } = log;
     const envelope = { to: peer.id, from: core.id, term: core.term };
@@ -124,6 +126,7 @@ function sendSnapshot(core: RaftCore, peer: Progress): void {
   // A peer that is down gets the snapshot when it is heard again.
   if (!peer.recentlyActive) return;
   const { id: from, term, snapshot: meta } = core;
+  assert(meta.index > 0, "there is a snapshot where the log does not begin at its beginning");
   assert(meta.index >= core.log.base.index, "the snapshot covers the compacted entries");
   core.send({ type: "snapshot", to: peer.id, from, term, meta });
   peer.becomeSnapshot(meta.index);
@@ -167,6 +170,7 @@ export function onHeartbeatReply(core: RaftCore, peer: Progress, message: Heartb
  * figure 8).
  */
 export function advanceCommit(core: RaftCore): void {
+  assert(core.role === "leader", "only a leader counts disks");
   const { log } = core;
   const index = reachedByMajority(reachedByVoters(core, log.durable, (peer) => peer.match));
   if (index <= log.commit || log.term(index) !== core.term) return;
@@ -174,7 +178,9 @@ export function advanceCommit(core: RaftCore): void {
     const entry = log.entry(i);
     if (entry.term === core.term) core.uncommittedBytes -= entry.data.length;
   }
+  assert(core.uncommittedBytes >= 0, "an entry's bytes are counted once");
   log.commitTo(index);
+  assert(log.commit === index, "a majority holds nothing that the leader does not");
 }
 
 function reachedByVoters(core: RaftCore, own: number, of: (peer: Progress) => number): number[] {
@@ -238,6 +244,7 @@ export function startTransfer(
 }
 
 function tryHandOver(core: RaftCore, peer: Progress): void {
+  assert(peer.id === core.transferee && !peer.learner, "a voter takes over that was named");
   if (peer.match < core.log.lastIndex) {
     // Something may have been lost on the way: probe now instead of waiting for a heartbeat reply.
     peer.nudge = true;
@@ -274,6 +281,7 @@ function isBetter(peer: Progress, than: Progress): boolean {
 
 /** Adapts the leader to a new membership. @param removed id of the removed member, or NONE */
 export function onConfApplied(core: RaftCore, removed: bigint): void {
+  assert(core.role === "leader", "only a leader keeps track of the others");
   const leaver = core.progressOf(removed);
   core.syncPeers();
   if (leaver !== undefined && core.progressOf(removed) === undefined) tellCommit(core, leaver);

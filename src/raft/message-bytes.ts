@@ -14,11 +14,18 @@ export class MessageError extends RingdError {
 export class Writer {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  at = 0;
+  at: number;
 
-  constructor(bytes: Uint8Array) {
+  /**
+   * @param view over the memory of `bytes`
+   * @param at where to begin
+   */
+  constructor(bytes: Uint8Array, view: DataView, at: number) {
+    assert(view.byteLength === bytes.length, "a view shows the bytes that it is of");
+    assert(at >= 0 && at <= bytes.length, "what is written begins within the bytes");
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#view = view;
+    this.at = at;
   }
 
   u8(value: number): void {
@@ -37,8 +44,10 @@ export class Writer {
 
   number(value: number): void {
     assert(Number.isSafeInteger(value) && value >= 0, "a number is below 2^53");
-    this.u32(value % WORD);
-    this.u32(Math.floor(value / WORD));
+    const low = value >>> 0; // Modulo 2^32.
+    this.#view.setUint32(this.at, low, true);
+    this.#view.setUint32(this.at + 4, (value - low) / WORD, true);
+    this.at += 8;
   }
 
   id(value: bigint): void {
@@ -94,8 +103,8 @@ export class Reader {
   }
 
   number(): number {
-    const low = this.u32();
-    const value = low + this.u32() * WORD;
+    const at = this.#take(8);
+    const value = this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * WORD;
     if (!Number.isSafeInteger(value)) throw new MessageError(`Cannot read a number: ${value}`);
     return value;
   }

@@ -1,204 +1,152 @@
-import { assert, unreachable } from "../lib/assert.js";
-import type { ConfState, Entry } from "./entry.js";
-import type { ForwardedProposal, Message, NumberedProposal } from "./message.js";
+import { assert } from "../lib/assert.js";
+import type { Message } from "./message.js";
 import { MessageError, Reader, Writer } from "./message-bytes.js";
+import {
+  ENTRIES,
+  type Field,
+  FLAG,
+  ID,
+  NUMBER,
+  NUMBERED_PROPOSALS,
+  PROPOSALS,
+  SNAPSHOT_META,
+} from "./message-fields.js";
+
+type Type = Message["type"];
+type EnvelopeField = "type" | "to" | "from" | "term";
+type Body<T extends Type> = Omit<Extract<Message, { type: T }>, EnvelopeField>;
+type Layouts = {
+  readonly [T in Type]: { readonly [Name in keyof Body<T>]-?: Field<Body<T>[Name]> };
+};
 
 /**
- * A message between members, without the frame around it. Integers are little-endian; an index,
- * term or number is a u64 below 2^53, an id a u64 that is not 0.
+ * A message between members, without the frame around it.
  *
  *   offset  bytes  field
- *   0       1      type   position in TYPES
- *   1       8      to
- *   9       8      from
- *   17      8      term
- *   25      n      the rest by type, nothing after it:
+ *   0       1      type   its place in this table
+ *   1       8      to     ID
+ *   9       8      from   ID
+ *   17      8      term   NUMBER
+ *   25      n      the fields of the type in the order of the table, nothing after them
  *
- *   preVote                       lastIndex u64, lastTerm u64
- *   vote                          lastIndex u64, lastTerm u64, transfer flag
- *   preVoteReply, voteReply       granted flag, commit u64, commitTerm u64
- *   append                        prevIndex u64, prevTerm u64, commit u64, count u32,
- *                                 count x (term u64, type u8, length u32, data)
- *   appendReply                   index u64
- *   appendReject                  rejectedIndex u64, hintIndex u64, hintTerm u64
- *   heartbeat                     commit u64, round u64
- *   heartbeatReply                round u64
- *   snapshot                      index u64, term u64, voters, learners: each count u32, count x id
- *   timeoutNow                    -
- *   forward                       count u32, count x (type u8, length u32, data)
- *   readIndex                     request u64
- *   readIndexReply                request u64, index u64
- *   transfer                      target id
- *   forwardOnce                   life u64, oldest u64, count u32,
- *                                 count x (number u64, type u8, length u32, data)
- *
- * An entry's index is not sent: it follows from `prevIndex`. A flag is a byte, 0 or 1.
+ * Members of other versions know this order, of types and of fields: a new one comes last.
  */
-const TYPES = [
-  "preVote",
-  "preVoteReply",
-  "vote",
-  "voteReply",
-  "append",
-  "appendReply",
-  "appendReject",
-  "heartbeat",
-  "heartbeatReply",
-  "snapshot",
-  "timeoutNow",
-  "forward",
-  "readIndex",
-  "readIndexReply",
-  "transfer",
-  "forwardOnce",
-] as const satisfies readonly Message["type"][];
-
-const ENVELOPE_BYTES = 25;
-const ENTRY_HEADER_BYTES = 13;
-const PROPOSAL_HEADER_BYTES = 5;
-const NUMBERED_HEADER_BYTES = 13;
+const LAYOUTS: Layouts = {
+  preVote: { lastIndex: NUMBER, lastTerm: NUMBER },
+  preVoteReply: { granted: FLAG, commit: NUMBER, commitTerm: NUMBER },
+  vote: { lastIndex: NUMBER, lastTerm: NUMBER, transfer: FLAG },
+  voteReply: { granted: FLAG, commit: NUMBER, commitTerm: NUMBER },
+  append: { prevIndex: NUMBER, prevTerm: NUMBER, commit: NUMBER, entries: ENTRIES },
+  appendReply: { index: NUMBER },
+  appendReject: { rejectedIndex: NUMBER, hintIndex: NUMBER, hintTerm: NUMBER },
+  heartbeat: { commit: NUMBER, round: NUMBER },
+  heartbeatReply: { round: NUMBER },
+  snapshot: { meta: SNAPSHOT_META },
+  timeoutNow: {},
+  forward: { proposals: PROPOSALS },
+  readIndex: { request: NUMBER },
+  readIndexReply: { request: NUMBER, index: NUMBER },
+  transfer: { target: ID },
+  forwardOnce: { life: NUMBER, oldest: NUMBER, proposals: NUMBERED_PROPOSALS },
+};
 
 /** Independent of terms, sent with term 0; all other messages carry a term. */
-const TERMLESS: ReadonlySet<Message["type"]> = new Set([
-  "forward",
-  "readIndex",
-  "readIndexReply",
-  "transfer",
-]);
+const TERMLESS: ReadonlySet<Type> = new Set(["forward", "readIndex", "readIndexReply", "transfer"]);
+
+const ENVELOPE_BYTES = 25;
+
+/** A line of the table, as it is worked through. */
+interface Layout {
+  readonly type: Type;
+  readonly number: number;
+  readonly isTermless: boolean;
+  readonly names: readonly string[];
+  readonly fields: readonly Field<unknown>[];
+  /** Of the message, the items of its list left out. */
+  readonly bytes: number;
+  readonly list: List | undefined;
+}
+
+/** The field that has items. */
+interface List {
+  readonly name: string;
+  readonly itemBytes: (value: unknown) => number;
+}
+
+function toLayout(type: Type, number: number): Layout {
+  const line = Object.entries<Field<unknown>>(LAYOUTS[type]);
+  const lists = line.flatMap(([name, { itemBytes }]) =>
+    itemBytes === undefined ? [] : [{ name, itemBytes }],
+  );
+  assert(lists.length <= 1, "a message has one list at most");
+  return {
+    type,
+    number,
+    isTermless: TERMLESS.has(type),
+    names: line.map(([name]) => name),
+    fields: line.map(([, field]) => field),
+    bytes: line.reduce((sum, [, { bytes }]) => sum + bytes, ENVELOPE_BYTES),
+    list: lists[0],
+  };
+}
+
+const BY_NUMBER: readonly Layout[] = (Object.keys(LAYOUTS) as Type[]).map(toLayout);
+assert(BY_NUMBER.length <= 256, "a message's type is one byte");
+const BY_TYPE: ReadonlyMap<Type, Layout> = new Map(
+  BY_NUMBER.map((layout) => [layout.type, layout]),
+);
+
+function layoutOf(message: Message): Layout {
+  const layout = BY_TYPE.get(message.type);
+  assert(layout !== undefined, "every type of message has a layout");
+  return layout;
+}
+
+/** A message by the names of its fields. */
+type Fields = Record<string, unknown>;
 
 /** The size of the encoded message. */
 export function messageBytes(message: Message): number {
-  switch (message.type) {
-    case "preVote":
-    case "heartbeat":
-    case "readIndexReply":
-      return ENVELOPE_BYTES + 16;
-    case "vote":
-      return ENVELOPE_BYTES + 17;
-    case "preVoteReply":
-    case "voteReply":
-      return ENVELOPE_BYTES + 17;
-    case "append":
-      return ENVELOPE_BYTES + 28 + dataBytes(message.entries, ENTRY_HEADER_BYTES);
-    case "appendReject":
-      return ENVELOPE_BYTES + 24;
-    case "appendReply":
-    case "heartbeatReply":
-    case "readIndex":
-    case "transfer":
-      return ENVELOPE_BYTES + 8;
-    case "snapshot": {
-      const { voters, learners } = message.meta.conf;
-      return ENVELOPE_BYTES + 24 + 8 * (voters.length + learners.length);
-    }
-    case "timeoutNow":
-      return ENVELOPE_BYTES;
-    case "forward":
-      return ENVELOPE_BYTES + 4 + dataBytes(message.proposals, PROPOSAL_HEADER_BYTES);
-    case "forwardOnce":
-      return ENVELOPE_BYTES + 20 + dataBytes(message.proposals, NUMBERED_HEADER_BYTES);
-    default:
-      return unreachable(message);
-  }
-}
-
-function dataBytes(items: readonly { readonly data: Uint8Array }[], headerBytes: number): number {
-  let bytes = items.length * headerBytes;
-  for (const { data } of items) bytes += data.length;
-  return bytes;
+  const { bytes, list } = layoutOf(message);
+  if (list === undefined) return bytes;
+  return bytes + list.itemBytes((message as unknown as Fields)[list.name]);
 }
 
 /** Encodes into a new array. */
 export function encodeMessage(message: Message): Uint8Array {
   const bytes = new Uint8Array(messageBytes(message));
-  encodeMessageInto(message, bytes);
+  const end = encodeMessageInto(message, bytes, new DataView(bytes.buffer), 0);
+  assert(end === bytes.length, "a message has the size that was announced");
   return bytes;
 }
 
-/** @param target exactly `messageBytes(message)` long */
-export function encodeMessageInto(message: Message, target: Uint8Array): void {
-  const out = new Writer(target);
-  out.u8(TYPES.indexOf(message.type));
+/**
+ * Writes a message in place, `messageBytes(message)` long.
+ *
+ * @param view over `bytes`
+ * @param at where it begins
+ * @returns where it ends
+ */
+export function encodeMessageInto(
+  message: Message,
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+): number {
+  const { number, names, fields } = layoutOf(message);
+  const out = new Writer(bytes, view, at);
+  out.u8(number);
   out.id(message.to);
   out.id(message.from);
   out.number(message.term);
-  writeBody(out, message);
-  assert(out.at === target.length, "a message has the size that was announced");
-}
-
-function writeBody(out: Writer, message: Message): void {
-  switch (message.type) {
-    case "preVote":
-    case "vote":
-      out.number(message.lastIndex);
-      out.number(message.lastTerm);
-      if (message.type === "vote") out.flag(message.transfer);
-      return;
-    case "preVoteReply":
-    case "voteReply":
-      out.flag(message.granted);
-      out.number(message.commit);
-      out.number(message.commitTerm);
-      return;
-    case "append":
-      out.number(message.prevIndex);
-      out.number(message.prevTerm);
-      out.number(message.commit);
-      out.u32(message.entries.length);
-      for (const entry of message.entries) {
-        out.number(entry.term);
-        out.proposal(entry);
-      }
-      return;
-    case "appendReply":
-      out.number(message.index);
-      return;
-    case "appendReject":
-      out.number(message.rejectedIndex);
-      out.number(message.hintIndex);
-      out.number(message.hintTerm);
-      return;
-    case "heartbeat":
-      out.number(message.commit);
-      out.number(message.round);
-      return;
-    case "heartbeatReply":
-      out.number(message.round);
-      return;
-    case "snapshot":
-      out.number(message.meta.index);
-      out.number(message.meta.term);
-      out.ids(message.meta.conf.voters);
-      out.ids(message.meta.conf.learners);
-      return;
-    case "timeoutNow":
-      return;
-    case "forward":
-      out.u32(message.proposals.length);
-      for (const proposal of message.proposals) out.proposal(proposal);
-      return;
-    case "forwardOnce":
-      out.number(message.life);
-      out.number(message.oldest);
-      out.u32(message.proposals.length);
-      for (const proposal of message.proposals) {
-        out.number(proposal.number);
-        out.proposal(proposal);
-      }
-      return;
-    case "readIndex":
-      out.number(message.request);
-      return;
-    case "readIndexReply":
-      out.number(message.request);
-      out.number(message.index);
-      return;
-    case "transfer":
-      out.id(message.target);
-      return;
-    default:
-      unreachable(message);
+  for (let i = 0; i < names.length; i++) {
+    const value = (message as unknown as Fields)[names[i] as string];
+    const field = fields[i] as Field<unknown>;
+    // Most fields are numbers, and this call is inlined.
+    if (field === NUMBER) out.number(value as number);
+    else field.write(out, value);
   }
+  return out.at;
 }
 
 /**
@@ -208,17 +156,22 @@ function writeBody(out: Writer, message: Message): void {
 export function decodeMessage(bytes: Uint8Array): Message {
   const input = new Reader(bytes);
   const number = input.u8();
-  const type = TYPES[number];
-  if (type === undefined) throw new MessageError(`Cannot read a message: no type ${number}`);
+  const layout = BY_NUMBER[number];
+  if (layout === undefined) throw new MessageError(`Cannot read a message: no type ${number}`);
+  const { type, isTermless, names, fields } = layout;
   const to = input.id();
   const from = input.id();
   const term = input.number();
-  if ((term === 0) !== TERMLESS.has(type)) {
+  if ((term === 0) !== isTermless) {
     throw new MessageError(`Cannot read a message: ${type} with term ${term}`);
   }
-  const message = readBody(input, type, { to, from, term });
+  const message: Fields = { type, to, from, term };
+  for (let i = 0; i < names.length; i++) {
+    const field = fields[i] as Field<unknown>;
+    message[names[i] as string] = field === NUMBER ? input.number() : field.read(input, message);
+  }
   input.end();
-  return message;
+  return message as unknown as Message;
 }
 
 /** Type, sender and receiver, for a transport that does not decode the rest. */
@@ -233,110 +186,11 @@ export interface MessageAddress {
  *
  * @returns undefined if the bytes cannot be a message
  */
-export function readMessageAddress(
-  view: DataView,
-  at: number,
-  bytes: number,
-): MessageAddress | undefined {
-  if (bytes < ENVELOPE_BYTES) return undefined;
-  const type = TYPES[view.getUint8(at)];
-  if (type === undefined) return undefined;
-  return { type, to: view.getBigUint64(at + 1, true), from: view.getBigUint64(at + 9, true) };
-}
-
-interface Envelope {
-  readonly to: bigint;
-  readonly from: bigint;
-  readonly term: number;
-}
-
-function readBody(input: Reader, type: Message["type"], envelope: Envelope): Message {
-  switch (type) {
-    case "preVote":
-      return { type, ...envelope, lastIndex: input.number(), lastTerm: input.number() };
-    case "vote": {
-      const last = { lastIndex: input.number(), lastTerm: input.number() };
-      return { type, ...envelope, ...last, transfer: input.flag() };
-    }
-    case "preVoteReply":
-    case "voteReply": {
-      const granted = input.flag();
-      const commit = input.number();
-      return { type, ...envelope, granted, commit, commitTerm: input.number() };
-    }
-    case "append": {
-      const prevIndex = input.number();
-      const prevTerm = input.number();
-      const commit = input.number();
-      const entries = readEntries(input, prevIndex, prevTerm, envelope.term);
-      return { type, ...envelope, prevIndex, prevTerm, commit, entries };
-    }
-    case "appendReply":
-      return { type, ...envelope, index: input.number() };
-    case "appendReject": {
-      const rejectedIndex = input.number();
-      const hintIndex = input.number();
-      return { type, ...envelope, rejectedIndex, hintIndex, hintTerm: input.number() };
-    }
-    case "heartbeat":
-      return { type, ...envelope, commit: input.number(), round: input.number() };
-    case "heartbeatReply":
-      return { type, ...envelope, round: input.number() };
-    case "snapshot": {
-      const index = input.number();
-      const term = input.number();
-      return { type, ...envelope, meta: { index, term, conf: readConf(input) } };
-    }
-    case "timeoutNow":
-      return { type, ...envelope };
-    case "forward": {
-      const proposals: ForwardedProposal[] = [];
-      const count = input.count(PROPOSAL_HEADER_BYTES);
-      for (let i = 0; i < count; i++) proposals.push(input.proposal());
-      return { type, ...envelope, proposals };
-    }
-    case "forwardOnce": {
-      const life = input.number();
-      const oldest = input.number();
-      const proposals: NumberedProposal[] = [];
-      const count = input.count(NUMBERED_HEADER_BYTES);
-      for (let i = 0; i < count; i++)
-        proposals.push({ number: input.number(), ...input.proposal() });
-      return { type, ...envelope, life, oldest, proposals };
-    }
-    case "readIndex":
-      return { type, ...envelope, request: input.number() };
-    case "readIndexReply":
-      return { type, ...envelope, request: input.number(), index: input.number() };
-    case "transfer":
-      return { type, ...envelope, target: input.id() };
-    default:
-      return unreachable(type);
-  }
-}
-
-/** Terms must not decrease along the entries, nor exceed the leader's. */
-function readEntries(input: Reader, prevIndex: number, prevTerm: number, termMax: number): Entry[] {
-  const entries: Entry[] = [];
-  const count = input.count(ENTRY_HEADER_BYTES);
-  let last = prevTerm;
-  for (let i = 0; i < count; i++) {
-    const term = input.number();
-    if (term < last || term > termMax) {
-      throw new MessageError(`Cannot read an append: term ${term} after ${last} of ${termMax}`);
-    }
-    last = term;
-    const { type, data } = input.proposal();
-    entries.push({ index: prevIndex + 1 + i, term, type, data });
-  }
-  return entries;
-}
-
-function readConf(input: Reader): ConfState {
-  const voters = input.ids();
-  const learners = input.ids();
-  if (new Set([...voters, ...learners]).size !== voters.length + learners.length) {
-    throw new MessageError("Cannot read a snapshot: a member is named twice");
-  }
-  return { voters, learners };
+export function readMessageAddress(bytes: Uint8Array): MessageAddress | undefined {
+  if (bytes.length < ENVELOPE_BYTES) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, ENVELOPE_BYTES);
+  const layout = BY_NUMBER[view.getUint8(0)];
+  if (layout === undefined) return undefined;
+  const { type } = layout;
+  return { type, to: view.getBigUint64(1, true), from: view.getBigUint64(9, true) };
 }

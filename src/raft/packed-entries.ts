@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { Entry, EntryType } from "./entry.js";
 
 /** Longer data are kept as they are: a pack of large values would be gigabytes, copied at once. */
@@ -30,6 +31,7 @@ export class PackedEntries {
 
   /** @param first the index of the first entry that will be pushed */
   constructor(first: number, packEntries: number) {
+    assert(packEntries > 0, "a pack holds an entry at least");
     this.#first = first;
     this.packEntries = packEntries;
   }
@@ -47,6 +49,8 @@ export class PackedEntries {
 
   /** @param entries exactly `packEntries`, the first at `end` */
   push(entries: readonly Entry[]): void {
+    assert(entries.length === this.packEntries, "a pack is full");
+    assert(entries[0]?.index === this.end, "packs follow one another without a gap");
     this.#packs.push(pack(entries));
   }
 
@@ -75,12 +79,15 @@ export class PackedEntries {
   /** Entries up to `index` are not needed any more; drops the packs that hold nothing else. */
   dropTo(index: number): void {
     const packs = Math.floor((index + 1 - this.#first) / this.packEntries);
+    assert(packs >= 0 && packs <= this.#packs.length, "what is dropped is packed");
     this.#packs = this.#packs.slice(packs);
     this.#first += packs * this.packEntries;
   }
 
   #packOf(index: number): Pack {
-    return this.#packs[Math.floor((index - this.#first) / this.packEntries)] as Pack;
+    const pack = this.#packs[Math.floor((index - this.#first) / this.packEntries)];
+    assert(pack !== undefined, "an entry that is asked for is packed");
+    return pack;
   }
 
   #placeOf(index: number): number {

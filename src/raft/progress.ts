@@ -45,6 +45,7 @@ export class Progress {
   readRound = 0;
 
   constructor(id: bigint, learner: boolean, next: number, active: boolean, inflights: Inflights) {
+    assert(next > 0, "entries count from 1");
     this.id = id;
     this.learner = learner;
     this.#next = next;
@@ -71,6 +72,8 @@ export class Progress {
 
   /** Records a sent append with entries up to `lastIndex` (next - 1 if it has none). */
   sent(lastIndex: number, bytes: number, commit: number): void {
+    assert(!this.isPaused(), "nothing is sent to a peer that is paused");
+    assert(lastIndex >= this.#next - 1, "entries are sent from the next one on");
     this.nudge = false;
     this.commitSent = commit;
     if (this.#state === "probe") {
@@ -90,6 +93,7 @@ export class Progress {
     const news = index > this.#match;
     if (news) this.#match = index;
     if (this.#next <= index) this.#next = index + 1;
+    assert(this.#match < this.#next, "what is acknowledged was sent");
     if (this.#state === "replicate") this.inflights.freeTo(index);
     return news;
   }
@@ -109,6 +113,7 @@ export class Progress {
     if (rejectedIndex !== this.#next - 1) return false;
     this.#next = Math.max(Math.min(rejectedIndex, agreeIndex + 1), this.#match + 1);
     this.#probeSent = false;
+    assert(this.#match < this.#next, "what is acknowledged is not asked about");
     return true;
   }
 
@@ -132,6 +137,7 @@ export class Progress {
   /** The snapshot transfer ended. Probing resumes when the peer is next heard. */
   snapshotReported(arrived: boolean): void {
     if (this.#state !== "snapshot") return;
+    assert(this.#snapshotIndex > 0, "a snapshot that is reported was sent");
     if (!arrived) this.#snapshotIndex = 0;
     this.becomeProbe();
     this.#probeSent = true;

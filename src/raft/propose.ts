@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import {
   type ConfChange,
   ConfChangeError,
@@ -47,6 +48,7 @@ export function propose(
   data: Uint8Array,
   number: number,
 ): ProposeResult {
+  assert(number >= 0, "0 stands for no number");
   if (core.role === "leader") return proposeHere(core, type, data);
   if (core.lead === NONE) return refused("noLeader");
   const { forwardProposalsMax, forwardBytesMax } = core.limits;
@@ -59,6 +61,7 @@ export function propose(
 }
 
 function proposeHere(core: RaftCore, type: EntryType, data: Uint8Array): ProposeResult {
+  assert(core.role === "leader", "only a leader appends proposals");
   const { log, limits } = core;
   if (core.transferee !== NONE) return refused("transferring");
   const waiting = log.lastIndex - log.commit;
@@ -69,6 +72,7 @@ function proposeHere(core: RaftCore, type: EntryType, data: Uint8Array): Propose
     if (reason !== undefined) return refused(reason);
   }
   const index = core.appendOwn(type, data);
+  assert(index === log.lastIndex && index > log.commit, "a proposal is not committed yet");
   if (type === EntryType.confChange) core.pendingConfIndex = index;
   return { kind: "appended", index, term: core.term };
 }

@@ -20,6 +20,7 @@ export type Tally = "won" | "lost" | "pending";
 
 /** @param votes replies so far; those of non-voters do not count */
 export function tallyVotes(voters: readonly bigint[], votes: ReadonlyMap<bigint, boolean>): Tally {
+  assert(voters.length > 0, "an election has voters");
   let granted = 0;
   let refused = 0;
   for (const voter of voters) {
@@ -27,6 +28,7 @@ export function tallyVotes(voters: readonly bigint[], votes: ReadonlyMap<bigint,
     if (vote === true) granted++;
     else if (vote === false) refused++;
   }
+  assert(granted + refused <= voters.length, "a voter has one vote");
   const needed = majority(voters.length);
   if (granted >= needed) return "won";
   return voters.length - refused < needed ? "lost" : "pending";

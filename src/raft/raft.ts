@@ -177,6 +177,7 @@ export class Raft {
 
   /** Sets whether a member supports `forwardOnce`; older builds do not. */
   peerTakesOnce(peer: bigint, takes: boolean): void {
+    assert(peer !== this.#core.id, "a member is not its own peer");
     if (takes) this.#core.takesOnce.add(peer);
     else this.#core.takesOnce.delete(peer);
   }
@@ -248,6 +249,7 @@ export class Raft {
   compact(index: number): void {
     const { log, snapshot } = this.#core;
     log.compactTo(Math.min(index, snapshot.index, log.durable));
+    assert(log.base.index <= snapshot.index, "a peer that lacks an entry finds it in the snapshot");
   }
 
   /** A snapshot transfer ended. @param arrived whether the peer stepped the `snapshot` message */
@@ -341,6 +343,7 @@ export class Raft {
   #takeAppendJob(): AppendJob {
     const core = this.#core;
     const { log, snapshotToWrite: snapshot } = core;
+    assert(core.hasUnwritten(), "a job for the disk has something to write");
     const entries = log.takeUnwritten();
     core.snapshotToWrite = undefined;
     const changesLog = entries.length > 0 || snapshot !== undefined;

@@ -52,6 +52,7 @@ export class ReadIndexes {
    *   incarnation of this member does not match a request of this one
    */
   constructor(readsMax: number, roundsMax: number, firstRequest: number) {
+    assert(readsMax > 0 && roundsMax > 0, "some reads may wait");
     this.#readsMax = readsMax;
     this.#roundsMax = roundsMax;
     this.#request = firstRequest;
@@ -97,6 +98,7 @@ export class ReadIndexes {
 
   /** Leader: a majority has confirmed round `number`, and with it all earlier rounds. */
   confirm(number: number): readonly ConfirmedRound[] {
+    assert(number <= this.#lastRound, "a round that is confirmed has begun");
     let count = 0;
     while (count < this.#rounds.length && (this.#rounds[count] as Round).number <= number) count++;
     return count === 0 ? [] : this.#rounds.splice(0, count);

@@ -10,6 +10,8 @@ export function restoreLog(
 ): RaftLog {
   assert(applied === snapshot.index, "the store was restored from the snapshot");
   const { base, rest } = split(snapshot, entries);
+  assert(base.index <= snapshot.index, "a log continues the snapshot, or holds its position");
+  assert((rest[0]?.index ?? base.index + 1) === base.index + 1, "entries follow the base");
   const commit = Math.max(hardState.commit, snapshot.index, committedByConfChanges(rest));
   return new RaftLog(base, rest, commit, applied, packEntries);
 }

@@ -42,6 +42,8 @@ export class Bell {
    * @param hasWork called once the bell is armed; true keeps the thread awake
    */
   park(hasWork: () => boolean, timeoutMs: number): void {
+    assert(timeoutMs >= 0, "a thread sleeps forward in time");
+    this.#assertAwake();
     Atomics.store(this.#cell, 0, PARKED);
     if (!hasWork()) Atomics.wait(this.#cell, 0, PARKED, timeoutMs);
     Atomics.store(this.#cell, 0, AWAKE);
@@ -62,6 +64,7 @@ export class Bell {
    * @returns false if there is work already; the bell is then not armed
    */
   rearm(hasWork: () => boolean): boolean {
+    this.#assertAwake();
     Atomics.store(this.#cell, 0, PARKED);
     if (!hasWork()) return true;
     Atomics.store(this.#cell, 0, AWAKE);
@@ -80,5 +83,13 @@ export class Bell {
     }
     const wait = Atomics.waitAsync(this.#cell, 0, PARKED);
     return wait.async ? wait.value : undefined; // Not async: rung between check and wait.
+  }
+
+  /**
+   * Not for parkAsync: when it is called from the callback of a promise that resolved, the bell may
+   * have been armed again meanwhile.
+   */
+  #assertAwake(): void {
+    assert(Atomics.load(this.#cell, 0) === AWAKE, "a bell is armed while its owner is awake");
   }
 }

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { Bell } from "./bell.js";
 import type { Inlet, Outlet } from "./fragments.js";
 
@@ -68,6 +69,7 @@ export class EventLoopPort {
 
   /** Takes the first turn. */
   start(): void {
+    assert(!this.#isParked, "a port starts once");
     this.#turn();
   }
 
@@ -101,7 +103,9 @@ export class EventLoopPort {
   #turn(): void {
     this.#isScheduled = false;
     this.#publish();
-    const isFull = this.#inlet.drain(BATCH_RECORDS) === BATCH_RECORDS;
+    const taken = this.#inlet.drain(BATCH_RECORDS);
+    assert(taken <= BATCH_RECORDS, "a turn has an end: sockets wait for it");
+    const isFull = taken === BATCH_RECORDS;
     const isEager = this.#onTurn();
     if (isFull || isEager) this.#schedule();
     this.#park();
@@ -109,6 +113,7 @@ export class EventLoopPort {
 
   #park(): void {
     if (this.#isClosed || this.#isScheduled) return;
+    assert(this.#unpublished === 0, "whatever was sent has a turn or is published");
     if (this.#isParked) {
       if (!this.#bell.rearm(this.#hasWorkBound)) this.#schedule();
       return;
@@ -120,6 +125,7 @@ export class EventLoopPort {
     }
     this.#isParked = true;
     void rung.then(() => {
+      assert(this.#isParked, "one promise of the bell is pending at a time");
       this.#isParked = false;
       this.#figures.woken();
       if (!this.#isClosed && !this.#isScheduled) this.#turn();

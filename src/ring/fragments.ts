@@ -3,8 +3,8 @@ import { CONTINUED_FLAG, MORE_FLAG, TYPE_MAX } from "./layout.js";
 import { RecordCursor } from "./record-cursor.js";
 import type { OnRecord, RingReader, RingWriter } from "./ring.js";
 
-/** A message longer than 1 / FRAGMENTS_PER_RING of its ring is split into a chain of records. */
-const FRAGMENTS_PER_RING = 8;
+/** A message longer than one such part of its ring travels as a chain of records. */
+export const FRAGMENTS_PER_RING = 8;
 /**
  * The longest message: a response may contain a 10 MiB form's value twice, with each byte escaped
  * to six.
@@ -69,6 +69,7 @@ export class Outlet {
   /** @param payloadBytesMax upper bound for what will be written before close() */
   open(payloadBytesMax: number): void {
     assert(payloadBytesMax <= MESSAGE_BYTES_MAX, "a message is at most MESSAGE_BYTES_MAX long");
+    assert(this.#openBytes < 0, "one message is open at a time");
     this.#openBytes = payloadBytesMax;
     if (this.#queue.length === 0 && payloadBytesMax <= this.#fragmentBytesMax) {
       const at = this.#ring.reserve(payloadBytesMax);
@@ -100,6 +101,7 @@ export class Outlet {
 
   /** Once per batch: moves queued messages into the ring while there is room, and publishes. */
   publish(): void {
+    assert(this.#openBytes < 0, "a message is closed before it is published");
     if (this.#queue.length > 0 && !this.#flush()) {
       this.#ring.wantSpace();
       this.#flush(); // The consumer may have released everything before it saw the request.
@@ -131,94 +133,54 @@ export class Outlet {
       const bytes = this.#fragmentBytes(message);
       const at = this.#ring.reserve(bytes);
       if (at < 0) return false;
+      assert(bytes > 0 || payload.length === 0, "each fragment takes its message further");
       payload.copy(this.#ring.bytes, at, message.sent, message.sent + bytes);
       const more = bytes < rest ? MORE_FLAG : 0;
       const continued = message.sent > 0 ? CONTINUED_FLAG : 0;
       this.#ring.commit((type | more | continued) >>> 0, bytes);
       message.sent += bytes;
       this.#queuedBytes -= bytes;
+      assert(this.#queuedBytes >= 0, "no byte leaves the queue twice");
       if (more === 0) return true;
     }
   }
 }
 
 /**
- * Receives one whole message; `bytes` and `view` are valid only until it returns. For dispatchers
- * that do not use a cursor yet.
+ * Gets one whole message; the cursor and the views it gives are the callee's only until it returns.
  */
-export type OnMessage = (
-  type: number,
-  bytes: Buffer,
-  view: DataView,
-  at: number,
-  payloadBytes: number,
-) => void;
-
-/** Receives one whole message; the cursor and its views are valid only until it returns. */
 export type OnCursor<T extends number> = (record: RecordCursor<T>) => void;
 
-/** How an inlet delivers a message. */
-interface Delivery {
-  /** One record of the ring. */
-  readonly inPlace: OnRecord;
-  /** Several records, joined. */
-  readonly joined: (type: number, message: Buffer) => void;
-  /** After each batch, even one that ended with an error. */
-  readonly end: () => void;
-}
-
-function byOffsets(ring: RingReader, onMessage: OnMessage): Delivery {
-  const { bytes, view } = ring;
-  return {
-    inPlace: (type, at, payloadBytes) => onMessage(type, bytes, view, at, payloadBytes),
-    joined: (type, message) => {
-      const ownView = new DataView(message.buffer, message.byteOffset, message.length);
-      onMessage(type, message, ownView, 0, message.length);
-    },
-    end: () => undefined,
-  };
-}
-
-function byCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Delivery {
-  const cursor = new RecordCursor<T>(ring.bytes, ring.view);
-  return {
-    // No end() per record, which took 1 to 2 ns: the next moveTo() or the end of the batch follows.
-    inPlace: (type, at, payloadBytes) => {
-      cursor.moveTo(type, at, payloadBytes);
-      onCursor(cursor);
-    },
-    joined: (type, message) => {
-      cursor.moveToJoined(type, message);
-      try {
-        onCursor(cursor);
-      } finally {
-        cursor.endJoined();
-      }
-    },
-    end: () => cursor.end(),
-  };
-}
-
-/** The consumer's end: delivers whole messages, in place if they came in one record. */
+/**
+ * The consumer's end: hands out whole messages through one cursor, which is reused; in place where
+ * they came in one record.
+ */
 export class Inlet {
   readonly #ring: RingReader;
-  readonly #delivery: Delivery;
+  readonly #cursor: RecordCursor;
+  readonly #onCursor: OnCursor<number>;
   readonly #onRecord: OnRecord;
   #parts: Buffer[] = [];
 
-  /** An inlet that delivers messages through a single, reused cursor. */
+  /** @typeParam T the types of the ring's records: the dispatcher has a case for each */
   static withCursor<T extends number>(ring: RingReader, onCursor: OnCursor<T>): Inlet {
-    return new Inlet(ring, byCursor(ring, onCursor));
+    return new Inlet(ring, onCursor as OnCursor<number>);
   }
 
-  constructor(ring: RingReader, onMessage: OnMessage | Delivery) {
-    const delivery = typeof onMessage === "function" ? byOffsets(ring, onMessage) : onMessage;
-    const { inPlace } = delivery;
+  private constructor(ring: RingReader, onCursor: OnCursor<number>) {
+    const cursor = new RecordCursor(ring.bytes, ring.view);
     this.#ring = ring;
-    this.#delivery = delivery;
+    this.#cursor = cursor;
+    this.#onCursor = onCursor;
     this.#onRecord = (type, at, payloadBytes) => {
-      if (type <= TYPE_MAX) inPlace(type, at, payloadBytes);
-      else this.#takeFragment(type, at, payloadBytes);
+      if (type > TYPE_MAX) {
+        this.#takeFragment(type, at, payloadBytes);
+        return;
+      }
+      // The cursor is not ended after each record, which took 1 to 2 ns: the next one follows at
+      // once, or the batch ends.
+      cursor.moveTo(type, at, payloadBytes);
+      onCursor(cursor);
     };
   }
 
@@ -231,7 +193,7 @@ export class Inlet {
     try {
       return this.#ring.drain(this.#onRecord, recordsMax);
     } finally {
-      this.#delivery.end();
+      this.#cursor.end();
     }
   }
 
@@ -247,6 +209,12 @@ export class Inlet {
     if ((type & MORE_FLAG) !== 0) return;
     const message = Buffer.concat(this.#parts);
     this.#parts = [];
-    this.#delivery.joined(type & TYPE_MAX, message);
+    assert(message.length <= MESSAGE_BYTES_MAX, "no more is joined than an outlet takes");
+    this.#cursor.moveToJoined(type & TYPE_MAX, message);
+    try {
+      this.#onCursor(this.#cursor);
+    } finally {
+      this.#cursor.endJoined();
+    }
   }
 }

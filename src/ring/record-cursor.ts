@@ -82,8 +82,10 @@ export class RecordCursor<T extends number = number> {
 
   /** Bytes `at` .. `end` - 1 as a latin1 string. */
   text(at: number, end = this.length): string {
-    this.#check(at, end);
-    return at === end ? "" : this.#bytes.latin1Slice(this.#start + at, this.#start + end);
+    const from = this.#start + at;
+    const to = this.#start + end;
+    if (at < 0 || from > to || to > this.#end) outside();
+    return from === to ? "" : this.#bytes.latin1Slice(from, to);
   }
 
   /** Bytes `at` .. `end` - 1, decoded as UTF-8. */
@@ -97,8 +99,10 @@ export class RecordCursor<T extends number = number> {
    * allocate.
    */
   bytes(at: number, end = this.length): Buffer {
-    this.#check(at, end);
-    return this.#bytes.subarray(this.#start + at, this.#start + end);
+    const from = this.#start + at;
+    const to = this.#start + end;
+    if (at < 0 || from > to || to > this.#end) outside();
+    return this.#bytes.subarray(from, to);
   }
 
   /** Copies bytes `at` .. `end` - 1 to `target` from `targetAt` on, without allocating a view. */
@@ -121,6 +125,7 @@ export class RecordCursor<T extends number = number> {
 
   /** Inlet only: moves to a message joined from several records. */
   moveToJoined(type: number, joined: Buffer): void {
+    assert(this.#bytes === this.#ringBytes, "one joined message is shown at a time");
     this.#bytes = joined;
     this.#view = new DataView(joined.buffer, joined.byteOffset, joined.length);
     this.moveTo(type, 0, joined.length);
@@ -133,6 +138,7 @@ export class RecordCursor<T extends number = number> {
 
   /** Inlet only, after the callback of a joined message: releases its memory. */
   endJoined(): void {
+    assert(this.#bytes !== this.#ringBytes, "what ends is a joined message");
     this.end();
     this.#bytes = this.#ringBytes;
     this.#view = this.#ringView;

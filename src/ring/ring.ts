@@ -36,6 +36,7 @@ export function ringDepthBytes(memory: SharedArrayBuffer): number {
  * wrapped around to it.
  */
 export function poisonConsumed(memory: SharedArrayBuffer): void {
+  assert(memory.byteLength > CONTROL_BYTES, "the memory is that of a ring");
   Atomics.store(new Int32Array(memory, 0, CONTROL_BYTES / 4), POISONS, 1);
 }
 
@@ -86,6 +87,7 @@ export class RingWriter extends RingMemory {
     this.#tail = Atomics.load(this.control, TAIL);
     this.#published = this.#tail;
     this.#headSeen = Atomics.load(this.control, HEAD);
+    assert(this.#fill() <= this.capacityBytes, "a ring holds no more than its size");
   }
 
   /**
@@ -173,6 +175,8 @@ export class RingReader extends RingMemory {
     this.#producerBell = producerBell;
     this.#poisons = Atomics.load(this.control, POISONS) === 1;
     this.#head = Atomics.load(this.control, HEAD);
+    const fill = (Atomics.load(this.control, TAIL) - this.#head) >>> 0;
+    assert(fill <= this.capacityBytes, "a ring holds no more than its size");
   }
 
   hasWork(): boolean {
@@ -232,7 +236,9 @@ export class RingReader extends RingMemory {
   }
 
   #release(): void {
-    if (Atomics.load(this.control, HEAD) === this.#head) return;
+    const released = (this.#head - Atomics.load(this.control, HEAD)) >>> 0;
+    if (released === 0) return;
+    assert(released <= this.capacityBytes, "no more is released than the ring holds");
     Atomics.store(this.control, HEAD, this.#head);
     if (Atomics.load(this.control, WANTS_SPACE) === 0) return;
     Atomics.store(this.control, WANTS_SPACE, 0);

@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { assert } from "../lib/assert.js";
+import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
-import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "../messages/peers.js";
+import { InboxType, OutboxType, readMembers, writePeerEvent } from "../messages/peers.js";
 import {
   type MemberIdentity,
   PEER_PART,
@@ -18,7 +18,7 @@ import { type PeerInbox, PeerNetwork } from "../peer/network.js";
 import { ProfiledThread } from "../process/profiler.js";
 import { Bell } from "../ring/bell.js";
 import { EventLoopPort } from "../ring/event-loop-port.js";
-import { Inlet, type OnMessage, Outlet } from "../ring/fragments.js";
+import { Inlet, type OnCursor, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { portMetrics } from "./port-metrics.js";
 
@@ -45,13 +45,13 @@ class CorePort implements PeerInbox {
   readonly #port: EventLoopPort;
 
   /**
-   * @param onMessage takes what the core sent
+   * @param onRecord takes what the core sent
    * @param onTurn after each batch of that
    */
-  constructor(onMessage: OnMessage, onTurn: () => void) {
+  constructor(onRecord: OnCursor<OutboxType>, onTurn: () => void) {
     this.#port = new EventLoopPort({
       outlet: this.#inbox,
-      inlet: new Inlet(new RingReader(topology.outbox, coreBell), onMessage),
+      inlet: Inlet.withCursor(new RingReader(topology.outbox, coreBell), onRecord),
       bell: new Bell(topology.peerBell),
       later: setImmediate,
       onTurn: () => {
@@ -132,11 +132,19 @@ async function main(): Promise<void> {
   const [identity] = (await once(parentPort, "message")) as [MemberIdentity];
   let isStopping = false;
   const port: CorePort = new CorePort(
-    (type, bytes, view, at, length) => {
-      if (type === OutboxType.message) network.send(bytes, view, at, length);
-      else if (type === OutboxType.members) {
-        network.setMembers(JSON.parse(bytes.toString("utf8", at, at + length)) as PeerMembers);
-      } else if (type === OutboxType.stop) isStopping = true;
+    (record) => {
+      const { type } = record;
+      switch (type) {
+        case OutboxType.message:
+          return network.send(record.bytes(0));
+        case OutboxType.members:
+          return network.setMembers(readMembers(record));
+        case OutboxType.stop:
+          isStopping = true;
+          return;
+        default:
+          unreachable(type);
+      }
     },
     () => {
       network.flush();

@@ -68,6 +68,7 @@ export function writeEntryHeader(
   type: number,
   dataBytes: number,
 ): void {
+  assert(dataBytes <= ENTRY_BYTES_MAX, "an entry's data is within limits");
   view.setUint32(at, dataBytes, true);
   view.setUint32(at + 4, type, true); // The type is a u8, so this writes its three zeros as well.
   writeU64(view, at + 8, term);
@@ -81,6 +82,7 @@ export function encodeHardState(view: DataView, at: number, hardState: WalHardSt
 }
 
 export function writeSnapshotMark(view: DataView, at: number, mark: LogPosition): void {
+  assert(mark.index > 0, "a snapshot holds an entry at least");
   writeU64(view, at, mark.index);
   writeU64(view, at + 8, mark.term);
 }

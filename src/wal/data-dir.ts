@@ -8,6 +8,7 @@ import {
   readSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { assert } from "../lib/assert.js";
 import { syncDirectory } from "../storage/disk.js";
 import { DataDirAccessError, type DirRole, ForeignDataDirError } from "../storage/errors.js";
 import { IDENTITY_FILE, readIdentity } from "./identity.js";
@@ -126,6 +127,7 @@ export function checkFirstStart(
   walDir = join(dir, "member", "wal"),
   planned: WalMetadata,
 ): void {
+  assert(planned.memberId > 0n && planned.clusterId > 0n, "a member and its cluster have ids");
   const before = readIdentity(dir);
   if (before?.memberId !== planned.memberId || before.clusterId !== planned.clusterId) return;
   if (segmentsIn(walDir).length > 0) return; // That start was interrupted.
@@ -200,6 +202,7 @@ function checkLog(walDir: string): void {
 }
 
 function readStart(path: string, lengthMax: number): Uint8Array {
+  assert(lengthMax >= SEGMENT_HEADER_BYTES, "a segment's header is looked at as a whole");
   const bytes = new Uint8Array(lengthMax);
   try {
     const descriptor = openSync(path, "r");

@@ -1,24 +1,29 @@
+import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import type { Logger } from "../log/logger.js";
 import {
   AppendType,
+  copyEntryData,
   DurableType,
-  entryDataAt,
-  entryDataBytes,
+  readEntryHead,
   readHardState,
   writeBytes,
   writeSnapshotHead,
 } from "../messages/log.js";
+import { ENTRY_BYTES_MAX } from "../messages/log-entry.js";
 import { readNumber, writeNumbers } from "../messages/numbers.js";
+import { APPEND_RING_BYTES } from "../messages/topology.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
-import { Inlet, type Outlet } from "../ring/fragments.js";
+import { FRAGMENTS_PER_RING, Inlet, type Outlet } from "../ring/fragments.js";
+import type { RecordCursor } from "../ring/record-cursor.js";
 import type { RingReader } from "../ring/ring.js";
 import type { SnapshotSource } from "../snap/source.js";
 import { LogFailedError, LogFullError } from "../storage/errors.js";
 import type { LogPosition } from "./batch.js";
 import { type FormatVersion, SEGMENT_FORMAT } from "./segment.js";
 import type { Wal } from "./wal.js";
+import { BUFFER_BYTES_MAX } from "./write-buffer.js";
 
 const BATCH_RECORDS = 4096;
 const STEP_RECORDS = 16;
@@ -31,6 +36,14 @@ const BYTES_AHEAD_MAX = 4 * 1024 * 1024;
 const RETRY_MS = 500;
 /** How often the files are looked for in their directories, whether something is written or not. */
 const LOOK_MS = 1000;
+
+// A step takes that many fragments, and may complete a message of which the others came before.
+assert(
+  FULL_BYTES_MAX + ENTRY_BYTES_MAX + STEP_RECORDS * (APPEND_RING_BYTES / FRAGMENTS_PER_RING) <=
+    BUFFER_BYTES_MAX,
+  "a step that begins has room for all that it takes in",
+);
+assert(BATCH_BYTES_MAX < FULL_BYTES_MAX, "a full disk leaves room to take in the order to stop");
 
 const FSYNC_SECONDS = cellOf("walFsyncDuration");
 const FINE_FSYNC_SECONDS = cellOf("ringdFsyncDuration");
@@ -83,11 +96,12 @@ export class WalLoop {
   #isStopped = false;
 
   constructor(ports: WalLoopPorts) {
+    assert(ports.maxWals >= 0, "a number of segments is not negative");
     this.#ports = ports;
     this.#lookMs = ports.whatIsMissing === undefined ? Number.POSITIVE_INFINITY : ports.monoMs();
-    this.#append = new Inlet(ports.append, (type, bytes, view, at, length) => {
-      if (this.#failure === undefined) this.#take(type, bytes, view, at, length);
-      else this.#isStopping ||= type === AppendType.stop;
+    this.#append = Inlet.withCursor<AppendType>(ports.append, (record) => {
+      if (this.#failure === undefined) this.#take(record);
+      else this.#isStopping ||= record.type === AppendType.stop;
     });
   }
 
@@ -108,6 +122,7 @@ export class WalLoop {
 
   /** @returns whether anything came in or went out */
   turn(): boolean {
+    assert(!this.#isStopped, "a log that has stopped takes no turn");
     let taken = 0;
     try {
       if (this.#failure === undefined) this.#look();
@@ -176,45 +191,45 @@ export class WalLoop {
     return this.#retryMs === undefined ? BATCH_BYTES_MAX : FULL_BYTES_MAX;
   }
 
-  #take(type: number, bytes: Buffer, view: DataView, at: number, length: number): void {
+  #take(record: RecordCursor<AppendType>): void {
     const { wal, maxWals } = this.#ports;
+    const { type } = record;
     switch (type) {
       case AppendType.entry: {
         this.#batchEntries++;
-        const dataAt = entryDataAt(at);
-        const dataBytes = entryDataBytes(length);
-        const into = wal.reserve(
-          view.getFloat64(at, true),
-          view.getFloat64(at + 8, true),
-          view.getUint32(at + 16, true),
-          dataBytes,
-        );
-        wal.buffer.set(bytes.subarray(dataAt, dataAt + dataBytes), into);
+        const head = readEntryHead(record);
+        const into = wal.reserve(head.index, head.term, head.type, head.dataBytes);
+        copyEntryData(record, wal.buffer, into);
         return;
       }
       case AppendType.hardState:
-        wal.setHardState(readHardState(view, at));
+        wal.setHardState(readHardState(record));
         return;
-      case AppendType.endJob:
-        this.#job = readNumber(view, at, 0);
+      case AppendType.endJob: {
+        const job = readNumber(record, 0);
+        assert(job > this.#job, "jobs end in order");
+        this.#job = job;
         return;
+      }
       case AppendType.release:
-        wal.releaseBefore(readNumber(view, at, 0), maxWals);
+        wal.releaseBefore(readNumber(record, 0), maxWals);
         return;
       case AppendType.install:
-        wal.installSnapshot(readPosition(view, at));
+        wal.installSnapshot(readPosition(record));
         return;
       case AppendType.loadSnapshot:
-        this.#load(readPosition(view, at));
+        this.#load(readPosition(record));
         return;
       case AppendType.format:
-        wal.setFormat(Math.min(readNumber(view, at, 0), SEGMENT_FORMAT) as FormatVersion);
+        wal.setFormat(Math.min(readNumber(record, 0), SEGMENT_FORMAT) as FormatVersion);
         return;
       case AppendType.giveUp:
-        throw wal.giveUp(bytes.toString("utf8", at, at + length));
+        throw wal.giveUp(record.utf8(0));
       case AppendType.stop:
         this.#isStopping = true;
         return;
+      default:
+        unreachable(type);
     }
   }
 
@@ -246,7 +261,9 @@ export class WalLoop {
         writeNumbers(durable, DurableType.unblocked);
       }
     }
+    assert(!wal.hasUnsynced, "a job is reported once all of it is durable");
     if (this.#job === this.#reportedJob) return;
+    assert(this.#job > this.#reportedJob, "what was reported stays durable");
     this.#reportedJob = this.#job;
     writeNumbers(durable, DurableType.durable, this.#job);
     metrics.set(LAST_INDEX, wal.durable.index);
@@ -254,6 +271,7 @@ export class WalLoop {
 
   #onFull(error: LogFullError): void {
     const { log, durable, monoMs } = this.#ports;
+    assert(this.#failure === undefined, "a log that failed is not tried again");
     if (this.#retryMs === undefined) {
       const what = error.isForSpace
         ? "the disk is full; writes are refused until there is space"
@@ -267,6 +285,7 @@ export class WalLoop {
   /** Nothing more is promised; the core goes on answering reads. */
   #fail(error: LogFailedError): void {
     const { log, durable } = this.#ports;
+    assert(this.#failure === undefined, "a log fails once");
     this.#failure = error;
     this.#retryMs = undefined;
     this.#lookMs = Number.POSITIVE_INFINITY;
@@ -280,6 +299,10 @@ export class WalLoop {
       this.#source?.close();
       this.#source = undefined;
       const source = this.#ports.openSnapshot(position);
+      assert(
+        source.index >= position.index,
+        "a snapshot that is asked for, or a newer one, is read",
+      );
       writeSnapshotHead(this.#ports.durable, source);
       this.#source = source;
     } catch (error) {
@@ -307,6 +330,7 @@ export class WalLoop {
 
   #onUnreadable(error: unknown): void {
     if (!(error instanceof RingdError)) throw error;
+    assert(!(error instanceof LogFailedError), "a snapshot that cannot be read is not the log");
     this.#source?.close();
     this.#source = undefined;
     this.#ports.log.error({ err: error }, "cannot read received snapshot");
@@ -314,6 +338,6 @@ export class WalLoop {
   }
 }
 
-function readPosition(view: DataView, at: number): LogPosition {
-  return { term: readNumber(view, at, 0), index: readNumber(view, at, 1) };
+function readPosition(record: RecordCursor): LogPosition {
+  return { term: readNumber(record, 0), index: readNumber(record, 1) };
 }

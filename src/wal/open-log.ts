@@ -50,6 +50,9 @@ export function readLog(options: WalOptions): Replay | undefined {
     replay.segment(file, disk.read(file), i === files.length - 1);
   }
   const found = replay.finish(snapshot.index);
+  assert(found.segments.length === files.length, "every segment was read");
+  const { atBytes } = found.tail;
+  assert(found.tail.durableToBytes <= atBytes, "what is durable comes before the end");
   options.beforeRepair?.(found.entries);
   const { file, fileBytes, durableToBytes, undurable } = found.tail;
   runOrFail(disk, [
@@ -71,6 +74,7 @@ export function readLog(options: WalOptions): Replay | undefined {
 export function makeLog(options: WalOptions): Replay {
   const { disk, metadataIfNew: metadata, snapshot = NO_POSITION } = options;
   assert(!hasLog(disk), "no log is written over");
+  assert(metadata.memberId > 0n && metadata.clusterId > 0n, "a log belongs to a member");
   const version = options.formatIfNew ?? SEGMENT_FORMAT;
   const header = {
     ...{ version, salt: saltOf(version, options.salt ?? randomSalt) },
@@ -139,6 +143,7 @@ export function hasLog(disk: Disk): boolean {
 export function reachesSnapshot(found: Replay, snapshot: LogPosition): boolean {
   if (snapshot.index > found.last.index) return false;
   if (snapshot.index === found.base.index) return snapshot.term === found.base.term;
+  assert(snapshot.index > found.base.index, "what a log begins after is no newer than a snapshot");
   const entry = found.entries[snapshot.index - found.base.index - 1];
   assert(entry !== undefined && entry.index === snapshot.index, "the log reaches the snapshot");
   return entry.term === snapshot.term;

@@ -57,6 +57,7 @@ export function planSegment(
   zeroedToBytes: number;
   temporary: string;
 } {
+  assert(zeroAheadBytes % RECORD_ALIGN_BYTES === 0, "zeros are whole records' places");
   const file = segmentName(header.sequence, header.firstIndex);
   const temporary = file + SEGMENT_TEMPORARY_SUFFIX;
   const { bytes, crc } = encodeSegmentHeader(header);
@@ -105,6 +106,7 @@ export function planBatch(
     chunks.push(zeros(zeroAheadBytes));
     zeroedTo = end + zeroAheadBytes;
   }
+  assert(zeroedTo >= end, "zeros follow the last record");
   return {
     write: { op: "write", file, atBytes, chunks },
     datasync: { op: "datasync", file },

@@ -85,6 +85,7 @@ export type Scan =
 
 /** The next multiple of 16. */
 export function alignRecord(bytes: number): number {
+  assert(bytes >= 0, "a size is not negative");
   return Math.ceil(bytes / RECORD_ALIGN_BYTES) * RECORD_ALIGN_BYTES;
 }
 
@@ -208,6 +209,7 @@ export function findDurableMark(
 
 /** True if `bytes[from .. to)` is all zeros. */
 export function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
+  assert(to <= bytes.length, "what is looked at lies within the bytes");
   for (let i = from; i < to; i++) if (bytes[i] !== 0) return false;
   return true;
 }

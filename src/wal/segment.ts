@@ -198,11 +198,13 @@ export function decodeSegmentHeader(segment: Uint8Array): SegmentHeaderScan {
 
 /** The form of the headers of a segment's records. @param crc of the segment header */
 export function recordForm(version: FormatVersion, crc: number): RecordForm {
+  assert(version >= FORMAT_VERSION_MIN && version <= SEGMENT_FORMAT, "a format that is read");
   return version >= 2 ? { hasFlags: true, headSeed: crc } : { hasFlags: false, headSeed: 0 };
 }
 
 /** Why a file of a newer format is not read, and who reads it. */
 export function newerFormat(file: string, version: number, writer: string): string {
+  assert(version > SEGMENT_FORMAT, "this build reads its own format");
   const reader = writer === "" ? "" : `; ringd ${writer} reads it`;
   return `${file} was written by a newer ringd (segment format ${version}); this build reads up to ${SEGMENT_FORMAT}${reader}`;
 }

@@ -233,6 +233,7 @@ export class Wal {
   setFormat(version: FormatVersion): void {
     assert(version <= SEGMENT_FORMAT, "a version that is written is known");
     if (version > this.#format) this.#format = version;
+    assert(this.#format >= this.#fileFormat, "a log does not return to an older format");
   }
 
   /**
@@ -282,6 +283,7 @@ export class Wal {
     assert(this.#zeroedToBytes >= this.#atBytes, "zeros follow the last record");
     this.#crc = this.#queue.crc;
     this.#queue.clear();
+    assert(!this.hasUnsynced, "a sync leaves nothing behind");
     this.#durable = this.#last;
     return this.#durable;
   }
@@ -383,10 +385,9 @@ export class Wal {
     this.#disk.run({ op: "close", file: this.#file });
     this.#file = cut.file;
     this.#sequence++;
-    this.#segments.push({
-      file: cut.file,
-      firstIndex: parseFirstIndex(cut.file),
-    });
+    const name = parseSegmentName(cut.file);
+    assert(name?.sequence === this.#sequence, "a segment follows the one before it");
+    this.#segments.push({ file: cut.file, firstIndex: name.firstIndex });
     this.#atBytes = SEGMENT_HEADER_BYTES;
     this.#crc = cut.crc;
     this.#form = cut.form;
@@ -443,8 +444,3 @@ export interface Recovery {
 
 /** A segment is ended by the first batch that reaches it, so it may be larger by one buffer. */
 const SEGMENT_BYTES = 64 * 2 ** 20;
-function parseFirstIndex(file: string): number {
-  const name = parseSegmentName(file);
-  assert(name !== undefined, "a segment has a segment's name");
-  return name.firstIndex;
-}

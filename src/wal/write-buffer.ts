@@ -162,6 +162,7 @@ export class WriteBuffer {
   }
 
   #replace(bytes: number): void {
+    assert(bytes >= BYTES_MIN && bytes <= BUFFER_BYTES_MAX, "a buffer's size is within limits");
     this.#bytes = new Uint8Array(bytes);
     this.#view = new DataView(this.#bytes.buffer);
   }

@@ -6,6 +6,7 @@ import { ReusedRequest } from "#ringd/frontend/reused-request.js";
 import { RingGateway } from "#ringd/frontend/ring-gateway.js";
 import { RequestType, readRequest } from "#ringd/messages/requests.js";
 import { Bell } from "#ringd/ring/bell.js";
+import { Inlet } from "#ringd/ring/fragments.js";
 import { BELL_BYTES } from "#ringd/ring/layout.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { Method } from "#ringd/v2/request.js";
@@ -35,6 +36,11 @@ function setUp() {
     { inFlight: () => undefined, woken: () => undefined, ringFull: () => undefined },
   );
   const core = new RingReader(requestRing, coreBell);
+  const seen: string[] = [];
+  const inlet = Inlet.withCursor(core, (record) => {
+    const { path, body } = readRequest(record);
+    seen.push(`${path} ${body.toString()}`);
+  });
   /** Types of what the core has got since the last call. */
   const taken = async () => {
     await new Promise(setImmediate);
@@ -51,12 +57,9 @@ function setUp() {
   /** What the core has got since the last call, all of it requests. */
   const requests = async () => {
     await new Promise(setImmediate);
-    const seen: string[] = [];
-    core.drain((_, at) => {
-      const { path, body } = readRequest(core.bytes, core.view, at);
-      seen.push(`${path} ${body.toString()}`);
-    }, Number.POSITIVE_INFINITY);
-    return seen;
+    seen.length = 0;
+    inlet.drain(Number.POSITIVE_INFINITY);
+    return [...seen];
   };
   return { answers, gateway, taken, requests, put };
 }

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
 import type { MemberChange } from "#ringd/cluster/member-change.js";
 import { PeerPort } from "#ringd/member/peer-port.js";
-import type { PeerMembers } from "#ringd/messages/peers.js";
+import { readMembers } from "#ringd/messages/peers.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
@@ -14,8 +14,8 @@ test("a member that was removed still knows whom to tell how far it got", () => 
   const ring = createRing(65_536);
   const peers = new PeerPort(new Outlet(new RingWriter(ring, bell)), MEMBER_ID);
   const told: string[][] = [];
-  const inlet = new Inlet(new RingReader(ring, bell), (_type, bytes, _view, at, length) => {
-    const { members } = JSON.parse(bytes.toString("utf8", at, at + length)) as PeerMembers;
+  const inlet = Inlet.withCursor(new RingReader(ring, bell), (record) => {
+    const { members } = readMembers(record);
     told.push(members.map(({ id }) => id));
   });
   const membership = oneMember();

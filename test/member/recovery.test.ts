@@ -92,8 +92,8 @@ test("what the log says once it is read stays in the ring, for the member's loop
   assert.ok(reader.turn());
   assert.ok(reader.isDone);
   const later: string[] = [];
-  const inlet = new Inlet(new RingReader(memory, bell), (type, bytes, _view, at, length) =>
-    later.push(`${type} ${bytes.toString("utf8", at, at + length)}`),
+  const inlet = Inlet.withCursor(new RingReader(memory, bell), (record) =>
+    later.push(`${record.type} ${record.utf8(0)}`),
   );
   assert.equal(inlet.drain(10), 1);
   assert.deepEqual(later, [`${DurableType.failed} gone`]);

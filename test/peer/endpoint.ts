@@ -109,11 +109,7 @@ export class Endpoint {
   }
 
   send(...messages: readonly Message[]): void {
-    for (const message of messages) {
-      const bytes = Buffer.from(encodeMessage(message));
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-      this.network.send(bytes, view, 0, bytes.length);
-    }
+    for (const message of messages) this.network.send(encodeMessage(message));
     this.network.flush();
   }
 

@@ -37,14 +37,11 @@ class PeerThread {
     this.#bell = new Bell(topology.coreBell);
     const peerBell = new Bell(topology.peerBell);
     this.#outbox = new Outlet(new RingWriter(topology.outbox, peerBell));
-    this.#inbox = new Inlet(
-      new RingReader(topology.inbox, peerBell),
-      (type, bytes, view, at, length) => {
-        if (type === InboxType.message) {
-          this.messages.push(decodeMessage(new Uint8Array(bytes.subarray(at, at + length))));
-        } else if (type === InboxType.up) this.ups.push(readPeerId(view, at));
-      },
-    );
+    this.#inbox = Inlet.withCursor(new RingReader(topology.inbox, peerBell), (record) => {
+      if (record.type === InboxType.message) {
+        this.messages.push(decodeMessage(new Uint8Array(record.bytes(0))));
+      } else if (record.type === InboxType.up) this.ups.push(readPeerId(record));
+    });
     const input: WorkerInput = {
       config,
       plan: undefined,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import type { Message } from "#ringd/raft/message.js";
 import { MessageError } from "#ringd/raft/message-bytes.js";
@@ -20,6 +21,7 @@ const MESSAGES: readonly Message[] = [
   { type: "preVote", ...envelope, lastIndex: big, lastTerm: 5 },
   { type: "preVoteReply", ...envelope, granted: true, commit: 4, commitTerm: 1 },
   { type: "vote", ...envelope, lastIndex: 9, lastTerm: 5, transfer: true },
+  { type: "vote", ...envelope, lastIndex: 9, lastTerm: 5, transfer: false },
   { type: "voteReply", ...envelope, granted: false, commit: 4, commitTerm: 1 },
   { type: "append", ...envelope, prevIndex: 0, prevTerm: 0, commit: 0, entries: [] },
   {
@@ -56,6 +58,16 @@ const MESSAGES: readonly Message[] = [
   { type: "transfer", ...termless, target: 3n },
 ];
 
+// Beside the sources; the compiled test runs from dist/test/raft/.
+const BYTES = new URL("../../../test/raft/testdata/messages.hex", import.meta.url);
+
+test("every message has the bytes that members of all versions know", () => {
+  const lines = MESSAGES.map(
+    (message) => `${message.type} ${Buffer.from(encodeMessage(message)).toString("hex")}\n`,
+  );
+  assert.equal(lines.join(""), readFileSync(BYTES, "utf8"));
+});
+
 test("every message survives the way there and back", () => {
   for (const message of MESSAGES) {
     const bytes = encodeMessage(message);
@@ -68,7 +80,8 @@ test("a message is written in place, and read from the middle of other bytes", (
   for (const message of MESSAGES) {
     const around = new Uint8Array(messageBytes(message) + 10).fill(0xff);
     const inside = around.subarray(5, around.length - 5);
-    encodeMessageInto(message, inside);
+    const view = new DataView(around.buffer);
+    assert.equal(encodeMessageInto(message, around, view, 5), around.length - 5);
     assert.deepEqual(decodeMessage(inside), message);
     assert.deepEqual([around[4], around[around.length - 5]], [0xff, 0xff]);
   }

@@ -13,11 +13,12 @@ class Fixture {
   readonly #there = createRing(RING_BYTES);
   readonly #back = createRing(RING_BYTES);
   readonly #outlet = new Outlet(new RingWriter(this.#there, new Bell(Bell.create())));
-  readonly #inlet = new Inlet(new RingReader(this.#back, new Bell(Bell.create())), (type) =>
-    this.taken.push(type),
+  readonly #inlet = Inlet.withCursor(
+    new RingReader(this.#back, new Bell(Bell.create())),
+    ({ type }) => this.taken.push(type),
   );
   readonly #otherOutlet = new Outlet(new RingWriter(this.#back, new Bell(this.#ownBell)));
-  readonly #otherInlet = new Inlet(
+  readonly #otherInlet = Inlet.withCursor(
     new RingReader(this.#there, new Bell(this.#ownBell)),
     () => undefined,
   );

@@ -130,10 +130,10 @@ test("messages of any size keep their order through a ring much smaller than the
   const prng = new Prng(11);
   const outlet = new Outlet(writer);
   const seen: { type: number; bytes: number; sum: number }[] = [];
-  const inlet = new Inlet(reader, (type, bytes, _view, at, length) => {
+  const inlet = Inlet.withCursor(reader, (record) => {
     let sum = 0;
-    for (const byte of bytes.subarray(at, at + length)) sum += byte;
-    seen.push({ type, bytes: length, sum });
+    for (const byte of record.bytes(0)) sum += byte;
+    seen.push({ type: record.type, bytes: record.length, sum });
   });
   const expected: typeof seen = [];
   for (let n = 0; n < 500; n++) {
@@ -231,7 +231,7 @@ test("a message of many records whose callback threw is consumed, and the next o
   const { writer, reader } = pair(4096);
   const outlet = new Outlet(writer);
   const seen: string[] = [];
-  const inlet = new Inlet(reader, (type, _bytes, _view, _at, length) => {
+  const inlet = Inlet.withCursor(reader, ({ type, length }) => {
     seen.push(`${type}:${length}`);
     if (type === 1) throw new RangeError("thrown by the callback");
   });
@@ -264,8 +264,8 @@ function keptThroughDrain(isPoisoned: boolean, keep: (view: Buffer) => Buffer): 
   const bell = new Bell(Bell.create());
   const outlet = new Outlet(new RingWriter(memory, bell));
   const kept: Buffer[] = [];
-  const inlet = new Inlet(new RingReader(memory, bell), (_type, bytes, _view, at, length) => {
-    kept.push(keep(bytes.subarray(at, at + length)));
+  const inlet = Inlet.withCursor(new RingReader(memory, bell), (record) => {
+    kept.push(keep(record.bytes(0)));
   });
   for (const text of ["set a", "set b"]) {
     outlet.open(text.length);

@@ -16,15 +16,13 @@ const own = new Bell(ownBell as SharedArrayBuffer);
 const other = new Bell(otherBell as SharedArrayBuffer);
 const outlet = new Outlet(new RingWriter(back as SharedArrayBuffer, other));
 let isDone = false;
-const inlet = new Inlet(
-  new RingReader(there as SharedArrayBuffer, other),
-  (type, bytes, _view, at, length) => {
-    isDone = type === 255;
-    outlet.open(length);
-    bytes.copy(outlet.bytes, outlet.at, at, at + length);
-    outlet.close(type, length);
-  },
-);
+const inlet = Inlet.withCursor(new RingReader(there as SharedArrayBuffer, other), (record) => {
+  const { type, length } = record;
+  isDone = type === 255;
+  outlet.open(length);
+  record.copy(outlet.bytes, outlet.at, 0);
+  outlet.close(type, length);
+});
 for (;;) {
   const taken = outlet.queuedBytes > 100_000 ? 0 : inlet.drain(1 + prng.below(100));
   outlet.publish();

@@ -31,12 +31,13 @@ for (const ringBytes of [4096, 65_536]) {
     const last = new Promise<void>((resolve) => {
       onLast = resolve;
     });
-    const inlet = new Inlet(new RingReader(back, workerBell), (type, bytes, view, at, length) => {
+    const inlet = Inlet.withCursor(new RingReader(back, workerBell), (record) => {
+      const { type, length } = record;
       const want = expected[received] as number;
       assert.equal(length, want);
       assert.equal(type, received === MESSAGES - 1 ? 255 : received % 200);
-      if (length >= 8) assert.equal(view.getFloat64(at, true), received);
-      if (length > 8) assert.equal(bytes[at + length - 1], received & 0xff);
+      if (length >= 8) assert.equal(record.f64(0), received);
+      if (length > 8) assert.equal(record.u8(length - 1), received & 0xff);
       if (++received === MESSAGES) onLast();
     });
     const mayGoOn = () => sent < MESSAGES && outlet.queuedBytes < 100_000;

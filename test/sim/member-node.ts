@@ -1,13 +1,13 @@
 import type { StartPlan } from "#ringd/bootstrap/start-plan.js";
 import type { Config } from "#ringd/config/config.js";
-import { assert } from "#ringd/lib/assert.js";
+import { assert, unreachable } from "#ringd/lib/assert.js";
 import type { Logger } from "#ringd/log/logger.js";
 import { type MemberLimits, memberLimits } from "#ringd/member/limits.js";
 import { CoreLoop } from "#ringd/member/loop.js";
 import type { RecoveredMember } from "#ringd/member/raft-start.js";
 import { writeBytes } from "#ringd/messages/log.js";
 import { writeNumbers } from "#ringd/messages/numbers.js";
-import { InboxType, OutboxType, type PeerMembers, writePeerEvent } from "#ringd/messages/peers.js";
+import { InboxType, OutboxType, readMembers, writePeerEvent } from "#ringd/messages/peers.js";
 import type { SnapshotJobHead } from "#ringd/messages/pool.js";
 import {
   RequestType,
@@ -26,6 +26,7 @@ import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { Raft } from "#ringd/raft/raft.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
+import type { RecordCursor } from "#ringd/ring/record-cursor.js";
 import { poisonConsumed, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { snapshotName } from "#ringd/snap/format.js";
 import type { SnapshotSource } from "#ringd/snap/source.js";
@@ -336,10 +337,9 @@ export class Life {
       log,
     });
     this.#inbox = new Outlet(new RingWriter(topology.inbox, coreBell));
-    this.#outbox = new Inlet(
+    this.#outbox = Inlet.withCursor<OutboxType>(
       new RingReader(topology.outbox, coreBell),
-      (type, bytes, _view, at, length) =>
-        this.#onOutbox(type, Uint8Array.from(bytes.subarray(at, at + length))),
+      (record) => this.#onOutbox(record),
     );
     this.#frontends = topology.frontends.map((memory) => this.#frontend(memory, coreBell));
     this.#pool = new PoolLoop({
@@ -366,25 +366,43 @@ export class Life {
   #frontend(memory: Topology["frontends"][number], coreBell: Bell): Frontend {
     const answer = new ResponseRecord();
     const open = new Map<number, Exchange>();
-    const answers = new Inlet(
+    const onAnswer = (record: RecordCursor) => {
+      answer.read(record);
+      const { requestId, bodyAt, bodyBytes, isOpen, isHeadOnly } = answer;
+      const exchange = open.get(requestId);
+      if (!isOpen) open.delete(requestId);
+      const body = isHeadOnly ? "" : record.text(bodyAt, bodyAt + bodyBytes);
+      exchange?.answer(answer.status, answer.etcdIndex, body, isOpen);
+    };
+    const onChunk = (record: RecordCursor) => {
+      const { requestIds, isEnd, body } = readChunk(record);
+      const text = Buffer.from(body).toString("latin1");
+      for (const id of requestIds) {
+        const exchange = open.get(id);
+        if (isEnd) open.delete(id);
+        exchange?.chunk(text, isEnd);
+      }
+    };
+    const onCut = (record: RecordCursor) => {
+      for (const id of readChunk(record).requestIds) {
+        const exchange = open.get(id);
+        open.delete(id);
+        exchange?.cut();
+      }
+    };
+    const answers = Inlet.withCursor<ResponseType>(
       new RingReader(memory.responses, coreBell),
-      (type, bytes, view, at, length) => {
-        if (type === ResponseType.answer) {
-          answer.read(bytes, view, at);
-          const { requestId, bodyAt, bodyBytes, isOpen, isHeadOnly } = answer;
-          const exchange = open.get(requestId);
-          if (!isOpen) open.delete(requestId);
-          const body = isHeadOnly ? "" : bytes.latin1Slice(bodyAt, bodyAt + bodyBytes);
-          exchange?.answer(answer.status, answer.etcdIndex, body, isOpen);
-        } else {
-          const { requestIds, isEnd, bodyAt, bodyBytes } = readChunk(view, at, length);
-          const body = bytes.latin1Slice(bodyAt, bodyAt + bodyBytes);
-          for (const id of requestIds) {
-            const exchange = open.get(id);
-            if (isEnd) open.delete(id);
-            if (type === ResponseType.cut) exchange?.cut();
-            else exchange?.chunk(body, isEnd);
-          }
+      (record) => {
+        const { type } = record;
+        switch (type) {
+          case ResponseType.answer:
+            return onAnswer(record);
+          case ResponseType.chunk:
+            return onChunk(record);
+          case ResponseType.cut:
+            return onCut(record);
+          default:
+            unreachable(type);
         }
       },
     );
@@ -529,13 +547,24 @@ export class Life {
     }
   }
 
-  #onOutbox(type: number, bytes: Uint8Array): void {
-    if (type === OutboxType.members) {
-      const { members, removed } = JSON.parse(Buffer.from(bytes).toString()) as PeerMembers;
-      this.roster = new Set(members.map(({ id }) => BigInt(`0x${id}`)));
-      this.removed = new Set(removed.map((id) => BigInt(`0x${id}`)));
-    } else if (type === OutboxType.message) {
-      this.member.world.peers.send(this.member, decodeMessage(bytes), bytes);
+  #onOutbox(record: RecordCursor<OutboxType>): void {
+    const { type } = record;
+    switch (type) {
+      case OutboxType.members: {
+        const { members, removed } = readMembers(record);
+        this.roster = new Set(members.map(({ id }) => BigInt(`0x${id}`)));
+        this.removed = new Set(removed.map((id) => BigInt(`0x${id}`)));
+        return;
+      }
+      case OutboxType.message: {
+        const bytes = Uint8Array.from(record.bytes(0));
+        this.member.world.peers.send(this.member, decodeMessage(bytes), bytes);
+        return;
+      }
+      case OutboxType.stop:
+        return;
+      default:
+        unreachable(type);
     }
   }
 

@@ -41,13 +41,10 @@ function makeLoop(whatIsMissing?: () => string | undefined) {
     monoMs: () => world.nowMs,
     log: log as never,
   });
-  const durable = new Inlet(
-    new RingReader(durableMemory, walBell),
-    (type, bytes, _, at, length) => {
-      world.types.push(type);
-      if (type === DurableType.failed) world.failed.push(bytes.toString("utf8", at, at + length));
-    },
-  );
+  const durable = Inlet.withCursor(new RingReader(durableMemory, walBell), (record) => {
+    world.types.push(record.type);
+    if (record.type === DurableType.failed) world.failed.push(record.utf8(0));
+  });
   const turn = () => {
     append.publish();
     loop.turn();
