@@ -184,6 +184,21 @@ test("a comment ends at column 100", () => {
   assert.deepEqual(long, []);
 });
 
+test("the files that src/README.md names are there", () => {
+  const text = readFileSync(join(SRC, "README.md"), "utf8");
+  const names = [...text.matchAll(/`((?:[a-z0-9-]+\/)?[a-z0-9-]+\.ts)`/g)].map(
+    ([, name = ""]) => name,
+  );
+  const missing = names.filter(
+    (name) => !files.some(({ file }) => `/${file}`.endsWith(`/${name}`)),
+  );
+  assert.deepEqual(
+    missing.filter((name) => !name.startsWith("test/")),
+    [],
+  );
+  assert.ok(names.length > 50);
+});
+
 test("a file fits in one's head", () => {
   const long = files
     .filter(({ text }) => text.trimEnd().split("\n").length > 450)
