@@ -89,11 +89,11 @@ test("--log-outputs and --config-file that cannot be opened: a line with flag, f
     assert.match(start(...NO_PORTS, `--log-outputs=${output}`), /^Cannot open --log-outputs "/);
   }
   const unread = start(...NO_PORTS, "--log-outputs", join(dir, "pipe"));
-  assert.match(unread, /^Cannot open --log-outputs ".*pipe": is a named pipe that nobody reads$/m);
+  assert.match(unread, /^Cannot open --log-outputs ".*pipe": is a named pipe without a reader$/m);
   for (const [path, why] of [
     [join(dir, "pipe"), "is a named pipe"],
-    ["/dev/zero", "is a device that goes on and on"],
-    ["/dev/full", "is a device that goes on and on"],
+    ["/dev/zero", "is an endless device"],
+    ["/dev/full", "is an endless device"],
     [large(), "is larger than 1048576 bytes"],
   ] as const) {
     assert.ok(start("--config-file", path).includes(`cannot read --config-file ${path}: ${why}`));

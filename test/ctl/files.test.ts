@@ -35,7 +35,7 @@ after(async () => {
 
 const LONG = "x".repeat(300);
 const MISSING = "no such file or directory";
-const ENDLESS = "is a device that goes on and on";
+const ENDLESS = "is an endless device";
 
 /** Files that are read: name, and why not. */
 const UNREADABLE = [
@@ -90,7 +90,7 @@ test("dump: a file that cannot be written", async () => {
     ["none/x", MISSING],
     ["file/x", "not a directory"],
     ["directory", "is a directory"],
-    ["pipe", "is a named pipe that nobody reads"],
+    ["pipe", "is a named pipe without a reader"],
     ["/dev/full", "no space left on device"],
     [LONG, "name too long"],
     ...(canMount ? ([["full/y", "no space left on device"]] as const) : []),

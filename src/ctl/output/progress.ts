@@ -1,7 +1,7 @@
 const WIDTH = 30;
 const REDRAW_MS = 100;
 
-/** A bar on standard error if that is a terminal; else it does nothing. */
+/** A progress bar on standard error; draws nothing if that is not a terminal. */
 export class ProgressBar {
   readonly #label: string;
   readonly #total: number;
@@ -19,7 +19,7 @@ export class ProgressBar {
     this.to(this.#done + count);
   }
 
-  /** @param note shown after the bar instead of the count */
+  /** Redraws at most every REDRAW_MS. @param note shown after the bar instead of count and rate */
   to(done: number, note?: string): void {
     this.#done = done;
     const monoMs = performance.now();
@@ -38,7 +38,7 @@ export class ProgressBar {
   }
 }
 
-/** @param share 0 to 1 */
+/** A bar of WIDTH characters. @param share 0 to 1; more is drawn as 1 */
 export function bar(label: string, share: number): string {
   const full = Math.round(Math.min(share, 1) * WIDTH);
   const percent = `${Math.floor(Math.min(share, 1) * 100)}`.padStart(3);
