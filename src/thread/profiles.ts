@@ -9,7 +9,7 @@ const SECONDS_MAX = 300;
 /** As in Go's net/http/pprof. */
 const CPU_SECONDS = 30;
 const HEAP_SECONDS = 10;
-/** How long a thread may take to report a profile after its end. */
+/** Timeout for a thread's report, after the profile's end. */
 const REPORT_MS = 10_000;
 
 const KINDS: Readonly<Record<string, { kind: ProfileKind; seconds: number }>> = {
@@ -38,7 +38,7 @@ export function profilesHandler(threads: ReadonlyMap<string, Profiled>): LocalHa
     const asked = parse(request, threads);
     if (typeof asked === "string") return text(request.method === Method.get ? 400 : 405, asked);
     if (asked === undefined) return text(200, usage(threads));
-    if (isRunning) return text(429, "another profile is being taken; try again when it is done");
+    if (isRunning) return text(429, "another profile is in progress; try again later");
     isRunning = true;
     const { thread, kind, seconds } = asked;
     return take(thread, kind, seconds * 1000).finally(() => {
@@ -51,7 +51,7 @@ export function isPprofPath(path: string): boolean {
   return path.startsWith(PREFIX) || path === PREFIX.slice(0, -1);
 }
 
-/** The response where profiling is off. */
+/** The response while profiling is disabled. */
 export function profilesOff(why: string): LocalResponse {
   return text(404, why);
 }
@@ -67,7 +67,7 @@ async function take(thread: Profiled, kind: ProfileKind, ms: number): Promise<Lo
     wait(REPORT_MS, "", { signal: timeout.signal, ref: false }).catch(() => ""),
   ]);
   timeout.abort();
-  if (profile === "") return text(503, "the thread reported no profile");
+  if (profile === "") return text(503, "the thread returned no profile");
   return { status: 200, contentKind: ContentKind.json, body: profile };
 }
 
@@ -77,12 +77,12 @@ interface Asked {
   readonly seconds: number;
 }
 
-/** @returns undefined for the index, or what is wrong */
+/** @returns undefined for the index, or the error text */
 function parse(
   { method, path, query }: LocalRequest,
   threads: ReadonlyMap<string, Profiled>,
 ): Asked | string | undefined {
-  if (method !== Method.get) return "profiles are read by GET";
+  if (method !== Method.get) return "profiles are served for GET only";
   const name = path.slice(PREFIX.length);
   if (name === "") return undefined;
   const found = KINDS[name];

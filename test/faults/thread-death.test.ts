@@ -79,7 +79,10 @@ for (const thread of ["core", "wal", "peer"]) {
     ));
 
   test(`the ${thread} thread just ends, and the member with it`, () =>
-    checkDeath(`${thread} exit`, new RegExp(`the ${thread} thread ended with code 0`)));
+    checkDeath(
+      `${thread} exit`,
+      new RegExp(`the ${thread} thread ended unexpectedly, with code 0`),
+    ));
 }
 
 test("a promise of the peer thread that fails unseen ends the member", () =>
