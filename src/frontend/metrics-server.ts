@@ -8,15 +8,15 @@ import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
 import { localHead } from "./local-responses.js";
 import { listenOn } from "./server.js";
 
-/** Probes and scrapers are few; more than so many are not meant for this port. */
+/** Enough for probes and scrapers. */
 const CONNECTIONS_MAX = 256;
 const PATHS: ReadonlySet<string> = new Set(["/metrics", "/health"]);
 
 /**
- * Serves /metrics and /health on --listen-metrics-urls, through the node frontend on the main
- * thread: the answers are those of the client URLs, and the requests are few.
+ * Serves /metrics and /health on --listen-metrics-urls, with the responses of the client URLs.
+ * Requests are few, so the node frontend on the main thread does.
  *
- * @returns undefined where no URL is given @throws ListenError
+ * @returns undefined if no URL is given @throws ListenError
  */
 export async function listenForMetrics(
   config: Config,
@@ -38,7 +38,7 @@ export async function listenForMetrics(
   return frontend;
 }
 
-/** Lets requests for two paths through. */
+/** Passes requests for the two paths only. */
 class MetricsGateway implements Gateway {
   readonly #gateway: Gateway;
 
