@@ -87,12 +87,12 @@ test("a length above the limit and an unknown kind are refused by their head alo
   const long = frameOf(Buffer.from("x"));
   long.writeUInt32LE(FRAME_PAYLOAD_BYTES_MAX + 1, 4);
   const head = resealHead(long).subarray(0, FRAME_HEAD_BYTES);
-  assert.throws(() => new FrameReader(() => undefined).push(head), /its length 268435457 is above/);
+  assert.throws(() => new FrameReader(() => undefined).push(head), /length 268435457 is above/);
 
   const strange = frameOf(Buffer.from("x"));
   strange.writeUInt32LE(77, 8);
   const reader = new FrameReader(() => undefined);
-  assert.throws(() => reader.push(resealHead(strange)), /its kind 77 is unknown/);
+  assert.throws(() => reader.push(resealHead(strange)), /unknown kind 77/);
 });
 
 test("a frame that only claims to be long takes no memory", () => {

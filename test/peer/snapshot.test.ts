@@ -206,7 +206,7 @@ test("a transfer that stalls is given up by who receives", async () => {
   const file = wholeFile(7, 2);
   const call = transfer(one, file.length);
   call.write(file.subarray(0, 1000));
-  await one.untilLogged(/did not receive the snapshot.*nothing came for 200 ms/);
+  await one.untilLogged(/did not receive the snapshot.*no data for 200 ms/);
   assert.deepEqual(readdirSync(one.snapDir), []);
   call.destroy();
   await stopAll([one]);
@@ -266,13 +266,16 @@ test("a transfer of who may not, or of what is no snapshot, is refused", async (
   assert.match(await refusal({ "x-etcd-cluster-id": "1" }), /^412 cluster ID mismatch/);
   assert.match(await refusal({ "x-ringd-from": "3" }), /^404 member 3 is not known/);
   assert.match(await refusal({ "x-ringd-snapshot-index": "8" }), /^422 the file is damaged/);
-  assert.match(await refusal({ "x-ringd-snapshot-index": "-1" }), /^400 the head does not say/);
-  assert.match(await refusal({ "x-ringd-term": "1" }), /^400 the head does not say/);
+  assert.match(
+    await refusal({ "x-ringd-snapshot-index": "-1" }),
+    /^400 the snapshot headers are invalid/,
+  );
+  assert.match(await refusal({ "x-ringd-term": "1" }), /^400 the snapshot headers are invalid/);
   assert.match(await refusal({}, Buffer.alloc(5000, 1)), /^422 the file is damaged at byte 0/);
   assert.match(await refusal({}, file.subarray(0, -1)), /^422 the file is damaged/);
   const dir = temporaryDirectory();
   const strange = readFileSync(join(dir, writeFile(dir, 7, 1, Buffer.from("{}"))));
-  assert.match(await refusal({}, strange), /^422 the file does not say who the members are/);
+  assert.match(await refusal({}, strange), /^422 the file holds no valid membership/);
   const get = await fetch(`${one.url}/ringd/snapshot`);
   assert.equal(get.status, 405);
   assert.deepEqual(readdirSync(one.snapDir), []);
