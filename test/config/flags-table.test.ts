@@ -217,7 +217,7 @@ test("--help says of every flag whether it is available", () => {
     for (const name of TABLE[kind].map(nameOf)) {
       if (/^(listen-|metrics|logger)/.test(name)) continue; // By value: the text says so.
       const [, help = ""] = new RegExp(`^  --${name}(?: .*)?\n(.*)$`, "m").exec(text) ?? [];
-      const list = text.slice(text.indexOf("Of etcd's other flags"));
+      const list = text.slice(text.indexOf("These other etcd flags"));
       assert.ok(help.includes("Not available: ") || list.includes(`  --${name}\n`), name);
     }
   }
