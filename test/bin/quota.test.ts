@@ -79,7 +79,7 @@ for (const frontend of ["uws", "node"]) {
       assert.equal(await health(), '{"health":"false"}');
       assert.equal(await metric(client, "ringd_store_full"), 1);
       assert.equal(await metric(client, "etcd_server_quota_backend_bytes"), 2_000_000);
-      assert.match(member.log, /database space exceeded; writes that add are refused/);
+      assert.match(member.log, /database space exceeded; rejecting writes that add data/);
       await member.restart();
       assert.equal(await health(), '{"health":"false"}');
       await makeRoom(client, filled.keys);

@@ -81,7 +81,7 @@ test("a thread's logger filters warnings and errors; news only where connections
       }
       const lines = readFileSync(output, "utf8");
       const count = (text: string) => lines.split(text).length - 1;
-      assert.equal(count("cut off a client"), 1);
+      assert.equal(count("disconnected client"), 1);
       assert.equal(count('"level":"error"'), 1);
       assert.equal(count("a thread died"), 3);
       assert.equal(count("opened stream"), news);
