@@ -63,8 +63,14 @@ const BAD_STREAMS: Readonly<Record<string, { bytes: Buffer; reason: RegExp }>> =
   },
   "a damaged head": { bytes: damaged(framesOf(reply(2n, 1n, 5)), 4), reason: /header checksum/ },
   garbage: { bytes: Buffer.alloc(100, "garbage"), reason: /wrong magic/ },
-  "a message from someone else": { bytes: framesOf(reply(3n, 1n, 5)), reason: /from 3 to 1 does not belong/ },
-  "a message to someone else": { bytes: framesOf(reply(2n, 3n, 5)), reason: /from 2 to 3 does not belong/ },
+  "a message from someone else": {
+    bytes: framesOf(reply(3n, 1n, 5)),
+    reason: /from 3 to 1 does not belong/,
+  },
+  "a message to someone else": {
+    bytes: framesOf(reply(2n, 3n, 5)),
+    reason: /from 2 to 3 does not belong/,
+  },
   "a snapshot message": {
     bytes: framesOf({
       ...{ type: "snapshot", from: 2n, to: 1n, term: 1 },
