@@ -31,10 +31,7 @@ symlinkSync(join(dir, "loop"), join(dir, "loop"));
 spawnSync("mkfifo", [join(dir, "pipe")]);
 const LONG = "x".repeat(300);
 
-/**
- * A small disk of its own, filled to its end or read-only. @returns false if this user may not
- * mount one
- */
+/** Mounts a small disk, full or read-only. @returns false if this user may not mount */
 function mountDisk(name: "full" | "read-only"): boolean {
   const place = join(dir, name);
   mkdirSync(place);
@@ -46,7 +43,7 @@ function mountDisk(name: "full" | "read-only"): boolean {
   return true;
 }
 
-/** Without ports, so that a start that goes too far ends at them. */
+/** Invalid ports, so that a start that passes the check fails there. */
 const NO_PORTS = [
   "--listen-client-urls=http://203.0.113.1:1",
   "--advertise-client-urls=http://a:1",
@@ -56,7 +53,7 @@ function start(...args: string[]): string {
   return startBy([], ...args);
 }
 
-/** @param wrapper a command that runs the words after it */
+/** @param wrapper a command that runs its arguments */
 function startBy(wrapper: readonly string[], ...args: string[]): string {
   const options = { encoding: "utf8", timeout: 30_000, cwd: dir } as const;
   const [program = "", ...words] = [...wrapper, process.execPath, RINGD, ...args];
@@ -151,7 +148,7 @@ test("files that belong to another user: a line with file and reason", (t) => {
   chmodSync(shared, 0o777);
   for (const flag of ["config-file", "log-outputs", "data-dir", "wal-dir"]) {
     for (const path of [join(closed, "x"), closed]) {
-      if (path === closed && /file|outputs/.test(flag)) continue; // It is a directory, above all.
+      if (path === closed && /file|outputs/.test(flag)) continue; // Reported as a directory.
       const more = flag === "config-file" ? [] : ports();
       if (flag === "wal-dir") more.push("--data-dir", join(shared, "data"));
       const line = startBy(nobody, `--${flag}`, path, ...more);
@@ -161,7 +158,7 @@ test("files that belong to another user: a line with file and reason", (t) => {
   }
 });
 
-/** A regular file that is no configuration. */
+/** A regular file that is not a configuration. */
 function large(): string {
   const path = join(dir, "large.yml");
   writeFileSync(path, "#".repeat(2 ** 20 + 1));
@@ -180,7 +177,7 @@ function ports(): string[] {
   ];
 }
 
-test("a log output that takes no more costs lines, not the member", async () => {
+test("a log output that fails loses lines, and does not end the member", async () => {
   const log = join(dir, "member.log");
   const member = await TestMember.create("ringd", [
     "--log-outputs",
@@ -195,7 +192,7 @@ test("a log output that takes no more costs lines, not the member", async () => 
   }
 });
 
-test("systemd is told by its own tool when the member is ready and when it stops", async () => {
+test("systemd-notify reports when the member is ready and when it stops", async () => {
   const tool = join(dir, "systemd-notify");
   const told = join(dir, "told");
   writeFileSync(tool, `#!/bin/sh\necho "$@" >> ${told}\n`, { mode: 0o755 });

@@ -7,9 +7,7 @@ import { after, before, test } from "node:test";
 import { TestMember } from "../support/member.js";
 import { ringctl } from "./run.js";
 
-/**
- * Files and directories that flags of ringctl name and that cannot be used: one line, exit code 1.
- */
+/** Unusable files and directories in ringctl's flags: one line, exit code 1. */
 
 const dir = mkdtempSync(join(tmpdir(), "ringctl-files-"));
 const place = (name: string) => (name.startsWith("/") ? name : join(dir, name));
@@ -37,7 +35,7 @@ const LONG = "x".repeat(300);
 const MISSING = "no such file or directory";
 const ENDLESS = "is an endless device";
 
-/** Files that are read: name, and why not. */
+/** Unreadable files: name and reason. */
 const UNREADABLE = [
   ["none", MISSING],
   ["file/x", "not a directory"],
@@ -47,7 +45,7 @@ const UNREADABLE = [
   ["/dev/full", ENDLESS],
 ] as const;
 
-/** Directories that are made. */
+/** Directories that cannot be made. */
 const UNMAKEABLE = [
   ["file", "not a directory"],
   ["pipe", "not a directory"],
