@@ -75,8 +75,8 @@ export class PoolLoop {
   #take(record: RecordCursor<JobType>): void {
     switch (record.type) {
       case JobType.snapshot:
-        assert(this.#snapshot === undefined, "the job before it has ended");
-        assert(this.#outcomes.queuedBytes === 0, "the outcome of the job before it is published");
+        assert(this.#snapshot === undefined, "a job ends before the next one begins");
+        assert(this.#outcomes.queuedBytes === 0, "the outcome of a job comes before the next one");
         this.#beginMs = this.#ports.monoMs();
         this.#snapshot = this.#ports.beginSnapshot(readSnapshotJob(record));
         return;
