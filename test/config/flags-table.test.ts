@@ -215,7 +215,7 @@ test("--help says whether each flag is available", () => {
   const text = usage();
   for (const kind of ["warned", "refused"] as const) {
     for (const name of TABLE[kind].map(nameOf)) {
-      if (/^(listen-|metrics|logger)/.test(name)) continue; // Depends on the value, as the text says.
+      if (/^(listen-|metrics|logger)/.test(name)) continue; // Depends on the value.
       const [, help = ""] = new RegExp(`^  --${name}(?: .*)?\n(.*)$`, "m").exec(text) ?? [];
       const list = text.slice(text.indexOf("These other etcd flags"));
       assert.ok(help.includes("Not available: ") || list.includes(`  --${name}\n`), name);

@@ -36,7 +36,7 @@ export class FakeGateway implements Gateway {
     const request: SeenRequest = {
       ...{ id: this.requests.length + 1, exchange },
       ...{ method, path, query, contentType, isBodyTooLarge },
-      body: Buffer.from(body ?? new Uint8Array(0)), // A copy: the frontend's view is valid until return.
+      body: Buffer.from(body ?? new Uint8Array(0)), // The view is valid until return.
     };
     this.requests.push(request);
     // As from the core, no response during the call.
