@@ -86,7 +86,7 @@ function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void 
   if (segmentsIn(walDir).length === 0 || existsSync(snapDir)) return;
   throw new ForeignDataDirError(
     dir,
-    `there is a log in ${walDir}, but ${snapDir}, which belongs to it, is gone. Put it back, restore both ` +
+    `there is a log in ${walDir}, but its snapshot directory ${snapDir} is missing. Put it back, restore both ` +
       "from a backup, or remove this member from its cluster and add it again with both empty",
   );
 }
@@ -109,8 +109,8 @@ function checkSameMember(dir: string, walDir: string, snapDir: string): void {
   throw new ForeignDataDirError(
     dir,
     `its snapshots are of member ${identity.memberId.toString(16)}, and the log in ${walDir} is of member ` +
-      `${memberId.toString(16)}. Name the log that belongs to it with --wal-dir; if both are of one backup that ` +
-      `was put back here, remove ${join(dir, IDENTITY_FILE)}`,
+      `${memberId.toString(16)}. Pass the member's own log as --wal-dir; if both are of one backup that ` +
+      `was restored here, remove ${join(dir, IDENTITY_FILE)}`,
   );
 }
 
@@ -129,9 +129,9 @@ export function checkFirstStart(
   if (segmentsIn(walDir).length > 0) return; // That start was interrupted: continue it.
   throw new ForeignDataDirError(
     dir,
-    `member ${before.memberId.toString(16)} has begun here before, and its log is gone from ${walDir}. Put it ` +
+    `member ${before.memberId.toString(16)} was started here before, and its log is missing from ${walDir}. Put it ` +
       "back, restore the directory from a backup, or remove the member from its cluster and add it again; to " +
-      `give up all of its data and begin anew, remove ${join(dir, IDENTITY_FILE)}`,
+      `discard all of its data and start over, remove ${join(dir, IDENTITY_FILE)}`,
   );
 }
 

@@ -106,7 +106,7 @@ async function liveThroughFullDisk(member: TestMember, disk: Disk): Promise<void
   }
   disk.free(member);
   await until("writes", PATIENCE_MS, async () => (await ledger.write(member)).status === 201);
-  assert.ok(member.log.includes("there is space again"));
+  assert.ok(member.log.includes("disk space available again"));
   await ledger.writeMany(member, 10);
   await checkReads(member, ledger, true);
   await member.end("SIGKILL");
@@ -287,7 +287,8 @@ const LOSSES: readonly {
   {
     what: "member/ is removed",
     lose: (dir) => rmSync(join(dir, "member"), { recursive: true }),
-    refusal: /member [0-9a-f]+ has begun here before, and its log is gone from \S+member\/wal\. /,
+    refusal:
+      /member [0-9a-f]+ was started here before, and its log is missing from \S+member\/wal\. /,
   },
   {
     what: "the data directory is emptied",
@@ -305,7 +306,7 @@ const LOSSES: readonly {
   {
     what: "the snapshots' directory is removed",
     lose: (dir) => rmSync(join(dir, "member", "snap"), { recursive: true }),
-    refusal: /there is a log in \S+, but \S+snap, which belongs to it, is gone/,
+    refusal: /there is a log in \S+, but its snapshot directory \S+snap is missing/,
   },
   {
     what: "the lock's file is removed",
@@ -354,7 +355,10 @@ for (const lost of ["the log", "the rest"] as const) {
       assert.equal(await member.untilExit(), 1);
       const lines = member.log.split("\n").filter((line) => line !== "" && !line.startsWith("{"));
       assert.equal(lines.length, 1, member.log);
-      assert.match(member.log, lost === "the log" ? /its log is gone from/ : /there is a log in/);
+      assert.match(
+        member.log,
+        lost === "the log" ? /its log is missing from/ : /there is a log in/,
+      );
       assert.equal(existsSync(gone), false, "nothing was made");
     } finally {
       await member.destroy();
