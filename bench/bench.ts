@@ -2,9 +2,8 @@ import { readdirSync } from "node:fs";
 import { basename } from "node:path";
 
 /**
- * `npm run bench -- [name] [options]` runs one of the benchmarks beside this file, each of which
- * answers one question and has options of its own. Without a name it is end-to-end, and with
- * --members cluster.
+ * `npm run bench -- [name] [options]` runs a benchmark of this folder; each answers one question
+ * and has its own options. Default: end-to-end, or cluster with --members.
  */
 const DIRECTORY = new URL(".", import.meta.url);
 const SELF = basename(import.meta.url);

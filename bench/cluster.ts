@@ -13,11 +13,11 @@ import { figure, ratio, table } from "./lib/table.js";
 import { KEYS, keyPath, VALUE, WORKLOAD_TITLES, WORKLOADS, type Workload } from "./lib/workload.js";
 
 /**
- * What does a cluster answer, and for how long does it not when its leader dies?
+ * What is a cluster's throughput, and how long is it unavailable after its leader dies?
  *
  * All clusters run side by side on this machine and are measured in turn, in alternating order.
- * Load goes to the leader alone, or in equal parts to all members. Then the leader is killed with
- * SIGKILL, again and again, and PUTs are tried at the others until one is acknowledged.
+ * Load goes to the leader, or in equal parts to all members. Then the leader is killed with
+ * SIGKILL, repeatedly, and PUTs are sent to the others until one is acknowledged.
  */
 const USAGE = `Usage: node dist/bench/cluster.js [options]
 
@@ -67,29 +67,27 @@ interface Cell {
   readonly connections: number;
 }
 
-/** Latencies of a load on several members are those of the slowest one. */
+/** With load on several members, latencies are the slowest member's. */
 interface Sample extends Cell {
   readonly requestsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly errors: number;
-  /** Of all members together. */
+  /** Sum over all members. */
   readonly cpuMicrosPerRequest: number;
 }
 
 interface Outage {
   readonly server: ServerKind;
-  /** From SIGKILL to the first PUT that was begun after it and acknowledged. */
+  /** From SIGKILL to the acknowledgement of the first PUT sent after it. */
   readonly ms: number;
 }
 
 const SETTLE_MS = 250;
-/** Between the tries of a PUT while there is no leader; each is on a connection of its own. */
+/** Interval of PUT attempts without a leader; each has its own connection. */
 const TRY_EVERY_MS = 10;
 const OUTAGE_MS_MAX = 60_000;
-/**
- * A member that came back catches up, and elections calm down, before the next leader is killed.
- */
+/** Pause before the next kill: the restarted member catches up, and elections settle. */
 const RECOVERED_MS = 3000;
 
 function readOptions(): Options {
@@ -135,7 +133,7 @@ function readOptions(): Options {
   };
 }
 
-/** The member that says it leads; waits until there is one. */
+/** The member that reports itself as leader; waits until there is one. */
 async function leaderOf(members: readonly BenchServer[]): Promise<BenchServer> {
   const deadlineMs = performance.now() + OUTAGE_MS_MAX;
   while (performance.now() < deadlineMs) {
@@ -184,8 +182,8 @@ async function measure(
 }
 
 /**
- * Tries PUTs until one is acknowledged. Many at a time, as a member without a leader may keep one
- * waiting until it gives up on it, long after there is a new leader.
+ * Sends PUTs until one is acknowledged. Many in parallel, as a member without a leader may hold one
+ * until it times out, long after a new leader is elected.
  *
  * @returns milliseconds until then
  */
@@ -202,7 +200,7 @@ async function untilAcknowledged(members: readonly BenchServer[]): Promise<numbe
       await connection.send(put);
       endMs ??= performance.now();
     } catch {
-      // Refused, as there is no leader: the next attempt is under way.
+      // Rejected, as there is no leader: the next attempt is in flight.
     } finally {
       if (connection !== undefined) {
         open.delete(connection);
@@ -231,7 +229,7 @@ async function killLeader({ kind, members }: Cluster): Promise<Outage> {
   return { server: kind, ms };
 }
 
-/** Whether a cell is that of `server` at this workload, target and number of connections. */
+/** Whether a cell has this workload, target and number of connections. */
 function isAt(place: Omit<Cell, "server">, cell: Cell, server: ServerKind): boolean {
   return (
     cell.server === server &&

@@ -12,7 +12,9 @@ import { number } from "./lib/options.js";
 import { median } from "./lib/stats.js";
 import { figure, table } from "./lib/table.js";
 
-/** What do reading a request and writing its answer cost, without sockets, rings and the store? */
+/**
+ * What does it cost to parse a request and render its response, without sockets, rings and store?
+ */
 const USAGE = `Usage: node dist/bench/codec.js [--calls N] [--rounds N]
 
   --calls N    per round (default 200000)
@@ -28,7 +30,7 @@ const LISTED_NODES = 100;
 
 interface Case {
   readonly name: string;
-  /** Something of each result, so that no work can be left out. */
+  /** A number derived from each result, so that no work is optimized away. */
   readonly call: () => number;
 }
 
@@ -137,7 +139,7 @@ function main(): void {
   const rounds = number("rounds", values.rounds ?? "7");
   const rows = cases().map((one) => {
     const some = one.name.startsWith("list") ? Math.ceil(calls / LISTED_NODES) : calls;
-    time(one, some); // Compiled before it counts.
+    time(one, some); // Warm-up, for the compiler.
     const micros = Array.from({ length: rounds }, () => time(one, some));
     return [one.name, figure(median(micros)), figure(Math.min(...micros))];
   });

@@ -14,11 +14,11 @@ import { figure, ratio, table } from "./lib/table.js";
 import { KEYS, keyPath, VALUE, WORKLOAD_TITLES, WORKLOADS, type Workload } from "./lib/workload.js";
 
 /**
- * How many requests a second does a member answer, how fast, and for how much CPU?
+ * How many requests a second does a member serve, at which latency, and for how much CPU?
  *
  * All servers run side by side and are measured in turn, cell by cell (a workload at a number of
- * connections), in alternating order, so that what else the machine does falls on all of them. A
- * figure is the median over the rounds.
+ * connections), in alternating order, so that the machine's other load affects all of them. Results
+ * are medians over the rounds.
  */
 const USAGE = `Usage: node dist/bench/end-to-end.js [options]
 
@@ -57,7 +57,7 @@ interface Options {
 interface Target {
   readonly name: string;
   readonly url: string;
-  /** Without it there are no CPU figures. */
+  /** Without it CPU is not measured. */
   readonly pid: number | undefined;
 }
 
@@ -96,7 +96,7 @@ interface Cell {
   readonly threads: readonly ThreadFigure[];
 }
 
-/** Between two measurements: what the last one left in flight is answered or dropped. */
+/** Pause between measurements, for the requests that the last one left in flight. */
 const SETTLE_MS = 250;
 
 function readOptions(): Options {
@@ -124,7 +124,7 @@ function readOptions(): Options {
     say(USAGE);
     process.exit(0);
   }
-  // A server that already runs takes ringd's place, unless others are named.
+  // --url replaces ringd, unless servers are named.
   const named = values.servers ?? (values.url === undefined ? "ringd" : undefined);
   const servers = new Set(
     named === undefined
@@ -169,8 +169,8 @@ async function startTargets(options: Options): Promise<Target[]> {
 }
 
 /**
- * Names for threads that share one: the first thread is `main`, the others get their place in the
- * order of creation. Go moves its work between threads as it likes, so those of etcd stay one sum.
+ * Makes thread names unique: the first is `main`, the others get their number in order of creation.
+ * Go moves work between threads, so etcd's are summed.
  */
 function threadFigures(target: Target, usage: Usage, requests: number): ThreadFigure[] {
   if (target.name === "etcd" || requests === 0) return [];

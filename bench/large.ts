@@ -10,7 +10,7 @@ import { median } from "./lib/stats.js";
 import { figure, ratio, table } from "./lib/table.js";
 
 /**
- * How many megabytes of large values are acknowledged a second, and what does it take in memory?
+ * How many megabytes of large values are acknowledged a second, and how much memory does it take?
  * Each measurement has a fresh cluster; the servers are measured in turn.
  */
 const USAGE = `Usage: node dist/bench/large.js [options]
@@ -30,7 +30,7 @@ const USAGE = `Usage: node dist/bench/large.js [options]
 `;
 
 const TARGETS = ["leader", "follower"] as const;
-/** After a refusal. */
+/** Delay after a rejection. */
 const RETRY_MS = 50;
 
 interface Sample {
@@ -39,12 +39,12 @@ interface Sample {
   readonly inFlight: number;
   readonly mbPerSecond: number;
   readonly acknowledged: number;
-  /** "too many requests": said at once, tried again. */
+  /** "too many requests": rejected at once, sent again. */
   readonly refused: number;
-  /** Any other answer, or none in time. */
+  /** Any other response, or a timeout. */
   readonly failed: number;
   readonly slowestMs: number;
-  /** Highest of the member with most. */
+  /** Peak of the member with the highest one. */
   readonly peakMb: number;
   readonly cpuMsPerWrite: number;
 }

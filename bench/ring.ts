@@ -14,11 +14,11 @@ import { figure, table } from "./lib/table.js";
  *
  *   node dist/bench/ring.js [seconds per figure, default 1] [reading: only the last table]
  *
- * The sender copies the whole payload in; the receiver looks at its first word, and copies it to
- * the other ring if it is to come back. `wake-ups` is the share of messages for which a sleeping
- * thread had to be woken by a system call: what batches save. CPU is of both threads. A round trip
- * "asleep" waits in Atomics.wait at both ends, as core and wal do; "event loop" is answered into an
- * event loop by Atomics.waitAsync, as in a frontend.
+ * The sender copies the whole payload in; the receiver reads its first word, and copies it to the
+ * other ring for a round trip. `wake-ups` is the share of messages that needed a system call to
+ * wake a thread, which batches save. CPU is of both threads. An "asleep" round trip waits in
+ * Atomics.wait at both ends, like core and wal; "event loop" returns to an event loop by
+ * Atomics.waitAsync, as in a frontend.
  *
  * Reading is measured in one thread: the drain of a full ring of requests by a bare reader, which
  * gives its callback offsets, and by an inlet, which gives it a cursor, in alternating rounds. Heap is what the drain allocates for each
@@ -26,14 +26,14 @@ import { figure, table } from "./lib/table.js";
  */
 const RING_BYTES = 8 * 2 ** 20;
 const WARMUP_SHARE = 0.2;
-/** A full ring: how long the producer sleeps at most before it looks again. */
+/** Longest sleep of a producer on a full ring before it checks again. */
 const FULL_MS = 1;
 const PAYLOAD = Buffer.alloc(4096, "v");
 
 const secondsPerFigure = Number(process.argv[2] ?? 1);
 
 class CountedBell extends Bell {
-  /** Times the owner had to be woken. */
+  /** Number of wake-ups of the owner. */
   wakeUps = 0;
 
   override ring(): boolean {
@@ -43,7 +43,7 @@ class CountedBell extends Bell {
   }
 }
 
-/** Both rings and both bells, seen from this thread; the other end is lib/ring-peer.ts. */
+/** This thread's ends of both rings and both bells; the other ends are in lib/ring-peer.ts. */
 class Ends {
   readonly writer: RingWriter;
   readonly reader: RingReader;
@@ -70,8 +70,7 @@ class Ends {
   }
 
   /**
-   * Writes one message of `bytes`, all copied in, whose first word is `n`; false if the ring is
-   * full.
+   * Copies one message of `bytes` into the ring, with `n` as its first word; false if it is full.
    */
   send(type: number, bytes: number, n: number): boolean {
     const at = this.writer.reserve(bytes);
@@ -97,7 +96,7 @@ interface Figures {
   readonly wakeUps: number;
 }
 
-/** Calls `batch` for the time of a figure; it returns how many messages it moved. */
+/** Calls `batch` for the duration of a measurement; it returns the number of messages moved. */
 async function measure(ends: Ends, batch: () => number | Promise<number>): Promise<Figures> {
   const until = async (seconds: number) => {
     const endMs = performance.now() + seconds * 1000;
@@ -123,7 +122,7 @@ async function measure(ends: Ends, batch: () => number | Promise<number>): Promi
   };
 }
 
-/** One way: as fast as the other thread takes them, `perPublish` messages shown at once. */
+/** One way: as fast as the other thread reads, `perPublish` messages published at once. */
 async function oneWay(bytes: number, perPublish: number): Promise<Figures> {
   const ends = new Ends();
   let n = 0;
@@ -147,7 +146,7 @@ interface RoundTrips extends Figures {
   readonly latencies: Latencies;
 }
 
-/** `inFlight` messages there and back, then the next ones. */
+/** Round trips of `inFlight` messages at a time. */
 async function roundTrip(
   bytes: number,
   inFlight: number,
@@ -191,18 +190,15 @@ async function roundTrip(
   return { ...figures, latencies };
 }
 
-/**
- * A request's head: id, method, type bytes, path bytes, query bytes, body bytes; then path and
- * body.
- */
+/** A request's record: id, method, lengths of type, path, query and body; then path and body. */
 const PATH_BYTES = 24;
 const HEAD_BYTES = 20;
 /** A small integer needs no heap. */
 const SUM_MASK = 0xff_ffff;
 
 /**
- * A consumer whose callback reads every field of a request, but not its text, and how to see what
- * it read.
+ * An inlet whose callback reads every field of a request, except its text, and a check of the
+ * result.
  */
 interface Reading {
   readonly drain: (recordsMax: number) => number;
@@ -233,7 +229,7 @@ function readingByCursor(ring: RingReader): Reading {
   return { drain: (max) => inlet.drain(max), sum: () => sum };
 }
 
-/** A consumer with a ring of its own, its times in nanoseconds and bytes of heap for each message. */
+/** An inlet with its own ring; nanoseconds and bytes of heap per message. */
 class ReadingRounds {
   readonly #outlet: Outlet;
   readonly #reading: Reading;

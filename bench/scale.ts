@@ -22,14 +22,13 @@ import { Watchers } from "./lib/watchers.js";
 import { VALUE } from "./lib/workload.js";
 
 /**
- * What do many keys and many watchers cost, and what do other clients feel of it?
+ * What do many keys and many watchers cost, and how much do they slow other clients?
  *
- * Each kind of server goes through the same steps twice, the second time with many keys. The first
- * one, nearly empty, opens the watchers; then it is written to as often as there will be keys, all
- * in a single directory, and restarted. The second one has as many writes, but each to a key of its
- * own, and is restarted. What it needs more than the first one is the keys' share: buffers, rings,
- * generated code and the log in memory are the same in both. Then it is read as a whole beside a
- * steady pulse of PUTs, and restarted for the time that takes.
+ * Each kind of server runs twice. The first run, nearly empty, opens the watchers, then writes as
+ * often as there will be keys, to few keys of one directory, and restarts. The second run writes as
+ * often, but each time to another key, and restarts. The difference is the cost of the keys:
+ * buffers, rings, generated code and the log in memory are equal. Then all of it is read during a
+ * steady pulse of PUTs, and the restart is timed.
  */
 const USAGE = `Usage: node dist/bench/scale.js [options]
 
@@ -55,17 +54,13 @@ interface Options {
   readonly out: string;
 }
 
-/**
- * All figures of one server: name (with its unit) -> value. Insertion order is the order of the
- * table.
- */
+/** All results of one server: name (with unit) -> value, in the order of the table. */
 type Figures = Record<string, number>;
 
 const KEYS_PER_DIRECTORY = 1000;
 /**
  * Writes to few keys before the load. With them the default load ends half way between two
- * snapshots, and not where one is just due, so that servers that are compared have logs of the same
- * length in memory.
+ * snapshots, so that compared servers have logs of equal length in memory.
  */
 const WRITES_BEFORE = 50_000;
 const FILL_CONNECTIONS = 64;
@@ -73,7 +68,9 @@ const PULSE_PER_SECOND = 200;
 const PULSE_CONNECTIONS = 16;
 const PULSE_BASELINE_MS = 3000;
 const WATCHERS_CHECKED = 100;
-/** Free heap may hide what the first watchers take: the largest growth of several waves counts. */
+/**
+ * Free heap may hide the cost of the first watchers: the largest growth of several waves counts.
+ */
 const WATCHER_WAVES = 2;
 
 const SETTLE_SAMPLE_MS = 1000;
@@ -125,8 +122,8 @@ function keyPath(key: number): string {
 }
 
 /**
- * Resident bytes once they stand still: nobody can make a foreign process collect its garbage, so
- * each gets the same chance to. Takes the least of the last samples.
+ * Resident bytes once they are stable. Garbage collection in another process cannot be forced, so
+ * each gets the same time. The minimum of the last samples.
  */
 async function settledRss(server: BenchServer): Promise<number> {
   const deadlineMs = performance.now() + SETTLE_TIMEOUT_MS;
@@ -202,7 +199,7 @@ async function measureKeys(
   progress(server, `${options.keys} keys in ${seconds.toFixed(1)} s`);
 }
 
-/** Keys to watch and those without a watcher, and a second write to some of each. */
+/** Keys with and without a watcher, and a second write to some of each. */
 function writesFor(watchers: number): number {
   return watchers === 0
     ? 0
@@ -234,7 +231,7 @@ async function measureWatchers(
   const all = count * WATCHER_WAVES;
   figures["per watcher, RSS bytes"] = perWatcherBytes;
   figures["opening a watcher, us"] = (openedMs * 1000) / all;
-  // They are real: the first ones deliver, and only they.
+  // Check that the watches work: only the first ones deliver.
   const checked = Math.min(count, WATCHERS_CHECKED);
   const told = checked * WATCHER_WAVES;
   const load = { url: server.url, count: checked, connections: 1, value: VALUE };
@@ -262,7 +259,7 @@ async function measureReads(
   options: Options,
   figures: Figures,
 ): Promise<void> {
-  // What went before (a snapshot of all keys, closed watchers) is not what this measures.
+  // Earlier work (a snapshot of all keys, closed watchers) must not count.
   await settledRss(server);
   const pulse = await Pulse.start({
     url: server.url,
@@ -280,7 +277,7 @@ async function measureReads(
   const p99sMs: number[] = [];
   for (let i = 0; i < options.reads; i++) {
     reads.push(await readAll(server));
-    await delay(200); // What waited behind the read is answered now, and counts.
+    await delay(200); // Requests queued during the read get their responses now, and count.
     const felt = pulse.take();
     worstMs.push(felt.maxMs);
     p99sMs.push(felt.quantileMs(0.99));
@@ -299,9 +296,7 @@ async function measureReads(
   progress(server, `${reads.length} recursive reads`);
 }
 
-/**
- * From the start of the process until /health is true and the last key that was written is there.
- */
+/** From the process's start until /health is true and the last written key is there. */
 async function startAgain(server: BenchServer, lastKey: string): Promise<number> {
   const startedMs = performance.now();
   await server.start();

@@ -19,9 +19,7 @@ const KEYS_PER_DIRECTORY = 1000;
 const WATCHERS = 5000;
 const RUN_MS = 700;
 const WARMUP_MS = 150;
-/**
- * Steps through the keys: prime, so every key has its turn, and neighbours in time are far apart.
- */
+/** Step through the keys: prime, so every key is visited, and consecutive ones are far apart. */
 const STRIDE = 387_007;
 
 const args = process.argv.slice(2);
@@ -49,8 +47,8 @@ function cpuMicros(): number {
 }
 
 /**
- * Calls `operation(n)` for n = 0, 1, ... for the time of a figure. @returns CPU microseconds of a
- * call
+ * Calls `operation(n)` for n = 0, 1, ... for the duration of a measurement. @returns CPU
+ * microseconds per call
  */
 function time(operation: (n: number) => void): number {
   let n = 0;
@@ -84,7 +82,7 @@ function filled(): Store {
   const store = new Store();
   const startedMicros = cpuMicros();
   for (let n = 0; n < keys; n++) {
-    // A string of its own for each key, as decoding a request makes one.
+    // A separate string for each key, as decoding a request makes one.
     const value = Buffer.from(VALUE, "latin1").latin1Slice(0, VALUE.length);
     store.apply(command(CommandOp.set, pathOf((n * STRIDE) % keys), value));
   }
@@ -179,7 +177,7 @@ function measureSnapshot(store: Store): void {
   addRow("  block, longest", quantile(blockMs, 1) * 1000, "us");
 }
 
-/** Each on a store of its own, as a watch ends with its event. */
+/** Each with its own store, as a watch ends with its event. */
 function measureWatches(): void {
   const store = new Store();
   const watched = "/1/bench/dir-0/key-0";

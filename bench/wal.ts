@@ -6,7 +6,7 @@
  *
  * The directory must be on the disk in question, not on tmpfs; the default is the system's for
  * temporary files. `floor` is a bare 4 KiB overwrite and fdatasync of a file that is already there.
- * `--sweep` also compares how far ahead zeros are written.
+ * `--sweep` also compares lengths of the zeros written ahead.
  */
 import { fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -6,7 +6,7 @@ import { test } from "node:test";
 const ROOT = new URL("../../", import.meta.url).pathname;
 const SRC = join(ROOT, "src");
 
-/** Who may import whom; everything may import itself. Imports point one way. */
+/** Allowed imports between folders; every folder may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["config", "ctl", "lib", "thread", "v2"],
   thread:
@@ -36,14 +36,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   go: ["lib"],
   lib: [],
 };
-/**
- * The rooms of a folder that has some: which of them each may import. Files beside the rooms may
- * import all.
- */
+/** Subfolders, and the imports allowed between them. Files beside the subfolders may import all. */
 const ROOMS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   ctl: { commands: ["cli", "output"], cli: ["output"], output: [] },
 };
-/** Values in, values out. */
+/** Pure: values in, values out. */
 const PURE = ["btree", "cluster", "go", "lib", "raft", "ring", "store", "v2"];
 const IMPURE =
   /from "node:|\bDate\.|new Date\b|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\(|\bprocess\.|\bperformance\./;
@@ -56,7 +53,7 @@ const files = readdirSync(SRC, { recursive: true, encoding: "utf8" })
     text: readFileSync(join(SRC, file), "utf8"),
   }));
 
-/** Specifiers of other files, also of those that `import()` loads. */
+/** Specifiers of imported files, also of `import()`. */
 function imported(text: string): string[] {
   return [...text.matchAll(/(?:\bfrom |\bimport |\bimport\()"(\.[^"]*)"/g)].map(
     ([, path = ""]) => path,
@@ -77,7 +74,7 @@ test("imports between folders point one way", () => {
   assert.ok(files.length > 50);
 });
 
-test("imports between the rooms of a folder point one way", () => {
+test("imports between subfolders point one way", () => {
   const wrong: string[] = [];
   for (const { file, folder, text } of files) {
     const rooms = ROOMS[folder];
@@ -87,7 +84,7 @@ test("imports between the rooms of a folder point one way", () => {
     for (const path of imported(text)) {
       const [top, target, ...rest] = join(dirname(file), path).split("/");
       if (top !== folder || room === "" || target === room) continue;
-      // From a room nobody reaches up to the files beside it.
+      // A subfolder must not import the files beside it.
       if (rest.length === 0 || !rooms[room]?.includes(target ?? "")) {
         wrong.push(`${file} imports ${path}`);
       }
@@ -96,7 +93,7 @@ test("imports between the rooms of a folder point one way", () => {
   assert.deepEqual(wrong, []);
 });
 
-test("no file imports itself by way of others, at load or with import()", () => {
+test("there are no import cycles, at load or with import()", () => {
   const targets = new Map(
     files.map(({ file, text }) => {
       const from = [
@@ -118,7 +115,7 @@ test("no file imports itself by way of others, at load or with import()", () => 
   assert.ok(targets.get("thread/main.ts")?.includes("config/config.ts"));
 });
 
-test("pure folders know no clock, no randomness and no I/O", () => {
+test("pure folders use no clock, no randomness and no I/O", () => {
   const impure = files
     .filter(({ folder }) => PURE.includes(folder))
     .filter(({ text }) => IMPURE.test(text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")))
@@ -207,7 +204,7 @@ test("a file fits in one's head", () => {
   assert.deepEqual(long, []);
 });
 
-test("the top level holds what it should and nothing else", () => {
+test("the top level holds the expected files only", () => {
   const allowed = new Set(
     "package.json package-lock.json tsconfig.json src bench test Dockerfile README.md LICENSE".split(
       " ",
@@ -221,12 +218,12 @@ test("the top level holds what it should and nothing else", () => {
   assert.deepEqual(extra, []);
 });
 
-/** A check of uWebSockets.js that fails: whoever asked for it catches it at once. */
+/** Failed checks of uWebSockets.js, which their callers catch at once. */
 const MAY_THROW_ERROR = ["frontend/uws-calibration.ts", "frontend/uws-self-test.ts"];
 /** Two listeners, two folders that may not import one another; the same for an operator. */
 const SHARED_CODES = ["LISTEN_FAILED"];
 
-test("every error has a class, and every class has a code of its own", () => {
+test("every error has a class, and every class a code of its own", () => {
   const bare = files.filter(({ text }) => /\bnew Error\(/.test(text)).map(({ file }) => file);
   assert.deepEqual(
     bare.filter((file) => !MAY_THROW_ERROR.includes(file)),

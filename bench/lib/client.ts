@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { FORM } from "./workload.js";
 
-/** An answer was not 2xx, or the connection broke. */
+/** A response was not 2xx, or the connection broke. */
 export class ClientError extends Error {
   override readonly name = "ClientError";
 }
@@ -10,7 +10,7 @@ export class ClientError extends Error {
 const HEAD_END = Buffer.from("\r\n\r\n");
 const CHUNKS_END = Buffer.from("0\r\n\r\n");
 
-/** Rendered once where a request is sent often. */
+/** Rendered once, for requests that are sent often. */
 export function renderGet(path: string): Buffer {
   return Buffer.from(`GET ${path} HTTP/1.1\r\nHost: bench\r\n\r\n`, "latin1");
 }
@@ -25,10 +25,10 @@ export function renderPut(path: string, value: string): Buffer {
 }
 
 /**
- * Bytes of the first answer in `received`: 0 while it is incomplete.
+ * Length of the first response in `received`; 0 while it is incomplete.
  *
- * Knows what members answer: a Content-Length, or chunks without trailers whose last bytes in the
- * buffer are the end mark (one request at a time, so nothing follows it).
+ * Supports the members' responses only: a Content-Length, or chunks without trailers that end the
+ * buffer (one request at a time, so nothing follows).
  */
 function answerBytes(received: Buffer): number {
   const headEnd = received.indexOf(HEAD_END);
@@ -44,8 +44,8 @@ function answerBytes(received: Buffer): number {
 
 /**
  * One keep-alive connection, one small request at a time: a tenth of the CPU of node:http, so that
- * a load of hundreds of thousands of keys measures the server. Not for large answers, as it joins
- * them.
+ * a load of hundreds of thousands of keys measures the server. Not for large responses, as it joins
+ * their parts.
  */
 export class Connection {
   readonly #socket: Socket;
@@ -69,7 +69,7 @@ export class Connection {
 
   /**
    * @param rendered a whole request
-   * @throws ClientError if the answer is not 2xx or the connection breaks
+   * @throws ClientError if the response is not 2xx or the connection breaks
    */
   send(rendered: Buffer): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -86,7 +86,7 @@ export class Connection {
   #onData(bytes: Buffer): void {
     this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
     if (answerBytes(this.#received) === 0) return;
-    // "HTTP/1.1 2xx": the first digit of the status says it all.
+    // "HTTP/1.1 2xx": the first digit of the status is enough.
     const head = this.#received.toString("latin1", 0, 64);
     this.#received = Buffer.alloc(0);
     const waiting = this.#waiting;
@@ -112,8 +112,8 @@ export interface FillOptions {
 /**
  * Writes keys 0 .. count - 1.
  *
- * @returns seconds it took
- * @throws ClientError on the first write that is refused
+ * @returns the duration, seconds
+ * @throws ClientError on the first rejected write
  */
 export async function fill(options: FillOptions): Promise<number> {
   const startedMs = performance.now();

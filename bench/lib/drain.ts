@@ -1,7 +1,7 @@
 import { get } from "node:http";
 import { parentPort, workerData } from "node:worker_threads";
 
-/** What a drain worker reports: one large answer, read and dropped. */
+/** A drain worker's report: one large response, read and dropped. */
 export interface Drained {
   readonly status: number;
   readonly bytes: number;
@@ -9,9 +9,7 @@ export interface Drained {
   readonly totalMs: number;
 }
 
-/**
- * A worker thread of its own, so that reading the answer does not delay the clients that are timed.
- */
+/** A separate thread, so that reading the response does not delay the timed clients. */
 const startedMs = performance.now();
 get(String(workerData), { agent: false }, (response) => {
   const firstByteMs = performance.now() - startedMs;
@@ -30,6 +28,6 @@ get(String(workerData), { agent: false }, (response) => {
     parentPort?.postMessage(drained);
   });
   response.on("error", (error) => {
-    throw error; // The worker ends with it, and whoever waits for it hears of it.
+    throw error; // It ends the worker, which rejects the wait for it.
   });
 });

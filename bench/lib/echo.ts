@@ -2,9 +2,8 @@ import uws, { type HttpResponse } from "uWebSockets.js";
 import { VALUE } from "./workload.js";
 
 /**
- * Answers every request with bytes of the size and shape that a member answers, from constants:
- * what uWebSockets.js, one thread and the kernel can do on this machine. Run as `node echo.js
- * PORT`.
+ * Responds to every request with constants of the size and shape of a member's responses: the limit
+ * of uWebSockets.js, one thread and the kernel on this machine. Run as `node echo.js PORT`.
  */
 const node = (index: number) =>
   `{"key":"/bench/key-0500","value":"${VALUE}","modifiedIndex":${index},"createdIndex":${index}}`;

@@ -1,13 +1,13 @@
 /**
- * What must not outlive this process: children, directories. Synchronous, as nothing else runs
- * then.
+ * Removes what must not outlive this process: children, directories. Synchronous, as nothing else
+ * runs at exit.
  */
 type Cleanup = () => void;
 
 const cleanups = new Set<Cleanup>();
 let installed = false;
 
-/** However this process goes, except by SIGKILL, the cleanups run. */
+/** The cleanups run however this process ends, except by SIGKILL. */
 function install(): void {
   if (installed) return;
   installed = true;
@@ -22,17 +22,14 @@ function install(): void {
   for (const [signal, code] of signals) process.on(signal, () => process.exit(code));
 }
 
-/** @returns takes it back, once done in the ordinary way */
+/** @returns cancels it, for a cleanup done in the ordinary way */
 export function atExit(cleanup: Cleanup): () => void {
   install();
   cleanups.add(cleanup);
   return () => cleanups.delete(cleanup);
 }
 
-/**
- * Runs a benchmark to its end and ends the process: 0, or 2 for a wrong command line, or 1 with the
- * message of what failed.
- */
+/** Runs a benchmark and exits: 0, 2 for an invalid command line, or 1 with the error's message. */
 export async function run(main: () => Promise<void>): Promise<never> {
   try {
     await main();

@@ -10,7 +10,7 @@ import { ownCpuMicros } from "./proc.js";
 import { FORM, KEYS, PUT_BODY, requestAt, type Workload } from "./workload.js";
 
 /**
- * autocannon runs in this process; wrk is a program of its own and costs far less CPU per request.
+ * autocannon runs in this process; wrk is a separate program that costs far less CPU per request.
  */
 export const LOADS = ["autocannon", "wrk"] as const;
 export type Load = (typeof LOADS)[number];
@@ -24,22 +24,24 @@ export interface LoadOptions {
 }
 
 export interface LoadResult {
-  /** Answered, whatever the status. */
+  /** Responses of any status. */
   readonly requests: number;
-  /** Answers other than 2xx, and connections that broke or timed out. */
+  /** Responses other than 2xx, and connections that broke or timed out. */
   readonly errors: number;
   readonly seconds: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly p999Ms: number;
   readonly maxMs: number;
-  /** What the load generator used, in cores: 1 is one core, all the time. */
+  /** CPU of the load generator, in cores: 1 is one core, all the time. */
   readonly loadCores: number;
 }
 
 type Measured = Omit<LoadResult, "loadCores">;
 
-/** Requests that each connection repeats: all keys have their turn, without 1000 copies of each. */
+/**
+ * Requests that each connection repeats: together they cover all keys, without 1000 copies of each.
+ */
 const REQUESTS_PER_CONNECTION_MIN = 10;
 
 /** @throws if the load generator itself fails; errors of the server are counted */
@@ -61,12 +63,12 @@ async function cannon(options: LoadOptions): Promise<Measured> {
       url: options.url,
       connections: options.connections,
       duration: options.seconds,
-      // autocannon looks at its clock at the end of a sample only.
+      // autocannon checks its clock at the end of a sample only.
       sampleInt: 50,
       timeout: 20,
       skipAggregateResult: true,
       setupClient: (client) => {
-        // The starts are staggered, or all connections of the mix would send their PUT at once.
+        // Staggered, or all connections of the mix would send their PUT at once.
         const start = connection * perConnection + (connection % perConnection);
         const requests = Array.from({ length: perConnection }, (_, i) => {
           const request = requestAt(options.workload, start + i);
@@ -81,7 +83,7 @@ async function cannon(options: LoadOptions): Promise<Measured> {
         connection += 1;
       },
     },
-    () => {}, // With a callback, autocannon does not hand the instance out as a promise.
+    () => {}, // With a callback, autocannon returns the instance instead of a promise.
   );
   // autocannon's own histogram counts whole milliseconds, too coarse for one connection.
   const latencies = new Latencies();
@@ -110,9 +112,9 @@ async function cannon(options: LoadOptions): Promise<Measured> {
 }
 
 /**
- * The script of a wrk run: requests rendered once, sent in turn by one thread; at the end one line
- * of JSON. wrk counts 4xx and 5xx as errors. A `response` function could count 3xx too, but then
- * wrk builds a table of the headers of every answer, and costs twice as much.
+ * The script of a wrk run: one thread sends prerendered requests in turn, and prints one line of
+ * JSON at the end. wrk counts 4xx and 5xx as errors. A `response` function could count 3xx, too,
+ * but wrk would then parse the headers of every response, at twice the cost.
  */
 function wrkScript(workload: Workload): string {
   const rendered = Array.from({ length: KEYS }, (_, n) => {

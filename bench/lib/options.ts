@@ -1,10 +1,10 @@
-/** A mistake in the command line: a message and exit code 2, as the server does. */
+/** An invalid command line: a message and exit code 2, as from the server. */
 function refuse(message: string): never {
   process.stderr.write(`${message}\n`);
   process.exit(2);
 }
 
-/** A number above 0, or 0 where that says "none". */
+/** A number above 0, or 0 where that means "none". */
 export function number(option: string, text: string): number {
   const value = Number(text);
   if (text === "" || !Number.isFinite(value) || value < 0) {

@@ -4,16 +4,14 @@ import { readdirSync, readFileSync } from "node:fs";
 const TICKS_PER_SECOND = 100;
 const MICROS_PER_TICK = 1e6 / TICKS_PER_SECOND;
 
-/** What one thread has used since it started. */
+/** Usage of one thread since its start. */
 export interface ThreadUsage {
   readonly id: number;
   readonly name: string;
   readonly cpuMicros: number;
 }
 
-/**
- * What a process has used since it started. Times are in steps of 10 ms, so measure over seconds.
- */
+/** Usage of a process since its start. Times are in steps of 10 ms, so measure over seconds. */
 export interface Usage {
   /** utime + stime of the whole process, threads that have ended included. */
   readonly cpuMicros: number;
@@ -52,7 +50,7 @@ function switchesOf(status: string): number {
   return sum;
 }
 
-/** @throws if the process is gone */
+/** @throws if the process has ended */
 export function usageOf(pid: number): Usage {
   const cpuMicros = ticks(statFields(`/proc/${pid}/stat`).fields, 14, 15) * MICROS_PER_TICK;
   const threads: ThreadUsage[] = [];

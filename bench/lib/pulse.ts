@@ -12,8 +12,8 @@ export interface PulseOptions {
 
 /**
  * PUTs at a steady rate, whatever the server does. A PUT that finds every connection busy waits
- * here, and its latency counts from when it was due: a stall is felt by all PUTs that fall into it,
- * not only by the few that are under way.
+ * here, and its latency counts from when it was due: a stall delays all PUTs due meanwhile, not
+ * only the few in flight.
  */
 export class Pulse {
   readonly #idle: Connection[] = [];
@@ -46,7 +46,7 @@ export class Pulse {
     return this.#errors;
   }
 
-  /** What was recorded since the last call. */
+  /** Latencies recorded since the last call. */
   take(): Latencies {
     const taken = this.#latencies;
     this.#latencies = new Latencies();

@@ -6,7 +6,7 @@ export function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Progress is not part of the result. */
+/** Standard error, as progress is not part of the result. */
 export function tell(text: string): void {
   process.stderr.write(`${text}\n`);
 }
@@ -18,7 +18,7 @@ export function words(text: string | undefined): string[] {
 
 export const MACHINE = `${cpus().length} x ${cpus()[0]?.model ?? "?"}, Node ${process.versions.node}`;
 
-/** Writes what was measured, and a chart if there is one, and says where. */
+/** Writes the result, and its chart if there is one, and prints the paths. */
 export function writeResult(directory: string, name: string, result: object, svg?: string): void {
   mkdirSync(directory, { recursive: true });
   const date = new Date().toISOString();

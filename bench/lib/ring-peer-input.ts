@@ -1,6 +1,4 @@
-/**
- * What the second thread of the ring benchmark is given: its ends of two rings and of two bells.
- */
+/** Input of the ring benchmark's second thread: its ends of two rings and two bells. */
 export interface RingPeerInput {
   readonly there: SharedArrayBuffer;
   readonly back: SharedArrayBuffer;
@@ -9,9 +7,9 @@ export interface RingPeerInput {
 }
 
 export const PeerMessage = {
-  /** Read, and nothing else. */
+  /** Only read. */
   drop: 1,
-  /** Sent back as it is. */
+  /** Sent back unchanged. */
   echo: 2,
   /** The thread ends. */
   end: 3,

@@ -3,9 +3,7 @@ import { Bell } from "#ringd/ring/bell.js";
 import { RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { PeerMessage, type RingPeerInput } from "./ring-peer-input.js";
 
-/**
- * The second thread of the ring benchmark: sends back what is to be sent back, sleeps when idle.
- */
+/** The second thread of the ring benchmark: echoes messages of type echo, sleeps when idle. */
 const BATCH_RECORDS = 1024;
 
 const { there, back, ownBell, otherBell } = workerData as RingPeerInput;
@@ -15,7 +13,7 @@ const reader = new RingReader(there, other);
 const writer = new RingWriter(back, other);
 const hasWork = () => reader.hasWork();
 let isEnd = false;
-/** What is read, so that no reading is optimized away. */
+/** Sum of the words read, so that no read is optimized away. */
 let seen = 0;
 
 function onRecord(type: number, at: number, payloadBytes: number): void {
@@ -23,7 +21,7 @@ function onRecord(type: number, at: number, payloadBytes: number): void {
   seen = (seen + reader.view.getUint32(at, true)) | 0;
   if (type !== PeerMessage.echo) return;
   const into = writer.reserve(payloadBytes);
-  if (into < 0) throw new Error("the benchmark never has more under way than the ring holds");
+  if (into < 0) throw new Error("the benchmark never has more in flight than the ring holds");
   reader.bytes.copy(writer.bytes, into, at, at + payloadBytes);
   writer.commit(type, payloadBytes);
 }

@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { atExit } from "./lifetime.js";
 
-/** `echo` answers the same bytes from a bare uWebSockets.js and stores nothing: the ceiling. */
+/** `echo` sends constant bytes from a bare uWebSockets.js and stores nothing: the upper limit. */
 export const SERVER_KINDS = ["ringd", "etcd", "echo"] as const;
 export type ServerKind = (typeof SERVER_KINDS)[number];
 
@@ -23,7 +23,7 @@ export interface ServerOptions {
   readonly entry?: string;
 }
 
-/** Where a member listens, and whom it knows. */
+/** A member's addresses, and its cluster. */
 interface Place {
   readonly name: string;
   readonly clientPort: number;
@@ -39,7 +39,7 @@ const STOP_TIMEOUT_MS = 60_000;
 
 const RINGD_ENTRY = fileURLToPath(new URL("../../bin/ringd.js", import.meta.url));
 const ECHO_ENTRY = fileURLToPath(new URL("echo.js", import.meta.url));
-/** Where data goes if the temporary directory is memory: fdatasync on tmpfs measures nothing. */
+/** Data directory if the temporary directory is tmpfs, where fdatasync does nothing. */
 const DISK_DIRECTORY = fileURLToPath(new URL("../../../bench-results", import.meta.url));
 
 function dataRoot(): string {
@@ -48,7 +48,7 @@ function dataRoot(): string {
   return DISK_DIRECTORY;
 }
 
-/** A port that was free a moment ago. All are taken before one is given back, so they differ. */
+/** Ports that were free a moment ago. All are bound before any is closed, so they differ. */
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
   await Promise.all(servers.map((server) => once(server, "listening")));
@@ -60,7 +60,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** Status and body of a GET on a connection of its own; undefined if nobody listens. */
+/** Status and body of a GET on a new connection; undefined if the connection is refused. */
 export function probe(url: string): Promise<{ status: number; body: string } | undefined> {
   return new Promise((resolve) => {
     const request = get(url, { agent: false, timeout: 5000 }, (response) => {
@@ -77,9 +77,7 @@ export function probe(url: string): Promise<{ status: number; body: string } | u
   });
 }
 
-/**
- * One server process with a data directory of its own; it keeps both, and its ports, over restarts.
- */
+/** One server process with its own data directory; it keeps that and its ports over restarts. */
 export class BenchServer {
   readonly kind: ServerKind;
   readonly url: string;
@@ -128,7 +126,7 @@ export class BenchServer {
   /**
    * Starts the process and waits until it is healthy.
    *
-   * @returns milliseconds from the start of the process to the first healthy answer
+   * @returns milliseconds from the start of the process to the first healthy response
    * @throws with the end of the server's log if it ends or does not become healthy in time
    */
   async start(): Promise<number> {
@@ -143,7 +141,7 @@ export class BenchServer {
     const file = createWriteStream(join(this.#directory, "log"), {
       flags: "a",
     });
-    file.on("error", () => {}); // The directory may go before the last line is written.
+    file.on("error", () => {}); // The directory may be removed before the last line is written.
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding("latin1").on("data", (text: string) => {
         logTail = (logTail + text).slice(-4000);
@@ -201,14 +199,14 @@ export class BenchServer {
   }
 }
 
-/** A fresh, healthy member on ports that the system picked. */
+/** A new, healthy member on ports chosen by the system. */
 export async function startServer(options: ServerOptions): Promise<BenchServer> {
   const [server] = await startCluster(options, 1);
   if (server === undefined) throw new Error("a cluster has a member");
   return server;
 }
 
-/** Fresh, healthy members of one cluster, on ports that the system picked. */
+/** New, healthy members of one cluster, on ports chosen by the system. */
 export async function startCluster(
   options: ServerOptions,
   members: number,

@@ -6,7 +6,7 @@ export interface BarGroup {
 
 export interface Panel {
   readonly title: string;
-  /** What the bars show, with the unit. */
+  /** Quantity of the bars, with its unit. */
   readonly unit: string;
   readonly groups: readonly BarGroup[];
 }
@@ -110,7 +110,7 @@ function drawPanel(panel: Panel, left: number, top: number): string {
   return parts.join("\n");
 }
 
-/** A chart of bars as one SVG document that needs nothing from outside. */
+/** A bar chart as one self-contained SVG document. */
 export function barChart(chart: Chart): string {
   const columns = Math.max(1, ...chart.rows.map((row) => row.length));
   const width = MARGIN * 2 + columns * PANEL_WIDTH + (columns - 1) * MARGIN;

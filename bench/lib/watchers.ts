@@ -4,11 +4,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import { renderGet } from "./client.js";
 
 const OPENING_AT_ONCE = 100;
-/** A watch is known to stand when its answer's head has come; both servers send it at once. */
+/** A watch is open once its response headers have arrived; both servers send them at once. */
 const HEAD_TIMEOUT_MS = 60_000;
 const POLL_MS = 10;
 
-/** Long polls, one per connection, each for a key of its own. */
+/** Long polls, one per connection, each on another key. */
 export class Watchers {
   readonly #sockets: Socket[] = [];
   #heads = 0;
@@ -25,9 +25,9 @@ export class Watchers {
   }
 
   /**
-   * Adds watches to those that are open.
+   * Opens further watches.
    *
-   * @throws if the heads of the answers do not come in time
+   * @throws if the response headers do not arrive in time
    */
   async open(url: string, count: number, pathOf: (watcher: number) => string): Promise<void> {
     const { hostname, port } = new URL(url);

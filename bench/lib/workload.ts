@@ -1,4 +1,4 @@
-/** The requests that are measured. Every run draws on the same 1000 keys with 256-byte values. */
+/** The measured requests. Every run uses the same 1000 keys with 256-byte values. */
 export const WORKLOADS = ["put", "get", "qget", "mix"] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
@@ -26,8 +26,8 @@ export function keyPath(key: number): string {
 }
 
 /**
- * The `n`-th request of a workload. Keys go by in steps of 387, which is prime to 1000: every key
- * has its turn, and neighbouring requests touch keys far apart.
+ * The `n`-th request of a workload. Keys advance in steps of 387, coprime to 1000: every key is
+ * used, and consecutive requests touch keys far apart.
  */
 export function requestAt(workload: Workload, n: number): Request {
   const path = keyPath(n * 387);

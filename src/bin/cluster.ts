@@ -7,9 +7,9 @@ import { parseArgs } from "node:util";
 import { RingdError } from "../lib/errors.js";
 
 /**
- * A whole cluster on this machine, for trying things out: starts the members, shows what they log
- * behind their names, passes SIGINT and SIGTERM on, and ends when all have ended. A member that is
- * killed stays away until its line, printed at the start, is run again.
+ * Runs a whole cluster on this machine, for experiments: starts the members, prefixes their log
+ * lines with their names, forwards SIGINT and SIGTERM, and ends when all have. To restart a killed
+ * member, run its command line, printed at the start.
  */
 
 const USAGE = `Usage:
@@ -29,7 +29,7 @@ const RINGD = new URL("./ringd.js", import.meta.url).pathname;
 
 interface Options {
   readonly members: number;
-  /** Undefined for etcd's ports. */
+  /** Undefined: etcd's ports. */
   readonly basePort: number | undefined;
   readonly dataDir: string;
   readonly flags: readonly string[];
@@ -40,7 +40,7 @@ interface LocalMember {
   readonly args: readonly string[];
 }
 
-/** A flag that cannot be used. */
+/** An invalid flag. */
 class UsageError extends RingdError {
   override readonly name = "UsageError";
   readonly code = "USAGE";
@@ -79,7 +79,7 @@ function wholeNumber(flag: string, text: string, min: number, max: number): numb
 }
 
 function planMembers({ members, basePort, dataDir, flags }: Options): LocalMember[] {
-  // A member sees a pipe, but what it says goes to a terminal.
+  // The member writes to a pipe, yet its lines end on a terminal.
   const format = process.stdout.isTTY ? ["--log-format", "pretty"] : [];
   const plans = Array.from({ length: members }, (_, i) => {
     const port =
@@ -104,7 +104,7 @@ function planMembers({ members, basePort, dataDir, flags }: Options): LocalMembe
   }));
 }
 
-/** Runs one member to its end. @returns whether it ended well */
+/** Runs one member until it exits. @returns whether it exited with 0 */
 async function run(member: LocalMember, prefix: string, running: Set<ChildProcess>) {
   const say = (line: string) => process.stdout.write(`${prefix} | ${line}\n`);
   say(`ringd ${member.args.join(" ")}`);
@@ -113,7 +113,7 @@ async function run(member: LocalMember, prefix: string, running: Set<ChildProces
   });
   running.add(child);
   for (const stream of [child.stdout, child.stderr]) createInterface(stream).on("line", say);
-  // "close" comes when the last line is out, "exit" may come before.
+  // "exit" may come before the last line is read; "close" does not.
   const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
   running.delete(child);
   say(signal === null ? `ended with exit code ${code}` : `ended by ${signal}`);

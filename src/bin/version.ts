@@ -6,7 +6,7 @@ export function ringdVersion(): string {
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }
 
-/** The first four lines are shaped like etcd's, for scripts that read them. */
+/** The first four lines have etcd's format, for scripts that parse them. */
 export function versionText(): string {
   return [
     `etcd Version: ${COMPAT_VERSION}`,

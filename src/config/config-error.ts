@@ -1,10 +1,10 @@
 import { RingdError } from "../lib/errors.js";
 
-/** The operator's mistake, with the exit code etcd gives it. */
+/** A configuration error, with etcd's exit code for it. */
 export class ConfigError extends RingdError {
   override readonly name = "ConfigError";
   readonly code = "CONFIG_INVALID";
-  /** 2: not understood at all; 1: understood and refused. */
+  /** 2: not parsed; 1: parsed and rejected. */
   readonly exitCode: 1 | 2;
 
   constructor(message: string, exitCode: 1 | 2) {
@@ -13,7 +13,7 @@ export class ConfigError extends RingdError {
   }
 }
 
-/** A combination that cannot be: etcd's wording. */
+/** An invalid value or combination, in etcd's wording. */
 export function cannotVerify(why: string): ConfigError {
   return new ConfigError(`error verifying flags, ${why}. See 'ringd --help'.`, 1);
 }

@@ -12,36 +12,32 @@ export interface LogConfig {
   readonly level: LogLevel;
   readonly format: "auto" | "json" | "pretty";
   readonly outputs: readonly string[];
-  /** Which flag named them. */
+  /** The flag that set `outputs`. */
   readonly outputsFlag?: string;
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "fatal";
 
-/** Everything a member is told at start: checked, and plain data that passes to worker threads. */
+/** A member's checked configuration: plain data, so it can be passed to worker threads. */
 export interface Config extends ClientFrontends {
   readonly name: string;
   readonly dataDir: string;
-  /** "" for the place inside the data directory. */
+  /** "": inside the data directory. */
   readonly walDir: string;
   readonly snapshotCount: number;
   /**
-   * Log entries kept in memory behind a snapshot, for peers that are a little late. No flag sets
-   * it.
+   * Log entries before the snapshot kept in memory for peers that lag slightly. No flag sets it.
    */
   readonly catchUpEntries: number;
   readonly heartbeatMs: number;
   readonly electionMs: number;
   readonly listenPeerUrls: readonly ListenUrl[];
   readonly listenClientUrls: readonly ListenUrl[];
-  /** Where /metrics and /health are served beside the client URLs. */
+  /** Additional URLs for /metrics and /health. */
   readonly listenMetricsUrls: readonly ListenUrl[];
   readonly advertiseClientUrls: readonly string[];
   readonly initialAdvertisePeerUrls: readonly string[];
-  /**
-   * As given: it counts only where there is no log yet, so a mistake in it is no reason not to
-   * start.
-   */
+  /** Unparsed: only a first start reads it, so a mistake in it must not stop a restart. */
   readonly initialCluster: string;
   readonly initialClusterState: "new" | "existing";
   readonly initialClusterToken: string;
@@ -54,37 +50,32 @@ export interface Config extends ClientFrontends {
   readonly preVote: boolean;
   readonly initialElectionTickAdvance: boolean;
   readonly eventHistoryMax: number;
-  /** Bytes for the store; 0: as the heap allows; negative: without a limit. */
+  /** Quota of the store; 0: a share of the heap limit; negative: none. */
   readonly quotaBytes: number;
   readonly frontendThreads: number;
   readonly enablePprof: boolean;
   readonly unsafeNoFsync: boolean;
-  /**
-   * The newest format level that is known: no flag sets it, but tests that want an older member.
-   */
+  /** The newest format level this build supports. Only tests lower it, to get an older member. */
   readonly formatLevel: number;
   readonly log: LogConfig;
   readonly warnings: readonly string[];
   readonly argv: readonly string[];
 }
 
-/** What the command line asks for. */
+/** The parsed command line. */
 export type Request =
   | { readonly kind: "run"; readonly config: Config }
   | { readonly kind: "version" }
   | { readonly kind: "help" };
 
-/**
- * For tests: this member behaves, towards others and its data, as a build that knows no newer
- * level.
- */
+/** For tests: peers and data see a build that supports no newer level. */
 const FORMAT_LEVEL_VARIABLE = "RINGD_TEST_FORMAT_LEVEL";
 const ELECTION_MS_MAX = 50_000;
 const CATCH_UP_ENTRIES = 5000; // As etcd's.
 const EVENT_HISTORY_MIN = 1000;
 const EVENT_HISTORY_MAX = 10_000_000;
 const FRONTEND_THREADS_MAX = 64;
-const V2_ANYWAY = "--enable-v2=false has no effect: the v2 API is all there is";
+const V2_ANYWAY = "--enable-v2=false has no effect: the v2 API cannot be disabled";
 const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
   debug: "debug",
   info: "info",
@@ -99,7 +90,7 @@ const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
 };
 
 /**
- * From command line and environment to a checked configuration, by etcd's rules
+ * Builds a checked configuration from command line and environment, by etcd's rules
  * (etcdmain/config.go, embed/config.go).
  *
  * @throws ConfigError
@@ -128,7 +119,7 @@ function buildConfig(
   const electionMs = read.uint("election-timeout");
   checkTimes(heartbeatMs, electionMs);
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
-  // A first start without a name ends with etcd's words: the cluster has no member of that name.
+  // Without --name, a first start fails with etcd's error: no member of that name.
   const alone = initialClusterText([{ name: name || "default", peerUrls }]);
   const initialCluster = read.string("initial-cluster") || alone;
   return {
@@ -188,7 +179,7 @@ function allWarnings(read: FlagReader, warnings: readonly string[]): string[] {
   return all;
 }
 
-/** There is one source of the first members. */
+/** At most one flag may say where the initial members come from. */
 function checkBootstrapFlags(read: FlagReader): void {
   const sources = ["initial-cluster", "discovery", "discovery-srv"];
   if (sources.filter((flag) => read.string(flag) !== "").length <= 1) return;
@@ -249,13 +240,13 @@ function readAddresses(read: FlagReader): Addresses {
   };
 }
 
-/** Whether it was said where to listen for clients. */
+/** Whether any source sets the client URLs to listen on. */
 function namesClientUrls(read: FlagReader): boolean {
   const flags = ["listen-client-urls", "bind-addr", "addr"];
   return flags.some((flag) => read.string(flag) !== "" && read.isGiven(flag));
 }
 
-/** What others are told must say where. */
+/** Advertised URLs need a host. */
 function checkHosts(flag: string, urls: readonly ListenUrl[]): void {
   const wrong = urls.find((url) => url.host === "");
   if (wrong === undefined) return;

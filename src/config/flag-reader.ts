@@ -10,7 +10,7 @@ function kindOf(name: string): FlagKind | undefined {
   return FLAGS[name]?.kind ?? IGNORED.get(name);
 }
 
-/** Typed access to given texts and defaults. What cannot be read is a ConfigError. */
+/** Typed access to the given texts and defaults. A text that does not parse is a ConfigError. */
 export class FlagReader {
   readonly #given: Given;
 
@@ -53,7 +53,7 @@ export class FlagReader {
     return value;
   }
 
-  /** An empty text names no URL where etcd allows that: nothing is listened on. */
+  /** As in etcd, an empty text means no URLs: nothing is listened on. */
   urls(name: string): ListenUrl[] {
     if (this.string(name) === "" && name.startsWith("listen-")) return [];
     return parseUrls(this.string(name), (why) => this.invalid(name, why));
@@ -66,9 +66,7 @@ export class FlagReader {
     return found;
   }
 
-  /**
-   * Also of flags that nobody reads: what has no effect is still no place for a slip of the pen.
-   */
+  /** Parses all flags, even those without effect, so that a typo in any is reported. */
   checkAll(): void {
     for (const name of this.#given.texts.keys()) {
       const kind = kindOf(name);
@@ -80,7 +78,7 @@ export class FlagReader {
     }
   }
 
-  /** Given flags that are taken and do nothing; a bool that is false asks for nothing. */
+  /** Given flags that have no effect, without bools that are false. */
   withoutEffect(): string[] {
     return [...this.#given.texts.keys()].filter((name) => {
       if (!IGNORED.has(name) && FLAGS[name]?.lacks !== "ignored") return false;
@@ -88,7 +86,7 @@ export class FlagReader {
     });
   }
 
-  /** A text that cannot be read, and where it stands. */
+  /** The error for a text that does not parse, with its source (flag, variable, file). */
   invalid(name: string, why: string): ConfigError {
     const text = this.string(name);
     const { variables, file } = this.#given;

@@ -1,14 +1,12 @@
-/** How the text of a flag is read. */
+/** How a flag's text is parsed. */
 export type FlagKind = "string" | "int" | "uint" | "bool" | "urls" | "duration";
 
 export interface Flag {
   readonly kind: FlagKind;
-  /** As text, shown in the usage; what holds when the flag is not given. */
+  /** The default, as text: the usage prints it. */
   readonly value: string;
   readonly help: string;
-  /**
-   * What asks for something that is not there: taken with a warning, or refused (unsupported.ts).
-   */
+  /** Set where ringd lacks the feature: accepted with a warning, or rejected (unsupported.ts). */
   readonly lacks?: "ignored" | "refused";
 }
 
@@ -23,83 +21,91 @@ const refused = (kind: FlagKind, value: string, help: string): Flag => ({
 });
 
 /**
- * Every flag that does something or, see unsupported.ts, is refused, by section of the usage text.
- * Names are etcd 3.4's, as most defaults are.
+ * Every flag that has an effect or is rejected (unsupported.ts), by section of the usage text.
+ * Names and most defaults are etcd 3.4's.
  */
 const FLAG_SECTIONS = {
   Member: {
     name: flag("string", "default", "Human-readable name of this member."),
-    "data-dir": flag("string", "", "Data directory; <name>.etcd when not given."),
-    "wal-dir": flag("string", "", "Separate directory for the log."),
+    "data-dir": flag("string", "", "Data directory; default: <name>.etcd."),
+    "wal-dir": flag("string", "", "Separate directory for the WAL."),
     "snapshot-count": flag(
       "uint",
       "100000",
-      "Applied entries between snapshots; 0 is the default.",
+      "Applied entries between snapshots; 0 means the default.",
     ),
-    "heartbeat-interval": flag("uint", "100", "Time of a heartbeat, in ms."),
-    "election-timeout": flag("uint", "1000", "Time for an election to time out, in ms."),
+    "heartbeat-interval": flag("uint", "100", "Heartbeat interval, in ms."),
+    "election-timeout": flag("uint", "1000", "Election timeout, in ms."),
     "listen-peer-urls": flag("urls", "http://localhost:2380", "URLs to listen on for peers."),
     "listen-client-urls": flag(
       "urls",
       "http://localhost:2379,http://localhost:4001",
-      "URLs to listen on for clients; without the flag 4001 is served by 'node', and may be in use.",
+      "URLs to listen on for clients; the default's 4001 uses 'node', and is optional.",
     ),
     "max-snapshots": flag("uint", "5", "Snapshot files to keep; 0 keeps all."),
-    "max-wals": flag("uint", "5", "Log files to keep; 0 keeps all."),
-    cors: flag("string", "*", "Comma-separated white list of origins for CORS."),
+    "max-wals": flag("uint", "5", "WAL segments to keep; 0 keeps all."),
+    cors: flag("string", "*", "Comma-separated list of origins allowed by CORS."),
     "event-history": flag("uint", "1000", "Events kept for waitIndex; at least 1000."),
     "quota-backend-bytes": flag(
       "int",
       "0",
-      "Bytes that the store may take; 0: 70% of its heap's limit, negative: no quota.",
+      "Size limit of the store, in bytes; 0: 70% of its heap limit, negative: none.",
     ),
-    "frontend-threads": flag("uint", "1", "Threads that serve clients on each port of 'uws'."),
+    "frontend-threads": flag("uint", "1", "Threads that serve clients on each 'uws' port."),
     frontend: flag(
       "string",
       "uws",
-      "KIND[,URL=KIND]...: 'uws' is fast, 'node' also serves HTTP/1.0 and all else that etcd does.",
+      "KIND[,URL=KIND]...: 'uws' is fast; 'node' serves HTTP as completely as etcd, 1.0 too.",
     ),
   },
   Clustering: {
     "initial-advertise-peer-urls": flag(
       "urls",
       "http://localhost:2380",
-      "Peer URLs of this member, told to the others.",
+      "Peer URLs that this member advertises to other members.",
     ),
-    "initial-cluster": flag("string", "", "First members, as name=url,name=url."),
+    "initial-cluster": flag("string", "", "Initial members, as name=url,name=url."),
     "initial-cluster-state": flag("string", "new", "'new' or 'existing'."),
     "initial-cluster-token": flag("string", "etcd-cluster", "Hashed into the ids."),
     "advertise-client-urls": flag(
       "urls",
       "http://localhost:2379",
-      "Client URLs of this member, told to clients.",
+      "Client URLs that this member advertises to clients.",
     ),
-    "strict-reconfig-check": flag("bool", "true", "Refuse changes that would lose the quorum."),
-    "force-new-cluster": flag("bool", "false", "Start a one-member cluster from old data."),
-    "pre-vote": flag("bool", "true", "Ask before campaigning."),
+    "strict-reconfig-check": flag(
+      "bool",
+      "true",
+      "Reject membership changes that would lose quorum.",
+    ),
+    "force-new-cluster": flag("bool", "false", "Start a one-member cluster from existing data."),
+    "pre-vote": flag("bool", "true", "Run a pre-vote before each election."),
     "initial-election-tick-advance": flag(
       "bool",
       "true",
-      "After a start, wait only briefly for a leader once a majority is connected.",
+      "After a start, shorten the wait for a leader once a majority is connected.",
     ),
     discovery: refused("string", "", "Discovery URL."),
     "discovery-srv": refused("string", "", "DNS domain for discovery."),
     "discovery-srv-name": ignored("string", "", "Suffix of the DNS service name."),
     "discovery-fallback": ignored("string", "proxy", "'exit' or 'proxy'."),
     "discovery-proxy": ignored("string", "", "HTTP proxy for the discovery service."),
-    "enable-v2": flag("bool", "true", "Serve /v2; it is all there is."),
+    "enable-v2": flag("bool", "true", "Serve the v2 API; cannot be disabled."),
   },
   Proxy: {
     proxy: refused("string", "off", "'off', 'readonly' or 'on'."),
     "proxy-failure-wait": ignored(
       "uint",
       "5000",
-      "Time an endpoint is held in failed state, in ms.",
+      "Time that an endpoint stays in the failed state, in ms.",
     ),
-    "proxy-refresh-interval": ignored("uint", "30000", "Time of the endpoints refresh, in ms."),
-    "proxy-dial-timeout": ignored("uint", "1000", "Time for a dial to time out, in ms."),
-    "proxy-write-timeout": ignored("uint", "5000", "Time for a write to time out, in ms."),
-    "proxy-read-timeout": ignored("uint", "0", "Time for a read to time out, in ms."),
+    "proxy-refresh-interval": ignored(
+      "uint",
+      "30000",
+      "Interval between refreshes of the endpoints, in ms.",
+    ),
+    "proxy-dial-timeout": ignored("uint", "1000", "Dial timeout, in ms."),
+    "proxy-write-timeout": ignored("uint", "5000", "Write timeout, in ms."),
+    "proxy-read-timeout": ignored("uint", "0", "Read timeout, in ms."),
   },
   Security: {
     "cert-file": ignored("string", "", "Client server TLS certificate."),
@@ -118,30 +124,24 @@ const FLAG_SECTIONS = {
   Logging: {
     "log-level": flag("string", "info", "debug, info, warn, error, panic or fatal."),
     debug: flag("bool", "false", "Same as --log-level debug."),
-    "log-package-levels": flag("string", "", "Levels by package; the lowest one holds for all."),
+    "log-package-levels": flag("string", "", "Levels by package; the lowest one applies to all."),
     "log-format": flag("string", "auto", "'json', 'pretty', or 'auto': pretty on a terminal."),
     "log-outputs": flag("string", "default", "stderr, stdout, systemd/journal, or files."),
     "log-output": flag("string", "default", "Deprecated: same as --log-outputs."),
-    logger: flag("string", "zap", "'zap': JSON; 'capnslog' is not available, and warned about."),
+    logger: flag("string", "zap", "'zap': JSON; 'capnslog' is accepted with a warning."),
   },
   "Profiling and other": {
-    "listen-metrics-urls": flag("urls", "", "URLs that serve /metrics and /health as well."),
-    metrics: flag(
-      "string",
-      "basic",
-      "What 'extensive' adds concerns gRPC, which there is none of.",
-    ),
+    "listen-metrics-urls": flag("urls", "", "Additional URLs that serve /metrics and /health."),
+    metrics: flag("string", "basic", "'extensive' has no effect: it adds gRPC metrics only."),
     "enable-pprof": flag("bool", "false", "Serve profiles of its threads at /debug/pprof/."),
-    "config-file": flag("string", "", "YAML file; all other flags and variables are ignored."),
-    "unsafe-no-fsync": flag("bool", "false", "Unsafe: do not wait for the disk."),
+    "config-file": flag("string", "", "YAML file; other flags and variables are then ignored."),
+    "unsafe-no-fsync": flag("bool", "false", "Unsafe: acknowledge writes before they are on disk."),
     version: flag("bool", "false", "Print the version and exit."),
     help: flag("bool", "false", "Print this text and exit."),
   },
 } as const;
 
-/**
- * Flags of etcd 2.x's 0.4 compatibility (cluster.md of etcd 2.x); they stand for one or two others.
- */
+/** etcd 2.x's flags for 0.4 compatibility (its cluster.md); each sets one or two others. */
 const LEGACY_ADDRESSES = {
   addr: flag("string", "", "Legacy: the advertised client address, ip:port."),
   "bind-addr": flag("string", "", "Legacy: the client address to listen on."),
@@ -149,10 +149,10 @@ const LEGACY_ADDRESSES = {
   "peer-bind-addr": flag("string", "", "Legacy: the peer address to listen on."),
 } as const;
 
-/** Refused with a text of their own. */
+/** Rejected with an error text of their own. */
 export const GONE: ReadonlySet<string> = new Set(["peers", "peers-file"]);
 
-/** Flags of 0.4 that 2.x and 3.x accept, with or without a value, and ignore. */
+/** Flags of etcd 0.4 that 2.x and 3.x accept, with or without a value, and ignore. */
 export const IGNORED_LEGACY: ReadonlySet<string> = new Set([
   "cluster-active-size",
   "cluster-remove-delay",
@@ -169,9 +169,7 @@ export const IGNORED_LEGACY: ReadonlySet<string> = new Set([
   "vv",
 ]);
 
-/**
- * Flags of etcd 2.3 and 3.x that concern nothing a v2 server has: taken with their value, ignored.
- */
+/** Flags of etcd 2.3 and 3.x without a counterpart in a v2 server: parsed, then ignored. */
 export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>([
   ["experimental-v3demo", "bool"],
   ["experimental-gRPC-addr", "string"],
@@ -214,8 +212,7 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
 ]);
 
 /**
- * Variables of etcd that are no flag's: it lets etcd start on other processors, which ringd does
- * anyway.
+ * Variables without a flag. The first lets etcd start on other processors, as ringd always does.
  */
 export const IGNORED_VARIABLES: ReadonlySet<string> = new Set([
   "ETCD_UNSUPPORTED_ARCH",
@@ -229,7 +226,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
 
 const LACKS = {
   ignored: " Not available: accepted with a warning.",
-  refused: " Not available: refused.",
+  refused: " Not available: rejected.",
 } as const;
 
 /** The text of --help. */
@@ -242,12 +239,12 @@ export function usage(): string {
     }
     lines.push("");
   }
-  lines.push("Of etcd's other flags these are accepted, and not available:");
+  lines.push("These other etcd flags are accepted and have no effect:");
   for (const name of IGNORED.keys()) lines.push(`  --${name}`);
   lines.push("");
   lines.push(
-    "Every flag also reads the variables ETCD_<NAME> and RINGD_<NAME>; RINGD_ wins over ETCD_, the",
-    "command line over both.",
+    "Flags can also be set by the variables ETCD_<NAME> and RINGD_<NAME>; RINGD_ overrides ETCD_, the",
+    "command line overrides both.",
   );
   return lines.join("\n");
 }

@@ -2,24 +2,23 @@ import { cannotVerify } from "./config-error.js";
 import type { FlagReader } from "./flag-reader.js";
 import type { ListenUrl } from "./urls.js";
 
-/** Who serves HTTP on a client URL: uWebSockets.js, or ringd itself over Node's sockets. */
+/** The HTTP server of a client URL: uWebSockets.js, or ringd's own over Node's sockets. */
 export type FrontendKind = "uws" | "node";
 
-/** Where clients of before etcd 2 still look, which often speak HTTP/1.0. */
+/** The client URL of before etcd 2; its old clients often speak HTTP/1.0. */
 export const OLD_CLIENT_URL = "http://localhost:4001";
 
 export interface ClientFrontends {
-  /** By the text of each client URL. */
+  /** Keyed by the client URL's text. */
   readonly frontendKinds: Readonly<Record<string, FrontendKind>>;
-  /** Nobody asked for this URL by name, so somebody else may have its port; "" if there is none. */
+  /** A default URL, not asked for: start anyway if its port is in use. "" if there is none. */
   readonly optionalClientUrl: string;
 }
 
 /**
- * Reads `--frontend KIND[,URL=KIND]...`: the first kind holds for all client URLs that are not
- * named.
+ * Parses `--frontend KIND[,URL=KIND]...`: the first kind applies to all client URLs not named.
  *
- * @param isDefault whether `urls` are what ringd listens on when nobody says where
+ * @param isDefault whether `urls` are ringd's default client URLs
  * @throws ConfigError
  */
 export function readFrontends(

@@ -1,6 +1,6 @@
 import { compareBytes, parseUrlList } from "../go/url-list.js";
 
-/** A member as --initial-cluster names it. */
+/** One member of --initial-cluster. */
 export interface InitialMember {
   readonly name: string;
   /** In byte order, schemes in lower case. */
@@ -12,8 +12,8 @@ export type InitialCluster =
   | { readonly kind: "invalid"; readonly message: string };
 
 /**
- * Reads `n1=http://a:2380,n1=http://b:2380,n2=http://c:2380`: a name may come several times, blanks
- * around names and URLs do not count, empty items neither (etcd pkg/types/urlsmap.go).
+ * Parses `n1=http://a:2380,n1=http://b:2380,n2=http://c:2380`: a name may repeat; blanks around
+ * names and URLs, and empty items, are ignored (etcd pkg/types/urlsmap.go).
  */
 export function parseInitialCluster(text: string): InitialCluster {
   const texts = new Map<string, string[]>();

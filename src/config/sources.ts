@@ -6,18 +6,18 @@ import { FLAGS, GONE, IGNORED, IGNORED_LEGACY, IGNORED_VARIABLES } from "./flags
 
 const FILE_BYTES_MAX = 2 ** 20;
 
-/** Where texts of flags came from: only flags that were given are in it. */
+/** The flags that were given, and each one's source. */
 export interface Given {
   readonly texts: ReadonlyMap<string, string>;
-  /** The variable that a flag's text came from; none for the command line and the file. */
+  /** The variable a flag was set by; no entry for the command line and the file. */
   readonly variables: ReadonlyMap<string, string>;
-  /** Where the texts came from instead, with --config-file; else "". */
+  /** The --config-file that replaces all other sources; "" without one. */
   readonly file: string;
-  /** To be logged once there is a logger. */
+  /** Logged once the logger exists. */
   readonly warnings: readonly string[];
 }
 
-/** Maps within the file, and what their keys' flags begin with. */
+/** Nested maps of the file, and the prefix of their keys' flags. */
 const TLS_SECTIONS: ReadonlyMap<string, string> = new Map([
   ["client-transport-security", ""],
   ["peer-transport-security", "peer-"],
@@ -25,12 +25,12 @@ const TLS_SECTIONS: ReadonlyMap<string, string> = new Map([
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Images set ETCD_VERSION to say what is in them. */
+/** Not from variables: container images set ETCD_VERSION to the version they hold. */
 const ONLY_ARGUMENTS: ReadonlySet<string> = new Set(["version", "help"]);
 
 /**
- * Reads command line and environment as etcd does: the command line wins, RINGD_ over ETCD_, an
- * empty variable is none. With --config-file only the file counts.
+ * Reads command line and environment as etcd does: the command line overrides variables, RINGD_
+ * overrides ETCD_, empty variables are ignored. --config-file replaces them all.
  *
  * @throws ConfigError
  */
@@ -80,10 +80,7 @@ function readArguments(
   }
 }
 
-/**
- * Loaded only for a start that has a file: its 70 modules are a fifth of what the main thread
- * loads.
- */
+/** Loaded only with a file: its 70 modules are a fifth of all that the main thread loads. */
 function yaml(): typeof import("yaml") {
   return createRequire(import.meta.url)("yaml") as typeof import("yaml");
 }
@@ -92,7 +89,7 @@ function strayArgument(argument: string): ConfigError {
   return cannotVerify(`'${argument}' is not a valid flag`);
 }
 
-/** @returns which variable each flag's text came from */
+/** @returns the variable that set each flag */
 function readEnvironment(
   environment: Environment,
   texts: Map<string, string>,
@@ -120,15 +117,14 @@ function readEnvironment(
 }
 
 /**
- * Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Others are warned
- * about.
+ * Keys are flag names; two maps hold the TLS settings (etcd.conf.yml.sample). Warns about others.
  */
 function readFile(file: string, warnings: string[]): Map<string, string> {
   let content: unknown;
   try {
     content = yaml().parse(readTextFile(file, FILE_BYTES_MAX));
   } catch (error) {
-    // Of a slip in YAML it shows the place, too.
+    // For a YAML syntax error the first line also has the position.
     const [why = ""] = systemReason(error).split("\n", 1);
     throw cannotVerify(`cannot read --config-file ${file}: ${why.replace(/:$/, "")}`);
   }

@@ -2,8 +2,8 @@ import { cannotVerify } from "./config-error.js";
 import type { FlagReader } from "./flag-reader.js";
 
 /**
- * Capabilities of etcd v2 that this version does not carry out. Each is refused at start: serving
- * without what the operator asked for would be worse. Whoever adds a capability deletes its line.
+ * etcd v2 features that this version lacks. Each is rejected at start, as serving without it (TLS,
+ * auth) would be worse. Implementing a feature removes its line.
  */
 export function refuseUnsupported(read: FlagReader): void {
   const refuse = (what: string) => {
@@ -23,7 +23,7 @@ export function refuseUnsupported(read: FlagReader): void {
   }
 }
 
-/** One line that names what was asked for in vain. Undefined where there is nothing. */
+/** One line that names the flags without effect; undefined if there are none. */
 export function unavailableWarning(read: FlagReader): string | undefined {
   const names = read.withoutEffect().map((name) => `--${name}`);
   const logger = read.string("logger");

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { parseUrlList } from "../go/url-list.js";
 import { type ConfigError, cannotVerify } from "./config-error.js";
 
-/** An address to listen on or to tell others. */
+/** A URL to listen on or to advertise. */
 export interface ListenUrl {
   readonly scheme: "http" | "https" | "unix" | "unixs";
   /** Without brackets: "::1". */
@@ -13,7 +13,7 @@ export interface ListenUrl {
 }
 
 /**
- * Reads a comma-separated list of URLs; blanks around items do not count.
+ * Parses a comma-separated list of URLs; blanks around items are ignored.
  *
  * @param refuse makes the error from the reason
  * @throws ConfigError
@@ -28,10 +28,10 @@ export function parseUrls(text: string, refuse: (why: string) => ConfigError): L
   });
 }
 
-/** As in etcd neither user, query nor fragment say anything about where. */
+/** As in etcd, user, query and fragment are ignored. */
 const LISTEN_URL = /^(https?|unixs?):\/\/(?:[^/?#]*@)?([^/?#]*):(\d*)(?:[?#].*)?$/;
 
-/** @returns undefined for what is no URL of a member, or has a port above 65535 */
+/** @returns undefined if it is not a member's URL, or its port is above 65535 */
 export function splitListenUrl(text: string): ListenUrl | undefined {
   const [, scheme, host, port] = LISTEN_URL.exec(text) ?? [];
   if (scheme === undefined || host === undefined || port === undefined) return undefined;
@@ -45,8 +45,8 @@ export function splitListenUrl(text: string): ListenUrl | undefined {
 }
 
 /**
- * An address to bind is an IP address or localhost: any other name may have several, or change
- * (etcd embed/config.go, checkBindURLs).
+ * A host to bind is an IP address or localhost: other names may have several addresses, or change
+ * them (etcd embed/config.go, checkBindURLs).
  *
  * @throws ConfigError
  */
@@ -58,7 +58,7 @@ export function checkBindUrls(urls: readonly ListenUrl[]): void {
   }
 }
 
-/** As etcd serves clients: an address that is named twice in the same words is listened on once. */
+/** As in etcd, an identical client URL given twice is listened on once. */
 export function withoutRepeats(urls: readonly ListenUrl[]): ListenUrl[] {
   const seen = new Set<string>();
   return urls.filter(({ host, port }) => {

@@ -1,9 +1,9 @@
-/** A form longer than this is refused, as Go's http.Request.ParseForm does. */
+/** Longer forms are rejected, as by Go's http.Request.ParseForm. */
 export const BODY_BYTES_MAX = 10 * 1024 * 1024;
-/** What the bodies under way may take together; one that finds no room is refused. */
+/** Limit of all request bodies in flight together; requests beyond it are rejected. */
 export const BODIES_BYTES_MAX = 256 * 1024 * 1024;
 
-/** What the unfinished bodies of a thread's frontends may take together. */
+/** Memory budget for the incomplete bodies of one thread's frontends. */
 export class BodyRoom {
   readonly #bytesMax: number;
   #bytes = 0;
@@ -12,7 +12,7 @@ export class BodyRoom {
     this.#bytesMax = bytesMax;
   }
 
-  /** @returns false, and takes nothing, if there is no room for so many more */
+  /** @returns false, and takes nothing, if that many bytes do not fit */
   take(bytes: number): boolean {
     if (this.#bytes + bytes > this.#bytesMax) return false;
     this.#bytes += bytes;

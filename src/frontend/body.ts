@@ -1,17 +1,14 @@
 import { BODY_BYTES_MAX, type BodyRoom } from "./body-room.js";
 
-/** Shorter parts are joined: one takes a hundred bytes beside its own, and may be a single byte. */
+/** Shorter parts are joined: a Buffer costs a hundred bytes, and a part may have just one. */
 const PART_BYTES = 4096;
 const JOINED_BYTES_MAX = 64 * 1024;
 
-/**
- * The body of a request as it comes in. Its room is given back by `finish` or `drop`, whichever
- * comes.
- */
+/** An incoming request body. `finish` or `drop` returns its room. */
 export class Body {
   readonly #room: BodyRoom;
   #parts: Buffer[] = [];
-  /** Short parts that follow each other, and how much of it they fill. */
+  /** Consecutive short parts, and how many bytes of it they fill. */
   #joined: Buffer | undefined;
   #joinedBytes = 0;
   #keptBytes = 0;
@@ -21,12 +18,12 @@ export class Body {
     this.#room = room;
   }
 
-  /** Of a body over the limit nothing is kept. */
+  /** Over the limit; nothing is kept then. */
   get isTooLarge(): boolean {
     return this.#bytes > BODY_BYTES_MAX;
   }
 
-  /** @param part owned by the body from here on @returns false if there is no room for it */
+  /** @param part owned by the body from now on @returns false if there is no room */
   add(part: Buffer): boolean {
     this.#bytes += part.length;
     if (this.isTooLarge) {
@@ -60,7 +57,7 @@ export class Body {
     this.#joinedBytes = 0;
   }
 
-  /** The whole of it, with a last part that may be a view. */
+  /** Returns the whole body. @param last final part; may be a view, as it is copied */
   finish(last: Uint8Array): Uint8Array {
     this.#bytes += last.length;
     this.#seal();

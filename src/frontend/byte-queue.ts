@@ -1,4 +1,4 @@
-/** Bytes received and not yet consumed, in one piece of memory. */
+/** Bytes received and not yet consumed, contiguous in memory. */
 export class ByteQueue {
   #bytes: Buffer = Buffer.alloc(0);
   #start = 0;
@@ -9,14 +9,14 @@ export class ByteQueue {
   }
 
   /**
-   * Everything in the queue. The view stays valid, and nothing but its reader writes to it, after
-   * `skip` and `append` too: consumed memory is never used again.
+   * Everything in the queue. The view stays valid and unchanged after `skip` and `append`, as
+   * consumed memory is never reused; the reader may write to it.
    */
   get view(): Buffer {
     return this.#bytes.subarray(this.#start, this.#end);
   }
 
-  /** @param chunk owned by the queue from here on */
+  /** @param chunk owned by the queue from now on */
   append(chunk: Buffer): void {
     if (this.#start === this.#end) {
       this.#bytes = chunk;
@@ -26,7 +26,7 @@ export class ByteQueue {
     }
     const length = this.length + chunk.length;
     if (this.#end + chunk.length > this.#bytes.length) {
-      // Twice the size, or a head that comes byte by byte would be copied for each of them.
+      // Twice the size, or headers that arrive byte by byte would be copied for each byte.
       const grown = Buffer.allocUnsafeSlow(2 * length);
       this.#bytes.copy(grown, 0, this.#start, this.#end);
       this.#end -= this.#start;

@@ -1,7 +1,7 @@
 import type { FramedRequest } from "../messages/requests.js";
 import type { Exchange } from "./frontend.js";
 
-/** What a request takes beside its body. */
+/** Estimated bytes of a request without its body. */
 const HEAD_BYTES = 1024;
 
 export interface EarlyRequest {
@@ -10,7 +10,7 @@ export interface EarlyRequest {
   readonly request: FramedRequest;
 }
 
-/** Requests that came before the member was ready, up to a number of bytes. */
+/** Requests that arrived before the member was ready, up to a number of bytes. */
 export class EarlyRequests {
   readonly #bytesMax: number;
   #requests: EarlyRequest[] = [];
@@ -24,7 +24,7 @@ export class EarlyRequests {
     return this.#bytes + HEAD_BYTES + (body?.length ?? 0) <= this.#bytesMax;
   }
 
-  /** Keeps a copy of the request, its body included. */
+  /** Keeps a copy of the request and its body. */
   add(id: number, exchange: Exchange, request: FramedRequest): void {
     const { method, path, query, contentType, isBodyTooLarge } = request;
     const body = request.body === undefined ? undefined : new Uint8Array(request.body);

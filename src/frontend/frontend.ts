@@ -4,100 +4,97 @@ import type { HeadText } from "./head-text.js";
 import type { LargeRequest, LargeRequests } from "./large-requests.js";
 
 /**
- * One HTTP request waiting for its answer: what a frontend implementation gives the gateway. Byte
- * views are valid during the call only. Calls after the client has gone do nothing.
+ * One HTTP request and its pending response, as a frontend hands it to the gateway. Byte views are
+ * valid during the call only. Calls after the client has disconnected do nothing.
  */
 export interface Exchange {
-  /**
-   * What `Gateway.request` returned; undefined before that, and for a response without the core.
-   */
+  /** Id from `Gateway.request`; undefined before, and for responses without the core. */
   requestId: number | undefined;
   /**
-   * If its body is large: that takes room until the core has answered, whether or not the client is
-   * still there.
+   * Set for a large body: it takes room until the core has responded, even if the client has
+   * disconnected.
    */
   readonly large: LargeRequest | undefined;
-  /** The whole answer. */
+  /** Sends the whole response. */
   answer(head: ResponseRecord, body: Uint8Array): void;
-  /** The start of an answer: status and headers leave at once, chunks follow. */
+  /** Starts a response: sends status and headers at once; chunks follow. */
   open(head: ResponseRecord, body: Uint8Array): void;
-  /** More of an open answer; `isEnd` completes it and leaves the connection usable. */
+  /** Sends more of an open response; `isEnd` completes it and keeps the connection usable. */
   chunk(body: ChunkBody, isEnd: boolean): void;
-  /** Ends the connection in the middle of the answer. */
+  /** Closes the connection, the response incomplete. */
   cut(): void;
 }
 
-/** One body for many exchanges: an implementation frames it once and keeps the result here. */
+/** One body for many exchanges: the first to frame it caches the result here. */
 export interface ChunkBody {
   readonly bytes: Uint8Array;
-  /** As a chunk. */
+  /** Framed as a chunk, by the uws frontend. */
   plain?: Buffer;
   framed: Buffer | undefined;
   framedLast: Buffer | undefined;
-  /** The same of the node frontend: both may serve an event. */
+  /** Framed by the node frontend: both may serve one event. */
   chunked?: Buffer;
   /** Where a second part of `framed` begins, for an implementation that needs two. */
   framedSplit?: number;
 }
 
-/** What a frontend implementation may ask of its thread. */
+/** A frontend's way to the core. */
 export interface Gateway {
-  /** @returns the id for the calls below; undefined for a request that the core does not get */
+  /** @returns the id for the calls below; undefined if the request is served without the core */
   request(exchange: Exchange, request: FramedRequest): number | undefined;
-  /** The client is gone before its answer was complete. */
+  /** The client disconnected before its response was complete. */
   abort(requestId: number): void;
-  /** The client takes its answer too slowly; nothing more until `resume`. Watches do not wait. */
+  /** Pauses a response that the client reads too slowly, until `resume`. Watches are not paused. */
   hold(requestId: number): void;
   resume(requestId: number): void;
 }
 
-/** What both implementations are told. */
+/** Options of both implementations. */
 export interface FrontendOptions {
   readonly heads: HeadText;
-  /** A request was refused because too much is under way. */
+  /** A request was rejected: too much is in flight. */
   readonly onTooMany: () => void;
-  /**
-   * Connections open at a time; more are closed as they come. What another frontend holds is left
-   * out.
-   */
+  /** Limit of open connections; more are closed at once. The other frontend's do not count. */
   readonly connectionsMax: number;
-  /** For all bodies that have not come whole yet, of this thread's other frontend, too. */
+  /** For all incomplete bodies; shared with this thread's other frontend. */
   readonly bodyRoom: BodyRoom;
-  /** Of this thread's other frontend, too. */
+  /** Shared with this thread's other frontend. */
   readonly largeRequests: LargeRequests;
-  /** A client that does not read its answer was cut off, about this many bytes behind. */
-  readonly onSlowClient: (backlogBytes: number) => void;
-  /** A connection opened, 1, or closed, -1. */
-  readonly onConnection: (change: number) => void;
-  /** One that was opened is closed at once, as too many are open. */
-  readonly onRefused: () => void;
   /**
-   * A connection has ended that never brought a request which could be served, and why if it is
-   * known.
+   * A client that does not read its response was disconnected, with about this many bytes unread.
    */
+  readonly onSlowClient: (backlogBytes: number) => void;
+  /** A connection opened (1) or closed (-1). */
+  readonly onConnection: (change: number) => void;
+  /** A connection was rejected: connectionsMax is reached. */
+  readonly onRefused: () => void;
+  /** A connection ended without a valid request; the reason, if known. */
   readonly onUnserved?: (reason: string) => void;
 }
 
 /**
- * How a port is bound: by one frontend alone, by the first of several threads (nobody else may have
- * it), or by the next ones.
+ * How a port is bound: exclusively by one frontend; exclusively first, then shared (the first of
+ * several threads); or shared (the other threads).
  */
 export type PortSharing = "alone" | "first" | "joins";
 
-/** A server on the client URLs. */
+/** An HTTP server on client URLs. */
 export interface Frontend {
-  /** @returns the port, which the system chooses for 0 @throws ListenError */
+  /** @returns the port; for 0 the system chooses one @throws ListenError */
   listen(host: string, port: number, sharing: PortSharing): Promise<number>;
   listenUnix(path: string): Promise<void>;
-  /** Stops accepting; open exchanges go on. */
+  /** Stops accepting; exchanges in flight continue. */
   stopListening(): void;
-  /** Drops every connection and handle. */
+  /** Closes every connection and handle. */
   close(): void;
 }
 
-/** What a stream's client may leave unread, beyond what the kernel keeps, before it is cut off. */
+/**
+ * Bytes of a stream, beyond the kernel's buffers, that a client may leave unread before it is
+ * disconnected.
+ */
 export const STREAM_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
 /**
- * What all of a frontend's streams may leave unread together: above it, those behind are cut off.
+ * Limit of unread bytes of all streams of a frontend: above it, streams that lag are disconnected.
  */
 export const ALL_BACKLOGS_BYTES_MAX = 256 * 1024 * 1024;

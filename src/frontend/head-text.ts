@@ -19,20 +19,20 @@ const CONTENT_TYPES: Readonly<Record<ContentKind, string>> = {
 };
 
 /**
- * Renders the headers of answers as lines "Name: value\r\n". Everything but the indexes is the same
- * from answer to answer, so it is put together once per kind.
+ * Renders response headers as lines "Name: value\r\n". All but the indexes is the same for each
+ * response of a kind, so it is rendered once per kind.
  */
 export class HeadText {
   readonly #origins: ReadonlySet<string>;
   readonly #prefixes: string[] = [];
 
-  /** @param origins the CORS white list; "*" allows all, an empty one sends no CORS headers */
+  /** @param origins allowed by CORS; "*" allows all, an empty list sends no CORS headers */
   constructor(clusterId: bigint, origins: readonly string[]) {
     this.#origins = new Set(origins);
     this.setClusterId(clusterId);
   }
 
-  /** For a frontend that listens before the cluster is known; nothing is answered before. */
+  /** For frontends that listen before the cluster is known; none responds before this call. */
   setClusterId(clusterId: bigint): void {
     const clusterIdLine = `X-Etcd-Cluster-Id: ${clusterId.toString(16)}\r\n`;
     for (const kind of Object.values(ContentKind)) {
@@ -43,7 +43,7 @@ export class HeadText {
     }
   }
 
-  /** Whether answers depend on the request's Origin header. */
+  /** Whether responses depend on the request's Origin header. */
   get needsOrigin(): boolean {
     return this.#origins.size > 0 && !this.#origins.has("*");
   }

@@ -1,10 +1,10 @@
 import type { ByteQueue } from "./byte-queue.js";
 
-/** Takes the body of a request out of what was received. */
+/** Extracts the body of a request from the received bytes. */
 export interface BodyDecoder {
   /**
-   * @param take gets the body's bytes, and may keep them
-   * @returns "bad": what follows cannot be told from the body any more
+   * @param take receives the body's bytes, and may keep them
+   * @returns "bad" if the framing is invalid: the end of the body is unknown then
    */
   decode(input: ByteQueue, take: (part: Buffer) => void): "more" | "done" | "bad";
 }
@@ -28,25 +28,25 @@ export class SizedBody implements BodyDecoder {
 
 /** Longest line between chunks, as in Go (internal/chunked.go, maxLineLength). */
 const LINE_BYTES_MAX = 4096;
-/** All trailer fields together. */
+/** Limit of all trailer fields together. */
 const TRAILER_BYTES_MAX = 1024 * 1024;
 const CR = 13;
 const LF = 10;
 
-/** Extensions are skipped; blanks may stand around them and after the size. */
+/** Extensions are ignored; blanks may surround them and follow the size. */
 const SIZE_LINE = /^([0-9a-f]{1,16})[ \t]*(?:;[^\r]*)?\r$/i;
 const TRAILER_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Z]+:[\t\x20-\x7e\x80-\xff]*\r$/i;
 
 /** A body with Transfer-Encoding: chunked (RFC 9112, 7.1). */
 export class ChunkedBody implements BodyDecoder {
-  /** What comes next: a size line, `#left` bytes, the line end after them, or trailer fields. */
+  /** The next element: a size line, `#left` bytes, the line end after them, or trailer fields. */
   #expected: "size" | "data" | "dataEnd" | "trailer" = "size";
   #left = 0;
   #trailerBytes = 0;
 
   decode(input: ByteQueue, take: (part: Buffer) => void): "more" | "done" | "bad" {
     const bytes = input.view;
-    // Data moves down over the framing, so that a body in small chunks still is one part.
+    // Move data down over the framing, so that many small chunks still make one part.
     let data = 0;
     let at = 0;
     let outcome: "more" | "done" | "bad" | undefined;
@@ -83,7 +83,7 @@ export class ChunkedBody implements BodyDecoder {
     return outcome;
   }
 
-  /** @param line with its CR */
+  /** @param line including its CR */
   #onLine(line: string): "done" | "bad" | undefined {
     if (this.#expected === "size") {
       const size = Number.parseInt(SIZE_LINE.exec(line)?.[1] ?? "", 16);

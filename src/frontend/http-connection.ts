@@ -18,63 +18,60 @@ import { NO_ROOM, NO_ROOM_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
 
 /**
- * Longest head of a request in bytes, as in etcd (Go's http.DefaultMaxHeaderBytes and its slack).
+ * Limit of request line and headers, bytes, as in etcd (Go's http.DefaultMaxHeaderBytes and slack).
  */
 const HEAD_BYTES_MAX = 1024 * 1024 + 4096;
-/**
- * What a client may send ahead while its request is being answered, before its socket is read no
- * more.
- */
+/** Bytes a client may send ahead of a pending response before its socket is paused. */
 const AHEAD_BYTES_MAX = 64 * 1024;
 /**
- * A client that takes nothing of what waits for it is cut off after once or twice this time: Node
- * looks each time whether there was any progress since it looked last.
+ * A client that reads nothing of its pending output is disconnected after one or two of these
+ * intervals: Node checks once per interval for progress since its last check.
  */
 const STALL_MS = 6000;
 /**
- * Bytes that arrive after a socket was closed reset the connection, and the client may lose an
- * answer that it has not read yet. So the other side closes first, or gets this long to.
+ * Time for the client to close first: bytes that arrive after our close reset the connection, and
+ * the client may lose a response that it has not read yet.
  */
 const LINGER_MS = 500;
 
 const NO_BYTES = new Uint8Array(0);
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 
-/** What the connections of one frontend share. */
+/** Shared by the connections of one frontend. */
 export interface Shared {
   readonly gateway: Gateway;
   readonly options: FrontendOptions;
   readonly request: ReusedRequest;
-  /** How long a client may take to send the head of a request, from its first byte. */
+  /** Timeout for the headers of a request, from its first byte. */
   readonly headMsMax: number;
-  /** No further requests. */
+  /** Serve no further requests. */
   isStopping: boolean;
 }
 
 /**
- * One client connection: its requests are served one after the other, in the order they came, as
- * Go's net/http does. Between two requests it may rest for as long as the client likes.
+ * One client connection: requests are served one at a time, in order, as by Go's net/http. It may
+ * be idle between two requests for as long as the client likes.
  *
- * A client that has closed its sending side (`printf ... | nc -N`) gets all its answers first; a
- * watch ends then, as etcd's does, because nothing else tells such a client from one that has gone.
+ * A client that has closed its sending side (`printf ... | nc -N`) still gets all responses; a
+ * watch ends, as in etcd, as such a client looks like one that has disconnected.
  */
 export class HttpConnection implements Wire {
   readonly #socket: Socket;
   readonly #shared: Shared;
   readonly #input = new ByteQueue();
-  /** Bytes of `#input` in which no head ends. */
+  /** Bytes of `#input` already searched for the end of the headers. */
   #searched = 0;
   #headTimer: NodeJS.Timeout | undefined;
-  /** Of the request whose body is coming in. */
+  /** Of the request whose body is incoming. */
   #decoder: BodyDecoder | undefined;
   #body: Body | undefined;
-  /** Gets the body; undefined if nobody wants it. */
+  /** Receives the body; undefined if it is skipped. */
   #onBody: ((body: Body) => void) | undefined;
   #exchange: NodeExchange | undefined;
   #isAdvancing = false;
-  /** The client has closed its side. */
+  /** The client has closed its sending side. */
   #hasEnded = false;
-  /** Nothing that the client still sends counts. */
+  /** Further input is ignored. */
   #isDeaf = false;
   #isFinished = false;
   #hasRequested = false;
@@ -95,7 +92,7 @@ export class HttpConnection implements Wire {
     return this.#hasEnded;
   }
 
-  /** The frontend stops: a connection at rest closes now, another one after its answer. */
+  /** The frontend stops: an idle connection closes now, another one after its response. */
   stop(): void {
     if (this.#exchange === undefined && this.#decoder === undefined) this.#finish();
   }
@@ -119,7 +116,7 @@ export class HttpConnection implements Wire {
     this.#socket.destroy();
   }
 
-  /** The answer of `exchange` has been written. */
+  /** The response of `exchange` has been written. */
   onAnswered(exchange: NodeExchange): void {
     this.#exchange = undefined;
     if (exchange.isLast || this.#isDeaf || this.#shared.isStopping) this.#finish();
@@ -158,13 +155,13 @@ export class HttpConnection implements Wire {
     if (!this.#hasRequested) this.#shared.options.onUnserved?.(this.#whyUnserved);
   }
 
-  /** The next request has to wait for the answer to this one, or for the client to take it. */
+  /** The next request waits for the response to this one, or for the client to read it. */
   get #isBusy(): boolean {
     return this.#exchange !== undefined || this.#socket.writableNeedDrain;
   }
 
   #advance(): void {
-    if (this.#isAdvancing) return; // Answered within the call that asked.
+    if (this.#isAdvancing) return; // A response within `request`: the outer call continues.
     this.#isAdvancing = true;
     while (this.#step());
     this.#isAdvancing = false;
@@ -234,16 +231,16 @@ export class HttpConnection implements Wire {
       exchange.large?.whole(request.body?.length ?? 0);
       request.isBodyTooLarge = body?.isTooLarge ?? false;
       exchange.requestId = gateway.request(exchange, request);
-      request.body = undefined; // It may be large, and is not kept alive until the next one comes.
+      request.body = undefined; // It may be large: do not keep it alive until the next request.
     };
     const { length, contentType } = head;
     if (length !== 0)
       this.#decoder = length === "chunked" ? new ChunkedBody() : new SizedBody(length);
-    // To other methods a body means nothing: as in etcd they are served before it has come.
+    // Other methods ignore bodies: as in etcd they are served before the body has arrived.
     const takesBody = method === Method.put || method === Method.post;
     this.#onBody = undefined;
     if (!takesBody) {
-      if (head.expectsContinue) exchange.endConnection(); // Nobody asks the client for the body.
+      if (head.expectsContinue) exchange.endConnection(); // The body is never requested.
       send("", undefined);
     } else if (length === 0) send(contentType, new Body(options.bodyRoom));
     else {
@@ -254,7 +251,7 @@ export class HttpConnection implements Wire {
   }
 
   /**
-   * A large body is asked for and read when its turn comes; until then it stays with the client.
+   * A large body is requested and read once it is admitted; until then it stays with the client.
    */
   #admit(exchange: NodeExchange, { length, expectsContinue }: RequestHead): void {
     const proceed = () => {
@@ -266,7 +263,7 @@ export class HttpConnection implements Wire {
       return;
     }
     const refuse = () => {
-      if (expectsContinue) exchange.endConnection(); // The client may send the body or not.
+      if (expectsContinue) exchange.endConnection(); // The client may still send the body, or not.
       this.#socket.resume();
       this.#refuseBody();
     };
@@ -298,7 +295,7 @@ export class HttpConnection implements Wire {
     body?.drop();
     if (onBody !== undefined) {
       this.#exchange?.onGone();
-      this.#exchange = undefined; // Nobody has heard of it.
+      this.#exchange = undefined; // The gateway does not know it.
       this.#refuse(400, "malformed body");
     } else if (this.#exchange !== undefined) this.#isDeaf = true;
     else this.#finish();
@@ -310,7 +307,7 @@ export class HttpConnection implements Wire {
     this.#refuseBody();
   }
 
-  /** Too much is under way: the rest of the body is skipped. */
+  /** Too much is in flight: the rest of the body is skipped. */
   #refuseBody(): void {
     this.#body?.drop();
     this.#onBody = undefined;
@@ -328,7 +325,7 @@ export class HttpConnection implements Wire {
     this.#finish();
   }
 
-  /** Closes when all that was written has left. */
+  /** Closes once all output has been sent. */
   #finish(): void {
     if (this.#isFinished) return;
     this.#isFinished = true;

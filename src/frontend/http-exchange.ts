@@ -14,23 +14,23 @@ import type { LargeRequest } from "./large-requests.js";
 export interface Wire {
   /** The client has closed its sending side. */
   readonly hasEnded: boolean;
-  /** Written and not yet taken by the kernel. */
+  /** Written and not yet accepted by the kernel. */
   readonly backlogBytes: number;
-  /** @returns false if the client is behind; `onDrain` follows when it has caught up */
+  /** @returns false if the client lags; `onDrain` follows when it has caught up */
   write(bytes: Buffer): boolean;
-  /** All of the answer has been written. */
+  /** The whole response has been written. */
   onAnswered(exchange: NodeExchange): void;
-  /** Ends the connection at once. */
+  /** Closes the connection at once. */
   cut(): void;
-  /** The same, as the client takes too little. */
+  /** The same, because the client reads too slowly. */
   cutSlow(): void;
 }
 
 const LAST_CHUNK = Buffer.from("0\r\n\r\n");
 
 /**
- * One request on a connection of the node frontend. To a client of HTTP/1.0 an answer of unknown
- * length is sent as it is and ends with the connection.
+ * One request on a connection of the node frontend. For HTTP/1.0, a response of unknown length is
+ * not chunked and ends with the connection.
  */
 export class NodeExchange implements Exchange {
   requestId: number | undefined;
@@ -44,7 +44,7 @@ export class NodeExchange implements Exchange {
   #isLast: boolean;
   #isDone = false;
   #isHeld = false;
-  /** The head has left and no body: an event may come at any time, or never. */
+  /** Headers are sent, no body yet: an event may come at any time, or never. */
   #isWatch = false;
 
   constructor(
@@ -63,12 +63,12 @@ export class NodeExchange implements Exchange {
     this.#isLast = isLast;
   }
 
-  /** The connection ends with this answer. */
+  /** The connection closes after this response. */
   get isLast(): boolean {
     return this.#isLast;
   }
 
-  /** Whether anything else comes on the connection is not known: it ends with this answer. */
+  /** Closes the connection after this response, as its further input cannot be delimited. */
   endConnection(): void {
     this.#isLast = true;
   }
@@ -81,7 +81,7 @@ export class NodeExchange implements Exchange {
       head.status === 204 ? "" : `Content-Length: ${body.length}\r\n`,
     );
     const bodyBytes = this.#isHead ? 0 : body.length;
-    // The body is in the ring only until this returns.
+    // Copy: `body` is a view of the ring, valid until this returns.
     const bytes = Buffer.allocUnsafe(text.length + bodyBytes);
     bytes.latin1Write(text, 0);
     if (bodyBytes > 0) bytes.set(body, text.length);
@@ -117,10 +117,10 @@ export class NodeExchange implements Exchange {
     this.#wire.cut();
   }
 
-  /** The client will send nothing more: it may have gone. */
+  /** The client has closed its sending side, or disconnected. */
   onClientEnded(): void {
     if (!this.#isWatch) return;
-    // An event that was already there came with the head.
+    // An event that was available came along with the headers.
     setImmediate(() => {
       if (this.#isDone) return;
       if (this.requestId !== undefined) this.#gateway.abort(this.requestId);
@@ -128,7 +128,7 @@ export class NodeExchange implements Exchange {
     });
   }
 
-  /** The connection is closed. */
+  /** The connection has closed. */
   onGone(): void {
     if (this.#isDone) return;
     this.#isDone = true;
@@ -184,7 +184,7 @@ export class NodeExchange implements Exchange {
 let dateMs = 0;
 let dateText = "";
 
-/** Now, to the second. */
+/** The current time, to the second. */
 export function httpDate(): string {
   const now = Date.now();
   if (now - dateMs >= 1000 || now < dateMs) {

@@ -1,30 +1,29 @@
 /**
- * The head of an HTTP/1.x request, read by the rules of Go's net/http (request.go, transfer.go,
- * textproto), which etcd's clients have always been served by: any token is a method, lines may end
- * with LF alone, header values may be folded, bytes above 0x7f are taken everywhere but in names.
- * Beyond it, empty lines before a request are ignored (RFC 9112, 2.2). Strings are bytes, one per
- * character (latin1).
+ * Request line and headers of an HTTP/1.x request, parsed as by Go's net/http (request.go,
+ * transfer.go, textproto), etcd's server: any token is a method, lines may end with LF alone,
+ * header values may be folded, bytes above 0x7f are accepted except in names. In addition, empty
+ * lines before a request are ignored (RFC 9112, 2.2). Strings are latin1: one character per byte.
  */
 export interface RequestHead {
   readonly method: string;
   /**
-   * Starts with "/", or is "*", or "" of an absolute target without one; bytes above 0x7f are
+   * Starts with "/", or is "*", or "" for an absolute target without a path; bytes above 0x7f are
    * percent-encoded.
    */
   readonly path: string;
-  /** Without the "?". */
+  /** Excludes the "?". */
   readonly query: string;
   readonly isHttp10: boolean;
   readonly contentType: string;
   readonly origin: string;
-  /** Of the body, in bytes. */
+  /** Of the body, bytes. */
   readonly length: number | "chunked";
-  /** The client will not send another request, or must not. */
+  /** The connection closes after this request. */
   readonly isLast: boolean;
   readonly expectsContinue: boolean;
 }
 
-/** A head that cannot be served; the connection closes after this answer. */
+/** Invalid headers; the connection closes after this response. */
 export interface HeadRefusal {
   readonly status: 400 | 417 | 501 | 505;
   readonly why: string;
@@ -35,7 +34,7 @@ const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 const NOT_IN_TARGET = /[^\x21-\x7e\x80-\xff]/;
 const HOST = /^[0-9A-Za-z!$%&()*+,\-./:;=@[\]'_~]*$/;
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:/;
-/** A user, a host without ASCII in percent encoding, a port. */
+/** User, host (ASCII must not be percent-encoded), port. */
 const AUTHORITY = /^(?:[^@]*@)?(?:\[[^[\]]*\]|(?:[^[\]:%]|%[89a-f][0-9a-f])*)(?::\d*)?$/i;
 const METHOD_BYTES_LOOKED_AT = 16;
 const TAB = 9;
@@ -43,7 +42,7 @@ const LF = 10;
 const CR = 13;
 const BLANK = 32;
 
-/** @returns how many empty lines' bytes a request begins with */
+/** @returns the length of the empty lines before a request, bytes */
 export function leadingBlanks(bytes: Buffer): number {
   let at = 0;
   while (bytes[at] === CR || bytes[at] === LF) at++;
@@ -51,8 +50,8 @@ export function leadingBlanks(bytes: Buffer): number {
 }
 
 /**
- * @param from where to look on: before it no line ends
- * @returns the offset after the empty line that ends the head; if it has not come, -1 less the next
+ * @param from offset to search from: no line ends before it
+ * @returns the offset after the empty line that ends the headers; without one, -1 less the next
  *   `from`
  */
 export function findHeadEnd(bytes: Buffer, from: number): number {
@@ -64,16 +63,13 @@ export function findHeadEnd(bytes: Buffer, from: number): number {
   return -1 - bytes.length;
 }
 
-/**
- * Whether what came first may be a method: TLS, for one, is told at once that it is at the wrong
- * door.
- */
+/** Whether the first bytes may be a method: a TLS client, for one, gets its error at once. */
 export function mayBecomeHead(bytes: Buffer): boolean {
   const [start = ""] = bytes.toString("latin1", 0, METHOD_BYTES_LOOKED_AT).split(" ");
   return start === "" ? bytes.length === 0 : TOKEN.test(start);
 }
 
-/** @param text up to the empty line, with it */
+/** @param text up to the empty line, inclusive */
 export function parseHead(text: string): RequestHead | HeadRefusal {
   const lines = unfold(text);
   const requestLine = parseRequestLine(lines[0] ?? "");
@@ -107,7 +103,7 @@ function refuse(status: HeadRefusal["status"], why: string): HeadRefusal {
   return { status, why };
 }
 
-/** Lines without their ends; a line that continues the one before is joined to it by a blank. */
+/** Lines without their ends; a continuation line is joined to the line before with a blank. */
 function unfold(text: string): string[] {
   const lines: string[] = [];
   for (const raw of text.split("\n")) {
@@ -121,8 +117,8 @@ function unfold(text: string): string[] {
 }
 
 /**
- * Blanks and tabs, the only white space of HTTP. A regular expression for those at the end would
- * take quadratic time: twelve seconds for 100 KB of blanks inside a value.
+ * Trims blanks and tabs, HTTP's only white space. A regular expression for those at the end takes
+ * quadratic time: 12 s for 100 KB of blanks inside a value.
  */
 function trim(text: string): string {
   let start = 0;
@@ -200,8 +196,8 @@ function bodyLength(fields: Fields): RequestHead["length"] | HeadRefusal {
 }
 
 /**
- * HTTP/1.0 goes on only if it says so. With both kinds of length, one of the servers on the way may
- * have understood another request than we do, so nothing that follows is trusted (RFC 9112, 6.1).
+ * HTTP/1.0 continues only with keep-alive. With both kinds of length, a proxy may have delimited
+ * the request differently, so further input is not trusted (RFC 9112, 6.1).
  */
 function isLast(fields: Fields, isHttp10: boolean): boolean {
   if (fields.hasToken("connection", "close")) return true;
@@ -211,7 +207,7 @@ function isLast(fields: Fields, isHttp10: boolean): boolean {
   return isHttp10 && !fields.hasToken("connection", "keep-alive");
 }
 
-/** Header fields by lower-case name. Only those that count here are kept. */
+/** Header fields by lower-case name. Only those used here are kept. */
 class Fields {
   static readonly #KEPT: ReadonlySet<string> = new Set(
     "host connection expect origin content-type content-length transfer-encoding".split(" "),
@@ -237,7 +233,7 @@ class Fields {
     return this.#values.get(name) ?? [];
   }
 
-  /** "" without one. */
+  /** The first value; "" without one. */
   first(name: string): string {
     return this.#values.get(name)?.[0] ?? "";
   }

@@ -1,14 +1,14 @@
 import { BODY_BYTES_MAX } from "./body-room.js";
 
-/** Bodies shorter than this are not worth the look: what they take is bounded elsewhere. */
+/** Shorter bodies are not counted here: other limits bound them. */
 const LARGE_BYTES = 100_000;
 
 export interface LargeLimits {
-  /** Large requests that are read, or wait for their answer, together; a single one always may. */
+  /** Limit of admitted bodies together, until their responses; a single one is always admitted. */
   readonly bytesMax: number;
-  /** Those that wait for their turn; beyond it they are refused at once. */
+  /** Limit of waiting bodies together; more are rejected at once. */
   readonly waitingBytesMax: number;
-  /** One that has waited so long is refused. */
+  /** Timeout of the wait; the request is then rejected. */
   readonly patienceMs: number;
 }
 
@@ -18,26 +18,23 @@ export const LARGE_LIMITS: LargeLimits = {
   patienceMs: 5000,
 };
 
-/** What a request with a large body is told. */
+/** Callbacks to the owner of a large request. */
 export interface LargeOwner {
-  /**
-   * Its turn has come after a wait, or its body has, with the first bytes of it: its connection may
-   * be read.
-   */
+  /** Admitted after a wait, or its whole body came with its first bytes: read its connection. */
   proceed(): void;
-  /** It has waited too long. */
+  /** The wait timed out. */
   refuse(): void;
 }
 
 /**
- * Admits requests with large bodies, first come, first served, from their first byte until their
- * answer. Those that wait are not read: their bytes stay with the clients, and TCP tells them so.
- * Without that, all of them would be carried at a time, each slower than the one before, until the
- * first of them time out and nobody waits for what is still carried.
+ * Admits requests with large bodies in order of arrival, from their first byte until their
+ * response. Waiting ones are not read: TCP's flow control keeps their bytes with the clients.
+ * Without admission all would progress at once, each too slowly, until clients time out and the
+ * work for them is wasted.
  */
 export class LargeRequests {
   readonly #limits: LargeLimits;
-  /** In the order they came. */
+  /** In order of arrival. */
   readonly #waiting = new Set<LargeRequest>();
   #waitingBytes = 0;
   #bytes = 0;
@@ -46,7 +43,7 @@ export class LargeRequests {
     this.#limits = limits;
   }
 
-  /** @returns undefined if it is to be refused at once */
+  /** @returns undefined if the request must be rejected at once */
   enter(bytes: number, owner: LargeOwner): LargeRequest | undefined {
     if (this.#waiting.size === 0 && this.#hasRoom(bytes)) {
       this.#bytes += bytes;
@@ -92,7 +89,7 @@ export class LargeRequests {
     }
   }
 
-  /** @param bytes of the body, which may be shorter than was assumed */
+  /** @param bytes of the body; may be less than declared to `enter` */
   #onWhole(request: LargeRequest, bytes: number): void {
     const hasWaited = this.#unqueue(request);
     this.#bytes += hasWaited ? bytes : bytes - request.bytes;
@@ -112,10 +109,10 @@ export class LargeRequests {
 }
 
 export class LargeRequest {
-  /** Of its body, or the most that it may be. */
+  /** Length of its body, or an upper bound. */
   bytes: number;
   readonly owner: LargeOwner;
-  /** While it waits. */
+  /** Set while it waits. */
   timer: NodeJS.Timeout | undefined;
   #onLeave: ((request: LargeRequest) => void) | undefined;
   readonly #onWhole: (request: LargeRequest, bytes: number) => void;
@@ -136,12 +133,12 @@ export class LargeRequest {
     return this.timer !== undefined;
   }
 
-  /** Its body has come whole, perhaps before its turn: it waits no longer. */
+  /** Its body is complete, perhaps before it was admitted: it stops waiting. */
   whole(bytes: number): void {
     if (this.#onLeave !== undefined) this.#onWhole(this, bytes);
   }
 
-  /** It is answered, or its client is gone before its body was whole. Once is enough. */
+  /** It has its response, or its client disconnected before the body was complete. Idempotent. */
   leave(): void {
     const onLeave = this.#onLeave;
     this.#onLeave = undefined;
@@ -150,10 +147,10 @@ export class LargeRequest {
 }
 
 /**
- * What a request may bring.
+ * Bytes to admit for a request.
  *
- * @param contentLength undefined if it does not say: then it is taken for the longest
- * @returns 0 for what is not large, or longer than is kept of any body
+ * @param contentLength undefined if not declared: the maximum is assumed
+ * @returns 0 if it is not large, or above the limit of bodies, which are not kept then
  */
 export function largeBytes(contentLength: number | undefined): number {
   if (contentLength === undefined) return BODY_BYTES_MAX;

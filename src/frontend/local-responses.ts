@@ -3,7 +3,7 @@ import { ResponseRecord } from "../messages/requests.js";
 import { ContentKind } from "../v2/response.js";
 import type { Exchange } from "./frontend.js";
 
-/** Answers a frontend gives without its gateway. */
+/** Responses of a frontend without its gateway. */
 
 export function localHead(status: number, contentKind: ContentKind): ResponseRecord {
   const head = new ResponseRecord();
@@ -12,20 +12,17 @@ export function localHead(status: number, contentKind: ContentKind): ResponseRec
   return head;
 }
 
-/**
- * Too much is under way: bodies that come in, or requests that the core has not taken. In etcd's
- * words.
- */
+/** Too many incoming bodies, or requests not yet read by the core. etcd's text. */
 export const NO_ROOM: ResponseRecord = localHead(500, ContentKind.json);
 export const NO_ROOM_BODY: Buffer = Buffer.from(
   '{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: too many requests","index":0}\n',
 );
 
-/** A target that no server of etcd's would parse. */
+/** A request target that etcd's server cannot parse. */
 export const BAD_REQUEST: ResponseRecord = localHead(400, ContentKind.bare);
 export const BAD_REQUEST_BODY: Buffer = Buffer.from("400 Bad Request");
 
-/** To OPTIONS, whatever the path. */
+/** For OPTIONS, on any path. */
 export const NOTHING_TO_SAY: ResponseRecord = localHead(200, ContentKind.none);
 
 export function answerLocally(exchange: Exchange, local: LocalResponse): void {

@@ -9,13 +9,13 @@ import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
 import { answerLater, answerLocally, localHead } from "./local-responses.js";
 import { listenOn } from "./server.js";
 
-/** Probes and scrapers are few; more than so many are not meant for this port. */
+/** Enough for probes and scrapers. */
 const CONNECTIONS_MAX = 256;
 const PATHS: ReadonlySet<string> = new Set(["/metrics", "/health"]);
 
 /**
- * Serves /metrics and /health on --listen-metrics-urls, through the node frontend on the main
- * thread: the answers are those of the client URLs, and the requests are few.
+ * Serves /metrics and /health on --listen-metrics-urls, with the responses of the client URLs.
+ * Requests are few, so the node frontend on the main thread does.
  *
  * @param profiles answers requests for profiles, which belong here rather than on client URLs
  * @returns undefined where no URL is given @throws ListenError

@@ -4,16 +4,15 @@ import { HttpConnection, type Shared } from "./http-connection.js";
 import { ListenError } from "./listen-error.js";
 import { ReusedRequest } from "./reused-request.js";
 
-/** How long a head may take from its first byte, time to type it by hand. */
+/** Timeout for the headers from their first byte; enough to type them by hand. */
 const HEAD_MS_MAX = 20_000;
-/** Peers that vanished without a word are noticed after some multiple of this. */
+/** TCP keep-alive: detects vanished clients after some multiple of this. */
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Serves HTTP over Node's sockets: slower than uWebSockets.js, runs wherever Node does, and serves
- * every request that etcd serves. `node:http` does not: its parser takes no method that it does not
- * know, no bytes above 0x7f in a target, no line that ends with LF alone, no two equal
- * Content-Length.
+ * Serves HTTP over Node's sockets: slower than uWebSockets.js, but runs wherever Node does, and
+ * serves every request that etcd serves. `node:http` does not: it rejects unknown methods, bytes
+ * above 0x7f in a target, lines that end with LF alone, and two equal Content-Length.
  */
 export class NodeFrontend implements Frontend {
   readonly #servers: Server[] = [];
@@ -44,7 +43,7 @@ export class NodeFrontend implements Frontend {
     );
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
-      // Later ones are of single connections that could not be accepted; that is no reason to die.
+      // Later errors concern single connections that could not be accepted: ignored.
       server.on("error", (error) => reject(new ListenError(name, error.message)));
       server.listen(where, () => {
         const address = server.address();

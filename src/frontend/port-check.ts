@@ -11,7 +11,7 @@ const REASONS: Readonly<Record<string, string>> = {
 /** A listening socket in /proc/net/tcp. */
 const LISTEN = "0A";
 
-/** Asks the system again: uWebSockets.js does not pass its reason on. */
+/** Binds again to learn the reason, which uWebSockets.js hides. */
 export function whyNotBound(host: string, port: number, error: unknown): Promise<string> {
   return new Promise((resolve) => {
     const server = createServer();
@@ -25,9 +25,8 @@ export function whyNotBound(host: string, port: number, error: unknown): Promise
 }
 
 /**
- * Frontends of several threads share their port, which any other process of this user could then
- * share too: one that was started in the same instant, before either of them had shared it. Looked
- * at before this process listens a second time.
+ * Threads share a port with SO_REUSEPORT, and so could another process of this user that was
+ * started at the same instant. Checked before this process listens a second time.
  *
  * @throws ListenError
  */
@@ -48,6 +47,6 @@ function linesOf(file: string): string[] {
   try {
     return readFileSync(file, "latin1").split("\n");
   } catch {
-    return []; // No IPv6, or a system without /proc.
+    return []; // No IPv6, or no /proc.
   }
 }

@@ -2,9 +2,8 @@ import type { FramedRequest } from "../messages/requests.js";
 import { Method } from "../v2/request.js";
 
 /**
- * The one request object of a frontend: filled for each request and given to its gateway, so that
- * none is allocated. Once an exchange is answered, even within the gateway's call, it may hold the
- * next request already.
+ * A frontend's only request object, refilled for each request to save allocations. Once an exchange
+ * has its response, even within the gateway's call, it may hold the next request.
  */
 export class ReusedRequest implements FramedRequest {
   method: Method = Method.other;
@@ -14,7 +13,7 @@ export class ReusedRequest implements FramedRequest {
   body: Uint8Array | undefined;
   isBodyTooLarge = false;
 
-  /** @returns this, as a request without a body */
+  /** @returns this, without a body */
   begin(method: Method, path: string, query: string): this {
     this.method = method;
     this.path = path;

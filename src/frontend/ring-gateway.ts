@@ -31,18 +31,17 @@ import {
 } from "./local-responses.js";
 
 /**
- * Turns of the event loop in which the answer to a read is looked for before this thread sleeps: it
- * takes the core a few microseconds, and a wake-up ten times that. Measured with one connection:
- * 8,000 reads a second become 13,000, each for a quarter less CPU time. A write waits for the disk,
- * so for that it sleeps.
+ * Turns of the event loop that poll for the response to a read before this thread sleeps: the core
+ * takes a few microseconds, a wake-up ten times that. With one connection, 8,000 reads/s became
+ * 13,000, at a quarter less CPU each. Writes wait for the disk, so they are not polled for.
  */
 const READ_POLLS = 40;
-/** Requests waiting for room in the ring: above this, new ones are refused. */
+/** Limit of requests waiting for room in the ring; more are rejected. */
 const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
 
-/** What the owner counts. */
+/** Metrics, counted by the owner. */
 export interface GatewayMetrics extends PortMetrics {
-  /** Requests without an answer yet: once per batch. */
+  /** Requests in flight, once per batch. */
   inFlight(requests: number): void;
 }
 
@@ -53,7 +52,7 @@ function isMalformed(path: string): boolean {
   return path.includes("%") && typeof unescapePercent(path, false) !== "string";
 }
 
-/** Of the body of an answer to HEAD nothing but the length is looked at. */
+/** A body for responses to HEAD: only its length is read. */
 function absentBody(length: number): Uint8Array {
   return Object.defineProperty(new Uint8Array(0), "length", { value: length });
 }
@@ -69,7 +68,7 @@ export class RingGateway implements Gateway {
   readonly #answer = new ResponseRecord();
   readonly #figures: GatewayMetrics;
   #pollsLeft = 0;
-  /** Until the member is ready: the requests that came early, in order. Undefined from then on. */
+  /** Requests that arrived before the member was ready, in order. Undefined from then on. */
   #early: EarlyRequests | undefined;
 
   constructor(
@@ -93,17 +92,17 @@ export class RingGateway implements Gateway {
     this.#local = local;
   }
 
-  /** Starts listening to the core. */
+  /** Starts reading responses of the core. */
   start(): void {
     this.#port.start();
   }
 
-  /** Keeps requests until `serve`: ports are open before the member is ready, and clients wait. */
+  /** Holds requests until `serve`: ports are open before the member is ready. */
   holdRequests(): void {
     this.#early ??= new EarlyRequests(QUEUED_BYTES_MAX);
   }
 
-  /** Takes the requests that wait, and from now on each as it comes. */
+  /** Sends the held requests; from now on, each on arrival. */
   serve(): void {
     const early = this.#early;
     this.#early = undefined;
@@ -159,7 +158,7 @@ export class RingGateway implements Gateway {
     const exchange = this.#exchanges.get(requestId);
     if (exchange === undefined) return;
     if (this.#early !== undefined) {
-      this.#exchanges.take(requestId); // The core does not know it yet, and never will.
+      this.#exchanges.take(requestId); // The core never learns of it.
       exchange.large?.leave();
       return;
     }
@@ -178,15 +177,13 @@ export class RingGateway implements Gateway {
     this.#port.sent();
   }
 
-  /** The core is to finish what it accepted, then stop itself, wal and peer. */
+  /** Asks the core to finish the requests in flight, then to stop itself, wal and peer. */
   stopCore(): void {
     writeNumbers(this.#requests, RequestType.stop);
     this.#port.sent();
   }
 
-  /**
-   * Sends what the core has answered, ends every other exchange and stops listening to the core.
-   */
+  /** Sends the responses received so far, ends all other exchanges, stops reading from the core. */
   close(): void {
     while (this.#answers.drain(Number.POSITIVE_INFINITY) > 0);
     this.#port.close();
@@ -196,7 +193,7 @@ export class RingGateway implements Gateway {
     }
   }
 
-  /** @returns whether to look at once for the answer to a read */
+  /** @returns whether to poll at once for the response to a read */
   #onTurn(): boolean {
     this.#figures.inFlight(this.#exchanges.size);
     if (this.#pollsLeft === 0) return false;

@@ -27,10 +27,10 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** What serves the client URLs of a thread: one frontend of each kind that is asked for. */
+/** A thread's frontends: one of each kind that is configured. */
 export interface MadeFrontends {
   readonly all: readonly Frontend[];
-  /** Of a kind whose ports other threads can share. */
+  /** The one whose ports other threads can share. */
   readonly shared: Frontend | undefined;
   readonly of: (kind: FrontendKind) => Frontend;
 }
@@ -38,12 +38,12 @@ export interface MadeFrontends {
 export interface Listening {
   /** The TCP endpoints, with the ports the system gave. */
   readonly endpoints: readonly Endpoint[];
-  /** To be logged when clients are served. */
+  /** Logged once clients are served. */
   readonly news: readonly string[];
 }
 
 /**
- * Binds all client URLs on the main thread. What comes waits in the gateway until that serves.
+ * Binds all client URLs on the main thread. Early requests wait in the gateway until it serves.
  *
  * @returns the endpoints that other threads may share
  * @throws ListenError
@@ -114,7 +114,7 @@ export async function joinFrontend(
   return frontend;
 }
 
-/** The frontends that the configuration and the platform allow; they do not listen yet. */
+/** Makes the configured frontends, as far as the platform supports them; none listens yet. */
 export async function makeFrontends(
   kinds: Iterable<FrontendKind>,
   config: Config,
@@ -146,13 +146,13 @@ export async function makeFrontends(
     shared: uws,
     of: (kind) => {
       const frontend = kind === "uws" ? (uws ?? node) : node;
-      assert(frontend !== undefined, "a frontend of each kind that is asked for");
+      assert(frontend !== undefined, "a frontend exists for each kind");
       return frontend;
     },
   };
 }
 
-/** The thread's limits hold for both kinds together. */
+/** Both kinds share the thread's limits. */
 function frontendOptions(
   config: Config,
   heads: HeadText,

@@ -9,7 +9,7 @@ const CELLS: ReadonlyMap<string, number> = new Map(
 );
 const UNKNOWN = cellOf("frontendUnserved", "unknown");
 
-/** Counts connections that ended without a request, and tells of them at most once a minute. */
+/** Counts connections that ended without a request, and logs them at most once a minute. */
 export class UnservedConnections {
   readonly #log: Logger;
   readonly #metrics: MetricCells;

@@ -1,45 +1,42 @@
 import type { HttpResponse } from "uWebSockets.js";
 import { ALL_BACKLOGS_BYTES_MAX, STREAM_BACKLOG_BYTES_MAX } from "./frontend.js";
 
-/** What a stream may send before it is looked whether the client takes it. */
+/** Bytes a stream may write before we probe whether the client still reads. */
 const PROBE_BYTES = 256 * 1024;
-/** A burst that no look at the socket interrupts may not exceed this either. */
+/** Limit of a burst within one turn of the event loop, which no probe can interrupt. */
 const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 
-/** When a stream that is behind is looked at again without having been heard of. */
+/** Delays before a stream that lags is probed again without a sign of the client. */
 const LOOKS_MS = [20, 200, 1500];
 
-/**
- * The library's time-out of ten seconds counts in steps of four and may begin in the middle of one.
- */
+/** The library's timeout of 10 s counts in steps of 4 s, and may begin in the middle of a step. */
 const STALLED_MS = 7000;
 
-/** What the streams of one frontend have left unread. */
+/** Unread bytes of all streams of one frontend. */
 export class Backlogs {
-  /** Of streams that are behind: the sum of their unproven bytes. */
+  /** Sum of the unproven bytes of all streams that lag. */
   bytes = 0;
 }
 
 /**
  * Tells whether the client of an open stream reads it.
  *
- * uWebSockets.js keeps what the kernel does not take, without limit, and says so only to callers of
- * `write` and `tryEnd`; a stream whose chunks are framed here has neither. What it has is `resume`:
- * that sets what the socket is polled for to what a socket in the same state (nothing left to send,
- * or something) was last paused with. So each thread first pauses one socket of each kind on
- * purpose, see uws-calibration.ts: one with nothing left while it was polled for room, one with
- * bytes left while it was not. From then on `resume` asks the kernel for room if nothing is left,
- * and a writable event in the next turn of the event loop is the proof; if bytes are left, there is
- * silence. It costs one epoll_ctl.
+ * uWebSockets.js buffers without limit, and reports that only from `write` and `tryEnd`, which a
+ * stream with its own framing cannot call. It can call `resume`, which restores the poll flags that
+ * a socket in the same state (buffer empty or not) was last paused with. So each thread first
+ * pauses one socket of each kind on purpose (uws-calibration.ts): one with an empty buffer while
+ * polled for writability, one with buffered bytes while not. From then on `resume` polls for
+ * writability only if the buffer is empty: a writable event in the next turn proves that all has
+ * been sent, silence that bytes are left. It costs one epoll_ctl.
  *
- * A socket that took nothing for about ten seconds is closed by the library unless more was written
- * meanwhile: its timer starts with each write that fails, and a writable event stops it.
+ * The library closes a socket without progress for about ten seconds unless more was written
+ * meanwhile: each failed write restarts its timer, a writable event stops it.
  *
  * Invariants:
- *   1. Everything before the last proof has left; `#unprovenBytes` were written since.
- *   2. While a probe is under way, each write is followed by a `resume`.
- *   3. `#countedBytes` of `Backlogs.bytes` are this stream's: its unproven bytes while it is
- *      behind, else 0.
+ *   1. Everything before the last proof has been sent; `#unprovenBytes` were written since.
+ *   2. While a probe is pending, each write is followed by a `resume`.
+ *   3. `#countedBytes` of `Backlogs.bytes` are this stream's: its unproven bytes while it
+ *      lags, else 0.
  */
 export class StreamBacklog {
   readonly #res: HttpResponse;
@@ -47,11 +44,11 @@ export class StreamBacklog {
   #unprovenBytes = 0;
   #countedBytes = 0;
   #isProbing = false;
-  /** Of the last write while behind. */
+  /** Time of the last write while it lagged. */
   #writtenMs = 0;
-  /** The last probe met with silence. */
+  /** The last probe found bytes left to send. */
   #isBehind = false;
-  /** Since the last write or sign of the client. */
+  /** Probes since the last write or sign of the client. */
   #looks = 0;
   #lookTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -66,13 +63,13 @@ export class StreamBacklog {
     });
   }
 
-  /** For a writable event, which stops the library's timer, as soon as nothing is left. */
+  /** Requests a writable event, which stops the library's timer, once all has been sent. */
   askForRoom(): void {
     this.#res.resume();
-    this.#drain(); // Also polls for room again if something is left.
+    this.#drain(); // Also polls for writability again if bytes are left.
   }
 
-  /** Whether the library's time-out, rather than the client, is what ends the connection now. */
+  /** Whether it is the library's timeout, not the client, that closes the connection now. */
   get isStalled(): boolean {
     return this.#isBehind && performance.now() - this.#writtenMs > STALLED_MS;
   }
@@ -81,12 +78,12 @@ export class StreamBacklog {
     return this.#isClosed;
   }
 
-  /** Upper bound of what the client did not take. */
+  /** Upper bound of the unread bytes. */
   get bytes(): number {
     return this.#unprovenBytes;
   }
 
-  /** After each write. @returns false if the client is to be cut off */
+  /** Call after each write. @returns false if the client must be disconnected */
   wrote(bytes: number): boolean {
     this.#unprovenBytes += bytes;
     if (this.#unprovenBytes < PROBE_BYTES) return true;
@@ -102,15 +99,15 @@ export class StreamBacklog {
   }
 
   /**
-   * After the last write: calls back when the kernel has everything, unless the connection ends
-   * before.
+   * Call after the last write: calls back once the kernel has everything, unless the connection
+   * closes first.
    */
   whenTaken(onTaken: () => void): void {
     this.#onTaken = onTaken;
     this.#probe();
   }
 
-  /** The response may not be used any more. */
+  /** The response must not be used any more. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#lookTimer);
@@ -126,13 +123,13 @@ export class StreamBacklog {
     this.#res.resume();
     if (this.#isProbing) return;
     this.#isProbing = true;
-    // The first may run before sockets are looked at again, the second comes after.
+    // The first may run before sockets are polled again, the second runs after.
     setImmediate(() => setImmediate(() => this.#onSilence()));
   }
 
   #onWritable(): void {
     if (this.#isClosed) {
-      this.#drain(); // The stream has ended; its last bytes may still be here.
+      this.#drain(); // The stream has ended; its last bytes may still be buffered.
       return;
     }
     this.#looks = 0;
@@ -157,14 +154,14 @@ export class StreamBacklog {
     this.#isBehind = true;
     this.#writtenMs = performance.now();
     this.#count(this.#unprovenBytes);
-    this.#drain(); // Also polls for room again, which the probe ended.
+    this.#drain(); // Also polls for writability again, which the probe ended.
     this.#lookAgain();
   }
 
   /**
-   * If that drain has sent all that was left, there is nothing to be polled for, no writable event
-   * follows, and the library's timer runs on, to close a client that has caught up: only a probe
-   * stops it. A few, as each that meets with silence starts the timer anew.
+   * If the drain has sent all bytes, no writable event follows, and the library's timer would close
+   * a client that has caught up: only a probe stops it. Few probes, as each without a proof
+   * restarts the timer.
    */
   #lookAgain(): void {
     const ms = LOOKS_MS[this.#looks];
@@ -176,7 +173,7 @@ export class StreamBacklog {
     }, ms);
   }
 
-  /** An empty cork sends what is left and nothing else. */
+  /** An empty cork only sends the buffered bytes. */
   #drain(): void {
     this.#res.cork(() => undefined);
   }

@@ -5,7 +5,7 @@ import { NO_ROOM, NO_ROOM_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
 import type { UwsExchange } from "./uws-exchange.js";
 
-/** Reads bodies of requests, and passes the requests on. */
+/** Reads request bodies, then passes the requests to the gateway. */
 export class UwsBodies {
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
@@ -17,7 +17,7 @@ export class UwsBodies {
     this.#request = request;
   }
 
-  /** @param largeBytes that a body which does not come whole may have; 0: it is not large */
+  /** @param largeBytes to admit for a body that does not arrive whole; 0: not large */
   read(
     exchange: UwsExchange,
     path: string,
@@ -25,10 +25,10 @@ export class UwsBodies {
     contentType: string,
     largeBytes: number,
   ): void {
-    let body: Body | undefined; // Most come whole.
+    let body: Body | undefined; // Undefined: most arrive whole.
     let isRefused = false;
     exchange.res.onData((chunk, isLast) => {
-      if (isRefused || exchange.isGone) return; // It may have waited too long.
+      if (isRefused || exchange.isGone) return; // Its wait may have timed out.
       if (!isLast) {
         if (body === undefined) {
           body = new Body(this.#options.bodyRoom);
@@ -36,7 +36,7 @@ export class UwsBodies {
           if (largeBytes > 0) isRefused = !this.#admit(exchange, largeBytes);
           if (isRefused) return;
         }
-        // The chunk dies on return.
+        // Copy: the chunk is valid until return.
         if (body.add(Buffer.from(new Uint8Array(chunk)))) return;
         isRefused = true;
         this.#refuse(exchange);
@@ -51,17 +51,17 @@ export class UwsBodies {
       request.body = whole;
       request.isBodyTooLarge = isTooLarge;
       exchange.requestId = this.#gateway.request(exchange, request);
-      request.body = undefined; // It may be large, and is not kept alive until the next one comes.
+      request.body = undefined; // It may be large: do not keep it alive until the next request.
     });
   }
 
-  /** @returns false if it is refused */
+  /** @returns false if it is rejected */
   #admit(exchange: UwsExchange, bytes: number): boolean {
     const { res } = exchange;
     exchange.large = this.#options.largeRequests.enter(bytes, {
       proceed: () => res.resume(),
       refuse: () => {
-        res.resume(); // Afterwards it may not be touched.
+        res.resume(); // Last: this may close `res`.
         this.#refuse(exchange);
       },
     });

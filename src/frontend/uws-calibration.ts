@@ -3,17 +3,17 @@ import { connect, type Socket } from "node:net";
 
 type Uws = typeof import("uWebSockets.js");
 
-/** More than any socket buffer takes at once. */
+/** More than any socket buffer holds. */
 const ANSWER_BYTES = 32 * 1024 * 1024;
-/** Written bytes that do not fit are copied, so this one is small: fresh memory is slow. */
+/** Small, as the library copies bytes that do not fit. */
 const PIECE_BYTES = 256 * 1024;
 const CALIBRATION_MS = 15_000;
 
 /**
- * Brings this thread's uWebSockets.js into the state that StreamBacklog counts on, over a loopback
- * listener that lives for a moment.
+ * Brings this thread's uWebSockets.js into the state that StreamBacklog relies on, over a
+ * short-lived loopback listener.
  *
- * @throws Error if the library does not behave as it should
+ * @throws Error if the library does not behave as expected
  */
 export async function calibrate(uws: Uws): Promise<void> {
   const calibration = new Calibration(uws);
@@ -25,8 +25,8 @@ export async function calibrate(uws: Uws): Promise<void> {
 }
 
 /**
- * One connection after the other: /left is paused with bytes left, /none with nothing left, /probe
- * sees.
+ * One connection after another: /left is paused with bytes buffered, /none with none, /probe
+ * verifies.
  */
 class Calibration {
   readonly #uws: Uws;
@@ -76,7 +76,7 @@ class Calibration {
 
   #leaveBytes(res: HttpResponse): void {
     res.onAborted(() => undefined);
-    // Called when there is room again; without a write in it, bytes stay and polling ends.
+    // Without a write in this callback, bytes stay buffered and polling ends.
     res.onWritable(() => {
       setImmediate(() => {
         res.pause();
@@ -90,7 +90,7 @@ class Calibration {
 
   #leaveNone(res: HttpResponse, fail: (why: string) => void): void {
     res.onAborted(() => undefined);
-    // What did not fit is not kept, and the socket is polled for room.
+    // `tryEnd` does not buffer the rest, and polls for writability.
     const [isAll] = res.tryEnd(this.#bytes, ANSWER_BYTES);
     if (isAll) fail("a socket took everything");
     res.pause();

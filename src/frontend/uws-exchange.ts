@@ -25,12 +25,10 @@ import {
 } from "./uws-watch.js";
 import { sendResponse, writeChunks } from "./uws-writer.js";
 
-/**
- * A head must fit into one cork: see uws-writer.ts. It echoes nothing else of a client's choice.
- */
+/** Headers must fit into one cork (uws-writer.ts); no other header echoes client input. */
 const LOCATION_BYTES_MAX = 12 * 1024;
 
-/** What the exchanges of one frontend share. */
+/** Shared by the exchanges of one frontend. */
 export interface UwsShared {
   readonly gateway: Gateway;
   readonly options: FrontendOptions;
@@ -40,28 +38,29 @@ export interface UwsShared {
   readonly request: ReusedRequest;
 }
 
-/** One request. */
+/** One request of the uws frontend. */
 export class UwsExchange implements Exchange {
   readonly res: HttpResponse;
   readonly method: Method;
   requestId: number | undefined;
-  /** While it comes in. */
+  /** Set while it is incoming. */
   body: Body | undefined;
   large: LargeRequest | undefined;
   readonly #shared: UwsShared;
   readonly #origin: string;
-  /** Of a request that may be a watch on a connection that lives on. */
+  /** For a request that may be a watch on a keep-alive connection. */
   readonly #handles: WatchHandles | undefined;
   #isGone = false;
-  /** Its last byte came in; only looked at for what may be a watch. */
+  /** Its last byte has arrived; read only for requests that may be watches. */
   #hasEnded = false;
   #isHeld = false;
   #heldBytes = 0;
-  /** No more is to come: the core has forgotten the request. */
+  /** The response is complete; the core has forgotten the request. */
   #isComplete = false;
   #watch: WatchStream | undefined;
   /**
-   * When it began, until it is known that the connection is not an open watch's; see LastingWatch.
+   * Begin in the register's count, until the connection is proven not to be an open watch's; see
+   * LastingWatch.
    */
   #begun: number;
 
@@ -90,16 +89,12 @@ export class UwsExchange implements Exchange {
     return this.#isGone;
   }
 
-  /**
-   * The library is about to call the `onData` of a watch on this connection: the request has none.
-   */
+  /** The request has no body, so the library calls the `onData` of a watch on this connection. */
   leaveProof(): void {
     this.#begun = PROVEN;
   }
 
-  /**
-   * Before anything is written or closed. @returns false if the client is gone, or was a watch's
-   */
+  /** Call before any write or close. @returns false if the client is gone, or was a watch's */
   #isOurs(): boolean {
     if (this.#begun !== PROVEN && !this.#isGone) this.#prove();
     return !this.#isGone;
@@ -125,7 +120,7 @@ export class UwsExchange implements Exchange {
       sendResponse(this.res, this.#head(head, ""), body);
       return;
     }
-    // Told the length, `endWithoutBody` would wait for that many bytes and never be done.
+    // Given the length, `endWithoutBody` would wait for that many bytes for ever.
     const length = head.status === 204 ? "" : `Content-Length: ${body.length}\r\n`;
     this.res.cork(() => {
       this.res.writeStatus(this.#head(head, length));
@@ -134,8 +129,8 @@ export class UwsExchange implements Exchange {
   }
 
   /**
-   * Answers and closes. Not at once: while there is no answer, the library closes the connection
-   * itself instead of taking what follows for another request.
+   * Responds and closes, in a later turn: without a response, the library closes the connection
+   * itself instead of parsing further input as another request.
    */
   refuse(head: ResponseRecord, body: Uint8Array): void {
     setImmediate(() => {
@@ -180,7 +175,7 @@ export class UwsExchange implements Exchange {
 
   #openWatch(head: string): void {
     const { backlogs, watches } = this.#shared;
-    // Without its end, the watch would be told of its own body as of another request.
+    // Before the request's end, its own body would look to the watch like another request.
     if (this.#handles === undefined || !this.#hasEnded) {
       this.#watch = new ClosingWatch(this.res, backlogs, head);
       return;
@@ -195,7 +190,7 @@ export class UwsExchange implements Exchange {
   }
 
   #onGone(): void {
-    // The last moment for a watch on this connection.
+    // The last chance to detect a watch on this connection.
     if (this.#begun !== PROVEN) this.#prove();
     const backlog = this.#watch?.backlog;
     if (!this.#isGone && backlog?.isStalled) this.#shared.options.onSlowClient(backlog.bytes);
@@ -206,7 +201,7 @@ export class UwsExchange implements Exchange {
     else if (!this.#isComplete) this.#shared.gateway.abort(this.requestId);
   }
 
-  /** Another request came on the connection of a watch. */
+  /** Another request arrived on the connection of a watch. */
   #lose(watch: WatchStream): void {
     this.#end();
     watch.cut();
@@ -219,7 +214,7 @@ export class UwsExchange implements Exchange {
 
   #cutSlow(backlogBytes: number): void {
     this.#shared.options.onSlowClient(backlogBytes);
-    // The library now says that the request is aborted, and the core hears of it.
+    // The library then reports the request as aborted, which informs the core.
     this.cut();
   }
 
@@ -230,14 +225,14 @@ export class UwsExchange implements Exchange {
     this.#shared.watches.delete(this.#watch);
   }
 
-  /** @param last more lines @returns status and header lines, without the last line end */
+  /** @param last further lines @returns status and header lines, without the last line end */
   #head(head: ResponseRecord, last: string): string {
     const lines = this.#shared.options.heads.lines(head, this.#origin) + last;
-    // One call for the whole head: the library writes "HTTP/1.1 ", this text and a line end.
+    // One call for all headers: the library writes "HTTP/1.1 ", this text and a line end.
     return `${statusText(head.status)}\r\n${lines}`.slice(0, -2);
   }
 
-  /** Large listings: tells the core to pause while the client is behind. */
+  /** For large listings: pauses the core while the client lags. */
   #write(bytes: Uint8Array, isEnd: boolean, head: string | undefined): void {
     if (head !== undefined) this.#shared.unserved.onWithoutLength();
     const hasRoom = writeChunks(this.res, head, bytes, isEnd);
@@ -249,7 +244,7 @@ export class UwsExchange implements Exchange {
     this.#isHeld = true;
     this.#shared.gateway.hold(requestId);
     this.res.onWritable(() => {
-      this.res.cork(() => undefined); // Sends what is left.
+      this.res.cork(() => undefined); // Sends the buffered bytes.
       this.#heldBytes = 0;
       if (this.#isHeld && !this.#isGone) {
         this.#isHeld = false;

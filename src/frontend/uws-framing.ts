@@ -1,8 +1,8 @@
 import type { HttpRequest } from "uWebSockets.js";
 
-/** What one look at a request's headers found. Reused from request to request. */
+/** Result of the last `readFraming` or `hasBody`. Reused for all requests. */
 export const framing = {
-  /** Not clear where the body ends, or what it is. */
+  /** End or coding of the body is ambiguous. */
   isUnclear: false,
   contentLength: "",
   contentType: "",
@@ -11,13 +11,13 @@ export const framing = {
 let lengths = 0;
 let codings = 0;
 
-/** One function for all requests: a closure for each would cost more than the rest. */
+/** One function for all requests: a closure for each would cost more than the work. */
 function look(name: string, value: string): void {
   if (name === "content-length") {
     framing.contentLength = value;
     lengths++;
   } else if (name === "content-type") {
-    if (framing.contentType === "") framing.contentType = value; // Of several, the first.
+    if (framing.contentType === "") framing.contentType = value; // The first of several.
   } else if (name === "transfer-encoding") {
     codings++;
     if (value.toLowerCase() !== "chunked") framing.isUnclear = true;
@@ -25,8 +25,8 @@ function look(name: string, value: string): void {
 }
 
 /**
- * Fills `framing` for a request. A body is unclear with several lengths or codings, both of them,
- * or a coding that is not "chunked": the library takes the first length, and any coding for
+ * Fills `framing` for a request. A body is unclear with several lengths or codings, with both, or
+ * with a coding other than "chunked": the library uses the first length, and treats any coding as
  * "chunked".
  */
 export function readFraming(req: HttpRequest): void {
@@ -39,7 +39,7 @@ export function readFraming(req: HttpRequest): void {
   if (lengths + codings > 1) framing.isUnclear = true;
 }
 
-/** Cheaper than the above, for methods that rarely bring one. */
+/** Cheaper than `readFraming`, for methods that rarely have a body. */
 export function hasBody(req: HttpRequest): boolean {
   return req.getHeader("content-length") !== "" || req.getHeader("transfer-encoding") !== "";
 }

@@ -9,9 +9,9 @@ const SELF_TEST_MS = 10_000;
 const NO_BYTES = new Uint8Array(0);
 const EVENT = Buffer.from('{"createdIndex":1}\n');
 const PLAIN = '13\r\n{"createdIndex":1}\n\r\n';
-/** What a watch's head ends with. */
+/** The end of a watch's headers, and its first byte. */
 const OPEN = "\r\n\r\n0";
-/** Two events without a handle for the first, then with one. */
+/** Two events on the wire: without a handle for the first, then with one. */
 const WIRES = [`14\r\n{"createdIndex": 1}\n\r\n${PLAIN}0\r\n\r\n`, `${PLAIN}${PLAIN}0\r\n\r\n`];
 const TARGETS = ["/v2/keys?wait=true", "/v2/keys?wait=true&stream=true"];
 
@@ -22,11 +22,11 @@ function get(path: string): string {
 const event = () => ({ bytes: EVENT, framed: undefined, framedLast: undefined });
 
 /**
- * Plays watches over a loopback listener, as LastingWatch counts on what the library does not
- * promise: what is on the wire, and that another request on a watch's connection ends the watch and
- * is not answered.
+ * Runs watches over a loopback listener, as LastingWatch relies on undocumented behaviour: the
+ * bytes on the wire, and that another request on a watch's connection ends the watch and gets no
+ * response.
  *
- * @throws Error if the library does not behave as it should
+ * @throws Error if the library does not behave as expected
  */
 export async function testWatches(make: (gateway: Gateway) => Frontend): Promise<void> {
   const gateway = new SelfTestGateway();
@@ -72,7 +72,7 @@ function playToTheEnd(port: number, gateway: SelfTestGateway): Promise<void> {
   });
 }
 
-/** A PUT comes while a watch is open. */
+/** A PUT arrives while a watch is open. */
 function interrupt(port: number, gateway: SelfTestGateway): Promise<void> {
   return new Promise((resolve, reject) => {
     const client = connect(port, "127.0.0.1", () => client.write(get("/v2/keys?wait=true")));

@@ -1,9 +1,9 @@
 import type { HttpResponse } from "uWebSockets.js";
 
 /**
- * Counts connections that closed without a request. What the library tells at a close is the length
- * of the last answer: 0 may also be one without a body or a chunked one, so those are counted
- * against it.
+ * Counts connections that closed without a request. At a close the library reports the write offset
+ * of the last response: 0 also follows one without a body or with a chunked one, so those are
+ * counted and subtracted.
  */
 export class UnservedCount {
   readonly #onUnserved: () => void;
@@ -16,12 +16,12 @@ export class UnservedCount {
     this.#onUnserved = onUnserved;
   }
 
-  /** An answer that leaves the write offset at 0. */
+  /** A response that leaves the write offset at 0. */
   onWithoutLength(): void {
     this.#withoutLength++;
   }
 
-  /** First, before the request that waits there is told. */
+  /** Call first on a close, before the pending request is aborted. */
   onClose(res: HttpResponse): void {
     this.#isLastSuspect = res.getWriteOffset() === 0;
     if (!this.#isLastSuspect) return;
@@ -31,7 +31,7 @@ export class UnservedCount {
     setImmediate(() => this.#count());
   }
 
-  /** The connection that is being closed has, or had, a request. */
+  /** The connection being closed has, or had, a request. */
   onRequestGone(): void {
     if (!this.#isLastSuspect) return;
     this.#isLastSuspect = false;

@@ -4,28 +4,28 @@ import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
 import { CORK_BYTES } from "./uws-writer.js";
 
 /**
- * Handles of one response: the library makes one for each route that a request passes. The first is
- * never used up: it is told of the close, and asks for room.
+ * Handles of one response: the library makes one for each route that matches. The first is never
+ * used up: it gets the close, and polls for writability.
  */
 export type WatchHandles = HttpResponse[];
-/** Kept for the last write. */
+/** Reserved for the last write. */
 const HANDLES_OF_END = 1;
-/** The first, one for the head and one for the first byte. */
+/** The first, one for the headers, one for the first byte, and the reserve. */
 export const WATCH_HANDLES = 3 + HANDLES_OF_END;
-/** One more for each event before the last, as far as they last: 41 bytes each. */
+/** One more for each of the first events; 41 bytes each. */
 export const STREAM_HANDLES = 64 + WATCH_HANDLES;
 
 /** A leading zero of the first chunk's size. */
 const FIRST_BYTE = "0";
-/** What follows it if the watch ends without an event: that makes it the last chunk. */
+/** Follows it if the watch ends without an event: together they are the last chunk. */
 const END_OF_FIRST = Buffer.from("\r\n\r\n");
 
 /**
- * A watch on the wire: its head must be seen before the first event, and the library ends the head
- * of a chunked response only with the first chunk. So chunks are framed here. While there are
- * handles, one of them writes an event as it is. After that, what the library still writes, any
- * number of times, is a header line, "name: value": that puts a blank after the event's last colon.
- * JSON allows it there.
+ * A watch on the wire. Clients must see its headers before the first event, but the library ends
+ * the headers of a chunked response with the first chunk only: so chunks are framed here. While
+ * handles last, each writes one event verbatim. After that the library still writes header lines,
+ * "name: value", any number of times: an event split at its last colon gets a blank there, which
+ * JSON allows.
  */
 export interface WatchStream {
   readonly backlog: StreamBacklog;
@@ -37,38 +37,32 @@ export interface WatchStream {
 }
 
 /**
- * The connection can be used again. The head goes out as that of a response without a body: for the
- * library the response is over, and the handle that ended it is void. Others of the same response
- * still write bytes as they are, each of them once.
+ * A watch on a keep-alive connection. Its headers are sent as a response without a body: for the
+ * library the response is over, and the handle that ended it is void. Other handles of the same
+ * response still write bytes verbatim, each once.
  *
- * The library therefore serves the next request on the connection even while the watch is open.
- * That request replaces the callbacks, so nothing calls the watch any more; it must be found, and
- * its connection closed, before the request writes to the connection and before the connection's
- * memory is freed, at the end of the event loop's turn in which it closes. The write offset tells:
- * the library sets it to 0 when a request begins, and that of an open watch is never 0. To have it
- * so from the start, the first byte of the body leaves with the head, a zero. It is the leading
- * zero of the first chunk's size, as in "054", or, if no event comes, the size of the last chunk.
- * Hence:
+ * So the library serves the next request on the connection even while the watch is open. That
+ * request replaces the callbacks, so the watch is never called again; it must be detected, and its
+ * connection closed, before the request writes to the connection, and before the connection's
+ * memory is freed (at the end of the turn in which it closes). The write offset shows it: the
+ * library sets it to 0 when a request begins, and an open watch's is never 0. To that end the first
+ * byte of the body is sent with the headers, a zero: the leading zero of the first chunk's size, as
+ * in "054", or, without an event, the size of the last chunk. Hence:
  *
- *   1. The write offset is not ours exactly when another request has begun and nothing was written
- *      for it.
- *   2. A request with callbacks for its body writes nothing to its connection and closes nothing
- *      before all open watches were looked at since it began. Nor does the connection's close go by
- *      without that: it is such a request's, and is told to it in the same turn. See WatchRegister.
- *   3. A request without a body leaves `onData` to the watch, and the library calls that before it
- *      does anything else. Only a response within the request's own callback comes earlier; 2 holds
- *      for that, too.
- *   4. The watch looks at its own offset before each write. The backlog's calls write nothing of
- *      their own.
+ *   1. The write offset differs from ours exactly if another request has begun and nothing was
+ *      written for it.
+ *   2. A request with callbacks for its body neither writes to its connection nor closes it
+ *      before all open watches were checked since it began. If the connection closes, the request
+ *      is informed, and checks them, in the same turn. See WatchRegister.
+ *   3. A request without a body keeps the watch's `onData`, which the library calls first. Only
+ *      a response within the request's own callback is earlier; 2 applies to that, too.
+ *   4. The watch checks its own offset before each write. The backlog's calls write nothing.
  */
 export class LastingWatch implements WatchStream {
   readonly backlog: StreamBacklog;
   readonly #res: HttpResponse;
   readonly #spare: HttpResponse[];
-  /**
-   * Bytes written through handles after the head, whether the socket took them or the library keeps
-   * them.
-   */
+  /** Body bytes written through handles, sent or still buffered by the library. */
   #offset = FIRST_BYTE.length;
   #hasWritten = false;
   #isCut = false;
@@ -76,8 +70,8 @@ export class LastingWatch implements WatchStream {
   /**
    * The watch's own request must have ended.
    *
-   * @param head as in `writeAnswer`
-   * @param onGone the client has closed
+   * @param head as in `sendResponse`
+   * @param onGone the client has disconnected
    * @param onIntruder a request without a body has begun on the connection
    */
   constructor(
@@ -100,11 +94,11 @@ export class LastingWatch implements WatchStream {
       first.endWithoutBody();
       second.end(FIRST_BYTE);
     });
-    // Each of the two ends dropped the callbacks.
+    // Both `end` calls dropped the callbacks.
     res.onAborted(onGone);
     res.onData(onIntruder);
     this.backlog = new StreamBacklog(res, backlogs);
-    // They also started the library's timer, which a writable event stops.
+    // They also started the library's timer; a writable event stops it.
     this.backlog.askForRoom();
   }
 
@@ -140,7 +134,7 @@ export class LastingWatch implements WatchStream {
     this.#res.close();
   }
 
-  /** Takes a handle. What the socket does not take, the library keeps. */
+  /** Uses up one handle. The library buffers what the socket does not accept. */
   #write(bytes: Uint8Array): void {
     const handle = this.#spare.pop() as HttpResponse;
     handle.cork(() => handle.end(bytes));
@@ -149,8 +143,8 @@ export class LastingWatch implements WatchStream {
 }
 
 /**
- * The connection closes with the watch: where the client wants it, or there are no further handles.
- * For the library the answer never ends, and a request that comes before the end is its business.
+ * A watch whose connection closes with it: the client wants that, or handles are lacking. For the
+ * library the response never ends, so it also handles a request that comes too early.
  */
 export class ClosingWatch implements WatchStream {
   readonly backlog: StreamBacklog;
@@ -181,11 +175,14 @@ export class ClosingWatch implements WatchStream {
 
 const LINE_END = Buffer.from("\r\n");
 const LAST_CHUNK = Buffer.from("0\r\n\r\n");
-/** Of a chunk, and of the stream but for the line end that the library writes. */
+/** The end of a chunk and of the stream, less the line end that the library writes. */
 const END_OF_LAST = Buffer.from("\r\n0\r\n");
-/** The name of the last field of each node, then of any. A quote in a string has a backslash. */
+/**
+ * The last field's name in each node, then any field's name. Quotes inside strings are escaped, so
+ * neither matches within one.
+ */
 const SPLITS = [Buffer.from('"createdIndex":'), Buffer.from('":')];
-/** A size, ": ", and line ends. */
+/** Room for a size, ": ", and line ends. */
 const LINE_BYTES = 32;
 
 function sizeLine(bytes: number): Buffer {
@@ -196,7 +193,7 @@ function chunkOf(bytes: Uint8Array): Buffer {
   return Buffer.concat([sizeLine(bytes.length), bytes, LINE_END]);
 }
 
-/** @param last follows it @returns false for bytes that are no event */
+/** @param last written after the event @returns false for bytes that are not an event */
 function writeEvent(res: HttpResponse, body: ChunkBody, last?: Buffer): boolean {
   if (body.framed === undefined) frameEvent(body);
   const { framed, framedSplit } = body;
@@ -204,14 +201,14 @@ function writeEvent(res: HttpResponse, body: ChunkBody, last?: Buffer): boolean 
   const name = framed.subarray(0, framedSplit);
   const value = framed.subarray(framedSplit);
   const line = [name, last === undefined ? value : Buffer.concat([value, last])];
-  // The declarations know strings only.
+  // The type declarations allow strings only.
   res.cork(() => res.writeHeader(...(line as unknown as [string, string])));
   return true;
 }
 
 /**
- * One chunk: up to `framedSplit` the name of a header line, then its value. If it does not fit into
- * a cork, blanks make the name alone too large for one, as the writer's rule wants it.
+ * Frames one chunk: a header line's name up to `framedSplit`, then its value. If it exceeds a cork,
+ * blanks make the name alone exceed one, as required by the rule in uws-writer.ts.
  */
 function frameEvent(body: ChunkBody): void {
   const { buffer, byteOffset, length } = body.bytes;
@@ -226,16 +223,15 @@ function frameEvent(body: ChunkBody): void {
   body.framedSplit = size.length + at + blanks;
 }
 
-/** Of a request that no watch can be behind, or of which that was found out. */
+/** For requests whose connection is proven, or known, not to be an open watch's. */
 export const PROVEN = -1;
 
 /**
- * The open watches of a frontend, and what finds those that lost their connection to another
- * request. A handle must not be used any more once its connection's memory is free.
+ * The open watches of a frontend. Detects those that lost their connection to another request: a
+ * handle must not be used once its connection's memory is freed.
  *
- * All are looked at, but not for each request: one look proves for all requests that have begun by
- * then, on whatever connections, that no watch is left behind them. So a batch of responses needs
- * one, and what comes in while no watch is open needs none.
+ * One check of all watches covers every request begun so far, on any connection. So a batch of
+ * responses needs one check, and requests begun while no watch is open need none.
  */
 export class WatchRegister {
   readonly #onLost = new Map<LastingWatch, () => void>();
@@ -250,20 +246,17 @@ export class WatchRegister {
     this.#onLost.delete(watch as LastingWatch);
   }
 
-  /** No handle is used any more. */
+  /** No handle is used after this. */
   clear(): void {
     this.#onLost.clear();
   }
 
-  /** @returns for `prove`: when a request begins */
+  /** Call when a request begins. @returns the argument for `prove` */
   begin(): number {
     return this.#onLost.size > 0 ? this.#looks : PROVEN;
   }
 
-  /**
-   * After this the connection of a request that began then is not that of an open watch, or is
-   * closed.
-   */
+  /** Afterwards the connection of a request begun then is not an open watch's, or is closed. */
   prove(begun: number): void {
     if (begun !== this.#looks) return;
     this.#looks++;

@@ -1,30 +1,26 @@
 import type { HttpResponse } from "uWebSockets.js";
 
 /**
- * The way of bytes to a socket of uWebSockets.js. While a socket is corked, the library collects
- * what is written in a buffer of 16 KiB. A write that does not fit first sends what was collected;
- * if the socket takes less than that, the library keeps what was collected and drops *this* write.
- * So the rule is:
+ * Writes to a socket of uWebSockets.js. While a socket is corked, the library collects writes in a
+ * buffer of 16 KiB. A write that does not fit first flushes the buffer; if the socket accepts less
+ * than that, the library keeps the buffer and drops *this* write. So the rule is:
  *
  *   All that one cork writes fits into its buffer, or the cork's first write is larger than the
  *   buffer.
  *
- * The first is sent or kept as a whole; the second goes to the socket, and what that does not take
- * is kept (`write`, `end`, `writeHeader`) or left to us (`tryEnd`).
+ * The former is sent or buffered as a whole; the latter goes to the socket, and the rest is
+ * buffered (`write`, `end`, `writeHeader`) or left to us (`tryEnd`).
  */
 
-/** What the library collects while a socket is corked. */
+/** Size of the library's cork buffer. */
 export const CORK_BYTES = 16 * 1024;
-/** At most so much of a body in one cork; the rest of its buffer is for a head and for framing. */
+/** Limit of body bytes in one cork; the rest of its buffer is for headers and framing. */
 export const PIECE_BYTES = 12_000;
-/**
- * Of a head, beside which a whole piece has room; "Date", "Content-Length" and framing take the
- * rest.
- */
+/** Limit of headers beside a whole piece; "Date", "Content-Length" and framing take the rest. */
 const HEAD_BYTES_MAX = CORK_BYTES - PIECE_BYTES - 256;
 
 /**
- * An answer whose length is known. @param head status and header lines, without the last line end
+ * Sends a response of known length. @param head status and header lines, without the last line end
  */
 export function sendResponse(res: HttpResponse, head: string, body: Uint8Array): void {
   const room = head.length <= HEAD_BYTES_MAX ? PIECE_BYTES : CORK_BYTES - 256 - head.length;
@@ -40,17 +36,17 @@ export function sendResponse(res: HttpResponse, head: string, body: Uint8Array):
     res.tryEnd(body.subarray(0, room), body.length);
   });
   if (sendRest(res, body, 0)) return;
-  // The bytes are the caller's only until this returns.
+  // The caller's bytes are valid only until this returns.
   const start = res.getWriteOffset();
   const rest = Buffer.from(body.subarray(start));
   res.onWritable(() => sendRest(res, rest, start));
 }
 
 /**
- * Sends what the socket takes. The library's timer runs while it takes nothing.
+ * Sends as much as the socket accepts. The library's timer runs while it accepts nothing.
  *
- * @param bytes of the answer from `start` on
- * @returns whether that was all, after which the response is done
+ * @param bytes of the response from `start` on
+ * @returns whether all was sent, which ends the response
  */
 function sendRest(res: HttpResponse, bytes: Uint8Array, start: number): boolean {
   let isDone = false;
@@ -62,8 +58,8 @@ function sendRest(res: HttpResponse, bytes: Uint8Array, start: number): boolean 
 }
 
 /**
- * Part of a chunked answer. @param head as above, before the first one @returns false if it has to
- * wait
+ * Sends part of a chunked response. @param head as above, before the first part only @returns false
+ * if it must wait
  */
 export function writeChunks(
   res: HttpResponse,

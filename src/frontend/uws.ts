@@ -19,7 +19,7 @@ import { STREAM_HANDLES, WATCH_HANDLES, type WatchHandles, WatchRegister } from 
 const LISTEN_SHARED = 0;
 const LISTEN_EXCLUSIVE = 1;
 
-/** An overload the library has and its type declarations leave out. */
+/** An overload of the library that its type declarations lack. */
 interface ListenWithOptions {
   listen(
     host: string,
@@ -40,16 +40,16 @@ const METHOD_OF: Readonly<Record<string, Method>> = {
   OPTIONS: Method.options,
 };
 
-/** Longest head of a request in bytes, as in etcd (Go's http.DefaultMaxHeaderBytes). */
+/** Limit of request line and headers, bytes, as in etcd (Go's http.DefaultMaxHeaderBytes). */
 const HEAD_BYTES_MAX = 1024 * 1024;
 
 /**
  * Loads uWebSockets.js.
  *
- * @throws Error where its binary does not load: musl, an older glibc, another processor
+ * @throws Error if its binary does not load: musl, an older glibc, another processor
  */
 export function loadUws(): Uws {
-  // Read by the library when it loads; its own limit of 4 KiB is too small for long keys in URLs.
+  // Read by the library at load; its default of 4 KiB is too small for long keys in URLs.
   process.env.UWS_HTTP_MAX_HEADERS_SIZE ??= String(HEAD_BYTES_MAX);
   return createRequire(import.meta.url)("uWebSockets.js") as Uws;
 }
@@ -65,7 +65,7 @@ export class UwsFrontend implements Frontend {
   #connections = 0;
   #isRefusing = false;
 
-  /** @throws Error where the library does not work as it should */
+  /** @throws Error if the library does not behave as expected */
   static async create(uws: Uws, gateway: Gateway, options: FrontendOptions): Promise<UwsFrontend> {
     await calibrate(uws);
     const quiet = { ...options, onConnection: () => undefined, onUnserved: () => undefined };
@@ -92,8 +92,8 @@ export class UwsFrontend implements Frontend {
   }
 
   /**
-   * Routes with parameters of different names are different routes, which all match: a request that
-   * may be a watch passes as many as it needs handles, and any other is served by the first.
+   * Routes with differently named parameters are different routes, and all match: a possible watch
+   * passes one per handle it needs; the first serves any other request.
    */
   #route(shared: UwsShared, bodies: UwsBodies): void {
     let handles: HttpResponse[] | undefined;
@@ -121,7 +121,8 @@ export class UwsFrontend implements Frontend {
 
   async listen(host: string, port: number, sharing: PortSharing): Promise<number> {
     if (sharing === "joins") return this.#keep(await this.#bind(host, port, LISTEN_SHARED));
-    // Shared at once, a process that has the port already would go on with half of the connections.
+    // Exclusive first: shared at once, another process on this port would get half of the
+    // connections.
     const alone = await this.#bind(host, port, LISTEN_EXCLUSIVE);
     if (sharing === "alone") return this.#keep(alone);
     const given = this.#uws.us_socket_local_port(alone);
@@ -159,7 +160,7 @@ export class UwsFrontend implements Frontend {
     });
   }
 
-  /** @param change 1 when it opens, -1 when it closes */
+  /** @param change 1 on open, -1 on close */
   #onConnection(res: HttpResponse, change: number): void {
     this.#connections += change;
     this.#options.onConnection(change);
@@ -185,16 +186,16 @@ export class UwsFrontend implements Frontend {
 }
 
 /**
- * The library decodes request targets as UTF-8, so that bytes which are none can no longer be told
- * from one another: such a request is refused, as one with a DEL is, instead of being served with
- * another key. In percent encoding every byte gets through.
+ * The library decodes request targets as UTF-8, so invalid bytes become indistinguishable: such
+ * requests (and those with a DEL) are rejected instead of served for another key. Percent-encoded,
+ * every byte is accepted.
  */
 const UNTRUE_TARGET = /[\ufffd\x7f]/;
 
 /**
- * How many handles a GET needs; a name in its query may be percent-encoded. The library closes a
- * connection that the client wants closed as soon as it takes an answer for complete, and answers
- * "Expect" once for each route: they get none.
+ * Number of handles for a GET; names in its query may be percent-encoded. None with "Connection:
+ * close", where the library closes once it considers the response complete, nor with "Expect",
+ * which it answers once per route.
  */
 function handlesFor(req: HttpRequest): number {
   let query = req.getQuery();
@@ -210,7 +211,7 @@ function decodeLetter(_: string, digits: string): string {
   return String.fromCharCode(Number.parseInt(digits, 16));
 }
 
-/** @param handles if it may be a watch; `res` is one of them */
+/** @param handles given if it may be a watch; `res` is one of them */
 function serve(
   shared: UwsShared,
   bodies: UwsBodies,
@@ -242,7 +243,7 @@ function serve(
     const large = largeBytes(contentLength === "" ? undefined : Number(contentLength));
     bodies.read(exchange, path, query, contentType, large);
   } else {
-    // A body, if any, is no part of the request's meaning; the library reads past it.
+    // A body has no meaning here; the library skips it.
     exchange.requestId = gateway.request(exchange, shared.request.begin(method, path, query));
     if (!bringsBody && handles === undefined) exchange.leaveProof();
   }

@@ -10,33 +10,32 @@ import { RepeatFilter } from "./repeats.js";
 
 export type { Logger } from "pino";
 
-/** Threads whose news, too, come as often as connections do. */
+/** Threads whose info lines also repeat, with every connection: filtered like warnings. */
 const CHATTY: ReadonlySet<string> = new Set(["peer"]);
 
 const require = createRequire(import.meta.url);
 
-/** pino's numbers, which the shared cell holds. */
+/** pino's level numbers, as in the shared cell. */
 const LEVELS: Readonly<Record<LogLevel, number>> = pino.levels.values as Record<LogLevel, number>;
 
-/** Memory for the level all threads log at. */
+/** The log level shared by all threads. */
 export function createLevelCell(level: LogLevel): SharedArrayBuffer {
   const memory = new SharedArrayBuffer(4);
   setLogLevel(memory, level);
   return memory;
 }
 
-/** Takes effect on every thread with its next line. */
+/** Takes effect on each thread with its next line. */
 export function setLogLevel(memory: SharedArrayBuffer, level: LogLevel): void {
   Atomics.store(new Int32Array(memory), 0, LEVELS[level]);
 }
 
 /**
- * A thread's logger: JSON lines, or readable ones on a terminal, each written before the call
- * returns, so that nothing is lost when the process dies and supervisors see a line as soon as it
- * is true.
+ * A thread's logger: JSON lines, or pretty ones on a terminal. Each is written before the call
+ * returns, so none is lost when the process dies, and supervisors see it at once.
  *
- * @param thread name of the thread, in every line
- * @param repeats what warnings and errors go through: one of a kind and minute is logged
+ * @param thread the thread's name, part of each line
+ * @param repeats filter of warnings and errors: one of a kind per minute is logged
  */
 export function createLogger(
   config: LogConfig,
@@ -52,7 +51,7 @@ export function createLogger(
     const isPretty =
       config.format === "pretty" || (config.format === "auto" && fd <= 2 && isatty(fd));
     const stream = isPretty ? prettyStream(fd) : destination({ fd, sync: true });
-    // A full disk or a pipe that nobody reads costs lines, not the member.
+    // A full disk or a broken pipe loses lines, and must not end the member.
     if ("on" in stream && typeof stream.on === "function") stream.on("error", () => undefined);
     return { level: "trace", stream };
   });
@@ -76,13 +75,13 @@ export function createLogger(
   );
 }
 
-/** Loaded only where it is needed: that takes each thread longer than all of pino. */
+/** Lazily: it takes each thread longer to load than all of pino. */
 function prettyStream(fd: number): StreamEntry["stream"] {
   const pretty: typeof pinoPretty = require("pino-pretty");
   return pretty({ destination: fd, sync: true, ignore: "pid,hostname", colorize: isatty(fd) });
 }
 
-/** A place for log lines that cannot be opened. */
+/** A log output cannot be opened. */
 export class LogOutputError extends RingdError {
   override readonly name = "LogOutputError";
   readonly code = "LOG_OUTPUT";
@@ -102,7 +101,7 @@ function descriptorOf(output: string, flag: string): number {
   }
   const [, scheme, path = output] = /^([a-z]+):\/\/(.*)$/i.exec(output) ?? [];
   if (scheme !== undefined && scheme !== "file") {
-    throw new LogOutputError(flag, output, `no output is known for "${scheme}"`);
+    throw new LogOutputError(flag, output, `unknown output scheme "${scheme}"`);
   }
   try {
     refuseUnreadPipe(path);
@@ -112,7 +111,7 @@ function descriptorOf(output: string, flag: string): number {
   }
 }
 
-/** Services of systemd are told device and inode of what leads to its journal. */
+/** JOURNAL_STREAM holds device and inode of the journal's socket (systemd.exec(5)). */
 function isJournal(fd: number): boolean {
   const { dev, ino } = fstatSync(fd);
   return process.env.JOURNAL_STREAM === `${dev}:${ino}`;

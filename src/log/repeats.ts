@@ -1,8 +1,8 @@
-/** What a line and its fields are called by: pino's two ways to log. */
+/** Arguments of a log call, in either of pino's forms: with fields or without. */
 export type LogInput = readonly unknown[];
 
 const EVERY_MS = 60_000;
-/** Lines of one text that differ in what they are about, at a time: more count as one kind. */
+/** Kinds kept per text, by peer and reason; the rest share one kind. */
 const VARIANTS_MAX = 8;
 const TEXTS_MAX = 256;
 
@@ -14,12 +14,11 @@ interface Kind {
 }
 
 /**
- * Lets one line through for each kind and minute: overload and faults come by the thousand. The
- * first of a kind comes at once; at the end of its minute one more says how many there were: "...;
- * and 1,234 more like it in the last minute".
+ * Passes one line per kind and minute, as overload and faults log by the thousand. The first of a
+ * kind passes at once; when its minute ends, one more counts the rest: "...; and 1,234 more like it
+ * in the last minute".
  *
- * Of a kind are lines with the same text, numbers and ids aside, about the same peer and for the
- * same reason.
+ * Lines are of one kind if text (numbers and ids aside), peer and reason are equal.
  */
 export class RepeatFilter {
   readonly #monoMs: () => number;
@@ -35,9 +34,9 @@ export class RepeatFilter {
   }
 
   /**
-   * Logs a line, or counts it.
+   * Emits a line, or counts it.
    *
-   * @param level beside the text, what tells one kind from another
+   * @param level part of the kind, like the text
    * @param emit writes a line, now or later
    */
   log(level: number, input: LogInput, emit: (input: LogInput) => void): void {
@@ -57,7 +56,7 @@ export class RepeatFilter {
     this.#begin(variants, variant, monoMs, input, emit);
   }
 
-  /** Ends the minutes that are over. Costs next to nothing when there is nothing to do. */
+  /** Ends minutes that are over. Nearly free when none is. */
   sweep(monoMs: number = this.#monoMs()): void {
     if (monoMs < this.#sweepMs) return;
     this.#sweepMs = Number.POSITIVE_INFINITY;
@@ -113,7 +112,7 @@ function textOf(input: LogInput): string {
   return typeof text === "string" ? text : "";
 }
 
-/** What a line is about, in its fields. */
+/** Peer and reason, from a line's fields. */
 function variantOf(fields: unknown): string {
   if (typeof fields !== "object" || fields === null) return "";
   const { peer, url, reason, err } = fields as Record<string, unknown>;
@@ -123,7 +122,7 @@ function variantOf(fields: unknown): string {
     .join(" ");
 }
 
-/** Without numbers and ids. */
+/** The text without numbers and ids. */
 function general(text: string): string {
   return text.replace(/\b[0-9a-f]{8,}\b|\d+/g, "#");
 }

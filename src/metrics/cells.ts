@@ -2,18 +2,18 @@ import { assert } from "../lib/assert.js";
 import { BOUNDS_OF_CELL, CELLS_PER_PART, slotRanges } from "./families.js";
 import type { PeerTableName } from "./family.js";
 
-/** Zeroed memory for `parts` writers: one for each thread. */
+/** Zeroed memory for `parts` writers, one per thread. */
 export function createMetricsMemory(parts: number): SharedArrayBuffer {
   assert(parts > 0, "at least one thread counts");
   return new SharedArrayBuffer(parts * CELLS_PER_PART * Float64Array.BYTES_PER_ELEMENT);
 }
 
 /**
- * One thread's part of the metrics. Only that thread writes it, so a plain add is enough; the main
- * thread reads it at any time and may see a histogram's sum and counts a moment apart. (An aligned
- * 8-byte load is one load on every platform Node 20 runs on, so no number is seen half-written.)
+ * One thread's part of the metrics. It is the only writer, so plain adds suffice; the main thread
+ * reads at any time, and may see a histogram's sum and counts a moment apart. Aligned 8-byte loads
+ * do not tear on the platforms of Node 20.
  *
- * A call costs nanoseconds. Cells come from `cellOf`, once, when a module loads.
+ * A call costs nanoseconds. Look cells up with `cellOf` once, at module load.
  */
 export class MetricCells {
   readonly #cells: Float64Array;
@@ -25,7 +25,7 @@ export class MetricCells {
     this.#cells = new Float64Array(memory, part * partBytes, CELLS_PER_PART);
   }
 
-  /** Counts `n` more, or less for a gauge. */
+  /** Adds `n`; negative for gauges only. */
   add(cell: number, n: number): void {
     this.#cells[cell] = (this.#cells[cell] as number) + n;
   }
@@ -35,7 +35,7 @@ export class MetricCells {
     this.#cells[cell] = value;
   }
 
-  /** Counts a value in a histogram. */
+  /** Counts a value into a histogram. */
   observe(cell: number, value: number): void {
     const bounds = BOUNDS_OF_CELL[cell];
     assert(bounds !== undefined, "the cell is a histogram's first");
@@ -45,7 +45,7 @@ export class MetricCells {
     this.add(cell + 1 + bucket, 1);
   }
 
-  /** @param id of 64 bits, in two cells: for a moment a reader may see halves of two ids */
+  /** @param id 64 bits in two cells: a reader may briefly see halves of two ids */
   setId(cell: number, id: bigint): void {
     this.set(cell, Number(id >> 32n));
     this.set(cell + 1, Number(id & 0xffff_ffffn));
@@ -62,7 +62,7 @@ export class MetricCells {
     }
   }
 
-  /** What this thread has counted so far. */
+  /** This thread's current value. */
   get(cell: number): number {
     return this.#cells[cell] as number;
   }

@@ -1,25 +1,25 @@
-/** One metric family as `/metrics` shows it. */
+/** One metric family of `/metrics`. */
 export interface Family {
   readonly kind: "counter" | "gauge" | "histogram";
   readonly name: string;
-  /** etcd 2.x's names for the same metric, which old dashboards query. */
+  /** etcd 2.x's names for the same metric, for old dashboards. */
   readonly aliases?: readonly string[];
   readonly help: string;
-  /** All values each label can take: the cells are laid out before anything is counted. */
+  /** All possible values of each label, as cells are laid out up front. */
   readonly labels?: Readonly<Record<string, readonly string[]>>;
-  /** Of a histogram: upper bounds, ascending, without +Inf. */
+  /** A histogram's upper bounds, ascending, without +Inf. */
   readonly bounds?: readonly number[];
-  /** One series for each other member in this table; the label is that member's id. */
+  /** One series per peer in this table, labelled with the peer's id. */
   readonly peer?: { readonly table: PeerTableName; readonly label: "To" | "From" | "Remote" };
 }
 
 /**
- * links: metrics of sending and receiving, written by the peer thread. progress: how far each other
- * member is known to be, written by the core while it leads.
+ * links: traffic per peer, written by the peer thread. progress: raft progress per peer, written by
+ * the core while it leads.
  */
 export const PEER_TABLES = ["links", "progress"] as const;
 export type PeerTableName = (typeof PEER_TABLES)[number];
 
-/** Upper bounds: `from`, and each the double of the one before. */
+/** Upper bounds: `from`, then each twice the one before. */
 export const doubling = (from: number, count: number): readonly number[] =>
   Array.from({ length: count }, (_, i) => Number((from * 2 ** i).toPrecision(12)));

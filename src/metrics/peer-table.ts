@@ -6,14 +6,14 @@ import type { PeerTableName } from "./family.js";
 const NOBODY = 0n;
 
 /**
- * Per-peer metrics of one thread. A member has a slot, which its id names, while it is a peer; the
- * next peer may get the slot, with all metrics at 0.
+ * Per-peer metrics of one thread. A peer has a slot, marked with its id; once released, the slot
+ * may go to another peer, with all metrics at 0.
  */
 export class PeerTable {
   readonly #cells: MetricCells;
   readonly #name: PeerTableName;
   readonly #figures = new Map<bigint, PeerMetrics>();
-  /** Of peers without a slot: counted and never shown. */
+  /** Sink for peers without a slot: never shown. */
   readonly #others: PeerMetrics;
 
   constructor(cells: MetricCells, name: PeerTableName) {
@@ -22,7 +22,7 @@ export class PeerTable {
     this.#others = new PeerMetrics(cells, PEER_SLOTS);
   }
 
-  /** A slot for a new peer, or the one it has. */
+  /** The peer's slot, a new one if it has none. */
   take(id: bigint): PeerMetrics {
     assert(id !== NOBODY, "a member has an id");
     const known = this.#figures.get(id);
@@ -38,12 +38,12 @@ export class PeerTable {
     return this.#others;
   }
 
-  /** The metrics of a peer; those of one without a slot are not shown. */
+  /** A peer's metrics; not shown if it has no slot. */
   of(id: bigint): PeerMetrics {
     return this.#figures.get(id) ?? this.#others;
   }
 
-  /** Call it for a peer no longer. Whatever its metrics still count is lost. */
+  /** Frees a peer's slot. Later counts through its metrics are lost. */
   release(id: bigint): void {
     const figures = this.#figures.get(id);
     if (figures === undefined) return;
@@ -52,7 +52,7 @@ export class PeerTable {
     figures.retire(this.#name);
   }
 
-  /** Releases all others. */
+  /** Releases the slots of all other peers. */
   keepOnly(ids: readonly bigint[]): void {
     for (const id of [...this.#figures.keys()]) if (!ids.includes(id)) this.release(id);
   }
@@ -88,7 +88,7 @@ export class PeerMetrics {
     this.#cells.observe(slotCellOf(key, this.#slot), value);
   }
 
-  /** Frees the slot; from now on these metrics count where nothing is shown. */
+  /** Frees the slot; these metrics then count into the sink. */
   retire(name: PeerTableName): void {
     this.#cells.clearSlot(name, this.#slot);
     this.#slot = PEER_SLOTS;

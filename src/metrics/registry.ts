@@ -12,14 +12,14 @@ import {
 } from "./families.js";
 import type { Family } from "./family.js";
 
-/** Depth of one ring at the moment of a scrape. */
+/** Fill of one ring at the time of a scrape. */
 export interface RingSample {
   readonly ring: string;
   readonly usedBytes: number;
   readonly capacityBytes: number;
 }
 
-/** Values read only when a scrape asks for them. */
+/** Values read only during a scrape. */
 export interface MetricsSample {
   /** As text; "" before it is known. */
   readonly memberId: string;
@@ -28,7 +28,7 @@ export interface MetricsSample {
   /** "3.4.0"; "" before the leader has set it. */
   readonly clusterVersion: string;
   readonly rings: readonly RingSample[];
-  /** Of the process; -1 where the platform does not report it. */
+  /** Of the process; -1 if the platform does not report it. */
   readonly openFiles: number;
   readonly openFilesMax: number;
 }
@@ -40,23 +40,23 @@ interface Value {
 }
 
 /**
- * Of prom-client, and the sums of others that it has by type: gauges under a counter's name, which
- * checkers of the format complain about.
+ * prom-client's gauges with a counter's name, which format checkers reject. Each only sums another,
+ * by-type family.
  */
 const MISNAMED = ["handles", "requests", "resources"].map((what) => `nodejs_active_${what}_total`);
 
-/** prom-client writes so, which is no number to Prometheus, what it has not measured yet. */
+/** prom-client writes "nan", which Prometheus rejects, for values not measured yet. */
 const UNKNOWN = /^[^#].* nan\n/gim;
 
 /**
- * How often prom-client's event-loop delay monitor looks; its default of 10 ms wakes an idle
+ * Sampling interval of prom-client's event-loop delay; its default, 10 ms, keeps waking an idle
  * thread.
  */
 const EVENT_LOOP_PRECISION_MS = 100;
 
 /**
- * Renders the figures of all threads in Prometheus's text format, together with prom-client's
- * process_* and nodejs_* families. One per process, on the main thread.
+ * Renders all threads' metrics in Prometheus's text format, with prom-client's process_* and
+ * nodejs_* families. One per process, on the main thread.
  */
 export class MetricsRegistry {
   readonly #registry = new Registry();
@@ -65,8 +65,8 @@ export class MetricsRegistry {
   readonly #sample: () => MetricsSample;
 
   /**
-   * @param memory from `createMetricsMemory`, shared with the threads
-   * @param sample called once for each family it feeds, on every scrape
+   * @param memory of `createMetricsMemory`, shared with the threads
+   * @param sample called on each scrape, once per family it feeds
    */
   constructor(memory: SharedArrayBuffer, sample: () => MetricsSample) {
     this.#cells = new Float64Array(memory);
@@ -82,7 +82,7 @@ export class MetricsRegistry {
     this.#registerSamples(sample);
   }
 
-  /** The whole page, with a newline at its end. A figure that is not known yet is not on it. */
+  /** The whole page, with a final newline. Values not known yet are left out. */
   async render(): Promise<string> {
     return (await this.#registry.metrics()).replaceAll(UNKNOWN, "");
   }
@@ -99,7 +99,7 @@ export class MetricsRegistry {
     }
   }
 
-  /** As in Go's client, a series with labels shows once it was counted. */
+  /** As in Go's client, a series with labels appears once it was counted. */
   #plainValues(key: FamilyKey, family: Family): readonly Value[] {
     return seriesOf(key)
       .map(({ labels, cell }) => ({ labels, value: this.#sum(cell) }))
@@ -114,7 +114,7 @@ export class MetricsRegistry {
     });
   }
 
-  /** Every peer of the table, also with 0. */
+  /** One series per peer of the table, zeros included. */
   #peerValues(key: PeerFamilyKey, name: string, family: Family): readonly Value[] {
     const { table, label } = FAMILIES[key].peer;
     const values: Value[] = [];
@@ -155,7 +155,7 @@ export class MetricsRegistry {
       "etcd_cluster_version",
       "cluster_version",
       "Which version is running. 1 for 'cluster_version' label with current cluster version",
-      // Shown as major and minor: "3.4".
+      // Rendered as major.minor: "3.4".
       () => sample().clusterVersion.split(".").slice(0, 2).join("."),
     );
     const rings = (name: string, help: string, read: (ring: RingSample) => number) =>
@@ -176,15 +176,15 @@ export class MetricsRegistry {
   }
 
   /**
-   * prom-client renders anything that has a name and `get()`. Its own counters would be a second
-   * copy of every figure, and its histograms cannot be set.
+   * prom-client renders any object with a name and `get()`. Its own counters would copy every
+   * value, and its histograms cannot be set.
    */
   #register(name: string, help: string, type: string, read: () => readonly Value[]): void {
     const metric = { name, get: () => Promise.resolve({ name, help, type, values: read() }) };
     this.#registry.registerMetric(metric as unknown as Metric<string>);
   }
 
-  /** Over all threads. */
+  /** Summed over all threads. */
   #sum(cell: number): number {
     let sum = 0;
     for (let at = cell; at < this.#cells.length; at += CELLS_PER_PART) sum += this.#cells[at] ?? 0;
@@ -192,7 +192,7 @@ export class MetricsRegistry {
   }
 }
 
-/** @param read of a cell, counted from the histogram's first */
+/** @param read reads a cell, by its offset from the histogram's first */
 function histogram(
   name: string,
   labels: Value["labels"],

@@ -1,12 +1,12 @@
 import { doubling, type Family } from "./family.js";
 
-/** Finer than etcd's, as an fsync here may take 100 microseconds and an apply 10. */
+/** Finer than etcd's: an fsync may take 100 microseconds, an apply 10. */
 const FINE_SECONDS = doubling(0.000_01, 18);
 const TO_PROGRESS = { table: "progress", label: "To" } as const;
 const RECORDS = doubling(1, 14);
 const BYTES = doubling(256, 17);
 const THREADS = ["main", "core", "wal", "peer", "frontend"] as const;
-/** Why a connection ended without a request, where that is known. */
+/** Why a connection ended without a valid request. */
 const UNSERVED_REASONS = ["bad_request", "no_request", "timeout", "unknown"] as const;
 /** Of member/limits.ts. */
 const LIMITS = [

@@ -2,10 +2,10 @@ const PART_BITS = 16n;
 const PART_MASK = (1n << PART_BITS) - 1n;
 
 /**
- * "3.4.0" as a number, for a cell that another thread reads: the version that the cluster agreed on
- * is text in the core's store, and shown by the main thread.
+ * Packs "3.4.0" into a number, so a metrics cell can carry the cluster version from the core to the
+ * main thread.
  *
- * @returns 0 for "", and for what is no version
+ * @returns 0 for "" and for texts that are not a version
  */
 export function packVersion(version: string): bigint {
   const parts = /^(\d{1,4})\.(\d{1,4})\.(\d{1,4})$/.exec(version)?.slice(1) ?? [];

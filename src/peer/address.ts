@@ -1,24 +1,24 @@
 import { type ListenUrl, splitListenUrl } from "../config/urls.js";
 
-/** Why nothing is sent to an address that is secure. */
+/** Why nothing is sent to an https address. */
 export const NO_TLS = "TLS between members is not supported";
 
-/** Where a member can be reached. */
+/** An address that a member can be reached at. */
 export interface PeerAddress {
-  /** The URL as it is written. */
+  /** The URL as given. */
   readonly text: string;
   readonly isSecure: boolean;
-  /** What node:net connects to. */
+  /** Options for node:net's connect. */
   readonly target: { readonly host: string; readonly port: number } | { readonly path: string };
 }
 
-/** @returns undefined for what is no URL of a peer; membership holds none such */
+/** @returns undefined if it is not a peer URL; the membership holds none of these */
 export function parsePeerAddress(text: string): PeerAddress | undefined {
   const url = splitListenUrl(text);
   return url === undefined ? undefined : addressOf(url);
 }
 
-/** A unix socket is the file "host:port" in the working directory, as etcd has it. */
+/** A unix socket is the file "host:port" in the working directory, as in etcd. */
 export function addressOf({ scheme, host, port, text }: ListenUrl): PeerAddress {
   const isUnix = scheme === "unix" || scheme === "unixs";
   return {

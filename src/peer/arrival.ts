@@ -4,13 +4,13 @@ import { RingdError } from "../lib/errors.js";
 import { type MessageAddress, readMessageAddress } from "../raft/message-codec.js";
 import { encodeFrameHead, FRAME_HEAD_BYTES, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
 
-/** A whole frame with a message that does not belong on this stream. */
+/** A valid frame whose message does not belong on this stream. */
 export class StrayMessageError extends RingdError {
   override readonly name = "StrayMessageError";
   readonly code = "STRAY_MESSAGE";
 }
 
-/** Of an idle connection, for what lies between the members; they themselves send pings. */
+/** TCP keep-alive, for devices on the network path; the members themselves send pings. */
 export const KEEP_ALIVE_MS = 30_000;
 
 const PING = Buffer.alloc(FRAME_HEAD_BYTES);
@@ -18,13 +18,13 @@ encodeFrameHead(PING, 0, FrameKind.ping, Buffer.alloc(0));
 
 export interface ArrivalOwner {
   readonly memberId: bigint;
-  /** @param payload an encoded raft message, the callee's until it returns */
+  /** @param payload an encoded raft message, valid until return */
   message(payload: Buffer): void;
-  /** Once, when the stream is of no more use. */
+  /** Called once, when the stream has ended. */
   ended(arrival: Arrival, why: string): void;
 }
 
-/** A stream that another member dialled: its messages to us. */
+/** An incoming stream: another member dialled it, and sends us its messages on it. */
 export class Arrival {
   readonly from: bigint;
   readonly #socket: Socket;
@@ -40,12 +40,12 @@ export class Arrival {
     this.#owner = owner;
   }
 
-  /** False for one that nothing came on: perhaps a try that its sender has given up long ago. */
+  /** False if nothing was received: perhaps an attempt its sender has abandoned long ago. */
   get hasSpoken(): boolean {
     return this.#hasSpoken;
   }
 
-  /** @param early what was sent right behind the request for the stream */
+  /** @param early bytes received along with the upgrade request */
   start(early: Buffer): void {
     const socket = this.#socket;
     const reader = new FrameReader((kind, payload) => this.#onFrame(kind, payload));
@@ -63,15 +63,15 @@ export class Arrival {
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.setTimeout(0);
     socket.on("error", (error) => this.close(error.message));
-    socket.on("end", () => this.close("the peer closed it"));
-    socket.on("close", () => this.close("it was closed"));
+    socket.on("end", () => this.close("closed by the peer"));
+    socket.on("close", () => this.close("closed"));
     socket.write(PING);
     if (early.length > 0) take(early);
     socket.on("data", take);
     if (this.#isPaused) socket.pause();
   }
 
-  /** While our own core is behind: TCP then tells the sender. */
+  /** Stops reading while the core lags: TCP's flow control slows the sender. */
   pause(): void {
     this.#isPaused = true;
     this.#socket.pause();
@@ -83,13 +83,13 @@ export class Arrival {
     this.#socket.resume();
   }
 
-  /** Now and then: tells the sender that we are here, and sees whether it is. */
+  /** Call regularly: sends a ping, and closes the stream if the peer is silent. */
   tick(monoMs: number, deadMs: number): void {
     if (!this.#isPaused && monoMs - this.#heardMs > deadMs) {
       this.close(`no data for ${Math.round(monoMs - this.#heardMs)} ms`);
       return;
     }
-    // Who does not even take pings need not be sent more of them.
+    // No further pings to a peer that does not read them.
     if (this.#socket.writableLength === 0) this.#socket.write(PING);
   }
 
@@ -124,13 +124,15 @@ export class Arrival {
 
   /** @throws StrayMessageError */
   #check(address: MessageAddress | undefined): void {
-    if (address === undefined) throw new StrayMessageError("Cannot read a message's beginning");
+    if (address === undefined) throw new StrayMessageError("Cannot decode message header");
     const { type, from, to } = address;
     if (from !== this.from || to !== this.#owner.memberId) {
       const way = `from ${formatId(from)} to ${formatId(to)}`;
-      throw new StrayMessageError(`A message ${way} came on the stream of ${formatId(this.from)}`);
+      throw new StrayMessageError(
+        `Message ${way} does not belong on the stream of ${formatId(this.from)}`,
+      );
     }
-    // It counts only with its file, which comes another way.
-    if (type === "snapshot") throw new StrayMessageError("A snapshot came without its file");
+    // Useless without its file, which has its own connection.
+    if (type === "snapshot") throw new StrayMessageError("Snapshot message without its file");
   }
 }

@@ -1,13 +1,13 @@
 import { assert } from "../lib/assert.js";
 
-/** How long to wait before the next try: doubling from `firstMs` up to `mostMs`. */
+/** Delay before the next attempt: doubles from `firstMs` up to `mostMs`. */
 export class Backoff {
   readonly #firstMs: number;
   readonly #mostMs: number;
   #nextMs: number;
 
   constructor(firstMs: number, mostMs: number) {
-    assert(firstMs > 0, "a wait is longer than nothing");
+    assert(firstMs > 0, "a delay is positive");
     this.#firstMs = firstMs;
     this.#mostMs = Math.max(firstMs, mostMs);
     this.#nextMs = firstMs;
@@ -19,7 +19,7 @@ export class Backoff {
     return waitMs;
   }
 
-  /** After a success. */
+  /** Call after a success. */
   reset(): void {
     this.#nextMs = this.#firstMs;
   }

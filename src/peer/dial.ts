@@ -3,44 +3,43 @@ import { connect, type Socket } from "node:net";
 import { NO_TLS, type PeerAddress } from "./address.js";
 import { CLUSTER_HEADER, formatOf, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
 
-/** Of a refusal's text. */
+/** Limit of a rejection's text. */
 const REASON_BYTES_MAX = 4096;
 /**
- * Without an answer from the other machine for so long, one more connection is tried beside those
- * before. TCP repeats a lost first packet after a second, the next ones after two and four: on a
- * link that was away for a moment a new first packet is much sooner there.
+ * Interval between parallel connection attempts. TCP repeats a lost SYN after 1, 2 and 4 s: after a
+ * brief network failure, a new SYN arrives much sooner.
  */
 const ANOTHER_MS = 100;
-/** Connections that are tried side by side. */
+/** Limit of parallel connection attempts. */
 const CONNECTIONS_MAX = 8;
 
 export type DialResult =
-  /** `early`: what the other side sent right behind its answer. */
+  /** `early`: bytes received along with the response. */
   | {
       readonly kind: "open";
       readonly socket: Socket;
       readonly early: Buffer;
-      /** The newest format level that the other side knows. */
+      /** The newest format level that the peer supports. */
       readonly format: number;
     }
-  /** By a member of `clusterId`, or by something else if that is "". */
+  /** Rejected by a member of `clusterId`; "": by something else. */
   | {
       readonly kind: "refused";
       readonly status: number;
       readonly clusterId: string;
       readonly reason: string;
     }
-  /** `isLate`: nothing came back in time, not even a refusal. */
+  /** `isLate`: no response in time, not even a rejection. */
   | { readonly kind: "failed"; readonly reason: string; readonly isLate: boolean };
 
-/** A request to a member, not sent yet. The address is not secure. */
+/** A request to a member, not sent yet. The address must not be https. */
 export function peerRequest(
   address: PeerAddress,
   method: string,
   path: string,
   headers: Readonly<Record<string, string>>,
 ): ClientRequest {
-  // An agent would put what is upgraded or half-sent back among connections for others.
+  // Without an agent, which would reuse upgraded or half-sent connections.
   const { target } = address;
   const where = "path" in target ? { socketPath: target.path } : target;
   return request({ ...where, agent: false, method, path, headers });
@@ -50,7 +49,7 @@ function connectTo({ target }: PeerAddress) {
   return "path" in target ? { path: target.path } : { host: target.host, port: target.port };
 }
 
-/** Opens a stream: connects, says hello, waits for the upgrade. Never throws. */
+/** Opens a stream: connects, sends the hello, awaits the upgrade. Never rejects. */
 export async function dialStream(
   address: PeerAddress,
   hello: Readonly<Record<string, string>>,
@@ -63,7 +62,7 @@ export async function dialStream(
   if ("kind" in socket) return socket;
   const leftMs = timeoutMs - (performance.now() - startMs);
   const result = await sayHello(address, hello, socket, leftMs, signal);
-  // In the same words each time, as the caller says each reason once.
+  // Always the same text, as the caller logs each reason once.
   return result.kind === "failed" && result.isLate ? late(timeoutMs) : result;
 }
 
@@ -71,7 +70,7 @@ function late(timeoutMs: number): Extract<DialResult, { kind: "failed" }> {
   return { kind: "failed", reason: `no response within ${timeoutMs} ms`, isLate: true };
 }
 
-/** The first of several connections to be open. */
+/** Resolves with the first of several parallel connections to open. */
 function connectSoon(
   address: PeerAddress,
   timeoutMs: number,
@@ -84,7 +83,7 @@ function connectSoon(
       clearInterval(another);
       signal.removeEventListener("abort", onAbort);
       for (const socket of sockets) if (socket !== result) socket.destroy();
-      sockets.clear(); // What becomes of them is no news any more.
+      sockets.clear(); // Their later events are ignored.
       resolve(result);
     };
     const fail = (reason: string) => end({ kind: "failed", reason, isLate: false });
@@ -118,19 +117,19 @@ function sayHello(
     const headers = { ...hello, Connection: "Upgrade", Upgrade: STREAM_UPGRADE };
     const host = "path" in target ? {} : target; // For the Host header.
     const call = request({
-      ...{ ...host, createConnection: () => socket }, // Which no agent is given.
+      ...{ ...host, createConnection: () => socket }, // Not allowed with an agent.
       ...{ method: "GET", path: STREAM_PATH, headers },
     });
     let hasEnded = false;
     const end = (result: DialResult) => {
-      if (hasEnded) return; // What comes after an upgrade is the stream's affair.
+      if (hasEnded) return; // After an upgrade the stream handles events.
       hasEnded = true;
       clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
       resolve(result);
       if (result.kind === "open") return;
       call.destroy();
-      socket.destroy(); // The request may not have got it yet.
+      socket.destroy(); // The request may not have it yet.
     };
     const timer = setTimeout(() => end(late(timeoutMs)), timeoutMs);
     const fail = (reason: string) => end({ kind: "failed", reason, isLate: false });
@@ -148,7 +147,7 @@ function sayHello(
   });
 }
 
-/** Reads why a request was refused. */
+/** Reads the reason of a rejected request. */
 export async function readRefusal(
   response: IncomingMessage,
 ): Promise<Extract<DialResult, { kind: "refused" }>> {
@@ -161,7 +160,7 @@ export async function readRefusal(
       if (bytes > REASON_BYTES_MAX) break;
     }
   } catch (error) {
-    parts.push(Buffer.from(` (cut off: ${(error as Error).message})`));
+    parts.push(Buffer.from(` (truncated: ${(error as Error).message})`));
   }
   const text = Buffer.concat(parts).toString("utf8").slice(0, REASON_BYTES_MAX).trim();
   const status = response.statusCode ?? 0;

@@ -4,7 +4,7 @@ import { MESSAGE_BYTES_MAX } from "../ring/fragments.js";
 import { crc32c } from "../storage/crc32c.js";
 
 /**
- * A frame of a stream between two members. Integers are u32 little-endian.
+ * Frame of a stream between two members. Integers are u32 little-endian.
  *
  *   offset  bytes  field
  *   0       4      magic     "ring"
@@ -15,32 +15,33 @@ import { crc32c } from "../storage/crc32c.js";
  *   20      n      payload   an encoded raft message; of a ping nothing, or PROBE_BYTES that come
  *                            back
  *
- * TCP's own checksum lets one damaged segment in some millions through; what gets into a log by
- * such an accident stays. The head has a checksum of its own so that a damaged length is never
- * believed.
+ * TCP's checksum misses one damaged segment in some millions, and damage that gets into a log is
+ * permanent. The header has its own checksum, so that a damaged length is never trusted.
  */
 export const FRAME_HEAD_BYTES = 20;
-/** A ping of the dialling side: a number, which the other side sends back if it can. */
+/** A ping of the dialling side: a number, which the peer echoes if it can. */
 export const PROBE_BYTES = 4;
 export const FRAME_PAYLOAD_BYTES_MAX = MESSAGE_BYTES_MAX;
 const MAGIC = 0x676e6972;
 const CRC_AT = 12;
 const HEAD_CRC_AT = 16;
-/** Room for a payload grows with what really arrives, from here on by doubling. */
+/**
+ * A payload's buffer starts at this size and doubles as bytes arrive, whatever length is declared.
+ */
 const FIRST_ROOM_BYTES = 256 * 1024;
-/** Frames of a batch are laid side by side in memory of this size. */
+/** Frames of a batch share memory blocks of this size. */
 const SLAB_BYTES = 256 * 1024;
 
 export const FrameKind = { message: 1, ping: 2 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
-/** Bytes on a stream that are no frame. Nothing behind them can be read either. */
+/** Bytes that are not a frame. The rest of the stream is unreadable, too. */
 export class FrameError extends RingdError {
   override readonly name = "FrameError";
   readonly code = "FRAME_MALFORMED";
 
   constructor(why: string) {
-    super(`Cannot read a frame: ${why}`);
+    super(`Cannot read frame: ${why}`);
   }
 }
 
@@ -50,7 +51,7 @@ export interface FrameHead {
   readonly crc: number;
 }
 
-/** @param payload whose bytes follow the head; not copied */
+/** @param payload follows the header; not copied */
 export function encodeFrameHead(
   target: Buffer,
   at: number,
@@ -65,34 +66,34 @@ export function encodeFrameHead(
   target.writeUInt32LE(crc32c(target.subarray(at, at + HEAD_CRC_AT), 0), at + HEAD_CRC_AT);
 }
 
-/** @param at of FRAME_HEAD_BYTES that are all there. @throws FrameError */
+/** @param at offset of FRAME_HEAD_BYTES complete bytes. @throws FrameError */
 function decodeFrameHead(bytes: Buffer, at: number): FrameHead {
-  if (bytes.readUInt32LE(at) !== MAGIC) throw new FrameError("it does not begin like one");
+  if (bytes.readUInt32LE(at) !== MAGIC) throw new FrameError("wrong magic");
   if (crc32c(bytes.subarray(at, at + HEAD_CRC_AT), 0) !== bytes.readUInt32LE(at + HEAD_CRC_AT)) {
-    throw new FrameError("its header's checksum differs");
+    throw new FrameError("header checksum differs");
   }
   const length = bytes.readUInt32LE(at + 4);
   const kind = bytes.readUInt32LE(at + 8);
   if (length > FRAME_PAYLOAD_BYTES_MAX) {
-    throw new FrameError(`its length ${length} is above ${FRAME_PAYLOAD_BYTES_MAX}`);
+    throw new FrameError(`length ${length} is above ${FRAME_PAYLOAD_BYTES_MAX}`);
   }
   if (kind !== FrameKind.message && kind !== FrameKind.ping) {
-    throw new FrameError(`its kind ${kind} is unknown`);
+    throw new FrameError(`unknown kind ${kind}`);
   }
   return { kind, length, crc: bytes.readUInt32LE(at + CRC_AT) };
 }
 
-/** Sees one whole frame, checked; `payload` is the callee's only until it returns. */
+/** Called with each verified frame; `payload` is valid until return. */
 export type OnFrame = (kind: FrameKind, payload: Buffer) => void;
 
 /**
- * Takes a stream apart, in whatever pieces it comes. A frame that lies in one piece is not copied.
+ * Splits a stream into frames, however it is fragmented. A frame within one piece is not copied.
  */
 export class FrameReader {
   readonly #onFrame: OnFrame;
   readonly #head = Buffer.alloc(FRAME_HEAD_BYTES);
   #headBytes = 0;
-  /** Of the frame whose payload is on its way. */
+  /** Header of the frame whose payload is incoming. */
   #open: FrameHead | undefined;
   #payload = Buffer.alloc(0);
   #payloadBytes = 0;
@@ -101,7 +102,7 @@ export class FrameReader {
     this.#onFrame = onFrame;
   }
 
-  /** @throws FrameError, and whatever `onFrame` throws; the stream is of no use then */
+  /** @throws FrameError, and errors of `onFrame`; the stream is unusable then */
   push(piece: Buffer): void {
     let at = 0;
     while (at < piece.length) {
@@ -156,12 +157,12 @@ export class FrameReader {
   }
 
   #deliver(head: FrameHead, payload: Buffer): void {
-    if (crc32c(payload, 0) !== head.crc) throw new FrameError("its payload's checksum differs");
+    if (crc32c(payload, 0) !== head.crc) throw new FrameError("payload checksum differs");
     this.#onFrame(head.kind, payload);
   }
 }
 
-/** Collects the frames of a batch, each copied once, for one write to the socket. */
+/** Collects the frames of a batch for one write to the socket. Copies each once. */
 export class FrameBatch {
   #slab = Buffer.alloc(0);
   #from = 0;
@@ -169,7 +170,7 @@ export class FrameBatch {
   #full: Buffer[] = [];
   #fullBytes = 0;
 
-  /** Of all that take() would hand out. */
+  /** Of all frames that `take` would return. */
   get bytes(): number {
     return this.#fullBytes + this.#to - this.#from;
   }
@@ -189,7 +190,7 @@ export class FrameBatch {
     this.#to += need;
   }
 
-  /** The frames in order. Their memory is not used again. */
+  /** The frames in order. Their memory is not reused. */
   take(): readonly Buffer[] {
     this.#closeSlab();
     const full = this.#full;

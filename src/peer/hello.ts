@@ -3,19 +3,18 @@ import { formatId, parseId } from "../cluster/ids.js";
 import { parseUrlList } from "../go/url-list.js";
 
 /**
- * What two members make sure of before they talk. The one that dials sends, in the head of its
- * request:
+ * Handshake of two members. The dialling one sends these request headers:
  *
  *   X-Ringd-Protocol    version of the streams and of the raft messages on them
  *   X-Etcd-Cluster-ID   hexadecimal, as all ids here
- *   X-Ringd-From        the member that dials
- *   X-Ringd-To          the member it means to reach
- *   X-Ringd-Peer-Urls   where it can be reached itself, separated by commas
- *   X-Ringd-Format      the newest format level it knows (cluster/format.ts); absent from older
- *                       builds, which know level 1
+ *   X-Ringd-From        id of the dialling member
+ *   X-Ringd-To          id of the member it expects
+ *   X-Ringd-Peer-Urls   its own peer URLs, separated by commas
+ *   X-Ringd-Format      newest format level it supports (cluster/format.ts); absent in older
+ *                       builds, which support level 1
  *
- * The other side answers with its cluster id and its own X-Ringd-Format, and either goes on or says
- * why not.
+ * The response has the other member's cluster id and X-Ringd-Format; it upgrades, or has the reason
+ * of the rejection.
  */
 const PROTOCOL_VERSION = "1";
 const PROTOCOL_HEADER = "x-ringd-protocol";
@@ -29,17 +28,17 @@ export const STREAM_PATH = "/ringd/stream";
 export const STREAM_UPGRADE = `ringd-raft/${PROTOCOL_VERSION}`;
 export const SNAPSHOT_PATH = "/ringd/snapshot";
 
-/** This member, for good. */
+/** This member's permanent identity. */
 export interface PeerIdentity {
   readonly memberId: bigint;
   readonly clusterId: bigint;
 }
 
-/** Whom this member knows, as of now. */
+/** The members that this member knows of, at present. */
 export interface Roster {
-  /** False until the core has said who they are. */
+  /** False until the core has sent the membership. */
   readonly isKnown: boolean;
-  /** Of the cluster. */
+  /** The cluster's level. */
   readonly formatLevel: number;
   has(id: bigint): boolean;
   isRemoved(id: bigint): boolean;
@@ -49,13 +48,13 @@ export type Verdict =
   | {
       readonly kind: "welcome";
       readonly from: bigint;
-      /** False for a member this one has not heard of yet. */
+      /** False for a member whose addition is not applied here yet. */
       readonly isMember: boolean;
       readonly peerUrls: readonly string[];
     }
   | { readonly kind: "refused"; readonly status: number; readonly reason: string };
 
-/** Heads as node:http gives them: names in lower case. */
+/** Headers as of node:http: names in lower case. */
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 export function helloHeaders(
@@ -74,18 +73,18 @@ export function helloHeaders(
   };
 }
 
-/** A build that knows only the first level says nothing. */
+/** Empty for level 1, as older builds have no such header. */
 export function formatHeader(format: number): Record<string, string> {
   return format > 1 ? { [FORMAT_HEADER]: String(format) } : {};
 }
 
-/** The newest level that the other side knows. */
+/** The newest level that the peer supports. */
 export function formatOf(headers: Headers): number {
   const text = textOf(headers[FORMAT_HEADER]);
   return /^[1-9]\d{0,5}$/.test(text) ? Number(text) : 1;
 }
 
-/** Why a member that knows levels up to `format` only cannot take part; undefined if it can. */
+/** Why a member that supports levels up to `format` cannot join; undefined if it can. */
 export function whyTooOld(id: bigint, format: number, level: number): string | undefined {
   if (format >= level) return undefined;
   const version = readBy(level);
@@ -94,10 +93,10 @@ export function whyTooOld(id: bigint, format: number, level: number): string | u
 }
 
 /**
- * Judges who dials.
+ * Accepts or rejects an incoming stream.
  *
- * A member of this cluster that is not known here is welcome if it says where it can be reached: it
- * was added by entries that this member has yet to receive, perhaps from no one but the new one.
+ * Accepts an unknown member of this cluster if it sends its peer URLs: the entries that added it
+ * have not reached this member yet, and perhaps only the new member can send them.
  */
 export function judgeHello(headers: Headers, self: PeerIdentity, roster: Roster): Verdict {
   const protocol = textOf(headers[PROTOCOL_HEADER]);

@@ -1,9 +1,9 @@
-/** What is counted for one other member. */
+/** Metrics of the link to one peer. */
 export interface LinkMetrics {
   add(name: PeerFigure, n: number): void;
-  /** Of a gauge. */
+  /** Sets a gauge. */
   set(name: PeerFigure, value: number): void;
-  /** Seconds, of a histogram. */
+  /** Counts seconds into a histogram. */
   observe(name: PeerFigure, value: number): void;
 }
 
@@ -25,11 +25,11 @@ export type PeerFigure =
   | "snapshotsReceiving"
   | "snapshotReceiveDuration";
 
-/** The figures of all of them; the owner shows them. */
+/** Metrics of all links; the owner exposes them. */
 export interface LinkFigures {
-  /** From now on this member has figures. */
+  /** Assigns metrics to a peer. */
   take(id: bigint): LinkMetrics;
-  /** Of a member that has none, what is counted is not shown. */
+  /** A peer's metrics; counts of one without are not exposed. */
   of(id: bigint): LinkMetrics;
   release(id: bigint): void;
 }

@@ -11,57 +11,57 @@ import type { PeerLog } from "./peer-log.js";
 
 type OpenDial = Extract<DialResult, { kind: "open" }>;
 
-/** Bytes waiting for one member's socket; a message longer than that goes if it is the only one. */
+/**
+ * Limit of bytes queued for one member's socket; a longer message is sent if it is the only one.
+ */
 export const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 const FIRST_WAIT_MS = 100;
-/** What is queued may take so long to leave when a link ends. */
+/** Timeout for sending queued messages when a link ends. */
 const LINGER_MS = 1000;
-/** With less than this behind it, an echo that does not come is not just slow. */
+/** With less than this sent before it, a missing echo cannot be explained by load. */
 const LIGHT_BYTES = 64 * 1024;
-/**
- * A stream is stuck after so much silence, or so much time without an echo, in intervals of pings.
- */
+/** A stream counts as stuck after so many ping intervals of silence, or without an echo. */
 const STUCK_PINGS = 3;
 const STUCK_ECHO_PINGS = 6;
-/** About streams that are replaced, for one member. */
+/** Interval between log lines about replaced streams, per member. */
 const REPLACED_LOG_MS = 60_000;
 
-/** What a link needs from those around it. */
+/** Settings and callbacks of a link's owner. */
 export interface LinkOwner {
   readonly log: PeerLog;
-  /** The longest wait between two tries. */
+  /** Longest delay between two attempts. */
   readonly waitMostMs: number;
-  /** For connecting and the upgrade together. */
+  /** Timeout of connecting and upgrade together. */
   readonly dialMs: number;
-  /** How often both ends of a stream send pings. */
+  /** Ping interval of both ends of a stream. */
   readonly pingMs: number;
-  /** Heads of the request that opens a stream to `to`. */
+  /** Headers of the request that opens a stream to `to`. */
   hello(to: bigint): Record<string, string>;
-  /** Where what is sent to a member is counted. */
+  /** Metrics of the messages sent to a member. */
   figures(id: bigint): LinkMetrics;
-  /** @param format the newest level that the member knows */
+  /** @param format the newest level that the member supports */
   up(id: bigint, format: number): void;
-  /** Why the member, which knows levels up to `format`, cannot take part. */
+  /** Why a member that supports levels up to `format` cannot join. */
   whyTooOld(id: bigint, format: number): string | undefined;
   down(id: bigint): void;
   overflow(id: bigint): void;
-  /** The member says that we were removed from the cluster. */
+  /** The peer reports that this member was removed from the cluster. */
   goneForGood(refusal: Extract<DialResult, { kind: "refused" }>): void;
 }
 
 /**
- * The stream to one member: what we send goes on a connection that we dialled.
+ * The outgoing stream to one member, on a connection that we dialled.
  *
- *   waiting --time is up, or the member dialled us--> dialling --upgrade--> open
+ *   waiting --delay over, or the member dialled us--> dialling --upgrade--> open
  *      ^----------------refused or failed----------------'                   |
  *      '--------------------------closed, broken, silent---------------------'
  *
- * Messages for a member without an open stream are dropped at once: raft sends again what matters.
- * The other side sends pings only.
+ * Without an open stream, messages are dropped at once: raft repeats them as needed. The peer sends
+ * only pings.
  *
- * A link that is cut for a moment leaves a stream stuck for much longer: TCP repeats lost packets
- * after 0.2, 0.4, 0.8 seconds and so on, whatever the link does meanwhile. So as soon as a stream
- * seems stuck, a fresh connection is tried beside it, which replaces it if it is open first.
+ * A brief network failure leaves a stream stuck for much longer: TCP repeats lost packets after
+ * 0.2, 0.4, 0.8 s and so on, even if the network is back. So once a stream seems stuck, a second
+ * connection is dialled, and replaces the stream if it opens first.
  */
 export class PeerLink {
   readonly id: bigint;
@@ -70,23 +70,23 @@ export class PeerLink {
   readonly #backoff: Backoff;
   readonly #probe = Buffer.alloc(PROBE_BYTES);
   readonly #batch = new FrameBatch();
-  /** Why the last try at each URL failed: said once, not with every try. */
+  /** The last failure's reason by URL: each is logged once, not per attempt. */
   readonly #troubles = new Map<string, string>();
   #addresses: readonly PeerAddress[] = [];
   #next = 0;
   #socket: Socket | undefined;
-  /** Of the open stream, or the one before. */
+  /** Of the current stream, or the last one. */
   #url = "";
   #dialling: AbortController | undefined;
-  /** A connection that is to replace a stuck stream. */
+  /** The dialling of a replacement for a stuck stream. */
   #spare: AbortController | undefined;
   #spares = 0;
   #replacedLogMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #heardMs = 0;
-  /** When the number in `#probe` was sent; undefined once its echo came. */
+  /** When the number in `#probe` was sent; undefined once it was echoed. */
   #probedMs: number | undefined;
-  /** Sent on the open stream in all, before the probe, and before the last probe that came back. */
+  /** Bytes sent on the open stream: in all, before the probe, before the last echoed probe. */
   #sentBytes = 0;
   #probedBytes = 0;
   #echoedBytes = 0;
@@ -105,7 +105,7 @@ export class PeerLink {
     return this.#addresses.map(({ text }) => text);
   }
 
-  /** Where the member may be reached, beginning with where it is reached now or was last. */
+  /** The member's URLs, the current or last used one first. */
   get likelyUrls(): readonly string[] {
     const { urls } = this;
     return urls.includes(this.#url)
@@ -113,7 +113,7 @@ export class PeerLink {
       : urls;
   }
 
-  /** Where the member is now. A stream to where it no longer is ends. */
+  /** Replaces the member's URLs. Ends a stream to a URL that is no longer among them. */
   setUrls(urls: readonly string[]): void {
     if (urls.join() === this.urls.join()) return;
     this.#addresses = urls.flatMap((url) => parsePeerAddress(url) ?? []);
@@ -122,14 +122,14 @@ export class PeerLink {
     this.#troubles.clear();
     this.#spare?.abort();
     if (this.#socket !== undefined) {
-      if (!urls.includes(this.#url)) this.#drop("the member has other peer URLs now");
+      if (!urls.includes(this.#url)) this.#drop("the member's peer URLs have changed");
     } else {
       this.#dialling?.abort();
       this.#dialSoon(0);
     }
   }
 
-  /** The member has just dialled us, so there is no need to wait any longer. */
+  /** The member has just dialled us: dial it now. */
   nudge(): void {
     if (this.#timer === undefined) return;
     this.#backoff.reset();
@@ -154,7 +154,7 @@ export class PeerLink {
     this.#batch.add(FrameKind.message, message, 0, message.length);
   }
 
-  /** One write for all that was sent since the last one. */
+  /** Writes all messages queued since the last flush at once. */
   flush(): void {
     const { bytes } = this.#batch;
     if (bytes === 0) return;
@@ -169,9 +169,9 @@ export class PeerLink {
   }
 
   /**
-   * Now and then: keeps the stream alive and sees whether it is.
+   * Call regularly: sends a ping, and ends a silent stream.
    *
-   * @param deadMs a stream that was silent for so long is dead
+   * @param deadMs silence after which a stream is dead
    */
   tick(monoMs: number, deadMs: number): void {
     if (this.#socket === undefined) return;
@@ -179,7 +179,7 @@ export class PeerLink {
       this.#drop(`no data for ${Math.round(monoMs - this.#heardMs)} ms`);
       return;
     }
-    // One at a time; a member that had no room for the echo never sends it.
+    // One probe at a time; a peer without room for the echo never sends it.
     const isProbing = this.#probedMs !== undefined && monoMs - this.#probedMs < deadMs;
     if (!isProbing) {
       this.#probedMs = performance.now();
@@ -190,7 +190,7 @@ export class PeerLink {
     this.flush();
   }
 
-  /** After `tick`, unless this thread itself was late: its own silence is nobody's. */
+  /** Call after `tick`, unless this thread itself was late: the silence may be its own. */
   replaceIfStuck(monoMs: number): void {
     if (this.#socket === undefined) return;
     if (!this.#isStuck(monoMs)) this.#spare?.abort();
@@ -200,7 +200,7 @@ export class PeerLink {
   #isStuck(monoMs: number): boolean {
     const { pingMs } = this.#owner;
     if (monoMs - this.#heardMs > STUCK_PINGS * pingMs) return true;
-    // The other side is heard, but may not hear us. Behind large messages an echo takes its time.
+    // We receive, but the peer may not. After large messages, an echo takes longer.
     const isLight = this.#sentBytes - this.#echoedBytes < LIGHT_BYTES;
     const probedMs = this.#probedMs ?? monoMs;
     return isLight && monoMs - probedMs > STUCK_ECHO_PINGS * pingMs;
@@ -220,7 +220,7 @@ export class PeerLink {
       result.socket.destroy();
       return;
     }
-    // The stuck stream may have ended meanwhile: then this one is its successor all the same.
+    // The stuck stream may have ended meanwhile: replace it all the same.
     if (this.#end()) this.#logReplaced();
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -229,12 +229,12 @@ export class PeerLink {
     this.#open(address, result);
   }
 
-  /** Our own thread stood still: nobody else is to blame for the silence. */
+  /** Our own thread was stalled: do not count its silence against the peer. */
   forgiveSilence(monoMs: number): void {
     this.#heardMs = monoMs;
   }
 
-  /** Ends the link for good, once the member has taken what is queued or LINGER_MS are over. */
+  /** Closes the link once the peer has read all queued messages, or after LINGER_MS. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -246,8 +246,8 @@ export class PeerLink {
     if (socket === undefined) return;
     const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
     const patience = setTimeout(() => socket.destroy(), LINGER_MS);
-    // The other side ends its half when it has read all. To close before that with one of its pings
-    // unread would reset the connection, and what is still under way would be lost.
+    // The peer ends its half once it has read all. Closing earlier, with one of its pings unread,
+    // would reset the connection and lose data in flight.
     socket.end();
     await closed;
     clearTimeout(patience);
@@ -271,7 +271,7 @@ export class PeerLink {
     this.#dialling = undefined;
     if (dialling.signal.aborted) {
       if (result.kind === "open") result.socket.destroy();
-      // Another URL, unless the link is closed, or has its stream by now.
+      // Try the next URL, unless the link is closed or has a stream by now.
       if (this.#socket === undefined) this.#dialSoon(0);
       return;
     }
@@ -280,14 +280,14 @@ export class PeerLink {
       this.#owner.log.info({ peer: formatId(this.id), url: address.text }, "opened stream to peer");
       return;
     }
-    // Also where raft has nothing to say, as between followers.
+    // Counted also without messages, as between followers.
     this.#figures.add("sentFailures", 1);
     this.#complain(address, result);
     if (result.kind === "refused" && result.status === 410) this.#owner.goneForGood(result);
     this.#next++;
-    // All URLs in turn before the wait gets longer.
+    // Try all URLs before the delay grows.
     const isRound = this.#next % this.#addresses.length === 0;
-    const isLate = result.kind === "failed" && result.isLate; // It has waited long enough.
+    const isLate = result.kind === "failed" && result.isLate; // The timeout was delay enough.
     this.#dialSoon(isRound && !isLate ? this.#backoff.next() : 0);
   }
 
@@ -324,7 +324,7 @@ export class PeerLink {
     socket.setTimeout(0);
     const reader = new FrameReader((_kind, payload) => {
       this.#onPing(payload);
-      // The first ping says that the stream works; until then a next try would wait longer.
+      // Reset only with the first ping, which proves the stream; failures before it back off.
       this.#backoff.reset();
       this.#troubles.clear();
     });
@@ -343,14 +343,14 @@ export class PeerLink {
     };
     socket.on("data", take);
     socket.on("error", (error) => lost(error.message));
-    socket.on("end", () => lost("the peer closed it"));
-    socket.on("close", () => lost("it was closed"));
+    socket.on("end", () => lost("closed by the peer"));
+    socket.on("close", () => lost("closed"));
     this.#figures.set("activePeers", 1);
     this.#owner.up(this.id, format);
     if (early.length > 0) take(early);
   }
 
-  /** An echo of the probe, or an empty one. */
+  /** @param payload the probe's echo, or empty */
   #onPing(payload: Buffer): void {
     if (this.#probedMs === undefined || !payload.equals(this.#probe)) return;
     this.#figures.observe("roundTrip", (performance.now() - this.#probedMs) / 1000);
@@ -358,7 +358,7 @@ export class PeerLink {
     this.#echoedBytes = this.#probedBytes;
   }
 
-  /** Ends the open stream; the next try follows. */
+  /** Ends the open stream; a new attempt follows. */
   #drop(why: string): void {
     const what = { peer: formatId(this.id), url: this.#url, reason: why };
     if (!this.#end()) return;
@@ -374,13 +374,13 @@ export class PeerLink {
     this.#batch.take();
     socket.destroy();
     this.#figures.set("activePeers", 0);
-    if (!this.#isClosed) this.#figures.add("sentFailures", 1); // What was under way is lost.
+    if (!this.#isClosed) this.#figures.add("sentFailures", 1); // Messages in flight are lost.
     this.#figures.add("disconnectedPeers", 1);
     this.#owner.down(this.id);
     return true;
   }
 
-  /** Not each time: on a bad link that may be every second. */
+  /** Rate-limited: on a bad network it may happen every second. */
   #logReplaced(): void {
     const monoMs = performance.now();
     if (monoMs - this.#replacedLogMs < REPLACED_LOG_MS) return;

@@ -16,15 +16,15 @@ const HEAD_BYTES_MAX = 16 * 1024;
 const IDLE_MS = 5000;
 
 export interface ListenerLimits {
-  /** Above this many at a time, a connection is closed as soon as it is accepted. */
+  /** Limit of open connections; more are closed at once. */
   readonly connections: number;
-  /** By then a request's head has to be there. */
+  /** Timeout of a request's headers. */
   readonly headMs: number;
 }
 
 const LIMITS: ListenerLimits = { connections: 512, headMs: 5000 };
 
-/** A peer URL that cannot be listened on. */
+/** Listening on a peer URL failed. */
 export class PeerListenError extends RingdError {
   override readonly name = "PeerListenError";
   readonly code = "LISTEN_FAILED";
@@ -35,7 +35,7 @@ export class PeerListenError extends RingdError {
 }
 
 export interface PeerRequests {
-  /** @param mayContinue sends "100 Continue", which the client waits for */
+  /** @param mayContinue sends the "100 Continue" that the client waits for */
   request(
     request: IncomingMessage,
     response: ServerResponse,
@@ -44,7 +44,7 @@ export interface PeerRequests {
   upgrade(request: IncomingMessage, socket: Socket, early: Buffer): void;
 }
 
-/** Passes requests on, or keeps them until there is somebody who takes them. */
+/** Holds requests until a handler is set, then passes them on. */
 class WaitingRequests implements PeerRequests {
   #target: PeerRequests | undefined;
   #waiting: ((target: PeerRequests) => void)[] = [];
@@ -68,17 +68,15 @@ class WaitingRequests implements PeerRequests {
   }
 }
 
-/**
- * Listens on the peer URLs. Sees whole heads only: what is no HTTP is answered and cut off here.
- */
+/** Listens on the peer URLs. Connections without valid HTTP get an error and are closed here. */
 export class PeerListener {
   readonly #servers: Server[] = [];
   readonly #requests = new WaitingRequests();
   readonly #limits: ListenerLimits;
 
   /**
-   * @param requests left out by who listens before it knows who it is; then what comes waits for
-   *   `serve`
+   * @param requests omitted by an owner that does not know its identity yet: requests then wait
+   *   for `serve`
    */
   constructor(requests?: PeerRequests, limits = LIMITS) {
     if (requests !== undefined) this.#requests.serve(requests);
@@ -109,7 +107,7 @@ export class PeerListener {
     });
   }
 
-  /** Ends all but streams, which are their owners'. */
+  /** Closes all but streams, which belong to their owners. */
   close(): void {
     for (const server of this.#servers) {
       server.close();
@@ -122,7 +120,7 @@ function makeServer(requests: PeerRequests, limits: ListenerLimits): Server {
   const server = createServer({
     maxHeaderSize: HEAD_BYTES_MAX,
     headersTimeout: limits.headMs,
-    // A snapshot may take long; who reads a body looks after its progress.
+    // A snapshot may take long; the reader of a body watches its progress.
     requestTimeout: 0,
     connectionsCheckingInterval: limits.headMs / 5,
     keepAliveTimeout: IDLE_MS,
@@ -157,7 +155,7 @@ function makeServer(requests: PeerRequests, limits: ListenerLimits): Server {
   return server;
 }
 
-/** Answers on a bare connection, and closes it. */
+/** Responds on a bare connection, and closes it. */
 export function answerRaw(socket: Socket, { status, headers, body }: PeerApiResponse): void {
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
@@ -167,6 +165,6 @@ export function answerRaw(socket: Socket, { status, headers, body }: PeerApiResp
     "",
     body,
   ];
-  // The other side may never close; nobody waits for it, nor reads what it still sends.
+  // Do not wait for the peer to close, nor read any more.
   socket.end(lines.join("\r\n"), () => socket.destroySoon());
 }

@@ -35,34 +35,34 @@ import { SnapshotSender } from "./snapshot-sender.js";
 
 type Welcome = Extract<Verdict, { kind: "welcome" }>;
 
-/** Bytes on their way to the core above which nothing more is read from the other members. */
+/** Limit of bytes queued for the core; above it, peers' sockets are not read. */
 const INBOX_BYTES_MAX = 32 * 1024 * 1024;
-/** A stream is pinged with every heartbeat, but within these bounds. */
+/** Ping interval: the heartbeat interval, within these bounds. */
 const PING_MS_MIN = 100;
 const PING_MS_MAX = 1000;
-/** A stream that is silent for so long, or for so many election time-outs, is dead. */
+/** Silence after which a stream is dead: the larger of this and so many election timeouts. */
 const DEAD_MS_MIN = 5000;
 const DEAD_ELECTIONS = 5;
 const DIAL_MS_MIN = 1000;
-/** Reasons of refusals that are remembered, so as to log each once. */
+/** Limit of remembered rejections, each of which is logged once. */
 const REFUSALS_MAX = 64;
-/** Members this one has not heard of yet, at a time. */
+/** Limit of links to members that are unknown here. */
 const STRANGERS_MAX = 16;
 
-/** What comes out: the owner passes it on to the core. */
+/** Output of the network, which the owner passes to the core. */
 export interface PeerInbox {
-  /** Bytes that the core has not taken yet. */
+  /** Bytes that the core has not read yet. */
   readonly queuedBytes: number;
-  /** @param payload an encoded raft message, the callee's until it returns */
+  /** @param payload an encoded raft message, valid until return */
   message(payload: Buffer): void;
-  /** @param format the newest level that the member knows */
+  /** @param format the newest level that the member supports */
   up(id: bigint, format: number): void;
   down(id: bigint): void;
   overflow(id: bigint): void;
-  /** @param payload an encoded raft message whose file is whole, durable and in its place */
+  /** @param payload an encoded raft message whose file is complete, durable and in place */
   snapshotReceived(payload: Uint8Array): void;
   snapshotSent(id: bigint, hasArrived: boolean): void;
-  /** Once: a member of our cluster says that we were removed from it. */
+  /** Called once: a peer reports that this member was removed from the cluster. */
   removed(): void;
 }
 
@@ -70,31 +70,30 @@ export interface PeerNetworkOptions {
   readonly identity: PeerIdentity;
   readonly heartbeatMs: number;
   readonly electionMs: number;
-  /** Where this member says it can be reached until the membership tells. */
+  /** Peer URLs that this member sends until it knows the membership. */
   readonly advertisedUrls: readonly string[];
-  /** Exists. */
+  /** Must exist. */
   readonly snapDir: string;
-  /** Files that are kept there; 0 for all. */
+  /** Files to keep there; 0 keeps all. */
   readonly maxSnapshots: number;
-  /** A transfer of a snapshot that does not move for so long is given up. */
+  /** A snapshot transfer without progress for so long is aborted. */
   readonly snapshotStallMs: number;
-  /** The newest that this member knows. */
+  /** The newest that this build supports. */
   readonly formatLevel: number;
   readonly log: PeerLog;
   readonly inbox: PeerInbox;
-  /** One that listens already; what came meanwhile waits. */
+  /** Already listening; requests wait in it. */
   readonly listener?: PeerListener;
-  /** Figures of the links. */
+  /** Metrics of the links. */
   readonly figures: LinkFigures;
 }
 
 /**
- * A member's connections to the others, and theirs to it. READ FIRST in this folder.
+ * A member's connections to and from its peers. READ FIRST in this folder.
  *
- * Between two members there are two streams: each dials the other and sends its messages on the
- * connection it dialled (link.ts); what it receives comes on the one the other dialled
- * (arrival.ts). So a stream has one owner, who reconnects, and the state of one direction says
- * nothing about the other.
+ * Two members have two streams: each sends its messages on the connection it dialled (link.ts), and
+ * receives on the one its peer dialled (arrival.ts). So each stream has one owner, which
+ * reconnects, and the two directions fail independently.
  *
  *   listener.ts   HTTP on the peer URLs: /members, /version, the upgrade to a stream
  *   hello.ts      who may open a stream: right cluster, right member, same protocol, not removed
@@ -103,8 +102,8 @@ export interface PeerNetworkOptions {
  *
  * Snapshots go by POST on connections of their own (snapshot-sender.ts, snapshot-receiver.ts).
  *
- * Bounds: for each member at most QUEUED_BYTES_MAX to send, then messages are dropped;
- * INBOX_BYTES_MAX towards the core, then sockets are not read. Neither holds up another member.
+ * Bounds: above QUEUED_BYTES_MAX per member, messages are dropped; above INBOX_BYTES_MAX for the
+ * core, sockets are not read. A slow member does not delay the others.
  */
 export class PeerNetwork {
   readonly #options: PeerNetworkOptions;
@@ -115,13 +114,13 @@ export class PeerNetwork {
   readonly #linkOwner: LinkOwner;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
-  /** When the transfer under way to a member began. */
+  /** Start of the transfer in flight to a member. */
   readonly #sendingSinceMs = new Map<bigint, number>();
   readonly #pingMs: number;
   readonly #deadMs: number;
   readonly #timer: NodeJS.Timeout;
   #lastTickMs = performance.now();
-  /** Told already: who is refused tries again and again. */
+  /** Already logged: a rejected member retries for ever. */
   readonly #refusals = new Set<string>();
   #isPaused = false;
   #isGone = false;
@@ -151,7 +150,7 @@ export class PeerNetwork {
     return this.#listener.listen(url);
   }
 
-  /** Dials who is new, follows changed URLs, hangs up on who is gone. */
+  /** Dials new members, follows changed URLs, disconnects removed members. */
   setMembers(members: PeerMembers): void {
     if (this.#isStopping) return;
     this.#roster.set(members);
@@ -162,10 +161,11 @@ export class PeerNetwork {
     }
     for (const id of this.#links.keys()) {
       if (this.#roster.has(id)) continue;
-      if (!this.#roster.isRemoved(id) && this.#arrivals.has(id)) continue; // Not heard of yet.
+      // A member whose addition is not applied here yet.
+      if (!this.#roster.isRemoved(id) && this.#arrivals.has(id)) continue;
       this.#dropLink(id);
       this.#sender.cancel(id);
-      this.#arrivals.get(id)?.close("it is no member any more");
+      this.#arrivals.get(id)?.close("it is no longer a member");
     }
   }
 
@@ -184,19 +184,19 @@ export class PeerNetwork {
     }
   }
 
-  /** Once per batch. */
+  /** Call once per batch. */
   flush(): void {
     for (const link of this.#links.values()) link.flush();
   }
 
-  /** The core took from the inbox: reading may go on. */
+  /** The core has read from the inbox: sockets may be read again. */
   inboxMoved(): void {
     if (!this.#isPaused || this.#options.inbox.queuedBytes > INBOX_BYTES_MAX / 2) return;
     this.#isPaused = false;
     for (const arrival of this.#arrivals.values()) arrival.resume();
   }
 
-  /** Sends what is queued, then closes everything. */
+  /** Sends queued messages, then closes everything. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     clearInterval(this.#timer);
@@ -276,7 +276,7 @@ export class PeerNetwork {
   #tick(): void {
     const monoMs = performance.now();
     const streams = [...this.#links.values(), ...this.#arrivals.values()];
-    // After a halt of the whole process, what others sent meanwhile waits in the kernel.
+    // After a pause of the whole process, the peers' data still waits in the kernel.
     const lateMs = monoMs - this.#lastTickMs - this.#pingMs;
     const stoodStill = lateMs > this.#deadMs / 2;
     this.#lastTickMs = monoMs;
@@ -317,7 +317,7 @@ export class PeerNetwork {
       answer(peerMethodNotAllowed("POST"));
       return;
     }
-    // From a leader that is not known here it is just as good: this member lags behind.
+    // Accept it from an unknown leader too: we may lag behind the change that added it.
     const verdict = this.#judge(request);
     if (verdict.kind === "refused") answer(verdict.answer);
     else this.#receiver.receive(verdict.from, request, response, mayContinue, answer);
@@ -363,9 +363,7 @@ export class PeerNetwork {
     this.#arrive(verdict.from, socket, early);
   }
 
-  /**
-   * A way to answer a member that this one has not heard of; it lasts as long as its own stream.
-   */
+  /** Makes a link to an unknown member, to respond to it; lasts as long as its incoming stream. */
   #takeStranger(id: bigint, urls: readonly string[]): boolean {
     if (this.#links.has(id)) return true;
     const strangers = [...this.#links.keys()].filter((known) => !this.#roster.has(known));
@@ -380,7 +378,7 @@ export class PeerNetwork {
   }
 
   #onSending(to: bigint): void {
-    if (this.#sendingSinceMs.has(to)) return; // That transfer goes on.
+    if (this.#sendingSinceMs.has(to)) return; // A transfer is in flight.
     this.#sendingSinceMs.set(to, performance.now());
     this.#options.figures.of(to).set("snapshotsSending", 1);
   }
@@ -416,7 +414,7 @@ export class PeerNetwork {
       },
     });
     this.#arrivals.set(from, arrival);
-    // The other side has given up the one before, whether or not we have heard of that.
+    // The peer has abandoned the stream before, even if we have not noticed.
     before?.close("the peer opened another");
     if (this.#isPaused) arrival.pause();
     arrival.start(early);
@@ -443,7 +441,7 @@ function pathOf(request: IncomingMessage): string {
   return mark < 0 ? url : url.slice(0, mark);
 }
 
-/** A body that was not asked for is not read. */
+/** A body is read only if it is expected. */
 function answerRequest(
   request: IncomingMessage,
   response: ServerResponse,

@@ -4,17 +4,17 @@ import type { PeerMember, PeerMembers } from "../messages/peers.js";
 import { versionJson } from "../v2/status.js";
 import type { PeerIdentity } from "./hello.js";
 
-/** What the peer port answers to plain HTTP requests. */
+/** A response of the peer port to a plain HTTP request. */
 export interface PeerApiResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
 }
 
-/** A member's own state, for answers. */
+/** A member's own state, for responses. */
 export interface PeerFacts {
   readonly identity: PeerIdentity;
-  /** Undefined until the core has told. */
+  /** Undefined until the core has sent it. */
   readonly members: PeerMembers | undefined;
   readonly unixMs: number;
 }
@@ -41,7 +41,7 @@ export function answerPeerRequest(method: string, path: string, facts: PeerFacts
   }
 }
 
-/** An error as Go's http.Error words it. */
+/** An error in the format of Go's http.Error. */
 export function textResponse(
   status: number,
   text: string,
@@ -71,8 +71,8 @@ function members({ identity, members }: PeerFacts): PeerApiResponse {
 }
 
 /**
- * The id is a number, whatever its size; a member that has not started yet has neither name nor
- * clients.
+ * As in etcd, the id is a JSON number, even above 2^53; a member not started yet has neither name
+ * nor client URLs.
  */
 function memberJson({ id, name, peerUrls, clientUrls }: PeerMember): string {
   const named = name === "" ? "" : `,"name":${goJsonString(name)}`;

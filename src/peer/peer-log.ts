@@ -1,4 +1,4 @@
 import type { Logger } from "../log/logger.js";
 
-/** What the peer thread says. */
+/** The log of the peer thread. */
 export type PeerLog = Pick<Logger, "info" | "warn" | "error">;

@@ -3,13 +3,13 @@ import { assert } from "../lib/assert.js";
 import type { PeerMembers } from "../messages/peers.js";
 import type { Roster } from "./hello.js";
 
-/** Another member that is to be talked to. */
+/** Another member to connect to. */
 export interface RosterPeer {
   readonly id: bigint;
   readonly peerUrls: readonly string[];
 }
 
-/** The membership as the core last told it. */
+/** The membership as last sent by the core. */
 export class PeerRoster implements Roster {
   readonly #self: bigint;
   #members: PeerMembers | undefined;
@@ -32,12 +32,12 @@ export class PeerRoster implements Roster {
     return this.#members?.formatLevel ?? 1;
   }
 
-  /** Where this member itself can be reached; empty if it is no member. */
+  /** This member's own peer URLs; empty if it is not a member. */
   get ownUrls(): readonly string[] {
     return this.#byId.get(this.#self) ?? [];
   }
 
-  /** All but this member. */
+  /** All members but this one. */
   get peers(): readonly RosterPeer[] {
     return [...this.#byId]
       .filter(([id]) => id !== this.#self)
@@ -59,7 +59,7 @@ export class PeerRoster implements Roster {
   }
 }
 
-/** The core's own words: bad ones are a bug. */
+/** Written by the core, so an invalid one is a bug. */
 function idOf(text: string): bigint {
   const id = parseId(text);
   assert(id !== undefined, "a member id is hexadecimal");

@@ -1,10 +1,10 @@
 import type { SnapshotId } from "../snap/format.js";
 
-/** What the head of a transfer says beside the hello: raft's message without the file. */
+/** A transfer's headers besides the hello: the raft message without the file. */
 export interface SnapshotTransferHead extends SnapshotId {
-  /** The sender's. */
+  /** The sender's raft term. */
   readonly senderTerm: number;
-  /** Of the file that is the body. */
+  /** Size of the file in the body. */
   readonly fileBytes: number;
 }
 
@@ -23,7 +23,7 @@ export function snapshotHeaders(head: SnapshotTransferHead): Record<string, stri
   };
 }
 
-/** @param headers as node:http gives them. @returns undefined if they are not a transfer's */
+/** @param headers as of node:http. @returns undefined if they are not a transfer's */
 export function readSnapshotHead(
   headers: Readonly<Record<string, string | readonly string[] | undefined>>,
 ): SnapshotTransferHead | undefined {
@@ -35,7 +35,7 @@ export function readSnapshotHead(
   ].map((name) => numberOf(headers[name]));
   if (senderTerm === undefined || term === undefined) return undefined;
   if (index === undefined || fileBytes === undefined) return undefined;
-  // An entry's term is never above that of who tells of it; nothing has a term or an index of 0.
+  // An entry's term is never above its sender's; terms and indexes start at 1.
   if (term < 1 || index < 1 || senderTerm < term) return undefined;
   return { senderTerm, term, index, fileBytes };
 }

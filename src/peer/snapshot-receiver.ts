@@ -15,9 +15,11 @@ import { type PeerApiResponse, textResponse } from "./peer-api.js";
 import type { PeerLog } from "./peer-log.js";
 import { readSnapshotHead, type SnapshotTransferHead } from "./snapshot-head.js";
 
-/** Tells the sender that the file is being checked: it waits as long as something moves. */
+/**
+ * Interval of "processing" responses while the file is verified, so that the sender keeps waiting.
+ */
 const PROCESSING_MS = 1000;
-/** Flushed each time so much has come: one flush at the end would keep the disk from the log. */
+/** Flushed each time so much was received: one flush at the end would block the log's fdatasync. */
 const FLUSH_BYTES = 4 * 1024 * 1024;
 const PREFIX = "received-";
 
@@ -25,18 +27,18 @@ const ARRIVED: PeerApiResponse = { status: 204, headers: {}, body: "" };
 
 export interface ReceiverOptions {
   readonly snapDir: string;
-  /** Files that are kept; 0 for all. */
+  /** Files to keep; 0 keeps all. */
   readonly maxSnapshots: number;
   readonly stallMs: number;
   readonly log: PeerLog;
-  /** A transfer began, and ended; for the figures. */
+  /** Start and end of a transfer, for metrics. */
   began(from: bigint): void;
   ended(from: bigint, hasArrived: boolean, seconds: number): void;
-  /** The file of `meta` is whole and durable. */
+  /** The file of `meta` is complete and durable. */
   received(from: bigint, senderTerm: number, meta: SnapshotMeta): void;
 }
 
-/** Why a transfer cannot be used. */
+/** Why a transfer is rejected. */
 class TransferError extends RingdError {
   override readonly name = "TransferError";
   readonly code = "TRANSFER_FAILED";
@@ -53,14 +55,14 @@ interface Transfer {
   readonly head: SnapshotTransferHead;
   readonly temporary: string;
   readonly request: IncomingMessage;
-  /** Why it must end, once it must. */
+  /** Reason of the cancellation; "" if not cancelled. */
   cancelled: string;
   done: Promise<void>;
 }
 
 /**
- * Takes snapshot files from a leader. A file gets its name only when all of it was read back as
- * sound and is durable; then the core is told. There is one transfer at a time.
+ * Receives snapshot files from a leader, one at a time. A file is durable and verified by reading
+ * it back before it gets its name; then the core is notified.
  */
 export class SnapshotReceiver {
   readonly #options: ReceiverOptions;
@@ -77,8 +79,8 @@ export class SnapshotReceiver {
   }
 
   /**
-   * @param mayContinue the sender waits for this before it sends the file
-   * @param answer must be called once; the connection is of no more use after an error
+   * @param mayContinue tells the waiting sender to send the file
+   * @param answer must be called once; after an error the connection is unusable
    */
   receive(
     from: bigint,
@@ -89,7 +91,7 @@ export class SnapshotReceiver {
   ): void {
     const head = readSnapshotHead(request.headers);
     if (head === undefined) {
-      answer(textResponse(400, "the head does not say which snapshot this is, or how long"));
+      answer(textResponse(400, "the snapshot headers are invalid"));
       return;
     }
     const before = this.#current;
@@ -114,7 +116,7 @@ export class SnapshotReceiver {
     });
   }
 
-  /** Ends what is under way. */
+  /** Cancels the transfer in flight. */
   async stop(): Promise<void> {
     const { done } = this.#current ?? {};
     this.#cancel("this member stops");
@@ -161,7 +163,7 @@ export class SnapshotReceiver {
     }
   }
 
-  /** Where the disk refuses that too, the next start removes it. */
+  /** If this fails too, the next start removes the file. */
   async #remove(temporary: string): Promise<void> {
     const { log, snapDir } = this.#options;
     try {
@@ -182,13 +184,13 @@ export class SnapshotReceiver {
     }
   }
 
-  /** The whole body, durable under its temporary name. */
+  /** Saves the whole body, durably, under its temporary name. */
   async #save({ request, head, temporary }: Transfer): Promise<void> {
     const handle = await open(join(this.#options.snapDir, temporary), "wx", 0o600);
     try {
       let bytes = 0;
       let flushedBytes = 0;
-      // A request that is destroyed can no longer be answered.
+      // A destroyed request cannot get a response.
       const pieces: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
       for await (const piece of pieces) {
         await writeFully(handle, piece);
@@ -198,7 +200,7 @@ export class SnapshotReceiver {
         flushedBytes = bytes;
       }
       if (bytes !== head.fileBytes) {
-        throw new TransferError(400, `it ended after ${bytes} of ${head.fileBytes} bytes`);
+        throw new TransferError(400, `the body ended after ${bytes} of ${head.fileBytes} bytes`);
       }
       await handle.sync();
     } finally {
@@ -206,7 +208,7 @@ export class SnapshotReceiver {
     }
   }
 
-  /** Reads it back block by block, with the sockets served in between. @throws RingdError */
+  /** Reads the file back block by block, serving sockets in between. @throws RingdError */
   async #check(transfer: Transfer): Promise<SnapshotMeta> {
     const { head, temporary } = transfer;
     const reader = new SnapshotReader(this.#options.snapDir, temporary, snapshotName(head));
@@ -225,21 +227,21 @@ export class SnapshotReceiver {
 
 /** @throws TransferError */
 function readConf(metadata: Uint8Array): ConfState {
-  let why = "it names none";
+  let why = "it has no voters";
   try {
     const conf = decodeConf(Buffer.from(metadata));
     if (conf.voters.length > 0) return conf;
   } catch (error) {
     why = (error as Error).message;
   }
-  throw new TransferError(422, `the file does not say who the members are: ${why}`);
+  throw new TransferError(422, `the file holds no valid membership: ${why}`);
 }
 
 async function writeFully(handle: FileHandle, piece: Buffer): Promise<void> {
   for (let at = 0; at < piece.length; ) at += (await handle.write(piece, at)).bytesWritten;
 }
 
-/** As storage/disk.ts does, without holding up the sockets. */
+/** As in storage/disk.ts, without blocking the sockets. */
 async function syncDirectory(dir: string): Promise<void> {
   const handle = await open(dir);
   try {
@@ -250,7 +252,8 @@ async function syncDirectory(dir: string): Promise<void> {
 }
 
 /**
- * What the sender is told: raft will ask for the snapshot again. @throws what is a mistake of ours
+ * The response to the sender; raft will request the snapshot again. @throws errors that are our
+ * bugs
  */
 function failureOf(error: unknown, transfer: Transfer): { status: number; message: string } {
   if (transfer.cancelled !== "") return { status: 503, message: transfer.cancelled };
@@ -258,7 +261,7 @@ function failureOf(error: unknown, transfer: Transfer): { status: number; messag
   if (error instanceof CorruptSnapshotError) {
     return { status: 422, message: `the file is damaged at byte ${error.atBytes}` };
   }
-  // A RingdError has one, too.
+  // A RingdError also has a `code`.
   const isOfSystem = (error as NodeJS.ErrnoException).code !== undefined;
   if (!isOfSystem) throw error;
   return { status: 507, message: `cannot save it: ${(error as Error).message}` };

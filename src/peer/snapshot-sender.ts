@@ -13,17 +13,17 @@ import type { PeerLog } from "./peer-log.js";
 import { snapshotHeaders } from "./snapshot-head.js";
 
 const LOOK_MS = 1000;
-/** After a failure, so long until it is told: raft tries again as soon as it knows. */
+/** First delay before a failure is reported, as raft retries at once. */
 const FIRST_WAIT_MS = 100;
 const WAIT_MS_MAX = 5000;
 const PIECE_BYTES = 256 * 1024;
 
 export interface SenderOptions {
   readonly snapDir: string;
-  /** A transfer that does not move for so long is given up. */
+  /** A transfer without progress for so long is aborted. */
   readonly stallMs: number;
   readonly log: PeerLog;
-  /** Heads that say who we are to `to`. */
+  /** Hello headers for `to`. */
   hello(to: bigint): Record<string, string>;
   /** A transfer ended; not called for one that was cancelled by `cancelAll`. */
   sent(id: bigint, hasArrived: boolean): void;
@@ -32,14 +32,13 @@ export interface SenderOptions {
 type Outcome = { readonly kind: "arrived" } | { readonly kind: "failed"; readonly why: string };
 
 /**
- * Sends snapshot files to members that need them, one at a time to each, on connections of their
- * own: the streams, and with them heartbeats, go on meanwhile. Only a piece of the file is in
- * memory.
+ * Sends snapshot files to members that need them, one at a time to each, on separate connections,
+ * so that streams and heartbeats continue. Only a piece of the file is in memory.
  */
 export class SnapshotSender {
   readonly #options: SenderOptions;
   readonly #running = new Map<bigint, AbortController>();
-  /** Of members that the last transfer to failed. */
+  /** Of members whose last transfer failed. */
   readonly #backoffs = new Map<bigint, Backoff>();
 
   constructor(options: SenderOptions) {
@@ -47,13 +46,13 @@ export class SnapshotSender {
   }
 
   /**
-   * Sends the newest file, which must reach at least as far as the message wants.
+   * Sends the newest file, which must reach at least the message's index.
    *
-   * @param urls where the member may be reached, the likeliest first
+   * @param urls of the member, the likeliest first
    */
   send(message: Snapshot, urls: readonly string[]): void {
     const { to } = message;
-    if (this.#running.has(to)) return; // Its end is still to be told.
+    if (this.#running.has(to)) return; // Its outcome is not reported yet.
     const abort = new AbortController();
     this.#running.set(to, abort);
     void this.#attempt(message, urls, abort.signal).then((hasArrived) => {
@@ -63,7 +62,7 @@ export class SnapshotSender {
     });
   }
 
-  /** The member is gone. */
+  /** The member was removed. */
   cancel(id: bigint): void {
     this.#running.get(id)?.abort();
     this.#backoffs.delete(id);
@@ -75,8 +74,7 @@ export class SnapshotSender {
   }
 
   /**
-   * A member that cannot take it, because its disk is full perhaps, is spared the next try for a
-   * while.
+   * Backs off, as the member may be unable to store it, with a full disk for example.
    *
    * @returns whether it arrived
    */
@@ -113,7 +111,7 @@ export class SnapshotSender {
       if (newest === undefined || newest.index < message.meta.index) {
         return failed(`there is no snapshot file up to index ${message.meta.index}`);
       }
-      // Open, it stays readable even if it is purged meanwhile.
+      // While open, it stays readable even if purged.
       handle = await open(join(snapDir, newest.file));
       const fileBytes = (await handle.stat()).size;
       const peer = formatId(message.to);
@@ -169,7 +167,7 @@ export class SnapshotSender {
       signal.addEventListener("abort", onAbort);
       call.on("error", (error) => end(failed(error.message)));
       call.on("information", () => {
-        movedMs = performance.now(); // It checks what it got.
+        movedMs = performance.now(); // It is verifying the file.
       });
       call.on("continue", () => {
         const file = handle.createReadStream({

@@ -3,8 +3,8 @@ import { lstatSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 
 /**
- * The address to bind for the one name that may stand in a URL to listen on: as in etcd a single
- * address, IPv4 if there is one. Libraries would choose each by a rule of its own.
+ * The address to bind for `localhost`, the only name allowed in a listen URL: as in etcd a single
+ * address, IPv4 if there is one. Left to them, each HTTP library would choose differently.
  */
 export async function bindAddressOf(host: string): Promise<string> {
   if (host !== "localhost") return host;
@@ -18,14 +18,13 @@ export async function bindAddressOf(host: string): Promise<string> {
 }
 
 const LOOPBACK = "127.0.0.1";
-/** sockaddr_un of Linux, without the zero at the end. */
+/** Size of sun_path in Linux's sockaddr_un, less the final zero. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
 /**
- * Removes a unix socket that a killed process left behind. Sockets in use and files that are none
- * stay.
+ * Removes a stale unix socket of a killed process. Keeps sockets in use and all other files.
  *
- * @returns why nothing can listen there; undefined if it can be tried
+ * @returns why the path cannot be listened on; undefined if it is free
  */
 export async function clearSocketPath(path: string): Promise<string | undefined> {
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) return "name too long for a socket";
@@ -47,8 +46,7 @@ function isListening(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    // Refused: nobody is there. Else, as with a full backlog or without permission, somebody may
-    // be.
+    // ECONNREFUSED: no listener. Other errors (full backlog, no permission) leave it open.
     socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code !== "ECONNREFUSED"));
   });
 }

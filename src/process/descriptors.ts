@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { RingdError } from "../lib/errors.js";
 
 /**
- * Kept for the log, snapshots, peers and Node itself, as in etcd (embed/etcd.go,
+ * Reserved for log, snapshots, peers and Node itself, as in etcd (embed/etcd.go,
  * reservedInternalFDNum).
  */
 const RESERVED_DESCRIPTORS = 150;
@@ -19,22 +19,20 @@ export class DescriptorLimitError extends RingdError {
   }
 }
 
-/** @throws DescriptorLimitError if there would be none left for clients */
+/** @throws DescriptorLimitError if none would be left for clients */
 export function checkFileDescriptorLimit(): void {
   const limit = fileDescriptorLimit();
   if (limit > 0 && limit <= RESERVED_DESCRIPTORS) throw new DescriptorLimitError(limit);
 }
 
-/** Client connections that each of `frontends` threads may hold. */
+/** Limit of client connections for each of `frontends` threads. */
 export function connectionsMax(frontends: number): number {
   const limit = fileDescriptorLimit();
   if (limit === 0) return Number.POSITIVE_INFINITY;
   return Math.max(1, Math.floor((limit - RESERVED_DESCRIPTORS) / frontends));
 }
 
-/**
- * Soft limit of open files, which Node raises to the hard one as it starts; 0 where it is unknown.
- */
+/** Soft limit of open files, which Node raises to the hard limit at start; 0 if unknown. */
 export function fileDescriptorLimit(): number {
   try {
     const limits = readFileSync("/proc/self/limits", "utf8");

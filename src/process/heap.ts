@@ -3,55 +3,48 @@ import { runInNewContext } from "node:vm";
 import type { ResourceLimits } from "node:worker_threads";
 import { memoryBytes } from "./memory.js";
 
-/**
- * Share of the memory that the store's heap may take, where the other threads need less than the
- * rest.
- */
+/** The core's share of memory, if the rest is enough for the other threads. */
 const HEAP_SHARE = 0.8;
 /**
- * For the rings, buffers, log entries and code of all threads: with 192 a group of 512 MB had 6 MB
- * left when full.
+ * Reserved for rings, buffers, log entries and code of all threads: with 192 MiB, a full 512 MB
+ * cgroup had 6 MB left.
  */
 const OTHERS_BYTES = 256 * 2 ** 20;
-/** A core with less cannot begin. */
+/** The core does not start with less. */
 const CORE_OLD_MB_MIN = 64;
-/**
- * Share for each of the other threads: none of them keeps what comes by, but for its own bounded
- * buffers.
- */
+/** Share of each other thread: these keep only bounded buffers. */
 const OTHER_SHARE = 1 / 16;
 const OTHER_OLD_MB_MIN = 64;
 const OTHER_OLD_MB_MAX = 2048;
 /**
- * Shares of the core's heap: beyond the quota nothing is added, and beyond the other nothing is
- * taken in.
+ * Shares of the core's heap: above the quota, writes that add are rejected; above the other, all
+ * requests are.
  */
 const QUOTA_SHARE = 0.7;
 const FILL_SHARE = 0.9;
-/** Share of the quota for what only the event history keeps. */
+/** Share of the quota for values that only the event history still holds. */
 const HISTORY_SHARE = 1 / 8;
-/** For log entries behind a snapshot, and beside a store that is small. */
+/** Limit of log entries in memory while the store is small. */
 const LOG_BYTES_MAX = 256 * 2 ** 20;
 /**
- * Room for short-lived objects on the core. Measured with 256 connections writing: 64 costs 3
- * microseconds more per write than 16 (the processor's caches no longer hold it), 4 costs as much.
+ * Young generation of the core. With 256 connections writing, 64 cost 3 us more per write than 16
+ * (beyond the CPU's caches), and so did 4.
  */
 const CORE_YOUNG_MB = 16;
 /**
- * For the entries of a long log as it is read: 3 cost twice the time for garbage. After that this
- * thread makes next to no objects, and gives the room back.
+ * For replaying a long log: 3 doubled the time of collection. Afterwards the thread allocates next
+ * to nothing, and gives the memory back.
  */
 const WAL_YOUNG_MB = 12;
 
 /**
- * How much the old objects of a thread may grow before V8 looks for garbage among them, in percent
- * of what was alive the last time. Left to itself V8 lets a store of 100 MB grow to 250 MB.
- * Measured with 200,000 keys: a fifth less resident memory, and no difference in CPU per write that
- * could be seen.
+ * Growth of a thread's old generation that triggers V8's next collection, percent of what survived
+ * the last. By default a store of 100 MB grows to 250 MB. With 200,000 keys this saved a fifth of
+ * resident memory, with no measurable CPU per write.
  */
 const HEAP_GROWTH_PERCENT = 40;
 
-/** @param memory that the process may take, in bytes */
+/** @param memory available to the process, bytes */
 export function heapLimitsOf(thread: string, memory = memoryBytes()): ResourceLimits {
   const otherMb = Math.floor((memory * OTHER_SHARE) / 2 ** 20);
   const maxOldGenerationSizeMb = Math.min(Math.max(otherMb, OTHER_OLD_MB_MIN), OTHER_OLD_MB_MAX);
@@ -64,15 +57,15 @@ export function heapLimitsOf(thread: string, memory = memoryBytes()): ResourceLi
   };
 }
 
-/** How large the store of a core may become; all Infinity where nothing bounds it. */
+/** Memory limits of the store; Infinity where there is none. */
 export interface StoreLimits {
-  /** For nodes and history, as store/size.ts counts them. */
+  /** For nodes and event history, as store/size.ts counts them. */
   readonly quotaBytes: number;
-  /** With all that is under way. */
+  /** Of the whole heap, requests in flight included. */
   readonly heapBytes: number;
-  /** For what only the event history keeps. */
+  /** For values that only the event history still holds. */
   readonly historyBytes: number;
-  /** For log entries in memory: a snapshot is due when they take more, and more than the store. */
+  /** For log entries in memory: a snapshot is due when they exceed both this and the store. */
   readonly logBytes: number;
 }
 
@@ -86,11 +79,10 @@ export const NO_LIMITS: StoreLimits = {
 
 /**
  * @param quotaBytes --quota-backend-bytes: 0 is a share of the heap, a negative number no limit
- * @param heapBytes limit of the core's heap, as V8 has it: flags of the process are above
- *   `heapLimitsOf`
+ * @param heapBytes V8's limit of the core's heap, as process flags override `heapLimitsOf`
  */
 export function storeLimits(quotaBytes: number, heapBytes: number): StoreLimits {
-  const old = heapBytes - 3 * CORE_YOUNG_MB * 2 ** 19; // V8 adds room for the young ones.
+  const old = heapBytes - 3 * CORE_YOUNG_MB * 2 ** 19; // V8 adds the young generation.
   const share = Math.floor(old * QUOTA_SHARE);
   const historyBytes = Math.floor(
     (quotaBytes > 0 ? Math.min(quotaBytes, share) : share) * HISTORY_SHARE,
@@ -109,19 +101,18 @@ export function storeLimits(quotaBytes: number, heapBytes: number): StoreLimits 
 }
 
 /**
- * For all threads of the process, once they run: V8 takes compiled code only from a process that
- * had the same flags, so with this one set before, each thread compiles all of Node's own modules
- * anew as it starts (40 ms of CPU). And while a store is loaded, nothing in it is garbage.
+ * Applies to all threads; call it once they run. V8 reuses cached code only under equal flags, so
+ * threads started later compile all of Node's modules (40 ms of CPU each). And while a store loads,
+ * none of it is garbage.
  */
 export function limitHeapGrowth(): void {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
 }
 
 /**
- * Collects this thread's garbage at once, for a thread that has made much of it and goes on with
- * making hardly any: V8, which looks for garbage when something is allocated, would keep it for
- * ever. Stops the thread for about half a millisecond per megabyte that is alive. Like
- * `limitHeapGrowth`, it makes threads start slower that start later.
+ * Collects this thread's garbage now, for a thread that hardly allocates any more: V8 collects only
+ * on allocation, so it would keep the garbage for ever. Pauses the thread for about 0.5 ms per live
+ * MB. Like `limitHeapGrowth`, it slows the start of later threads.
  */
 export function collectGarbage(): void {
   setFlagsFromString("--expose-gc");

@@ -3,17 +3,16 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 
 /**
- * Memory that this process may take: the machine's, or less where a control group (version 1 or 2)
- * has a limit. Those above the process's own count too, and what stands at the root of the mount,
- * which inside of a container is the container's own. `process.constrainedMemory()` knows some of
- * them, depending on the version of Node.
+ * Memory available to this process: the machine's, or the lowest limit of its control group (v1 or
+ * v2), the group's ancestors, and the root of the mount, which in a container is the container's
+ * own group. `process.constrainedMemory()` misses some of them, depending on Node's version.
  *
- * @param root where /proc and /sys are
+ * @param root parent of /proc and /sys
  */
 export function memoryBytes(root = "/", machineBytes = totalmem()): number {
   const told = root === "/" ? (process.constrainedMemory?.() ?? 0) : 0;
   const limits = [told, ...controlGroupLimits(root)];
-  // No limit is 0, "max", or a number near 2^63 or 2^64.
+  // "No limit" reads as 0, "max", or a number near 2^63 or 2^64.
   return limits.reduce(
     (least, bytes) => (bytes > 0 && bytes < least ? bytes : least),
     machineBytes,
@@ -37,7 +36,7 @@ function controlGroupLimits(root: string): number[] {
   return files.map((file) => Number.parseInt(read(join(root, file)), 10)).filter(Number.isFinite);
 }
 
-/** "" where there is no such file, or it is not for us to read. */
+/** "" if the file is missing or unreadable. */
 function read(file: string): string {
   try {
     return readFileSync(file, "utf8");

@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 
 /**
- * Tells systemd about the state of the service (sd_notify(3)), when it asked for that by setting
- * NOTIFY_SOCKET. Node has no datagram sockets of that kind, so systemd's own tool speaks for this
- * process: units that do not run as root need NotifyAccess=all, as deploy/ringd.service has it.
+ * Reports the service's state to systemd (sd_notify(3)) if NOTIFY_SOCKET is set. Node lacks unix
+ * datagram sockets, so systemd-notify sends it for us: units not run as root need NotifyAccess=all
+ * (deploy/ringd.service).
  *
  * @param state "READY=1", "STOPPING=1"
  */

@@ -1,6 +1,6 @@
 import { Session } from "node:inspector";
 
-/** What a thread is asked for, in its cell of a `ProfileCells`. */
+/** The kind of profile that a thread's cell requests. */
 export const ProfileKind = {
   none: 0,
   /** CPU samples: a .cpuprofile of Chrome DevTools. */
@@ -10,20 +10,20 @@ export const ProfileKind = {
 } as const;
 export type ProfileKind = (typeof ProfileKind)[keyof typeof ProfileKind];
 
-/** Microseconds between two CPU samples. */
+/** Interval between CPU samples, microseconds. */
 const SAMPLING_US = 1000;
-/** How often a thread with an event loop looks at its cell. */
+/** Poll interval of a thread with an event loop. */
 const POLL_MS = 100;
 
 /**
- * The profiler of the calling thread, by Node's inspector. The inspector serves its own thread
- * synchronously, so this works in a thread that never returns to its event loop, too.
+ * Profiles the calling thread through Node's inspector, which serves its own thread synchronously:
+ * this works also in a thread that never returns to its event loop.
  */
 export class Profiler {
   readonly #session = new Session();
   readonly #kind: ProfileKind;
 
-  /** Starts at once. One profiler may run in a thread at a time. */
+  /** Starts at once. At most one profiler per thread. */
   constructor(kind: ProfileKind) {
     this.#kind = kind;
     this.#session.connect();
@@ -51,8 +51,8 @@ export class Profiler {
 }
 
 /**
- * By which the main thread has another one profile itself: a cell for each thread, which main sets
- * to the kind wanted and back to `none`. The other thread looks at it and reports the profile.
+ * Lets the main thread order a profile of another thread: main sets that thread's cell to a kind,
+ * then back to `none`; the thread polls its cell and reports the profile.
  */
 export class ProfiledThread {
   readonly #cells: Int32Array;
@@ -67,7 +67,7 @@ export class ProfiledThread {
     this.#onProfile = onProfile;
   }
 
-  /** Called now and then: costs one atomic load. */
+  /** Call it regularly; costs one atomic load. */
   poll(): void {
     const wanted = Atomics.load(this.#cells, this.#thread);
     if ((wanted === ProfileKind.none) === (this.#profiler === undefined)) return;
@@ -85,13 +85,13 @@ export class ProfiledThread {
     }
   }
 
-  /** For a thread with an event loop. */
+  /** Polls from a timer, for a thread with an event loop. */
   pollByTimer(): void {
     setInterval(() => this.poll(), POLL_MS).unref();
   }
 }
 
-/** @param threads how many have a cell */
+/** @param threads number of cells */
 export function createProfileCells(threads: number): SharedArrayBuffer {
   return new SharedArrayBuffer(threads * Int32Array.BYTES_PER_ELEMENT);
 }

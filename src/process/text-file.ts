@@ -1,15 +1,15 @@
 import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { RingdError } from "../lib/errors.js";
 
-/** Files that flags name: whatever they are, reading or opening them ends. */
+/** Reads and opens the files that flags name, without blocking on pipes or endless devices. */
 
 const CHUNK_BYTES = 64 * 1024;
-/** Of /dev/null there is nothing, of a terminal a little, and of others no end. */
+/** Enough for /dev/null and a terminal; other devices are endless. */
 const DEVICE_BYTES_MAX = 64 * 1024;
-/** A shell's `<(command)` and /dev/stdin are pipes with somebody at the other end. */
+/** A shell's `<(command)` and /dev/stdin are pipes that have a writer. */
 const INHERITED_PIPE = /^\/(dev|proc)\//;
 
-/** A file that is there and of no use. Its message is the reason alone. */
+/** A file that exists and is unusable. The message is the reason alone. */
 export class TextFileError extends RingdError {
   override readonly name = "TextFileError";
   readonly code = "TEXT_FILE";
@@ -30,7 +30,7 @@ export function readTextFile(path: string, bytesMax: number): string {
       if (count === 0) return Buffer.concat(chunks).toString("utf8");
       bytes += count;
       if (bytes > limit) {
-        const what = isDevice ? "is a device that goes on and on" : `is larger than ${limit} bytes`;
+        const what = isDevice ? "is an endless device" : `is larger than ${limit} bytes`;
         throw new TextFileError(what);
       }
       chunks.push(chunk.subarray(0, count));
@@ -41,7 +41,7 @@ export function readTextFile(path: string, bytesMax: number): string {
 }
 
 /**
- * Before a file is opened to be written: opening a named pipe would wait for a reader.
+ * Call before opening a file for writing: opening a named pipe blocks until it has a reader.
  *
  * @throws TextFileError
  */
@@ -51,6 +51,6 @@ export function refuseUnreadPipe(path: string): void {
     closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENXIO") throw error;
-    throw new TextFileError("is a named pipe that nobody reads");
+    throw new TextFileError("is a named pipe without a reader");
   }
 }

@@ -6,7 +6,7 @@ import { SNAPSHOT_TEMPORARY_SUFFIX } from "./format.js";
 import { SnapshotReader } from "./reader.js";
 import type { SnapshotFiles } from "./source.js";
 
-/** The snapshots of a directory of the file system. Blocks the thread. */
+/** Snapshots in a directory of the file system. Blocks the thread. */
 export class FileSnapshots implements SnapshotFiles {
   readonly #dir: string;
 
@@ -22,7 +22,7 @@ export class FileSnapshots implements SnapshotFiles {
     return new SnapshotReader(this.#dir, file);
   }
 
-  /** What receives snapshots removes its own leftovers, perhaps at the same time. */
+  /** The snapshot receiver removes its own leftovers, perhaps at the same time. */
   remove(file: string): void {
     this.#try("unlink", file, () => rmSync(join(this.#dir, file), { force: true }));
   }
@@ -33,8 +33,8 @@ export class FileSnapshots implements SnapshotFiles {
   }
 
   /**
-   * Changes the directory: after a sync of it that failed, the next one might do nothing (see
-   * wal/plan.ts).
+   * Changes the directory: after a failed sync of it, the next one might have no effect
+   * (wal/plan.ts).
    */
   #touch(): void {
     const file = `touched${SNAPSHOT_TEMPORARY_SUFFIX}`;
@@ -43,7 +43,7 @@ export class FileSnapshots implements SnapshotFiles {
       this.#try("create", file, () => closeSync(openSync(path, "w", 0o600)));
       this.remove(file);
     } catch (error) {
-      // A full disk is no reason not to start.
+      // A full disk must not prevent a start.
       if (!(error instanceof DiskError) || !error.isForWant) throw error;
     }
   }
@@ -53,7 +53,7 @@ export class FileSnapshots implements SnapshotFiles {
       return action();
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === undefined) throw error; // A mistake of ours.
+      if (code === undefined) throw error; // Our bug.
       throw new DiskError(call, join(this.#dir, file), code, error);
     }
   }

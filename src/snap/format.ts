@@ -23,21 +23,21 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../storage/errors.js"
  *   12      4      headCrc    CRC-32C of bytes 0 .. 11
  *   16      n      payload; of the end: number of data blocks u64, their bytes u64
  *
- * A snapshot gets its name when all of it is on disk, so unlike a log it is never torn: whatever
- * does not read back is damage.
+ * A snapshot gets its name once all of it is on disk, so unlike a log it is never torn: any
+ * mismatch is damage.
  */
 export const SNAPSHOT_HEADER_BYTES = 48;
 export const BLOCK_HEADER_BYTES = 16;
 export const BLOCK_BYTES_MAX = 32 * 2 ** 20;
 export const SNAPSHOT_FORMAT = 2;
-/** The first ringd that reads FORMAT_VERSION: so that an older one can name it. */
+/** The first ringd that reads SNAPSHOT_FORMAT, stored so that older ones can name it. */
 const READ_BY = "0.2.0";
 const READ_BY_AT = 32;
 const END_BYTES = 16;
 const MAGIC = "ringdSNP";
 const CRC_AT = 44;
 
-/** Of the name of a snapshot that is being written; removed at the next start. */
+/** Suffix of an unfinished snapshot; removed at the next start. */
 export const SNAPSHOT_TEMPORARY_SUFFIX = ".snap.tmp";
 
 export const BLOCK_METADATA = 1;
@@ -45,13 +45,13 @@ export const BLOCK_DATA = 2;
 export const BLOCK_END = 3;
 export type BlockKind = typeof BLOCK_METADATA | typeof BLOCK_DATA | typeof BLOCK_END;
 
-/** The state a snapshot holds. */
+/** The last entry that a snapshot holds. */
 export interface SnapshotId {
   readonly term: number;
   readonly index: number;
 }
 
-/** A snapshot among the names of a directory. */
+/** A snapshot, and its file's name. */
 export interface NamedSnapshot extends SnapshotId {
   readonly file: string;
 }
@@ -113,7 +113,7 @@ export function encodeSnapshotHeader(
 }
 
 /**
- * @param bytes the beginning of the file, as much of SNAPSHOT_HEADER_BYTES as there is
+ * @param bytes the beginning of the file, up to SNAPSHOT_HEADER_BYTES
  * @param file for messages
  * @throws CorruptSnapshotError, ForeignDataDirError for a newer version
  */
@@ -196,7 +196,7 @@ export function encodeEnd(blockCount: number, dataBytes: number): Uint8Array {
   return bytes;
 }
 
-/** True if the end block's payload counts what was read. */
+/** True if the end block's counts match those read. */
 export function endMatches(payload: Uint8Array, blockCount: number, dataBytes: number): boolean {
   const want = encodeEnd(blockCount, dataBytes);
   return payload.length === want.length && want.every((byte, i) => byte === payload[i]);

@@ -4,11 +4,10 @@ import { DiskError } from "../storage/errors.js";
 import { purge, SnapshotWriter } from "./writer.js";
 
 /**
- * Writes the blocks of one snapshot to a file as they come, then removes old files. Blocks, so it
- * belongs to the pool.
+ * Writes the blocks of one snapshot to a file as they arrive, then removes old files. Synchronous:
+ * for the pool's threads.
  *
- * A disk that fails is the job's outcome; the blocks after it are let go. An exception is a mistake
- * of ours.
+ * A failed disk becomes the job's outcome, and further blocks are ignored. Exceptions are our bugs.
  */
 export class SnapshotJob {
   readonly #directory: string;
@@ -16,7 +15,7 @@ export class SnapshotJob {
   #writer: SnapshotWriter | undefined;
   #failure: DiskError | undefined;
 
-  /** @param keep how many files stay; 0 keeps all */
+  /** @param keep number of files to keep; 0 keeps all */
   constructor(directory: string, keep: number, head: SnapshotJobHead) {
     this.#directory = directory;
     this.#keep = keep;
@@ -30,7 +29,7 @@ export class SnapshotJob {
     this.#attempt(() => this.#writer?.writeBlock(bytes));
   }
 
-  /** All blocks came. */
+  /** Call after the last block. */
   finish(): SnapshotOutcome {
     let oldestIndex = 0;
     const unremoved: string[] = [];
@@ -47,12 +46,12 @@ export class SnapshotJob {
     try {
       this.#writer?.abort();
     } catch (error) {
-      if (!isOfDisk(error)) throw error; // What is left of the file is removed at the next start.
+      if (!isOfDisk(error)) throw error; // The next start removes the unfinished file.
     }
     return { kind: "failed", why: failure.message, isForWant: failure.isForWant };
   }
 
-  /** Does nothing after the first failure, which is the one that counts. */
+  /** A no-op after the first failure, which is reported. */
   #attempt(action: () => void): void {
     if (this.#failure !== undefined) return;
     try {
@@ -70,9 +69,9 @@ export class SnapshotJob {
 export type SnapshotOutcome =
   | {
       readonly kind: "saved";
-      /** Of the oldest snapshot kept: the log is needed from there on. */
+      /** Index of the oldest snapshot kept: the log must reach back to it. */
       readonly oldestIndex: number;
-      /** Of each fdatasync of the file. */
+      /** Duration of each fdatasync of the file. */
       readonly flushSeconds: readonly number[];
       /** Why old snapshots could not be removed; "" if all were. */
       readonly unremoved: string;
@@ -81,7 +80,8 @@ export type SnapshotOutcome =
       readonly kind: "failed";
       readonly why: string;
       /**
-       * Space was lacking, or something else that may return; otherwise the disk fails or is gone.
+       * Space or another resource that may return was lacking; else the disk has failed or is
+       * missing.
        */
       readonly isForWant: boolean;
     };

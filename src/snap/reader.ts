@@ -20,8 +20,8 @@ import type { SnapshotSource } from "./source.js";
 /**
  * Reads a snapshot block by block; only one block is in memory. Blocks the thread.
  *
- * Each block is checked before it is handed out, but that the file is whole is known only when
- * `next` has returned undefined. Nothing built from the blocks counts before that.
+ * Each block is verified before it is returned, but the whole file only once `next` has returned
+ * undefined. State built from the blocks is not valid before that.
  */
 export class SnapshotReader implements SnapshotSource {
   readonly path: string;
@@ -31,10 +31,7 @@ export class SnapshotReader implements SnapshotSource {
   readonly metadata: Uint8Array;
   readonly fileBytes: number;
   readonly #descriptor: number;
-  /**
-   * Blocks are read into this, one after the other: snapshots are large, and their garbage would
-   * stay.
-   */
+  /** Reused for all blocks: snapshots are large, and their garbage would stay. */
   #buffer = new Uint8Array(SNAPSHOT_HEADER_BYTES);
   #atBytes = 0;
   #crc: number;
@@ -43,7 +40,7 @@ export class SnapshotReader implements SnapshotSource {
   #isOpen = true;
 
   /**
-   * @param name the header must say: that of the file, unless it has a temporary one
+   * @param name expected by the header: the file's, unless it has a temporary one
    * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
    */
   constructor(dir: string, file: string, name = file) {
@@ -70,8 +67,7 @@ export class SnapshotReader implements SnapshotSource {
   }
 
   /**
-   * @returns the next block, good until the next call, or undefined once the whole file has been
-   *   found sound
+   * @returns the next block, valid until the next call; undefined once the whole file is verified
    * @throws CorruptSnapshotError, DiskError
    */
   next(): Uint8Array | undefined {
@@ -84,7 +80,7 @@ export class SnapshotReader implements SnapshotSource {
       return payload;
     }
     if (kind !== BLOCK_END || !endMatches(payload, this.#blockCount, this.#dataBytes)) {
-      throw new CorruptSnapshotError(this.path, atBytes, "it does not end as its blocks say");
+      throw new CorruptSnapshotError(this.path, atBytes, "the counts in its end block differ");
     }
     if (this.#atBytes !== this.fileBytes) {
       throw new CorruptSnapshotError(this.path, this.#atBytes, "there are bytes after its end");
@@ -117,7 +113,7 @@ export class SnapshotReader implements SnapshotSource {
     return { kind: header.kind, payload };
   }
 
-  /** @returns `count` bytes, or as many as there are; good until the next call */
+  /** @returns `count` bytes, or fewer at the end of the file; valid until the next call */
   #read(count: number): Uint8Array {
     if (count > this.#buffer.length) this.#buffer = new Uint8Array(count);
     const bytes = this.#buffer;

@@ -7,18 +7,18 @@ import {
 } from "./format.js";
 
 /**
- * A snapshot that is read block by block; what was built of the blocks counts once `next` has
- * returned undefined.
+ * A snapshot read block by block; state built from the blocks is valid once `next` has returned
+ * undefined.
  */
 export interface SnapshotSource extends SnapshotId {
-  /** For messages. */
+  /** For error messages. */
   readonly path: string;
   readonly metadata: Uint8Array;
   /**
-   * @returns the next block, good until the next call, or undefined at the end. @throws RingdError
+   * @returns the next block, valid until the next call; undefined at the end. @throws RingdError
    */
   next(): Uint8Array | undefined;
-  /** Makes its bytes durable, whoever wrote them. @throws DiskError */
+  /** Makes its bytes durable, whichever process wrote them. @throws DiskError */
   sync(): void;
   close(): void;
 }
@@ -31,11 +31,11 @@ export interface SnapshotFiles {
   open(file: string): SnapshotSource;
   /** @throws DiskError */
   remove(file: string): void;
-  /** Makes all names durable, also those that another process gave. @throws DiskError */
+  /** Makes all names durable, including those of other processes. @throws DiskError */
   sync(): void;
 }
 
-/** The snapshots that a member has. */
+/** A member's snapshots. */
 export class SnapshotDir {
   readonly #files: SnapshotFiles;
 
@@ -44,12 +44,12 @@ export class SnapshotDir {
   }
 
   /**
-   * The snapshot to start from: the newest one. Removes the leftovers of unfinished ones.
+   * Opens the newest snapshot, to start from. Removes unfinished ones.
    *
-   * A damaged newest snapshot is rejected rather than skipped: it was whole and durable before it
-   * got its name, so the disk has lost data, and someone should know before the member votes again.
-   * To start from the one before it, move the file away; the log then has to reach back to that
-   * one, which recovery checks (LogGapError).
+   * A damaged newest snapshot is rejected, not skipped: it was complete and durable before it got
+   * its name, so the disk has lost data, and the operator must know before the member votes again.
+   * To start from the one before, move the file away; recovery checks that the log reaches back to
+   * it (LogGapError).
    *
    * @returns undefined if there is none
    * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
@@ -59,11 +59,10 @@ export class SnapshotDir {
     const newest = orderSnapshots(names).at(-1);
     const source = newest === undefined ? undefined : this.open(newest);
     try {
-      source?.sync(); // One that was copied here may not be durable yet.
+      source?.sync(); // A copied file may not be durable yet.
       for (const name of names)
         if (name.endsWith(SNAPSHOT_TEMPORARY_SUFFIX)) this.#files.remove(name);
-      // A name given just before the process ended may not be durable yet, and the log may rely on
-      // it.
+      // A name given just before the last exit may not be durable yet, and the log may rely on it.
       this.#files.sync();
     } catch (error) {
       source?.close();

@@ -29,27 +29,26 @@ import {
 } from "./format.js";
 
 /**
- * Flushed each time so much has been written. One flush of everything at the end would keep the
- * disk, and with it the log's fdatasync, busy for as long as it takes.
+ * Flushed each time so much has been written: one flush at the end would block the disk, and the
+ * log's fdatasync with it, for its whole duration.
  */
 const FLUSH_BYTES = 4 * 2 ** 20;
 
 /**
- * Writes one snapshot file. Blocks, so it belongs to a pool's thread.
+ * Writes one snapshot file. Synchronous: for the pool's threads.
  *
  *   new SnapshotWriter -> writeBlock ... -> finish | abort
  *
- * The file has its name only once all of it is durable. Any error leaves no more than a temporary
- * file.
+ * The file gets its name once all of it is durable. An error leaves at most a temporary file.
  */
 export class SnapshotWriter {
   readonly #dir: string;
   readonly #name: string;
   readonly #temporary: string;
-  /** How long each fdatasync took. */
+  /** Duration of each fdatasync, seconds. */
   readonly flushSeconds: number[] = [];
   #descriptor: number | undefined;
-  /** The temporary file is there. */
+  /** The temporary file exists. */
   #isUnfinished = true;
   #crc: number;
   #blockCount = 0;
@@ -58,7 +57,7 @@ export class SnapshotWriter {
   #flushedBytes = 0;
 
   /**
-   * @param dir exists
+   * @param dir must exist
    * @param options `metadata`: opaque, comes back from the reader; up to BLOCK_BYTES_MAX bytes
    * @param version of the file
    * @throws DiskError
@@ -78,7 +77,7 @@ export class SnapshotWriter {
       this.#write([header.bytes]);
       this.#writeBlock(BLOCK_METADATA, options.metadata);
     } catch (error) {
-      this.abort(); // Nobody else can.
+      this.abort(); // The caller has no writer to abort.
       throw error;
     }
   }
@@ -107,7 +106,7 @@ export class SnapshotWriter {
     return path;
   }
 
-  /** Gives up, after an error too. Does nothing once finished. */
+  /** Removes the unfinished file, after an error too. A no-op once finished. */
   abort(): void {
     if (!this.#isUnfinished) return;
     this.#isUnfinished = false;
@@ -176,9 +175,9 @@ export function listSnapshots(dir: string): NamedSnapshot[] {
 /**
  * Removes all but the newest snapshots.
  *
- * @param maxSnapshots how many to keep; 0 keeps all
- * @param onRefusal gets the error of each file that cannot be removed: it is in nobody's way
- * @returns the oldest of those to keep: the log must reach back to it. undefined if there is none
+ * @param maxSnapshots number to keep; 0 keeps all
+ * @param onRefusal called with the error of each file that cannot be removed, which does no harm
+ * @returns the oldest one kept, to which the log must reach back; undefined if there is none
  */
 export function purge(
   dir: string,

@@ -22,14 +22,14 @@ import { whatIsMissing } from "./presence.js";
  * One flat directory of files. Implemented by real files here and by a faulty disk in the tests.
  */
 export interface Disk {
-  /** For messages. */
+  /** For error messages. */
   readonly dir: string;
   /** Names of the files, in no particular order. */
   list(): string[];
   /** The whole file. The caller owns the bytes. @throws DiskError */
   read(file: string): Uint8Array;
   /**
-   * Carries out one step, wholly or not at all as far as the caller can rely on.
+   * Executes one step. After an error, part of it may have happened.
    *
    * @throws DiskError
    */
@@ -39,11 +39,11 @@ export interface Disk {
 }
 
 /**
- * A directory of the file system. Blocks, so it belongs to a thread that may block.
+ * A directory of the file system. Synchronous: for threads that may block.
  *
  * A file stays open from its first use to its `close` or `unlink`: the kernel reports a failed
- * write-back once per open file, and a later fsync may succeed with the data lost, so the report
- * must reach us.
+ * write-back once per open file, after which an fsync may succeed with the data lost, so we must
+ * not miss the report.
  */
 export class FileDisk implements Disk {
   readonly dir: string;
@@ -100,7 +100,7 @@ export class FileDisk implements Disk {
   }
 
   /**
-   * Whether an open file is still the one of that name in the directory. Two system calls.
+   * Checks that an open file is still the directory's file of that name. Two system calls.
    *
    * @returns why not, or undefined
    */
@@ -111,9 +111,7 @@ export class FileDisk implements Disk {
       : whatIsMissing(join(this.dir, file), fstatSync(descriptor, { bigint: true }));
   }
 
-  /**
-   * Stays open: a failed write-back is reported once, and later there may be no descriptor left.
-   */
+  /** Stays open: a failed write-back is reported only once, and descriptors may run out later. */
   #directory(): number {
     this.#directoryDescriptor ??= openSync(this.dir, constants.O_RDONLY);
     return this.#directoryDescriptor;
@@ -132,7 +130,7 @@ export class FileDisk implements Disk {
     this.#try("rename", source, rename);
     const descriptor = this.#open.get(source);
     if (descriptor === undefined) return;
-    this.#close(target); // The file that the new name replaced, if any.
+    this.#close(target); // The replaced file, if any.
     this.#open.delete(source);
     this.#open.set(target, descriptor);
   }
@@ -162,7 +160,7 @@ export class FileDisk implements Disk {
   }
 }
 
-/** Someone else may have removed it by hand: that is as well. */
+/** It may have been removed by hand: the result is the same. */
 function unlinkIfThere(path: string): void {
   try {
     unlinkSync(path);
@@ -171,7 +169,7 @@ function unlinkIfThere(path: string): void {
   }
 }
 
-/** One system call unless it writes only a part, as it does when the disk fills up. */
+/** One system call, unless it writes only a part, as on a disk that becomes full. */
 function writeFully(descriptor: number, chunks: readonly Uint8Array[], atBytes: number): void {
   assert(chunks.length > 0 && atBytes >= 0, "there is something to write, and a place for it");
   let written =

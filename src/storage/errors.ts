@@ -1,6 +1,6 @@
 import { RingdError, systemReason } from "../lib/errors.js";
 
-/** Errors of the files of a data directory: of disks, of operators, never mistakes of ours. */
+/** Errors of a data directory's files: of disks and operators, never our bugs. */
 
 /** Damage that is not a torn tail (rules 2 and 4 of record.ts). The member must not start. */
 export class CorruptRecordError extends RingdError {
@@ -34,13 +34,13 @@ export class LogGapError extends RingdError {
 }
 
 /**
- * No space left for the log. Everything acknowledged is on disk; what was appended since the last
- * sync is still queued, and `sync()` may be called again when there is space.
+ * No space left for the log. Everything acknowledged is on disk; appends since the last sync stay
+ * queued, and `sync()` may be called again once there is space.
  */
 export class LogFullError extends RingdError {
   override readonly name = "LogFullError";
   readonly code = "WAL_FULL";
-  /** False if it was for want of something else, such as file descriptors. */
+  /** False if something else was lacking, such as file descriptors. */
   readonly isForSpace: boolean;
 
   constructor(cause: DiskError) {
@@ -50,9 +50,8 @@ export class LogFullError extends RingdError {
 }
 
 /**
- * A write or a flush of the log failed, so that what the disk holds is unknown; or its files are no
- * longer where the next start looks for them. The log takes nothing more until the process has
- * restarted and read it back.
+ * A write or a flush of the log failed, so the disk's content is unknown; or its files are no
+ * longer in place. The log accepts nothing more until the process has restarted and replayed it.
  */
 export class LogFailedError extends RingdError {
   override readonly name = "LogFailedError";
@@ -66,13 +65,13 @@ export class LogFailedError extends RingdError {
 
 const WANTS = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"];
 
-/** One call on a file that the operating system failed. */
+/** A failed system call on a file. */
 export class DiskError extends RingdError {
   override readonly name = "DiskError";
   readonly code = "DISK_FAILED";
-  /** The system's name for it: "ENOSPC", "EIO". */
+  /** The system's error code: "ENOSPC", "EIO". */
   readonly errno: string;
-  /** Which call: "write", "datasync". */
+  /** The failed call: "write", "datasync". */
   readonly call: string;
 
   constructor(call: string, file: string, errno: string, cause?: unknown) {
@@ -81,22 +80,18 @@ export class DiskError extends RingdError {
     this.errno = errno;
   }
 
-  /**
-   * True if the call failed for want of space: a full disk, a quota, or the limit of a file's size.
-   */
+  /** True if it failed for lack of space: a full disk, a quota, or the limit of a file's size. */
   get isForSpace(): boolean {
     return this.errno === "ENOSPC" || this.errno === "EDQUOT" || this.errno === "EFBIG";
   }
 
-  /**
-   * True if the system lacked something that there may be again: space, file descriptors, memory.
-   */
+  /** True if it failed for lack of a resource that may return: space, file descriptors, memory. */
   get isForWant(): boolean {
     return this.isForSpace || WANTS.includes(this.errno);
   }
 }
 
-/** What a directory is for: more than one flag names one. */
+/** Purpose of a directory, for error messages: several flags name directories. */
 export type DirRole =
   | "data directory"
   | "log directory"
@@ -108,7 +103,7 @@ export class DataDirLockedError extends RingdError {
   override readonly name = "DataDirLockedError";
   readonly code = "DATA_DIR_LOCKED";
 
-  /** @param holder process id as its owner wrote it down; undefined if it has not (yet) */
+  /** @param holder process id as stored by the holder; undefined if not stored (yet) */
   constructor(dir: string, holder: number | undefined, role: "data" | "log" = "data") {
     const who = holder === undefined ? "another process" : `process ${holder}`;
     super(`cannot lock ${role} dir ${dir}: ${who} is using it`);
@@ -136,7 +131,7 @@ export class DataDirAccessError extends RingdError {
   }
 }
 
-/** A snapshot file that does not read back as it was written. */
+/** A damaged snapshot file. */
 export class CorruptSnapshotError extends RingdError {
   override readonly name = "CorruptSnapshotError";
   readonly code = "SNAPSHOT_CORRUPT";
@@ -147,7 +142,7 @@ export class CorruptSnapshotError extends RingdError {
     super(
       `Cannot read snapshot block at byte ${atBytes} of ${file}: ${why}. Nothing was changed. ` +
         "Move the file away to start from the snapshot before it, which works if the log still " +
-        "reaches back that far and is refused otherwise; or restore the data directory from a backup",
+        "reaches back that far and is rejected otherwise; or restore the data directory from a backup",
     );
     this.file = file;
     this.atBytes = atBytes;

@@ -21,33 +21,32 @@ import { Landmark, whatIsMissing } from "./presence.js";
 /**
  * Keeps two processes out of one directory.
  *
- * The kernel's own lock, flock(2), is the one that is freed the moment its holder dies, however it
- * dies, and that holds between containers that share a volume whatever their pid and network
- * namespaces are. Node cannot call it, but the `flock` program (util-linux, busybox) can, on a
- * descriptor it inherits: the lock belongs to the open file, which we share with it, so it stays
- * when the program has ended and goes when our descriptor is closed. It takes 3 ms, once.
+ * The kernel's lock, flock(2), is released the moment its holder dies, however it dies, and works
+ * between containers that share a volume, whatever their pid and network namespaces. Node cannot
+ * call it, but the `flock` program (util-linux, busybox) can, on an inherited descriptor: the lock
+ * belongs to the shared open file, so it outlives the program and ends when our descriptor is
+ * closed. It takes 3 ms, once.
  *
- * Considered and left: a listening socket in the abstract namespace (not seen from another network
- * namespace, asynchronous), a socket file (must be removed when stale, and two that remove it
- * race), a native add-on (a binary to build for one system call).
+ * Considered and rejected: a listening socket in the abstract namespace (not seen from another
+ * network namespace, asynchronous), a socket file (must be removed when stale, and two that remove
+ * it race), a native add-on (a binary to build for one system call).
  *
- * Where there is no `flock` program the lock is a second file that names its holder: process id,
- * when that process started, boot, pid namespace. It is stale if the holder can be seen not to run.
- * A holder in another pid namespace of the same boot cannot be seen, so there the file must be
- * removed by hand. It is weaker than the kernel's lock: if three processes find one stale file
- * within the same millisecond, two of them may come to hold it.
+ * Without a `flock` program the lock is a second file that names its holder: process id, its start
+ * time, boot, pid namespace. It is stale if the holder is known not to run. A holder in another pid
+ * namespace of the same boot is invisible, so the file must then be removed by hand. It is weaker
+ * than the kernel's lock: if three processes find one stale file within the same millisecond, two
+ * of them may get it.
  *
  * The file `lock` stays when the lock is released: removing it would let two processes lock two
  * files of one name.
  */
 export interface DirLock {
-  /** How it is held: by the kernel, or by a file that names the holder. */
+  /** Kind of lock: the kernel's, a file that names the holder, or none. */
   readonly kind: "flock" | "file" | "none";
   /**
-   * Removing the lock's file lets a second process in, without taking the lock away from the
-   * first.
+   * Checks for removal of the lock's file, which lets a second process in while we keep the lock.
    *
-   * @returns why the lock keeps nobody out any more, or undefined
+   * @returns why the lock no longer excludes others, or undefined
    */
   missing(): string | undefined;
   release(): void;
@@ -55,13 +54,13 @@ export interface DirLock {
 
 const LOCK_FILE = "lock";
 const HOLDER_FILE = "lock.holder";
-/** Errors of a program that is not there, or that may never be run. */
+/** Errors of a program that is missing or not executable. */
 const NO_PROGRAM = ["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ENOEXEC", "ENOSYS"];
 
-/** The holder of a lock, as it writes itself down. */
+/** The holder of a lock, as stored in the file. */
 interface Holder {
   readonly pid: number;
-  /** In clock ticks since boot; "" where /proc is missing. */
+  /** Clock ticks since boot; "" without /proc. */
   readonly startTime: string;
   readonly bootId: string;
   readonly pidNamespace: string;
@@ -80,7 +79,7 @@ export function lockDir(dir: string, flockProgram = "flock"): DirLock {
   const path = join(dir, LOCK_FILE);
   const outcome = tryFlock(dir, descriptor, flockProgram);
   if (outcome === "held") throw new DataDirLockedError(dir, readHolder(path)?.pid);
-  // Whoever has the one kind of lock looks for the other once it can be seen itself: of two, one
+  // Check for the other kind of lock only once ours is visible: of two processes, at least one then
   // sees the other.
   const other = join(dir, outcome === "locked" ? HOLDER_FILE : LOCK_FILE);
   const lock = outcome === "locked" ? flockOf(descriptor, path) : lockByFile(dir);
@@ -92,9 +91,9 @@ export function lockDir(dir: string, flockProgram = "flock"): DirLock {
 }
 
 /**
- * The directory of the log has a lock of its own, on itself: the data directory's does not keep two
- * members apart that share a `--wal-dir`, nor once its file was removed. Not every file system
- * locks directories.
+ * The log's directory is locked itself: the data directory's lock does not protect a `--wal-dir`
+ * shared by two members, nor does it once its file was removed. Not all file systems lock
+ * directories.
  *
  * @throws DataDirLockedError, DataDirAccessError
  */
@@ -112,9 +111,9 @@ export function lockLogDir(dir: string, flockProgram = "flock"): DirLock {
 }
 
 /**
- * "impossible" where there is no `flock` program, or it cannot lock (busybox without -n, a file
- * system without locks). A program that is there and could not be run this time says nothing:
- * another process may well hold the kernel's lock, so nothing weaker takes its place.
+ * "impossible" without a `flock` program, or if it cannot lock (busybox without -n, a file system
+ * without locks). If an existing program fails to run this time, that is an error: another process
+ * may hold the kernel's lock, so do not fall back to a weaker one.
  *
  * @param descriptor is closed unless it is locked
  * @throws DataDirAccessError
@@ -137,7 +136,7 @@ function tryFlock(
   return status === 1 ? "held" : "impossible";
 }
 
-/** For others to read. A full disk is no reason not to start: the lock holds without it. */
+/** For other processes' error messages. Ignores a full disk: the lock holds without it. */
 function writeHolder(descriptor: number): void {
   const text = Buffer.from(`${JSON.stringify(self())}\n`);
   try {
@@ -154,7 +153,7 @@ function flockOf(descriptor: number, path: string): DirLock {
     kind: "flock",
     missing: () => whatIsMissing(path, fstatSync(descriptor, { bigint: true })),
     release: () => {
-      assert(isHeld, "a lock is released once"); // Its descriptor may be another file's by now.
+      assert(isHeld, "a lock is released once"); // Its descriptor may be reused by now.
       isHeld = false;
       closeSync(descriptor);
     },
@@ -200,7 +199,7 @@ function lockByFile(dir: string): DirLock {
   };
 }
 
-/** Removes a stale holder's file, unless another process has just done so and put its own there. */
+/** Removes a stale holder's file, unless another process has just replaced it by its own. */
 function takeAway(dir: string, path: string, stale: Holder): void {
   const aside = `${path}.stale.${process.pid}`;
   try {
@@ -259,7 +258,7 @@ function readHolder(path: string): Holder | undefined {
       pidNamespace: String(pidNamespace),
     };
   } catch {
-    return undefined; // Gone, or not yet written: then it names no one.
+    return undefined; // Removed, or not yet written: no holder is known.
   }
 }
 

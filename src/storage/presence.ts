@@ -1,29 +1,29 @@
 import { type BigIntStats, closeSync, fstatSync, openSync, statSync } from "node:fs";
 
 /**
- * Tells whether files and directories that are in use are still where they were. A file that is
- * removed or moved away, or whose file system is no longer mounted, can be written through an open
- * descriptor for as long as one likes: nothing fails, and at the next start nothing is there.
+ * Checks that files and directories in use are still in place. A file that was removed, moved or
+ * unmounted can still be written through its open descriptor: nothing fails, and at the next start
+ * it is missing.
  */
 
-/** Errors of a look at a path that say nothing about whether the file is still there. */
+/** Errors of stat that do not prove that the file is missing. */
 const UNTOLD = ["EACCES", "EPERM", "ENOMEM", "EINTR", "EAGAIN"];
 
 /**
- * A path that is to stay what it is. Keeps it open: on some file systems only what is open keeps
- * its number.
+ * A path that must keep naming the same file. Keeps it open: on some file systems only open files
+ * keep their inode number.
  */
 export class Landmark {
   readonly #path: string;
   readonly #descriptor: number;
 
-  /** @throws what open throws */
+  /** @throws errors of open */
   constructor(path: string) {
     this.#path = path;
     this.#descriptor = openSync(path, "r");
   }
 
-  /** @returns why it is no longer what it was, or undefined */
+  /** @returns why it is no longer the same file, or undefined */
   missing(): string | undefined {
     return whatIsMissing(this.#path, fstatSync(this.#descriptor, { bigint: true }));
   }
@@ -34,8 +34,8 @@ export class Landmark {
 }
 
 /**
- * @param was what the path stood for, or an open file now.
- * @returns why it no longer does, or undefined
+ * @param was the file that the path named before, or an open file's state now.
+ * @returns why the path no longer names it, or undefined
  */
 export function whatIsMissing(path: string, was: BigIntStats): string | undefined {
   if (was.nlink === 0n) return `${path} was removed`;

@@ -17,7 +17,9 @@ import { RAFT_LIMITS } from "../raft/options.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader } from "../ring/ring.js";
 
-/** The thread of raft and the store. It has no event loop work: it drains rings and parks. */
+/**
+ * The thread of raft and the store. It never returns to its event loop: it drains rings and parks.
+ */
 
 const FLUSH_MS = 1000;
 const WAKEUPS = cellOf("wakeups", "core");
@@ -34,7 +36,7 @@ function tellMain(message: WorkerMessage): void {
   parentPort?.postMessage(message);
 }
 
-/** Waits for everything the disk held. */
+/** Blocks until the wal thread has sent everything it read from disk. */
 function receiveRecovery(): RecoveredMember {
   const durable = new RingReader(topology.durable, new Bell(topology.walBell));
   const storeOptions = {

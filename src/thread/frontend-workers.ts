@@ -2,7 +2,7 @@ import type { Worker } from "node:worker_threads";
 import type { LocalHandler, LocalResponse } from "../messages/local.js";
 import type { FrontendMessage, FrontendOrder } from "../messages/topology.js";
 
-/** The main thread's end of the other frontends. */
+/** Handles the frontend workers' messages on the main thread. */
 export class FrontendWorkers {
   readonly #workers: readonly Worker[];
   readonly #ended: Promise<unknown>;
@@ -10,9 +10,9 @@ export class FrontendWorkers {
   #isClosing = false;
 
   /**
-   * @param local answers what the workers ask
-   * @param named by the threads' names
-   * @param onDeath a worker has ended that was not told to
+   * @param local serves the requests that workers forward
+   * @param named workers by thread name
+   * @param onDeath a worker ended unasked
    */
   constructor(
     named: Readonly<Record<string, Worker>>,
@@ -47,7 +47,7 @@ export class FrontendWorkers {
     for (const worker of this.#workers) tell(worker, { kind: "stopListening" });
   }
 
-  /** Resolves when all have ended. */
+  /** Resolves once all threads have ended. */
   async close(): Promise<void> {
     this.#isClosing = true;
     for (const worker of this.#workers) tell(worker, { kind: "close" });
@@ -59,7 +59,7 @@ function tell(worker: Worker, order: FrontendOrder): void {
   worker.postMessage(order);
 }
 
-/** A Buffer crosses as a Uint8Array over its whole pool; a copy has memory of its own. */
+/** A posted Buffer takes its whole pool along; a copy has memory of its own. */
 function copied(answer: LocalResponse): LocalResponse {
   return typeof answer.body === "string"
     ? answer

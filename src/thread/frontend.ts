@@ -20,9 +20,8 @@ import { isLocalPath } from "./local.js";
 import { gatewayMetrics } from "./port-metrics.js";
 
 /**
- * One more thread that serves clients, on the ports of the main thread. What the main thread
- * answers from its own knowledge it is asked for, so that there is one set of figures for the
- * process.
+ * A further thread that serves clients on the main thread's ports. Local paths are forwarded to the
+ * main thread, so that the process has one set of metrics.
  */
 
 const { config, topology, identity, frontend: number, endpoints } = workerData as FrontendInput;
@@ -53,19 +52,19 @@ function openGateway(): RingGateway {
   );
 }
 
-/** Node aborts when a thread ends that still has handles of uWebSockets.js. */
+/** Node aborts if a thread ends with open handles of uWebSockets.js. */
 function close(gateway: RingGateway, frontend: Frontend): void {
   gateway.close();
   frontend.stopListening();
   frontend.close();
-  parentPort?.close(); // The last that keeps this thread's event loop going.
+  parentPort?.close(); // The last handle that keeps the event loop alive.
 }
 
 async function main(): Promise<void> {
   const gateway = openGateway();
   gateway.start();
   const frontend = await joinFrontend(config, gateway, identity.clusterId, log, metrics, endpoints);
-  // A thread that died with open handles would hang instead of ending.
+  // A thread that crashes with open handles would hang instead of ending.
   process.on("uncaughtException", (error) => {
     log.fatal({ err: error }, `thread crashed: frontend${number}`);
     close(gateway, frontend);
@@ -76,7 +75,7 @@ async function main(): Promise<void> {
         frontend.stopListening();
         return;
       case "close":
-        // One more turn, for the last answers to leave.
+        // One more turn flushes the last responses.
         setImmediate(() => close(gateway, frontend));
         return;
       case "answer":

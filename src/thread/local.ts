@@ -35,17 +35,17 @@ const CLUSTER_VERSION = idCellOf("clusterVersion");
 const COMMITTED = cellOf("proposalsCommitted");
 const APPLIED = cellOf("proposalsApplied");
 
-/** By `ringd_raft_role`, in the words of etcd's raft. */
+/** etcd raft's names, indexed by `ringd_raft_role`. */
 const RAFT_STATES = ["StateFollower", "StateCandidate", "StateLeader", "StatePreCandidate"];
-/** By `ringd_raft_peer_state`. */
+/** Indexed by `ringd_raft_peer_state`. */
 const PROGRESS_STATES = ["StateProbe", "StateReplicate", "StateSnapshot"];
 
-/** Whether the main thread answers this path by itself. */
+/** Whether the main thread serves this path without the core. */
 export function isLocalPath(path: string): boolean {
   return path === "/metrics" || path === "/config/local/log" || path.startsWith("/debug/");
 }
 
-/** What the main thread answers by itself: figures and log level, which need no store. */
+/** Serves the paths that need no store: metrics, debug variables, log level. */
 export function debugVarsHandler(config: Config, topology: Topology, id: string): LocalHandler {
   let registry: Promise<MetricsRegistry> | undefined;
   return (request) => {
@@ -68,9 +68,7 @@ export function debugVarsHandler(config: Config, topology: Topology, id: string)
   };
 }
 
-/**
- * With the first scrape: prom-client and what it loads are more than all the rest of this thread.
- */
+/** Lazily, with the first scrape: prom-client loads more code than the rest of this thread. */
 async function makeRegistry(topology: Topology, id: string): Promise<MetricsRegistry> {
   const { MetricsRegistry } = await import("../metrics/registry.js");
   const core = new MetricCells(topology.metrics, CORE_PART);
@@ -110,7 +108,7 @@ function debugVars(config: Config, topology: Topology, id: string) {
   };
 }
 
-/** What the core last told of the other members; nothing unless it leads. Itself is one of them. */
+/** Raft progress by member as the core last reported it, itself included; empty unless it leads. */
 function progress(core: MetricCells, id: string) {
   const all = new Map<string, { match: number; next: number; state: string }>();
   if (core.get(ROLE) !== LEADER) return all;
@@ -129,10 +127,10 @@ function progress(core: MetricCells, id: string) {
   return all;
 }
 
-/** -1 where the system does not tell. */
+/** -1 where the system does not report it. */
 function openFiles(): number {
   try {
-    return readdirSync("/proc/self/fd").length - 1; // Without the one it is read through.
+    return readdirSync("/proc/self/fd").length - 1; // Less the descriptor of this listing.
   } catch {
     return -1;
   }

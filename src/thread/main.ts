@@ -37,7 +37,7 @@ import {
   whenSaid,
 } from "./workers.js";
 
-/** What the main thread has before any other thread runs. */
+/** Created before any other thread runs. */
 interface Base {
   readonly config: Config;
   readonly topology: Topology;
@@ -45,7 +45,7 @@ interface Base {
   readonly metrics: MetricCells;
   readonly gateway: RingGateway;
   readonly heads: HeadText;
-  /** All that accept connections: they are closed when the process ends. */
+  /** All listeners; closed when the process ends. */
   readonly frontends: Closable[];
   /** What is answered without the core; set once it is known who this member is. */
   readonly local: { handler: LocalHandler; profiles: LocalHandler };
@@ -54,17 +54,16 @@ interface Base {
 /**
  * Runs a member until the process is told to stop. The order of a start:
  *
- *   1. bind       all ports, peer's and clients'; whoever connects waits
- *   2. plan       a first start, which may ask other members
- *   3. recover    wal reads the disk, core restores what it read
- *   4. publish    core has raft running and has published the member
- *   5. serve      who waits; other frontends begin to listen
+ *   1. bind       all ports, peer and client; early connections wait
+ *   2. plan       a first start only; may ask other members
+ *   3. recover    wal replays the disk, core restores from it
+ *   4. publish    core runs raft and commits this member's name and URLs
+ *   5. serve      waiting connections; other frontends start to listen
  *
- * No step is awaited alone: a thread that fails meanwhile will never say what is awaited, so each
- * wait is a race against the failure of all threads that run by then. The first to settle decides;
- * a start that loses throws the thread's reason, and the process ends with it.
+ * Each wait is a race against the failure of all threads started so far, as a thread that failed
+ * never sends the awaited message. A start that loses throws the thread's reason.
  *
- * @throws RingdError for what an operator can mend: port in use, data directory locked or damaged
+ * @throws RingdError for an operator to fix: port in use, data directory locked or damaged
  */
 export async function start(config: Config): Promise<void> {
   const base = makeBase(config);
@@ -72,8 +71,8 @@ export async function start(config: Config): Promise<void> {
   for (const warning of config.warnings) log.warn(warning);
   checkFileDescriptorLimit();
 
-  // Every port is bound before anything is written or asked of others: a port in use must not leave
-  // a data directory, or a member in the cluster, behind it.
+  // Bind every port before writing to disk or asking other members: a port in use must not leave
+  // behind a data directory or a registered member.
   const peer = startWorker("peer", { config, topology, plan: undefined });
   const peerFailed = whenFailed({ peer });
   const { endpoints, news: listenNews } = await bindPorts(
@@ -83,15 +82,15 @@ export async function start(config: Config): Promise<void> {
   );
 
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
-  const core = startWorker("core", input); // It has most to load, and most to do then.
+  const core = startWorker("core", input); // Before wal: it loads the most code.
   const wal = startWorker("wal", input);
-  // From here to the end of the process. A peer thread that failed while the start was planned is
-  // not lost: its promise stays rejected, and decides the next race.
+  // Watched from here to the end of the process. A peer thread that failed during planning is not
+  // missed: `peerFailed` stays rejected and decides the next race.
   const failed = seenLater(
     Promise.race([peerFailed, whenFailed({ wal, core }), runPool(config, topology)]),
   );
 
-  // Listened for before the core can say it: messages are events, and nobody repeats them.
+  // Subscribe before the core can send it: worker messages are events, lost without a listener.
   const published = whenSaid("published", [core]);
   const { identity } = await Promise.race([failed, whenSaid("recovered", [core])]);
   peer.postMessage(identity);
@@ -101,10 +100,10 @@ export async function start(config: Config): Promise<void> {
   local.profiles = (request) => profiles.handle(request);
   local.handler = (request) => profiles.handleOfClient(request) ?? debugVars(request);
   gateway.start();
-  // A signal before this ends the process at once, which harms nothing: no client was served yet.
+  // A signal before this kills the process, harmlessly: no client was served yet.
   stopOnSignals({ log, gateway, frontends, workers: [wal, core, peer] });
 
-  // With others it takes as long as it takes them to be a quorum.
+  // Waits as long as the cluster has no quorum.
   const { news } = await Promise.race([failed, published]);
   gateway.serve();
   for (const line of listenNews) log.info(line);
@@ -112,7 +111,7 @@ export async function start(config: Config): Promise<void> {
   if (endpoints.length > 0 && config.frontendThreads > 1) {
     await serveOnMoreThreads(base, identity, endpoints, failed, profiles);
   }
-  // Only now: until here a failure has thrown, and the caller reports it.
+  // Only from here: earlier failures throw, and the caller reports them.
   failFast(log, failed, frontends);
   limitHeapGrowth();
   for (const line of news) log.info(line);
@@ -151,7 +150,9 @@ function mainGateway(topology: Topology, local: LocalHandler, metrics: MetricCel
   );
 }
 
-/** The peer thread binds its ports while this one loads the frontends' code. @throws ListenError */
+/**
+ * The peer thread binds its ports while this thread loads the frontends' code. @throws ListenError
+ */
 async function bindPorts(
   { config, gateway, heads, log, metrics, frontends, local }: Base,
   peerFailed: Promise<never>,
@@ -182,14 +183,14 @@ async function serveOnMoreThreads(
   profiles.add(workers);
   // Not part of `failed`: told to close, these end without a word, which is not a failure then.
   const onDeath = (name: string) => {
-    log.fatal(`the ${name} thread ended, unexpectedly`);
+    log.fatal(`the ${name} thread ended unexpectedly`);
     exitFailed(frontends);
   };
   frontends.push(new FrontendWorkers(workers, local.handler, onDeath));
   await Promise.race([failed, whenFailed(workers), whenSaid("ready", Object.values(workers))]);
 }
 
-/** How a member without a log begins. @throws StartPlanError, DataDirAccessError */
+/** Plans the start of a member without a log. @throws StartPlanError, DataDirAccessError */
 async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
   if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
   const { planStart } = await import("../bootstrap/plan-start.js");

@@ -23,11 +23,11 @@ import { RingReader, RingWriter } from "../ring/ring.js";
 import { portMetrics } from "./port-metrics.js";
 
 /**
- * The thread that talks to the other members. It sleeps in its event loop: sockets wake it, and so
- * does its bell when the core has put something into the outbox or made room in the inbox.
+ * The thread that talks to the other members. It sleeps in its event loop; sockets wake it, and its
+ * bell when the core has written to the outbox or made room in the inbox.
  */
 
-/** A transfer of a snapshot that does not move for so long is given up. */
+/** A snapshot transfer without progress for so long is aborted. */
 const SNAPSHOT_STALL_MS = 10_000;
 
 const { config, topology } = workerData as WorkerInput;
@@ -39,7 +39,7 @@ function tellMain(message: WorkerMessage): void {
   parentPort?.postMessage(message);
 }
 
-/** Both rings between this thread and the core, and the bell. */
+/** This thread's end of both rings to the core, and its bell. */
 class CorePort implements PeerInbox {
   readonly #inbox = new Outlet(new RingWriter(topology.inbox, coreBell));
   readonly #port: EventLoopPort;
@@ -104,7 +104,7 @@ class CorePort implements PeerInbox {
     this.#event(InboxType.removed, 0n);
   }
 
-  /** The core is not listened to any more; what it was told before is published. */
+  /** Stops reading from the core; publishes records still queued for it. */
   close(): void {
     this.#port.close();
   }
@@ -117,8 +117,7 @@ class CorePort implements PeerInbox {
 
 async function main(): Promise<void> {
   assert(parentPort !== null, "this is a worker thread");
-  // Before anybody knows who this member is: a port in use ends a start that has changed nothing
-  // yet.
+  // Before the identity is known: a port in use then fails a start that has changed nothing yet.
   const listener = new PeerListener();
   try {
     for (const url of config.listenPeerUrls) await listener.listen(url);

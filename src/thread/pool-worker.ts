@@ -13,16 +13,16 @@ import type { RecordCursor } from "../ring/record-cursor.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { SnapshotJob, type SnapshotOutcome } from "../snap/job.js";
 
-/** What a thread of the pool is given with each job. Copied between threads, so data only. */
+/** Input of each job; plain data, as it is cloned between threads. */
 export interface JobInput {
   readonly topology: Pick<Topology, "jobs" | "outcomes" | "poolBell" | "coreBell">;
   readonly snapDir: string;
   readonly maxSnapshots: number;
 }
 
-/** Takes the blocks of one snapshot. */
+/** Receives the blocks of one snapshot. */
 export interface SnapshotSink {
-  /** @param bytes dies on return */
+  /** @param bytes valid until return */
   block(bytes: Uint8Array): void;
   finish(): SnapshotOutcome;
 }
@@ -31,16 +31,16 @@ export interface PoolPorts {
   readonly jobs: RingReader;
   readonly outcomes: RingWriter;
   readonly beginSnapshot: (head: SnapshotJobHead) => SnapshotSink;
-  /** A clock that never jumps, milliseconds. */
+  /** Monotonic clock, milliseconds. */
   readonly monoMs: () => number;
 }
 
-/** The loop of the pool's thread, one turn at a time: takes a job's records, gives its outcome. */
+/** The loop of the pool's thread, one turn at a time: reads a job's records, writes its outcome. */
 export class PoolLoop {
   readonly #ports: PoolPorts;
   readonly #jobs: Inlet;
   readonly #outcomes: Outlet;
-  /** Of the job that is taken in. */
+  /** Of the current job. */
   #snapshot: SnapshotSink | undefined;
   #beginMs = 0;
   #jobsDone = 0;
@@ -51,7 +51,7 @@ export class PoolLoop {
     this.#jobs = Inlet.withCursor<JobType>(ports.jobs, (record) => this.#take(record));
   }
 
-  /** Whether a job has ended, and its outcome has left. */
+  /** Whether a job has ended and its outcome is published. */
   get isDone(): boolean {
     return this.#jobsDone > 0 && this.#outcomes.queuedBytes === 0;
   }
@@ -61,10 +61,10 @@ export class PoolLoop {
   }
 
   /**
-   * One record at a time: what follows the end of a job belongs to the next one, which another
-   * thread may take.
+   * Reads one record only: those after the job's end belong to the next job, perhaps on another
+   * thread.
    *
-   * @returns whether there was one
+   * @returns whether there was a record
    */
   turn(): boolean {
     const taken = this.#jobs.drain(1);
@@ -85,7 +85,7 @@ export class PoolLoop {
         this.#snapshot.block(record.bytes(0));
         return;
       case JobType.end:
-        assert(this.#snapshot !== undefined, "what ends has begun");
+        assert(this.#snapshot !== undefined, "an end belongs to a snapshot");
         this.#end(this.#snapshot.finish());
         return;
       default:
@@ -112,8 +112,8 @@ export class PoolLoop {
 }
 
 /**
- * Runs one job, in a thread that piscina chose. The rings keep their positions between threads, so
- * each goes on where the one before it stopped.
+ * Runs one job, on a thread that piscina chose. Positions live in the rings' shared memory, so each
+ * job resumes where the last one stopped.
  */
 export function runJob({ topology, snapDir, maxSnapshots }: JobInput): void {
   const bell = new Bell(topology.poolBell);

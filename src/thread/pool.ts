@@ -8,12 +8,11 @@ import type { JobInput } from "./pool-worker.js";
 import { ThreadCrash } from "./workers.js";
 
 /**
- * Runs each job that the core puts into the jobs ring, in a thread of piscina's; see
- * pool-worker.ts. This thread only sees that there is one: it awaits the pool's bell while no job
- * runs, and the job's thread parks on it meanwhile, so the bell has one owner at any time.
+ * Runs each job in the jobs ring on a thread of piscina's (pool-worker.ts). Awaits the pool's bell
+ * while no job runs; while one runs, its thread parks on the bell: one owner at any time.
  *
- * A promise that rejects when a job's thread dies, or ends in the middle: part of the job is left
- * in the ring then, and the core waits for an outcome that never comes. It never resolves.
+ * Never resolves; rejects when a job's thread dies or ends early: the rest of the job is still in
+ * the ring then, and the core would wait for its outcome for ever.
  */
 export async function runPool(config: Config, topology: Topology): Promise<never> {
   const { jobs, outcomes, poolBell, coreBell } = topology;
@@ -26,7 +25,7 @@ export async function runPool(config: Config, topology: Topology): Promise<never
   const hasJob = () => ringDepthBytes(jobs) > 0;
   let pool: Piscina | undefined;
   for (;;) {
-    // Looked at again after each wake-up: the core also rings for room in the outcomes ring.
+    // Checked after each wake-up: the core also rings when it made room in the outcomes ring.
     while (!hasJob()) await bell.parkAsync(hasJob);
     try {
       pool ??= await makePool();
@@ -37,7 +36,7 @@ export async function runPool(config: Config, topology: Topology): Promise<never
   }
 }
 
-/** With the first job: most starts of a member never come to one. */
+/** Lazily, with the first job: many runs of a member never have one. */
 async function makePool(): Promise<Piscina> {
   const { Piscina } = await import("piscina");
   return new Piscina({

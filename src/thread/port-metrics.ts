@@ -5,7 +5,7 @@ import type { PortMetrics } from "../ring/event-loop-port.js";
 
 const IN_FLIGHT = cellOf("frontendInFlight");
 
-/** Puts what an event-loop thread's port counts into its thread's cells. */
+/** Metrics of an event-loop thread's port, kept in the thread's cells. */
 export function portMetrics(
   metrics: MetricCells,
   thread: "main" | "frontend" | "peer",
@@ -18,7 +18,7 @@ export function portMetrics(
   };
 }
 
-/** The same of a gateway. */
+/** Metrics of a gateway. */
 export function gatewayMetrics(metrics: MetricCells, thread: "main" | "frontend"): GatewayMetrics {
   return {
     ...portMetrics(metrics, thread),

@@ -4,32 +4,31 @@ import type { Logger } from "../log/logger.js";
 import type { WorkerMessage } from "../messages/topology.js";
 import { notifySupervisor } from "../process/notify.js";
 
-/** How long a stop may take before the process ends anyway: nothing acknowledged is at stake. */
+/** Shutdown timeout; then the process exits anyway, as acknowledged writes are safe. */
 const STOP_MS = 10_000;
-/** How long frontends may take to close after a thread crashed. */
+/** Timeout for frontends to close after a thread crashed. */
 const FAIL_MS = 1000;
 
-/** A frontend of this thread, or those of other threads. */
+/** A frontend of this thread, or all those of other threads. */
 export interface Closable {
-  /** Stops accepting; open exchanges go on. */
+  /** Stops accepting; exchanges in flight continue. */
   stopListening(): void;
-  /** Drops every connection and handle. */
+  /** Closes every connection and handle. */
   close(): void | Promise<void>;
 }
 
 export interface ShutdownParts {
   readonly log: Logger;
   readonly gateway: RingGateway;
-  /** More may be added until the shutdown begins. */
+  /** The owner may add more until the shutdown begins. */
   readonly frontends: readonly Closable[];
-  /** They report `stopped`. */
+  /** Each reports `stopped`. */
   readonly workers: readonly Worker[];
 }
 
 /**
- * SIGTERM and SIGINT: stop accepting, finish what was accepted, close the log, exit 0. The core
- * also stops by itself, when the member was removed from its cluster; the first `stopped` then
- * begins the same shutdown here.
+ * On SIGTERM and SIGINT: stop accepting, finish requests in flight, close the log, exit 0. A core
+ * whose member was removed stops by itself; the first `stopped` then begins the same shutdown.
  */
 export function stopOnSignals({ log, gateway, frontends, workers }: ShutdownParts): void {
   let isStopping = false;
@@ -44,7 +43,7 @@ export function stopOnSignals({ log, gateway, frontends, workers }: ShutdownPart
   void whenStopped(workers, () => {
     if (!isStopping) begin();
   }).then(() => {
-    // One more turn, for the last responses to leave.
+    // One more turn flushes the last responses.
     setImmediate(() => {
       gateway.close();
       void closeAll(frontends).then(() => {
@@ -64,7 +63,7 @@ export function stopOnSignals({ log, gateway, frontends, workers }: ShutdownPart
   process.on("SIGINT", onSignal);
 }
 
-/** @param onStopped called for each worker that reports that it stopped */
+/** @param onStopped called when a worker reports `stopped` */
 async function whenStopped(workers: readonly Worker[], onStopped: () => void): Promise<void> {
   await Promise.all(
     workers.map(
@@ -80,7 +79,7 @@ async function whenStopped(workers: readonly Worker[], onStopped: () => void): P
   );
 }
 
-/** Ends the process once frontends are closed: Node aborts where uWebSockets.js is left open. */
+/** Exits 1 once frontends are closed: Node aborts if uWebSockets.js has open handles. */
 export function exitFailed(frontends: readonly Closable[]): void {
   setTimeout(() => process.exit(1), FAIL_MS);
   void closeAll(frontends).then(() => process.exit(1));

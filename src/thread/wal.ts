@@ -23,9 +23,9 @@ import { WalLoop } from "../wal/loop.js";
 import { newLogFormat, replayToCore } from "../wal/replay.js";
 import type { Wal } from "../wal/wal.js";
 
-/** The thread that owns the disk: reads it back to the core, then runs the log's loop. */
+/** The thread that owns the disk: replays it to the core, then runs the log's loop. */
 
-/** With more than this left of segments and entries that were read, they are worth collecting. */
+/** Replay garbage (segments, entries) above this is collected before serving. */
 const GARBAGE_BYTES = 8 * 1024 * 1024;
 
 const { config, topology, plan } = workerData as WorkerInput;
@@ -41,14 +41,14 @@ function tellMain(message: WorkerMessage): void {
   parentPort?.postMessage(message);
 }
 
-/** --unsafe-no-fsync: everything but waiting for the disk. */
+/** --unsafe-no-fsync: writes as usual, never syncs. */
 class UnsyncedDisk extends FileDisk {
   override run(op: DiskOp): void {
     if (op.op !== "datasync" && op.op !== "syncDirectory") super.run(op);
   }
 }
 
-/** Sends the core what the disk holds. @throws RingdError where it cannot be used */
+/** Replays the disk to the core. @throws RingdError if the data is unusable */
 function recover(disk: FileDisk, snapshots: SnapshotDir): Wal {
   return replayToCore({
     disk,
@@ -101,7 +101,7 @@ function main(): void {
     const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
     const snapshots = new SnapshotDir(new FileSnapshots(snapDir));
     const wal = recover(disk, snapshots);
-    // Until the process ends.
+    // Held until the process ends.
     const landmarks = [new Landmark(walDir), new Landmark(snapDir), ...locks];
     if (process.memoryUsage().arrayBuffers > GARBAGE_BYTES) collectGarbage();
     serve(wal, snapshots, () => {

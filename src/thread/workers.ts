@@ -5,9 +5,9 @@ import type { FrontendInput, WorkerInput, WorkerMessage } from "../messages/topo
 import { heapLimitsOf } from "../process/heap.js";
 import { type Closable, exitFailed } from "./shutdown.js";
 
-/** The threads that the main thread starts: how they begin, and how it learns that one ended. */
+/** Starts the worker threads, and reports to the main thread when one fails. */
 
-/** A thread that ended without being told to, or that could not begin: the reason it gave. */
+/** A thread ended unasked, or could not start; the message is the reason it gave. */
 export class ThreadError extends RingdError {
   override readonly name = "ThreadError";
   readonly code: string;
@@ -18,7 +18,7 @@ export class ThreadError extends RingdError {
   }
 }
 
-/** An exception that a thread did not catch: a mistake of ours, so it has no code. */
+/** An uncaught exception of a thread: our bug, so it has no code. */
 export class ThreadCrash extends Error {
   override readonly name = "ThreadCrash";
 
@@ -35,7 +35,7 @@ export function startWorker(name: "wal" | "core" | "peer", input: WorkerInput): 
   });
 }
 
-/** All frontends but the main thread's own, by name. */
+/** Starts all frontends but the main thread's own. @returns workers by name */
 export function startFrontends(
   input: Omit<FrontendInput, "frontend">,
 ): Readonly<Record<string, Worker>> {
@@ -68,9 +68,8 @@ export async function whenSaid<K extends WorkerMessage["kind"]>(
 }
 
 /**
- * Rejects when the first of the threads crashes, gives up or just ends, with the reason. Whoever
- * waits for something from a thread waits for this too; once rejected it stays so, at whatever
- * moment it is looked at.
+ * Rejects when the first of the threads crashes, gives up or exits unasked, with the reason. Race
+ * every wait for a thread's message against it: it stays rejected, so a race begun later loses too.
  */
 export function whenFailed(workers: Readonly<Record<string, Worker>>): Promise<never> {
   const failed = new Promise<never>((_, reject) => {
@@ -82,7 +81,7 @@ export function whenFailed(workers: Readonly<Record<string, Worker>>): Promise<n
         isStopped ||= message.kind === "stopped";
       });
       worker.on("exit", (code) => {
-        const why = `the ${name} thread ended with code ${code}, unexpectedly`;
+        const why = `the ${name} thread ended unexpectedly, with code ${code}`;
         if (!isStopped) reject(new ThreadError("THREAD_ENDED", why));
       });
     }
@@ -90,13 +89,13 @@ export function whenFailed(workers: Readonly<Record<string, Worker>>): Promise<n
   return seenLater(failed);
 }
 
-/** Not everybody looks at once: until somebody does, a rejection must not count as unhandled. */
+/** Keeps a rejection that no one awaits yet from counting as unhandled. */
 export function seenLater(failed: Promise<never>): Promise<never> {
   failed.catch(() => undefined);
   return failed;
 }
 
-/** Half a member is worse than none: a thread that crashes takes the process with it. */
+/** Ends the process when a thread fails: a member without one of its threads is worse than none. */
 export function failFast(
   log: Logger,
   failed: Promise<never>,

@@ -34,9 +34,9 @@ export interface Batch {
   /** Undefined in a batch without entries. */
   readonly first: LogPosition | undefined;
   readonly last: LogPosition | undefined;
-  /** The last of the entries that were checked and left out. */
+  /** The last entry that was checked and dropped. */
   readonly dropped: LogPosition | undefined;
-  /** The others. Their data are views into the payload. */
+  /** The remaining entries. Their data are views into the payload. */
   readonly entries: readonly WalEntry[];
   readonly hardState: WalHardState | undefined;
 }
@@ -60,7 +60,7 @@ export function writeBatchHeader(
   view.setUint32(at + 12, hasHardState ? HAS_HARD_STATE : 0, true);
 }
 
-/** @param dataBytes length of the data, which follows at `at + ENTRY_HEADER_BYTES` */
+/** @param dataBytes length of the data that follows at `at + ENTRY_HEADER_BYTES` */
 export function writeEntryHeader(
   view: DataView,
   at: number,
@@ -88,9 +88,9 @@ export function writeSnapshotMark(view: DataView, at: number, mark: LogPosition)
 }
 
 /**
- * @param keepFromIndex entries before it are checked and left out: most of a log lies before its
- *   snapshot, and making objects of its entries is most of the cost of reading it
- * @returns what is wrong with the payload, if it is not a batch
+ * @param keepFromIndex entries before it are checked and dropped: most of a log lies before its
+ *   snapshot, and making objects of entries is most of the cost of replay
+ * @returns an error text if the payload is not a valid batch
  */
 export function decodeBatch(payload: Uint8Array, keepFromIndex: number): Batch | string {
   assert(keepFromIndex >= 0, "an index is not negative");
@@ -143,7 +143,7 @@ export function decodeBatch(payload: Uint8Array, keepFromIndex: number): Batch |
   };
 }
 
-/** @returns what is wrong with the payload, if it is not a mark */
+/** @returns an error text if the payload is not a valid mark */
 export function decodeSnapshotMark(payload: Uint8Array): LogPosition | string {
   if (payload.length !== SNAPSHOT_MARK_BYTES) return "the snapshot mark has the wrong length";
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);

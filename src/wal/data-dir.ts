@@ -38,10 +38,10 @@ export interface DataDir {
 }
 
 const DIR_MODE = 0o700;
-/** A segment's header and its first record, to the end of the last sector it may lie in. */
+/** Size of a segment's header and its largest possible first record, in whole sectors. */
 const FIRST_RECORD_BYTES = SEGMENT_HEADER_BYTES + PAYLOAD_BYTES_MAX + 2 * SECTOR_BYTES;
 
-/** The role that the directory was last started in. */
+/** The role that last used the directory. */
 export type DataDirKind = "empty" | "member" | "proxy";
 
 /** @throws ForeignDataDirError if it is both; DataDirAccessError */
@@ -55,8 +55,8 @@ export function dataDirKind(dir: string): DataDirKind {
 }
 
 /**
- * Makes a member's directories where they are missing, durably, with mode 0700. Looks before it
- * touches: a directory that etcd or a newer ringd wrote is left as it is.
+ * Makes a member's missing directories, durably, with mode 0700. Checks first: a directory written
+ * by etcd or a newer ringd is left unchanged.
  *
  * @throws ForeignDataDirError, DataDirAccessError
  */
@@ -81,22 +81,21 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
 }
 
 /**
- * The log without the directory of the snapshots, as where a data directory was emptied, but not
- * --wal-dir.
+ * Rejects a log without its snapshot directory: the data directory was emptied, but not --wal-dir.
  */
 function checkNothingIsLost(dir: string, walDir: string, snapDir: string): void {
   if (segmentsIn(walDir).length === 0 || existsSync(snapDir)) return;
   throw new ForeignDataDirError(
     dir,
-    `there is a log in ${walDir}, but ${snapDir}, which belongs to it, is gone. Put it back, restore both ` +
+    `there is a log in ${walDir}, but its snapshot directory ${snapDir} is missing. Put it back, restore both ` +
       "from a backup, or remove this member from its cluster and add it again with both empty",
   );
 }
 
 /**
- * The log of one member and the snapshots of another, as where two --wal-dir were mixed up: a log
- * that ends before a snapshot gives way to it. In the data directory itself they come together, and
- * where a backup was put back its log is right about whose they are.
+ * Rejects one member's log beside another's snapshots, as when two --wal-dir were swapped: recovery
+ * would replace a log that ends before the snapshot. Inside one data directory both belong
+ * together, and in a restored backup the log decides.
  */
 function checkSameMember(dir: string, walDir: string, snapDir: string): void {
   if (resolve(walDir) === resolve(dir, "member", "wal") || !existsSync(snapDir)) return;
@@ -105,22 +104,21 @@ function checkSameMember(dir: string, walDir: string, snapDir: string): void {
   if (first === undefined || identity === undefined) return;
   if (!namesIn(snapDir, "snapshot directory").some((name) => name.endsWith(".snap"))) return;
   const scan = decodeSegmentHeader(readStart(join(walDir, first), SEGMENT_HEADER_BYTES));
-  if (scan.kind !== "header") return; // Recovery says what it is.
+  if (scan.kind !== "header") return; // Recovery reports it.
   const { memberId, clusterId } = scan.header.metadata;
   if (memberId === identity.memberId && clusterId === identity.clusterId) return;
   throw new ForeignDataDirError(
     dir,
     `its snapshots are of member ${identity.memberId.toString(16)}, and the log in ${walDir} is of member ` +
-      `${memberId.toString(16)}. Name the log that belongs to it with --wal-dir; if both are of one backup that ` +
-      `was put back here, remove ${join(dir, IDENTITY_FILE)}`,
+      `${memberId.toString(16)}. Pass the member's own log as --wal-dir; if both are of one backup that ` +
+      `was restored here, remove ${join(dir, IDENTITY_FILE)}`,
   );
 }
 
 /**
- * Stops a member from starting anew in a directory where it has started before and whose log is
- * gone.
+ * Rejects a first start in a directory that was used before and whose log is missing.
  *
- * @param planned who is to begin. @throws ForeignDataDirError, DataDirAccessError
+ * @param planned the identity to start with. @throws ForeignDataDirError, DataDirAccessError
  */
 export function checkFirstStart(
   dir: string,
@@ -130,19 +128,19 @@ export function checkFirstStart(
   assert(planned.memberId > 0n && planned.clusterId > 0n, "a member and its cluster have ids");
   const before = readIdentity(dir);
   if (before?.memberId !== planned.memberId || before.clusterId !== planned.clusterId) return;
-  if (segmentsIn(walDir).length > 0) return; // That start was interrupted.
+  if (segmentsIn(walDir).length > 0) return; // That start was interrupted: continue it.
   throw new ForeignDataDirError(
     dir,
-    `member ${before.memberId.toString(16)} has begun here before, and its log is gone from ${walDir}. Put it ` +
+    `member ${before.memberId.toString(16)} was started here before, and its log is missing from ${walDir}. Put it ` +
       "back, restore the directory from a backup, or remove the member from its cluster and add it again; to " +
-      `give up all of its data and begin anew, remove ${join(dir, IDENTITY_FILE)}`,
+      `discard all of its data and start over, remove ${join(dir, IDENTITY_FILE)}`,
   );
 }
 
 /**
- * Whether a member has begun here: from then on its log says who the members are, and no flag does.
- * A start that was cut short may leave a first segment without a record, or with a torn one, which
- * recovery cuts off.
+ * Whether a member has started here: from then on its log has the membership, not the flags. An
+ * interrupted first start may leave a first segment without a record, or with a torn one, which
+ * recovery truncates.
  *
  * @throws DataDirAccessError
  */
@@ -154,7 +152,7 @@ export function hasBegun(dir: string, walDir = join(dir, "member", "wal")): bool
 }
 
 /**
- * The member that was to start here, if that start was interrupted before the log got a record.
+ * The identity of a first start that was interrupted before the log had a record.
  *
  * @throws DataDirAccessError
  */
@@ -168,7 +166,7 @@ export function identityLeft(
   return scan.kind === "header" ? scan.header.metadata : undefined;
 }
 
-/** Names in order. */
+/** Names, in order. */
 function segmentsIn(walDir: string): string[] {
   if (!existsSync(walDir)) return [];
   return namesIn(walDir, "log directory")
@@ -184,7 +182,7 @@ function namesIn(dir: string, role: DirRole): string[] {
   }
 }
 
-/** Looks at the beginning of the newest segment only: recovery reads them all. */
+/** Reads the start of the newest segment only: recovery reads them all. */
 function checkLog(walDir: string): void {
   const newest = segmentsIn(walDir).at(-1);
   if (newest === undefined) return;
@@ -217,9 +215,9 @@ function readStart(path: string, lengthMax: number): Uint8Array {
 }
 
 /**
- * Every new level is synced into the one above, or the log in it could vanish with its directory.
- * Level by level also because `mkdir` of Node with `recursive` never returns where a directory
- * cannot be made although the one above is there, as in /proc.
+ * Syncs each new directory's parent, or a crash could remove the directory with the log in it. One
+ * level at a time also because Node's recursive `mkdir` never returns if the parent exists but the
+ * directory cannot be made, as in /proc.
  */
 export function makeDir(path: string, role: DirRole): void {
   const missing: string[] = [];
@@ -230,14 +228,14 @@ export function makeDir(path: string, role: DirRole): void {
       syncDirectory(dirname(level));
     }
     if (missing.length > 0)
-      chmodSync(path, DIR_MODE); // Whatever the umask was.
-    else readdirSync(path); // It may be a file, or another's.
+      chmodSync(path, DIR_MODE); // Independent of the umask.
+    else readdirSync(path); // Throws if it is a file, or not readable.
   } catch (error) {
     throw new DataDirAccessError(path, error, role);
   }
 }
 
-/** Another process may make it at the same time; who gets to use it the lock decides. */
+/** Another process may make it at the same time; the lock decides which one uses it. */
 function mkdirIfMissing(path: string): void {
   try {
     mkdirSync(path, { mode: DIR_MODE });

@@ -6,17 +6,16 @@ import { DataDirAccessError } from "../storage/errors.js";
 import type { WalMetadata } from "./segment.js";
 
 /**
- * `<data-dir>/identity` says which member's log belongs to a data directory. It is written when the
- * log has been made, and lies apart from it: so a start that finds no log sees whether there ever
- * was one, which a member must not begin anew without: it has forgotten its votes, and what it
- * acknowledged.
+ * `<data-dir>/identity` names the member whose log belongs to a data directory. Written once the
+ * log exists, and stored apart from it, so that a start without a log detects that there was one:
+ * the member must not start anew, as it has lost its votes and acknowledged entries.
  *
  *   {"memberId":"8e9e05c52164694d","clusterId":"cdf8181e32278f57"}
  */
 export const IDENTITY_FILE = "identity";
 
 /**
- * @returns undefined where no member has begun, or the file says nothing.
+ * @returns undefined if no member has started, or the file is unreadable.
  * @throws DataDirAccessError
  */
 export function readIdentity(dir: string): WalMetadata | undefined {
@@ -33,7 +32,7 @@ export function readIdentity(dir: string): WalMetadata | undefined {
   return { memberId: BigInt(`0x${found[1]}`), clusterId: BigInt(`0x${found[2]}`) };
 }
 
-/** Durable when it returns; does nothing where it says so already. @throws DataDirAccessError */
+/** Durable on return; a no-op if it is already written. @throws DataDirAccessError */
 export function writeIdentity(dir: string, { memberId, clusterId }: WalMetadata): void {
   assert(memberId > 0n && clusterId > 0n, "a member and its cluster have ids");
   const before = readIdentity(dir);

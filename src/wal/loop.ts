@@ -28,13 +28,13 @@ import { BUFFER_BYTES_MAX } from "./write-buffer.js";
 const BATCH_RECORDS = 4096;
 const STEP_RECORDS = 16;
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
-/** While the disk is full: what may wait in memory. The rest waits in the ring and before it. */
+/** While the disk is full: limit of appends in memory. The rest stays in the ring and upstream. */
 const FULL_BYTES_MAX = 32 * 1024 * 1024;
-/** How much of what was read of a snapshot may wait for the core. */
+/** Limit of snapshot bytes queued for the core. */
 const BYTES_AHEAD_MAX = 4 * 1024 * 1024;
-/** While the disk is full: how often space is looked for. */
+/** While the disk is full: interval of retries. */
 const RETRY_MS = 500;
-/** How often the files are looked for in their directories, whether something is written or not. */
+/** Interval of the check that the files are still in place, also while idle. */
 const LOOK_MS = 1000;
 
 // A step takes that many fragments, and may complete a message of which the others came before.
@@ -53,31 +53,27 @@ const WRITTEN_BYTES = cellOf("walWriteBytes");
 const RING_FULL = cellOf("ringFull", "wal");
 const LAST_INDEX = cellOf("walLastIndexSaved");
 
-/** What a log's loop works with; a simulation has its own disk and clock behind it. */
+/** The loop's dependencies; a simulation provides its own disk and clock. */
 export interface WalLoopPorts {
   readonly wal: Wal;
   readonly append: RingReader;
   readonly durable: Outlet;
-  /** A snapshot that came from another member. @throws RingdError */
+  /** Opens a snapshot received from another member. @throws RingdError */
   readonly openSnapshot: (position: LogPosition) => SnapshotSource;
-  /**
-   * Looks whether what the log relies on is where it was. @returns why the log must end, or
-   * undefined
-   */
+  /** Checks that all files in use are in place. @returns why the log must stop, or undefined */
   readonly whatIsMissing?: () => string | undefined;
-  /** Segments to keep at least; 0 keeps all. */
+  /** Minimum of segments to keep; 0 keeps all. */
   readonly maxWals: number;
   readonly metrics: MetricCells;
-  /** A clock that never jumps, milliseconds. */
+  /** Monotonic clock, milliseconds. */
   readonly monoMs: () => number;
   readonly log: Logger;
 }
 
 /**
  * The loop of the thread that owns the disk, one turn at a time: one write and one fdatasync for
- * all that came in since the turn before. While the disk is full it goes on taking in what its
- * buffer holds, as a removal of old segments may come with it, or the order to stop. A failed log
- * takes nothing any more.
+ * all jobs since the last turn. While the disk is full it keeps reading jobs up to its buffer's
+ * limit, as a purge of old segments or `stop` may follow. A failed log accepts nothing more.
  */
 export class WalLoop {
   readonly #ports: WalLoopPorts;
@@ -85,9 +81,9 @@ export class WalLoop {
   #job = 0;
   #reportedJob = 0;
   #batchEntries = 0;
-  /** The core leaves what it is told in the ring. */
+  /** The core does not drain the ring. */
   #isBehind = false;
-  /** When a full disk is tried again; undefined while it is not full. */
+  /** Time of the next retry on a full disk; undefined while it is not full. */
   #retryMs: number | undefined;
   #lookMs: number;
   #failure: LogFailedError | undefined;
@@ -105,22 +101,22 @@ export class WalLoop {
     });
   }
 
-  /** The core said stop, and everything before is durable, or never will be. */
+  /** The core has sent `stop`, and all earlier jobs are durable or have failed. */
   get isStopped(): boolean {
     return this.#isStopped;
   }
 
-  /** Nothing is written any more, until the member is started again. */
+  /** Nothing is written until the member is restarted. */
   get hasFailed(): boolean {
     return this.#failure !== undefined;
   }
 
-  /** The last whole job that was taken in. */
+  /** The last complete job read. */
   get job(): number {
     return this.#job;
   }
 
-  /** @returns whether anything came in or went out */
+  /** @returns whether it read or sent anything */
   turn(): boolean {
     assert(!this.#isStopped, "a log that has stopped takes no turn");
     let taken = 0;
@@ -146,7 +142,7 @@ export class WalLoop {
     return taken > 0;
   }
 
-  /** Looked at before the thread parks. */
+  /** Checked before the thread parks. */
   hasWork(): boolean {
     const { durable, wal } = this.#ports;
     if (durable.canMove()) return true;
@@ -155,15 +151,15 @@ export class WalLoop {
     return hasRoom && this.#append.hasWork();
   }
 
-  /** How long the thread may sleep. */
+  /** Time until the next timed task, milliseconds. */
   msToNext(): number {
     const atMs = Math.min(this.#retryMs ?? Number.POSITIVE_INFINITY, this.#lookMs);
     return Math.max(0, atMs - this.#ports.monoMs());
   }
 
   /**
-   * A log whose directory was removed, moved away or unmounted can be written on and on, and nobody
-   * will ever read it.
+   * Without this check, a log whose directory was removed, moved or unmounted could be written for
+   * ever, and never read.
    *
    * @throws LogFailedError
    */
@@ -175,7 +171,7 @@ export class WalLoop {
     if (missing !== undefined) throw wal.giveUp(missing);
   }
 
-  /** In small steps, as a large value may come with each record and the buffer has an end. */
+  /** In small steps: each record may hold a large value, and the buffer is bounded. */
   #drain(): number {
     const { wal } = this.#ports;
     let taken = 0;
@@ -233,7 +229,7 @@ export class WalLoop {
     }
   }
 
-  /** One group commit, if there is something to write and the disk is not known to be full. */
+  /** One group commit, if there is anything to write and the disk is not known to be full. */
   #sync(): void {
     if (this.#failure !== undefined) return;
     const { wal, metrics, monoMs, log, durable } = this.#ports;
@@ -282,7 +278,7 @@ export class WalLoop {
     this.#retryMs = monoMs() + RETRY_MS;
   }
 
-  /** Nothing more is promised; the core goes on answering reads. */
+  /** Acknowledges nothing more; the core continues to serve reads. */
   #fail(error: LogFailedError): void {
     const { log, durable } = this.#ports;
     assert(this.#failure === undefined, "a log fails once");
@@ -293,7 +289,7 @@ export class WalLoop {
     writeBytes(durable, DurableType.failed, Buffer.from(error.message));
   }
 
-  /** A snapshot from another member, checked when it came, for the core to continue from. */
+  /** Sends the core a snapshot from another member to continue from; it was verified on receipt. */
   #load(position: LogPosition): void {
     try {
       this.#source?.close();

@@ -23,8 +23,8 @@ import {
 } from "./segment.js";
 
 /**
- * Reads the log of a directory and makes it durable, repaired: a torn tail is truncated, leftovers
- * are removed, and whatever the last segment does not call durable is written again.
+ * Reads the log of a directory, repairs it and makes it durable: truncates a torn tail, removes
+ * leftovers, and rewrites all that the last segment does not mark as durable.
  *
  * @returns undefined if there is no log and no snapshot: a new one may be made
  * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk;
@@ -68,7 +68,7 @@ export function readLog(options: WalOptions): Replay | undefined {
 /**
  * Makes a new log where there is none, after a snapshot if one is given (a restored backup).
  *
- * @returns what reading it would find
+ * @returns what `readLog` would return for it
  * @throws LogFullError, LogFailedError
  */
 export function makeLog(options: WalOptions): Replay {
@@ -114,9 +114,9 @@ export interface WalOptions {
   readonly formatIfNew?: FormatVersion;
   /** A random u32 for each segment; from the system by default. */
   readonly salt?: () => number;
-  /** Called now and then while an existing log is read. */
+  /** Called regularly while an existing log is read. */
   readonly meanwhile?: () => void;
-  /** Called when all of an existing log has been read, before anything on disk is changed. */
+  /** Called once all of an existing log is read, before anything on disk is changed. */
   readonly beforeRepair?: (entries: readonly WalEntry[]) => void;
 }
 
@@ -130,7 +130,7 @@ export const ZERO_AHEAD_BYTES = 256 * 1024;
 
 export const NO_POSITION: LogPosition = { index: 0, term: 0 };
 
-/** True if the directory holds a log: then its metadata count, not the flags. */
+/** True if the directory holds a log: then its metadata apply, not the flags. */
 export function hasLog(disk: Disk): boolean {
   return disk.list().some((name) => parseSegmentName(name) !== undefined);
 }
@@ -156,12 +156,12 @@ export function saltOf(version: FormatVersion, salt: () => number): number {
 
 export const randomSalt = () => randomInt(2 ** 32);
 
-/** A segment that was being made when the process ended. */
+/** An unfinished segment of an earlier process. */
 function isLeftover(name: string): boolean {
   return name.endsWith(`.wal${SEGMENT_TEMPORARY_SUFFIX}`);
 }
 
-/** A disk without room for one more name is no reason not to start. @throws LogFailedError */
+/** A disk without room for one more name must not prevent a start. @throws LogFailedError */
 function touch(disk: Disk): void {
   try {
     runOrFail(disk, planTouch());

@@ -10,8 +10,7 @@ import {
 } from "./segment.js";
 
 /*
- * What the log does to its files, as lists of operations. The order of each list is where
- * durability lives.
+ * The log's file operations, as lists. Durability depends on the order of each list.
  *
  * Zeros are written ahead of the records rather than a whole segment of them at once. A file that
  * grows needs its new size in the file system's journal at every datasync, a second write for each
@@ -27,7 +26,7 @@ import {
  * missing or as written", and a record that reaches past the end of the file is torn by rule 3.
  */
 
-/** Of a segment in the making: removed at the next start. */
+/** Suffix of an unfinished segment; removed at the next start. */
 export const SEGMENT_TEMPORARY_SUFFIX = ".tmp";
 /** One zero page, larger than any step; never written to. */
 const ZERO_BYTES_MAX = 8 * 2 ** 20;
@@ -87,8 +86,8 @@ export function planSegment(
 /**
  * The records of a batch, in one write.
  *
- * @param zeroedToBytes how far the file is known to hold durable zeros after `atBytes`
- * @returns also how far it holds them once `write` and `datasync` are done
+ * @param zeroedToBytes end of the known durable zeros after `atBytes`
+ * @returns the operations, and the end of the zeros once they are done
  */
 export function planBatch(
   file: string,
@@ -127,8 +126,8 @@ export function planPurge(filesOldestFirst: readonly string[]): DiskOp[] {
 }
 
 /**
- * Makes files durable that were once, if this log wrote them here; but whoever puts back a backup,
- * or moves a data directory, does not sync its files.
+ * Syncs the files. Redundant if this log wrote them here, but a restored backup or a moved data
+ * directory may not be synced.
  */
 export function planSync(files: readonly string[]): DiskOp[] {
   return files.flatMap((file): DiskOp[] => [
@@ -138,13 +137,13 @@ export function planSync(files: readonly string[]): DiskOp[] {
 }
 
 /**
- * Makes the disk hold what was read. The process before may have ended with a failed sync: then the
- * page cache holds the bytes and takes them for clean, and the disk lacks them; a sync alone would
- * succeed and change nothing. So everything that may not be durable is written once more, and after
- * it zeros, which also remove what a crash left there, so that no later record can join up with it.
- * A crash in the middle of this leaves a file that the next start repairs in the same way.
+ * Makes the bytes read durable. After a failed sync of the process before, they may be in the page
+ * cache only, marked clean, so a sync alone would succeed without effect. So everything that may
+ * not be durable is rewritten, followed by zeros, which also erase remains of a crash, so that no
+ * later record can join up with them. After a crash meanwhile, the next start repairs the file in
+ * the same way.
  *
- * @param bytes what was read of the file, from `fromBytes` to the end of the last record
+ * @param bytes of the file, from `fromBytes` to the end of the last record
  * @param fileBytes size of the file
  */
 export function planRewrite(
@@ -164,7 +163,7 @@ export function planRewrite(
   return ops;
 }
 
-/** Changes the directory, for the same reason: else a sync of it might do nothing. */
+/** Changes the directory, for the same reason: else its sync might have no effect. */
 export function planTouch(): DiskOp[] {
   const file = `touched.wal${SEGMENT_TEMPORARY_SUFFIX}`;
   return [

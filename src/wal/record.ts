@@ -24,22 +24,19 @@ import { crc32c } from "../storage/crc32c.js";
  *      acknowledged; cut here, zero what follows.
  *   4. Payload damaged otherwise: corrupt; the member must not start.
  *   5. A flagged record anywhere after the end, or after a torn record: what is missing before it
- *      was durable, so it was acknowledged, and the disk has lost it: corrupt (not in version 1).
+ *      was durable and acknowledged, and the disk has lost it: corrupt (not in version 1).
  *
- * Rule 5 looks for the header of a record at every multiple of 16. Its seed is why none can be made
- * up: the segment header has random bits, which no client that chooses what an entry holds has
- * seen.
+ * Rule 5 searches for record headers at every multiple of 16. No client can forge one within an
+ * entry, as its crc is seeded with random bits of the segment header.
  *
- * Rule 3 needs records of which no sector is blank when they are whole, or one flipped bit in a
- * record that carries a long run of zeros would pass for a torn write and acknowledged entries
- * would be cut. So: the part of a payload in each sector, but for the sector that holds its header,
- * has two bits set at least (two, for one may be flipped away). A payload that lacks them is XORed
- * with a mask word that gives them; almost none needs it, and the check reads a byte or two of each
- * sector.
+ * Rule 3 requires that no sector of a complete record is blank: else one flipped bit in a record
+ * with a long run of zeros would pass for a torn write, and acknowledged entries would be
+ * truncated. So the part of a payload in each sector, except the header's, has at least two bits
+ * set (two, as one may flip). A payload that lacks them is XORed with a mask word that sets them;
+ * almost none needs it, and the check reads a byte or two per sector.
  *
- * What no such rule can tell from a torn tail is a whole sector of the last records synced that
- * reads back as zeros in the last segment. In earlier segments that is rejected too, by the chain
- * of crcs.
+ * No such rule can tell a torn tail from a whole sector of the last synced records that reads back
+ * as zeros, in the last segment. In earlier segments the chain of crcs detects that, too.
  */
 export const RECORD_HEADER_BYTES = 16;
 export const RECORD_ALIGN_BYTES = 16;
@@ -58,7 +55,7 @@ export type RecordType = typeof RECORD_BATCH | typeof RECORD_SNAPSHOT;
 /** The form of record headers, which depends on the segment. */
 export interface RecordForm {
   readonly hasFlags: boolean;
-  /** Of every headCrc. */
+  /** Seed of every headCrc. */
   readonly headSeed: number;
 }
 const FLAG_DURABLE_BEFORE = 1;
@@ -90,10 +87,9 @@ export function alignRecord(bytes: number): number {
 }
 
 /**
- * Turns a payload that already lies in `buffer` at `at + 16` into a record at `at`: mask,
- * checksums, header, padding.
+ * Turns a payload in `buffer` at `at + 16` into a record at `at`: mask, checksums, header, padding.
  *
- * @param buffer has room up to `alignRecord(at + 16 + payloadBytes)`; what is there is overwritten
+ * @param buffer has room up to `alignRecord(at + 16 + payloadBytes)`; the padding is overwritten
  * @param fileAtBytes offset of the record in its file, which decides where its sectors begin
  * @param isDurableBefore everything before it in its file is durable
  * @returns crc of the record, the seed of the next one
@@ -176,7 +172,7 @@ export function scanRecord(
   const next = alignRecord(end);
   const isDurableBefore = flags === FLAG_DURABLE_BEFORE;
   if (mask === 0) return { kind: "record", type, isDurableBefore, payload, crc, next };
-  // Not slice(): of a Buffer that is a view, and a start may write these bytes again.
+  // Not slice(): a Buffer's is a view, and a start may write these bytes again.
   const unmasked = Uint8Array.from(payload);
   applyMask(unmasked, mask);
   return { kind: "record", type, isDurableBefore, payload: unmasked, crc, next };
@@ -221,8 +217,8 @@ function firstWholeSector(fileAtBytes: number): number {
 }
 
 /**
- * A sector that never reached the disk is blank to its end, not only as far as the record goes:
- * what comes after was not on disk before it either.
+ * A sector that never reached the disk is blank to its end, not only up to the record's: later
+ * bytes were not on disk before it either.
  */
 function hasBlankSector(segment: Uint8Array, at: number, end: number): boolean {
   let sector = at + RECORD_HEADER_BYTES + firstWholeSector(at);
@@ -250,17 +246,16 @@ function hasTwoBits(payload: Uint8Array, from: number, to: number, mask: number)
 }
 
 /**
- * Finds a mask that leaves two bits in every sector. There always is one: a whole sector forbids
- * one of the 65,535 masks at most (255 of its 256 words must equal it, nearly), the part in the
- * last sector forbids 2,304 (if it is one byte), and a payload of 17 MiB has 34,817 sectors. Found
- * by noting what is forbidden rather than by trying, so that no value a client makes up costs more
- * than one pass.
+ * Finds a mask that leaves two bits set in every sector. One always exists: a whole sector forbids
+ * at most one of the 65,535 masks (nearly 255 of its 256 words must equal it), the part in the last
+ * sector 2,304 (if it is one byte), and a payload of 17 MiB has 34,817 sectors. Collects the
+ * forbidden masks instead of trying each, so that no value costs more than one pass.
  */
 function chooseMask(payload: Uint8Array, sectorAt: number): number {
   const forbidden = new Uint8Array(2 ** 16);
   const tailAt = sectorAt + Math.floor((payload.length - sectorAt) / SECTOR_BYTES) * SECTOR_BYTES;
   for (let at = sectorAt; at < tailAt; at += SECTOR_BYTES) {
-    // The forbidden word differs from one word of the sector at most, so it is one of the first
+    // The forbidden word differs from at most one word of the sector, so it is one of the first
     // two.
     for (const wordAt of [at, at + 2]) {
       const word = (payload[wordAt] as number) | ((payload[wordAt + 1] as number) << 8);

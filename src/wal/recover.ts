@@ -28,7 +28,7 @@ const MEANWHILE_BYTES = 1024 * 1024;
 export interface Replay {
   readonly metadata: WalMetadata;
   readonly hardState: WalHardState;
-  /** The position just before `entries`: where the log begins, or where it was asked to. */
+  /** The position just before `entries`: the log's begin, or the requested one. */
   readonly base: LogPosition;
   /** From `base.index + 1`, without gaps. Their data are views into the segments' bytes. */
   readonly entries: readonly WalEntry[];
@@ -49,12 +49,12 @@ export interface Replay {
     readonly fileBytes: number;
     readonly version: FormatVersion;
     readonly form: RecordForm;
-    /** Everything before this was durable when what follows was written. */
+    /** Everything before this was durable when the rest was written. */
     readonly durableToBytes: number;
-    /** The bytes read from there to the end of the last record: the disk may not have them. */
+    /** The bytes from there to the end of the last record, as read: perhaps not on disk. */
     readonly undurable: Uint8Array;
   };
-  /** There are bytes other than zeros after the last record: a crash left them. */
+  /** Bytes other than zeros follow the last record: remains of a crash. */
   readonly hasRest: boolean;
   /** A record was in flight when the machine stopped; nothing in it was acknowledged. */
   readonly isTorn: boolean;
@@ -63,15 +63,15 @@ export interface Replay {
 /**
  * Reads a log back, segment by segment, oldest first.
  *
- * Entries may be dropped on the way (`keepFromIndex`) but every record is checked. An index from
- * before the log's beginning is rejected: see `finish`.
+ * Entries may be dropped (`keepFromIndex`), but every record is checked. `finish` rejects an index
+ * before the log's begin.
  */
 export class LogReplay {
   readonly #dir: string;
   readonly #keepFromIndex: number;
   readonly #meanwhile: () => void;
   #entries: WalEntry[] = [];
-  /** The position the log itself begins after; `#base` moves on as entries are dropped. */
+  /** The position after which the log itself begins; `#base` advances as entries are dropped. */
   #floor: LogPosition = { index: 0, term: 0 };
   #isFloorSnapshot = false;
   #base: LogPosition = { index: 0, term: 0 };
@@ -87,8 +87,8 @@ export class LogReplay {
 
   /**
    * @param dir for messages
-   * @param keepFromIndex entries before it are checked and forgotten
-   * @param meanwhile called each time a megabyte or so has been read: a thread may have more to do
+   * @param keepFromIndex entries before it are checked and dropped
+   * @param meanwhile called about once per megabyte, for the thread's other work
    */
   constructor(dir: string, keepFromIndex: number, meanwhile: () => void = () => {}) {
     assert(keepFromIndex >= 1, "indexes begin at 1");
@@ -99,8 +99,8 @@ export class LogReplay {
 
   /**
    * @param bytes the whole file; entries keep views into it
-   * @param isLast a torn record is looked for in the last segment only: each one before it was
-   *   synced to its end before its successor was made
+   * @param isLast only the last segment may have a torn record: each earlier one was synced to
+   *   its end before its successor was made
    * @throws CorruptRecordError, LogGapError, ForeignDataDirError
    */
   segment(file: string, bytes: Uint8Array, isLast: boolean): void {
@@ -110,7 +110,7 @@ export class LogReplay {
     this.#sequence = header.sequence;
     this.#segments.push({ file, firstIndex: header.firstIndex });
     const form = recordForm(header.version, crc);
-    let durableTo = 0; // In version 1 nothing says, and all of it is in doubt.
+    let durableTo = 0; // Version 1 has no flag, so none of it is known to be durable.
     let at = SEGMENT_HEADER_BYTES;
     let pauseAt = 0;
     for (;;) {
@@ -234,8 +234,8 @@ export class LogReplay {
         `it does not continue ${before.file}, which ends with index ${this.#last.index}`,
       );
     }
-    // It may be newer than all records are, if the batch that was to follow was never written. What
-    // counts once the segments before are dropped must count now.
+    // May be newer than all records, if the batch that should follow was never written. As it will
+    // apply once the earlier segments are dropped, it must apply now.
     this.#hardState = header.hardState;
     return scan;
   }
@@ -262,13 +262,12 @@ export class LogReplay {
     this.#last = base;
   }
 
-  /** A later record replaces the entries from its first index on. */
+  /** Adds a batch; a later record replaces the entries from its first index on. */
   #add(file: string, at: number, { first, last, dropped, entries }: Batch): void {
     if (first === undefined || last === undefined) return;
     if (first.index <= this.#floor.index && !this.#isFloorSnapshot) {
-      // It replaced entries of a segment dropped since, so it is itself no newer than the snapshot
-      // that let that segment go. Its own term is known and that of the entry before it is not:
-      // begin after it.
+      // It replaced entries of a segment dropped since, so the snapshot that allowed the drop
+      // covers it. Its own term is known, that of the entry before is not: begin after it.
       this.#restart(first, false);
     } else if (first.index > this.#last.index + 1 || first.index <= this.#floor.index) {
       const has = `the log holds ${this.#floor.index + 1} to ${this.#last.index}`;
@@ -278,7 +277,8 @@ export class LogReplay {
         `entry ${first.index} does not fit, ${has}`,
       );
     }
-    // If dropped entries are replaced, so is the first of these dropped, which sets the base right.
+    // If dropped entries are replaced, the first of the replacements is dropped, too, which
+    // corrects the base.
     this.#entries.length = Math.max(0, first.index - this.#base.index - 1);
     if (dropped !== undefined) this.#base = dropped;
     for (const entry of entries) {
@@ -295,9 +295,9 @@ export class LogReplay {
   }
 
   /**
-   * The hard state of a batch that was split over several records lies in the last of them. If the
-   * disk has only the first ones, nothing of the batch was acknowledged: neither a vote in its term
-   * nor an entry. So to have voted for no one in that term is true.
+   * A batch split over several records has its hard state in the last one. If the disk has only the
+   * first ones, nothing of the batch was acknowledged, neither a vote in its term nor an entry: so
+   * the member has not voted in that term.
    */
   #settledHardState(): WalHardState {
     const { term, vote, commit } = this.#hardState;

@@ -17,11 +17,11 @@ import { hasLog, NO_POSITION, type WalOptions } from "./open-log.js";
 import { type FormatVersion, SEGMENT_FORMAT, type WalMetadata } from "./segment.js";
 import { type Recovery, Wal } from "./wal.js";
 
-/** How much of what was read may wait for the core. */
+/** Limit of bytes queued for the core. */
 const AHEAD_BYTES_MAX = 4 * 1024 * 1024;
 const IDENTITY_BYTES = 16;
 
-/** Rejects what only a newer ringd reads, before anything on the disk is changed. */
+/** Rejects data that only a newer ringd can read, before anything on disk is changed. */
 export interface EntryFormatCheck {
   /** @throws RingdError */
   snapshot(metadata: Uint8Array): void;
@@ -29,22 +29,22 @@ export interface EntryFormatCheck {
   entries(entries: readonly WalEntry[]): void;
 }
 
-/** What a replay works with; a simulation has its own disk and core behind it. */
+/** The replay's dependencies; a simulation provides its own disk and core. */
 export interface ReplayPorts {
   readonly disk: Disk;
   readonly snapshots: SnapshotDir;
   /** To the core. */
   readonly durable: Outlet;
   readonly formats: EntryFormatCheck;
-  /** Of a log that begins here; one that is found says itself whose it is. */
+  /** For a new log; an existing one has its own metadata. */
   readonly newLog: {
-    /** Undefined where a member has begun. */
+    /** Undefined if a member has started here. */
     readonly metadata: WalMetadata | undefined;
     readonly format: FormatVersion;
   };
-  /** Writes it down outside of the log. @throws RingdError */
+  /** Stores it outside of the log. @throws RingdError */
   readonly saveIdentity: (metadata: WalMetadata) => void;
-  /** Lets the core take from the ring; returns when `durable` may be able to move. */
+  /** Waits for the core to read from the ring; on return `durable` may have room. */
   readonly waitForCore: () => void;
   readonly log: Logger;
   readonly aheadBytesMax?: number;
@@ -52,27 +52,27 @@ export interface ReplayPorts {
 }
 
 /**
- * One that joins a cluster writes what an older build reads until the log says that every member
- * knows more.
+ * Format of a new log. A joining member writes the oldest format until the log says that all
+ * members support more.
  *
- * @param kind of the plan that the member starts by, if it has not begun yet
+ * @param kind of the start plan; undefined if the member has started before
  */
 export function newLogFormat(kind: string | undefined, formatLevel: number): FormatVersion {
   return kind === "join" || formatLevel === 1 ? 1 : SEGMENT_FORMAT;
 }
 
 /**
- * A start: reads the newest snapshot and the log, repairs the log, and sends all of it to the core,
- * in the order of `DurableType`. While the log is read the core builds the store.
+ * Starts a member from disk: reads the newest snapshot and the log, repairs the log, and sends all
+ * of it to the core, in the order of `DurableType`. The core builds the store meanwhile.
  *
  * Invariants:
- *   1. Nothing on the disk is changed before snapshot and log have been read to their ends, found
- *      sound, and of a format that is known.
+ *   1. Nothing on disk is changed before snapshot and log are read completely and verified, and
+ *      their formats are supported.
  *   2. The entries sent follow the snapshot sent, without a gap; the commit index lies among them.
- *   3. No more than `aheadBytesMax` and one record wait for the core.
+ *   3. At most `aheadBytesMax` and one record are queued for the core.
  *
- * @returns the log, to be written on
- * @throws RingdError where the directory cannot be used
+ * @returns the log, ready for appends
+ * @throws RingdError if the directory is unusable
  */
 export function replayToCore(ports: ReplayPorts): Wal {
   const { durable, log } = ports;
@@ -92,8 +92,8 @@ export function replayToCore(ports: ReplayPorts): Wal {
       if (durable.queuedBytes >= (ports.aheadBytesMax ?? AHEAD_BYTES_MAX)) flush(ports);
     }
     writeHardState(durable, DurableType.recovered, hardState);
-    // The log's loop moves what is left. To wait here kept the segments in memory while the core
-    // begins: 1 % more at its peak with a log of 600,000 entries.
+    // The log's loop sends the rest. Waiting here kept the segments in memory while the core
+    // starts: 1 % more at the peak, with a log of 600,000 entries.
     durable.publish();
     log.info({ entries: entries.length, term: hardState.term }, "read WAL");
     return wal;
@@ -117,7 +117,7 @@ function openLog(
     formatIfNew: newLog.format,
     ...(source === undefined ? {} : { snapshot: { term: source.term, index: source.index } }),
     meanwhile: () => snapshot?.sendSome(),
-    // A log that ends before the snapshot gives way to it, which must then be sound to its end.
+    // The snapshot replaces a log that ends before it, so it must be verified to its end first.
     beforeRepair: (entries) => {
       formats.entries(entries);
       snapshot?.sendRest();
@@ -143,7 +143,7 @@ function checkRecovery(
   assert(hardState.term >= last.term, "a term is no older than the last entry's");
 }
 
-/** A start can do without it. */
+/** Not needed to start. */
 function saveIdentity({ saveIdentity: save, log }: ReplayPorts, metadata: WalMetadata): void {
   try {
     save(metadata);
@@ -160,7 +160,7 @@ function writeIdentityRecord(durable: Outlet, { memberId, clusterId }: WalMetada
   durable.close(DurableType.identity, IDENTITY_BYTES);
 }
 
-/** Waits until the core has taken so much that everything is in the ring. */
+/** Waits until the core has read enough that everything is in the ring. */
 function flush({ durable, waitForCore }: ReplayPorts): void {
   durable.publish();
   while (durable.queuedBytes > 0) {
@@ -169,7 +169,7 @@ function flush({ durable, waitForCore }: ReplayPorts): void {
   }
 }
 
-/** Sends a snapshot's blocks as the ring has room. */
+/** Sends a snapshot's blocks as far as the ring has room. */
 class SnapshotReplay {
   readonly #source: SnapshotSource;
   readonly #ports: ReplayPorts;
@@ -181,12 +181,12 @@ class SnapshotReplay {
     writeSnapshotHead(ports.durable, source);
   }
 
-  /** All of it was sent, and found sound. */
+  /** All of it is sent and verified. */
   get isDone(): boolean {
     return this.#isDone;
   }
 
-  /** Without waiting for the core. @throws RingdError */
+  /** Does not wait for the core. @throws RingdError */
   sendSome(): void {
     const { durable } = this.#ports;
     durable.publish();

@@ -26,8 +26,8 @@ import { type RecordForm, scanRecord } from "./record.js";
  *   508     4      crc        CRC-32C of bytes 0 .. 507: in the same place in every version; seeds
  *                             the crc of the first record
  *
- * A segment gets its name only when its header is on disk (plan.ts), so a named segment without a
- * whole header is damaged, never torn.
+ * A segment gets its name once its header is on disk (plan.ts), so a named segment with an
+ * incomplete header is damaged, never torn.
  *
  * Versions: 2 has a salt, and flags in the headers of its records. A log continues in the version
  * of its last segment until `setFormat`, as the ringd before this one reads version 1 only.
@@ -35,9 +35,9 @@ import { type RecordForm, scanRecord } from "./record.js";
 export const SEGMENT_HEADER_BYTES = 512;
 /** The newest version. */
 export const SEGMENT_FORMAT = 2;
-/** The oldest version that is read and written. */
+/** The oldest supported version. */
 const FORMAT_VERSION_MIN = 1;
-/** The version of this ringd, which a file of the newest format names; as in package.json. */
+/** The version of this ringd, as in package.json; stored in files of the newest format. */
 export const WRITER = "0.2.0";
 const MAGIC = "ringdWAL";
 const SALT_AT = 84;
@@ -47,7 +47,7 @@ const CRC_AT = 508;
 
 export type FormatVersion = 1 | 2;
 
-/** Ids are u64. They are the log's own from its first segment on, whatever the flags say later. */
+/** Ids are u64. Fixed by the log's first segment, whatever later flags say. */
 export interface WalMetadata {
   readonly memberId: bigint;
   readonly clusterId: bigint;
@@ -71,7 +71,7 @@ export type SegmentHeaderScan =
       readonly header: SegmentHeader;
       readonly crc: number;
     }
-  /** `writer`: the version of the ringd that wrote it, if it says so. */
+  /** `writer`: the version of the ringd that wrote it, if stored. */
   | { readonly kind: "newer"; readonly version: number; readonly writer: string }
   | { readonly kind: "etcd" }
   | {
@@ -202,7 +202,7 @@ export function recordForm(version: FormatVersion, crc: number): RecordForm {
   return version >= 2 ? { hasFlags: true, headSeed: crc } : { hasFlags: false, headSeed: 0 };
 }
 
-/** Why a file of a newer format is not read, and who reads it. */
+/** Error text for a file of a newer format, with the version that can read it. */
 export function newerFormat(file: string, version: number, writer: string): string {
   assert(version > SEGMENT_FORMAT, "this build reads its own format");
   const reader = writer === "" ? "" : `; ringd ${writer} reads it`;
@@ -219,13 +219,13 @@ function writerOf(segment: Uint8Array): string {
 }
 
 /**
- * Whether the first segment of a log holds anything that recovery would keep or reject.
+ * Whether the first segment of a log holds a record that recovery would keep or reject.
  *
- * @param segment the file, or its beginning with all of a first record
+ * @param segment the file, or its beginning up to the end of the first record
  */
 export function holdsRecord(segment: Uint8Array): boolean {
   const header = decodeSegmentHeader(segment);
-  if (header.kind !== "header") return true; // Recovery says what it is.
+  if (header.kind !== "header") return true; // Recovery reports it.
   const form = recordForm(header.header.version, header.crc);
   const { kind } = scanRecord(segment, SEGMENT_HEADER_BYTES, header.crc, form);
   return kind === "record" || kind === "damaged";

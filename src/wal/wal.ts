@@ -27,8 +27,8 @@ import {
 import { WriteBuffer } from "./write-buffer.js";
 
 /**
- * The log of one member: appends are gathered in a buffer, in the form they have on disk, and
- * `sync` makes all of them durable with one write and one fdatasync.
+ * The log of one member: appends are collected in a buffer, in their on-disk format, and `sync`
+ * makes all of them durable with one write and one fdatasync.
  *
  *   append, reserve, setHardState ...  ->  write buffer  ->  sync: write + fdatasync  ->  durable
  *
@@ -37,11 +37,11 @@ import { WriteBuffer } from "./write-buffer.js";
  * tail.
  *
  * Invariants:
- *   1. `#atBytes`, `#crc` and `#durable` move only when fdatasync has returned: a batch is counted
- *      wholly or not at all.
- *   2. A sealed record is neither changed nor taken back: a batch that found no space is written
- *      again with the same bytes in the same place, however much has been appended after it.
- *   3. After a failure that leaves the disk's content unknown nothing is written any more.
+ *   1. `#atBytes`, `#crc` and `#durable` advance only once fdatasync has returned: a batch
+ *      counts as a whole or not at all.
+ *   2. A sealed record is never changed or withdrawn: a batch that found no space is rewritten
+ *      with the same bytes in the same place, whatever was appended after it.
+ *   3. After a failure that leaves the disk's content unknown, nothing more is written.
  *
  * Which failures may be retried, and why:
  *   - No space, or no file descriptor, while a new segment is made, even at its datasync: yes. No
@@ -63,12 +63,12 @@ export class Wal {
   readonly #zeroAheadBytes: number;
   readonly #metadata: WalMetadata;
   readonly #salt: () => number;
-  /** Of the segments made from now on. */
+  /** Format of segments made from now on. */
   #format: FormatVersion;
   #segments: { readonly file: string; readonly firstIndex: number }[];
   #sequence: number;
 
-  // Where the next record goes, once what is buffered is durable.
+  // Position of the next record once the buffer is durable.
   #file: string;
   #atBytes: number;
   #zeroedToBytes: number;
@@ -89,9 +89,9 @@ export class Wal {
   /**
    * Opens the log, or makes a new one.
    *
-   * The tail is repaired, and everything that was read is durable before it is returned: after a
-   * crash of the process alone it may be in the page cache only, and after a failed sync it may be
-   * there as clean. See open-log.ts.
+   * Repairs the tail, and makes everything read durable before it returns: after a crash of the
+   * process it may be in the page cache only, after a failed sync even marked clean. See
+   * open-log.ts.
    *
    * @throws CorruptRecordError, LogGapError, ForeignDataDirError with nothing changed on disk;
    *   LogFullError, LogFailedError if the log cannot be repaired or made
@@ -143,7 +143,7 @@ export class Wal {
     return this.#metadata;
   }
 
-  /** Of the segments: the log continues in the format of its last one until `setFormat`. */
+  /** Format of the segments: that of the last one, until `setFormat`. */
   get format(): FormatVersion {
     return this.#format;
   }
@@ -164,7 +164,7 @@ export class Wal {
   }
 
   /**
-   * Bytes the next `sync` writes, at least. Sync before they exceed BUFFER_BYTES_MAX
+   * Minimum of bytes that the next `sync` writes. Sync before they exceed BUFFER_BYTES_MAX
    * (write-buffer.ts).
    */
   get queuedBytes(): number {
@@ -180,7 +180,7 @@ export class Wal {
     return this.#segments.map(({ file }) => file);
   }
 
-  /** Where `reserve` makes room. Replaced by each `reserve`: do not keep it. */
+  /** The buffer that `reserve` makes room in. May be replaced by each `reserve`: do not keep it. */
   get buffer(): Uint8Array {
     return this.#queue.bytes;
   }
@@ -198,8 +198,8 @@ export class Wal {
   }
 
   /**
-   * Appends an entry whose data the caller copies in itself, once: `dataBytes` bytes of
-   * `wal.buffer` from the returned offset on. They must be there before the next call to the log.
+   * Appends an entry whose data the caller then copies into `wal.buffer`, `dataBytes` bytes from
+   * the returned offset on, before its next call to the log. Saves a second copy.
    *
    * @param index follows the last one, or replaces the entry of that index and all after it
    * @throws LogFailedError
@@ -215,7 +215,7 @@ export class Wal {
     return at;
   }
 
-  /** Only the newest of those set between two syncs is written. @throws LogFailedError */
+  /** Only the last one set between two syncs is written. @throws LogFailedError */
   setHardState(hardState: WalHardState): void {
     this.#assertUsable();
     const { term, vote } = this.#hardState;
@@ -226,10 +226,7 @@ export class Wal {
     this.#hasNewHardState = true;
   }
 
-  /**
-   * The next batch that begins goes to a new segment of this version. An older version changes
-   * nothing.
-   */
+  /** The next batch starts a new segment of this version. No-op for an older version. */
   setFormat(version: FormatVersion): void {
     assert(version <= SEGMENT_FORMAT, "a version that is written is known");
     if (version > this.#format) this.#format = version;
@@ -259,11 +256,10 @@ export class Wal {
   }
 
   /**
-   * Makes all that was appended durable. One write and one fdatasync, except where a segment
-   * begins.
+   * Makes all appends durable, with one write and one fdatasync, unless a segment begins.
    *
    * @returns the last durable entry
-   * @throws LogFullError if there is no space: call again once there may be; LogFailedError for
+   * @throws LogFullError without space: call again once there may be some; LogFailedError for
    *   good
    */
   sync(): LogPosition {
@@ -289,11 +285,10 @@ export class Wal {
   }
 
   /**
-   * Drops the oldest segments that are not needed: those whose entries all lie at or before
-   * `index`.
+   * Drops the oldest segments whose entries all lie at or before `index`.
    *
    * @param index of the oldest snapshot kept
-   * @param maxWals segments to keep at least; 0 keeps all
+   * @param maxWals minimum of segments to keep; 0 keeps all
    * @returns the files dropped
    * @throws LogFailedError
    */
@@ -350,7 +345,7 @@ export class Wal {
     };
   }
 
-  /** Before the first record of a batch: decides which file it goes to. */
+  /** Called before the first record of a batch: chooses its file. */
   #prepare(): void {
     if (!this.#queue.isEmpty) return;
     const isDue = this.#atBytes >= this.#segmentBytes || this.#fileFormat !== this.#format;
@@ -438,9 +433,11 @@ export interface Recovery {
   readonly entries: readonly WalEntry[];
   /** The log was made by this call. */
   readonly isNew: boolean;
-  /** A write was in flight when the machine stopped; never acknowledged, but worth a warning. */
+  /** A torn write was truncated: never acknowledged, but worth a warning. */
   readonly cutTail: { readonly file: string; readonly atBytes: number } | undefined;
 }
 
-/** A segment is ended by the first batch that reaches it, so it may be larger by one buffer. */
+/**
+ * Size at which a segment ends, after the batch that reaches it: it may be larger by one buffer.
+ */
 const SEGMENT_BYTES = 64 * 2 ** 20;

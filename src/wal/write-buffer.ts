@@ -23,20 +23,20 @@ import {
 } from "./record.js";
 
 /**
- * Records in the making, in the form they will have on disk: sealed ones, then perhaps one that is
- * open and takes the entries that follow one another.
+ * Unwritten records in their on-disk format: sealed ones, then perhaps an open one that collects
+ * consecutive entries.
  *
  *   | sealed record | sealed record | open: header to come, entry, entry ... |  room  |
  *   0                               ^ sealedBytes
  *
- * A sealed record is never changed. Entries are copied once: into here.
+ * A sealed record is never changed. Entries are copied once, into this buffer.
  */
 export class WriteBuffer {
   #bytes = new Uint8Array(BYTES_MIN);
   #view = new DataView(this.#bytes.buffer);
   #sealedBytes = 0;
   #crc = 0;
-  /** Where the buffer's first byte goes in its file: decides where the records' sectors begin. */
+  /** Offset of the buffer's first byte in its file, which determines the records' sectors. */
   #fileAtBytes = 0;
   #form: RecordForm = { hasFlags: false, headSeed: 0 };
   /** Length of the open record's payload so far; 0 if none is open. */
@@ -53,26 +53,28 @@ export class WriteBuffer {
     return this.queuedBytes === 0;
   }
 
-  /** Sealed or not. */
+  /** Sealed and open records. */
   get queuedBytes(): number {
     return this.#sealedBytes + this.#openBytes;
   }
 
-  /** The bytes to write: whole records. Valid until the next change. */
+  /** The bytes to write: complete records. Valid until the next change. */
   get sealed(): Uint8Array {
     assert(this.#openBytes === 0, "records are sealed before they are written");
     return this.#bytes.subarray(0, this.#sealedBytes);
   }
 
-  /** Of the last sealed record: seeds the first one after this buffer. */
+  /** Crc of the last sealed record: the seed of the first one after this buffer. */
   get crc(): number {
     return this.#crc;
   }
 
   /**
-   * Call it before anything is put into an empty buffer: where the buffer goes, the crc of the
-   * record before it, and the form of its records. What is before it must be durable: its first
-   * record's flag says so.
+   * Call it before adding to an empty buffer. Everything before `fileAtBytes` must be durable: the
+   * first record's flag says so.
+   *
+   * @param fileAtBytes offset of the buffer in its file
+   * @param crcBefore crc of the record before it
    */
   begin(fileAtBytes: number, crcBefore: number, form: RecordForm): void {
     assert(this.isEmpty, "a buffer begins empty");
@@ -82,7 +84,7 @@ export class WriteBuffer {
     this.#form = form;
   }
 
-  /** Makes room for an entry. @returns offset in `bytes` where its data go */
+  /** Makes room for an entry. @returns the offset of its data in `bytes` */
   reserve(index: number, term: number, type: number, dataBytes: number): number {
     assert(type >= 0 && type <= 0xff, "an entry's type is a u8");
     assert(dataBytes >= 0 && dataBytes <= ENTRY_BYTES_MAX, "an entry's data is within limits");
@@ -100,9 +102,7 @@ export class WriteBuffer {
     return at + ENTRY_HEADER_BYTES;
   }
 
-  /**
-   * Seals the open record. A hard state goes into it, or into a record of its own if none is open.
-   */
+  /** Seals the open record. A hard state goes into it, or into its own record if none is open. */
   seal(hardState: WalHardState | undefined): void {
     if (this.#openBytes === 0) {
       if (hardState === undefined) return;
@@ -129,7 +129,7 @@ export class WriteBuffer {
 
   /** Empties the buffer: the sealed records are durable. */
   clear(): void {
-    assert(this.#openBytes === 0, "what is cleared has been written");
+    assert(this.#openBytes === 0, "only written records are cleared");
     this.#sealedBytes = 0;
     if (this.#bytes.length > BYTES_KEPT) this.#replace(BYTES_MIN);
   }
@@ -151,7 +151,7 @@ export class WriteBuffer {
     assert(this.#sealedBytes <= this.#bytes.length, "there was room for the record's padding");
   }
 
-  /** @param end of the bytes to put in; room to seal the record is added to it */
+  /** @param end of the bytes to add; room to seal the record is added */
   #makeRoom(end: number): void {
     const bytes = end + HARD_STATE_BYTES + RECORD_ALIGN_BYTES;
     if (bytes <= this.#bytes.length) return;
@@ -170,8 +170,10 @@ export class WriteBuffer {
 
 /** The caller must sync before it appends more than this. */
 export const BUFFER_BYTES_MAX = 64 * 2 ** 20;
-/** A larger batch is split over records: the bytes under one checksum stay in the CPU's cache. */
+/**
+ * A larger batch is split over records, so that the bytes of one checksum stay in the CPU's cache.
+ */
 const RECORD_BYTES_TARGET = 2 ** 20;
 const BYTES_MIN = 2 ** 20;
-/** A larger buffer is given back after use. */
+/** A larger buffer is released after use. */
 const BYTES_KEPT = 8 * 2 ** 20;

@@ -11,7 +11,7 @@ import { freePorts } from "../support/ports.js";
 
 const CLUSTER = new URL("../../bin/cluster.js", import.meta.url).pathname;
 
-test("mistakes on the command line: exit 2 and why; --help tells the usage", () => {
+test("an invalid command line exits with 2 and a reason; --help prints the usage", () => {
   const run = (...args: string[]) =>
     spawnSync(process.execPath, [CLUSTER, ...args], { encoding: "utf8", timeout: 20_000 });
   for (const [args, says] of [
@@ -30,7 +30,7 @@ test("mistakes on the command line: exit 2 and why; --help tells the usage", () 
   assert.match(help.stdout, /--members N/);
 });
 
-/** A base port: all that `members` need were free a moment ago. */
+/** A base port: all ports needed by `members` were free a moment ago. */
 async function freeBase(members: number): Promise<number> {
   for (;;) {
     const [base = 0] = await freePorts(1);
@@ -48,7 +48,7 @@ async function freeBase(members: number): Promise<number> {
   }
 }
 
-/** Starts members; once more if another process took a port between our look and their start. */
+/** Starts members; retries if another process took a port between our check and their start. */
 async function startReady(dir: string, members: number) {
   for (;;) {
     const port = await freeBase(members);
@@ -70,10 +70,7 @@ function start(port: number, dir: string, members: number, ...flags: string[]) {
     output += text;
   });
   const ended = once(child, "close");
-  /**
-   * Resolves when all members say they are ready; false if one of them lost a port to somebody
-   * else.
-   */
+  /** Resolves when all members are ready; false if one lost its port to another process. */
   const ready = async (): Promise<boolean> => {
     const isReady = (n: number) =>
       output.split("\n").some((l) => l.startsWith(`infra${n} |`) && l.includes("ready to serve"));
@@ -88,7 +85,7 @@ function start(port: number, dir: string, members: number, ...flags: string[]) {
   return { child, output: () => output, ended, ready };
 }
 
-test("members run behind their names until SIGTERM; one that cannot start is told", async () => {
+test("members' lines have their names until SIGTERM; a member that cannot start is reported", async () => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
   try {
     const { port, cluster: well } = await startReady(dir, 1);

@@ -35,10 +35,7 @@ symlinkSync(join(dir, "loop"), join(dir, "loop"));
 spawnSync("mkfifo", [join(dir, "pipe")]);
 const LONG = "x".repeat(300);
 
-/**
- * A small disk of its own, filled to its end or read-only. @returns false if this user may not
- * mount one
- */
+/** Mounts a small disk, full or read-only. @returns false if this user may not mount */
 function mountDisk(name: "full" | "read-only"): boolean {
   const place = join(dir, name);
   mkdirSync(place);
@@ -105,11 +102,11 @@ test("--log-outputs and --config-file that cannot be opened: a line with flag, f
     assert.match(start(...NO_PORTS, `--log-outputs=${output}`), /^Cannot open --log-outputs "/);
   }
   const unread = start(...NO_PORTS, "--log-outputs", join(dir, "pipe"));
-  assert.match(unread, /^Cannot open --log-outputs ".*pipe": is a named pipe that nobody reads$/m);
+  assert.match(unread, /^Cannot open --log-outputs ".*pipe": is a named pipe without a reader$/m);
   for (const [path, why] of [
     [join(dir, "pipe"), "is a named pipe"],
-    ["/dev/zero", "is a device that goes on and on"],
-    ["/dev/full", "is a device that goes on and on"],
+    ["/dev/zero", "is an endless device"],
+    ["/dev/full", "is an endless device"],
     [large(), "is larger than 1048576 bytes"],
   ] as const) {
     assert.ok(start("--config-file", path).includes(`cannot read --config-file ${path}: ${why}`));
@@ -166,7 +163,7 @@ test("files that belong to another user: a line with file and reason", (t) => {
   chmodSync(shared, 0o777);
   for (const flag of ["config-file", "log-outputs", "data-dir", "wal-dir"]) {
     for (const path of [join(closed, "x"), closed]) {
-      if (path === closed && /file|outputs/.test(flag)) continue; // It is a directory, above all.
+      if (path === closed && /file|outputs/.test(flag)) continue; // Reported as a directory.
       const more = flag === "config-file" ? [] : ports();
       if (flag === "wal-dir") more.push("--data-dir", join(shared, "data"));
       const line = startBy([...NOBODY, process.execPath, program], `--${flag}`, path, ...more);
@@ -176,7 +173,7 @@ test("files that belong to another user: a line with file and reason", (t) => {
   }
 });
 
-/** A regular file that is no configuration. */
+/** A regular file that is not a configuration. */
 function large(): string {
   const path = join(dir, "large.yml");
   writeFileSync(path, "#".repeat(2 ** 20 + 1));
@@ -195,7 +192,7 @@ function ports(): string[] {
   ];
 }
 
-test("a log output that takes no more costs lines, not the member", async () => {
+test("a log output that fails loses lines, and does not end the member", async () => {
   const log = join(dir, "member.log");
   const member = await TestMember.create("ringd", [
     "--log-outputs",
@@ -210,7 +207,7 @@ test("a log output that takes no more costs lines, not the member", async () => 
   }
 });
 
-test("systemd is told by its own tool when the member is ready and when it stops", async () => {
+test("systemd-notify reports when the member is ready and when it stops", async () => {
   const tool = join(dir, "systemd-notify");
   const told = join(dir, "told");
   writeFileSync(tool, `#!/bin/sh\necho "$@" >> ${told}\n`, { mode: 0o755 });

@@ -9,9 +9,8 @@ import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 
 /**
- * What ringd 0.1.0 wrote: a data directory (zeros at the end of files left out) with two snapshots
- * and a log, and how it answered on it. It was made by that build, by some sixty writes with TTLs,
- * directories, queues and removals.
+ * Written by ringd 0.1.0: a data directory (without zeros at the end of files) with two snapshots
+ * and a log of some sixty writes with TTLs, directories, queues and removals, and its responses.
  */
 const FIXTURE = new URL("../../../test/bin/testdata/format-1.json.gz", import.meta.url).pathname;
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
@@ -33,7 +32,7 @@ function unpack(dataDir: string): void {
   }
 }
 
-/** Without what time, a new start and this test's ports change. */
+/** Masks values that depend on time, the start and this test's ports. */
 function masked(body: string): string {
   return body
     .replace(/"ttl":\d+/g, '"ttl":0')
@@ -59,7 +58,7 @@ function digestOf(dir: string): string {
   return hash.digest("hex");
 }
 
-test("data of ringd 0.1.0 are read, go on in format 2, and 0.1.0 is told what reads that", async () => {
+test("data of ringd 0.1.0 are read and continued in format 2; 0.1.0 then names the version needed", async () => {
   const member = await TestMember.make("ringd", ["--snapshot-count", "10"]);
   try {
     unpack(member.dataDir);

@@ -7,10 +7,7 @@ import { request, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 import { until } from "../support/until.js";
 
-/**
- * The life of a second member, from joining to being removed and lost. The tests build on one
- * another.
- */
+/** A second member from joining to removal and loss. The tests depend on the ones before. */
 
 const UNTIL_MS = 30_000;
 
@@ -31,8 +28,8 @@ after(async () => {
 });
 
 /**
- * Asks the first member until it agrees: it refuses while the others are not connected for long
- * enough.
+ * Repeats the change until it succeeds: the first member rejects it while the others have not been
+ * connected for long enough.
  */
 async function change(method: string, path: string, peerUrl?: string): Promise<string> {
   let shown = "";
@@ -66,7 +63,7 @@ async function valueAt(member: TestMember, path: string): Promise<string> {
   return JSON.parse(body.toString()).node?.value;
 }
 
-test("who was not added cannot join; one line says why", async () => {
+test("a member that was not added cannot join; one line says why", async () => {
   const child = second.launch(joining);
   const [code] = await once(child, "close");
   assert.equal(code, 1);
@@ -77,7 +74,7 @@ test("who was not added cannot join; one line says why", async () => {
   assert.ok(!existsSync(second.dataDir), "it has left nothing behind");
 });
 
-test("a member that was added and has not started yet stops nobody from writing", async () => {
+test("an added member that has not started yet does not block writes", async () => {
   await change("POST", "/v2/members", second.peerUrl);
   const put = await send(first.port, "PUT", "/v2/keys/a", "value=1");
   assert.equal(put.status, 201, put.body.toString());
@@ -85,7 +82,7 @@ test("a member that was added and has not started yet stops nobody from writing"
   assert.deepEqual(members.map(({ name }) => name).sort(), ["", "default"]);
 });
 
-test("a start that is cut short goes on without the flags, and learns everything", async () => {
+test("an interrupted start continues without the flags, and catches up", async () => {
   const child = second.launch(joining);
   const walDir = join(second.dataDir, "member", "wal");
   const hasLog = () => {
@@ -110,7 +107,7 @@ test("a member that is removed stops by itself, and again when it is started aga
   assert.match(second.log, /this member was removed from the cluster/);
 });
 
-test("a member whose data is gone does not come back without being added anew", async () => {
+test("a member whose data was lost cannot start before it is added again", async () => {
   rmSync(second.dataDir, { recursive: true });
   await change("POST", "/v2/members", second.peerUrl);
   await second.start(joining);
@@ -121,7 +118,7 @@ test("a member whose data is gone does not come back without being added anew", 
   assert.match(second.log, /has already been bootstrapped and its data is gone/);
 });
 
-test("--force-new-cluster: the survivor goes on alone with all its data, and grows again", async () => {
+test("--force-new-cluster: the survivor continues alone with all its data, and grows again", async () => {
   await first.end("SIGKILL");
   await first.start(["--force-new-cluster"]);
   assert.deepEqual(

@@ -17,7 +17,7 @@ async function takePort(): Promise<{ server: Server; url: string }> {
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-/** One line, exit code 1, nothing written. */
+/** The start fails with one line and exit code 1, and writes nothing. */
 async function refusal(member: TestMember, args: readonly string[]): Promise<string> {
   member.launch(args);
   assert.equal(await member.untilExit(), 1, member.log);
@@ -27,7 +27,7 @@ async function refusal(member: TestMember, args: readonly string[]): Promise<str
 }
 
 for (const frontend of FRONTENDS) {
-  test(`${frontend}: ports in use end a start before anything is written`, async () => {
+  test(`${frontend}: a port in use fails a start before anything is written`, async () => {
     const { server, url } = await takePort();
     const member = await TestMember.make("ringd", ["--frontend", frontend]);
     const { clientUrl, peerUrl } = member;
@@ -60,7 +60,7 @@ for (const frontend of FRONTENDS) {
     }
   });
 
-  test(`${frontend}: who connects before the member is ready waits for it`, async () => {
+  test(`${frontend}: a client that connects before the member is ready waits for it`, async () => {
     const [clientOne, peerOne, clientTwo, peerTwo] = await freePorts(4);
     const peers = [peerOne, peerTwo].map((port) => `http://127.0.0.1:${port}`);
     const cluster = `n0=${peers[0]},n1=${peers[1]}`;
@@ -111,7 +111,7 @@ function canConnect(port: number): Promise<boolean> {
   });
 }
 
-test("a newcomer with a port in use leaves cluster and data directory as they were", async () => {
+test("a joining member with a port in use leaves cluster and data directory unchanged", async () => {
   const { server, url } = await takePort();
   const member = await TestMember.create("ringd");
   const newcomer = await TestMember.make("ringd", ["--name", "newcomer"]);
@@ -139,7 +139,7 @@ test("a newcomer with a port in use leaves cluster and data directory as they we
   }
 });
 
-test("unix sockets: left behind ones are replaced, those in use and other files are not", async () => {
+test("unix sockets: stale ones are replaced, those in use and other files are not", async () => {
   const member = await TestMember.make("ringd");
   const name = `${process.pid}.sock:1`;
   const path = join(process.cwd(), name);

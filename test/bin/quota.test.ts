@@ -13,7 +13,7 @@ interface Filled {
   readonly refusal: Answer;
 }
 
-/** Writes by several at a time until there is no room, or the server is gone. */
+/** Writes in parallel until the store is full, or the server has ended. */
 async function fill(
   clients: readonly Client[],
   pathOf: (n: number) => string,
@@ -29,7 +29,7 @@ async function fill(
       const answer = await client.call("PUT", path, { ...CALL, form });
       if (answer.status === 201 || answer.status === 200) keys.push(path);
       else if (answer.status === 507) refusal = answer;
-      else assert.match(answer.body, /too many requests/); // In flight it was too much for now.
+      else assert.match(answer.body, /too many requests/); // Too much in flight at that moment.
     }
   };
   await Promise.all([...clients, ...clients, ...clients].map(write));
@@ -50,7 +50,7 @@ async function checkFull(client: Client, { keys, refusal }: Filled, bytes: numbe
   assert.equal((await client.call("PUT", first, { ...CALL, form })).status, 200);
   const refresh = "refresh=true&prevExist=true&ttl=500";
   assert.equal((await client.call("PUT", second, { ...CALL, form: refresh })).status, 200);
-  // What is replaced stays in the history, which may take an eighth.
+  // Replaced values stay in the history, which may take an eighth.
   const quota = await metric(client, "ringd_store_quota_bytes");
   assert.ok((await metric(client, "ringd_store_bytes")) <= quota * (1 + 1 / 8));
 }
@@ -67,7 +67,7 @@ async function makeRoom(client: Client, keys: readonly string[]): Promise<void> 
 }
 
 for (const frontend of ["uws", "node"]) {
-  test(`--frontend ${frontend}: a full store refuses what adds, says so, and takes writes again`, async () => {
+  test(`--frontend ${frontend}: a full store rejects writes that add, reports it, and accepts writes again`, async () => {
     const flags = ["--quota-backend-bytes", "2000000", "--frontend", frontend];
     const member = await TestMember.create("ringd", flags);
     const client = new Client(member.clientUrl, 8);
@@ -114,7 +114,7 @@ test("a small heap is filled with keys of three shapes, and never overrun", asyn
   }
 });
 
-test("three members refuse at the same size, whoever is asked", async () => {
+test("three members reject at the same size, on whichever member", async () => {
   const flags = ["--quota-backend-bytes", "3000000"];
   const cluster = await TestCluster.create({ kind: "ringd", size: 3, flags });
   const clients = cluster.members.map(({ clientUrl }) => new Client(clientUrl, 8));

@@ -111,7 +111,7 @@ test("a port in use and a data directory in use: one line each, exit 1", async (
   }
 });
 
-test("lines that harnesses wait for come when clients are served, not before", async () => {
+test("the lines that supervisors wait for are logged once clients are served, not before", async () => {
   const member = await TestMember.create("ringd");
   try {
     const lines = [
@@ -132,7 +132,7 @@ test("lines that harnesses wait for come when clients are served, not before", a
   }
 });
 
-test("the node:http frontend gives the same answers", async () => {
+test("the node frontend gives the same responses", async () => {
   const member = await TestMember.create("ringd", ["--frontend", "node"]);
   try {
     const put = await send(member.port, "PUT", "/v2/keys/a", "value=1");

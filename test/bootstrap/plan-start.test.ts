@@ -15,10 +15,10 @@ const P1 = "http://127.0.0.1:41117";
 const P2 = "http://127.0.0.1:41119";
 
 interface World {
-  /** Answers by URL and path; a text is a failure. */
+  /** Responses by URL and path; a text is a failure. */
   readonly answers?: Readonly<Record<string, { body: string; clusterId: string } | string>>;
   readonly hosts?: Readonly<Record<string, readonly string[]>>;
-  /** Of a start that was cut short. */
+  /** Of an interrupted start. */
   readonly left?: StartIdentity;
 }
 
@@ -84,7 +84,7 @@ async function refusal(
   return message;
 }
 
-test("a founder's plan needs nobody else; ids are etcd's", async () => {
+test("an initial member's plan needs no other member; ids are etcd's", async () => {
   // Ids as etcd 3.4.23 gave them to the members of this cluster.
   const cluster = `n1=${P1}`;
   const config = configOf({ name: "n1", initialAdvertisePeerUrls: [P1], initialCluster: cluster });
@@ -251,7 +251,7 @@ test("a joining member's list must be the cluster's", async () => {
   }
 });
 
-test("one of the others may lag, hang or talk nonsense: another one's list counts", async () => {
+test("if a member lags, hangs or sends garbage, another one's list is used", async () => {
   const fitting = ADDED.replace("http://127.0.0.1:9", P2);
   const member = (id: number, url: string) => `{"id":${id},"peerURLs":["${url}"]}`;
   const wide = fitting.replace("]\n", `,${member(3, "http://c:1")},${member(4, "http://d:1")}]`);
@@ -288,7 +288,7 @@ test("host names count as their addresses, on either side", async () => {
   assert.match(mismatch, /resolved urls: "http:\/\/127\.0\.0\.1:41119" != "http:\/\/\[::9\]:1"/);
 });
 
-test("a founder that the others know with client URLs has been bootstrapped before", async () => {
+test("an initial member whose client URLs are known to others has been bootstrapped before", async () => {
   const cluster = `n1=${P1},n2=${P2}`;
   const own = await planStart(configOf({ initialCluster: cluster }), new FakeIo({}));
   const known = (clientUrls: readonly string[]) => ({
@@ -310,7 +310,7 @@ test("a founder that the others know with client URLs has been bootstrapped befo
   assert.equal(unpublished.memberId, own.memberId);
 });
 
-test("a start that was cut short goes on as who it was", async () => {
+test("an interrupted start continues with the same identity", async () => {
   const cluster = `n1=${P1},n2=${P2}`;
   const founder = await planStart(configOf({ initialCluster: cluster }), new FakeIo({}));
   const { memberId, clusterId } = founder;
@@ -333,7 +333,7 @@ test("a start that was cut short goes on as who it was", async () => {
   assert.deepEqual(added.asked, [], "nobody needs to run");
 });
 
-test("a member that ran before and lost its data is refused", async () => {
+test("a member that ran before and lost its data is rejected", async () => {
   const body = ADDED.replace(
     '"peerURLs":["http://127.0.0.1:9"]',
     `"peerURLs":["${P2}"],"name":"n2"`,
@@ -353,7 +353,7 @@ async function listenOn(server: Server, where: { path: string } | undefined): Pr
     : `unix://${where.path}`;
 }
 
-test("real sockets: TCP and unix peers answer; silence and too much are cut off", async () => {
+test("real sockets: TCP and unix peers respond; silence and too long a body are disconnected", async () => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
   const io = nodeStartIo(
     () => undefined,

@@ -40,13 +40,13 @@ test(`the tree is a sorted map, and its views never change, SEED=${SEED}`, () =>
     if (prng.oneIn(isShrinking ? 1.5 : 4)) {
       assert.equal(tree.delete(path)?.createdIndex, model.get(path));
       model.delete(path);
-      if (prng.oneIn(3)) tree.checkInvariants(); // Before a look-up fills the caches again.
+      if (prng.oneIn(3)) tree.checkInvariants(); // Before a lookup refills the caches.
     } else {
       assert.equal(tree.set(node(path, n))?.createdIndex, model.get(path));
       model.set(path, n);
     }
     assert.equal(tree.get(path)?.createdIndex, model.get(path));
-    const other = randomPath(prng); // It may have moved to another page since it was looked up.
+    const other = randomPath(prng); // It may have moved to another page since the lookup.
     assert.equal(tree.get(other)?.createdIndex, model.get(other));
     if (prng.oneIn(500)) views.push({ view: tree.view(), expected: allOf(model) });
     if (prng.oneIn(500)) tree.checkInvariants();

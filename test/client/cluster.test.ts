@@ -63,7 +63,7 @@ test("a member is added, updated and removed", async () => {
   assert.deepEqual(listed?.peerURLs, [moved]);
   await client.members.remove(added.id);
   assert.equal((await client.members.list()).length, 3);
-  await client.members.remove(added.id); // Gone already, which is what was wanted.
+  await client.members.remove(added.id); // Removed already: succeeds.
   for (const call of [client.members.remove("1f"), client.members.update("1f", [url])]) {
     await assert.rejects(call, (error) => error instanceof ApiError && error.status === 404);
   }

@@ -5,7 +5,7 @@ import { Prng } from "../support/prng.js";
 
 const HOUR = 3_600_000;
 
-test("a clock that knows the time goes on by the monotonic clock, whatever the wall clock does", () => {
+test("a set clock follows the monotonic clock, whatever the wall clock does", () => {
   const clock = new ClusterClock(0);
   assert.equal(clock.isKnown, false);
   assert.equal(clock.read(5000, 10), 5000);
@@ -24,20 +24,20 @@ test("a clock is not started before the latest time in the log", () => {
   assert.equal(clock.isKnown, false, "a mark may be old");
 });
 
-test("what comes late does not set a clock back, and what comes early sets it right", () => {
+test("delayed times do not set a clock back, prompt ones correct it", () => {
   const clock = new ClusterClock(0);
-  clock.hear(10_000, 3000); // It took three seconds.
+  clock.hear(10_000, 3000); // Delayed by three seconds.
   assert.equal(clock.read(0, 3000), 10_000);
-  clock.hear(15_000, 5000); // This one came at once.
+  clock.hear(15_000, 5000); // Not delayed.
   assert.equal(clock.read(0, 5000), 15_000);
   clock.hear(13_000, 6000);
   assert.ok(clock.read(0, 6000) >= 15_999);
 });
 
-test("a clock that is too fast gives way to the cluster's, and never goes back for it", () => {
+test("a clock that is too fast slows down to the cluster's, and never goes back", () => {
   const prng = new Prng(7);
   const clock = new ClusterClock(0);
-  const speed = 1 + 200e-6; // Our crystal.
+  const speed = 1 + 200e-6; // Drift of our clock.
   let lastMs = 0;
   let errorMs = 0;
   for (let trueMs = 0; trueMs < 24 * HOUR; trueMs += 500) {
@@ -50,7 +50,7 @@ test("a clock that is too fast gives way to the cluster's, and never goes back f
   }
 });
 
-test("a clock that was started anew elsewhere replaces ours", () => {
+test("a clock restarted on another member replaces ours", () => {
   const clock = new ClusterClock(1000);
   clock.hear(5 * HOUR, 0);
   clock.restart(5 * HOUR + 10, 1000);

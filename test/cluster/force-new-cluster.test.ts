@@ -25,7 +25,7 @@ import { eventOf } from "./one-member.js";
 const SELF = 2n;
 const urlOf = (id: bigint) => `http://member-${id}:2380`;
 
-/** Applies as a member does: what the rules refuse has no effect on the store and none on raft. */
+/** Applies as a member does: a change rejected by the rules affects neither store nor raft. */
 class Applier {
   readonly membership = new Membership();
   readonly values: string[] = [];
@@ -45,7 +45,7 @@ class Applier {
   }
 }
 
-/** A log written by hand: three founders first. */
+/** A log written by hand, of a cluster with three initial members. */
 class LogBuilder {
   readonly entries: Entry[];
 
@@ -70,7 +70,7 @@ class LogBuilder {
     return this;
   }
 
-  /** @param commit what the disk knows */
+  /** @param commit the commit index on disk */
   restored(commit: number, snapshotIndex = 0): { restored: Restored; before: Applier } {
     const before = new Applier();
     let conf: ConfState = { voters: [], learners: [] };
@@ -128,7 +128,7 @@ function force(restored: Restored, before: Applier, memberId = SELF): Forced {
   return forceNewCluster({ memberId, peerUrls: [urlOf(memberId)], membership, restored });
 }
 
-test("one of three carries on alone with every entry it has, committed or not", () => {
+test("one of three continues alone with every entry it has, committed or not", () => {
   const log = new LogBuilder().value("a").value("b").value("c", 2);
   const { restored, before } = log.restored(4);
   const forced = force(restored, before);
@@ -152,7 +152,7 @@ test("one of three carries on alone with every entry it has, committed or not", 
   assert.deepEqual(before.membership.removedIds(), [1n, 3n]);
 });
 
-test("a snapshot, with a log before, behind, or void", () => {
+test("a snapshot, with a log that overlaps it, follows it, or adds nothing", () => {
   const log = new LogBuilder().value("a").change({ kind: "remove", id: 1n }).value("b").value("c");
   for (const [from, to] of [
     [0, 7],
@@ -172,7 +172,7 @@ test("a snapshot, with a log before, behind, or void", () => {
   }
 });
 
-test("a member alone already keeps its log as it is", () => {
+test("a member that is alone already keeps its log unchanged", () => {
   const { restored, before } = new LogBuilder([SELF]).value("a").restored(1);
   const forced = force(restored, before);
   assert.deepEqual(forced.added, []);
@@ -182,7 +182,7 @@ test("a member alone already keeps its log as it is", () => {
   assert.deepEqual(before.values, ["a", "after"]);
 });
 
-test("a learner gets its vote; one that the log does not list is added, whoever has its URL", () => {
+test("a learner becomes a voter; a member missing in the log is added, even if its URL is taken", () => {
   const joining = new LogBuilder([1n])
     .change({ kind: "add", id: SELF, peerUrls: [urlOf(SELF)] })
     .value("a");
@@ -198,7 +198,7 @@ test("a learner gets its vote; one that the log does not list is added, whoever 
   assert.deepEqual(membership.members(), [{ id: 9n, name: "", peerUrls, clientUrls: [] }]);
 });
 
-test("a member that was removed stays removed; a removal nobody knows of is dropped", () => {
+test("a removed member stays removed; an uncommitted removal is dropped", () => {
   const log = new LogBuilder()
     .value("a")
     .change({ kind: "remove", id: SELF })

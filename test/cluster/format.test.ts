@@ -24,7 +24,7 @@ function entryOf(command: Command, format: number): Buffer {
   return data;
 }
 
-test("envelopes of both formats say who proposed what, and differ by four bytes", () => {
+test("envelopes of both formats name the proposer, and differ by four bytes", () => {
   for (const format of [1, 2]) {
     const { origin, number, payloadAt } = readEnvelope(entryOf(syncCommand(5), format));
     assert.deepEqual([origin, number], [0xfedcba9876543210n, 2 ** 52 - 1]);
@@ -32,7 +32,7 @@ test("envelopes of both formats say who proposed what, and differ by four bytes"
   }
 });
 
-test("entries of a newer format, of an unknown machine, or that raise the level too far are refused", () => {
+test("entries of a newer format, of an unknown machine, or with too high a level are rejected", () => {
   const newer = entryOf(syncCommand(5), 2);
   newer[16] = 128 + 3;
   const stranger = entryOf(syncCommand(5), 2);
@@ -70,7 +70,7 @@ test("a snapshot's head of format 1 is the membership alone; format 2 adds machi
   assert.throws(() => decodeSnapshotHead(more, 2), NewerFormatError);
 });
 
-test("a level rises when all members, learners too, are connected and know it; it never falls", () => {
+test("a level rises once all members, learners too, are connected and support it; it never falls", () => {
   const levels = new FormatLevels(2);
   const all = [1n, 2n, 3n];
   assert.equal(levels.raisable(1n, []), undefined);

@@ -40,7 +40,7 @@ test("a conf change survives its encoding, whose bytes are fixed", () => {
   );
 });
 
-test("hostile bytes are refused with a typed error", () => {
+test("hostile bytes are rejected with a typed error", () => {
   const seed = Number(process.env.SEED ?? 4711);
   const prng = new Prng(seed);
   for (let round = 0; round < 3000; round++) {

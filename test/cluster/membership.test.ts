@@ -69,7 +69,7 @@ test("the membership follows the events of its commands", () => {
   assert.deepEqual(membership.removedIds(), [0x1fn]);
 });
 
-test("attributes that arrive after the removal are not to be applied", () => {
+test("attributes that arrive after the removal are not applied", () => {
   const membership = oneMember();
   const late = publishAttributesCommand(0x1fn, "late", [], 9);
   assert.equal(late.value, '{"name":"late"}');

@@ -15,7 +15,7 @@ export const MEMBER_ID = 0x8ddab73534be950cn;
 export const PEER_URL = "http://127.0.0.1:31380";
 export const CLIENT_URL = "http://127.0.0.1:31379";
 
-/** What a store tells of a command, as far as the membership looks at it. */
+/** A store's event of a command, with the fields that the membership reads. */
 export function eventOf(command: Command, index: number): Event {
   const action = {
     [CommandOp.create]: Action.create,

@@ -6,7 +6,7 @@ import { OpenChanges } from "#ringd/cluster/open-changes.js";
 const ADD: MemberChange = { kind: "add", id: 7n, peerUrls: ["http://a:1"] };
 const UPDATE: MemberChange = { kind: "update", id: 7n, peerUrls: ["http://a:1"] };
 
-test("a change is proposed at once, found again by its origin, and answered once", () => {
+test("a change is proposed at once, matched by its origin, and completed once", () => {
   const open = new OpenChanges<string>(5n, 100);
   open.add(ADD, "alice", 10);
   open.add(ADD, "bob", 10);
@@ -26,7 +26,7 @@ test("a change is proposed at once, found again by its origin, and answered once
   assert.equal(open.size, 1);
 });
 
-test("what raft refuses comes again soon; what got lost comes again later, unless it is an update", () => {
+test("a change that raft rejects is retried soon; a lost one later, unless it is an update", () => {
   const open = new OpenChanges<string>(5n, 0);
   open.add(ADD, "alice", 0);
   open.add(UPDATE, "bob", 0);
@@ -42,7 +42,7 @@ test("what raft refuses comes again soon; what got lost comes again later, unles
   );
 });
 
-test("what waited too long is taken out", () => {
+test("changes that timed out are removed", () => {
   const open = new OpenChanges<string>(5n, 0);
   open.add(ADD, "alice", 1);
   open.add(ADD, "bob", 2);

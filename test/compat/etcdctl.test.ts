@@ -25,7 +25,7 @@ async function etcdctl(url: string, args: readonly string[], input = ""): Promis
   child.stderr.on("data", (text) => {
     outcome.err += text;
   });
-  // A command that reads no input may have ended before it could get any.
+  // A command that reads no input may exit before the write.
   child.stdin.on("error", () => undefined);
   child.stdin.end(input);
   [outcome.code] = (await once(child, "close")) as [number | null];
@@ -193,7 +193,7 @@ const COMMANDS: readonly (readonly string[])[] = [
   ...[["-o", "json", "watch", "--after-index", "3", "/a"], ["member", "list"], ["cluster-health"]],
 ];
 
-/** What all of the commands print, and their exit codes. */
+/** The output and exit codes of all commands. */
 async function outcomes(kind: MemberKind): Promise<string[]> {
   const member = await TestMember.create(kind);
   try {
@@ -282,7 +282,7 @@ async function watchers(port: number): Promise<number> {
 }
 
 for (const kind of ["etcd", "ringd"] as const) {
-  test(`etcdctl watch --forever goes on, with ${kind}`, async () => {
+  test(`etcdctl watch --forever continues, with ${kind}`, async () => {
     const one = await watched(kind, ["watch", "--forever", "/d/k"], 3, true);
     assert.deepEqual(one, { code: 0, out: "1\n3\nPrevNode.Value: 3\n", err: "" });
     const all = ["watch", "--forever", "--recursive", "/d"];

@@ -15,7 +15,7 @@ const rounds = Number(process.env.ROUNDS ?? (process.env.SEED === undefined ? 3 
 const args = process.env.FRONTEND === undefined ? [] : ["--frontend", process.env.FRONTEND];
 const count = Number(process.env.STEPS ?? 100);
 
-/** Every sequence begins with fresh servers. */
+/** Every sequence starts on new servers. */
 async function firstMismatch(steps: readonly Step[]): Promise<Mismatch | undefined> {
   const pair = await Pair.create(args);
   try {
@@ -25,7 +25,7 @@ async function firstMismatch(steps: readonly Step[]): Promise<Mismatch | undefin
   }
 }
 
-/** What is left of a sequence, and how its answers differ. */
+/** The shrunk sequence, and how the responses differ. */
 async function explain(steps: readonly Step[], mismatch: Mismatch): Promise<string> {
   const fails = async (some: readonly Step[]) => (await firstMismatch(some)) !== undefined;
   const cut = steps.slice(0, mismatch.step + 1);

@@ -3,12 +3,9 @@ import { test } from "node:test";
 import { type MemberKind, TestMember } from "../support/member.js";
 import { readScenarios, replay, warmUp } from "./golden/replay.js";
 
-/**
- * KIND=etcd replays against Debian's etcd, to see that it is the recording and not our reading of
- * it.
- */
+/** KIND=etcd replays against Debian's etcd, to verify the recording itself. */
 const kind = (process.env.KIND ?? "ringd") as MemberKind;
-/** A write that takes longer fails; on a machine with much else to do a disk may take seconds. */
+/** Longer writes fail, and on a busy machine a disk may take seconds. */
 const PATIENT = ["--election-timeout", "50000"];
 const AREAS = ["keys", "params", "cas", "cad", "ttl", "watch", "misc", "stats"];
 

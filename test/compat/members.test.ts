@@ -108,7 +108,7 @@ async function expect(
   assert.deepEqual([answer.status, answer.text], [status, text], `${method} ${path} ${peerUrls}`);
 }
 
-/** Asks again until it is so: for what the API has no event. */
+/** Polls until the condition holds, as the API has no event for it. */
 async function askUntil(
   at: number,
   [method, path, peerUrls]: readonly [string, string, (readonly string[])?],
@@ -157,7 +157,7 @@ test("the members agree on who they are and who leads", async () => {
   }
 });
 
-test("only the leader tells of its followers", async () => {
+test("only the leader has statistics of followers", async () => {
   const { json: leader } = await ask(0, "GET", "/v2/members/leader");
   for (const [at, { name }] of members.entries()) {
     if (ids.get(name) !== leader.id) {
@@ -172,10 +172,10 @@ test("only the leader tells of its followers", async () => {
   }
 });
 
-test("a change of the membership: every answer, and the order of the rules", async () => {
+test("membership changes: every response, and the order of the rules", async () => {
   const peerB = [members[1]?.peerUrl ?? ""];
   for (const at of [0, 1, 2]) {
-    // Refused with 500 until all have been connected for five seconds.
+    // Rejected with 500 until all have been connected for five seconds.
     const isDone = (answer: Answer) => answer.text === TAKEN && answer.status === 409;
     await askUntil(at, ["POST", "/v2/members", peerB], isDone, "all are connected");
   }
@@ -202,27 +202,27 @@ test("a change of the membership: every answer, and the order of the rules", asy
   }
 });
 
-test("of two racing changes one succeeds, whoever is asked", async () => {
+test("of two racing changes one succeeds, on whichever member", async () => {
   const urls = ["http://127.0.0.1:21"];
   const added = await Promise.all([0, 1].map((at) => ask(at, "POST", "/v2/members", urls)));
   added.sort((x, y) => x.status - y.status);
   const [won, lost] = added;
   assert.equal(won?.status, 201, won?.text);
-  // The strict rules refuse the second where the first is in force already: it has not started.
+  // The strict rules reject the second if the first is applied already: its member has not started.
   assert.match(lost?.text ?? "", /"membership: (ID|peerURL) exists"|"Internal Server Error"/);
 
   const path = `/v2/members/${won?.json.id}`;
   const removed = await Promise.all([1, 2].map((at) => ask(at, "DELETE", path)));
   const first = removed[0]?.status === 204 ? 1 : 2;
   const statuses = removed.map(({ status }) => status).sort();
-  // etcd loses a change that comes while another one is under way, and its client waits in vain.
+  // etcd loses a change that arrives while another is in flight, and its client times out.
   if (KIND === "etcd" && statuses[1] === 500) statuses[1] = 410;
   assert.deepEqual(statuses, [204, 410]);
   const { json } = await ask(first, "GET", "/v2/members");
   assert.equal((json.members as unknown[]).length, 3);
 });
 
-test("without a majority: what can be told is told, a change is not", async () => {
+test("without a majority: local state is served, changes fail", async () => {
   for (const { process: child } of members.slice(1)) {
     const ended = once(child as ChildProcess, "exit");
     child?.kill("SIGKILL");
@@ -234,8 +234,7 @@ test("without a majority: what can be told is told, a change is not", async () =
   await expect(0, ["GET", "/health"], 503, '{"health":"false"}\n');
   await expect(0, ["GET", "/v2/stats/leader"], 403, '{"message":"not current leader"}');
   await expect(0, ["POST", "/v2/members", ["http://127.0.0.1:31"]], 500, INTERNAL);
-  // The strict rules do not look at a changed URL, so this one waits for a leader, for seven
-  // seconds.
+  // The strict rules do not check a changed URL, so this one waits seven seconds for a leader.
   const path = `/v2/members/${ids.get("b")}`;
   await expect(0, ["PUT", path, ["http://127.0.0.1:32"]], 500, INTERNAL);
   const { status, json } = await ask(0, "GET", "/v2/members");

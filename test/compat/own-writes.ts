@@ -4,9 +4,8 @@ const OWN_WRITES_MS = 10_000;
 const POLL_MS = 10;
 
 /**
- * Waits until a fresh server has written what it writes for itself. The last of it is the cluster's
- * version, which comes soon after the server says it is ready: the client's first index depends on
- * it.
+ * Waits until a new server has made its own writes, on which the client's first index depends. The
+ * last is the cluster version, shortly after the server is ready.
  */
 export async function untilOwnWritesDone(clientUrl: string): Promise<void> {
   const hasVersion = async () => {

@@ -18,7 +18,7 @@ test("without --initial-cluster a member is alone, with the URLs it advertises",
   assert.equal(configOf(...urls).initialCluster, "x=http://a:1,x=http://b:1");
 });
 
-test("several members, joining and --force-new-cluster are taken", () => {
+test("several members, joining and --force-new-cluster are accepted", () => {
   const cluster = "n1=http://a:1,n2=http://b:1";
   const config = configOf(
     ...["--name", "n1", "--initial-cluster", cluster, "--initial-cluster-state", "existing"],
@@ -60,12 +60,12 @@ const REFUSED: readonly (readonly [argv: readonly string[], exitCode: number, te
 ];
 
 for (const [argv, exitCode, text] of REFUSED) {
-  test(`refused: ${argv.join(" ")}`, () => {
+  test(`rejected: ${argv.join(" ")}`, () => {
     assert.throws(() => readConfig(argv, {}), { message: text, exitCode });
   });
 }
 
-test("the command line wins over RINGD_ over ETCD_ variables; an empty one is none", () => {
+test("the command line overrides RINGD_, which overrides ETCD_ variables; empty ones are ignored", () => {
   const environment = {
     ETCD_NAME: "etcd",
     RINGD_NAME: "ringd",
@@ -83,7 +83,7 @@ test("the command line wins over RINGD_ over ETCD_ variables; an empty one is no
   assert.deepEqual(warnings, []);
 });
 
-test("unknown variables are warned about, those of etcd that are no flags are not", () => {
+test("unknown variables cause a warning, etcd's variables without a flag do not", () => {
   const environment = {
     ETCD_UNSUPPORTED_ARCH: "arm64",
     ETCD_VER: "v3.4.23",
@@ -95,7 +95,7 @@ test("unknown variables are warned about, those of etcd that are no flags are no
   assert.deepEqual(request.config.warnings, ["unrecognized environment variable ETCD_VER=v3.4.23"]);
 });
 
-/** What a start is refused with; undefined if it is not. */
+/** The error of a start; undefined if it is accepted. */
 function refusalOf(
   argv: readonly string[],
   environment: Record<string, string> = {},
@@ -110,7 +110,7 @@ function refusalOf(
   }
 }
 
-test("a bad value is refused with the name of its place: flag, variable, or key of the file", (t) => {
+test("an invalid value is rejected with its source: flag, variable, or key of the file", (t) => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
   t.after(() => rmSync(dir, { recursive: true }));
   const file = join(dir, "ringd.yml");
@@ -151,7 +151,7 @@ test("a file may listen without advertising, flags may not", (t) => {
   assert.equal(refusalOf(["--listen-client-urls=http://127.0.0.1:1"])?.exitCode, 1);
 });
 
-test("flags of etcd that a v2 server has no use for are taken, but not with a bad value", () => {
+test("etcd's flags without a use in a v2 server are accepted, but not with an invalid value", () => {
   const argv = ["--max-concurrent-streams=5", "--experimental-warning-apply-duration", "1s"];
   const { warnings } = configOf(...argv);
   assert.deepEqual(warnings, [
@@ -176,16 +176,16 @@ test("flags of etcd that a v2 server has no use for are taken, but not with a ba
   }
 });
 
-test("ETCD_VERSION says what an image holds: it does not ask for the version", () => {
+test("ETCD_VERSION, an image's version, does not request the version", () => {
   assert.equal(readConfig([], { ETCD_VERSION: "1", RINGD_HELP: "true" }).kind, "run");
   assert.equal(readConfig(["--version"], {}).kind, "version");
 });
 
-test("a member without a name is named by no cluster", () => {
+test("a member without a name is not in any initial cluster", () => {
   assert.equal(configOf("--name=").initialCluster, "default=http://localhost:2380");
 });
 
-test("a frontend for each client URL; the first kind holds for the rest", (t) => {
+test("a frontend for each client URL; the first kind applies to the rest", (t) => {
   const urls = "http://127.0.0.1:1,http://127.0.0.1:2,unix://localhost:3";
   const listen = ["--listen-client-urls", urls, "--advertise-client-urls", "http://a:1"];
   assert.deepEqual(configOf(...listen).frontendKinds, {
@@ -233,7 +233,7 @@ test("a frontend for each client URL; the first kind holds for the rest", (t) =>
   assert.equal(refusalOf([...threads, "node"])?.exitCode, 1);
 });
 
-test("where nobody says otherwise, clients of the old port are listened to as well", () => {
+test("by default, clients of the old port are served as well", () => {
   const { listenClientUrls, advertiseClientUrls, frontendKinds, optionalClientUrl } = configOf();
   assert.deepEqual(
     listenClientUrls.map(({ text }) => text),

@@ -8,8 +8,8 @@ import { ConfigError } from "#ringd/config/config-error.js";
 import { usage } from "#ringd/config/flags.js";
 
 /**
- * Every flag of `etcd --help`, of 3.4 and of 2.3, with a value that asks for something: it works,
- * is named in the one line of warning, or is refused.
+ * Every flag of `etcd --help`, of 3.4 and 2.3, with a value that requests something: it works, is
+ * named in the warning, or is rejected.
  */
 const TABLE: Readonly<Record<"works" | "warned" | "refused", readonly string[]>> = {
   works: [
@@ -117,7 +117,7 @@ const TABLE: Readonly<Record<"works" | "warned" | "refused", readonly string[]>>
     "listen-peer-urls=https://127.0.0.1:1",
   ],
 };
-/** What listening asks for beside. */
+/** Required beside listen flags. */
 const BESIDE = ["--advertise-client-urls", "http://127.0.0.1:1"];
 
 function outcomeOf(argv: readonly string[], environment: Record<string, string> = {}): string {
@@ -200,19 +200,19 @@ const BAD_VALUES: readonly (readonly [flag: string, exitCode: number])[] = [
   ["log-outputs=default,stderr", 1],
 ];
 
-test("bad values end the start with etcd's exit code, also where the flag has no effect", () => {
+test("invalid values exit with etcd's code, also for flags without effect", () => {
   for (const [flag, exitCode] of BAD_VALUES) {
     assert.throws(() => readConfig([`--${flag}`], {}), { name: "ConfigError", exitCode }, flag);
   }
 });
 
-test("--help says of every flag whether it is available", () => {
+test("--help says whether each flag is available", () => {
   const text = usage();
   for (const kind of ["warned", "refused"] as const) {
     for (const name of TABLE[kind].map(nameOf)) {
-      if (/^(listen-|metrics|logger)/.test(name)) continue; // By value: the text says so.
+      if (/^(listen-|metrics|logger)/.test(name)) continue; // Depends on the value.
       const [, help = ""] = new RegExp(`^  --${name}(?: .*)?\n(.*)$`, "m").exec(text) ?? [];
-      const list = text.slice(text.indexOf("Of etcd's other flags"));
+      const list = text.slice(text.indexOf("These other etcd flags"));
       assert.ok(help.includes("Not available: ") || list.includes(`  --${name}\n`), name);
     }
   }

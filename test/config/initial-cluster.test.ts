@@ -6,7 +6,7 @@ import { initialClusterText, parseInitialCluster } from "#ringd/config/initial-c
 import { sha1 } from "../cluster/one-member.js";
 import { Prng } from "../support/prng.js";
 
-test("blanks and empty items do not count, names may repeat, URLs are sorted", () => {
+test("blanks and empty items are ignored, names may repeat, URLs are sorted", () => {
   const parsed = parseInitialCluster(" n2=HTTP://b:1 ,, n1 = http://c:1,n2=http://a:1,");
   assert.equal(parsed.kind, "members");
   if (parsed.kind !== "members") return;
@@ -23,7 +23,7 @@ test("blanks and empty items do not count, names may repeat, URLs are sorted", (
   });
 });
 
-test("ids that collide, or are none, are refused", () => {
+test("ids that collide, or are 0, are rejected", () => {
   const members = [
     { name: "a", peerUrls: ["http://a:1"] },
     { name: "b", peerUrls: ["http://b:1"] },
@@ -35,7 +35,7 @@ test("ids that collide, or are none, are refused", () => {
   assert.equal(foundingPlan(members, "b", "t", sha1).members.length, 2);
 });
 
-test("what another member answers is taken only if it is whole", () => {
+test("another member's response is used only if it is complete", () => {
   const good = '[{"id":18446744073709551615,"name":"\\"id\\":5","peerURLs":["http://a:1"]}]';
   assert.deepEqual(readRemoteMembers(good, "00AB"), {
     kind: "cluster",
@@ -75,7 +75,7 @@ test("what another member answers is taken only if it is whole", () => {
   }
 });
 
-test("a cluster version must be known, and none out of range", () => {
+test("a cluster version must be known and within range", () => {
   for (const versions of [["3.4.0"], ["3.0.0", ""], ["not_decided", "3.4.0"], ["3.3.0", "3.4.0"]]) {
     assert.ok(isCompatible(versions), versions.join());
   }

@@ -17,7 +17,7 @@ function read(flag: string, urls: string): Config | ConfigError {
   }
 }
 
-/** What etcd 3.4.23 ends with, its exit code and words; "" where it starts. */
+/** Exit code and message of etcd 3.4.23; "" if it starts. */
 const AS_ETCD: readonly (readonly [urls: string, exitCode: 0 | 1 | 2, says: string])[] = [
   ["http://127.0.0.1:2379", 0, ""],
   ["HTTP://127.0.0.1:2379", 0, ""],
@@ -59,7 +59,7 @@ const AS_ETCD: readonly (readonly [urls: string, exitCode: 0 | 1 | 2, says: stri
 ];
 
 for (const flag of FLAGS) {
-  test(`--${flag}: every form is taken or refused as by etcd`, () => {
+  test(`--${flag}: every form is accepted or rejected as by etcd`, () => {
     for (const [urls, exitCode, says] of AS_ETCD) {
       const outcome = read(flag, urls);
       if (exitCode === 0) assert.ok(!(outcome instanceof ConfigError), `${urls}: ${outcome}`);
@@ -73,7 +73,7 @@ for (const flag of FLAGS) {
   });
 }
 
-test("user, query and fragment say nothing about where; the same words twice are one client URL", () => {
+test("user, query and fragment are ignored; the same text twice is one client URL", () => {
   const one = read(
     "listen-client-urls",
     "http://me@127.0.0.1:1?a=b,http://127.0.0.1:1,http://[::1]:1",

@@ -7,9 +7,7 @@ import { after, before, test } from "node:test";
 import { TestMember } from "../support/member.js";
 import { ringctl } from "./run.js";
 
-/**
- * Files and directories that flags of ringctl name and that cannot be used: one line, exit code 1.
- */
+/** Unusable files and directories in ringctl's flags: one line, exit code 1. */
 
 const dir = mkdtempSync(join(tmpdir(), "ringctl-files-"));
 const place = (name: string) => (name.startsWith("/") ? name : join(dir, name));
@@ -35,9 +33,9 @@ after(async () => {
 
 const LONG = "x".repeat(300);
 const MISSING = "no such file or directory";
-const ENDLESS = "is a device that goes on and on";
+const ENDLESS = "is an endless device";
 
-/** Files that are read: name, and why not. */
+/** Unreadable files: name and reason. */
 const UNREADABLE = [
   ["none", MISSING],
   ["file/x", "not a directory"],
@@ -47,7 +45,7 @@ const UNREADABLE = [
   ["/dev/full", ENDLESS],
 ] as const;
 
-/** Directories that are made. */
+/** Directories that cannot be made. */
 const UNMAKEABLE = [
   ["file", "not a directory"],
   ["pipe", "not a directory"],
@@ -90,7 +88,7 @@ test("dump: a file that cannot be written", async () => {
     ["none/x", MISSING],
     ["file/x", "not a directory"],
     ["directory", "is a directory"],
-    ["pipe", "is a named pipe that nobody reads"],
+    ["pipe", "is a named pipe without a reader"],
     ["/dev/full", "no space left on device"],
     [LONG, "name too long"],
     ...(canMount ? ([["full/y", "no space left on device"]] as const) : []),

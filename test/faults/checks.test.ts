@@ -4,7 +4,7 @@ import { checkAppends, checkEqual, checkOrder, checkWatches } from "./lib/checks
 import type { Append, Change, Indexed } from "./lib/history.js";
 import type { WatchLog } from "./lib/watchers.js";
 
-/** Each check finds what is planted for it, and nothing where nothing is. */
+/** Each check finds the fault planted for it, and reports nothing without one. */
 
 function write(call: number, returned: number, index: number): Indexed {
   return { call, returned, index, isWrite: true, text: `write at ${call}` };
@@ -42,7 +42,7 @@ const STORED: [string, { value: string; index: number }][] = [
   ["w/log/b", { value: "2", index: 5 }],
 ];
 
-test("acknowledged creations are there; an unknown one may be or not", () => {
+test("acknowledged creations must exist; one of unknown outcome may", () => {
   assert.deepEqual(checkAppends(APPENDS, new Map(STORED)), []);
   const late: typeof STORED = [...STORED, ["w/log/c", { value: "3", index: 9 }]];
   assert.deepEqual(checkAppends(APPENDS, new Map(late)), []);
@@ -66,12 +66,12 @@ function log(changes: Change[], gaps: WatchLog["gaps"] = []): WatchLog {
   return { name: `watcher ${changes.length}`, changes, gaps };
 }
 
-test("watchers that saw everything are fine, also of writes nobody was told about", () => {
+test("watchers that saw everything pass, also events of unacknowledged writes", () => {
   const all = [...CHANGES, UNSEEN];
   assert.deepEqual(checkWatches(CHANGES, [log(all), log(all)]), { findings: [], missed: 0 });
 });
 
-test("what a watcher was told it cannot have is not missed", () => {
+test("events that a watcher was told are lost do not count as missed", () => {
   const partly = log(CHANGES.slice(2), [{ from: 1, to: 6 }]);
   assert.deepEqual(checkWatches(CHANGES, [partly]), { findings: [], missed: 0 });
 });
@@ -86,7 +86,7 @@ test("found: missed, repeated, swapped and different changes", () => {
   assert.match(findings(log([a, b, c, UNSEEN]), log(CHANGES)), /watcher 3 MISSED compareAndDelete/);
 });
 
-test("etcd's known misses are counted only", () => {
+test("etcd's known misses are only counted", () => {
   const seen = [...CHANGES, { ...UNSEEN, value: "left over" }];
   const { findings, missed } = checkWatches([...CHANGES, UNSEEN], [log(seen), log([])], true);
   assert.deepEqual({ findings, missed }, { findings: [], missed: 4 });

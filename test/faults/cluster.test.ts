@@ -20,7 +20,7 @@ for (const [size, share] of SIZES) {
   });
 }
 
-test(`a member of ${kind} whose disk is full does not hold up the others, SEED=${SEED}`, async (context) => {
+test(`a member of ${kind} whose disk is full does not block the others, SEED=${SEED}`, async (context) => {
   const say = (line: string) => context.diagnostic(line);
   const flags = ["--snapshot-count", "100000"];
   await runFaults({ kind, size: 3, seed: SEED, seconds: 0, only: ["disk-full-log"], flags, say });

@@ -26,16 +26,14 @@ import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 import { until } from "../support/until.js";
 
-/**
- * Real starts on data directories that cannot be used, or not as they are. FLIPS=n flips more bits.
- */
+/** Real starts on unusable or damaged data directories. FLIPS=n flips more bits. */
 const flips = Number(process.env.FLIPS ?? 4);
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 const START_MS = 30_000;
 const KEYS = 150;
 
 let root: string;
-/** A directory with a log and a snapshot, as kill -9 left it, and all that is in it. */
+/** A directory with a log and a snapshot, as left by kill -9, and its content. */
 let sound: string;
 let content: string;
 let clientPort: number;
@@ -82,14 +80,14 @@ const snapshotOf = (dir: string) => lastFile(join(dir, "member", "snap"), ".snap
 interface Outcome {
   /** Undefined: it serves. */
   readonly code: number | undefined;
-  /** What is for people: the lines that are not log records. */
+  /** The lines for people: those that are not log records. */
   readonly said: readonly string[];
   readonly log: string;
-  /** What GET of all keys says, if it serves. */
+  /** The response to GET of all keys, if it serves. */
   readonly content: string;
 }
 
-/** Starts a member; ends it again once it serves. */
+/** Starts a member, and ends it once it serves. */
 async function start(dataDir: string): Promise<Outcome> {
   const child = spawn(process.execPath, [RINGD, ...urls, "--data-dir", dataDir]);
   let output = "";
@@ -116,10 +114,7 @@ async function start(dataDir: string): Promise<Outcome> {
   };
 }
 
-/**
- * Starts a member, and ends it with SIGKILL when it has said that, and has written its first
- * record.
- */
+/** Starts a member, and kills it once it has logged `said` and written its first record. */
 async function untilMember(args: readonly string[], said: string): Promise<void> {
   const child = spawn(process.execPath, [RINGD, ...args]);
   let output = "";
@@ -154,7 +149,7 @@ async function end(child: ChildProcess): Promise<void> {
   await exit;
 }
 
-/** All files below a directory with what is in them, but for the lock. */
+/** All files below a directory and their content, without the lock. */
 function filesOf(dir: string): Map<string, string> {
   const files = new Map<string, string>();
   for (const entry of readdirSync(dir, { recursive: true, withFileTypes: true })) {
@@ -166,9 +161,9 @@ function filesOf(dir: string): Map<string, string> {
 }
 
 /**
- * Starts: one line, exit 1, and nothing on the disk is changed.
+ * The start must fail with one line and exit code 1, and change nothing on disk.
  *
- * @param mayServe it may also serve, if it has all that was there
+ * @param mayServe it may also serve, if it has all data
  * @returns the line; undefined if it serves
  */
 async function assertRefused(
@@ -197,13 +192,13 @@ function flipBit(path: string, bit: number): void {
   writeFileSync(path, bytes);
 }
 
-test("what the test starts from is sound", async () => {
+test("the undamaged directory serves", async () => {
   const outcome = await start(copyOfSound());
   assert.equal(outcome.code, undefined, outcome.log);
   assert.equal(outcome.content, content);
 });
 
-test(`a flipped bit in what a snapshot holds is refused, SEED=${SEED}`, async () => {
+test(`a flipped bit in a snapshot is rejected, SEED=${SEED}`, async () => {
   const prng = new Prng(SEED);
   const bytes = readFileSync(snapshotOf(sound)).length;
   for (let i = 0; i < flips; i++) {
@@ -216,13 +211,13 @@ test(`a flipped bit in what a snapshot holds is refused, SEED=${SEED}`, async ()
   }
 });
 
-/** Offset behind the last byte of a segment that is not zero. */
+/** Offset after the last nonzero byte of a segment. */
 function usedBytes(path: string): number {
   const bytes = readFileSync(path);
   return bytes.findLastIndex((byte) => byte !== 0) + 1;
 }
 
-test(`a flipped bit in what the log holds is refused, SEED=${SEED}`, async () => {
+test(`a flipped bit in the log is rejected, SEED=${SEED}`, async () => {
   const prng = new Prng(SEED);
   const used = usedBytes(segmentOf(sound));
   let refused = 0;
@@ -230,7 +225,7 @@ test(`a flipped bit in what the log holds is refused, SEED=${SEED}`, async () =>
     const dir = copyOfSound();
     const bit = prng.below(8 * used);
     flipBit(segmentOf(dir), bit);
-    // Up to 15 bytes behind a record, which fill it up to a multiple of 16, mean nothing.
+    // Up to 15 bytes of padding after a record have no meaning.
     const line = await assertRefused(dir, new RegExp(basename(segmentOf(dir))), true);
     if (line === undefined) continue;
     refused++;
@@ -240,20 +235,20 @@ test(`a flipped bit in what the log holds is refused, SEED=${SEED}`, async () =>
   assert.ok(refused >= flips / 2, `${refused} of ${flips} were in use`);
 });
 
-test(`a flipped bit behind the end of the log does no harm, SEED=${SEED}`, async () => {
+test(`a flipped bit after the end of the log does no harm, SEED=${SEED}`, async () => {
   const prng = new Prng(SEED);
   const { length } = readFileSync(segmentOf(sound));
   const used = usedBytes(segmentOf(sound));
   assert.ok(length > used + 10_000, "space is taken ahead of the log's end");
   const dir = copyOfSound();
-  // The next record's header would begin within 16 bytes, and is refused if it is damaged.
+  // The next record's header would begin within 16 bytes, and is rejected if damaged.
   flipBit(segmentOf(dir), 8 * (used + 32 + prng.below(length - used - 32)));
   const outcome = await start(dir);
   assert.equal(outcome.code, undefined, outcome.log);
   assert.equal(outcome.content, content);
 });
 
-test("a log that ends in the middle of a record starts without it, and says so", async () => {
+test("a log that ends in the middle of a record starts without it, with a warning", async () => {
   const dir = copyOfSound();
   const path = segmentOf(dir);
   truncateSync(path, (usedBytes(path) - 100) | 1); // No record ends on an odd byte.
@@ -263,7 +258,7 @@ test("a log that ends in the middle of a record starts without it, and says so",
   const last = KEYS - 1;
   const expected = JSON.parse(content).node.nodes as { key: string }[];
   const found = JSON.parse(outcome.content).node.nodes as { key: string }[];
-  // The last record may be one of the member itself: at most the last key is missing.
+  // The last record may be the member's own: at most the last key is missing.
   assert.deepEqual(
     found.filter(({ key }) => key !== `/k/${last}`),
     expected.filter(({ key }) => key !== `/k/${last}`),
@@ -273,9 +268,8 @@ test("a log that ends in the middle of a record starts without it, and says so",
   assert.doesNotMatch(again.log, /truncated torn WAL tail/);
 });
 
-test("a first start that is cut off in its first record is made anew", async () => {
-  // Many founders, so that the record is longer than a sector. They are not there, so it waits for
-  // them.
+test("a first start that was interrupted in its first record is repeated", async () => {
+  // Many initial members, so that the record is longer than a sector. They do not run, so it waits.
   const [own = ""] = urls.slice(-1);
   const others = Array.from({ length: 30 }, (_, i) => `o${i}=http://127.0.0.1:${i + 1}`).join();
   const args = [...urls.slice(0, -1), `${own},${others}`, "--data-dir", join(root, "torn")];
@@ -289,7 +283,7 @@ test("a first start that is cut off in its first record is made anew", async () 
   assert.ok(readFileSync(path).findLastIndex((byte) => byte !== 0) > 1024);
 });
 
-test("a log of a later version of ringd is refused", async () => {
+test("a log of a later version of ringd is rejected", async () => {
   const dir = copyOfSound();
   const bytes = readFileSync(segmentOf(dir));
   bytes.writeUInt32LE(3, 8);
@@ -301,7 +295,7 @@ test("a log of a later version of ringd is refused", async () => {
   );
 });
 
-test("a snapshot of a later version of ringd is refused", async () => {
+test("a snapshot of a later version of ringd is rejected", async () => {
   const dir = copyOfSound();
   const bytes = readFileSync(snapshotOf(dir));
   bytes.writeUInt32LE(3, 8);
@@ -310,19 +304,19 @@ test("a snapshot of a later version of ringd is refused", async () => {
   await assertRefused(dir, /its format version is 3, which .* reads; this ringd reads up to 2/);
 });
 
-test("a snapshot under another's name is refused", async () => {
+test("a snapshot under another's name is rejected", async () => {
   const dir = copyOfSound();
   renameSync(snapshotOf(dir), join(dir, "member", "snap", snapshotName({ term: 9, index: 5000 })));
   await assertRefused(dir, /file's name and header differ/);
 });
 
-test("a snapshot without the log is refused", async () => {
+test("a snapshot without the log is rejected", async () => {
   const dir = copyOfSound();
   rmSync(segmentOf(dir));
   await assertRefused(dir, /^Cannot use the log: .* has no log, but there is a snapshot at /);
 });
 
-test("etcd's data are refused", async () => {
+test("etcd's data are rejected", async () => {
   const etcd = await TestMember.create("etcd");
   await send(etcd.port, "PUT", "/v2/keys/a", "value=1");
   await etcd.end("SIGTERM");
@@ -332,8 +326,8 @@ test("etcd's data are refused", async () => {
   await assertRefused(dir, /written by etcd/);
 });
 
-test("a directory that cannot be made or written is refused", async () => {
-  // Not even root can write there.
+test("a directory that cannot be made or written is rejected", async () => {
+  // Not writable even for root.
   for (const dir of ["/proc/ringd", "/proc/version", "/dev/null/ringd"]) {
     const outcome = await start(dir);
     assert.equal(outcome.code, 1, outcome.log);

@@ -13,17 +13,17 @@ import { until } from "../support/until.js";
 
 const VALUE_BYTES = 4000;
 const WRITERS = 4;
-/** Longer than a write waits for the disk before it is answered. */
+/** Longer than the timeout of a write that waits for the disk. */
 const PATIENCE_MS = 30_000;
 
-/** What was written, and what became of it: the word of the member, to be held against it. */
+/** The writes and their outcomes as acknowledged, to check the member against. */
 class Ledger {
   readonly #acknowledged = new Map<string, string>();
   readonly #attempted = new Map<string, string>();
   #count = 0;
   #highest = 0;
 
-  /** Writes a key that was never written before. */
+  /** Writes a new key. */
   async write(member: TestMember): Promise<RawAnswer> {
     const key = `/k/${++this.#count}`;
     const value = `${this.#count}`.padEnd(VALUE_BYTES, "v");
@@ -40,7 +40,9 @@ class Ledger {
     for (let n = 0; n < count; n++) assert.equal((await this.write(member)).status, 201);
   }
 
-  /** All that was acknowledged is there as it was written, and nothing that was never asked for. */
+  /**
+   * Checks that all acknowledged keys exist with their values, and no key that was never requested.
+   */
   async check(member: TestMember): Promise<void> {
     const answer = await send(member.port, "GET", "/v2/keys/k?recursive=true");
     assert.equal(answer.status, 200);
@@ -62,7 +64,7 @@ function refusalOf({ status, body }: RawAnswer): string {
   return cause;
 }
 
-/** Reads of every kind are answered; /health says whether writes are. */
+/** Reads of every kind succeed; /health reports whether writes do. */
 async function checkReads(member: TestMember, ledger: Ledger, isHealthy: boolean): Promise<void> {
   await ledger.check(member);
   for (const path of ["/v2/keys/k/1", "/v2/keys/k/1?quorum=true", "/metrics"]) {
@@ -74,17 +76,17 @@ async function checkReads(member: TestMember, ledger: Ledger, isHealthy: boolean
 }
 
 interface Disk {
-  /** No more room for the log than a few writes need. */
+  /** Leaves room for a few writes only. */
   fill(member: TestMember): void;
   free(member: TestMember): void;
 }
 
-/** Writes until the disk is full, looks what clients feel, makes room, looks again. */
+/** Writes until the disk is full, checks the responses, makes room, checks again. */
 async function liveThroughFullDisk(member: TestMember, disk: Disk): Promise<void> {
   const ledger = new Ledger();
   await ledger.writeMany(member, 50);
   disk.fill(member);
-  // A write that finds the disk full waits, as there may be space soon; those after it do not.
+  // The write that finds the disk full waits, as there may be space soon; later ones do not.
   const isFull = () => member.log.includes("the disk is full");
   const waiting = Promise.all(
     Array.from({ length: WRITERS }, async () => {
@@ -94,7 +96,7 @@ async function liveThroughFullDisk(member: TestMember, disk: Disk): Promise<void
       }
     }),
   );
-  waiting.catch(() => {}); // Looked at below.
+  waiting.catch(() => {}); // Checked below.
   await until("the disk to be full", PATIENCE_MS, isFull);
   await until("a refusal", PATIENCE_MS, async () => (await ledger.write(member)).status !== 201);
   assert.match(refusalOf(await ledger.write(member)), /^Cannot extend the log: (ENOSPC|EFBIG) on /);
@@ -113,7 +115,7 @@ async function liveThroughFullDisk(member: TestMember, disk: Disk): Promise<void
   await ledger.writeMany(member, 1);
 }
 
-test("a log that may not grow: writes are refused with why, reads go on, then all is well", async () => {
+test("a log that may not grow: writes are rejected with the reason, reads continue, then it recovers", async () => {
   const member = await TestMember.create("ringd");
   try {
     const log = () => lastFile(join(member.dataDir, "member", "wal"), ".wal");
@@ -126,7 +128,7 @@ test("a log that may not grow: writes are refused with why, reads go on, then al
   }
 });
 
-/** On a disk of its own, where that is permitted: elsewhere the test above has to do. */
+/** On a small disk, if mounting is permitted; otherwise the test above must do. */
 async function onSmallDisk(
   t: TestContext,
   body: (member: TestMember, disk: SmallDisk) => Promise<void>,
@@ -145,7 +147,7 @@ async function onSmallDisk(
   }
 }
 
-test("a full disk: writes are refused with why, reads go on, then all is well", (t) =>
+test("a full disk: writes are rejected with the reason, reads continue, then it recovers", (t) =>
   onSmallDisk(t, (member, disk) =>
     liveThroughFullDisk(member, {
       fill: () => disk.fill(),
@@ -163,9 +165,9 @@ test("a member stops on a full disk, and starts on it as soon as there is space"
     })();
     await until("the disk to be full", PATIENCE_MS, () => member.log.includes("the disk is full"));
     assert.equal(await member.end("SIGTERM"), 0);
-    await waiting.catch(() => {}); // The member has gone, perhaps without an answer.
+    await waiting.catch(() => {}); // The member has ended, perhaps without a response.
     const child = member.launch();
-    // The few entries of a start may fit where the torn one was cut off; else it waits for space.
+    // The few entries of a start may fit in place of the torn one; else it waits for space.
     await until("the start, or the wait for space", PATIENCE_MS, () =>
       /the disk is full|ready to serve client requests/.test(member.log),
     );
@@ -207,7 +209,7 @@ async function withFailingCalls(
 }
 
 for (const call of ["fdatasyncSync", "writeSync"]) {
-  test(`${call} of the log fails: no write is taken until a restart, reads go on`, () =>
+  test(`${call} of the log fails: writes are rejected until a restart, reads continue`, () =>
     withFailingCalls([], async (member, order) => {
       const ledger = new Ledger();
       await ledger.writeMany(member, 20);
@@ -215,7 +217,7 @@ for (const call of ["fdatasyncSync", "writeSync"]) {
       const why = /^Cannot write the log: EIO on .*\. Restart the member once the disk is sound$/;
       assert.match(refusalOf(await ledger.write(member)), why);
       order(undefined);
-      // The disk may be well again: what it has lost meanwhile nobody knows.
+      // The disk may work again, but what it has lost is unknown.
       assert.match(refusalOf(await ledger.write(member)), why);
       await checkReads(member, ledger, false);
       assert.ok(member.log.includes("WAL write failed"));
@@ -226,7 +228,7 @@ for (const call of ["fdatasyncSync", "writeSync"]) {
     }));
 }
 
-test("a snapshot that cannot be written is given up; the member goes on and tries again", () =>
+test("a snapshot that cannot be written is aborted; the member continues and retries", () =>
   withFailingCalls(["--snapshot-count", "30"], async (member, order) => {
     const ledger = new Ledger();
     order("writeSync .snap ENOSPC");
@@ -241,7 +243,7 @@ test("a snapshot that cannot be written is given up; the member goes on and trie
     await ledger.check(member);
   }));
 
-test("an fsync that fails once, a restart, then a power cut: all acknowledged since is there", () =>
+test("an fsync fails once, a restart, then a power cut: all acknowledged writes survive", () =>
   withFailingCalls([], async (member, order, orders) => {
     const ledger = new Ledger();
     await ledger.writeMany(member, 20);
@@ -260,7 +262,7 @@ test("an fsync that fails once, a restart, then a power cut: all acknowledged si
     await ledger.writeMany(member, 5);
   }));
 
-test("a snapshot that fails, and not for want of space, ends writes; reads go on", () =>
+test("a snapshot that fails, not for lack of space, ends writes; reads continue", () =>
   withFailingCalls(["--snapshot-count", "30"], async (member, order) => {
     const ledger = new Ledger();
     order("fdatasyncSync .snap EIO");
@@ -276,9 +278,7 @@ test("a snapshot that fails, and not for want of space, ends writes; reads go on
     await until("a snapshot", PATIENCE_MS, () => member.log.includes("saved snapshot"));
   }));
 
-/**
- * What can become of the files of a member that runs, and why the next start is refused, if it is.
- */
+/** Losses of a running member's files, and the error of the next start, if any. */
 const LOSSES: readonly {
   readonly what: string;
   readonly lose: (dataDir: string) => void;
@@ -287,7 +287,8 @@ const LOSSES: readonly {
   {
     what: "member/ is removed",
     lose: (dir) => rmSync(join(dir, "member"), { recursive: true }),
-    refusal: /member [0-9a-f]+ has begun here before, and its log is gone from \S+member\/wal\. /,
+    refusal:
+      /member [0-9a-f]+ was started here before, and its log is missing from \S+member\/wal\. /,
   },
   {
     what: "the data directory is emptied",
@@ -295,7 +296,7 @@ const LOSSES: readonly {
       for (const name of ["member", "lock", "identity"])
         rmSync(join(dir, name), { recursive: true, force: true });
     },
-    refusal: undefined, // As far as anybody can tell nothing was here.
+    refusal: undefined, // Nothing shows that there ever was data.
   },
   {
     what: "the data directory is moved away",
@@ -305,7 +306,7 @@ const LOSSES: readonly {
   {
     what: "the snapshots' directory is removed",
     lose: (dir) => rmSync(join(dir, "member", "snap"), { recursive: true }),
-    refusal: /there is a log in \S+, but \S+snap, which belongs to it, is gone/,
+    refusal: /there is a log in \S+, but its snapshot directory \S+snap is missing/,
   },
   {
     what: "the lock's file is removed",
@@ -315,7 +316,7 @@ const LOSSES: readonly {
 ];
 
 for (const { what, lose, refusal } of LOSSES) {
-  test(`${what}: an idle member notices, takes no write until a restart, and reads go on`, async () => {
+  test(`${what}: an idle member detects it, rejects writes until a restart, and serves reads`, async () => {
     const member = await TestMember.create("ringd");
     try {
       const ledger = new Ledger();
@@ -341,7 +342,7 @@ for (const { what, lose, refusal } of LOSSES) {
 }
 
 for (const lost of ["the log", "the rest"] as const) {
-  test(`with --wal-dir: a start that finds ${lost} gone is refused, and writes nothing`, async () => {
+  test(`with --wal-dir: a start that finds ${lost} missing is rejected, and writes nothing`, async () => {
     const root = mkdtempSync(join(tmpdir(), "ringd-apart-"));
     const walDir = join(root, "wal");
     const member = await TestMember.create("ringd", ["--wal-dir", walDir]);
@@ -354,7 +355,10 @@ for (const lost of ["the log", "the rest"] as const) {
       assert.equal(await member.untilExit(), 1);
       const lines = member.log.split("\n").filter((line) => line !== "" && !line.startsWith("{"));
       assert.equal(lines.length, 1, member.log);
-      assert.match(member.log, lost === "the log" ? /its log is gone from/ : /there is a log in/);
+      assert.match(
+        member.log,
+        lost === "the log" ? /its log is missing from/ : /there is a log in/,
+      );
       assert.equal(existsSync(gone), false, "nothing was made");
     } finally {
       await member.destroy();

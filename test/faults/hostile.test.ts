@@ -7,7 +7,7 @@ import { TestMember } from "../support/member.js";
 import { Prng } from "../support/prng.js";
 import { until } from "../support/until.js";
 
-/** A member among clients that mean harm or do not know better. `SEED=n` reruns one history. */
+/** A member with hostile or broken clients. `SEED=n` reruns one history. */
 
 const SEED = Number(process.env.SEED ?? 20_260);
 /** IDLE=20000 where the limit of open files allows it, for both ends. */
@@ -18,7 +18,7 @@ const MIB = 1024 * 1024;
 /** uWebSockets.js gives a connection ten seconds for a request, in steps of four. */
 const CLOSED_MS = 25_000;
 const RSS_GROWTH_MAX = 150 * MIB;
-/** The backlog, the event history with all its values, and what has not been collected yet. */
+/** The backlog, the event history with all its values, and garbage. */
 const STREAM_RSS_GROWTH_MAX = 250 * MIB;
 
 function descriptors(member: TestMember): number {
@@ -30,7 +30,7 @@ function rssBytes(member: TestMember): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** It still does what it is for, on old and new connections. */
+/** It still serves, on old and new connections. */
 async function checkServes(member: TestMember, value: string): Promise<void> {
   const watch = await open(member.port, { method: "GET", path: "/v2/keys/alive?wait=true" });
   assert.ok((await send(member.port, "PUT", "/v2/keys/alive", `value=${value}`)).status < 300);
@@ -42,7 +42,7 @@ async function checkServes(member: TestMember, value: string): Promise<void> {
   assert.equal((await send(member.port, "GET", "/health")).body.toString(), '{"health":"true"}');
 }
 
-/** Every connection is gone again. */
+/** All connections are closed again. */
 async function untilDescriptors(member: TestMember, most: number): Promise<void> {
   const what = () => `${descriptors(member)} open files become ${most}`;
   await until(what, CLOSED_MS, () => descriptors(member) <= most);
@@ -79,7 +79,7 @@ for (const kind of KINDS) {
         await checkServes(member, "after aborts");
       });
 
-      await t.test("slow heads and half bodies are closed in time", async () => {
+      await t.test("slow headers and half bodies are closed in time", async () => {
         const slow = await Promise.all(
           Array.from({ length: 50 }, () =>
             RawConnection.open(port, "GET /v2/keys/ HTTP/1.1\r\nHo"),
@@ -97,7 +97,7 @@ for (const kind of KINDS) {
         for (const connection of slow) await connection.untilClosed(CLOSED_MS);
         clearInterval(drip);
         for (const connection of half) {
-          // The node frontend gives a body all the time it wants, as etcd does.
+          // The node frontend has no timeout for bodies, like etcd.
           if (kind === "uws") await connection.untilClosed(CLOSED_MS);
           else connection.close();
         }
@@ -131,7 +131,7 @@ for (const kind of KINDS) {
     }
   });
 
-  test(`${kind}: a stream that is never read is cut off; memory and others stay`, async (t) => {
+  test(`${kind}: a stream that is never read is disconnected; memory and other streams are unaffected`, async (t) => {
     const member = await TestMember.create("ringd", ["--frontend", kind]);
     try {
       const { port } = member;
@@ -177,7 +177,9 @@ for (const kind of KINDS) {
 const CUT_OFF = "disconnected client that does not read its response";
 const ACTION = '{"action":"set"';
 
-/** Sends random bytes, in one piece or many, and leaves when that is done or the member closes. */
+/**
+ * Sends random bytes, in one piece or many, and disconnects afterwards, or when the member does.
+ */
 async function throwGarbage(port: number, prng: Prng): Promise<void> {
   const connection = await RawConnection.open(port);
   const pieces = 1 + prng.below(4);
@@ -199,7 +201,7 @@ const MODELS: readonly string[] = [
   `${head("PUT", "/v2/keys/mutant", "Content-Type: multipart/form-data; boundary=b", "Content-Length: 63")}--b\r\nContent-Disposition: form-data; name="value"\r\n\r\nx\r\n--b--\r\n`,
 ];
 
-/** A request that is nearly right: one byte changed, left out or doubled. */
+/** A nearly valid request: one byte changed, left out or doubled. */
 async function throwMutant(port: number, prng: Prng): Promise<void> {
   const model = MODELS[prng.below(MODELS.length)] as string;
   const at = prng.below(model.length);
@@ -210,7 +212,7 @@ async function throwMutant(port: number, prng: Prng): Promise<void> {
   connection.close();
 }
 
-/** Begins a request, a watch or a listing, and leaves at some point of it. */
+/** Begins a request, a watch or a listing, and disconnects at some point. */
 async function abortSomewhere(port: number, prng: Prng): Promise<void> {
   const model = MODELS[prng.below(MODELS.length)] as string;
   const connection = await RawConnection.open(port, model.slice(0, prng.below(model.length + 1)));

@@ -7,16 +7,16 @@ import { SEED } from "../support/seed.js";
 
 /** ROUNDS=200 kills two hundred times; SEED=n replays the moments. */
 const rounds = Number(process.env.ROUNDS ?? 5);
-/** The first ones write what is watched, the others what makes load. */
+/** The first ones write the watched keys, the others make load. */
 const WRITERS = 8;
 const WATCHED_WRITERS = 2;
 
-/** A writer's key and the last write of it that was acknowledged. */
+/** A writer's key and its last acknowledged write. */
 interface Writer {
   readonly key: string;
   value: number;
   index: number;
-  /** The store's index when the member was started last: all that comes is above it. */
+  /** The store's index at the member's last start: later indexes are above it. */
   floor: number;
 }
 
@@ -65,7 +65,7 @@ function call(agent: Agent, url: string, method: string, form?: string): Promise
   });
 }
 
-/** Takes turns until one returns true or the member dies. @throws AssertionError */
+/** Repeats `turn` until it returns true or the member dies. @throws AssertionError */
 async function untilKilled(turn: (agent: Agent) => Promise<boolean>): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   try {
@@ -78,8 +78,7 @@ async function untilKilled(turn: (agent: Agent) => Promise<boolean>): Promise<vo
 }
 
 /**
- * Writes 1, 2, 3, ... to its key; remembers what was acknowledged, also in `acknowledged`, by
- * index.
+ * Writes 1, 2, 3, ... to its key; records acknowledged writes, also in `acknowledged`, by index.
  */
 function write(
   member: TestMember,
@@ -104,7 +103,7 @@ function write(
   });
 }
 
-/** A watch that is taken up again by waitIndex after each event, and over all restarts. */
+/** A watch that resumes by waitIndex after each event, and across all restarts. */
 interface Follower {
   /** Path and query without the index. */
   readonly target: string;
@@ -112,7 +111,7 @@ interface Follower {
   readonly seen: Change[];
 }
 
-/** @param last index to wait for; without it, until the member dies */
+/** @param last index to wait for; undefined: until the member dies */
 function follow(
   member: TestMember,
   follower: Follower,
@@ -131,9 +130,9 @@ function follow(
 }
 
 /**
- * Holds what the member has after a restart against what it promised before.
+ * Checks the member's state after a restart against what it acknowledged before.
  *
- * @param highest index that was acknowledged
+ * @param highest acknowledged index
  */
 async function checkRestarted(
   member: TestMember,
@@ -150,18 +149,16 @@ async function checkRestarted(
     if (value === writer.value) {
       assert.equal(index, writer.index, `${writer.key}: the write has the index it was told`);
     } else {
-      // The write in flight may have happened; the next one continues from what is there.
+      // The write in flight may have happened; continue from the stored value.
       assert.equal(value, writer.value + 1, `${writer.key}: told ${writer.value}, finds ${value}`);
     }
     writer.value = value;
     writer.index = index;
-    writer.floor = storeIndex; // Nothing is written yet.
+    writer.floor = storeIndex; // Before any write.
   }
 }
 
-/**
- * Of each key every value came once and in order, and each change that was acknowledged as it was.
- */
+/** Each key's values arrived once and in order, and each acknowledged change unaltered. */
 function checkSeen(
   follower: Follower,
   writers: readonly Writer[],
@@ -183,7 +180,7 @@ function checkSeen(
 
 test(`kill -9 under load loses nothing acknowledged, ${rounds} rounds, SEED=${SEED}`, async () => {
   const prng = new Prng(SEED);
-  // Small enough for a snapshot every round or two; a history that covers what is watched late.
+  // A snapshot every round or two; a history long enough for late watches.
   const flags = ["--snapshot-count", "3000", "--event-history", "1000000"];
   const member = await TestMember.create("ringd", flags);
   const writers = Array.from({ length: WRITERS }, (_, i) => ({

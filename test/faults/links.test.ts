@@ -29,7 +29,7 @@ async function run(t: TestContext, fault: LinkFault | undefined, seconds: number
   return result;
 }
 
-test("on flapping links no write is lost on its way", {
+test("on flapping links no write is lost", {
   skip,
 }, async (t) => {
   const result = await run(t, LINK_FAULTS["flap-all"], 8);
@@ -37,7 +37,7 @@ test("on flapping links no write is lost on its way", {
   assert.ok(result.acknowledged > 0);
 });
 
-test("after a leader was heard but heard nobody, all members go on", { skip }, async (t) => {
+test("after a leader that could send but not receive, all members recover", { skip }, async (t) => {
   const result = await run(t, LINK_FAULTS["deaf-leader"], 6);
   assert.ok(result.failed <= 2, "what the old leader took is proposed anew");
   assert.ok(result.acknowledged > 0);

@@ -6,7 +6,7 @@ import { FileDisk } from "#ringd/storage/disk.js";
 import { LogReplay } from "#ringd/wal/recover.js";
 import { type ClusterMember, TestCluster } from "../support/cluster.js";
 
-/** A member of three is started on a copy of its data from before: real processes. */
+/** A member of three is started on an old copy of its data: real processes. */
 
 const END_MS = 30_000;
 
@@ -16,8 +16,8 @@ async function put(member: ClusterMember, key: string): Promise<void> {
 }
 
 /**
- * Whether an entry of the log is about that key. The log is read as a start reads it: the record of
- * an entry may be masked (wal/record.ts), so that its bytes cannot be searched for in the file.
+ * Whether an entry of the log contains that key. Reads the log as a start does: records may be
+ * masked (wal/record.ts), so a search for bytes in the file is not enough.
  */
 function holds(dataDir: string, key: string): boolean {
   const disk = new FileDisk(join(dataDir, "member", "wal"));
@@ -30,23 +30,23 @@ function holds(dataDir: string, key: string): boolean {
   return replay.finish(0).entries.some(({ data }) => Buffer.from(data).includes(path));
 }
 
-test("a member on an old backup stops and says what to do; added anew it has everything", async () => {
+test("a member on an old backup stops and says what to do; added again it has everything", async () => {
   const cluster = await TestCluster.create({ kind: "ringd", size: 3 });
   try {
     const leader = await cluster.leader();
     const victim = cluster.members.find((member) => member !== leader) as ClusterMember;
-    await victim.id(); // Remembered for when it no longer runs.
+    await victim.id(); // Cached for when it no longer runs.
     await put(leader, "before");
     await victim.end("SIGTERM");
     const backup = join(cluster.folder, "backup");
     cpSync(victim.dataDir, backup, { recursive: true });
     victim.start();
     await cluster.untilHealthy();
-    // The leader knows that the member holds this one when it has told it that it is committed.
+    // Once the leader has sent it this commit index, it knows that the member has the entry.
     await put(leader, "after");
     const seen = await victim.ask("GET", "/v2/keys/after?quorum=true", { timeoutMs: 10_000 });
     assert.equal(seen?.status, 200);
-    // It may have applied it before its own disk held it; but a stop writes all that was appended.
+    // It may have applied the entry before it was durable; but a stop writes all appends.
     await victim.end("SIGTERM");
     assert.ok(!holds(backup, "after"), "the backup is older");
     assert.ok(holds(victim.dataDir, "after"), "the log keeps what was applied");

@@ -9,7 +9,7 @@ import { type Lie, LyingServer } from "./lib/lying-server.js";
 import { Watcher } from "./lib/watchers.js";
 import { Workload } from "./lib/workload.js";
 
-/** The whole harness, from sockets to verdict, against servers that do one thing wrong. */
+/** The whole harness, from sockets to verdict, against servers with one fault each. */
 
 const ANSWERS = 1500;
 

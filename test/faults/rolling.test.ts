@@ -6,9 +6,9 @@ import { type ClusterMember, RINGD, TestCluster } from "../support/cluster.js";
 import { until } from "../support/until.js";
 
 /**
- * A cluster is rolled from an older build to this one, member by member, and back as long as one
- * older member is there. The older build is this one that knows format 1 only;
- * RINGD_OLD=/path/to/ringd.js takes a real one.
+ * A cluster is upgraded from an older build to this one, member by member, and back while one older
+ * member remains. The older build is this one limited to format 1; RINGD_OLD=/path/to/ringd.js uses
+ * a real one.
  */
 const OLD_PROGRAM = process.env.RINGD_OLD;
 const OLD = { RINGD_TEST_FORMAT_LEVEL: "1" };
@@ -21,8 +21,7 @@ function makeOld(member: ClusterMember): void {
 }
 
 /**
- * Writes through all members in turn, from now until it is stopped; every third key lives for two
- * seconds.
+ * Writes through all members in turn until it is stopped; every third key has a TTL of two seconds.
  */
 class Writer {
   readonly #cluster: TestCluster;
@@ -98,7 +97,7 @@ function logHas(member: ClusterMember, pattern: RegExp): boolean {
   return pattern.test(readFileSync(member.logFile, "utf8"));
 }
 
-test("a cluster is rolled to this build and back under writes, and rises once all are new", {
+test("a cluster is upgraded to this build and back under writes; its level rises once all are new", {
   timeout: 240_000,
 }, async () => {
   const cluster = await TestCluster.create({
@@ -130,7 +129,7 @@ test("a cluster is rolled to this build and back under writes, and rises once al
   }
 });
 
-/** Refused by all, and both sides say why. */
+/** Rejected by all, with the reason on both sides. */
 async function checkOldJoining(cluster: TestCluster): Promise<void> {
   const old = await cluster.grow((member) => makeOld(member));
   const why = /reads formats up to 1: it needs ringd 0\.2\.0 or later/;

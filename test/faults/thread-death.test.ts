@@ -6,14 +6,14 @@ import { test } from "node:test";
 import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 
-/** Half a member is worse than none: real threads of a real member die while clients write. */
+/** A member must not survive without one of its threads: real threads die while clients write. */
 
 const WRITERS = 4;
-/** So many writes of each are acknowledged before. */
+/** Acknowledged writes of each writer before a thread dies. */
 const WRITES = 25;
 const END_MS = 15_000;
 
-/** Writes until the member is gone. @returns the keys that were acknowledged */
+/** Writes until the member has ended. @returns the acknowledged keys */
 async function write(member: TestMember, writer: number, onEnough: () => void): Promise<string[]> {
   const acknowledged: string[] = [];
   for (let n = 0; ; n++) {
@@ -22,7 +22,7 @@ async function write(member: TestMember, writer: number, onEnough: () => void): 
       const { status } = await send(member.port, "PUT", `/v2/keys${key}`, `value=${key}`);
       if (status !== 201) return acknowledged;
     } catch {
-      return acknowledged; // No answer: it has ended.
+      return acknowledged; // No response: it has ended.
     }
     acknowledged.push(key);
     if (n === WRITES) onEnough();
@@ -78,18 +78,21 @@ for (const thread of ["core", "wal", "peer"]) {
       new RegExp(`"thread crashed: ${thread}: planted: ${thread} dies"`),
     ));
 
-  test(`the ${thread} thread just ends, and the member with it`, () =>
-    checkDeath(`${thread} exit`, new RegExp(`the ${thread} thread ended with code 0`)));
+  test(`the ${thread} thread exits, and the member with it`, () =>
+    checkDeath(
+      `${thread} exit`,
+      new RegExp(`the ${thread} thread ended unexpectedly, with code 0`),
+    ));
 }
 
-test("a promise of the peer thread that fails unseen ends the member", () =>
+test("an unhandled rejection in the peer thread ends the member", () =>
   checkDeath("peer reject", /"thread crashed: peer: planted: peer dies"/));
 
-/** So many entries bring a snapshot, and with it a job of the pool. */
+/** So many entries trigger a snapshot, and with it a job of the pool. */
 const SNAPSHOTS = ["--snapshot-count", "10"];
 
 test("an exception in the middle of a job of the pool ends the member", () =>
   checkDeath("pool throw", /"thread crashed: pool: planted: pool dies"/, SNAPSHOTS));
 
-test("a thread of the pool just ends in the middle of a job, and the member with it", () =>
+test("a thread of the pool exits in the middle of a job, and the member with it", () =>
   checkDeath("pool exit", /thread crashed: pool/, SNAPSHOTS));

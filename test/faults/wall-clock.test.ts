@@ -30,7 +30,7 @@ async function ttlOf(member: ClusterMember, key: string): Promise<number | undef
   return (JSON.parse(answer.body) as NodeBody).node?.ttl;
 }
 
-/** Gone within seconds, as seen by a clock that nobody shifts. */
+/** Expires within seconds, by a clock that is not shifted. */
 async function checkExpires(member: ClusterMember, key: string): Promise<void> {
   await until(`${key} expires`, 15_000, async () => (await ttlOf(member, key)) === undefined);
 }
@@ -48,7 +48,7 @@ async function offsetOf(member: ClusterMember): Promise<number> {
   return Number(/^ringd_clock_offset_seconds (\S+)$/m.exec(text)?.[1] ?? Number.NaN);
 }
 
-test("no member's wall clock expires a key early or keeps it", { timeout: 180_000 }, async () => {
+test("no member's wall clock expires a key early or late", { timeout: 180_000 }, async () => {
   const cluster = await TestCluster.create({ kind: "ringd", size: 3 });
   let isFine = false;
   try {
@@ -66,7 +66,7 @@ test("no member's wall clock expires a key early or keeps it", { timeout: 180_00
     await until("it is negative", 10_000, async () => (await offsetOf(one)) < -3000);
     await checkExpires(two, "short");
     await checkKept(cluster, "long", 300);
-    // What members with wrong clocks are asked for.
+    // Requests to members with wrong clocks.
     for (const member of cluster.members) {
       const { node } = await put(member, `by-${member.name}`, 300);
       assert.equal(node?.ttl, 300);
@@ -84,8 +84,7 @@ test("no member's wall clock expires a key early or keeps it", { timeout: 180_00
     await checkKept(cluster, "long", 300);
     await put(leader, "after", 2);
     await checkExpires(one, "after");
-    // The others elect the one that has just started, or each other: nobody takes a wall clock for
-    // the time.
+    // Whichever member is elected, no wall clock is used as the time.
     for (const member of [one, two]) {
       await member.end("SIGKILL");
       member.start();
@@ -98,7 +97,7 @@ test("no member's wall clock expires a key early or keeps it", { timeout: 180_00
   }
 });
 
-test("after a stop of all members the wall clock counts, but never backwards", {
+test("after a stop of all members the wall clock is used, but never backwards", {
   timeout: 120_000,
 }, async () => {
   const cluster = await TestCluster.create({ kind: "ringd", size: 3 });

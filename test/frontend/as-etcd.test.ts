@@ -6,8 +6,8 @@ import { RawConnection } from "./raw.js";
 import { RAW_CASES, type RawCase } from "./raw-cases.js";
 
 /**
- * Raw requests to a real member's node listener. KIND=etcd asks etcd, whose answers the table
- * holds.
+ * Raw requests to a real member's node listener. KIND=etcd runs them against etcd, whose responses
+ * the table holds.
  */
 
 const KIND = (process.env.KIND ?? "ringd") as MemberKind;
@@ -19,7 +19,7 @@ after(async () => (await member).destroy());
 for (const [group, cases] of Object.entries(RAW_CASES)) {
   test(`${group}: a node listener does what etcd does`, async () => {
     const { port } = await member;
-    // Something to be told for those who wait for a change of long ago.
+    // An event for requests that wait for a past index.
     await send(port, "PUT", "/v2/keys/first", "value=1");
     const asked = cases.filter(({ notAsEtcd }) => KIND === "ringd" || notAsEtcd === undefined);
     await Promise.all(asked.map((one, i) => check(port, one, `${group.slice(0, 4)}${i}`)));
@@ -40,7 +40,7 @@ async function check(port: number, one: RawCase, key: string): Promise<void> {
   else {
     const answers = expected.split(",").map((status) => `HTTP/1\\.[01] ${status} [^]*`);
     await connection.until(new RegExp(`^${answers.join("")}`)).catch(() => undefined);
-    // It is still good: nothing was left over, and another answer comes.
+    // It is still usable: nothing was left over, and another response arrives.
     connection.send(ONCE_MORE);
     const last = new RegExp(`^${answers.join("")}HTTP/1\\.[01] 404 [^]*not found\\n$`);
     await connection.until(last).catch(() => undefined);

@@ -20,10 +20,10 @@ import {
 } from "./harness.js";
 import { head, RawConnection } from "./raw.js";
 
-/** Both implementations keep this contract; where they differ, the test says how. */
+/** The contract of both implementations; a test says where they differ. */
 
 const FORM = "Content-Type: application/x-www-form-urlencoded";
-/** The library's idle time-out of ten seconds, in steps of four, and some slack. */
+/** The library's idle timeout of ten seconds, in steps of four, and some slack. */
 const IDLE_MS = 25_000;
 
 for (const kind of KINDS) {
@@ -129,7 +129,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     },
   );
 
-  // The library's binaries of before September 2024, which Node.js 20 has, want the first line in
+  // The library's binaries of before September 2024, used with Node.js 20, need the first line in
   // one piece.
   test(`${kind}: a head in two pieces is served, wherever it is cut`, async () => {
     const { frontend, gateway, port } = await serve(kind);
@@ -229,8 +229,8 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   contractTest("a client that leaves is told to the core once", async ({ gateway, port }) => {
     const waiting = await RawConnection.open(port, head("GET", "/wait"));
     const request = await gateway.next();
-    // Node's frontend answers a client that has closed one direction: only a reset says that it has
-    // gone.
+    // The node frontend responds to a half-closed client: only a reset shows that it has
+    // disconnected.
     if (isUws) waiting.close();
     else waiting.socket.resetAndDestroy();
     await gateway.until(() => gateway.aborted.has(request.id), "the abort");
@@ -284,7 +284,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     exchange.chunk(event, true);
     await connection.until(/^11\r\n\{"action":"set"\}\n\r\n0\r\n\r\n$/);
     connection.text = "";
-    connection.send(head("GET", "/again")); // The connection is still good.
+    connection.send(head("GET", "/again")); // The connection is still usable.
     answer(await gateway.next(), "yes");
     await connection.until("yes");
     connection.close();
@@ -365,7 +365,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     "what is no HTTP is answered with an error and closed",
     async ({ gateway, port }) => {
       const seen = gateway.requests.length;
-      // uWebSockets.js takes all that is wrong in the first line for another version of HTTP.
+      // uWebSockets.js treats any error in the first line as another version of HTTP.
       const firstLine = isUws ? /^HTTP\/1\.1 505 / : /^HTTP\/1\.1 400 /;
       const cases: [bytes: string, expected: RegExp][] = [
         ["\x00\x01\x02\xff\xfe\r\n\r\n", firstLine],
@@ -392,13 +392,13 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   contractTest("heads that never become complete are closed in time", async (served) => {
     const { gateway, port } = served;
     const seen = gateway.requests.length;
-    // Where Node's frontend answers 400 at once, uWebSockets.js goes on waiting for a valid line.
+    // The node frontend responds with 400 at once; uWebSockets.js keeps waiting for a valid line.
     const cases = [
       "GET / HTTP/1.1\r\nHost: local",
       head("GET", "/", "no colon"),
       head("GET", "/", "Bad Name: x"),
       "GET / HTTP/1.1\r\n\r\n",
-      ...(isUws ? [""] : []), // Without a byte a connection is at rest.
+      ...(isUws ? [""] : []), // Without a byte a connection is idle.
     ];
     const connections = await Promise.all(cases.map((bytes) => RawConnection.open(port, bytes)));
     for (const connection of connections) {
@@ -418,7 +418,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     }
     assert.equal(gateway.requests.length, seen);
     const utf8 = await RawConnection.open(port, head("GET", "/v2/keys/\xc3\xa9"));
-    // Text, which goes back to bytes; or bytes, encoded.
+    // Decoded text, or percent-encoded bytes.
     assert.equal((await gateway.next()).path, isUws ? "/v2/keys/é" : "/v2/keys/%C3%A9");
     utf8.close();
   });
@@ -440,13 +440,13 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     },
   );
 
-  test(`${kind}: bodies under way are bounded together`, async () => {
+  test(`${kind}: bodies in flight are bounded together`, async () => {
     const { frontend, gateway, port } = await serve(kind, { bodiesBytesMax: 1_000_000 });
     const part = Buffer.alloc(400_000, "v");
     const put = head("PUT", "/half", FORM, "Content-Length: 500000");
     const begun = await Promise.all([1, 2].map(() => RawConnection.open(port, put)));
     for (const connection of begun) connection.send(part);
-    // By the time this one is answered, what was sent before it has been read.
+    // Once this one has its response, all earlier input has been read.
     const between = await RawConnection.open(port, head("GET", "/between"));
     answer(await gateway.next(), "{}");
     await between.until("{}");
@@ -457,7 +457,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     above.close();
     for (const connection of begun) connection.send(part.subarray(0, 100_000));
     for (const _ of begun) assert.equal((await gateway.next()).body.length, 500_000);
-    // Their room is free again, and so is that of clients that leave.
+    // Their room is free again, as is that of clients that disconnect.
     for (let i = 0; i < 10; i++) {
       const leaving = await RawConnection.open(port, put);
       leaving.send(part);
@@ -474,7 +474,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     frontend.close();
   });
 
-  test(`${kind}: a unix socket serves as a port does`, async () => {
+  test(`${kind}: a unix socket serves like a port`, async () => {
     const { frontend, gateway } = await serve(kind);
     const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
     const path = join(dir, "client.sock");
@@ -492,7 +492,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  test(`${kind}: connections above the limit are closed, and places become free`, async () => {
+  test(`${kind}: connections above the limit are closed; closed ones free their places`, async () => {
     const { frontend, gateway, port, connections } = await serve(kind, { connectionsMax: 3 });
     gateway.onRequest = (request) => answer(request, "{}");
     const open = await Promise.all([1, 2, 3].map(() => RawConnection.open(port)));
@@ -505,7 +505,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     }
     open[0]?.close();
     for (;;) {
-      // The close reaches the frontend a moment later.
+      // The frontend sees the close a moment later.
       const next = await RawConnection.open(port, head("GET", "/")).catch(() => undefined);
       if (next === undefined) continue;
       await next.until(/\{\}/).catch(() => undefined);

@@ -17,16 +17,16 @@ export interface SeenRequest extends FramedRequest {
 }
 
 const WAIT_MS = 10_000;
-/** Node's frontend waits longer for a head, and tests need not. */
+/** Shorter than the node frontend's timeout of headers. */
 const HEAD_MS_MAX = 2000;
 
-/** Stands in for the core: keeps what a frontend tells it, and answers when the test says so. */
+/** Replaces the core: records the frontend's calls, and responds when the test says so. */
 export class FakeGateway implements Gateway {
   readonly requests: SeenRequest[] = [];
   readonly aborted = new Set<number>();
   readonly held = new Set<number>();
   readonly resumed = new Set<number>();
-  /** Called for each request; by default it waits for the test. */
+  /** Called for each request; by default the request waits for the test. */
   onRequest: (request: SeenRequest) => void = () => undefined;
   #wakers: (() => void)[] = [];
   #taken = 0;
@@ -36,10 +36,10 @@ export class FakeGateway implements Gateway {
     const request: SeenRequest = {
       ...{ id: this.requests.length + 1, exchange },
       ...{ method, path, query, contentType, isBodyTooLarge },
-      body: Buffer.from(body ?? new Uint8Array(0)), // A copy: the frontend's view dies on return.
+      body: Buffer.from(body ?? new Uint8Array(0)), // The view is valid until return.
     };
     this.requests.push(request);
-    // The core's answer never comes during the call either.
+    // As from the core, no response during the call.
     setImmediate(() => this.onRequest(request));
     this.changed();
     return request.id;
@@ -60,7 +60,7 @@ export class FakeGateway implements Gateway {
     this.changed();
   }
 
-  /** The next request that no call has returned yet. */
+  /** The next request not yet returned by this method. */
   async next(): Promise<SeenRequest> {
     const i = this.#taken++;
     await this.until(() => this.requests.length > i, "a request");
@@ -81,22 +81,22 @@ export class FakeGateway implements Gateway {
     }
   }
 
-  /** Something that a test may wait for has happened. */
+  /** Wakes a waiting test. */
   changed(): void {
-    // Not in a microtask, which runs before the library goes on with the request.
+    // Not in a microtask, which runs before the library continues with the request.
     for (const wake of this.#wakers.splice(0)) setImmediate(wake);
   }
 }
 
-/** A frontend on a port of its own, with a gateway that the test plays. */
+/** A frontend on its own port, with a gateway played by the test. */
 export interface Served {
   readonly frontend: Frontend;
   readonly gateway: FakeGateway;
   readonly port: number;
-  /** Backlogs of clients that were cut off. */
+  /** Backlogs of disconnected clients. */
   readonly slow: number[];
   readonly connections: { open: number; refused: number };
-  /** Why connections ended that never brought a request. */
+  /** Reasons of connections that ended without a request. */
   readonly unserved: string[];
 }
 

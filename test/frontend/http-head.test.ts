@@ -5,7 +5,7 @@ import { statusText } from "#ringd/frontend/head-text.js";
 import { parseHead } from "#ringd/frontend/http-head.js";
 import { V2_ERRORS } from "#ringd/v2/errors.js";
 
-test("a megabyte of blanks inside a value takes no longer than one of letters", () => {
+test("a megabyte of blanks inside a value is parsed as fast as one of letters", () => {
   const blanks = " ".repeat(1_000_000);
   const startMs = performance.now();
   const head = parseHead(`GET / HTTP/1.1\r\nHost: a\r\nOrigin: a${blanks}b\t \r\n\r\n`);
@@ -14,7 +14,7 @@ test("a megabyte of blanks inside a value takes no longer than one of letters", 
   assert.ok(performance.now() - startMs < 2000, "quadratic time would be minutes");
 });
 
-test("every status that a frontend sends has its name", () => {
+test("every status that a frontend sends has a reason phrase", () => {
   const ofErrors = Object.values(V2_ERRORS).map(({ status }) => status);
   const others = [200, 201, 204, 301, 404, 405, 408, 409, 410, 415, 417, 431, 501, 503, 505];
   for (const status of [...ofErrors, ...others]) {

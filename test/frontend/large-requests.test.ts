@@ -13,7 +13,7 @@ const PUT = `${HEAD}Content-Length: ${BYTES}\r\n\r\n`;
 const TOO_MANY = /^HTTP\/1\.1 500 [\s\S]*etcdserver: too many requests/;
 
 for (const kind of KINDS) {
-  test(`${kind}: large requests are read in turn, each when those before it are answered`, async () => {
+  test(`${kind}: large requests are read in turn, each after the responses to those before it`, async () => {
     const { frontend, gateway, port } = await serve(kind, { largeLimits: { bytesMax: 2 * BYTES } });
     const clients = await Promise.all(
       Array.from({ length: 6 }, async () => {
@@ -24,7 +24,7 @@ for (const kind of KINDS) {
     );
     const first = await gateway.next();
     await gateway.next();
-    // By the time this one is answered, what was sent before it has been seen.
+    // Once this one has its response, all earlier input has been seen.
     const between = await RawConnection.open(port, "GET /between HTTP/1.1\r\nHost: x\r\n\r\n");
     answer(await gateway.next(), "{}");
     await between.until("{}");
@@ -42,7 +42,7 @@ for (const kind of KINDS) {
     frontend.close();
   });
 
-  test(`${kind}: a large request that waits too long, or finds no room to wait, is refused`, async () => {
+  test(`${kind}: a large request that waits too long, or finds no room to wait, is rejected`, async () => {
     const { frontend, gateway, port } = await serve(kind, {
       largeLimits: { bytesMax: BYTES, waitingBytesMax: BYTES, patienceMs: 300 },
     });
@@ -55,7 +55,7 @@ for (const kind of KINDS) {
     carried.send(BODY);
     const request = await gateway.next();
     const waits = await begin(PUT);
-    // One without a length counts as the longest there is.
+    // One without a length counts as the longest allowed.
     const above = await RawConnection.open(port, `${HEAD}Transfer-Encoding: chunked\r\n\r\n`);
     above.send(Buffer.concat([Buffer.from("30d40\r\n"), BODY.subarray(0, 200_000)]));
     await Promise.all([above.until(TOO_MANY), waits.until(TOO_MANY)]);
@@ -72,14 +72,14 @@ for (const kind of KINDS) {
     frontend.close();
   });
 
-  test(`${kind}: a large request keeps its room when its client leaves, until the core is done`, async () => {
+  test(`${kind}: a large request whose client disconnects keeps its room until the core is done`, async () => {
     const { frontend, gateway, port } = await serve(kind, { largeLimits: { bytesMax: BYTES } });
     const leaves = await RawConnection.open(port, PUT);
     leaves.send(BODY);
     const left = await gateway.next();
     const waiting = await RawConnection.open(port, PUT);
     waiting.send(BODY);
-    // One that only ends its side still wants the answer, as far as `node` knows.
+    // For `node`, a half-closed client still waits for its response.
     leaves.socket.resetAndDestroy();
     await gateway.until(() => gateway.aborted.has(left.id), "an abort");
     assert.equal(gateway.requests.length, 1);
@@ -92,7 +92,7 @@ for (const kind of KINDS) {
   });
 }
 
-test("node: who asks before sending a large body is told to go on when its turn comes, or refused", async () => {
+test("node: a client with Expect gets its 100 for a large body when admitted, or is rejected", async () => {
   const { frontend, gateway, port } = await serve("node", {
     largeLimits: { bytesMax: BYTES, waitingBytesMax: BYTES },
   });
@@ -115,7 +115,7 @@ test("node: who asks before sending a large body is told to go on when its turn 
   frontend.close();
 });
 
-test("uws: a chunked body that comes whole before its turn is served, and outlives its wait", async () => {
+test("uws: a chunked body that arrives whole before its turn is served, and outlives its wait", async () => {
   const patienceMs = 300;
   const { frontend, gateway, port } = await serve("uws", {
     largeLimits: { bytesMax: BYTES, patienceMs },
@@ -123,8 +123,7 @@ test("uws: a chunked body that comes whole before its turn is served, and outliv
   const carried = await RawConnection.open(port, PUT);
   carried.send(BODY);
   const first = await gateway.next();
-  // Two chunks: the library reports the first before it knows the end, and the length is not known
-  // at all.
+  // Two chunks: the library reports the first before the end, and the length is unknown.
   const chunked = `${HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nhalf\r\n0\r\n\r\n`;
   const [stays, leaves] = [
     await RawConnection.open(port, chunked),
@@ -134,7 +133,7 @@ test("uws: a chunked body that comes whole before its turn is served, and outliv
   for (const { body } of requests) assert.equal(body.toString(), "halfhalf");
   leaves.socket.resetAndDestroy();
   await gateway.until(() => gateway.aborted.size === 1, "the abort");
-  // Nothing must come of the wait.
+  // The wait's timer must have no effect.
   await new Promise((resolve) => setTimeout(resolve, 2 * patienceMs));
   for (const request of requests) answer(request, "{}");
   await stays.until("{}");
@@ -150,7 +149,7 @@ test("uws: a chunked body that comes whole before its turn is served, and outliv
   frontend.close();
 });
 
-test("who leaves while waiting gives its place to the next", () => {
+test("a client that disconnects while waiting frees its place for the next", () => {
   const large = new LargeRequests({ bytesMax: 10, waitingBytesMax: 100, patienceMs: 60_000 });
   const seen: number[] = [];
   const enter = (n: number) =>
@@ -165,7 +164,7 @@ test("who leaves while waiting gives its place to the next", () => {
   assert.equal(enter(4)?.isWaiting, false);
 });
 
-test("only what is large is looked at, by its Content-Length", () => {
+test("only large requests are counted, by their Content-Length", () => {
   assert.equal(largeBytes(99_999), 0);
   assert.equal(largeBytes(100_000), 100_000);
   assert.equal(largeBytes(99_999_999_999), 0, "nothing of it is kept");

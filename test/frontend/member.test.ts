@@ -14,7 +14,7 @@ import { head, RawConnection } from "./raw.js";
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
 for (const kind of KINDS) {
-  test(`${kind}: a member's answers to methods, CORS and odd targets`, async () => {
+  test(`${kind}: a member's responses to methods, CORS and odd targets`, async () => {
     const member = await TestMember.create("ringd", ["--frontend", kind]);
     try {
       const { port } = member;
@@ -52,7 +52,7 @@ for (const kind of KINDS) {
     }
   });
 
-  test(`${kind}: HEAD of a long listing tells its length and sends nothing else`, async () => {
+  test(`${kind}: HEAD of a long listing sends its length and no body`, async () => {
     const member = await TestMember.create("ringd", ["--frontend", kind]);
     try {
       const { port } = member;
@@ -74,7 +74,7 @@ for (const kind of KINDS) {
     }
   });
 
-  test(`${kind}: what the limit of open files leaves is what clients get`, async () => {
+  test(`${kind}: clients get the open files left by the limit`, async () => {
     const few = await startWithFiles(150, kind);
     const [code] = (await once(few.child, "exit")) as [number];
     assert.equal(code, 1, few.log());
@@ -112,7 +112,7 @@ interface Limited {
   destroy(): void;
 }
 
-/** A member whose process may open that many files. */
+/** Starts a member whose process may open that many files. */
 async function startWithFiles(files: number, kind: string): Promise<Limited> {
   const [port = 0, peerPort] = await freePorts(2);
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));

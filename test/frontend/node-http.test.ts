@@ -5,10 +5,7 @@ import { ChunkedBody } from "#ringd/frontend/http-body.js";
 import { answer, answerHead, chunkOf, type Served, serve } from "./harness.js";
 import { head, RawConnection } from "./raw.js";
 
-/**
- * What the node frontend does beyond the contract of both: clients that close one side, HTTP/1.0,
- * rest.
- */
+/** Behaviour of the node frontend only: half-closed clients, HTTP/1.0, idle connections. */
 
 const NO_BYTES = Buffer.alloc(0);
 
@@ -33,7 +30,7 @@ nodeTest("a client that closed its side gets an answer that takes its time", asy
   const { gateway, port } = served;
   const connection = await halfClosed(port, `${head("PUT", "/slow", "Content-Length: 1")}v`);
   const request = await gateway.next();
-  // By the time this one is answered, the end of the other has been seen.
+  // Once this one has its response, the other's end has been seen.
   const between = await RawConnection.open(port, head("GET", "/between"));
   answer(await gateway.next(), "{}");
   await between.until("{}");
@@ -87,7 +84,7 @@ nodeTest("to HTTP/1.0 a stream has no chunks and ends with the connection", asyn
   const event = chunkOf("one\n");
   for (const { exchange } of [first, second]) {
     exchange.open(answerHead(), NO_BYTES);
-    exchange.chunk(event, false); // One event for both, each with its own framing.
+    exchange.chunk(event, false); // One event for both frontends, each with its own framing.
   }
   await today.until("\r\n\r\n4\r\none\n\r\n");
   first.exchange.chunk(chunkOf("two\n"), true);
@@ -148,14 +145,14 @@ nodeTest("what is sent ahead without end is not taken in", async ({ gateway, por
   const between = await RawConnection.open(port, head("GET", "/between"));
   await between.until("{}");
   between.close();
-  // Most of it waits in the client: 20 MB are more than the kernel keeps.
+  // Most of it is still in the client: 20 MB exceed the kernel's buffers.
   assert.ok(connection.socket.writableLength > 0);
   answer(first, "{}");
   await gateway.until(() => gateway.requests.length === count + 1, "all of them", 30_000);
   connection.close();
 });
 
-test("a chunked body is the same however it is cut", () => {
+test("a chunked body is the same however it is fragmented", () => {
   const framed =
     'A;x="y;z"\r\nvalue=1234\r\n1 ; a = b\r\n5\r\n0002\r\n67\r\n00\r\nT: 1\r\nU_v:\r\n\r\n';
   const rest = "GET / HTTP/1.1\r\n";

@@ -10,7 +10,7 @@ import { TestMember } from "../support/member.js";
 import { freePorts } from "../support/ports.js";
 import { until } from "../support/until.js";
 
-/** Programs of Debian as they come, in front of a node listener: they speak HTTP/1.0 to it. */
+/** Debian's programs, unchanged, in front of a node listener, which they use HTTP/1.0 with. */
 
 const NODE = ["--frontend", "node"];
 
@@ -143,7 +143,7 @@ const PROBES: readonly (readonly [program: string, args: readonly string[]])[] =
 
 for (const [program, args] of PROBES) {
   const skip = missing(program, program === "nc" ? "-h" : "--help");
-  test(`printf | ${program} ${args[0]} gets its answer`, { skip }, async () => {
+  test(`printf | ${program} ${args[0]} gets its response`, { skip }, async () => {
     const member = await TestMember.create("ringd", NODE);
     try {
       for (const input of ["GET /health HTTP/1.0\r\n\r\n", "GET /health HTTP/1.1\nHost: a\n\n"]) {

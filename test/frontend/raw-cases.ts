@@ -1,20 +1,17 @@
-/**
- * What clients send, byte for byte, and what comes of it: on etcd 3.4.23 and on a node listener
- * alike.
- */
+/** Requests byte for byte, and their outcome, equal on etcd 3.4.23 and a node listener. */
 export interface RawCase {
   readonly name: string;
   /**
    * KEY stands for the case's own key. One character per byte; several pieces are sent one by one.
    */
   readonly send: string | readonly string[];
-  /** Statuses of all answers, then whether the connection is still good or closed. */
+  /** Statuses of all responses, then whether the connection is still usable or closed. */
   readonly outcome: string;
-  /** What KEY holds then; undefined if it is not there. Not looked at in cases without KEY. */
+  /** KEY's value afterwards; undefined if it does not exist. Not checked in cases without KEY. */
   readonly value?: string | undefined;
   /** The client closes its sending side. */
   readonly isHalfClosed?: boolean;
-  /** Here etcd, or the Go that it was built with, does something else: why we do not. */
+  /** Why ringd differs here from etcd, or from the Go that etcd was built with. */
   readonly notAsEtcd?: string;
 }
 
@@ -40,7 +37,7 @@ const BODY = "7\r\nvalue=1\r\n0\r\n\r\n";
 type Row = [name: string, send: string | string[], outcome: string, more?: Partial<RawCase>];
 const rows = (list: readonly Row[]): RawCase[] =>
   list.map(([name, send, outcome, more]) => ({ name, send, outcome, ...more }));
-/** PUTs that set KEY to 1 unless another value is said. */
+/** PUTs that set KEY to 1 unless another value is given. */
 const puts = (list: readonly Row[]): RawCase[] =>
   rows(list).map((one) => (one.outcome.includes("201") ? { value: "1", ...one } : one));
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
-/** A connection that sends exactly these bytes and keeps what comes back. */
+/** A connection that sends exactly the given bytes and keeps all it receives. */
 export class RawConnection {
   readonly socket: Socket;
   /** Everything received, one character per byte. */
@@ -37,14 +37,14 @@ export class RawConnection {
   }
 
   /**
-   * Waits for `wanted` in what came. @throws AssertionError if the connection or `ms` ends first
+   * Waits until `wanted` is received. @throws AssertionError if the connection or `ms` ends first
    */
   async until(wanted: string | RegExp, ms = 10_000): Promise<void> {
     await this.#waitFor(() => this.#has(wanted) || this.isClosed, ms);
     assert.ok(this.#has(wanted), `no ${wanted} in ${JSON.stringify(this.text.slice(0, 2000))}`);
   }
 
-  /** Waits until the other side has closed. @throws AssertionError if it does not in time */
+  /** Waits until the server has closed. @throws AssertionError if it does not in time */
   async untilClosed(ms = 10_000): Promise<string> {
     await this.#waitFor(() => this.isClosed, ms);
     assert.ok(this.isClosed, `still open after ${JSON.stringify(this.text.slice(0, 2000))}`);

@@ -54,7 +54,9 @@ function setUp() {
     exchange.requestId = gateway.request(exchange, request);
     return exchange.requestId as number;
   };
-  /** What the core has got since the last call, all of it requests. */
+  /**
+   * Requests that the core received since the last call; asserts that there are no other records.
+   */
   const requests = async () => {
     await new Promise(setImmediate);
     seen.length = 0;
@@ -70,7 +72,7 @@ function admit(requests: LargeRequests, proceed: () => void = () => undefined): 
   return request;
 }
 
-test("a client that leaves before the member is ready gives up its place, and the core never hears of it", async () => {
+test("a client that disconnects before the member is ready frees its place; the core never sees it", async () => {
   const { gateway, taken, put } = setUp();
   const all = new LargeRequests(LARGE_LIMITS);
   let proceeded = 0;
@@ -84,7 +86,7 @@ test("a client that leaves before the member is ready gives up its place, and th
   next.leave();
 });
 
-test("later its request, if it is large, keeps its place until the core has answered", async () => {
+test("later, its large request keeps its place until the core has responded", async () => {
   const { gateway, taken, put } = setUp();
   const all = new LargeRequests(LARGE_LIMITS);
   const large = new FakeExchange(admit(all));
@@ -94,18 +96,18 @@ test("later its request, if it is large, keeps its place until the core has answ
   next.leave();
 });
 
-test("requests that wait for the member are kept as they came, though their object is reused", async () => {
+test("requests that wait for the member are kept unchanged, though their object is reused", async () => {
   const { gateway, requests, put } = setUp();
   gateway.holdRequests();
   const body = Buffer.from("value=1");
   put(new FakeExchange(), "/v2/keys/a", body);
-  body.fill("x"); // The HTTP library's memory, which it uses again.
+  body.fill("x"); // The HTTP library's memory, which it reuses.
   put(new FakeExchange(), "/v2/keys/b");
   gateway.serve();
   assert.deepEqual(await requests(), ["/v2/keys/a value=1", "/v2/keys/b "]);
 });
 
-test("a record that is not known ends the frontend's thread", () => {
+test("a record of an unknown type ends the frontend's thread", () => {
   const { answers, gateway } = setUp();
   const writer = new RingWriter(answers, new Bell(Bell.create()));
   writer.reserve(8);

@@ -11,15 +11,15 @@ import { head } from "./raw.js";
 import { StrictReader } from "./strict-reader.js";
 
 /**
- * In a network whose sockets take a few thousand bytes at a time: answers of 100 bytes to 8 MB to a
- * client that reads with pauses, every byte compared. Ends with the first that differs.
+ * In a network whose sockets accept a few thousand bytes at a time: sends responses of 100 bytes to
+ * 8 MB to a client that reads with pauses, and compares every byte. Stops at the first difference.
  */
 
 const ANSWERS = Number(process.argv[3] ?? 200);
 const LISTING_PIECE_BYTES = 40_000;
 const PAUSE_TURNS = 40;
 
-/** No stretch of it is like another nearby. */
+/** A text without nearby repetitions. */
 function textOf(bytes: number): string {
   let text = "";
   for (let n = 0; text.length < bytes; n++) text += `${n.toString(36)}.`;
@@ -40,7 +40,7 @@ function events(bytes: number): Buffer[] {
   );
 }
 
-/** As the core does it: no more while the client is behind. */
+/** As in the core: nothing more while the client lags. */
 async function list(gateway: FakeGateway, request: SeenRequest, body: Buffer): Promise<void> {
   const { exchange, id } = request;
   const { held, resumed } = gateway;

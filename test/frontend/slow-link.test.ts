@@ -5,9 +5,7 @@ import { KINDS } from "./harness.js";
 
 const child = new URL("slow-link-child.js", import.meta.url).pathname;
 
-/**
- * A network of its own in which a socket takes little at a time, and may take all and then nothing.
- */
+/** A separate network in which a socket accepts little at a time, or all and then nothing. */
 const SETUP = [
   "ip link set lo mtu 1500",
   "ip link set lo up",
@@ -18,7 +16,7 @@ const SETUP = [
 const canHave = spawnSync("unshare", ["-n", "sh", "-c", SETUP]).status === 0;
 
 for (const kind of KINDS) {
-  test(`${kind}: answers of all sizes arrive whole at a client that reads with pauses`, {
+  test(`${kind}: responses of all sizes arrive whole at a client that reads with pauses`, {
     skip: canHave ? false : "needs root, unshare and ip",
   }, () => {
     const command = `${SETUP} && exec "$0" "$@"`;

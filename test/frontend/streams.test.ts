@@ -5,11 +5,11 @@ import { answerHead, chunkOf, KINDS, type SeenRequest, type Served, serve } from
 import { head, RawConnection } from "./raw.js";
 
 const EVENT_BYTES = 16 * 1024;
-/** No other byte of an answer is a bar. */
+/** No other byte of a response is a bar. */
 const BAR = 0x7c;
 /** As long as an event with its framing; uWebSockets.js puts a blank after the colon. */
 const EVENT = `{"value":"${"e".repeat(EVENT_BYTES - 34)}","createdIndex":12}|\n`;
-/** What the kernel keeps for both ends of a loopback connection, generously. */
+/** Upper bound of the kernel's buffers for both ends of a loopback connection. */
 const KERNEL_BYTES_MAX = 16 * 1024 * 1024;
 
 /** A client of a stream that counts events. */
@@ -56,13 +56,13 @@ class StreamClient {
 }
 
 /**
- * Beyond the ten seconds, in steps of four, after which uWebSockets.js closes; Node's frontend is
- * no slower.
+ * Longer than the ten seconds, in steps of four, after which uWebSockets.js closes; the node
+ * frontend is not slower.
  */
 const CLOSE_MS = 40_000;
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
-test("a client that takes nothing of a large answer is closed in time", async () => {
+test("a client that reads nothing of a large response is closed in time", async () => {
   const bytes = 32 * 1024 * 1024;
   await Promise.all(
     KINDS.map(async (kind) => {
@@ -85,7 +85,7 @@ test("a client that takes nothing of a large answer is closed in time", async ()
   );
 });
 
-test("a stream that stalls is cut off with a word, one that leaves without", async () => {
+test("a stalled stream is disconnected with a log line, a client's disconnect without one", async () => {
   await Promise.all(
     KINDS.map(async (kind) => {
       const served = await serve(kind);
@@ -109,7 +109,7 @@ test("a stream that stalls is cut off with a word, one that leaves without", asy
   );
 });
 
-test("uws: many streams that nobody reads are bounded together", async () => {
+test("uws: many unread streams are bounded together", async () => {
   const served = await serve("uws");
   const streams = await Promise.all(Array.from({ length: 40 }, () => StreamClient.open(served)));
   for (const { connection } of streams) connection.socket.pause();
@@ -127,7 +127,7 @@ test("uws: many streams that nobody reads are bounded together", async () => {
 });
 
 for (const kind of KINDS) {
-  test(`${kind}: a stream that nobody reads is cut off, others get every event`, async () => {
+  test(`${kind}: an unread stream is disconnected, others get every event`, async () => {
     const served = await serve(kind);
     const { gateway, slow } = served;
     const stuck = await StreamClient.open(served);
@@ -144,7 +144,7 @@ for (const kind of KINDS) {
     }
     assert.equal(slow.length, 1);
     assert.ok((slow[0] as number) > STREAM_BACKLOG_BYTES_MAX / 2);
-    // A burst in one go is no reason, while the client reads.
+    // A single burst must not disconnect a client that reads.
     for (let i = 0; i < 1000; i++, sent++) reader.request.exchange.chunk(chunkOf(EVENT), false);
     await reader.untilEvents(sent);
     assert.equal(reader.events, sent);
@@ -156,7 +156,7 @@ for (const kind of KINDS) {
     served.frontend.close();
   });
 
-  test(`${kind}: a stream that was behind and caught up lives on`, async () => {
+  test(`${kind}: a stream that lagged and caught up stays open`, async () => {
     const served = await serve(kind);
     const { gateway, slow } = served;
     const client = await StreamClient.open(served);
@@ -170,8 +170,8 @@ for (const kind of KINDS) {
       client.connection.socket.resume();
       await client.untilEvents(sent);
     }
-    // uWebSockets.js closes what it last saw behind after ten seconds, and so a connection that is
-    // silent from now on.
+    // uWebSockets.js closes connections that it last saw lagging after ten seconds, as it does an
+    // idle one opened now.
     if (kind === "uws") await (await RawConnection.open(served.port, "")).untilClosed(CLOSE_MS);
     client.request.exchange.chunk(chunkOf(`{"createdIndex":1}|\n`), false);
     await client.untilEvents(sent + 1);

@@ -2,21 +2,21 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
-/** One answer as it was on the wire. */
+/** One response as on the wire. */
 export interface StrictAnswer {
   readonly status: number;
   readonly head: string;
-  /** Of an answer with a length it is one. */
+  /** A single one for a response with a length. */
   readonly chunks: readonly Buffer[];
 }
 
 /**
- * Takes nothing but what the grammar of RFC 9112 needs: no chunk extensions, no trailers, no bare
- * line ends.
+ * Accepts only the minimal grammar of RFC 9112: no chunk extensions, no trailers, no bare line
+ * ends.
  */
 export class StrictReader {
   readonly socket: Socket;
-  /** Between two reads it lets the socket fill up. */
+  /** Turns between two reads, in which the socket fills. */
   readonly #pauseTurns: number;
   #bytes: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   #parts: Buffer[] = [];
@@ -65,7 +65,7 @@ export class StrictReader {
     }
   }
 
-  /** @returns the length unless the answer is chunked */
+  /** @returns the length, unless the response is chunked */
   async head(): Promise<{ status: number; head: string; length: number | undefined }> {
     const lines: string[] = [];
     for (let line = await this.#line(); line !== ""; line = await this.#line()) lines.push(line);
@@ -92,7 +92,7 @@ export class StrictReader {
     return size === 0 ? undefined : bytes;
   }
 
-  /** What came and was not read. */
+  /** Received and not yet read. */
   get unread(): string {
     this.#gather();
     return this.#bytes.toString("latin1");

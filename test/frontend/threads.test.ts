@@ -55,7 +55,7 @@ test("--frontend-threads 3 serves one port from three threads and stops cleanly"
     for (const { body } of listings)
       assert.equal(JSON.parse(body.toString()).node.nodes.length, 20);
 
-    // The figures are the same whichever thread is asked.
+    // The metrics are the same on every thread.
     const started: string[] = [];
     for (let i = 0; i < CLIENTS / 2; i++) {
       const metrics = (await send(port, "GET", "/metrics")).body.toString();
@@ -77,7 +77,7 @@ test("--frontend-threads 3 serves one port from three threads and stops cleanly"
     await member.start();
     assert.equal((await send(port, "GET", "/v2/keys/k39")).status, 200);
 
-    // Nobody else gets a share of the port's connections.
+    // No other process can share the port.
     const url = `http://127.0.0.1:${port}`;
     const flags = ["--frontend-threads", "2", "--data-dir", `${member.dataDir}-2`];
     flags.push("--listen-client-urls", url, "--advertise-client-urls", url);

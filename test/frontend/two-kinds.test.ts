@@ -10,7 +10,7 @@ import { TestMember } from "../support/member.js";
 import { freePorts } from "../support/ports.js";
 import { RawConnection } from "./raw.js";
 
-test("one member serves both kinds, each on its URL, with the same watches and figures", async () => {
+test("one member serves both kinds, each on its URL, with shared watches and metrics", async () => {
   const [oldPort] = (await freePorts(1)) as [number];
   const old = `http://127.0.0.1:${oldPort}`;
   const member = await TestMember.make("ringd");
@@ -34,7 +34,7 @@ test("one member serves both kinds, each on its URL, with the same watches and f
     await send(port, "PUT", "/v2/keys/seen", "value=2");
     for (const watch of watches) await watch.untilLines(2, 10_000);
     const seen = watches.map(({ lines }) => lines.map((line) => JSON.parse(line)));
-    for (const events of seen) assert.deepEqual(events, seen[0]); // `uws` may put a blank in.
+    for (const events of seen) assert.deepEqual(events, seen[0]); // `uws` may insert a blank.
     assert.match(await once.untilClosed(), /\r\n\r\n\{"action":"set",[^\n]*"value":"1"[^\n]*\n$/);
 
     const figures = await send(oldPort, "GET", "/metrics");
@@ -47,7 +47,7 @@ test("one member serves both kinds, each on its URL, with the same watches and f
   }
 });
 
-/** A frontend whose ports are in use, but for those in `free`. */
+/** A frontend whose ports are in use, except those in `free`. */
 function busy(free: readonly number[], seen: string[], kind: string): Frontend {
   return {
     listen: (host, port) => {
@@ -78,7 +78,7 @@ async function listenWith(argv: readonly string[], free: readonly number[]) {
   return { seen, warnings, endpoints };
 }
 
-test("nobody asked for port 4001: if it is taken, a warning is enough; 2379 is not", async () => {
+test("the default port 4001 in use is a warning, 2379 an error", async () => {
   const { seen, warnings, endpoints } = await listenWith([], [2379]);
   assert.deepEqual(seen, ["uws 127.0.0.1:2379", "node 127.0.0.1:4001"]);
   assert.deepEqual(

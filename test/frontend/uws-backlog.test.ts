@@ -6,8 +6,8 @@ import { Backlogs, StreamBacklog } from "#ringd/frontend/uws-backlog.js";
 const EVENT_BYTES = 512 * 1024;
 
 /**
- * A response as StreamBacklog knows it: bytes that the kernel did not take are left until a drain
- * finds room; with bytes left `resume` ends the polling for room, without any it asks for it.
+ * A response as StreamBacklog uses it: bytes not accepted by the kernel stay until a drain finds
+ * room; with bytes left `resume` ends the polling for writability, without any it starts it.
  */
 class FakeResponse {
   left = EVENT_BYTES;
@@ -30,7 +30,7 @@ class FakeResponse {
     else this.isPolled = true;
   }
 
-  /** In the next turn, as the library does it. */
+  /** In the next turn, as in the library. */
   #poll(): void {
     setImmediate(() => {
       if (!this.isPolled || (this.left > 0 && !this.hasRoom)) return;
@@ -46,14 +46,14 @@ async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test("a stream is proven to have caught up when a drain outside of an event sent the rest", async (t) => {
+test("a stream is proven to have caught up if a drain outside of an event sent the rest", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const res = new FakeResponse();
   const all = new Backlogs();
   const stream = new StreamBacklog(res as unknown as HttpResponse, all);
   assert.ok(stream.wrote(EVENT_BYTES));
   await turns(1);
-  // Between the probe, which found bytes left, and the drain that follows its silence.
+  // Between the probe, which found bytes left, and the drain after it.
   res.hasRoom = true;
   await turns(TURNS);
   assert.equal(res.left, 0);
@@ -65,7 +65,7 @@ test("a stream is proven to have caught up when a drain outside of an event sent
   stream.close();
 });
 
-test("a stream that nobody reads is looked at a few times, and then left to the time-out", async (t) => {
+test("an unread stream is probed a few times, and then left to the timeout", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const res = new FakeResponse();
   const stream = new StreamBacklog(res as unknown as HttpResponse, new Backlogs());

@@ -34,7 +34,7 @@ const INTRUDERS = ["PUT", "POST", "GET", "HEAD", "another watch"].flatMap((intru
 );
 
 for (const { intruder, events } of INTRUDERS) {
-  test(`uws: ${intruder} behind a watch of ${events} events ends it, and is not answered`, async () => {
+  test(`uws: ${intruder} after a watch of ${events} events ends it, and gets no response`, async () => {
     const { gateway, port, frontend } = await serve("uws");
     const connection = await RawConnection.open(port, WATCH);
     const watch = await gateway.next();
@@ -46,7 +46,7 @@ for (const { intruder, events } of INTRUDERS) {
       await connection.until(`createdIndex":${n}}}`);
     }
     connection.text = "";
-    // The quickest answer there can be; an honest client next to it gets its own all the same.
+    // The quickest response possible; another, honest client still gets its own.
     gateway.onRequest = (request) => answer(request, "at once");
     const isWatch = intruder === "another watch";
     connection.send(isWatch ? WATCH : head(intruder, "/v2/keys/a", "Content-Length: 0"));
@@ -61,7 +61,7 @@ for (const { intruder, events } of INTRUDERS) {
   });
 }
 
-/** What a client does behind its open watch before it closes. */
+/** Input of a client after its open watch, before it closes. */
 const INTRUSIONS = [
   "",
   head("PUT", "/v2/keys/a", "Content-Length: 0"),
@@ -71,7 +71,7 @@ const INTRUSIONS = [
   head("HEAD", "/v2/keys/a"),
 ];
 
-test("uws: clients that write behind their watches and leave harm nobody else", async () => {
+test("uws: clients that write after their watches and disconnect do not affect others", async () => {
   const served = await serve("uws");
   const { gateway, port, frontend } = served;
   const watching = new Set<number>();

@@ -8,8 +8,8 @@ const STREAM = head("GET", "/v2/keys/?wait=true&stream=true");
 const PUT = head("PUT", "/v2/keys/a", "Content-Length: 0");
 const MIB = 1024 * 1024;
 /**
- * More than the kernel keeps for both ends of a loopback connection, less than a stream may leave
- * unread.
+ * More than the kernel's buffers of both ends of a loopback connection, less than a stream's limit
+ * of unread bytes.
  */
 const UNREAD_MIB = 10;
 
@@ -26,7 +26,7 @@ async function uwsTest(run: (served: Served) => Promise<void>): Promise<void> {
   }
 }
 
-/** An open watch of a client that has read its head. */
+/** An open watch whose client has read its headers. */
 async function watchOf(
   { gateway, port }: Served,
   request = STREAM,
@@ -65,7 +65,7 @@ test("uws: the watch's next event closes an intruder that waits", () =>
     assert.deepEqual(gateway.aborted, new Set([watch.id, intruder.id]));
   }));
 
-test("uws: an intruder that resets its connection ends the watch, which is not used again", () =>
+test("uws: an intruder that resets its connection ends the watch, whose handle is not used again", () =>
   uwsTest(async (served) => {
     const { gateway } = served;
     for (const events of [0, 1, 100]) {
@@ -82,7 +82,7 @@ test("uws: an intruder that resets its connection ends the watch, which is not u
     }
   }));
 
-test("uws: an intruder behind a watch whose client reads nothing is not answered", () =>
+test("uws: an intruder after a watch whose client reads nothing gets no response", () =>
   uwsTest(async (served) => {
     const { gateway } = served;
     const { connection, watch } = await watchOf(served);
@@ -96,7 +96,7 @@ test("uws: an intruder behind a watch whose client reads nothing is not answered
     assert.doesNotMatch(await connection.untilClosed(), /answered/);
   }));
 
-test("uws: a request is not answered behind a watch, whatever it brings and whoever answers", () =>
+test("uws: a request after a watch gets no response, whatever it is and whoever would send it", () =>
   uwsTest(async (served) => {
     const { gateway } = served;
     const unanswered = [
@@ -122,7 +122,7 @@ test("uws: a request is not answered behind a watch, whatever it brings and whoe
     }
   }));
 
-test("uws: what the frontend itself answers at once and at length does not reach a watch", () =>
+test("uws: the frontend's own responses, immediate or long, do not reach a watch", () =>
   uwsTest(async (served) => {
     const { gateway } = served;
     const { connection } = await watchOf(served);
@@ -135,7 +135,7 @@ test("uws: what the frontend itself answers at once and at length does not reach
     assert.ok((await connection.untilClosed()).endsWith("\r\n\r\n0"));
   }));
 
-test("uws: a watch whose own body comes late gets its events, and is not taken for another", () =>
+test("uws: a watch whose own body arrives late gets its events, and is not taken for an intruder", () =>
   uwsTest(async (served) => {
     const { gateway, port } = served;
     const late = head("GET", "/v2/keys/?wait=true", "Content-Length: 4");
@@ -176,7 +176,7 @@ for (const mib of [1, 9]) {
   }
 }
 
-test("uws: a watch opens behind a response that its client has not read yet", () =>
+test("uws: a watch opens after a response that its client has not read yet", () =>
   uwsTest(async ({ gateway, port }) => {
     const connection = await RawConnection.open(port, head("GET", "/v2/keys/?recursive=true"));
     connection.socket.pause();

@@ -9,11 +9,11 @@ import { StrictReader } from "./strict-reader.js";
 /** CONNECTIONS=50000 for the long form. */
 const CONNECTIONS = Number(process.env.CONNECTIONS ?? 1500);
 const CLIENTS = 20;
-/** For a client that closed its sending side to get the rest. */
+/** Time for a half-closed client to receive the rest. */
 const GRACE_MS = 100;
 const MIB = 1024 * 1024;
 
-/** Requests of a client; `at` names it, and all that it is sent has its name. */
+/** Requests of a client named `at`; all its responses contain that name. */
 const REQUESTS: readonly ((at: string) => string)[] = [
   (at) => head("PUT", at, "Content-Length: 0"),
   (at) => `${head("PUT", at, "Content-Length: 9")}half`,
@@ -31,12 +31,11 @@ const REQUESTS: readonly ((at: string) => string)[] = [
 ];
 const WATCHES = REQUESTS.filter((request) => request("").includes("wait"));
 
-/** The library closes a connection with this when it cannot read on. */
+/** The library closes a connection with this on a parse error. */
 const LIBRARY_ERROR = /HTTP\/1\.1 (?:400|505) [^\r]*\r\nConnection: close\r\n\r\n<h1>.*$/s;
 
 /**
- * What the text holds must be whole responses to this client, and then perhaps the beginning of
- * one.
+ * The text must consist of complete responses to this client, perhaps followed by the start of one.
  */
 function check(text: string, at: string): void {
   const about = () => `SEED=${SEED} ${at}: ${JSON.stringify(text.slice(-600))}`;
@@ -62,7 +61,7 @@ function check(text: string, at: string): void {
       continue;
     }
     assert.doesNotMatch(rest, /HTTP|200 OK/, about());
-    assert.ok(rest.split("{").length <= 2, about()); // An event that is cut.
+    assert.ok(rest.split("{").length <= 2, about()); // A truncated event.
     assert.ok(!rest.includes('"of":"/') || rest.includes(`"of":"${at}|`), about());
     return;
   }
@@ -81,7 +80,7 @@ class Storm {
     served.gateway.onRequest = (request) => this.#onRequest(request);
   }
 
-  /** Watches that nobody has heard the end of. */
+  /** Watches that have not ended. */
   get open(): number {
     for (const watch of this.#open) {
       if (this.#served.gateway.aborted.has(watch.id)) this.#open.delete(watch);
@@ -105,7 +104,7 @@ class Storm {
     else if (when < 3) setTimeout(answerIt, this.#prng.below(8));
   }
 
-  /** To some of the watches: an event, now and then a large one, or the end. */
+  /** Sends some of the watches an event, sometimes a large one, or the end. */
   pump(): void {
     if (this.open === 0) return;
     for (const watch of this.#open) {
@@ -136,7 +135,7 @@ class Storm {
     if (end === 0) connection.socket.resetAndDestroy();
     else if (end === 1) connection.close();
     else {
-      // With uWebSockets.js a few stay open after it.
+      // uWebSockets.js keeps a few open afterwards.
       connection.socket.end();
       setTimeout(() => connection.close(), GRACE_MS);
     }
@@ -165,8 +164,7 @@ test(`uws: random requests behind watches mix no responses and crash nothing, se
   );
   clearInterval(pump);
   await served.gateway.until(() => storm.open === 1, "the watches' aborts");
-  // A large request that waits for its turn is not read, so the close is seen when it has waited
-  // too long.
+  // A waiting large request is not read, so its close is seen once the wait times out.
   await served.gateway.until(() => served.connections.open === 1, "the closes", 30_000);
   await served.gateway.until(() => read === storm.events, "the honest client's events");
   t.diagnostic(`${next} connections, ${storm.answers} answers, ${storm.events} honest events`);

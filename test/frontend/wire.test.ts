@@ -74,7 +74,7 @@ wireTest("a watch that alone has one event is the core's bytes", async (served, 
   const connection = await RawConnection.open(port, head("GET", "/v2/keys/a?wait=true"));
   const { exchange } = await gateway.next();
   exchange.open(answerHead(), Buffer.alloc(0));
-  const zero = kind === "uws" ? "0" : ""; // Of the size; it leaves with the head.
+  const zero = kind === "uws" ? "0" : ""; // Of the size; it is sent with the headers.
   await connection.until(`\r\n\r\n${zero}`);
   const opened = connection.text;
   const [event = ""] = EVENTS;
@@ -136,7 +136,7 @@ const READERS: Readonly<Record<string, (url: string) => readonly string[]>> = {
   busybox: (url) => ["wget", "-q", "-O", "-", url],
 };
 
-/** What some readers send without being asked: a proxy on their way leaves it out. */
+/** Sent by some readers by default; a proxy in between removes it. */
 const CLOSE = "Connection: close\r\n";
 
 async function proxyWithoutClose(port: number): Promise<Server> {
@@ -169,7 +169,7 @@ for (const [program, args] of Object.entries(READERS)) {
         const url = `http://127.0.0.1:${at}/v2/keys/?wait=true&stream=true`;
         const { stdout } = await promisify(execFile)(program, args(url));
         const text = program === "curl" ? stdout.replace(/^[0-9a-f]+\r\n|^\r\n/gm, "") : stdout;
-        // Busybox wants the connection closed.
+        // Busybox requests "Connection: close".
         const blank = kind === "uws" && program === "busybox" && at === port ? ": " : ":";
         const wanted = EVENTS.map((e) => e.replace(/:(?=\d+\}\}\n)/, blank));
         assert.equal(text.trimEnd(), wanted.join("").trimEnd(), kind);
@@ -219,7 +219,7 @@ for (const [method, lines] of UNCLEAR) {
   }
 }
 
-test("uws: two lengths are answered 400; plain chunked bodies are served", async () => {
+test("uws: two lengths get a 400; plain chunked bodies are served", async () => {
   const { gateway, port, frontend } = await serve("uws");
   gateway.onRequest = (request) => answer(request, request.body.toString());
   const refused = await RawConnection.open(

@@ -24,7 +24,7 @@ test("types are found whatever their case, blanks and parameters", () => {
   assert.equal(parseMediaType(`${FORM}x`).type, `${FORM}x`);
 });
 
-test("malformed types, as etcd 3.4.23 answered them", () => {
+test("malformed types, as in etcd 3.4.23's responses", () => {
   const cases: readonly (readonly [string, string])[] = [
     [" ", "no media type"],
     ["/", "no media type"],

@@ -4,13 +4,13 @@ import { OpenTable } from "#ringd/lib/open-table.js";
 import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
-test("an open table keeps what a Map would, under numbers that ascend", () => {
+test("an open table matches a Map, under ascending numbers", () => {
   const prng = new Prng(SEED);
   const table = new OpenTable<string>();
   const model = new Map<number, string>();
   let last = 0;
   for (let step = 0; step < 20_000; step++) {
-    // Now and then many are open at once, and some for long.
+    // At times many are open at once, some for long.
     const open = step % 5000 < 2500 ? 40 : 400;
     if (model.size < open || prng.oneIn(3)) {
       const number = table.add(`v${step}`);
@@ -32,7 +32,7 @@ test("an open table keeps what a Map would, under numbers that ascend", () => {
   assert.deepEqual(table.entries().sort(byNumber), [...model].sort(byNumber), `SEED=${SEED}`);
 });
 
-test("a number whose value was taken out never finds another one", () => {
+test("a number whose value was removed never finds another one", () => {
   const table = new OpenTable<string>();
   const gone = table.add("first");
   table.take(gone);

@@ -16,7 +16,7 @@ function isLoaded(name: string): boolean {
   return files.some((file) => file.includes(`/node_modules/${name}/`));
 }
 
-test("what only some starts need is loaded when it is needed", () => {
+test("packages that only some starts need are loaded on demand", () => {
   const line = (format: "json" | "pretty") => {
     const output = join(dir, `${format}.log`);
     const level = createLevelCell("info");

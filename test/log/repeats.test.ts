@@ -48,7 +48,7 @@ test("the first of a kind is logged at once, the others as one line at the end o
   assert.equal(lines.length, 6);
 });
 
-test("who varies the reason gets few lines, and every peer has its own", () => {
+test("varying reasons get few lines, and every peer has its own", () => {
   const { filter, lines } = logged();
   const letters = (n: number) =>
     [...String(n)].map((digit) => "abcdefghij"[Number(digit)]).join("");
@@ -63,7 +63,7 @@ test("who varies the reason gets few lines, and every peer has its own", () => {
   assert.deepEqual(lines.slice(-2), ["a1", "b2"]);
 });
 
-test("a thread's logger filters warnings and errors; news only where connections make them", () => {
+test("a thread's logger filters warnings and errors, and the peer thread's info lines", () => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-repeats-"));
   try {
     for (const [thread, news] of [

@@ -9,7 +9,7 @@ import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import type { Raft } from "#ringd/raft/raft.js";
 import { type Command, syncCommand } from "#ringd/store/command.js";
 
-/** One of three members at format 2, and what it proposes. */
+/** One of three members at format 2, and its proposals. */
 class Stage {
   readonly raft = {
     ...{ id: 1n, lead: 0n, term: 0, isLeader: false },
@@ -41,7 +41,7 @@ class Stage {
     Object.assign(this.raft, { lead, term, isLeader: lead === 1n });
   }
 
-  /** An entry of the term is applied. @returns false if it is void */
+  /** Applies an entry of the term. @returns false if it is void */
   apply(command: Command, monoMs: number, isOwn = false): boolean {
     const { term } = this.raft;
     const type = EntryType.normal;
@@ -58,7 +58,7 @@ class Stage {
     this.apply(set, monoMs, id === 1n);
   }
 
-  /** @returns what is proposed at once */
+  /** @returns the command proposed at once */
   tick(monoMs: number, wallMs = 0, expiring = 0): Command | undefined {
     const before = this.proposed.length;
     this.time.tick(this.raft.term, expiring, wallMs, monoMs);
@@ -66,7 +66,7 @@ class Stage {
   }
 }
 
-test("a member that starts learns the time from what follows an entry of its own, not from what is old", () => {
+test("a starting member learns the time from entries after one of its own, not from older ones", () => {
   const stage = new Stage(1000);
   stage.leads(2n, 5);
   stage.apply(syncCommand(2000), 10);
@@ -78,7 +78,7 @@ test("a member that starts learns the time from what follows an entry of its own
   assert.equal(stage.tick(130), undefined, "followers have nothing to say");
 });
 
-test("a time that could not be proposed is read anew at the next tick", () => {
+test("a time that could not be proposed is read again at the next tick", () => {
   const stage = new Stage();
   stage.leads(2n, 5);
   stage.publish(1n, 0);
@@ -93,7 +93,7 @@ test("a time that could not be proposed is read anew at the next tick", () => {
   assert.equal(stage.tick(600), undefined, "it is on its way");
 });
 
-test("a leader that knows the time tells each term and each start, and then only what needs it", () => {
+test("a leader that knows the time sends it in each term and after each start, then only if needed", () => {
   const stage = new Stage();
   stage.leads(2n, 5);
   stage.publish(1n, 0);
@@ -112,7 +112,7 @@ test("a leader that knows the time tells each term and each start, and then only
   assert.ok(stage.tick(602_100, 0, 1) !== undefined, "something can expire");
 });
 
-test("who knows the time tells it to a new leader that does not", () => {
+test("a member that knows the time sends it to a new leader that does not", () => {
   const stage = new Stage();
   stage.leads(2n, 5);
   stage.publish(1n, 0);
@@ -124,7 +124,7 @@ test("who knows the time tells it to a new leader that does not", () => {
   assert.equal(stage.tick(3000), undefined);
 });
 
-test("a leader without the time waits for those who know it, and starts it where nobody does", () => {
+test("a leader without the time waits for members that know it, and starts the clock if none does", () => {
   const stage = new Stage(80_000);
   stage.leads(1n, 7);
   assert.equal(stage.tick(0, 70_000), undefined);
@@ -132,13 +132,13 @@ test("a leader without the time waits for those who know it, and starts it where
   const start = stage.tick(3100, 70_000);
   assert.equal(start?.timeMs, 80_000, "not before the latest time in the log");
   assert.equal(start?.isRefresh, true);
-  // Another was heard of first: the start is void.
+  // Another time came first: the start is void.
   stage.apply(syncCommand(95_000), 3110);
   assert.equal(stage.apply(syncCommand(80_000, true), 3120, true), false);
   assert.equal(stage.time.clock.read(0, 3210), 95_100);
 });
 
-test("when all have just started nobody is waited for", () => {
+test("if all have just started, the leader does not wait", () => {
   const stage = new Stage(80_000);
   stage.leads(1n, 7);
   for (const id of [1n, 2n, 3n]) {
@@ -150,7 +150,7 @@ test("when all have just started nobody is waited for", () => {
   assert.equal(stage.time.clock.isKnown, true);
 });
 
-test("a time that was started anew elsewhere replaces this member's", () => {
+test("a clock restarted on another member replaces this member's", () => {
   const stage = new Stage();
   stage.leads(2n, 5);
   stage.publish(1n, 0);
@@ -160,7 +160,7 @@ test("a time that was started anew elsewhere replaces this member's", () => {
   assert.equal(stage.time.clock.read(0, 90_100), 500_110);
 });
 
-test("a wall clock that is off is shown, and warned of when that changes", () => {
+test("a wall clock's offset is reported, with a warning when that changes", () => {
   const stage = new Stage();
   stage.leads(2n, 5);
   stage.publish(1n, 0);

@@ -8,7 +8,7 @@ import { Raft } from "#ringd/raft/raft.js";
 
 const ELECTION_TICKS = 10;
 
-/** Member 1 of five that have just been founded; it would campaign after `timeout` ticks. */
+/** Member 1 of five initial members; it would campaign after `timeout` ticks. */
 function follower(timeout: number): Raft {
   const raft = new Raft({
     ...{ id: 1n, electionTicks: ELECTION_TICKS, heartbeatTicks: 1 },
@@ -43,7 +43,7 @@ const among =
   (id: bigint) =>
     up.includes(id);
 
-test("with a majority connected, two heartbeats and the random share of the wait are left", () => {
+test("with a majority connected, two heartbeats and the random share of the timeout remain", () => {
   for (const timeout of [10, 13, 19]) {
     const raft = follower(timeout);
     const election = firstElection();
@@ -53,7 +53,7 @@ test("with a majority connected, two heartbeats and the random share of the wait
   }
 });
 
-test("a minority waits on, whoever has waited longer waits no longer", () => {
+test("a minority keeps waiting; a member that has waited longer stops waiting", () => {
   const alone = follower(12);
   firstElection().onPeerUp(alone, among(1n, 2n));
   assert.equal(ticksToCampaign(alone), 12);
@@ -63,7 +63,7 @@ test("a minority waits on, whoever has waited longer waits no longer", () => {
   assert.equal(ticksToCampaign(late), 1);
 });
 
-test("it happens once, and not to whom a leader has spoken", () => {
+test("it happens once, and not after contact with a leader", () => {
   const raft = follower(12);
   const election = firstElection();
   election.onPeerUp(raft, among(1n, 2n, 3n));
@@ -82,7 +82,7 @@ test("it happens once, and not to whom a leader has spoken", () => {
   assert.equal(ticksToCampaign(led), 12);
 });
 
-test("--initial-election-tick-advance=false and --pre-vote=false leave the wait whole", () => {
+test("--initial-election-tick-advance=false and --pre-vote=false keep the whole timeout", () => {
   for (const flag of ["--initial-election-tick-advance=false", "--pre-vote=false"]) {
     const raft = follower(12);
     firstElection(flag).onPeerUp(raft, among(1n, 2n, 3n, 4n, 5n));

@@ -10,14 +10,14 @@ import {
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { SnapshotDecodeError } from "#ringd/store/snapshot.js";
 
-/** A machine whose state is the bytes it was given; in a snapshot each is a block. */
+/** A machine whose state is its applied bytes; in a snapshot each is a block. */
 class ByteMachine implements StateMachine {
   readonly id: MachineId;
   outBytes = 0;
   state: number[] = [];
 
   constructor(id: number) {
-    this.id = id as MachineId; // There may be more in a later build.
+    this.id = id as MachineId; // A later build may have more.
   }
 
   get stateBytes(): number {
@@ -60,7 +60,7 @@ function entry(index: number, payload: number): Entry {
   return { index, term: 1, type: EntryType.normal, data: Uint8Array.of(0, payload) };
 }
 
-test("two machines stand on one log, and share a snapshot", () => {
+test("two machines share one log, and one snapshot", () => {
   const { machines, first, second } = twoMachines();
   for (const [machine, payload] of [
     [0, 5],
@@ -72,7 +72,7 @@ test("two machines stand on one log, and share a snapshot", () => {
   assert.deepEqual([first.state, second.state], [[5, 7], [6]]);
   assert.equal(machines.stateBytes, 3);
   const source = machines.encoder();
-  machines.get(0).apply(entry(4, 8), 1, undefined); // After the snapshot was begun.
+  machines.get(0).apply(entry(4, 8), 1, undefined); // After the start of the snapshot.
   const other = twoMachines();
   other.first.state = [1];
   const sink = other.machines.decoder();
@@ -83,7 +83,7 @@ test("two machines stand on one log, and share a snapshot", () => {
   assert.deepEqual([other.first.state, other.second.state], [[5, 7], [6]]);
 });
 
-test("a block of a machine that this build does not have is no part of its snapshots", () => {
+test("a block of an unknown machine is rejected", () => {
   const sink = twoMachines().machines.decoder();
   assert.throws(() => sink.push(Uint8Array.of(0x21, 0)), SnapshotDecodeError);
 });

@@ -9,7 +9,7 @@ import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { eventOf, MEMBER_ID, oneMember } from "../cluster/one-member.js";
 
-test("a member that was removed still knows whom to tell how far it got", () => {
+test("a removed member still knows whom to send its progress", () => {
   const bell = new Bell(Bell.create());
   const ring = createRing(65_536);
   const peers = new PeerPort(new Outlet(new RingWriter(ring, bell)), MEMBER_ID);

@@ -22,12 +22,12 @@ function add(proposals: Proposals, value: string, startMs = 0): TestProposal {
   return added;
 }
 
-/** As the applier does. */
+/** As in the applier. */
 function take(proposals: Proposals, data: Uint8Array): Proposal | undefined {
   return proposals.takeIfOldest(data) ?? proposals.takeOf(readEnvelope(data));
 }
 
-test("entries that come back in order are told apart from those of other members", () => {
+test("own entries, which come back in order, are told apart from other members'", () => {
   const own = new Proposals(ORIGIN, 100);
   const other = new Proposals(8n, 100);
   const first = add(own, "1");
@@ -39,7 +39,7 @@ test("entries that come back in order are told apart from those of other members
   assert.equal(take(own, first.data), undefined, "each is answered once");
 });
 
-test("what is under way counts the directories that a deep path may need", () => {
+test("proposals in flight count the directories that a deep path may need", () => {
   const proposals = new Proposals(ORIGIN, 100);
   const { command } = proposal("1");
   const deep = new TestProposal({ ...command, path: `/1${"/a".repeat(2000)}` }, 0);
@@ -49,7 +49,7 @@ test("what is under way counts the directories that a deep path may need", () =>
   assert.equal(proposals.openBytes, 0);
 });
 
-test("an entry that crossed the network is a copy, and is found by its number", () => {
+test("an entry from the network is a copy, and is matched by its number", () => {
   const own = new Proposals(ORIGIN, 100);
   const first = add(own, "1");
   const second = add(own, "2");
@@ -57,7 +57,7 @@ test("an entry that crossed the network is a copy, and is found by its number", 
   assert.equal(take(own, Uint8Array.from(first.data)), first);
 });
 
-test("an entry of an earlier incarnation of this member belongs to nobody", () => {
+test("an entry of an earlier incarnation of this member matches no proposal", () => {
   const before = new Proposals(ORIGIN, 100);
   const now = new Proposals(ORIGIN, 2000);
   const old = add(before, "1");
@@ -66,7 +66,7 @@ test("an entry of an earlier incarnation of this member belongs to nobody", () =
   assert.equal(now.size, 1);
 });
 
-test(`what waits is what was added and neither taken, dropped nor too old, SEED=${SEED}`, () => {
+test(`open proposals are those added and neither taken, dropped nor timed out, SEED=${SEED}`, () => {
   const prng = new Prng(SEED);
   const proposals = new Proposals(ORIGIN, 5);
   const model = new Map<number, { open: TestProposal; startMs: number }>();

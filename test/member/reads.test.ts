@@ -5,7 +5,7 @@ import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { bootstrap } from "#ringd/raft/bootstrap.js";
 import { Raft } from "#ringd/raft/raft.js";
 
-test("a read is answered when the store has reached the index that raft named, not before", () => {
+test("a read is served once the store has reached raft's read index, not before", () => {
   const restored = bootstrap([{ id: 1n, context: new Uint8Array(0) }]);
   const options = { electionTicks: 10, heartbeatTicks: 1, preVote: true, checkQuorum: true };
   const raft = new Raft({ id: 1n, ...options, random: () => 0, restored });
@@ -19,7 +19,7 @@ test("a read is answered when the store has reached the index that raft named, n
       failed: assert.fail,
     });
   }
-  // A follower learns from the leader of indexes that it has not applied yet.
+  // The leader may send a follower an index that it has not applied yet.
   reads.confirm([
     { ctx: 1, index: 7 },
     { ctx: 2, index: 5 },

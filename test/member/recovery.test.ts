@@ -67,7 +67,7 @@ function recover(...steps: readonly Step[]) {
   return reader.finish();
 }
 
-test("a recovery holds what came, and none of it is a view of the ring", () => {
+test("a recovery holds all records, as copies and not views of the ring", () => {
   const found = recover(
     head(4, 2),
     blocks,
@@ -86,7 +86,7 @@ test("a recovery holds what came, and none of it is a view of the ring", () => {
   assert.deepEqual([found.memberId, found.clusterId], [0xan, 0xcn]);
 });
 
-test("what the log says once it is read stays in the ring, for the member's loop", () => {
+test("records after the recovery stay in the ring, for the member's loop", () => {
   const failed: Step = (outlet) => writeBytes(outlet, DurableType.failed, Buffer.from("gone"));
   const { memory, bell, reader } = reading([identity, recovered(0, 0), failed]);
   assert.ok(reader.turn());
@@ -99,7 +99,7 @@ test("what the log says once it is read stays in the ring, for the member's loop
   assert.deepEqual(later, [`${DurableType.failed} gone`]);
 });
 
-test("records out of order, gaps and records of another time end the thread", () => {
+test("records out of order, gaps and records that do not belong to a start end the thread", () => {
   const durable: Step = (outlet) => writeNumbers(outlet, DurableType.durable, 1);
   const unknown: Step = (outlet) => writeNumbers(outlet, 99);
   const wrong: Readonly<Record<string, readonly Step[]>> = {

@@ -3,7 +3,7 @@ import type { Command } from "#ringd/store/command.js";
 import type { Event } from "#ringd/store/event.js";
 import type { Refusal } from "#ringd/store/refusal.js";
 
-/** A proposal that remembers what came of it. */
+/** A proposal that records its outcome. */
 export class TestProposal extends V2Proposal {
   readonly #isRetried: boolean;
   readonly results: (Event | Refusal | undefined)[] = [];

@@ -34,7 +34,7 @@ function entryOf({ data }: TestProposal, index: number): Entry {
   return { index, term: 1, type: EntryType.normal, data };
 }
 
-test("a proposal made here is told the result, and other members come to the same state", () => {
+test("a proposal made here gets the result, and other members reach the same state", () => {
   for (const format of [1, 2]) {
     const proposals = new Proposals(7n, 1);
     proposals.format = format;
@@ -56,10 +56,10 @@ test("a proposal made here is told the result, and other members come to the sam
   }
 });
 
-test("who proposed what turns out to be void hears that it failed", () => {
+test("a proposal that turns out to be void fails", () => {
   const proposals = new Proposals(7n, 1);
   const { machine, store, ports } = setUp();
-  // Attributes of a member that is none: they come after its removal.
+  // Attributes of a member that was removed before.
   const late = set("/0/members/1f/attributes", '{"name":"late"}');
   proposals.add(late);
   machine.apply(entryOf(late, 1), late.payloadAt, late);
@@ -73,7 +73,7 @@ test("who proposed what turns out to be void hears that it failed", () => {
   assert.equal(store.index, 0);
 });
 
-test("a conf change is kept in the store and seen in the membership", () => {
+test("a conf change is stored and changes the membership", () => {
   const { machine, membership, store, calls } = setUp();
   machine.applyConfChange({ kind: "add", id: 0x1fn, peerUrls: ["http://127.0.0.1:1"] });
   assert.ok(store.get(raftAttributesPath(0x1fn)) !== undefined);
@@ -83,7 +83,7 @@ test("a conf change is kept in the store and seen in the membership", () => {
   assert.ok(membership.isRemoved(0x1fn));
 });
 
-test("a snapshot takes the place of the state, and watches that missed events are cut", () => {
+test("a snapshot replaces the state, and ends watches that missed events", () => {
   const from = setUp();
   for (let i = 1; i <= 3; i++) from.store.apply(set("/1/a", String(i)).command);
   from.machine.applyConfChange({ kind: "add", id: 0x1fn, peerUrls: ["http://127.0.0.1:1"] });

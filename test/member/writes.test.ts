@@ -12,7 +12,7 @@ import { TestProposal } from "./test-proposal.js";
 const SELF = 1n;
 const OTHER = 2n;
 
-/** As much of raft as writes see: who leads, and what becomes of a proposal. */
+/** The part of raft that writes see: the leader, and a proposal's outcome. */
 class FakeRaft {
   readonly id = SELF;
   lead = NONE;
@@ -34,7 +34,7 @@ const ONCE = { kind: "forwarded", leader: OTHER, term: 1, isOnce: true } as cons
 function setUp(limits = memberLimits(2 ** 30)) {
   const raft = new FakeRaft();
   const connected = new Set<bigint>([SELF]);
-  /** Of all proposals, in the order in which they failed. */
+  /** Failed proposals, in order. */
   const refused: string[] = [];
   const proposal = (startMs: number, isRetried = true) =>
     new (class extends TestProposal {
@@ -52,7 +52,7 @@ function setUp(limits = memberLimits(2 ** 30)) {
   return { raft, connected, refused, writes, proposal, metrics };
 }
 
-test("a write waits for a leader, and for a way to it, and is passed on once", () => {
+test("a write waits for a leader, and for a stream to it, and is forwarded once", () => {
   const { raft, connected, refused, writes, proposal } = setUp();
   writes.propose(proposal(1));
   assert.equal(raft.proposed, 0, "nobody leads");
@@ -67,7 +67,7 @@ test("a write waits for a leader, and for a way to it, and is passed on once", (
   assert.equal(writes.open, 1);
 });
 
-test("a write that waited too long is refused and never proposed", () => {
+test("a write that timed out is rejected and never proposed", () => {
   const { raft, connected, refused, writes, proposal } = setUp();
   writes.propose(proposal(1));
   writes.giveUp(1, () => "too late");
@@ -78,7 +78,7 @@ test("a write that waited too long is refused and never proposed", () => {
   assert.equal(raft.proposed, 0);
 });
 
-test("a leader that hands over lets writes wait; one with a full disk refuses them", () => {
+test("a leader that hands over parks writes; one with a full disk rejects them", () => {
   const { raft, refused, writes, proposal } = setUp();
   raft.lead = SELF;
   raft.isLeader = true;
@@ -99,7 +99,7 @@ test("a leader that hands over lets writes wait; one with a full disk refuses th
   assert.equal(refused.length, 2);
 });
 
-test("what was passed on is sent to the same leader again, and anew once it cannot be committed", () => {
+test("a forwarded write is resent to the same leader, and proposed anew once it cannot commit", () => {
   const { raft, connected, refused, writes, proposal } = setUp();
   raft.lead = OTHER;
   connected.add(OTHER);
@@ -121,7 +121,7 @@ test("what was passed on is sent to the same leader again, and anew once it cann
   assert.deepEqual([writes.open, writes.openBytes], [2, openBytes], "each counts once");
 });
 
-test("writes that are not retried are neither sent again nor proposed anew", () => {
+test("writes that are not retried are neither resent nor proposed anew", () => {
   const { raft, connected, refused, writes, proposal } = setUp();
   raft.lead = OTHER;
   connected.add(OTHER);
@@ -134,7 +134,7 @@ test("writes that are not retried are neither sent again nor proposed anew", () 
   assert.deepEqual([refused.length, writes.open, writes.openBytes], [1, 0, 0]);
 });
 
-test("the member's own writes never wait: a later leader, or term, is not the one they were for", () => {
+test("the member's own writes never wait, as they are for one leader and term", () => {
   const { raft, connected, refused, writes, proposal } = setUp();
   const propose = () => writes.propose(proposal(1, false));
   assert.equal(propose(), false, "nobody leads");
@@ -153,7 +153,7 @@ test("the member's own writes never wait: a later leader, or term, is not the on
   assert.equal(raft.proposed, before + 1);
 });
 
-test("what may be among entries that a snapshot replaced is never proposed again", () => {
+test("writes that may be in entries replaced by a snapshot are never proposed again", () => {
   const { raft, connected, writes, proposal } = setUp();
   raft.lead = OTHER;
   connected.add(OTHER);
@@ -165,7 +165,7 @@ test("what may be among entries that a snapshot replaced is never proposed again
   assert.equal(raft.proposed, 1);
 });
 
-test("what a member of before was sent, or finds no room, is not sent again", () => {
+test("writes sent to a leader of an older build, or without room, are not resent", () => {
   const { raft, connected, refused, writes, proposal } = setUp();
   raft.lead = OTHER;
   connected.add(OTHER);
@@ -181,7 +181,7 @@ test("what a member of before was sent, or finds no room, is not sent again", ()
   assert.equal(writes.open, 2);
 });
 
-test("a parked write that nobody waits for any more is dropped", () => {
+test("a parked write whose client has disconnected is dropped", () => {
   const { raft, refused, writes, proposal } = setUp();
   const abandoned = proposal(1);
   writes.propose(abandoned);

@@ -19,7 +19,7 @@ import { SEED } from "../support/seed.js";
 
 const RECORDS = 200;
 
-/** Sends one message through a ring that short ones fit, and long ones do not. */
+/** Sends one message through a ring that is smaller than long ones. */
 function across<T extends number, V>(
   write: (outlet: Outlet) => void,
   read: (record: RecordCursor<T>) => V,
@@ -39,7 +39,7 @@ function across<T extends number, V>(
   return value;
 }
 
-test(`heads of snapshot jobs come through the ring as they were, SEED=${SEED}`, () => {
+test(`heads of snapshot jobs pass the ring unchanged, SEED=${SEED}`, () => {
   const prng = new Prng(SEED);
   for (let i = 0; i < RECORDS; i++) {
     const metadata = Buffer.from(Array.from({ length: prng.below(3000) }, () => prng.below(256)));
@@ -56,7 +56,7 @@ test(`heads of snapshot jobs come through the ring as they were, SEED=${SEED}`, 
   }
 });
 
-test(`outcomes come through the ring as they were, SEED=${SEED}`, () => {
+test(`outcomes pass the ring unchanged, SEED=${SEED}`, () => {
   const prng = new Prng(SEED);
   const seconds = () => prng.below(1_000_000) / 1000;
   for (let i = 0; i < RECORDS; i++) {

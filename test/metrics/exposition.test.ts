@@ -6,7 +6,7 @@ import { TestMember } from "../support/member.js";
 import { until } from "../support/until.js";
 import { type Page, parseMetrics } from "./parse-metrics.js";
 
-/** Names of etcd's own that break the rules of naming; nothing else may. */
+/** etcd's names that break the naming rules; no others may. */
 const AS_IN_ETCD = [
   "etcd_disk_wal_write_bytes_total",
   "etcd_server_health_failures",
@@ -41,7 +41,7 @@ async function scrape(url: string): Promise<Page> {
   return page;
 }
 
-/** What the format asks for beyond its grammar. */
+/** Rules of the format beyond its grammar. */
 function checkPage({ values, types, helps }: Page): void {
   const last = new Map<string, number>();
   for (const [key, value] of values) {
@@ -77,7 +77,7 @@ async function load(url: string): Promise<void> {
 }
 
 for (const frontend of ["uws", "node"]) {
-  test(`--frontend ${frontend}: a fresh member's metrics are of the format, and under load`, async () => {
+  test(`--frontend ${frontend}: metrics follow the format, on a new member and under load`, async () => {
     const member = await TestMember.create("ringd", [
       "--frontend",
       frontend,
@@ -85,7 +85,7 @@ for (const frontend of ["uws", "node"]) {
       "20",
     ]);
     try {
-      // The first is before anything is measured.
+      // The first scrape is before any measurement.
       for (let n = 0; n < 3; n++) await scrape(member.clientUrl);
       await load(member.clientUrl);
       await scrape(member.clientUrl);
@@ -95,7 +95,7 @@ for (const frontend of ["uws", "node"]) {
   });
 }
 
-test("leaders and followers: the format; a follower, too, counts what it cannot send", async () => {
+test("leaders and followers: the format; followers also count send failures", async () => {
   const cluster = await TestCluster.create({ kind: "ringd", size: 3 });
   try {
     await cluster.untilHealthy();

@@ -32,7 +32,7 @@ function value(page: Page, key: string): number {
   return page.values.get(key) ?? 0;
 }
 
-/** Families that dashboards and alerts for etcd ask for, beside those that FAMILIES lays out. */
+/** Families queried by etcd's dashboards and alerts, besides FAMILIES. */
 const OTHERS: Readonly<Record<string, string>> = {
   etcd_server_id: "gauge",
   etcd_server_version: "gauge",
@@ -49,7 +49,7 @@ const OTHERS: Readonly<Record<string, string>> = {
   ringd_ring_capacity_bytes: "gauge",
 };
 
-/** What the requests below count, and nothing else does. */
+/** Counted by the requests below only. */
 const EXACT: Readonly<Record<string, number>> = {
   'etcd_debugging_store_writes_total{action="set"}': 41,
   'etcd_debugging_store_writes_total{action="update"}': 1,
@@ -69,7 +69,7 @@ const EXACT: Readonly<Record<string, number>> = {
   etcd_server_proposals_failed_total: 0,
 };
 
-/** What counts more than the requests. */
+/** Counted also by other work. */
 const MOVING = [
   "etcd_disk_wal_fsync_duration_seconds_count",
   "etcd_disk_wal_write_bytes_total",
@@ -89,7 +89,7 @@ const MOVING = [
   'ringd_wakeups_total{thread="wal"}',
 ];
 
-test("a member's figures are all there and move with what it does", async () => {
+test("all of a member's metrics exist and move with its work", async () => {
   const member = await TestMember.create("ringd", ["--snapshot-count", "20"]);
   try {
     const { clientUrl } = member;
@@ -157,7 +157,7 @@ test("a member's figures are all there and move with what it does", async () => 
   }
 });
 
-test("figures for each peer, and raft's state, on all members of a cluster", async () => {
+test("metrics of each peer, and raft's state, on all members of a cluster", async () => {
   const cluster = await TestCluster.create({ kind: "ringd", size: 3 });
   try {
     const leader = await cluster.leader();

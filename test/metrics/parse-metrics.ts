@@ -7,7 +7,7 @@ export interface Page {
   readonly helps: ReadonlyMap<string, string>;
 }
 
-/** Reads Prometheus's text format strictly: anything it does not know fails. */
+/** Parses Prometheus's text format strictly: unknown input throws. */
 export function parseMetrics(text: string): Page {
   const values = new Map<string, number>();
   const types = new Map<string, string>();

@@ -21,7 +21,7 @@ function table() {
 const LARGEST = 2n ** 64n - 1n;
 const sentTo = (id: string) => `etcd_network_peer_sent_bytes_total{To="${id}"}`;
 
-test("a peer has series of its own, under its whole id, from its first moment", async () => {
+test("a peer has its own series, under its whole id, from the start", async () => {
   const { links, scrape } = table();
   links.take(LARGEST).add("sentBytes", 5);
   links.take(LARGEST).add("sentBytes", 5);
@@ -38,7 +38,7 @@ test("a peer has series of its own, under its whole id, from its first moment", 
   assert.equal(values.has("os_fd_used"), false);
 });
 
-test("a slot that is given up is empty for the next peer, whoever still counts", async () => {
+test("a released slot is empty for the next peer, even if the last one still counts", async () => {
   const { links, scrape } = table();
   const before = links.take(7n);
   before.add("sentBytes", 3);
@@ -53,7 +53,7 @@ test("a slot that is given up is empty for the next peer, whoever still counts",
   assert.equal(values.get('etcd_network_peer_round_trip_time_seconds_sum{To="8"}'), 0);
 });
 
-test("peers beyond the last slot are counted nowhere", async () => {
+test("peers beyond the last slot are not shown", async () => {
   const { links, scrape } = table();
   for (let id = 1; id <= PEER_SLOTS + 3; id++) links.take(BigInt(id)).add("sentBytes", id);
   const values = await scrape();

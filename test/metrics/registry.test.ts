@@ -90,7 +90,7 @@ test("every name is unique and follows Prometheus's rules, bounds ascend", () =>
   }
 });
 
-test("what is unknown shows no series, and wrong cells are our mistake", async () => {
+test("unknown values show no series, and wrong cells are our bug", async () => {
   const memory = createMetricsMemory(1);
   const unknown = { ...SAMPLE, memberId: "", clusterVersion: "", rings: [] };
   const { values } = parseMetrics(await new MetricsRegistry(memory, () => unknown).render());
@@ -104,7 +104,7 @@ test("what is unknown shows no series, and wrong cells are our mistake", async (
   assert.throws(() => new MetricCells(memory, 0).observe(cellOf("hasLeader"), 1));
 });
 
-test("figures that threads write at once are all there", async () => {
+test("counts of concurrent threads are all there", async () => {
   const memory = createMetricsMemory(3);
   const cell = cellOf("storeWrites", "set");
   const code = `

@@ -12,7 +12,7 @@ import { TcpProxy } from "./tcp-proxy.js";
 
 const CONF = { voters: [1n, 2n], learners: [] };
 
-/** Members 1 and 2, with all that 1 sends to 2 going through a proxy. */
+/** Members 1 and 2; all messages from 1 to 2 pass a proxy. */
 async function throughProxy(t: TestContext): Promise<[Endpoint, Endpoint, TcpProxy]> {
   const one = new Endpoint(1n);
   const two = new Endpoint(2n);
@@ -30,7 +30,7 @@ async function throughProxy(t: TestContext): Promise<[Endpoint, Endpoint, TcpPro
   return [one, two, proxy];
 }
 
-test("messages stay whole and in order whenever the connection breaks", async (t) => {
+test("messages stay complete and in order whenever the connection breaks", async (t) => {
   const [one, two, proxy] = await throughProxy(t);
   const rounds = 5;
   let index = 0;
@@ -52,7 +52,7 @@ test("messages stay whole and in order whenever the connection breaks", async (t
   assert.deepEqual(indexes, sorted, "none twice, none before an earlier one");
 });
 
-test("a stream that has gone silent is given up", async () => {
+test("a silent stream is closed", async () => {
   const two = new Endpoint(2n);
   await two.listen();
   two.network.setMembers(membersOf([two]));
@@ -70,7 +70,7 @@ test("a stream that has gone silent is given up", async () => {
     overflow: () => assert.fail("nothing was sent"),
     goneForGood: () => assert.fail("nobody was removed"),
   });
-  await once(log, "line"); // It is open.
+  await once(log, "line"); // The stream is open.
   const nowMs = performance.now();
   link.tick(nowMs + 4000, 5000);
   assert.deepEqual(downs, []);
@@ -83,25 +83,25 @@ test("a stream that has gone silent is given up", async () => {
   await stopAll([two]);
 });
 
-test("a member behind a dead network is noticed and found again", {
+test("a member on a failed network is detected, and reached again", {
   timeout: 60_000,
 }, async (t) => {
   const [one, two, proxy] = await throughProxy(t);
   proxy.silence();
   await one.until("down", () => one.count("down", 2n) === 1);
   // Either of them may be the first to notice, and end it.
-  await one.untilLogged(/lost stream to peer.*(no data for|the peer closed it)/);
+  await one.untilLogged(/lost stream to peer.*(no data for|closed by the peer)/);
   const port = await two.network.listen(listenUrl("http://127.0.0.1:0"));
   two.url = `http://127.0.0.1:${port}`;
   one.network.setMembers(membersOf([one, two]));
   await one.untilUp(2n, 2);
 });
 
-test("a stream that is stuck while fresh connections pass is replaced by one", async (t) => {
+test("a stuck stream is replaced by a new connection if those pass", async (t) => {
   const [one, two, proxy] = await throughProxy(t);
   for (let round = 1; round <= 3; round++) {
     proxy.freeze();
-    one.send(reply(1n, 2n, round)); // Lost, and TCP will not say so.
+    one.send(reply(1n, 2n, round)); // Lost, without an error from TCP.
     await one.untilUp(2n, 1 + round);
     assert.equal(one.count("down", 2n), round, "what was sent may be lost");
     one.send(reply(1n, 2n, 100 + round));
@@ -112,7 +112,7 @@ test("a stream that is stuck while fresh connections pass is replaced by one", a
   assert.ok(!one.logged.some((line) => line.includes("no data for")));
 });
 
-test("a snapshot whose transfer broke off is sent again", async (t) => {
+test("a snapshot whose transfer was interrupted is sent again", async (t) => {
   const [one, two, proxy] = await throughProxy(t);
   const writer = new SnapshotWriter(one.snapDir, { term: 2, index: 9, metadata: encodeConf(CONF) });
   for (let i = 0; i < 100; i++) writer.writeBlock(Buffer.alloc(256 * 1024, i));

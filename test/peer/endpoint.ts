@@ -16,7 +16,7 @@ import { decodeMessage, encodeMessage } from "#ringd/raft/message-codec.js";
 export const CLUSTER = 0xc1a5n;
 const WAIT_MS = 20_000;
 
-/** What an endpoint's core was told, in order. */
+/** Records that an endpoint's core received, in order. */
 export type Told =
   | { readonly kind: "message"; readonly message: Message }
   | { readonly kind: "up" | "down" | "overflow"; readonly id: bigint }
@@ -27,16 +27,16 @@ export type Told =
 const TEMPORARY = mkdtempSync(join(tmpdir(), "ringd-peer-"));
 process.on("exit", () => rmSync(TEMPORARY, { recursive: true, force: true }));
 
-/** An empty directory, gone when the tests are. */
+/** An empty directory, removed after the tests. */
 export function temporaryDirectory(): string {
   return mkdtempSync(join(TEMPORARY, "dir-"));
 }
 
-/** Those of a test that failed before it came to stop them would keep the process alive. */
+/** Endpoints of failed tests: unless stopped, they would keep the process alive. */
 const running = new Set<Endpoint>();
 after(() => stopAll([...running]));
 
-/** A peer network with a core that only writes down what it is told. */
+/** A peer network whose core only records. */
 export class Endpoint {
   readonly id: bigint;
   readonly network: PeerNetwork;
@@ -46,7 +46,7 @@ export class Endpoint {
   readonly logged: string[] = [];
   readonly #changes = new EventEmitter();
   url = "";
-  /** What the core pretends not to have taken yet. */
+  /** Bytes that the core pretends not to have read yet. */
   queuedBytes = 0;
 
   constructor(id: bigint, options: Partial<PeerNetworkOptions> = {}) {
@@ -98,7 +98,7 @@ export class Endpoint {
     await this.network.stop();
   }
 
-  /** Listens on a port that the system picks. */
+  /** Listens on a port chosen by the system. */
   async listen(): Promise<void> {
     const port = await this.network.listen(listenUrl("http://127.0.0.1:0"));
     this.url = `http://127.0.0.1:${port}`;
@@ -123,7 +123,7 @@ export class Endpoint {
     ).length;
   }
 
-  /** Waits until something is true of what was told or logged. */
+  /** Waits until a condition on the records or log lines is true. */
   async until(what: string, isTrue: () => boolean): Promise<void> {
     if (isTrue()) return;
     const signal = AbortSignal.timeout(WAIT_MS);
@@ -172,7 +172,7 @@ export function membersOf(
   };
 }
 
-/** Endpoints 1 .. count that know each other and have all their streams. */
+/** Endpoints 1 .. count that know each other, with all streams open. */
 export async function connected(count: number): Promise<Endpoint[]> {
   const endpoints = Array.from({ length: count }, (_, i) => new Endpoint(BigInt(i + 1)));
   for (const endpoint of endpoints) await endpoint.listen();

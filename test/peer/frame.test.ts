@@ -24,13 +24,13 @@ function frameOf(payload: Buffer): Buffer {
   return Buffer.concat(batch.take());
 }
 
-/** Puts a right checksum on a head that was changed. */
+/** Gives a changed header a valid checksum. */
 function resealHead(frame: Buffer): Buffer {
   frame.writeUInt32LE(crc32c(frame.subarray(0, 16), 0), 16);
   return frame;
 }
 
-test("frames come back whole and in order, in whatever pieces they arrive", () => {
+test("frames are read whole and in order, however they are fragmented", () => {
   for (let seed = 1; seed <= 30; seed++) {
     const prng = new Prng(seed);
     const payloads = Array.from({ length: 40 }, () =>
@@ -60,7 +60,7 @@ test("frames come back whole and in order, in whatever pieces they arrive", () =
   }
 });
 
-test("a batch's memory is not touched by the batches after it", () => {
+test("a batch's memory is not changed by later batches", () => {
   const batch = new FrameBatch();
   batch.add(FrameKind.message, Buffer.from("first"), 0, 5);
   const first = batch.take();
@@ -70,7 +70,7 @@ test("a batch's memory is not touched by the batches after it", () => {
   assert.deepEqual(Buffer.concat(first), before);
 });
 
-test("a change of any bit of a frame is found", () => {
+test("a change of any bit of a frame is detected", () => {
   const prng = new Prng(5);
   const frame = frameOf(randomBytes(prng, 100));
   for (let bit = 0; bit < frame.length * 8; bit++) {
@@ -83,19 +83,19 @@ test("a change of any bit of a frame is found", () => {
   }
 });
 
-test("a length above the limit and an unknown kind are refused by their head alone", () => {
+test("a length above the limit and an unknown kind are rejected by the header alone", () => {
   const long = frameOf(Buffer.from("x"));
   long.writeUInt32LE(FRAME_PAYLOAD_BYTES_MAX + 1, 4);
   const head = resealHead(long).subarray(0, FRAME_HEAD_BYTES);
-  assert.throws(() => new FrameReader(() => undefined).push(head), /its length 268435457 is above/);
+  assert.throws(() => new FrameReader(() => undefined).push(head), /length 268435457 is above/);
 
   const strange = frameOf(Buffer.from("x"));
   strange.writeUInt32LE(77, 8);
   const reader = new FrameReader(() => undefined);
-  assert.throws(() => reader.push(resealHead(strange)), /its kind 77 is unknown/);
+  assert.throws(() => reader.push(resealHead(strange)), /unknown kind 77/);
 });
 
-test("a frame that only claims to be long takes no memory", () => {
+test("a frame that only declares a long payload takes no memory", () => {
   const head = Buffer.alloc(FRAME_HEAD_BYTES);
   encodeFrameHead(head, 0, FrameKind.message, Buffer.alloc(0));
   head.writeUInt32LE(FRAME_PAYLOAD_BYTES_MAX, 4);
@@ -108,7 +108,7 @@ test("a frame that only claims to be long takes no memory", () => {
   assert.ok(grown < 64 * 1024 * 1024, `${grown} bytes`);
 });
 
-test("garbage is refused without harm", () => {
+test("garbage is rejected", () => {
   for (let seed = 1; seed <= 500; seed++) {
     const reader = new FrameReader(() => assert.fail(`seed ${seed} passed for a frame`));
     const garbage = randomBytes(new Prng(seed), FRAME_HEAD_BYTES + 40);

@@ -24,7 +24,7 @@ function judged(changes: Headers, roster = ROSTER): string {
   return `welcome ${verdict.from.toString(16)} ${verdict.isMember} ${verdict.peerUrls}`;
 }
 
-test("a member is welcome, and others are told why they are not", () => {
+test("a member is accepted, others are rejected with a reason", () => {
   assert.equal(judged({}), "welcome b true ");
   assert.match(judged({ "x-ringd-protocol": "2" }), /^426 .*version 1 .* not "2"$/);
   assert.match(judged({ "x-ringd-protocol": undefined }), /^426 /);
@@ -39,7 +39,7 @@ test("a member is welcome, and others are told why they are not", () => {
   assert.match(judged({}, { ...ROSTER, isKnown: false }), /^503 /);
 });
 
-test("a member of a build that does not know the cluster's format is told which one does", () => {
+test("a member whose build does not support the cluster's format is told the required version", () => {
   const roster = { ...ROSTER, formatLevel: 2 };
   assert.equal(judged({}, roster), "welcome b true ");
   const why =
@@ -49,7 +49,7 @@ test("a member of a build that does not know the cluster's format is told which 
   assert.equal(judged({ "x-ringd-format": "9" }, roster), "welcome b true ");
 });
 
-test("a member not heard of yet is welcome if it can be answered", () => {
+test("an unknown member is accepted if it sends its peer URLs", () => {
   const urls = "http://127.0.0.1:1,http://127.0.0.1:2";
   const stranger = { "x-ringd-from": "e", "x-ringd-peer-urls": urls };
   assert.equal(judged(stranger), `welcome e false ${urls}`);
@@ -57,7 +57,7 @@ test("a member not heard of yet is welcome if it can be answered", () => {
   assert.match(judged({ ...stranger, "x-ringd-from": "d" }), /^410 /);
 });
 
-test("peer URLs say what to connect to", () => {
+test("peer URLs are parsed into connect options", () => {
   const targetOf = (text: string) => parsePeerAddress(text)?.target;
   assert.deepEqual(targetOf("http://10.0.0.1:2380"), { host: "10.0.0.1", port: 2380 });
   assert.deepEqual(targetOf("http://[::1]:2380"), { host: "::1", port: 2380 });

@@ -10,18 +10,18 @@ import type { Message } from "#ringd/raft/message.js";
 import { encodeMessage } from "#ringd/raft/message-codec.js";
 import { CLUSTER, connected, Endpoint, listenUrl, membersOf, reply, stopAll } from "./endpoint.js";
 
-/** A connection whose answers are collected until the other side ends it. */
+/** Sends bytes, and collects the response until the other side closes. */
 async function exchange(port: number, sent: string | Buffer): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   const parts: Buffer[] = [];
   socket.on("data", (part) => parts.push(part));
   socket.on("error", () => undefined);
   socket.write(sent);
-  await new Promise((resolve) => socket.on("close", resolve)); // events.once would throw a reset.
+  await new Promise((resolve) => socket.on("close", resolve)); // events.once throws on resets.
   return Buffer.concat(parts).toString("latin1");
 }
 
-/** Opens a stream as member `from` would. */
+/** Opens a stream as member `from`. */
 async function openStream(endpoint: Endpoint, from: bigint): Promise<Socket> {
   const socket = connect(endpoint.port, "127.0.0.1");
   socket.on("error", () => undefined);
@@ -45,7 +45,7 @@ function framesOf(...messages: readonly Message[]): Buffer {
   return Buffer.concat(batch.take());
 }
 
-/** One real endpoint, which knows a member 2 that the test plays. */
+/** One real endpoint, which knows a member 2 played by the test. */
 async function victim(): Promise<Endpoint> {
   const one = new Endpoint(1n);
   const two = new Endpoint(2n);
@@ -59,12 +59,18 @@ async function victim(): Promise<Endpoint> {
 const BAD_STREAMS: Readonly<Record<string, { bytes: Buffer; reason: RegExp }>> = {
   "a damaged payload": {
     bytes: damaged(framesOf(reply(2n, 1n, 5)), -1),
-    reason: /payload's checksum differs/,
+    reason: /payload checksum differs/,
   },
-  "a damaged head": { bytes: damaged(framesOf(reply(2n, 1n, 5)), 4), reason: /header's checksum/ },
-  garbage: { bytes: Buffer.alloc(100, "garbage"), reason: /does not begin like one/ },
-  "a message from someone else": { bytes: framesOf(reply(3n, 1n, 5)), reason: /from 3 to 1 came/ },
-  "a message to someone else": { bytes: framesOf(reply(2n, 3n, 5)), reason: /from 2 to 3 came/ },
+  "a damaged head": { bytes: damaged(framesOf(reply(2n, 1n, 5)), 4), reason: /header checksum/ },
+  garbage: { bytes: Buffer.alloc(100, "garbage"), reason: /wrong magic/ },
+  "a message from someone else": {
+    bytes: framesOf(reply(3n, 1n, 5)),
+    reason: /from 3 to 1 does not belong/,
+  },
+  "a message to someone else": {
+    bytes: framesOf(reply(2n, 3n, 5)),
+    reason: /from 2 to 3 does not belong/,
+  },
   "a snapshot message": {
     bytes: framesOf({
       ...{ type: "snapshot", from: 2n, to: 1n, term: 1 },
@@ -81,7 +87,7 @@ function damaged(frames: Buffer, at: number): Buffer {
 }
 
 for (const [what, { bytes, reason }] of Object.entries(BAD_STREAMS)) {
-  test(`a stream with ${what} is cut, what came before it counts`, async () => {
+  test(`a stream with ${what} is closed, earlier messages are kept`, async () => {
     const one = await victim();
     const socket = await openStream(one, 2n);
     socket.write(Buffer.concat([framesOf(reply(2n, 1n, 4)), bytes, framesOf(reply(2n, 1n, 6))]));
@@ -97,7 +103,7 @@ for (const [what, { bytes, reason }] of Object.entries(BAD_STREAMS)) {
   });
 }
 
-test("only the last of two streams of a member counts", async () => {
+test("of two streams of a member only the last is kept", async () => {
   const one = await victim();
   const first = await openStream(one, 2n);
   const closed = once(first, "close");
@@ -111,7 +117,7 @@ test("only the last of two streams of a member counts", async () => {
   await stopAll([one]);
 });
 
-test("what is no member gets a clear answer, and no more than that", async () => {
+test("clients that are not members get a clear response, and nothing more", async () => {
   const one = await victim();
   const { port } = one;
   const upgrade = (path: string, headers: string) =>
@@ -146,7 +152,7 @@ test("what is no member gets a clear answer, and no more than that", async () =>
   await stopAll([one]);
 });
 
-test("who does not finish a request is cut off, and who comes above the limit", async () => {
+test("connections with an unfinished request, or above the limit, are closed", async () => {
   const listener = new PeerListener(
     { request: (_request, response) => response.end("here"), upgrade: () => undefined },
     { connections: 2, headMs: 100 },
@@ -161,7 +167,7 @@ test("who does not finish a request is cut off, and who comes above the limit", 
   assert.match(answer, /^HTTP\/1\.1 200 /);
 });
 
-test("only a member of the cluster can say that this one was removed", async () => {
+test("only a member of the cluster can report this one's removal", async () => {
   const gone = createServer((_request, response) => {
     response.writeHead(410, { "X-Etcd-Cluster-Id": "bad" }).end("moved house");
   });
@@ -178,7 +184,7 @@ test("only a member of the cluster can say that this one was removed", async () 
   gone.close();
 });
 
-test("/members and /version tell what etcd's tell", async () => {
+test("/members and /version respond as etcd's", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   const members = membersOf([one, two]);
   const [first] = members.members;
@@ -203,7 +209,7 @@ test("/members and /version tell what etcd's tell", async () => {
   await stopAll([one, two]);
 });
 
-test("a member that is still starting says so", async () => {
+test("a member that is still starting reports that", async () => {
   const one = new Endpoint(1n);
   await one.listen();
   const members = await fetch(`${one.url}/members`);

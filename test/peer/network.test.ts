@@ -28,7 +28,7 @@ test("three members get each other's messages, in the order they were sent", asy
   await stopAll(endpoints);
 });
 
-test("a message of 20 MiB arrives as it was, among small ones", async () => {
+test("a message of 20 MiB arrives unchanged, among small ones", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   const data = Buffer.alloc(20 * MIB);
   for (let at = 0; at < data.length; at += 4)
@@ -40,11 +40,11 @@ test("a message of 20 MiB arrives as it was, among small ones", async () => {
   await stopAll([one, two]);
 });
 
-test("a member that is started again is found again at once", async () => {
+test("a restarted member is reconnected at once", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   await two.stop();
   await one.until("down", () => one.count("down", 2n) === 1);
-  one.send(reply(1n, 2n, 1)); // Nobody is there: dropped.
+  one.send(reply(1n, 2n, 1)); // No listener: dropped.
   await one.untilLogged(/cannot reach peer/);
 
   const again = new Endpoint(2n);
@@ -64,7 +64,7 @@ test("a member that is started again is found again at once", async () => {
   await stopAll([one, again]);
 });
 
-test("the second URL is tried when the first does not answer", async () => {
+test("the second URL is tried if the first does not respond", async () => {
   const one = new Endpoint(1n);
   const two = new Endpoint(2n);
   await one.listen();
@@ -96,7 +96,7 @@ test("a member that moved is dialled at its new URL", async () => {
   await stopAll([one, two]);
 });
 
-test("a removed member is hung up on, and told so when it comes back", async () => {
+test("a removed member is disconnected, and told the reason when it dials again", async () => {
   const endpoints = (await connected(3)) as [Endpoint, Endpoint, Endpoint];
   const [one, two, three] = endpoints;
   for (const endpoint of [one, two]) endpoint.network.setMembers(membersOf([one, two], [3n]));
@@ -110,7 +110,7 @@ test("a removed member is hung up on, and told so when it comes back", async () 
   assert.equal(three.count("removed"), 1);
 });
 
-test("a member of another cluster is refused, and says why", async () => {
+test("a member of another cluster is rejected, and logs the reason", async () => {
   const one = new Endpoint(1n);
   const two = new Endpoint(2n, { identity: { memberId: 2n, clusterId: 0xbadn } });
   await one.listen();
@@ -123,7 +123,7 @@ test("a member of another cluster is refused, and says why", async () => {
   await stopAll([one, two]);
 });
 
-test("a member that was not told about another yet can answer it", async () => {
+test("a member can respond to a member that it does not know yet", async () => {
   const one = new Endpoint(1n);
   const two = new Endpoint(2n);
   await one.listen();
@@ -143,9 +143,9 @@ test("a member that was not told about another yet can answer it", async () => {
   await stopAll([one]);
 });
 
-test("a peer that does not read costs no memory and holds up nobody", async () => {
+test("a peer that does not read costs no memory and delays no other peer", async () => {
   const [one, two, three] = (await connected(3)) as [Endpoint, Endpoint, Endpoint];
-  two.queuedBytes = Number.MAX_SAFE_INTEGER; // Its core takes nothing: it stops reading.
+  two.queuedBytes = Number.MAX_SAFE_INTEGER; // Its core reads nothing, so it stops reading.
   const data = new Uint8Array(MIB);
   const megabytes = (2 * QUEUED_BYTES_MAX) / MIB;
   for (let i = 1; i <= megabytes; i++) one.send(append(1n, 2n, i, data));
@@ -180,7 +180,7 @@ test("members talk over unix sockets", async () => {
   await stopAll([one, two]);
 });
 
-test("what was sent before the stop still arrives", async () => {
+test("messages sent before the stop still arrive", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   one.send(append(1n, 2n, 1, new Uint8Array(5 * MIB)), reply(1n, 2n, 1));
   await one.stop();

@@ -41,7 +41,7 @@ function snapshotMessage(from: bigint, to: bigint, index: number): Message {
   return { type: "snapshot", from, to, term: 5, meta: { index, term: 2, conf: CONF } };
 }
 
-/** A transfer as a leader would begin it, with the test as member 2. */
+/** A transfer as a leader begins it, with the test as member 2. */
 function transfer(
   to: Endpoint,
   fileBytes: number,
@@ -64,7 +64,7 @@ async function answerOf(call: ClientRequest): Promise<string> {
   return `${response.statusCode} ${Buffer.concat(parts)}`;
 }
 
-/** Knows a member 2, which the test plays. */
+/** An endpoint that knows a member 2, played by the test. */
 async function receiver(snapshotStallMs = 10_000): Promise<Endpoint> {
   const one = new Endpoint(1n, { snapshotStallMs });
   const two = new Endpoint(2n);
@@ -95,7 +95,7 @@ test("the newest snapshot file goes to a member that needs it", async () => {
   await stopAll([one, two]);
 });
 
-test("messages pass while a snapshot is on its way", async () => {
+test("messages pass during a snapshot transfer", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   writeFile(one.snapDir, 9, 200);
   one.send(snapshotMessage(1n, 2n, 9), reply(1n, 2n, 1));
@@ -106,7 +106,7 @@ test("messages pass while a snapshot is on its way", async () => {
   await stopAll([one, two]);
 });
 
-test("old snapshots make room for received ones", async () => {
+test("old snapshots are purged after a received one", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   for (const index of [1, 2, 3]) writeFile(two.snapDir, index, 1);
   writeFile(one.snapDir, 9, 1);
@@ -117,7 +117,7 @@ test("old snapshots make room for received ones", async () => {
   await stopAll([one, two]);
 });
 
-test("a snapshot that is missing, or for nobody, is reported as not sent", async () => {
+test("a snapshot that is missing, or for an unknown member, is reported as not sent", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   writeFile(one.snapDir, 5, 1);
   one.send(snapshotMessage(1n, 2n, 7));
@@ -130,7 +130,7 @@ test("a snapshot that is missing, or for nobody, is reported as not sent", async
   await stopAll([one, two]);
 });
 
-test("a transfer that fails is told later each time, until one succeeds", async () => {
+test("a failed transfer is reported later each time, until one succeeds", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   let told = 0;
   const attempt = async () => {
@@ -148,7 +148,7 @@ test("a transfer that fails is told later each time, until one succeeds", async 
   await stopAll([one, two]);
 });
 
-test("a damaged snapshot is not accepted, and a sound one afterwards is", async () => {
+test("a damaged snapshot is rejected, and an undamaged one afterwards accepted", async () => {
   const [one, two] = (await connected(2)) as [Endpoint, Endpoint];
   const file = writeFile(one.snapDir, 9, 20);
   const path = join(one.snapDir, file);
@@ -170,7 +170,7 @@ test("a damaged snapshot is not accepted, and a sound one afterwards is", async 
   await stopAll([one, two]);
 });
 
-test("a transfer that breaks off leaves nothing behind", async () => {
+test("an interrupted transfer leaves no files behind", async () => {
   const one = await receiver();
   const file = wholeFile(7, 20);
   const call = transfer(one, file.length);
@@ -183,7 +183,7 @@ test("a transfer that breaks off leaves nothing behind", async () => {
   await stopAll([one]);
 });
 
-test("what came of a transfer cannot be removed: the member goes on", async () => {
+test("a transfer's file cannot be removed: the member continues", async () => {
   const one = await receiver();
   const file = wholeFile(7, 20);
   const call = transfer(one, file.length);
@@ -201,7 +201,7 @@ test("what came of a transfer cannot be removed: the member goes on", async () =
   await stopAll([one]);
 });
 
-test("a transfer that stalls is given up by who receives", async () => {
+test("the receiver aborts a stalled transfer", async () => {
   const one = await receiver(200);
   const file = wholeFile(7, 2);
   const call = transfer(one, file.length);
@@ -212,7 +212,7 @@ test("a transfer that stalls is given up by who receives", async () => {
   await stopAll([one]);
 });
 
-test("a transfer that stalls is given up by who sends", async () => {
+test("the sender aborts a stalled transfer", async () => {
   const one = new Endpoint(1n, { snapshotStallMs: 200 });
   const two = new Endpoint(2n);
   await one.listen();
@@ -233,7 +233,7 @@ test("a transfer that stalls is given up by who sends", async () => {
   silent.close();
 });
 
-test("a newer transfer of the same member takes the place of the one before", async () => {
+test("a newer transfer of the same member replaces the one before", async () => {
   const one = await receiver();
   const file = wholeFile(7, 4);
   const first = transfer(one, file.length);
@@ -255,7 +255,7 @@ test("a newer transfer of the same member takes the place of the one before", as
   await stopAll([one]);
 });
 
-test("a transfer of who may not, or of what is no snapshot, is refused", async () => {
+test("a transfer by a non-member, or of another file, is rejected", async () => {
   const one = await receiver();
   const file = wholeFile(7, 1);
   const refusal = async (changes: Record<string, string>, body = file) => {
@@ -266,13 +266,16 @@ test("a transfer of who may not, or of what is no snapshot, is refused", async (
   assert.match(await refusal({ "x-etcd-cluster-id": "1" }), /^412 cluster ID mismatch/);
   assert.match(await refusal({ "x-ringd-from": "3" }), /^404 member 3 is not known/);
   assert.match(await refusal({ "x-ringd-snapshot-index": "8" }), /^422 the file is damaged/);
-  assert.match(await refusal({ "x-ringd-snapshot-index": "-1" }), /^400 the head does not say/);
-  assert.match(await refusal({ "x-ringd-term": "1" }), /^400 the head does not say/);
+  assert.match(
+    await refusal({ "x-ringd-snapshot-index": "-1" }),
+    /^400 the snapshot headers are invalid/,
+  );
+  assert.match(await refusal({ "x-ringd-term": "1" }), /^400 the snapshot headers are invalid/);
   assert.match(await refusal({}, Buffer.alloc(5000, 1)), /^422 the file is damaged at byte 0/);
   assert.match(await refusal({}, file.subarray(0, -1)), /^422 the file is damaged/);
   const dir = temporaryDirectory();
   const strange = readFileSync(join(dir, writeFile(dir, 7, 1, Buffer.from("{}"))));
-  assert.match(await refusal({}, strange), /^422 the file does not say who the members are/);
+  assert.match(await refusal({}, strange), /^422 the file holds no valid membership/);
   const get = await fetch(`${one.url}/ringd/snapshot`);
   assert.equal(get.status, 405);
   assert.deepEqual(readdirSync(one.snapDir), []);
@@ -280,7 +283,7 @@ test("a transfer of who may not, or of what is no snapshot, is refused", async (
   await stopAll([one]);
 });
 
-test("what an earlier life left of a transfer is removed, and nothing else", async () => {
+test("only the remains of an earlier incarnation's transfer are removed", async () => {
   const before = new Endpoint(1n);
   const others = ["x.snap.tmp", "0000000000000001-0000000000000001.snap"];
   for (const name of ["received-2-1.snap.tmp", ...others]) {
@@ -302,7 +305,7 @@ test("a stop ends transfers at once", async () => {
   call.destroy();
 });
 
-test("the head of a transfer reads back, or is refused", () => {
+test("the headers of a transfer read back, or are rejected", () => {
   const head = { senderTerm: 5, term: 3, index: 2 ** 53 - 1, fileBytes: 12 };
   assert.deepEqual(readSnapshotHead(snapshotHeaders(head)), head);
   for (const name of Object.keys(snapshotHeaders(head))) {

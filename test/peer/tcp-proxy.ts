@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
-/** Stands between two endpoints; breaks and stops what passes at the test's word. */
+/** A proxy between two endpoints that breaks or stops connections on command. */
 export class TcpProxy {
   readonly url: string;
-  /** Bytes that passed towards the target. */
+  /** Bytes forwarded to the target. */
   forwardedBytes = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -25,17 +25,17 @@ export class TcpProxy {
     return proxy;
   }
 
-  /** Breaks all connections; new ones are taken. */
+  /** Breaks all connections; accepts new ones. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Passes nothing on any more, and breaks nothing. */
+  /** Forwards nothing more, without breaking connections. */
   silence(): void {
     this.#isSilent = true;
   }
 
-  /** Passes nothing on between those that are connected now; what comes later passes. */
+  /** Stops forwarding on the current connections only. */
   freeze(): void {
     for (const socket of this.#sockets) this.#frozen.add(socket);
   }

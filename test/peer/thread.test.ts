@@ -80,7 +80,7 @@ class PeerThread {
     this.#outbox.publish();
   }
 
-  /** Drains the inbox until something is true. */
+  /** Drains the inbox until the condition is true. */
   async until(isTrue: () => boolean): Promise<void> {
     const hasWork = () => this.#inbox.hasWork() || this.#outbox.canMove();
     for (;;) {
@@ -128,18 +128,18 @@ async function freeUrl(): Promise<string> {
   return `http://127.0.0.1:${address.port}`;
 }
 
-test("two peer threads carry what their cores put into the rings", {
+test("two peer threads deliver their cores' messages", {
   timeout: 60_000,
 }, async () => {
   const one = new PeerThread(1n, await freeUrl());
   const two = new PeerThread(2n, await freeUrl());
-  // A waitAsync alone does not keep the test's process alive; the workers do.
+  // A pending waitAsync does not keep the test's process alive; the workers do.
   await Promise.all([one.started(), two.started()]);
   for (const thread of [one, two]) thread.setMembers([one, two]);
   await one.until(() => one.ups.includes(2n));
   await two.until(() => two.ups.includes(1n));
 
-  // More than the inbox ring holds, so that messages wait for its room, too.
+  // More than the inbox ring holds, so that messages also wait for room.
   const data = new Uint8Array(3 * 1024 * 1024).fill(7);
   const sent: Message[] = [];
   for (let i = 1; i <= 8; i++) sent.push(append(1n, 2n, i, data), reply(1n, 2n, i));
@@ -156,7 +156,7 @@ test("two peer threads carry what their cores put into the rings", {
   await Promise.all([one.stop(), two.stop()]);
 });
 
-test("a peer URL in use is refused with the reason", { timeout: 60_000 }, async () => {
+test("a peer URL in use fails with the reason", { timeout: 60_000 }, async () => {
   const server = createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -165,7 +165,7 @@ test("a peer URL in use is refused with the reason", { timeout: 60_000 }, async 
   const thread = new PeerThread(1n, `http://127.0.0.1:${address.port}`);
   const [[message]] = await Promise.all([
     once(thread.worker, "message") as Promise<[WorkerMessage]>,
-    once(thread.worker, "exit"), // Perhaps in the same turn as the message.
+    once(thread.worker, "exit"), // It may come in the same turn as the message.
   ]);
   assert.ok(message.kind === "failed");
   assert.match(

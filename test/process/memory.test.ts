@@ -22,7 +22,7 @@ function memoryWith(files: Readonly<Record<string, string>>): number {
   }
 }
 
-test("the memory is the machine's, or what the control group and those above it allow", () => {
+test("the memory is the machine's, or the lowest limit of the control group and its ancestors", () => {
   assert.equal(memoryWith({}), MACHINE);
   const two = { "proc/self/cgroup": "0::/system.slice/ringd.service\n" };
   const dir = "sys/fs/cgroup/system.slice";
@@ -60,7 +60,7 @@ test("the heaps of the threads fit in the memory", () => {
 });
 
 test("--quota-backend-bytes: 0 is 70 % of the heap, a positive one as given, a negative one none", () => {
-  const heap = (1000 + 24) * MIB; // As V8 tells it: with room for young objects.
+  const heap = (1000 + 24) * MIB; // As V8 reports it: with the young generation.
   const share = storeLimits(0, heap);
   assert.equal(share.quotaBytes, 700 * MIB);
   assert.equal(share.historyBytes, 87.5 * MIB);

@@ -18,14 +18,14 @@ function entryAt(index: number, term: number, prng: Prng): Entry {
   };
 }
 
-/** All that a log gives out about the entries it holds. */
+/** Everything that a log returns about its entries. */
 function contentOf(log: RaftLog): Entry[] {
   return log
     .slice(log.base.index + 1, log.lastIndex, NO_LIMIT, NO_LIMIT)
     .map((entry) => ({ ...entry, data: Uint8Array.from(entry.data) }));
 }
 
-test("a log gives out the same entries, packed or not", () => {
+test("a log returns the same entries, packed or not", () => {
   const prng = new Prng(SEED);
   const packEntries = 1 + prng.below(6);
   const log = new RaftLog({ index: 7, term: 1 }, [], 7, 7, packEntries);
@@ -72,14 +72,14 @@ test("a log gives out the same entries, packed or not", () => {
   }
 });
 
-test("a slice holds as many bytes as it may, and at least one entry", () => {
+test("a slice holds as many bytes as allowed, and at least one entry", () => {
   const entries = Array.from({ length: 10 }, (_, i) => ({
     ...{ index: i + 1, term: 1, type: EntryType.normal },
     data: new Uint8Array(10),
   }));
   const log = new RaftLog({ index: 0, term: 0 }, entries, 10, 0, 4);
   log.takeCommitted(6, NO_LIMIT);
-  log.appliedTo(6); // Four of them packed.
+  log.appliedTo(6); // Packs four of them.
   const sizes = (bytesMax: number) =>
     Array.from({ length: 10 }, (_, i) => log.slice(i + 1, 10, NO_LIMIT, bytesMax).length);
   assert.deepEqual(sizes(0), Array(10).fill(1));

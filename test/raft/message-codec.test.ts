@@ -87,7 +87,7 @@ test("a message is written in place, and read from the middle of other bytes", (
   }
 });
 
-test("a message cut short or with bytes behind it is refused", () => {
+test("a message that is truncated, or followed by bytes, is rejected", () => {
   for (const message of MESSAGES) {
     const bytes = encodeMessage(message);
     for (let length = 0; length < bytes.length; length++) {
@@ -97,7 +97,7 @@ test("a message cut short or with bytes behind it is refused", () => {
   }
 });
 
-test("hostile bytes give a message or a MessageError, and what is read can be written", () => {
+test("hostile bytes give a MessageError or a message, which can be encoded again", () => {
   const prng = new Prng(SEED);
   let accepted = 0;
   for (let i = 0; i < 50_000; i++) {
@@ -114,7 +114,7 @@ test("hostile bytes give a message or a MessageError, and what is read can be wr
   assert.ok(accepted > 1000 && accepted < 49_000, `SEED=${SEED}: ${accepted} accepted`);
 });
 
-test("what no member would send is refused", () => {
+test("messages that no member sends are rejected", () => {
   const refuse = (message: Message, reason: RegExp) =>
     assert.throws(() => decodeMessage(encodeMessage(message)), reason);
   refuse({ type: "timeoutNow", ...termless }, /timeoutNow with term 0/);

@@ -42,7 +42,7 @@ function member(id: bigint, disk: Disk = {}, options: Partial<RaftOptions> = {})
   });
 }
 
-/** Carries out everything, the disk at once. @returns what was sent */
+/** Carries out all work, disk jobs at once. @returns the messages sent */
 function drain(raft: Raft): Message[] {
   const messages: Message[] = [];
   for (let ready = raft.ready(); ready !== undefined; ready = raft.ready()) {
@@ -142,7 +142,7 @@ test("5.2: a repeated vote is one vote", () => {
   assert.equal(raft.role, "leader");
 });
 
-test("5.2: election time-outs spread over electionTicks .. 2 * electionTicks - 1", () => {
+test("5.2: election timeouts spread over electionTicks .. 2 * electionTicks - 1", () => {
   const seen = new Set<number>();
   for (let draw = 0; draw < 10; draw++) {
     const raft = member(1n, {}, { random: (below) => Math.min(draw, below - 1) });
@@ -158,12 +158,12 @@ test("5.2: election time-outs spread over electionTicks .. 2 * electionTicks - 1
 
 test("5.3: a follower commits no further than it is known to agree with the leader", () => {
   const raft = member(1n, { term: 1, entries: entries(1, 1, 1) });
-  // 2/1 matches; 3/1 is ours alone, the leader has committed another third entry.
+  // 2/1 matches; only we have 3/1, the leader has committed another third entry.
   raft.step(append(2, [1, 1], 3, entries(1, 1).slice(1)));
   assert.equal(raft.commit, 2);
 });
 
-test("5.3: entries that agree are kept, the first that differs goes with all behind it", () => {
+test("5.3: entries that agree are kept, the first that differs is removed with all after it", () => {
   const raft = member(1n, { term: 2, entries: entries(1, 1, 2, 2) });
   raft.step(append(3, [1, 1], 0, entries(1, 1).slice(1)));
   assert.equal(raft.status().lastIndex, 4);
@@ -249,7 +249,7 @@ test("restart: the log may begin before the snapshot, to keep a tail for slow fo
   assert.deepEqual(log([]), { firstIndex: 4, lastIndex: 3, commit: 3 });
 });
 
-test("transfer: the successor is the voter that holds most and was heard last", () => {
+test("transfer: the transferee is the voter with the longest log that was active last", () => {
   const raft = leader({ learners: [4n] });
   assert.equal(raft.bestTransferee(), 2n);
   const reply = { type: "appendReply", to: 1n, term: raft.term, index: 1 } as const;
@@ -259,7 +259,7 @@ test("transfer: the successor is the voter that holds most and was heard last", 
   assert.equal(member(1n).bestTransferee(), 0n);
 });
 
-test("disk: a finished job says nothing about entries that took its place", () => {
+test("disk: a finished job says nothing about entries that replaced its own", () => {
   const raft = member(1n);
   raft.step(append(1, [0, 0], 0, entries(1, 1)));
   const first = raft.ready()?.append?.job ?? 0;
@@ -271,7 +271,7 @@ test("disk: a finished job says nothing about entries that took its place", () =
   assert.equal(raft.status().durable, 2);
 });
 
-test("reads: an answer to an earlier life of this member is not taken", () => {
+test("reads: a response to an earlier incarnation of this member is ignored", () => {
   const life = (draw: number) => {
     const raft = member(1n, {}, { random: (below) => (below > 1000 ? draw : 0) });
     raft.step(append(1, [0, 0], 0, []));
@@ -308,7 +308,7 @@ test("forward: proposals share a message, and a malformed membership change is i
   assert.equal(raft.status().lastIndex, 2);
 });
 
-test("forward: a leader takes what may come again once, and only in its own term", () => {
+test("forward: a leader accepts a repeatable proposal once, and only in its own term", () => {
   const raft = leader();
   const { lastIndex } = raft.status();
   const two = [1, 2].map((number) => ({ number, type: EntryType.normal, data: NO_DATA }));
@@ -335,7 +335,7 @@ test("forward: a leader takes what may come again once, and only in its own term
   assert.equal(raft.status().lastIndex, lastIndex + 5);
 });
 
-test("forward: what comes during a hand-over is taken once that has come to nothing", () => {
+test("forward: proposals during a transfer are accepted once it has failed", () => {
   const raft = leader();
   const { lastIndex } = raft.status();
   const proposals = [{ number: 1, type: EntryType.normal, data: NO_DATA }];
@@ -348,12 +348,12 @@ test("forward: what comes during a hand-over is taken once that has come to noth
   assert.equal(raft.status().lastIndex, lastIndex + 1);
 });
 
-test("a peer whose stream is open again gets what it lacks before the next heartbeat", () => {
+test("a peer whose stream reopened gets its missing entries before the next heartbeat", () => {
   const raft = leader();
   const appends = () => drain(raft).filter(({ type, to }) => type === "append" && to === 2n);
   raft.reportUnreachable(2n);
   raft.propose(NO_DATA);
-  appends(); // Into the void.
+  appends(); // Lost.
   raft.propose(NO_DATA);
   assert.equal(appends().length, 0);
   raft.reportReachable(2n);
@@ -383,7 +383,7 @@ for (const { bytes, handsOver } of [
   });
 }
 
-test("forward: who takes it is sent it under its number; what waits is for one leader", () => {
+test("forward: a proposal is sent with its number; parked ones are for one leader", () => {
   const follower = member(1n);
   follower.peerTakesOnce(2n, true);
   follower.step(append(1, [0, 0], 0, []));

@@ -7,9 +7,9 @@ import { RaftSafetyError } from "#ringd/raft/safety-error.js";
 import { SimDisk } from "../sim/raft-disk.js";
 
 /**
- * Runs the scripts in testdata/. A block is commands, a line `----` and what they print, up to an
+ * Runs the scripts in testdata/. A block is commands, a line `----` and their output, up to an
  * empty line; `#` begins a comment. Members are numbers, nothing happens by itself, and a member's
- * election time-out is 10 ticks.
+ * election timeout is 10 ticks.
  *
  *   members 1 2 3 [learners 4] [no-prevote] [no-checkquorum]   new members, all in one membership
  *   member 4                            a new one that knows this membership and is not in it
@@ -311,7 +311,7 @@ class World {
     }
   }
 
-  /** What is not durable is lost. */
+  /** Loses everything that is not durable. */
   #crash(id: number): void {
     const member = this.#member(id);
     member.raft = undefined;

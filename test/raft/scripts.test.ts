@@ -3,11 +3,11 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { runScript } from "./script.js";
 
-// The scripts stay with the sources; the compiled test runs from dist/test/raft/.
+// The scripts are in the source tree; the compiled test runs from dist/test/raft/.
 const folder = new URL("../../../test/raft/testdata/", import.meta.url);
 
 for (const name of readdirSync(folder).filter((file) => file.endsWith(".txt"))) {
-  test(`the script ${name} prints what it always printed`, () => {
+  test(`the script ${name} prints its recorded output`, () => {
     const file = new URL(name, folder);
     const text = readFileSync(file, "utf8");
     const output = runScript(text);

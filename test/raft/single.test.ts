@@ -34,7 +34,7 @@ function next(raft: Raft): Ready {
   return ready;
 }
 
-/** Founds a cluster of one and lets it lead: entries 1 (itself) and 2 (the term's first). */
+/** Bootstraps a cluster of one and lets it lead: entries 1 (itself) and 2 (the term's first). */
 function leaderOfOne(): Raft {
   const raft = member(bootstrap([{ id: 1n, context: bytes("url") }]));
   assert.deepEqual(apply(raft, next(raft)), ["1/1"]);
@@ -92,7 +92,7 @@ test("one report for the newest job covers the jobs before it", () => {
   assert.deepEqual(apply(raft, next(raft)), ["3/2", "4/2"]);
 });
 
-test("a single voter answers reads at once, with its commit index", () => {
+test("a single voter confirms reads at once, with its commit index", () => {
   const raft = leaderOfOne();
   raft.readIndex(7);
   raft.readIndex(8);
@@ -146,7 +146,7 @@ test("a member that knows no members never campaigns", () => {
   assert.equal(raft.ready(), undefined);
 });
 
-test("proposals beyond the limit are refused until earlier ones commit", () => {
+test("proposals beyond the limit are rejected until earlier ones commit", () => {
   const restored = bootstrap([{ id: 1n, context: bytes("") }]);
   const raft = new Raft({
     id: 1n,

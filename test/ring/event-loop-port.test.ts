@@ -113,7 +113,7 @@ test("the messages of one turn are published together, or as soon as there are 3
   assert.equal(fixture.turns, 2);
 });
 
-test("nobody rings while a turn is due; it drains its inlet before it sleeps again", async () => {
+test("the bell is not rung while a turn is due; it drains its inlet before it sleeps again", async () => {
   const fixture = new Fixture();
   fixture.port.start();
   fixture.send(4);

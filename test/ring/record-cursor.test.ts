@@ -8,7 +8,7 @@ import type { RecordCursor } from "#ringd/ring/record-cursor.js";
 import { createRing, poisonConsumed, RingReader, RingWriter } from "#ringd/ring/ring.js";
 
 const BROKEN = { name: "AssertionError" };
-const LONG_BYTES = 3000; // Of a ring of 4096: it travels as many records.
+const LONG_BYTES = 3000; // In a ring of 4096 bytes it takes many records.
 
 function pair<T extends number>(onCursor: OnCursor<T>, isPoisoned = false) {
   const memory = createRing(4096);
@@ -131,7 +131,7 @@ for (const length of [28, LONG_BYTES]) {
   });
 }
 
-test("bytes that are kept past their callback are poison, and what was copied lives on", () => {
+test("bytes kept past their callback are poisoned, copies are not", () => {
   const kept: Buffer[] = [];
   const texts: string[] = [];
   const { outlet, inlet } = pair((record) => {
@@ -145,7 +145,7 @@ test("bytes that are kept past their callback are poison, and what was copied li
   assert.deepEqual(texts, ["grün", "grün"]);
 });
 
-test("the types of a ring are a union, and what is not in it ends the thread", () => {
+test("the types of a ring are a union, and an unknown type ends the thread", () => {
   const Kind = { put: 1, get: 2 } as const;
   type Kind = (typeof Kind)[keyof typeof Kind];
   const seen: string[] = [];

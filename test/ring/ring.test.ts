@@ -18,7 +18,7 @@ function pair(bytes: number) {
   return { memory, writer: new RingWriter(memory, bell), reader: new RingReader(memory, bell) };
 }
 
-test("records come out as they went in, across many wraps of the area", () => {
+test("records are read as written, across many wraps of the area", () => {
   const { writer, reader } = pair(4096);
   const prng = new Prng(3);
   const expected: string[] = [];
@@ -55,7 +55,7 @@ test("records come out as they went in, across many wraps of the area", () => {
   assert.ok(expected.length > 10_000);
 });
 
-test("a callback may end its batch: what follows its record stays", () => {
+test("a callback may end its batch: later records stay", () => {
   const { writer, reader } = pair(4096);
   for (let type = 1; type <= 5; type++) {
     writer.reserve(8);
@@ -125,7 +125,7 @@ test("positions may pass 2^32", () => {
   assert.equal(seen, 40);
 });
 
-test("messages of any size keep their order through a ring much smaller than they are", () => {
+test("messages of any size keep their order through a ring much smaller than them", () => {
   const { writer, reader } = pair(4096);
   const prng = new Prng(11);
   const outlet = new Outlet(writer);
@@ -188,7 +188,7 @@ test("a release that is too small does not use up the request for space", () => 
   assert.equal(outlet.canMove(), true);
 });
 
-test("a record whose callback threw is consumed and released, and those behind it stay", () => {
+test("a record whose callback threw is consumed and released, and later ones stay", () => {
   const { memory, writer, reader } = pair(4096);
   for (let type = 1; type <= 4; type++) {
     assert.ok(writer.reserve(8) >= 0);
@@ -257,7 +257,7 @@ test("a callback cannot drain the ring that it is called from", () => {
   assert.equal(drainAgain(), 1);
 });
 
-/** Two commands as two records; what a consumer has of the first one after the drain of both. */
+/** Two commands as two records; returns what a consumer kept of the first after draining both. */
 function keptThroughDrain(isPoisoned: boolean, keep: (view: Buffer) => Buffer): string {
   const memory = createRing(4096);
   if (isPoisoned) poisonConsumed(memory);
@@ -277,7 +277,7 @@ function keptThroughDrain(isPoisoned: boolean, keep: (view: Buffer) => Buffer): 
   return String(kept[0]);
 }
 
-test("a ring view that is kept past its callback is found where the ring poisons", () => {
+test("a ring view kept past its callback is detected if the ring poisons", () => {
   const kept = keptThroughDrain(true, (view) => view);
   assert.equal(kept, String(Buffer.alloc(5, POISON_BYTE)));
   assert.equal(
@@ -292,7 +292,7 @@ test("a ring view that is kept past its callback is found where the ring poisons
   );
 });
 
-test("a ring that poisons hands out what was sent, also to a callback that throws", () => {
+test("a ring that poisons delivers the sent bytes, also to a callback that throws", () => {
   const memory = createRing(4096);
   poisonConsumed(memory);
   const bell = new Bell(Bell.create());
@@ -331,7 +331,7 @@ test("the depth of a ring that moves between two loads is never more than the ri
     const value = load(cells, at);
     if (isMoving) return value;
     isMoving = true;
-    for (let n = 0; n < 20; n++) move(); // The two other threads, before the next load.
+    for (let n = 0; n < 20; n++) move(); // Steps of the two other threads, before the next load.
     isMoving = false;
     return value;
   });
@@ -339,7 +339,7 @@ test("the depth of a ring that moves between two loads is never more than the ri
   assert.ok(depthBytes >= 0 && depthBytes <= 4096, `${depthBytes} bytes`);
 });
 
-test("a record is committed once, and no longer than what was reserved for it", () => {
+test("a record is committed once, and is not longer than its reservation", () => {
   const { writer } = pair(4096);
   const broken = { name: "AssertionError" };
   assert.ok(writer.reserve(8) >= 0);
@@ -355,7 +355,7 @@ test("a record is committed once, and no longer than what was reserved for it", 
   }
 });
 
-test("a length that leads past what was published ends the consumer", () => {
+test("a length beyond the published bytes ends the consumer", () => {
   const { memory, writer, reader } = pair(4096);
   assert.ok(writer.reserve(8) >= 0);
   writer.commit(1, 8);

@@ -22,7 +22,7 @@ interface State {
   readonly published: number;
   readonly read: number;
   readonly released: number;
-  /** What the consumer found in WANTS_SPACE. */
+  /** The consumer's load of WANTS_SPACE. */
   readonly sawRequest: boolean;
 }
 
@@ -63,7 +63,7 @@ const SPACE = 3;
 /** Two long ones in a row: then the next one fits only once the last one is released. */
 const RECORDS = [1, 1, 1, 2, 2, 1];
 
-/** Each is a mistake that could be made in the code. */
+/** Each is a possible bug in the code. */
 interface Mistakes {
   /** publish() leaves it to canMove() to request space. Not a mistake by itself: see the test. */
   readonly publishDoesNotRequest?: true;
@@ -234,8 +234,7 @@ function explore(mistakes: Mistakes, batch: number): Map<string, readonly string
 }
 
 /**
- * States on a cycle of steps, or on a way to one: what is left when final states are removed
- * repeatedly.
+ * States on a cycle of steps, or leading to one: those left after repeatedly removing final states.
  */
 function cyclicStates(next: ReadonlyMap<string, readonly string[]>): number {
   const before = new Map<string, string[]>();

@@ -4,7 +4,7 @@ import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { Prng } from "../support/prng.js";
 
-/** Sends every message it gets back, through rings that are often full. */
+/** Echoes every message, through rings that are often full. */
 const { there, back, ownBell, otherBell, seed } = workerData as Record<
   string,
   SharedArrayBuffer
@@ -26,7 +26,7 @@ const inlet = Inlet.withCursor(new RingReader(there as SharedArrayBuffer, other)
 for (;;) {
   const taken = outlet.queuedBytes > 100_000 ? 0 : inlet.drain(1 + prng.below(100));
   outlet.publish();
-  // The other side sends nothing more once it has everything: nobody would wake us.
+  // The other side sends nothing more once it has everything, so it would not wake us.
   if (isDone && outlet.queuedBytes === 0) break;
   if (taken > 0) continue;
   own.park(

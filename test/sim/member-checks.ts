@@ -9,7 +9,7 @@ import type { Store } from "#ringd/store/store.js";
 import { Checks } from "./raft-checks.js";
 import type { SimDisk as DurableLog } from "./raft-disk.js";
 
-/** One change of the replicated store, as the first store that made it says. */
+/** One change of the replicated store, as reported by the first store that applied it. */
 export interface AgreedEvent {
   readonly index: number;
   readonly action: string;
@@ -19,21 +19,20 @@ export interface AgreedEvent {
   readonly text: string;
 }
 
-/** What is checked of one member. */
+/** State of one member, for the checks. */
 export interface CheckedMember {
   readonly id: bigint;
   readonly name: string;
   readonly store: Store | undefined;
-  /** What its disk holds whatever happens now. */
+  /** The durable content of its log. */
   readonly durableLog: DurableLog;
   /** The last entry its store contains. */
   applied: number;
 }
 
 /**
- * What the members have agreed on, from the first to say so, and the checks that all others say the
- * same: Raft's properties (raft-checks.ts), one sequence of changes, one content of the store at an
- * index.
+ * The agreed state, as reported by the first member, and the checks that all others agree: Raft's
+ * properties (raft-checks.ts), one sequence of changes, one content of the store per index.
  */
 export class MemberChecks {
   readonly raft = new Checks();
@@ -58,7 +57,7 @@ export class MemberChecks {
   onReady(member: CheckedMember, raft: Raft, ready: Ready | undefined): void {
     raft.checkInvariants();
     if (this.raft.commitIndex === 0 && raft.commit > 0) {
-      // What the founders agreed on beforehand.
+      // The bootstrap entries of the initial members.
       for (let i = 1; i <= raft.commit; i++) this.raft.committed.push(raft.entryOf(i));
     }
     if (raft.isLeader) this.raft.leads(raft);
@@ -142,7 +141,7 @@ export class MemberChecks {
   }
 }
 
-/** What was found at a start must contain all that was durable when the member went down. */
+/** The log found at a start must contain everything that was durable when the member went down. */
 export function checkRecovery(
   name: string,
   log: DurableLog,
@@ -161,8 +160,8 @@ export function checkRecovery(
   if (found.hardState.term === term && !log.hasUnfinishedHardState) {
     assert.equal(found.hardState.vote, vote, `${name} forgot its vote in term ${term}`);
   }
-  // A snapshot that came from the leader, and of which the log knew nothing yet, takes the place of
-  // what contradicts it: that was never committed.
+  // A snapshot from the leader that the log did not know yet replaces entries that contradict it:
+  // they were never committed.
   if (!log.holds(found.snapshotIndex, found.snapshotTerm)) return;
   const terms = new Map(found.entries.map((entry) => [entry.index, entry.term]));
   for (const entry of log.entries) {
@@ -180,7 +179,9 @@ function describe(node: Node | undefined): string {
   return `${path} ${isDirectory ? "dir" : value} ${createdIndex} ${modifiedIndex} ${expirationMs}`;
 }
 
-/** FNV-1a over all that members must agree on: nodes, index, and the event history's reach. */
+/**
+ * FNV-1a over the state that members must agree on: nodes, index, and the event history's range.
+ */
 function digestOf(store: Store): number {
   let hash = 0x811c9dc5;
   const mix = (value: number) => {

@@ -5,16 +5,13 @@ import type { Prng } from "../support/prng.js";
 import type { MemberChecks } from "./member-checks.js";
 import type { Exchange, SimMember } from "./member-node.js";
 
-/** Longer than a member takes to give up by itself. */
+/** Longer than a member's own timeout. */
 const PATIENCE_MS = 12_000;
-/** Operations of unknown outcome before all go on with new registers. */
+/** Operations of unknown outcome before all clients switch to new registers. */
 const UNKNOWN_MAX = 4;
 const FORM = "application/x-www-form-urlencoded";
 
-/**
- * Which registers are in use: each set only until the search over unknown outcomes would get too
- * wide.
- */
+/** The registers in use: replaced before the search over unknown outcomes becomes too wide. */
 export class Registers {
   generation = 0;
   #unknown = 0;
@@ -27,7 +24,7 @@ export class Registers {
   }
 }
 
-/** What a client knows of the cluster. */
+/** A client's view of the cluster. */
 export interface ClientWorld {
   readonly prng: Prng;
   readonly checks: MemberChecks;
@@ -37,7 +34,7 @@ export interface ClientWorld {
   /** The next position in the history of all calls and returns. */
   readonly position: () => number;
   readonly registers: Registers;
-  /** When each value with a TTL was asked for. */
+  /** Time of the request of each value with a TTL. */
   readonly asked: Map<string, number>;
   /** Seconds. */
   readonly longTtl: number;
@@ -54,7 +51,7 @@ export function form(text: string): { type: string; text: string } {
   return { type: FORM, text };
 }
 
-/** Asks some member that runs. @returns undefined if none does */
+/** Sends a request to some running member. @returns undefined if there is none */
 export function ask(
   { prng, running }: ClientWorld,
   { method, path, query, body }: HttpRequest,
@@ -89,7 +86,7 @@ const KEY_NOT_FOUND = 100;
 const COMPARE_FAILED = 101;
 const NODE_EXISTS = 105;
 
-/** One operation on a register under way. */
+/** One operation on a register, in flight. */
 interface Call {
   readonly operation: { -readonly [K in keyof Operation]: Operation[K] };
   readonly kind: "put" | "create" | "cas" | "delete" | "cad" | "read";
@@ -100,9 +97,8 @@ interface Call {
 }
 
 /**
- * A client of registers: one request after the other, each to any member. Its operations are a
- * history for the linearizability checker; what an answer says of the change it made is compared
- * with what all members agreed on.
+ * A client of registers: one request at a time, each to any member. Its operations are a history
+ * for the linearizability checker; the change in a response is compared with the agreed one.
  */
 export class SimClient {
   readonly #world: ClientWorld;
@@ -164,7 +160,7 @@ export class SimClient {
       sinceMs: this.#world.nowMs(),
       abort: () => undefined,
     };
-    // As long as nothing is known, it may have happened.
+    // Until the outcome is known, it may have happened.
     if (kind === "put" || kind === "cas" || kind === "create") operation.leaves = value;
     if (kind === "delete" || kind === "cad") operation.leaves = null;
     if (kind === "cas" || kind === "cad") operation.requires = expected;
@@ -190,7 +186,7 @@ export class SimClient {
         return { method: Method.put, path, query: "prevExist=false", body: form(`value=${value}`) };
       case "cas": {
         const index = this.#lastIndex.get(key);
-        // The value is only there while it is the one of that index, so either condition will do.
+        // Each value has a single index, so either condition will do.
         const condition =
           index !== undefined && prng.oneIn(2) ? `prevIndex=${index}` : `prevValue=${expected}`;
         return { method: Method.put, path, query: condition, body: form(`value=${value}`) };
@@ -225,7 +221,8 @@ export class SimClient {
       else if (errorCode === COMPARE_FAILED) {
         operation.requires = undefined;
         const found = /^\[(.*) != (.*)\]$/.exec(cause);
-        // By value it names what is there; by index it says that it is not what was there.
+        // By value, the response names the current one; by index, it only excludes the expected
+        // one.
         if (found?.[1] === call.expected) operation.requires = found[2];
         else operation.forbids = [call.expected];
       } else if (errorCode === NODE_EXISTS) {
@@ -253,7 +250,7 @@ export class SimClient {
     }
   }
 
-  /** What is acknowledged is what all agreed on, and stays: agreed changes never change. */
+  /** An acknowledged change must be the agreed one, which never changes. */
   #checkAgreed({ operation, value, kind }: Call, { action, node }: EventBody): void {
     const agreed = this.#world.checks.events.get(node.modifiedIndex);
     assert.ok(agreed !== undefined, `"${operation.text}" is acknowledged and nobody applied it`);
@@ -265,7 +262,7 @@ export class SimClient {
   #end(call: Call): void {
     if (this.#call !== call) return;
     this.#call = undefined;
-    // A read without an answer says nothing.
+    // A read without a response is no evidence.
     const isUnknown = call.operation.returned === Number.POSITIVE_INFINITY;
     if (isUnknown) this.#world.registers.onUnknown();
     if (isUnknown && call.kind === "read") return;
@@ -273,7 +270,9 @@ export class SimClient {
   }
 }
 
-/** Fire and forget: everything else the store can do, for stores to be compared over. */
+/**
+ * Fire and forget: all other operations of the store, so that stores can be compared after them.
+ */
 export class SimStirrer {
   readonly #world: ClientWorld;
   #made = 0;

@@ -7,11 +7,11 @@ import { MUTANTS } from "./member-mutants.js";
 /** SEED=n reruns one history; SIM_SEEDS=n and SIM_FROM=s widen the hunt, as does npm run sim. */
 const seeds = Number(process.env.SIM_SEEDS ?? 150);
 const from = Number(process.env.SIM_FROM ?? 1);
-/** Each found a fault once, which the run's own seeds would not see again. */
+/** Seeds that found a fault once and that the default range does not include. */
 const FINDERS = [
-  9470, // A member that went on from a snapshot showed in its metrics what it had applied before.
+  9470, // A member that resumed from a snapshot showed the old applied index in its metrics.
 ];
-/** Seeds in which a planted fault must be found. */
+/** Seeds within which a planted fault must be found. */
 const MUTANT_SEEDS_MAX = 120;
 
 function run(seed: number, faults: Partial<MemberFaults> = {}): SimFigures {
@@ -26,7 +26,7 @@ function run(seed: number, faults: Partial<MemberFaults> = {}): SimFigures {
 if (process.env.SEED !== undefined) {
   test(`members of seed ${process.env.SEED}`, () => void run(Number(process.env.SEED)));
 } else {
-  test(`members of seeds ${from} to ${from + seeds - 1} keep every promise and recover`, () => {
+  test(`members of seeds ${from} to ${from + seeds - 1} keep every guarantee and recover`, () => {
     const total = { leaders: 0, acknowledged: 0, events: 0, installs: 0, starts: 0, changes: 0 };
     for (let seed = from; seed < from + seeds; seed++) {
       const figures = run(seed);
@@ -34,7 +34,7 @@ if (process.env.SEED !== undefined) {
         total[name] += figures[name];
       }
     }
-    // The faults leave room for what they are to disturb.
+    // The faults must leave room for the work they disturb.
     const text = JSON.stringify(total);
     assert.ok(total.leaders > 2 * seeds, text);
     assert.ok(total.acknowledged > 20 * seeds, text);
@@ -45,7 +45,7 @@ if (process.env.SEED !== undefined) {
   });
 
   for (const seed of FINDERS) {
-    // Without what has been added since, or it would be another run.
+    // Without faults added since, or it would be another run.
     const faults = { startFaultOneIn: 0 };
     test(`members of seed ${seed}, which found a fault once`, () => void run(seed, faults));
   }

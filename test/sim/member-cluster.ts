@@ -25,27 +25,27 @@ import { TimeChecks } from "./member-time.js";
 import { SimWatcher } from "./member-watchers.js";
 import { SimDisk as DurableLog } from "./raft-disk.js";
 
-/** Place of the wal thread among a life's threads. */
+/** Index of the wal thread among a life's threads. */
 const WAL = 1;
-/** Time moves on by 1 to this between two rounds of turns. */
+/** Time advances by 1 to this between two rounds of turns. */
 const STEP_MS_MAX = 6;
-/** Or to this, if nobody had anything to do in the last one. */
+/** Or to this, if the last round was idle. */
 const IDLE_STEP_MS_MAX = 12;
-/** The mean time between two requests of the stirrer. */
+/** Mean interval of the stirrer's requests. */
 const STIR_MS = 150;
-/** After the last fault a cluster must be well within this. */
+/** A cluster must recover within this after the last fault. */
 const SETTLE_MS_MAX = 60_000;
-/** What was sent before the faults stopped may have got lost for so long. */
+/** Requests sent before the end of faults may get lost for so long. */
 const HELD_MS_MAX = 5000;
-/** Seconds: with nodes that live longer, the end of a run waits for all to expire. */
+/** Seconds: with longer-lived nodes, the end of a run waits for all to expire. */
 const SHORT_TTL = 4;
 /** One applied index in so many has its store compared. */
 const DIGEST_EVERY = 5;
-/** Without a leader for so long, members of a cluster of two look for the removed one. */
+/** Time without a leader after which members of a cluster of two need the removed one. */
 const NEEDED_MS = 10_000;
-/** A member that was removed may be started again by an operator who does not know. */
+/** A removed member may be restarted by an operator who does not know. */
 const GHOST_ONE_IN = 3;
-/** Seeds of what is drawn apart from the rest. */
+/** Offset of the seeds of separate sequences. */
 const APART = 2 ** 40;
 const CLUSTER_TOKEN = "etcd-cluster";
 
@@ -53,7 +53,7 @@ const silent: Logger = pino({ level: "silent" });
 
 export interface SimOptions {
   readonly seed: number;
-  /** Instead of what the seed draws. */
+  /** Replace faults drawn from the seed. */
   readonly faults?: Partial<MemberFaults>;
   /** Prints what members log. */
   readonly isVerbose?: boolean;
@@ -70,7 +70,7 @@ export interface SimFigures {
   changes: number;
   refusedChanges: number;
   digests: number;
-  /** From the last fault until all was well, simulated milliseconds. */
+  /** From the last fault until all checks passed, simulated milliseconds. */
   settleMs: number;
   messages: number;
   trace: number;
@@ -93,7 +93,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   readonly #status = new StatusCheck();
   readonly #clientWorld: ClientWorld;
   readonly #clusterId: bigint;
-  /** Members that were removed and stopped, and those that were then started again for a while. */
+  /** Members that were removed and stopped, and then restarted for a while. */
   readonly #ghosts = new Set<SimMember>();
   #current: SimMember | undefined;
   #leaderToCut: SimMember | undefined;
@@ -150,7 +150,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     return this.#isHealed;
   }
 
-  /** Faults, then none, then all checks. @throws AssertionError */
+  /** Runs with faults, then without, then all checks. @throws AssertionError */
   run(): SimFigures {
     const unlisten = listen(this);
     try {
@@ -169,7 +169,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     return this.#figures();
   }
 
-  // What the probe sees.
+  // ---- the probe's events ----
 
   onReady(raft: Raft, ready: Ready | undefined): void {
     const member = this.#currentMember();
@@ -189,11 +189,11 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     if (ready.softState?.role !== "leader" || this.#isHealed || cutLeaderOneIn === 0) return;
     if (!this.prng.oneIn(cutLeaderOneIn)) return;
     this.#leaderToCut = member;
-    // At once, before anybody hears of it, or in the middle of its first appends.
+    // At once, before any other member knows, or during its first appends.
     this.#cutLeaderMs = this.#now + (this.prng.oneIn(2) ? 0 : this.prng.below(30));
   }
 
-  /** Of all that was handed out before. */
+  /** Checks all work handed out before. */
   #atCheckpoint(member: SimMember, store: Store | undefined): void {
     if (store === undefined || member.digestedAt === member.applied) return;
     const isNew = member.digestedAt < 0;
@@ -231,7 +231,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     return this.#current;
   }
 
-  // Time.
+  // ---- time ----
 
   #step(): void {
     const passedMs = 1 + this.prng.below(this.#isIdle ? IDLE_STEP_MS_MAX : STEP_MS_MAX);
@@ -252,7 +252,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     if (!this.#isHealed && this.#happens(STIR_MS, passedMs)) this.#stirrer.stir();
   }
 
-  /** Each part of a member that has something to do may have a turn, in any order. */
+  /** Each part of a member that has work may have a turn, in any order. */
   #turn(member: SimMember): void {
     const { skipTurnOneIn, slowDiskOneIn } = this.faults;
     const threads = member.life?.threads ?? [];
@@ -325,7 +325,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     if (happens(faults.confChangeMs)) this.#operator.act();
   }
 
-  /** Now, or in the middle of what the disk does next. */
+  /** Now, or in the middle of the disk's next operations. */
   #crashSome(member: SimMember): void {
     const { powerCutOneIn } = this.faults;
     const isPowerCut = powerCutOneIn > 0 && this.prng.oneIn(powerCutOneIn);
@@ -341,7 +341,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     member.downUntilMs = this.#now + (this.#isHealed ? 0 : this.prng.below(this.faults.downMsMax));
   }
 
-  /** Members that are down come back; those that joined, and those that the log names, begin. */
+  /** Restarts members that are down; starts those that joined, and those in the log. */
   #startMembers(passedMs: number): void {
     for (const id of this.checks.members) {
       if (this.members.has(id) || !(this.#isHealed || this.#happens(400, passedMs))) continue;
@@ -382,10 +382,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     return this.prng.below(2 * wallJumpMsMax) - wallJumpMsMax;
   }
 
-  /**
-   * Where messages may be lost or held up, those who know the time may have tried in vain to say
-   * so.
-   */
+  /** If messages may be lost or delayed, members that know the time may have failed to send it. */
   #mayStartClock(): boolean {
     const { loseOneIn, partitionMs, pauseMs, cutLeaderOneIn } = this.faults;
     const isHeld = loseOneIn + partitionMs + pauseMs + cutLeaderOneIn > 0;
@@ -420,7 +417,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     };
   }
 
-  // The end.
+  // ---- the end of a run ----
 
   #heal(): void {
     this.log.info("no more faults");
@@ -434,7 +431,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       member.syncFails = false;
       member.readFails = false;
       if (this.#ghosts.has(member)) continue;
-      // A log that failed is mended by a restart, and so is a stop that the operator takes back.
+      // A restart repairs a failed log, and undoes an operator's stop.
       const isOld = member.config.formatLevel < FORMAT_LEVEL;
       if (member.life !== undefined && (isOld || this.prng.oneIn(2))) this.#crash(member, false);
       member.downUntilMs = Math.min(member.downUntilMs, this.#now);
@@ -442,7 +439,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     for (const client of this.#clients) client.isRetired = true;
   }
 
-  /** A write commits, and everybody has and has seen everything, within SETTLE_MS_MAX. */
+  /**
+   * A write must commit, and all members and watchers must have everything, within SETTLE_MS_MAX.
+   */
   #settle(): void {
     const byMs = this.#now + SETTLE_MS_MAX;
     let why = "";
@@ -467,9 +466,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     assert.fail(`not well ${SETTLE_MS_MAX} ms after the faults stopped: ${why}`);
   }
 
-  /** Nothing is kept beyond its TTL, long or short. */
+  /** No node may outlive its TTL. */
   #whyKept(): string {
-    // Builds of before set deadlines by wall clocks, perhaps an hour from now.
+    // Older builds set deadlines by wall clocks, perhaps an hour from now.
     if (this.faults.oldOneIn > 0) return "";
     if (this.faults.longTtl <= SHORT_TTL && this.#now - this.#healedMs < 2 * SHORT_TTL * 1000)
       return "";
@@ -493,9 +492,8 @@ export class MemberCluster implements ProbeListener, MemberWorld {
   }
 
   /**
-   * One of two members was removed, and ended before the other had heard that the removal is
-   * committed: the other cannot go on alone. The remedy is to start the removed one again; its
-   * refusals say it.
+   * One of two members was removed, and ended before the other knew that the removal is committed:
+   * the other cannot continue alone. Restarting the removed one helps: its rejections say so.
    */
   #isNeeded({ id }: SimMember): boolean {
     if (this.#now - this.#healedMs < NEEDED_MS) return false;

@@ -3,9 +3,8 @@ import type { RaftLimits } from "#ringd/raft/options.js";
 import type { Prng } from "../support/prng.js";
 
 /**
- * What may go wrong in one run, and how often. Each seed draws which faults exist at all. A `...Ms`
- * of something that happens is the mean time between two of it, in simulated milliseconds; 0 is
- * never.
+ * The possible faults of a run, and their rates. Each seed draws which faults exist at all. A
+ * `...Ms` of an event is the mean time between two, in simulated milliseconds; 0 is never.
  */
 export interface MemberFaults {
   readonly founders: number;
@@ -13,25 +12,25 @@ export interface MemberFaults {
 
   // Members. One victim in so many is the leader; 0: it is anybody.
   readonly leaderOneIn: number;
-  /** One leader in so many is cut off from the others soon after it was elected; 0: none is. */
+  /** One leader in so many is isolated soon after its election; 0: none. */
   readonly cutLeaderOneIn: number;
   readonly crashMs: number;
-  /** Of the crashes, one in so many takes unsynced sectors with it; 0: none does. */
+  /** One crash in so many loses unsynced sectors; 0: none. */
   readonly powerCutOneIn: number;
   readonly downMsMax: number;
   readonly stopMs: number;
   readonly pauseMs: number;
   readonly pauseMsMax: number;
   readonly wallJumpMs: number;
-  /** Wall clocks jump by up to this, and are as far off from the beginning. */
+  /** Limit of wall clocks' jumps, and of their initial offsets. */
   readonly wallJumpMsMax: number;
   /**
-   * One founder in so many begins as a build that knows format 1 only, until a restart; 0: none
-   * does.
+   * One initial member in so many starts as a build that supports format 1 only, until a restart;
+   * 0: none.
    */
   readonly oldOneIn: number;
 
-  // Their threads: one turn in so many is left out; 0: none is.
+  // Threads: one turn in so many is skipped; 0: none.
   readonly skipTurnOneIn: number;
   readonly slowDiskOneIn: number;
   readonly ringBytes: number;
@@ -40,9 +39,9 @@ export interface MemberFaults {
   // Disks.
   readonly fullDiskMs: number;
   readonly failedSyncMs: number;
-  /** A snapshot that came from another member cannot be read. */
+  /** A snapshot from another member cannot be read. */
   readonly failedReadMs: number;
-  /** One start in so many loses its power, or cannot read its snapshot to the end; 0: none does. */
+  /** One start in so many loses power, or cannot read its snapshot to the end; 0: none. */
   readonly startFaultOneIn: number;
   readonly segmentBytes: number;
   readonly zeroAheadBytes: number;
@@ -64,7 +63,7 @@ export interface MemberFaults {
   readonly heartbeatMs: number;
   readonly electionMs: number;
 
-  /** Tight ones now and then, so that what is one message with a few clients becomes many. */
+  /** Sometimes tight, so that a single message becomes many. */
   readonly raftLimits: Partial<RaftLimits>;
   /** What clients reach while things go wrong; without limit at the end. */
   readonly memberLimits: Partial<MemberLimits>;
@@ -74,14 +73,11 @@ export interface MemberFaults {
   readonly watchers: number;
   readonly keys: number;
   readonly thinkMsMax: number;
-  /** Of the longest-lived nodes, seconds. Those are waited for in the end. */
+  /** Longest TTL of nodes, seconds. The end of a run waits for them. */
   readonly longTtl: number;
 }
 
-/**
- * @param later draws what was added later, so that seeds without it make the runs that they made
- *   before
- */
+/** @param later draws faults added later, so that older seeds still make the same runs */
 export function drawFaults(prng: Prng, later: Prng): MemberFaults {
   const maybe = (least: number, most: number) =>
     prng.oneIn(2) ? 0 : least + prng.below(most - least);

@@ -33,18 +33,18 @@ import { SimMember } from "./member-node.js";
 import { SimSnapshots } from "./member-snapshots.js";
 
 /**
- * Faults planted into members, to see that the simulation finds them. Each is a mistake that could
- * be made in the code it wraps; none is in it.
+ * Bugs planted into members, to show that the simulation finds them. Each is a possible bug of the
+ * wrapped code.
  */
 export interface Mutant {
   readonly name: string;
-  /** For one that takes a chain of events which the swarm brings up once in thousands of seeds. */
+  /** For a bug that needs a chain of events which occurs once in thousands of seeds. */
   readonly faults?: Partial<MemberFaults>;
   /** Plants it. @returns undo */
   readonly plant: () => () => void;
 }
 
-/** Replaces a method for as long as the mutant lives. */
+/** Replaces a method while the mutant is planted. */
 function wrap<T extends object, K extends keyof T>(
   target: T,
   name: K,
@@ -89,7 +89,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an entry of an earlier term is committed by counting",
-    // Figure 8 of the paper: leaders that are cut off or halt one after the other.
+    // Figure 8 of the paper: leaders that are isolated or halt one after the other.
     faults: {
       founders: 3,
       durationMs: 30_000,
@@ -136,7 +136,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a restart trusts what a failed fsync has left in the page cache",
-    // A member that is started again after a failed fsync, and loses its power later.
+    // A member that restarts after a failed fsync, and loses power later.
     faults: { failedSyncMs: 1500, crashMs: 1000, powerCutOneIn: 2, durationMs: 20_000 },
     plant: plantTrustInPages,
   },
@@ -173,7 +173,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a snapshot is restored without its index",
     plant: () =>
       wrapBlocks((block, view) => {
-        // The index of an earlier snapshot, more or less.
+        // About the index of an earlier snapshot.
         if (view.getUint8(0) === 1) view.setFloat64(1, view.getFloat64(1, true) - 1, true);
         return block;
       }),
@@ -313,7 +313,7 @@ export const MUTANTS: readonly Mutant[] = [
         (below) =>
           function (this: Prng, bound) {
             const drawn = below.call(this, bound);
-            return bound === 2 ** 32 ? 0 : drawn; // What numbers begin with is drawn of so many.
+            return bound === 2 ** 32 ? 0 : drawn; // Bound of the first number.
           },
       ),
   },
@@ -354,7 +354,7 @@ function skipSteps(isSkipped: (op: DiskOp) => boolean): () => void {
   );
 }
 
-/** While a log is opened it is synced, but nothing is written again. */
+/** Opening a log syncs it, but rewrites nothing. */
 function plantTrustInPages(): () => void {
   let isOpening = false;
   const undoRecover = wrap(
@@ -371,7 +371,7 @@ function plantTrustInPages(): () => void {
       },
   );
   const undoSteps = skipSteps((step) => {
-    if (step.op === "datasync") isOpening = false; // What comes then is new.
+    if (step.op === "datasync") isOpening = false; // Later writes are new.
     return isOpening && step.op === "write";
   });
   return () => {
@@ -380,7 +380,7 @@ function plantTrustInPages(): () => void {
   };
 }
 
-/** At a start the newest snapshot is overlooked. */
+/** A start ignores the newest snapshot. */
 function plantOldSnapshot(): () => void {
   let isStarting = false;
   const undoOpen = wrap(
@@ -412,7 +412,7 @@ function plantOldSnapshot(): () => void {
   };
 }
 
-/** What a member makes of what the disk held, which has been checked. */
+/** Changes the checked recovery before the member uses it. */
 function wrapRecovery(change: (found: RecoveredMember) => RecoveredMember): () => void {
   return wrap(
     SimMember.prototype,
@@ -425,7 +425,7 @@ function wrapRecovery(change: (found: RecoveredMember) => RecoveredMember): () =
   );
 }
 
-/** Raft's logs, by their rafts: `ready` is where both are seen. */
+/** Raft's logs by raft: both are visible in `ready`. */
 function plantOldTermCommit(): () => void {
   const logs = new WeakMap<Raft, RaftLog>();
   let current: RaftLog | undefined;
@@ -494,7 +494,7 @@ function plantLocalReads(): () => void {
   };
 }
 
-/** Blocks of snapshots as a decoder sees them, changed or left out. */
+/** Changes or drops a snapshot's blocks before its decoder. */
 function wrapBlocks(
   change: (block: Uint8Array, view: DataView) => Uint8Array | undefined,
 ): () => void {
@@ -536,7 +536,7 @@ function plantOwnClock(): () => void {
   };
 }
 
-/** Requests, whose bodies are views of the ring, wait until all of them are taken out of it. */
+/** Requests, whose bodies are views of the ring, are kept until all of them are drained. */
 function plantKeptView(): () => void {
   let kept: (() => void)[] = [];
   const undoRequest = wrap(

@@ -6,7 +6,7 @@ import type { Prng } from "../support/prng.js";
 import type { MemberFaults } from "./member-faults.js";
 import type { Arrival, PeerPort, SimMember } from "./member-node.js";
 
-/** How long a member may take to notice that a stream opened or ended. */
+/** Longest delay until a member notices that a stream opened or ended. */
 const NOTICE_MS = 150;
 
 interface Flight {
@@ -17,7 +17,10 @@ interface Flight {
   readonly arrival: Arrival;
 }
 
-/** Everything between the peer threads: it loses, repeats, delays and reorders, and can be cut. */
+/**
+ * The network between peer threads: it loses, repeats, delays and reorders messages, and can be
+ * partitioned.
+ */
 export class SimNetwork implements PeerPort {
   readonly #prng: Prng;
   readonly #faults: MemberFaults;
@@ -25,11 +28,11 @@ export class SimNetwork implements PeerPort {
   readonly #nowMs: () => number;
   #flights: Flight[] = [];
   #earliestMs = Number.POSITIVE_INFINITY;
-  /** "from>to" -> when the last message arrives, where order is kept. */
+  /** "from>to" -> arrival of the last message, if order is kept. */
   readonly #lastMs = new Map<string, number>();
   readonly #cut = new Set<string>();
   #isHealed = false;
-  /** Folded over everything sent: two runs of one seed agree on it. */
+  /** Hash of everything sent, equal in two runs of one seed. */
   trace = 0;
   messages = 0;
 
@@ -58,7 +61,7 @@ export class SimNetwork implements PeerPort {
     this.#cut.clear();
   }
 
-  /** Two sides; one-way: only what leaves the second one is lost. */
+  /** Two sides; one-way: only messages from the second side are lost. */
   partition(): void {
     const members = [...this.#members.values()];
     const side = new Set(members.filter(() => this.#prng.oneIn(2)));
@@ -72,7 +75,7 @@ export class SimNetwork implements PeerPort {
     }
   }
 
-  /** One member hears nobody and is not heard. */
+  /** Cuts all links of one member. */
   isolate(member: SimMember): void {
     this.#cut.clear();
     for (const { name } of this.#members.values()) {
@@ -91,8 +94,7 @@ export class SimNetwork implements PeerPort {
     else if (message.type === "snapshot") this.#sendSnapshot(from, to, message);
     else if (this.#happens(this.#faults.loseOneIn)) this.#lose(from, message);
     else {
-      // A stream never repeats itself, and what is passed on to the leader must not be: it is a
-      // write.
+      // A forwarded write must not be repeated; a stream never repeats messages.
       const mayRepeat = message.type !== "forward";
       const copies = mayRepeat && this.#happens(this.#faults.repeatOneIn) ? 2 : 1;
       for (let i = 0; i < copies; i++) {
@@ -101,7 +103,7 @@ export class SimNetwork implements PeerPort {
     }
   }
 
-  /** The newest file goes over, with its own meta. */
+  /** Transfers the newest file, with its own meta. */
   #sendSnapshot(
     from: SimMember,
     to: SimMember,
@@ -130,7 +132,7 @@ export class SimNetwork implements PeerPort {
     const { life } = from;
     if (life === undefined) return;
     if (type === "snapshot") {
-      // A transfer that fails is always noticed: its connection breaks.
+      // A failed transfer is always noticed: its connection breaks.
       life.arrivals.push({ type: "event", event: InboxType.snapshotSent, id: to, value: 0 });
     } else if (this.#prng.oneIn(3)) {
       life.arrivals.push({ type: "event", event: InboxType.overflow, id: to, value: 0 });
@@ -160,7 +162,7 @@ export class SimNetwork implements PeerPort {
         (least, { atMs }) => Math.min(least, atMs),
         Number.POSITIVE_INFINITY,
       );
-      // In order of time, and of sending for equal times.
+      // By time, then by order of sending.
       due.sort((a, b) => a.atMs - b.atMs);
       for (const flight of due) this.#arrive(flight);
     }
@@ -174,7 +176,7 @@ export class SimNetwork implements PeerPort {
       this.#lose(from, { type, to: to.id });
       return;
     }
-    if (life.removed.has(from.id)) return; // Its stream was closed; #noticeStreams tells it.
+    if (life.removed.has(from.id)) return; // Its stream was closed; #noticeStreams reports it.
     if (type === "snapshot") {
       const value = this.#happens(8) ? 0 : 1;
       from.life?.arrivals.push({
@@ -217,10 +219,7 @@ export class SimNetwork implements PeerPort {
   }
 }
 
-/**
- * Either may have opened it: a member that has not heard of the other yet answers on the other's
- * stream.
- */
+/** Either may have opened it: a member that does not know the other yet responds to its stream. */
 function hasStream(from: SimMember, to: SimMember): boolean {
   if (from.life === undefined || from.life.removed.has(to.id)) return false;
   return from.life.roster.has(to.id) || to.life?.roster.has(from.id) === true;

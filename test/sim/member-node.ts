@@ -59,54 +59,56 @@ const BLANK = {
   applied: 0,
 };
 
-/** What a member's peer thread does with what the core sends; the network implements it. */
+/** Handles messages from a member's core, like its peer thread; implemented by the network. */
 export interface PeerPort {
   send(from: SimMember, message: Message, bytes: Uint8Array): void;
 }
 
-/** A member that has read what its disk holds, and does not serve yet. */
+/** A member that has replayed its disk, and does not serve yet. */
 export interface Recovered {
   readonly topology: Topology;
-  /** The end of the wal thread. */
+  /** The wal thread's end. */
   readonly durable: Outlet;
   readonly wal: Wal;
   readonly found: RecoveredMember;
 }
 
-/** The rest of the world, as one member sees it. */
+/** A member's environment. */
 export interface MemberWorld {
   readonly seed: number;
-  /** Nothing goes wrong any more. */
+  /** No more faults. */
   readonly isHealed: boolean;
   readonly prng: Prng;
   readonly faults: MemberFaults;
   readonly peers: PeerPort;
   readonly log: Logger;
-  /** The clock that never jumps, milliseconds. */
+  /** Monotonic clock, milliseconds. */
   readonly monoMs: () => number;
-  /** The recovered log of a member that starts, before anything is made of it. */
+  /** Called with a starting member's recovered log, before it is used. */
   readonly onRecovered: (member: SimMember, found: RecoveredMember) => void;
 }
 
-/** Someone who asked a frontend. Calls come in the order of the ring. */
+/** A client's exchange with a frontend. Calls come in the order of the ring. */
 export interface Exchange {
   answer(status: number, etcdIndex: number, body: string, isOpen: boolean): void;
   chunk(body: string, isEnd: boolean): void;
-  /** The connection ended in the middle. */
+  /** The connection closed, the response incomplete. */
   cut(): void;
 }
 
-/** For the core, from other members. */
+/** Records for the core from other members. */
 export type Arrival =
   | { readonly type: "message"; readonly bytes: Uint8Array }
   | { readonly type: "snapshot"; readonly bytes: Uint8Array; readonly file: SnapshotFile }
   | { readonly type: "event"; readonly event: number; readonly id: bigint; readonly value: number };
 
-/** One member over all its lives: its disk, and the threads of the life it has, if it runs. */
+/**
+ * One member across its incarnations: its disk, and the current incarnation's threads, if it runs.
+ */
 export class SimMember {
   readonly id: bigint;
   readonly name: string;
-  /** A restart may bring a newer build. */
+  /** A restart may change to a newer build. */
   config: Config;
   readonly plan: StartPlan;
   readonly world: MemberWorld;
@@ -116,17 +118,17 @@ export class SimMember {
   life: Life | undefined;
   store: Store | undefined;
   applied = 0;
-  /** It begins with a log that is not on its disk yet. */
+  /** It starts with a log that is not on its disk yet. */
   isFounding = false;
-  /** The applied index its store was last looked at; -1 before the first. */
+  /** The applied index at which its store was last digested; -1 before the first. */
   digestedAt = -1;
   wallOffsetMs = 0;
   pausedUntilMs = 0;
   downUntilMs = 0;
-  /** The power fails at the next step of the disk that counts this down to 0. */
+  /** Power fails at the disk step that counts this down to 0. */
   stepsToPowerCut = Number.POSITIVE_INFINITY;
   syncFails = false;
-  /** The next snapshot that came from another member cannot be read, or not to its end. */
+  /** The next snapshot from another member cannot be read, or not to its end. */
   readFails = false;
   powerLost = false;
   starts = 0;
@@ -143,17 +145,17 @@ export class SimMember {
     return Math.floor(this.world.monoMs() + this.wallOffsetMs) + 1_700_000_000_000;
   }
 
-  /** @returns false if the power or the disk failed again on the way */
+  /** @returns false if power or disk failed again during the start */
   start(): boolean {
     assert(this.life === undefined, "a member runs once");
     this.disk.before = (op) => {
-      if (op.op === "close") return; // It has nothing to write.
+      if (op.op === "close") return; // Closing writes nothing.
       if (this.stepsToPowerCut-- <= 0) {
         this.powerLost = true;
         throw new PowerLost();
       }
       if (this.syncFails && (op.op === "datasync" || op.op === "syncDirectory")) {
-        this.syncFails = false; // What was to be synced stays readable, and is not on the disk.
+        this.syncFails = false; // The unsynced data stays readable, but is not on disk.
         throw new DiskError(op.op, op.op === "datasync" ? op.file : "", "EIO");
       }
     };
@@ -168,7 +170,7 @@ export class SimMember {
       this.applied = snapshot.index;
       this.life = new Life(this, plan, recovered);
     } catch (error) {
-      // A disk that fails at a start ends it; the operator tries again.
+      // A disk failure ends the start; the operator retries.
       const isDisk = error instanceof LogFailedError || error instanceof LogFullError;
       const isRead = error instanceof DiskError && error.call === "read";
       if (!this.powerLost && !isDisk && !isRead) throw error;
@@ -178,7 +180,7 @@ export class SimMember {
     return true;
   }
 
-  /** A start may lose its power on the way, or cannot read the snapshot to its end. */
+  /** A start may lose power, or fail to read the snapshot to its end. */
   #drawFault(prng: Prng): void {
     const { isHealed, faults } = this.world;
     const { startFaultOneIn, powerCutOneIn, failedReadMs } = faults;
@@ -187,7 +189,7 @@ export class SimMember {
     else if (failedReadMs > 0) this.snapshots.failsAfter = prng.below(4);
   }
 
-  /** As wal/data-dir.ts finds it: then no plan is made. */
+  /** As in wal/data-dir.ts: if so, no start plan is made. */
   #hasBegun(): boolean {
     const segments = this.disk.list().filter((name) => parseSegmentName(name) !== undefined);
     const [first] = segments;
@@ -195,7 +197,7 @@ export class SimMember {
     return holdsRecord(this.disk.read(first));
   }
 
-  /** The core made this log itself, from the plan. */
+  /** The core made this log from the plan. */
   found(raft: Raft): void {
     this.isFounding = true;
     const { term, commit } = raft;
@@ -203,7 +205,7 @@ export class SimMember {
     this.durableLog = new DurableLog({ ...BLANK, hardState: { term, vote: 0n, commit }, entries });
   }
 
-  /** With the code of the threads, member-start.ts. */
+  /** Uses the threads' code, see member-start.ts. */
   recover(startPrng: Prng): Recovered {
     const { config, plan, world } = this;
     const { prng, log } = world;
@@ -233,14 +235,14 @@ export class SimMember {
     return { topology, durable, wal, found };
   }
 
-  /** A snapshot that came from another member. */
+  /** Opens a snapshot from another member. */
   openReceived(position: LogPosition): SnapshotSource {
     if (this.readFails) this.snapshots.failsAfter = this.world.prng.below(4);
     this.readFails = false;
     return this.snapshots.open(snapshotName(position));
   }
 
-  /** The process dies; with a power cut, what the disk had not synced may be lost or torn. */
+  /** The process dies; in a power cut, unsynced data may be lost or torn. */
   crash(isPowerCut: boolean): void {
     const { life } = this;
     this.life = undefined;
@@ -251,7 +253,7 @@ export class SimMember {
     this.readFails = false;
     this.snapshots.failsAfter = Number.POSITIVE_INFINITY;
     life?.end();
-    // What founders agree on beforehand is written with their first job.
+    // The bootstrap entries are written with the first job.
     if (this.isFounding) this.durableLog = new DurableLog(BLANK);
     if (isPowerCut) this.disk.powerCut(this.world.prng);
     this.disk.before = () => {};
@@ -265,7 +267,7 @@ interface Frontend {
   lastRequestId: number;
 }
 
-/** A view of a ring that a thread keeps past its callback reads poison. */
+/** Poisons the rings, so that views kept past their callback are detected. */
 function poisonRings(topology: Topology): void {
   const { append, durable, jobs, outcomes, outbox, inbox, frontends } = topology;
   const rings = [append, durable, jobs, outcomes, outbox, inbox];
@@ -299,15 +301,15 @@ export class Life {
   readonly threads: readonly SimThread[];
   readonly arrivals: Arrival[] = [];
   readonly upPeers = new Set<bigint>();
-  /** Whom the core told the peer thread to talk to, and whom not. */
+  /** The members that the core told the peer thread to connect to. */
   roster: ReadonlySet<bigint> = new Set();
   removed: ReadonlySet<bigint> = new Set();
-  /** Another member refused its stream for that reason. */
+  /** Another member rejected its stream as it was removed. */
   isToldRemoved = false;
   readonly #topology: Topology;
   readonly #outbox: Inlet;
   readonly #inbox: Outlet;
-  /** The one that is being written. */
+  /** The snapshot being written. */
   #snapshotJob: SnapshotJobHead | undefined;
   readonly #frontends: readonly Frontend[];
   readonly #pool: PoolLoop;
@@ -316,7 +318,7 @@ export class Life {
   #isFlushed = false;
   isReady = false;
 
-  /** @param plan undefined where the log says who the member is */
+  /** @param plan undefined if the log has the identity */
   constructor(member: SimMember, plan: StartPlan | undefined, recovered: Recovered) {
     const { world, config } = member;
     const { faults, log, monoMs } = world;
@@ -410,7 +412,7 @@ export class Life {
     return { requests, answers, open, lastRequestId: 0 };
   }
 
-  /** What the core shows. */
+  /** The core's metrics. */
   get metrics(): MetricCells {
     return new MetricCells(this.#topology.metrics, CORE_PART);
   }
@@ -419,7 +421,7 @@ export class Life {
     return this.#isFlushed && this.walLoop.isStopped;
   }
 
-  /** @returns a way to give the request up */
+  /** @returns aborts the request */
   request(
     frontend: number,
     method: Method,
@@ -513,7 +515,7 @@ export class Life {
       if (!member.powerLost) throw error;
     }
     if (member.powerLost || wal.hasUnsynced || !member.disk.isDurable) return isBusy;
-    // The disk itself says that nothing can be lost, so all that came in is durable.
+    // The disk reports that nothing can be lost, so all jobs are durable.
     const count = walLoop.job - this.#finishedJobs;
     if (count > 0) {
       member.durableLog.finish(count);
@@ -568,7 +570,7 @@ export class Life {
     }
   }
 
-  /** The last answers leave before the process ends. */
+  /** Delivers the last responses before the process ends. */
   drainAnswers(): void {
     for (const port of this.#frontends) turnFrontend(port);
   }
@@ -591,7 +593,7 @@ export class Life {
     };
   }
 
-  /** The process ended, in the middle of what it did, and all connections with it. */
+  /** The process has died, and all connections with it. */
   end(): void {
     if (this.#snapshotJob !== undefined) this.member.snapshots.leave(this.#snapshotJob);
     this.#cutAll();

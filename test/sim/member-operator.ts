@@ -4,7 +4,7 @@ import { ask, type ClientWorld } from "./member-clients.js";
 import type { Exchange } from "./member-node.js";
 
 const MEMBERS_MAX = 5;
-/** How many the cluster may have had at the end of a run. */
+/** Limit of members added during a run. */
 const ADDITIONS_MAX = 4;
 
 /** Grows and shrinks the cluster through /v2/members, one request at a time. */

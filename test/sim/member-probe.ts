@@ -8,11 +8,11 @@ import type { Event } from "#ringd/store/event.js";
 import { History } from "#ringd/store/history.js";
 import type { Store } from "#ringd/store/store.js";
 
-/** What the checks see of members that know nothing of it. */
+/** Observes members for the checks, without their knowledge. */
 export interface ProbeListener {
-  /** A raft hands out work. Everything it handed out before has been carried out. */
+  /** A raft hands out work. All earlier work has been carried out. */
   onReady(raft: Raft, ready: Ready | undefined): void;
-  /** A store, or one that is restored from a snapshot, takes in a change. */
+  /** A store, or one being restored from a snapshot, applies a change. */
   onEvent(event: Event): void;
   /** A snapshot of `store` begins. */
   onSnapshot(store: Store, meta: SnapshotMeta): void;
@@ -29,7 +29,7 @@ export function listen(next: ProbeListener): () => void {
   };
 }
 
-// Once per process: the members of a simulation are told apart by whose turn it is.
+// Once per process: the simulation's members are distinguished by whose turn it is.
 const { ready } = Raft.prototype;
 Raft.prototype.ready = function (this: Raft) {
   const result = ready.call(this);

@@ -10,16 +10,16 @@ export interface SnapshotFile extends LogPosition {
 }
 
 /**
- * The snapshot directory of one member. A file has its name once it is whole and durable, as in
- * snap/.
+ * The snapshot directory of one member. As in snap/, a file gets its name once it is complete and
+ * durable.
  */
 export class SimSnapshots implements SnapshotFiles {
   readonly #files = new Map<string, SnapshotFile>();
   readonly #leftovers = new Set<string>();
-  /** Of the next one that is opened only so many blocks can be read. */
+  /** Limit of readable blocks of the next opened snapshot. */
   failsAfter = Number.POSITIVE_INFINITY;
 
-  /** Found without the code that it checks. */
+  /** Determined without the code under test. */
   get newest(): SnapshotFile | undefined {
     let newest: SnapshotFile | undefined;
     for (const file of this.#files.values()) {
@@ -33,12 +33,12 @@ export class SimSnapshots implements SnapshotFiles {
     this.#files.set(snapshotName(file), file);
   }
 
-  /** The process ended while it wrote this one. */
+  /** Leaves an unfinished file, as of a process that died. */
   leave(file: LogPosition): void {
     this.#leftovers.add(snapshotName(file).replace(/\.snap$/, SNAPSHOT_TEMPORARY_SUFFIX));
   }
 
-  /** @returns the index of the oldest that is kept */
+  /** @returns the index of the oldest one kept */
   purge(keep: number): number {
     const all = orderSnapshots(this.list());
     const kept = keep > 0 ? all.slice(-keep) : all;
@@ -64,7 +64,7 @@ export class SimSnapshots implements SnapshotFiles {
     let isOpen = true;
     let left = this.failsAfter;
     this.failsAfter = Number.POSITIVE_INFINITY;
-    // As of a real file, a block is good until the next is read.
+    // As of a real file, a block is valid until the next one is read.
     let block = new Uint8Array(0);
     return {
       ...{ path: name, term, index, metadata },

@@ -19,13 +19,13 @@ import type { Prng } from "../support/prng.js";
 import type { SimSnapshots } from "./member-snapshots.js";
 import { isParked, SimThread } from "./member-thread.js";
 
-/** So few that entries wait for the core in many starts. */
+/** So few that in many starts entries must wait for the core. */
 const AHEAD_BYTES_MAX = 512;
 
 export interface StartParts {
   readonly name: string;
   readonly config: Config;
-  /** Undefined where the log says who the member is. */
+  /** Undefined if the log has the identity. */
   readonly plan: StartPlan | undefined;
   readonly disk: Disk;
   readonly snapshots: SimSnapshots;
@@ -33,14 +33,14 @@ export interface StartParts {
   readonly durable: Outlet;
   readonly walOptions: NonNullable<ReplayPorts["walOptions"]>;
   readonly saveIdentity: (metadata: WalMetadata) => void;
-  /** Of this start alone. */
+  /** Of this start only. */
   readonly prng: Prng;
   readonly log: Logger;
 }
 
 /**
- * The start of a member: its wal thread runs, and whenever it parks, its core thread takes turns
- * until it rings the other's bell.
+ * Starts a member: its wal thread runs, and whenever that parks, its core thread takes turns until
+ * it rings the wal thread's bell.
  */
 export function startMember(parts: StartParts): { wal: Wal; found: RecoveredMember } {
   const { name, config, plan, topology, durable, prng, log, walOptions } = parts;
@@ -58,7 +58,7 @@ export function startMember(parts: StartParts): { wal: Wal; found: RecoveredMemb
     hasWork: () => reader.hasWork(),
     msToNext: () => Number.POSITIVE_INFINITY,
   });
-  core.step(); // One that began earlier sleeps by now.
+  core.step(); // If it started earlier, it sleeps by now.
   const wal = replayToCore({
     ...{ disk: parts.disk, snapshots: new SnapshotDir(parts.snapshots), durable, log },
     formats: new FormatCheck(formatLevel),
@@ -71,11 +71,11 @@ export function startMember(parts: StartParts): { wal: Wal; found: RecoveredMemb
     aheadBytesMax: AHEAD_BYTES_MAX,
     walOptions,
   });
-  // What found no room in the ring moves with the turns of the log's loop.
+  // Records without room in the ring are sent in turns of the log's loop.
   for (durable.publish(); !reader.isDone; durable.publish()) {
     assert.ok(core.step(), `${name} sleeps over what it recovered`);
   }
-  new Bell(topology.coreBell).disarm(); // Neither has slept since.
+  new Bell(topology.coreBell).disarm(); // Neither thread has slept since.
   walBell.disarm();
   return { wal, found: reader.finish() };
 }

@@ -10,16 +10,16 @@ const STATES = ["probe", "replicate", "snapshot"];
 const ROLES = ["follower", "candidate", "leader", "preCandidate"];
 
 /**
- * What members tell operators, once all is well: /v2/stats/self and the metrics, held against the
- * raft of each member.
+ * Checks what operators see once all is well: /v2/stats/self and the metrics, against each member's
+ * raft.
  */
 export class StatusCheck {
-  /** "" while the answer is awaited. */
+  /** "" until the response arrives. */
   readonly #answers = new Map<Life, string>();
-  /** What was wrong with the last answer. */
+  /** The error in the last response. */
   readonly #wrong = new Map<Life, string>();
 
-  /** @returns "" if all figures are right; those that are wrong may be right a little later */
+  /** @returns "" if all values are correct; wrong ones may be correct a little later */
   whyWrong(members: Iterable<SimMember>): string {
     for (const { name, life, applied } of members) {
       const { raft } = life ?? {};
@@ -58,7 +58,7 @@ export class StatusCheck {
   }
 }
 
-/** @returns the name of the first figure that is not what it should be, or "" */
+/** @returns the name of the first wrong metric, or "" */
 function wrongMetric(metrics: MetricCells, raft: Raft, applied: number): string {
   const { role, term, lead, vote, lastIndex, commit } = raft.status();
   const figures: [string, number | bigint, number | bigint][] = [
@@ -79,7 +79,7 @@ function wrongMetric(metrics: MetricCells, raft: Raft, applied: number): string 
   return figures.find(([, shown, is]) => shown !== is)?.[0] ?? wrongProgress(metrics, raft);
 }
 
-/** How far the others are, on the leader; nobody elsewhere. */
+/** Checks the progress of all members on the leader, and its absence elsewhere. */
 function wrongProgress(metrics: MetricCells, raft: Raft): string {
   const shown = new Map<bigint, string>();
   for (let slot = 0; slot < PEER_SLOTS; slot++) {

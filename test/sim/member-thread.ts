@@ -5,11 +5,11 @@ const AWAKE = 0;
 
 export interface SimThreadParts {
   readonly name: string;
-  /** @returns whether something came in: then it looks again before it parks */
+  /** @returns whether there was input: then it checks again before it parks */
   readonly turn: () => boolean;
-  /** Looked at before it parks. */
+  /** Checked before it parks. */
   readonly hasWork: () => boolean;
-  /** How long it sleeps if nobody rings. */
+  /** Longest sleep without a ring of the bell. */
   readonly msToNext: () => number;
 }
 
@@ -18,8 +18,7 @@ export function isParked(bell: SharedArrayBuffer): boolean {
 }
 
 /**
- * A thread that takes turns and parks at its bell, as the real ones do; who does not ring it,
- * waits.
+ * A thread that takes turns and parks on its bell, like the real ones: without a ring it sleeps.
  */
 export class SimThread {
   readonly #parts: SimThreadParts;
@@ -45,7 +44,7 @@ export class SimThread {
     return true;
   }
 
-  /** Whoever gives work to a thread that sleeps rings its bell. */
+  /** Asserts that no thread sleeps although it has work: its bell must be rung. */
   checkAwake(): void {
     const { name, hasWork } = this.#parts;
     assert.ok(!this.#isParked || !hasWork(), `${name} sleeps over its work: nobody rang`);

@@ -7,31 +7,31 @@ import { decodeCommand } from "#ringd/store/command-codec.js";
 import { Action, type Event } from "#ringd/store/event.js";
 
 /**
- * How far clocks may be apart: what a member was told took so long, with all the delays, halts and
- * catching up of a run. Jumps and skews of wall clocks are up to an hour.
+ * Limit of the difference between clocks: the delays, halts and catching up of a run. Jumps and
+ * skews of wall clocks are up to an hour.
  */
 const LAG_MS_MAX = 8000;
 
 interface Deadline {
-  /** When the client asked. */
+  /** Time of the client's request. */
   readonly askedMs: number;
   readonly ttlMs: number;
 }
 
-/** Judges the cluster's clock, and what expires by it, by the simulation's own time. */
+/** Checks the cluster's clock, and expiry by it, against the simulated time. */
 export class TimeChecks {
   readonly #nowMs: () => number;
-  /** When each value was asked for. */
+  /** Time of each value's request. */
   readonly asked = new Map<string, number>();
   readonly #deadlines = new Map<string, Deadline>();
   #lastIndex = 0;
-  /** Cluster time less the simulation's; undefined until the first time is told. */
+  /** Cluster time less simulated time; undefined until the first cluster time. */
   #offsetMs: number | undefined;
   #level = 1;
   #toldTerm = 0;
-  /** Nodes that expired and whose TTL was known. */
+  /** Number of expired nodes with a known TTL. */
   expired = 0;
-  /** Times the clock was started from a wall clock. */
+  /** Number of starts of the clock from a wall clock. */
   starts = 0;
 
   constructor(nowMs: () => number) {
@@ -39,8 +39,8 @@ export class TimeChecks {
   }
 
   /**
-   * Some member takes these for committed. @param mayStart whether all that knew the time may be
-   * out of reach
+   * Some member considers these committed. @param mayStart whether all members that know the time
+   * may be unreachable
    */
   onCommitted(entries: readonly Entry[], mayStart: () => boolean): void {
     for (const { index, term, type, data } of entries) {
@@ -53,7 +53,7 @@ export class TimeChecks {
     }
   }
 
-  /** A change that was not known before. */
+  /** A change not seen before. */
   onEvent({ action, node, prevNode, timeMs, isRefresh }: Event): void {
     if (action === Action.expire) this.#onExpired(node.path);
     else if (this.#level < VERSIONED_LEVEL) return;
@@ -98,7 +98,7 @@ export class TimeChecks {
     );
   }
 
-  /** What was set before goes by another clock. */
+  /** Earlier deadlines follow another clock. */
   #forget(level: number): void {
     this.#level = level;
     this.#offsetMs = undefined;

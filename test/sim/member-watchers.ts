@@ -4,7 +4,7 @@ import type { AgreedEvent } from "./member-checks.js";
 import { ask, type ClientWorld } from "./member-clients.js";
 
 const RETRY_MS_MAX = 300;
-/** A client that hears nothing asks again, elsewhere: its member may be cut off. */
+/** Timeout after which a client asks another member: its own may be isolated. */
 const PATIENCE_MS = 4000;
 
 interface WatchBody {
@@ -15,15 +15,15 @@ interface WatchBody {
 }
 
 /**
- * A client that is to see every change below /r, or of one key, once and in order: by long polls,
- * each from behind the last event, or by a stream for as long as it lasts.
+ * A client that must see every change below /r, or of one key, once and in order: by long polls,
+ * each resuming after the last event, or by a stream while it lasts.
  */
 export class SimWatcher {
   readonly #world: ClientWorld;
   readonly #name: string;
   readonly #key: string;
   readonly #isStream: boolean;
-  /** Everything before this was seen, or is known to be cleared from the history. */
+  /** All events before this were seen, or are cleared from the history. */
   #nextIndex = 1;
   #lastSeen = 0;
   #isOpen = false;
@@ -31,7 +31,7 @@ export class SimWatcher {
   #askAtMs = 0;
   #sinceMs = 0;
   #abort = () => {};
-  /** Calls of a request that was given up say nothing. */
+  /** Calls of an abandoned request are ignored. */
   #request = 0;
   seen = 0;
   gaps = 0;
@@ -52,10 +52,7 @@ export class SimWatcher {
     if (!this.#isOpen && nowMs >= this.#askAtMs) this.#ask();
   }
 
-  /**
-   * Whether everything that was agreed on has been seen. A stream sees only what comes while it is
-   * open.
-   */
+  /** Whether all agreed changes have been seen. A stream sees only those while it is open. */
   isComplete(): boolean {
     if (this.#isStream && !this.#isListening) return false;
     return this.#firstFrom(this.#nextIndex) === undefined;
@@ -101,7 +98,7 @@ export class SimWatcher {
   #answered(status: number, etcdIndex: number, body: string): void {
     if (status === 200) {
       if (!this.#isStream) return;
-      // From here on, and nothing of what was before.
+      // From now on, without earlier events.
       this.#isListening = true;
       this.#nextIndex = etcdIndex + 1;
       this.#lastSeen = 0;
@@ -119,7 +116,7 @@ export class SimWatcher {
     const { action, node } = JSON.parse(body) as WatchBody;
     assert.ok(node !== undefined, `${this.#name} is told of a node`);
     const index = node.modifiedIndex;
-    // A stream on the very key that is removed is told twice, as in etcd.
+    // A stream on the removed key itself gets the event twice, as in etcd.
     if (this.#isStream && this.#key !== "" && index === this.#lastSeen) return;
     const expected = this.#firstFrom(this.#nextIndex);
     assert.ok(

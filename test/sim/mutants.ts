@@ -2,7 +2,8 @@ import { MemberCluster } from "./member-cluster.js";
 import { MUTANTS } from "./member-mutants.js";
 
 /**
- * How many seeds it takes to catch each planted fault, and what catches it: a table for the README.
+ * The number of seeds to find each planted bug, and the check that finds it: a table for the
+ * README.
  */
 const seedsMax = Number(process.argv[2] ?? 200);
 const only = process.argv[3] ?? "";

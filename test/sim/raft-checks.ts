@@ -5,19 +5,17 @@ import type { Raft } from "#ringd/raft/raft.js";
 import type { SimDisk } from "./raft-disk.js";
 
 /**
- * What the whole cluster has ever agreed on, and the checks of Raft's properties (paper, figure 3).
+ * Everything that the cluster has agreed on, and the checks of Raft's properties (paper, figure 3).
  */
 export class Checks {
   readonly #leaderOf = new Map<number, bigint>();
-  /** "member/term" -> whom it voted for, over all its lives. */
+  /** "member/term" -> its vote, across all incarnations. */
   readonly #votes = new Map<string, bigint>();
-  /** "index/term" -> what precedes the entry, and what it says. */
+  /** "index/term" -> the entry's predecessor and content. */
   readonly #entries = new Map<string, string>();
   /** Entry `i + 1` as first committed. */
   readonly committed: Entry[] = [];
-  /**
-   * The term in which entry `i + 1` was committed, or a later one; 1 for what founders begin with.
-   */
+  /** The term in which entry `i + 1` was committed, or a later one; 1 for bootstrap entries. */
   readonly #committedIn: number[] = [];
   /** The state after entry `i + 1`. */
   readonly states: number[] = [];
@@ -27,8 +25,8 @@ export class Checks {
   }
 
   /**
-   * Election safety, and leader completeness for the new leader. It may be one whose votes took
-   * long, of a term before that in which the newest entries were committed: those it may lack.
+   * Election safety, and leader completeness. A leader whose votes were delayed may be of a term
+   * before that in which the newest entries were committed, and lack those.
    */
   leads(raft: Raft): void {
     const { id, term } = raft;
@@ -45,7 +43,7 @@ export class Checks {
     }
   }
 
-  /** Log matching: what has the same index and term says the same and follows the same. */
+  /** Log matching: entries with equal index and term have equal content and predecessors. */
   writes(raft: Raft, entries: readonly Entry[]): void {
     let before = entries.length === 0 ? 0 : raft.termOf((entries[0] as Entry).index - 1);
     for (const entry of entries) {
@@ -88,7 +86,7 @@ export class Checks {
     return state;
   }
 
-  /** What a message promises is on the sender's disk. */
+  /** Everything that a message acknowledges is on the sender's disk. */
   sends(message: Message, disk: SimDisk): void {
     const { term, vote } = disk.hardState;
     if (message.type === "appendReply" && term <= message.term) {

@@ -35,16 +35,15 @@ if (process.env.SEED !== undefined) {
       committed += sim.checks.commitIndex;
       snapshots += sim.snapshotsInstalled;
     }
-    // The faults leave room for what they are to disturb.
+    // The faults must leave room for the work they disturb.
     assert.ok(elections > 2 * seeds, `${elections} elections`);
     assert.ok(answered > 20 * seeds, `${answered} reads answered`);
     assert.ok(committed > 50 * seeds, `${committed} entries committed`);
     assert.ok(snapshots > seeds / 10, `${snapshots} snapshots installed`);
   });
 
-  test("a removal that only the removed member knows to be committed is learned from it", () => {
-    // The voter that is left over has a later term than the removed one, which refuses its
-    // pre-votes.
+  test("a removal that only the removed member knows as committed is learned from it", () => {
+    // The remaining voter has a later term than the removed one, which rejects its pre-votes.
     run(111_558);
   });
 

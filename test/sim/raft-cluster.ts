@@ -12,7 +12,7 @@ import { SimDisk } from "./raft-disk.js";
 const ELECTION_TICKS = 10;
 const NO_CONTEXT = new Uint8Array(0);
 
-/** How often what goes wrong; 0 is never, n is once in n chances. Each seed draws its own. */
+/** Rates of faults: 0 is never, n is once in n chances. Drawn per seed. */
 interface Faults {
   readonly lose: number;
   readonly repeat: number;
@@ -53,7 +53,7 @@ interface Node {
   raft: Raft | undefined;
   applied: number;
   state: number;
-  /** Read -> the least index that may be answered. */
+  /** Read -> the lowest valid read index. */
   reads: Map<number, number>;
 }
 
@@ -63,7 +63,7 @@ interface Flight {
   readonly message: Message;
 }
 
-/** A cluster in one thread, from one seed: `step()` until tired, then `settle()`. */
+/** A cluster in one thread, from one seed: `step()` as often as wanted, then `settle()`. */
 export class SimCluster {
   readonly prng: Prng;
   readonly faults: Faults;
@@ -77,7 +77,7 @@ export class SimCluster {
   #lastCtx = 0;
   #healed = false;
   #proposals = 0;
-  /** Folded over everything sent: two runs of one seed agree on it. */
+  /** Hash of everything sent, equal in two runs of one seed. */
   trace = 0;
   answered = 0;
   elections = 0;
@@ -97,7 +97,7 @@ export class SimCluster {
       const node = { id, disk, raft: undefined, applied: 0, state: 0, reads: new Map() };
       this.nodes.push(node);
     }
-    // What the founders agreed on beforehand is committed from the start.
+    // Bootstrap entries are committed from the start.
     this.checks.committed.push(...bootstrap(members).entries);
     for (const node of this.nodes) this.#start(node);
   }
@@ -316,8 +316,8 @@ export class SimCluster {
   }
 
   /**
-   * Stops all faults and all members that are out; then a new proposal must reach every member, all
-   * states be equal and all reads be answered within `ticksMax`.
+   * Ends all faults and stops all removed members; then, within `ticksMax`, a new proposal must
+   * reach every member, all states be equal and all reads be served.
    */
   settle(ticksMax: number): void {
     this.#healed = true;

@@ -9,7 +9,7 @@ import type { Prng } from "../support/prng.js";
 export class SimDisk {
   hardState: HardState;
   snapshot: SnapshotMeta;
-  /** Behind `#base`, which is at most `snapshot`. */
+  /** After `#base`, which is at most `snapshot`. */
   entries: Entry[];
   #base: number;
   #jobs: AppendJob[] = [];
@@ -29,7 +29,7 @@ export class SimDisk {
     return Math.max(this.snapshot.index, this.#base + this.entries.length);
   }
 
-  /** Entries from here on may be replaced by jobs that are not finished. */
+  /** Entries from here on may be replaced by unfinished jobs. */
   get unfinishedFrom(): number {
     let from = Number.POSITIVE_INFINITY;
     for (const { snapshot, entries } of this.#jobs) {
@@ -94,7 +94,7 @@ export class SimDisk {
     return this.entries[index - this.#base - 1]?.term === term;
   }
 
-  /** As at a start: a log that does not reach the snapshot, or contradicts it, goes. */
+  /** As at a start: a log that does not reach the snapshot, or contradicts it, is dropped. */
   restored(): Restored {
     const { index, term } = this.snapshot;
     if (index > this.#base && this.entries[index - this.#base - 1]?.term !== term) {

@@ -2,7 +2,7 @@ import { MemberCluster, type SimFigures } from "./member-cluster.js";
 import type { MemberFaults } from "./member-faults.js";
 
 /**
- * npm run sim -- --seeds N --from S: as many seeds, one after the other.
+ * npm run sim -- --seeds N --from S: runs N seeds in turn.
  *
  *   --faults JSON   instead of what the seeds draw (member-faults.ts), e.g. '{"confChangeMs":300}'
  *   --failures N    give up after so many; 10 by default

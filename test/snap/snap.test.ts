@@ -39,7 +39,7 @@ function write(dir: string, index: number, blocks: readonly Uint8Array[], term =
 
 const openNewest = (dir: string) => new SnapshotDir(new FileSnapshots(dir)).openNewest();
 
-/** All of the newest snapshot. */
+/** Reads all of the newest snapshot. */
 function readAll(dir: string) {
   const reader = openNewest(dir);
   assert(reader !== undefined);
@@ -54,7 +54,7 @@ function readAll(dir: string) {
   }
 }
 
-test("blocks and metadata come back from the newest snapshot", (t) => {
+test("blocks and metadata are read back from the newest snapshot", (t) => {
   const dir = tempDir(t);
   assert.equal(openNewest(dir), undefined);
   const prng = new Prng(3);
@@ -69,14 +69,14 @@ test("blocks and metadata come back from the newest snapshot", (t) => {
   assert.equal(readdirSync(dir).length, 2);
 });
 
-test("a snapshot of many blocks is flushed on the way and comes back", (t) => {
+test("a snapshot of many blocks is flushed in between and reads back", (t) => {
   const dir = tempDir(t);
   const blocks = Array.from({ length: 40 }, (_, i) => new Uint8Array(300_000).fill(i));
   write(dir, 1, blocks);
   assert.deepEqual(readAll(dir).blocks, blocks);
 });
 
-test("every flipped bit is refused, with file and offset", (t) => {
+test("every flipped bit is rejected, with file and offset", (t) => {
   const dir = tempDir(t);
   const path = write(dir, 7, [new Uint8Array(40), new Uint8Array(0), new Uint8Array(30).fill(1)]);
   const bytes = readFileSync(path);
@@ -96,7 +96,7 @@ test("every flipped bit is refused, with file and offset", (t) => {
   }
 });
 
-test("a truncated snapshot, or one with bytes behind its end, is refused", (t) => {
+test("a truncated snapshot, or one with bytes after its end, is rejected", (t) => {
   const dir = tempDir(t);
   const path = write(dir, 7, [new Uint8Array(40), new Uint8Array(30).fill(1)]);
   const bytes = readFileSync(path);
@@ -108,7 +108,7 @@ test("a truncated snapshot, or one with bytes behind its end, is refused", (t) =
   assert.throws(() => readAll(dir), CorruptSnapshotError);
 });
 
-test("a damaged newest snapshot is refused though an older one is sound, until it is moved away", (t) => {
+test("a damaged newest snapshot is rejected despite an older one, until it is moved away", (t) => {
   const dir = tempDir(t);
   write(dir, 5, [new Uint8Array(5)]);
   const path = write(dir, 7, [new Uint8Array(7)]);
@@ -118,7 +118,7 @@ test("a damaged newest snapshot is refused though an older one is sound, until i
   assert.equal(readAll(dir).index, 5);
 });
 
-test("a snapshot under another's name, and one of a newer format, are refused", (t) => {
+test("a snapshot under another's name, and one of a newer format, are rejected", (t) => {
   const dir = tempDir(t);
   const path = write(dir, 7, []);
   const bytes = readFileSync(path);
@@ -164,7 +164,7 @@ test("an unfinished snapshot is never seen, and removed at the next start", (t) 
   assert.equal(readdirSync(dir).length, 1);
 });
 
-test("a start that cannot list the snapshots is one clear error; a newer one changes nothing", (t) => {
+test("a missing directory and a newer format fail a start with a clear error, and change nothing", (t) => {
   const dir = tempDir(t);
   assert.throws(() => openNewest(join(dir, "missing")), DiskError);
   write(dir, 5, []);
@@ -191,7 +191,7 @@ test("abort() leaves nothing behind, and does nothing to a finished snapshot", (
   assert.equal(readAll(dir).index, 9);
 });
 
-test("a snapshot that fails at its beginning or its end leaves nothing behind", (t) => {
+test("a snapshot that fails at its start or its end leaves nothing behind", (t) => {
   const dir = tempDir(t);
   const name = snapshotName({ term: 1, index: 9 });
   mkdirSync(join(dir, name));
@@ -210,7 +210,7 @@ test("a snapshot that fails at its beginning or its end leaves nothing behind", 
   assert.equal(readdirSync("/proc/self/fd").length, open);
 });
 
-test("a block beyond the limit is our mistake, a missing directory the world's", (t) => {
+test("a block beyond the limit is our bug, a missing directory a typed error", (t) => {
   const dir = tempDir(t);
   const writer = new SnapshotWriter(dir, { term: 1, index: 9, metadata: METADATA });
   assert.throws(() => writer.writeBlock(new Uint8Array(BLOCK_BYTES_MAX + 1)), /Broken invariant/);
@@ -218,11 +218,11 @@ test("a block beyond the limit is our mistake, a missing directory the world's",
   assert.throws(() => write(join(dir, "missing"), 1, []), DiskError);
 });
 
-test("purge() keeps the newest and tells the oldest of those", (t) => {
+test("purge() keeps the newest and returns the oldest of those", (t) => {
   const dir = tempDir(t);
   const never = (error: unknown) => assert.fail(`${error}`);
   assert.equal(purge(dir, 5, never), undefined);
-  // Terms grow with indexes but for a name made up here; the index decides.
+  // Terms grow with indexes, except in a name made up here; the index decides.
   for (const index of [10, 300, 20, 4000]) write(dir, index, [], index === 20 ? 9 : 1);
   assert.deepEqual(purge(dir, 0, never), { term: 1, index: 10 });
   assert.deepEqual(purge(dir, 3, never), { term: 9, index: 20 });
@@ -233,7 +233,7 @@ test("purge() keeps the newest and tells the oldest of those", (t) => {
   );
 });
 
-test("a snapshot counts though an older one cannot be removed; others are", (t) => {
+test("a snapshot succeeds though an older one cannot be removed; others are", (t) => {
   const dir = tempDir(t);
   mkdirSync(join(dir, snapshotName({ term: 1, index: 7 })));
   write(dir, 8, []);

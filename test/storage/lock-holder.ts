@@ -1,5 +1,5 @@
-// A process of its own that locks a directory, says so on its standard output and stays until
-// killed. Arguments: the directory, the name of the flock program.
+// A process that locks a directory, reports it on standard output and waits to be killed.
+// Arguments: the directory, the name of the flock program.
 import { lockDir } from "#ringd/storage/lock.js";
 
 const [dir = "", flockProgram = ""] = process.argv.slice(2);

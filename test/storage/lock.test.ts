@@ -9,7 +9,7 @@ import { Worker } from "node:worker_threads";
 import { DataDirAccessError, DataDirLockedError } from "#ringd/storage/errors.js";
 import { lockDir, lockLogDir } from "#ringd/storage/lock.js";
 
-/** A name that no program has: then the lock is a file. */
+/** A program that does not exist: then the lock is a file. */
 const NO_FLOCK = "no-such-program-as-flock";
 const WAYS = [
   { program: "flock", kind: "flock" },
@@ -37,7 +37,7 @@ async function holder(
 }
 
 for (const { program, kind } of WAYS) {
-  test(`${kind}: a second process is refused, told who holds it, and let in once that is killed`, async (t) => {
+  test(`${kind}: a second process is rejected with the holder's id, and gets the lock once that is killed`, async (t) => {
     const dir = tempDir(t);
     const { child, kind: held } = await holder(dir, program);
     assert.equal(held, kind);
@@ -64,7 +64,7 @@ for (const { program, kind } of WAYS) {
   });
 }
 
-test("flock: the lock can be taken in a worker, and goes with it", async (t) => {
+test("flock: the lock can be taken in a worker, and ends with it", async (t) => {
   const dir = tempDir(t);
   const source = `import(${JSON.stringify(import.meta.resolve("#ringd/storage/lock.js"))}).then(({ lockDir }) => {
     lockDir(${JSON.stringify(dir)});
@@ -79,7 +79,7 @@ test("flock: the lock can be taken in a worker, and goes with it", async (t) => 
   lockDir(dir).release();
 });
 
-test("a lock of one kind keeps out who can only take the other", async (t) => {
+test("a lock of one kind excludes processes that can only take the other", async (t) => {
   for (const { program } of WAYS) {
     const dir = tempDir(t);
     const { child } = await holder(dir, program);
@@ -92,13 +92,13 @@ test("a lock of one kind keeps out who can only take the other", async (t) => {
   }
 });
 
-test("flock: a program that could not be run this time is no reason to lock less", (t) => {
+test("flock: a program that fails to run does not lead to a weaker lock", (t) => {
   const dir = tempDir(t);
   const program = join(dir, "flock");
   writeFileSync(program, "#!/bin/sh\nkill -9 $$\n", { mode: 0o755 });
   assert.throws(() => lockDir(dir, program), DataDirAccessError);
   assert.throws(() => lockLogDir(dir, program), DataDirAccessError);
-  // No descriptor is left to run it with.
+  // No descriptor is left to run the program.
   const source = `import(${JSON.stringify(import.meta.resolve("#ringd/storage/lock.js"))}).then(({ lockDir }) => {
     const { closeSync, openSync } = require("node:fs");
     const open = [];
@@ -120,12 +120,12 @@ test("flock: the lock is taken on a full disk too", (t) => {
   const source = `import(${JSON.stringify(import.meta.resolve("#ringd/storage/lock.js"))}).then(({ lockDir }) => {
     console.log(lockDir(${JSON.stringify(dir)}).kind);
   });`;
-  const limited = 'ulimit -f 0; exec "$0" -e "$1" | cat'; // What no file may take, no disk has.
+  const limited = 'ulimit -f 0; exec "$0" -e "$1" | cat'; // As on a full disk.
   const { stdout } = spawnSync("sh", ["-c", limited, process.execPath, source]);
   assert.equal(String(stdout).trim(), "flock");
 });
 
-test("file: a holder of another boot, or whose process id is another's now, is gone", (t) => {
+test("file: a holder of another boot, or whose process id was reused, is stale", (t) => {
   const dir = tempDir(t);
   const path = join(dir, "lock.holder");
   const lock = lockDir(dir, NO_FLOCK);
@@ -135,7 +135,7 @@ test("file: a holder of another boot, or whose process id is another's now, is g
     writeFileSync(path, JSON.stringify({ ...self, ...stale }));
     lockDir(dir, NO_FLOCK).release();
   }
-  // One that cannot be seen from here may well run.
+  // An invisible holder may still run.
   for (const unseen of [{ pidNamespace: "pid:[1]", pid: 2 ** 30 }]) {
     writeFileSync(path, JSON.stringify({ ...self, ...unseen }));
     assert.throws(() => lockDir(dir, NO_FLOCK), DataDirLockedError);
@@ -144,12 +144,12 @@ test("file: a holder of another boot, or whose process id is another's now, is g
   assert.throws(() => lockDir(dir, NO_FLOCK), /another process is using it/);
 });
 
-test("a directory that is not there is one clear error", (t) => {
+test("a missing directory is one clear error", (t) => {
   const dir = join(tempDir(t), "missing");
   assert.throws(() => lockDir(dir), DataDirAccessError);
 });
 
-test("whoever holds a lock notices that its file is gone, or another", (t) => {
+test("the holder of a lock detects that its file is missing or replaced", (t) => {
   for (const program of ["flock", NO_FLOCK]) {
     const dir = tempDir(t);
     const lock = lockDir(dir, program);
@@ -163,7 +163,7 @@ test("whoever holds a lock notices that its file is gone, or another", (t) => {
   }
 });
 
-test("flock: the log's directory keeps a second member out, whatever becomes of lock files", (t) => {
+test("flock: the lock of the log's directory excludes a second member, even without lock files", (t) => {
   const dir = tempDir(t);
   const lock = lockLogDir(dir);
   assert.equal(lock.kind, "flock");

@@ -2,9 +2,9 @@ import { workerData } from "node:worker_threads";
 import { CommandOp, syncCommand } from "#ringd/store/command.js";
 import { Store } from "#ringd/store/store.js";
 
-/** What a store is filled with in `heap.test.ts`. */
+/** Shape of a store's content in `heap.test.ts`. */
 export interface Shape {
-  /** Keys that are written in turn; 0: each write has a new one. */
+  /** Number of keys, written in turn; 0: a new one for each write. */
   readonly keys: number;
   readonly valueBytes: number;
   /** Directories above each key. */
@@ -16,7 +16,7 @@ export interface Shape {
 
 export interface FillerInput {
   readonly shape: Shape;
-  /** Where the store's size is told: one float. */
+  /** Receives the store's size: one float. */
   readonly told: SharedArrayBuffer;
 }
 
@@ -25,7 +25,7 @@ const { shape, told } = workerData as FillerInput;
 const size = new Float64Array(told);
 const store = new Store({ historyEventsMax: shape.historyEvents ?? 1000 });
 
-/** As requests have them: strings of their own, cut out of bytes. */
+/** Separate strings sliced from bytes, as in requests. */
 function text(length: number, fill: number): string {
   return Buffer.alloc(length, 97 + (fill % 26)).toString("latin1");
 }
@@ -41,5 +41,5 @@ for (let n = 0; ; n++) {
     value: text(shape.valueBytes, n),
     expirationMs: shape.hasTtl ? START_MS + n + 1e9 : 0,
   });
-  size[0] = store.bytes; // Before the next one, which may be one too many.
+  size[0] = store.bytes; // Before the next write, which may exceed the heap.
 }

@@ -6,7 +6,7 @@ import type { FillerInput, Shape } from "./heap-filler.js";
 const HEAP_MB = 32;
 const FILLER = new URL("./heap-filler.js", import.meta.url);
 
-/** Values above 1 MB are kept outside of V8's heap by Node, and counted all the same. */
+/** Node keeps values above 1 MB outside of V8's heap; they count, too. */
 const SHAPES: Readonly<Record<string, Shape>> = {
   "keys of a byte": { keys: 0, valueBytes: 1, depth: 0 },
   "expiring keys": { keys: 0, valueBytes: 20, depth: 0, hasTtl: true },
@@ -22,7 +22,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 };
 
 for (const [name, shape] of Object.entries(SHAPES)) {
-  test(`a heap full of ${name} has the size that the store reckons, or less`, async () => {
+  test(`a heap full of ${name} has at most the size that the store estimates`, async () => {
     const told = new SharedArrayBuffer(8);
     const input: FillerInput = { shape, told };
     const worker = new Worker(FILLER, {

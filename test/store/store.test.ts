@@ -17,7 +17,7 @@ import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
 const START_MS = 1_700_000_000_000;
-/** What a client may compare with: numbers up to where they would round. */
+/** Indexes of comparisons: numbers up to where they round. */
 const INDEXES = [
   1,
   2,
@@ -65,7 +65,7 @@ function snapshotOf(store: Store): Store {
   return decoder.finish();
 }
 
-/** Everything that clients could ever tell two stores apart by. */
+/** Everything by which clients could tell two stores apart. */
 function content(store: Store): unknown {
   const cursor = store.view().cursor("");
   const nodes = [];
@@ -94,7 +94,7 @@ test(`a store and its restored snapshot stay equal under the same commands, SEED
   assert.ok(store.index > 1000);
 });
 
-test("a restored store shares nodes with its history, and with the store of before", () => {
+test("a restored store shares nodes with its history, and with the store before", () => {
   const store = new Store();
   for (const value of ["one", "two", "three"])
     store.apply(command(CommandOp.set, "/1/a", { value }));
@@ -111,7 +111,7 @@ test("a restored store shares nodes with its history, and with the store of befo
   assert.equal(twin.bytes, store.bytes);
 });
 
-test("a set or create below a file is refused with the file, and counted as etcd does", () => {
+test("a set or create below a file is rejected with the file's path, and counted as in etcd", () => {
   const store = new Store();
   store.apply(command(CommandOp.set, "/1/file", { value: "x" }));
   const below = "/1/file/a/b";
@@ -132,7 +132,7 @@ test("a set or create below a file is refused with the file, and counted as etcd
   store.checkInvariants();
 });
 
-test("a snapshot shows the moment it was begun, whatever happens while it is taken", () => {
+test("a snapshot shows the state at its start, whatever changes while it is taken", () => {
   const store = new Store();
   for (let n = 0; n < 5000; n++) {
     store.apply(command(CommandOp.set, `/1/k${n}`, { value: "v".repeat(200) }));
@@ -151,14 +151,14 @@ test("a snapshot shows the moment it was begun, whatever happens while it is tak
   assert.deepEqual(content(decoder.finish()), before);
 });
 
-test("malformed blocks are refused", () => {
+test("malformed blocks are rejected", () => {
   const decoder = new SnapshotDecoder();
   assert.throws(() => decoder.push(Uint8Array.of(2, 255, 0, 0, 0)), SnapshotDecodeError);
   assert.throws(() => decoder.push(Uint8Array.of(9)), SnapshotDecodeError);
   assert.throws(() => decoder.finish(), SnapshotDecodeError);
 });
 
-test("expiry takes the oldest deadline first, and a directory with all below it in one event", () => {
+test("expiry removes the oldest deadline first, and a directory with its descendants in one event", () => {
   const store = new Store();
   const set = (path: string, afterMs: number, isDirectory = false) =>
     store.apply(command(CommandOp.set, path, { isDirectory, expirationMs: START_MS + afterMs }));
@@ -196,7 +196,7 @@ test("many refreshes of one key leave one deadline", () => {
   assert.equal(store.get("/1/a"), undefined);
 });
 
-test("one watch is told of its key, of what is below it, and of a parent that is removed", () => {
+test("one watch gets events of its key, its descendants, and a removed parent", () => {
   const store = new Store();
   store.apply(command(CommandOp.set, "/1/a/b", { value: "1" }));
   const watch = (watcherId: number, path: string, isRecursive = false, isStream = false) =>
@@ -222,7 +222,7 @@ test("one watch is told of its key, of what is below it, and of a parent that is
   assert.equal(store.hub.count, 2);
 });
 
-test("a refused comparison shows the index as it was asked for", () => {
+test("a failed comparison shows the requested index unchanged", () => {
   const store = new Store();
   store.apply(command(CommandOp.set, "/1/a", { value: "x" }));
   for (const prevIndex of INDEXES.slice(1)) {
@@ -245,7 +245,7 @@ test("a deadline before 2000 makes a new node permanent, and an old one due", ()
   }
 });
 
-test("the history begins where 1000 events ago was", () => {
+test("the history begins 1000 events ago", () => {
   const store = new Store();
   for (let n = 0; n < 1500; n++) store.apply(command(CommandOp.set, "/1/a", { value: String(n) }));
   const ask = (sinceIndex: number) =>
@@ -260,7 +260,7 @@ test("the history begins where 1000 events ago was", () => {
   assert.equal(tooOld.cause, "the requested history has been cleared [501/500]");
 });
 
-test(`commands survive encoding, and hostile bytes are refused, SEED=${SEED}`, () => {
+test(`commands survive encoding, and hostile bytes are rejected, SEED=${SEED}`, () => {
   const prng = new Prng(SEED);
   for (let n = 0; n < 2000; n++) {
     const original = randomCommand(prng, START_MS);
@@ -292,7 +292,7 @@ test("a snapshot whose events do not lead up to its index is rejected", () => {
   assert.throws(() => decode(head, nodes, events, events), /event 1 follows 5$/);
 });
 
-test("what would corrupt the store's books ends the thread", () => {
+test("calls that would corrupt the store's state end the thread", () => {
   const isMistake = { name: "AssertionError", message: /^Broken invariant/ };
   const store = new Store();
   const watch = { path: "/1/a", isRecursive: false, isStream: false, sinceIndex: 1 };

@@ -6,16 +6,16 @@ export interface Answer {
   readonly body: string;
 }
 
-/** Where a client finds a member. */
+/** A server that a client can connect to. */
 export interface Served {
   readonly name: string;
   readonly clientUrl: string;
 }
 
-/** No answer came. The request may have been carried out all the same, unless it was never sent. */
+/** No response. The request may have been carried out, unless it was never sent. */
 export class NoAnswerError extends Error {
   override readonly name = "NoAnswerError";
-  /** False only if there was nobody to send it to. */
+  /** False only if the connection failed. */
   readonly isSent: boolean;
 
   constructor(message: string, isSent: boolean) {
@@ -28,14 +28,12 @@ export interface CallOptions {
   /** Sent as a form. */
   readonly form?: string;
   readonly json?: unknown;
-  /** After that the connection is cut. */
+  /** The connection is closed afterwards. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
 }
 
-/**
- * One client of one member, over connections that are kept alive; one request at a time on each.
- */
+/** A client of one member, over keep-alive connections with one request at a time each. */
 export class Client {
   readonly url: string;
   readonly #agent: Agent;

@@ -20,12 +20,12 @@ import { PeerNetwork } from "./proxy.js";
 import { until } from "./until.js";
 
 export const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
-/** Another build, to see what it does. */
+/** Another build to test. */
 const PROGRAM = process.env.RINGD_PROGRAM ?? RINGD;
 const WALL_CLOCK = new URL("wall-clock.js", import.meta.url).href;
 const FAILING_CALLS = new URL("failing-calls.js", import.meta.url).pathname;
 const TOKEN = "ringd-faults";
-/** Of this process: no member outlives it. */
+/** Signals that end this process, and with it all members. */
 const ENDING = ["SIGINT", "SIGTERM"] as const;
 const BALLAST = "ballast";
 const ASK_MS = 1000;
@@ -34,13 +34,13 @@ const END_MS = 30_000;
 export interface ClusterOptions {
   readonly kind: MemberKind;
   readonly size: number;
-  /** For every member, both kinds. */
+  /** Flags of every member, of both kinds. */
   readonly flags?: readonly string[];
-  /** For members of the kind ringd; one may change its own before it is started again. */
+  /** For members of the kind ringd; each may change its own before a restart. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** Instead of today's ringd. */
+  /** Instead of the current ringd. */
   readonly program?: string;
-  /** The first member gets a disk of its own of that size, if this user may mount one. */
+  /** Size of a separate disk for the first member, if this user may mount one. */
   readonly smallDiskMb?: number;
 }
 
@@ -48,8 +48,8 @@ export interface ClusterOptions {
  * A cluster of real processes on loopback, with every byte between members passing through
  * `network`.
  *
- * It has a loopback address of its own (127.x.y.z), so that a port of a member that is down is not
- * taken by somebody else's socket meanwhile.
+ * It has its own loopback address (127.x.y.z), so that no other socket takes the port of a member
+ * that is down.
  */
 export class TestCluster {
   readonly kind: MemberKind;
@@ -115,7 +115,7 @@ export class TestCluster {
     return this.members.some(({ isOnSmallDisk }) => isOnSmallDisk);
   }
 
-  /** How members ended that nobody ended. */
+  /** Unexpected exits of members. */
   get crashes(): string[] {
     return this.members.flatMap(({ crashes }) => crashes);
   }
@@ -138,7 +138,7 @@ export class TestCluster {
     return leader as ClusterMember;
   }
 
-  /** Resolves when all members that run answer a linearizable health check. */
+  /** Resolves when all running members pass a linearizable health check. */
   async untilHealthy(timeoutMs = 60_000): Promise<void> {
     const all = () => Promise.all(this.running.map((member) => member.isHealthy()));
     await until("all members are healthy", timeoutMs, async () => {
@@ -148,7 +148,7 @@ export class TestCluster {
     });
   }
 
-  /** One new member by way of the others, with an empty data directory. */
+  /** Adds one new member through the others, with an empty data directory. */
   async grow(prepare?: (member: ClusterMember) => void): Promise<ClusterMember> {
     const all = [...this.members, ...this.#former];
     const numbers = all.map(({ name }) => Number(name.slice(1)));
@@ -159,7 +159,7 @@ export class TestCluster {
     return member;
   }
 
-  /** Takes a member out for good; its process ends by itself, and again if it is started again. */
+  /** Removes a member permanently; its process ends by itself, also after a restart. */
   async remove(member: ClusterMember): Promise<void> {
     await this.#dismiss(member);
     this.members.splice(this.members.indexOf(member), 1);
@@ -188,7 +188,7 @@ export class TestCluster {
     }
   }
 
-  /** @param isKept the logs stay, for people to read */
+  /** @param isKept keep the logs, for people to read */
   async destroy(isKept = false): Promise<void> {
     process.removeListener("exit", this.#killAll);
     for (const signal of ENDING) process.removeListener(signal, this.#killAll);
@@ -213,7 +213,7 @@ export class TestCluster {
     return member;
   }
 
-  /** None that another member was given and does not listen on yet. */
+  /** Excludes ports assigned to members that do not listen yet. */
   async #freePorts(): Promise<number[]> {
     for (;;) {
       const ports = await freePorts(3, this.#address);
@@ -234,14 +234,12 @@ export class TestCluster {
 
   async #announce(member: ClusterMember): Promise<void> {
     const json = { peerURLs: [member.peerUrl] };
-    // 409: an earlier try that seemed to fail was carried out.
+    // 409: an earlier attempt that seemed to fail was carried out.
     await this.#change(member, "POST", "/v2/members", json, [201, 409]);
     member.isDismissed = false;
   }
 
-  /**
-   * Asks members other than the one it is about until one agrees: a refusal may be for now only.
-   */
+  /** Asks the other members until one accepts the change: a rejection may be temporary. */
   async #change(
     about: ClusterMember,
     method: string,
@@ -268,21 +266,21 @@ export class TestCluster {
 
 export interface MemberUrls {
   readonly clientUrl: string;
-  /** Where it listens. */
+  /** The URL it listens on. */
   readonly listenPeerUrl: string;
-  /** What it advertises: its proxy. */
+  /** The URL it advertises: its proxy's. */
   readonly peerUrl: string;
 }
 
 export interface View {
   readonly id: string;
-  /** Id of the member it takes for the leader; empty: none. */
+  /** Id of the leader as known to it; empty: none. */
   readonly leader: string;
   readonly isLeader: boolean;
   readonly leaderSince: string;
 }
 
-/** One process, and all there is to do to it. */
+/** One process, and the faults it can get. */
 export class ClusterMember {
   readonly name: string;
   readonly clientUrl: string;
@@ -290,16 +288,16 @@ export class ClusterMember {
   /** Holds `data`; may be a mount point. */
   readonly folder: string;
   readonly logFile: string;
-  /** What its calls on files are to do: failing-calls.ts. */
+  /** File with orders for its file calls: failing-calls.ts. */
   readonly #orders: string;
   readonly crashes: string[] = [];
   /** Removed from the cluster, so it may end by itself. */
   isDismissed = false;
   isOnSmallDisk = false;
-  /** Of its process from the next start on. */
+  /** Environment of its process, from the next start on. */
   environment: Readonly<Record<string, string>>;
   program: string;
-  /** Then it may end by itself, too. */
+  /** If true, it may end by itself. */
   isDiskFull = false;
   readonly #cluster: TestCluster;
   readonly #urls: MemberUrls;
@@ -339,9 +337,7 @@ export class ClusterMember {
     return join(this.folder, "data");
   }
 
-  /**
-   * Starts the process: as it was started last, or with these flags. Does not wait for anything.
-   */
+  /** Starts the process, as last time or with these flags, without waiting. */
   start(clusterState?: "new" | "existing", initialCluster = ""): void {
     if (clusterState !== undefined) {
       const { clientUrl, listenPeerUrl, peerUrl } = this.#urls;
@@ -380,7 +376,7 @@ export class ClusterMember {
     });
   }
 
-  /** Resolves when the process is gone; at once if there is none. */
+  /** Resolves when the process has ended; at once if there is none. */
   async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
@@ -394,7 +390,7 @@ export class ClusterMember {
     await until(`${this.name} ends by itself`, timeoutMs, () => this.#child === undefined);
   }
 
-  /** The process does not run on, but keeps its connections and its memory. */
+  /** Suspends the process, which keeps its connections and memory. */
   stop(): void {
     this.#isStopped = this.#child?.kill("SIGSTOP") ?? false;
   }
@@ -409,7 +405,7 @@ export class ClusterMember {
     this.#id = "";
   }
 
-  /** @param isKept what is on a disk of its own is copied to a lasting one */
+  /** @param isKept copy the content of a mounted disk to a permanent one */
   close(isKept: boolean): void {
     this.#control.close();
     if (!this.isOnSmallDisk) return;
@@ -417,10 +413,7 @@ export class ClusterMember {
     spawnSync("umount", [this.folder]);
   }
 
-  /**
-   * Its wall clock jumps to be off by so much, and stays so over restarts; 0 mends it. Of ringd
-   * only.
-   */
+  /** Sets the offset of its wall clock, also across restarts; 0 corrects it. ringd only. */
   shiftWallClock(ms: number): void {
     writeFileSync(this.#clockFile, String(ms));
   }
@@ -429,13 +422,13 @@ export class ClusterMember {
     return `${this.logFile}.clock`;
   }
 
-  /** Before the first start. Afterwards `isOnSmallDisk` says whether it could be done. */
+  /** Call before the first start. `isOnSmallDisk` says whether it succeeded. */
   mountDisk(mb: number): void {
     const mount = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${mb}m`, "tmpfs", this.folder]);
     this.isOnSmallDisk = mount.status === 0;
   }
 
-  /** Leaves not one byte on its disk. */
+  /** Fills its disk to the last byte. */
   fillDisk(): void {
     this.isDiskFull = true;
     const file = openSync(join(this.folder, BALLAST), "w");
@@ -469,14 +462,13 @@ export class ClusterMember {
   }
 
   /**
-   * The power goes while it is down: what a failed sync has left in the page cache was never on the
-   * disk.
+   * Simulates a power cut while it is down: data that a failed sync left in the page cache is lost.
    */
   losePages(): void {
     losePages(this.#orders);
   }
 
-  /** Its log takes nothing any more until it is started again. */
+  /** Waits until its log has failed and rejects writes until a restart. */
   async untilLogFailed(timeoutMs: number): Promise<void> {
     const failures = () => readFileSync(this.logFile, "utf8").split("WAL write failed").length;
     const before = this.#failuresSeen;
@@ -484,7 +476,7 @@ export class ClusterMember {
     this.#failuresSeen = failures();
   }
 
-  /** @returns undefined if there was no answer */
+  /** @returns undefined if there was no response */
   async ask(method: string, path: string, options: { json?: unknown; timeoutMs?: number } = {}) {
     try {
       return await this.#control.call(method, path, { timeoutMs: ASK_MS, ...options });
@@ -499,7 +491,7 @@ export class ClusterMember {
     return answer?.status === 200 && /"health" ?: ?"?true/.test(answer.body);
   }
 
-  /** Who it is and whom it takes for the leader, from its statistics. */
+  /** Its id and its known leader, from its statistics. */
   async view(): Promise<View | undefined> {
     const answer = await this.ask("GET", "/v2/stats/self");
     if (answer?.status !== 200) return undefined;

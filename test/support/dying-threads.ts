@@ -2,20 +2,19 @@ import { existsSync, readFileSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
 
 /**
- * Loaded into a process under test with `--import`, into each of its threads: makes one of them
- * die. Once the file named by DYING_THREADS exists it says which and how:
+ * Preloaded with `--import` into each thread of a process under test: makes one thread die. Once
+ * the file named by DYING_THREADS exists, it says which and how:
  *
- *   <thread> throw     an exception that nobody catches: "wal throw"
- *   <thread> reject    a promise that nobody looks at
- *   <thread> exit      it just ends, with code 0
+ *   <thread> throw     an uncaught exception: "wal throw"
+ *   <thread> reject    an unhandled rejection
+ *   <thread> exit      it exits, with code 0
  *
  * The thread "pool" is any of piscina's; the others are those of src/thread.
  *
- * A thread looks whenever it asks for the time, which each of them does when it has something to
- * do.
+ * A thread checks the file when it reads the clock, as each thread does when it has work.
  */
 const orders = process.env.DYING_THREADS ?? "";
-/** A worker's own file stands where that of the program does on the main thread. */
+/** In a worker this is the worker's own file. */
 const program = process.argv[1] ?? "";
 const own = /\/piscina\/.*worker\.js$/.test(program)
   ? "pool"

@@ -3,17 +3,16 @@ import { syncBuiltinESMExports } from "node:module";
 import { type LostRange, lostFile, readLost, withoutWritten, writeLost } from "./lost-pages.js";
 
 /**
- * Loaded into a process under test with `--import`, into each of its threads: lets calls on files
- * fail that a sound disk would carry out. While the file named by FAILING_CALLS exists it says
- * which:
+ * Preloaded with `--import` into each thread of a process under test: makes file calls fail. While
+ * the file named by FAILING_CALLS exists, it says which:
  *
  *   <call> <part of the path> <errno>      "fdatasyncSync .wal EIO"
  *
- * What was written before an fdatasync that fails stays readable, as in the page cache of Linux,
- * and is noted as lost until it is written again: see lost-pages.ts.
+ * Data written before a failed fdatasync stays readable, as in Linux's page cache, and counts as
+ * lost until rewritten: see lost-pages.ts.
  */
 const orders = process.env.FAILING_CALLS ?? "";
-/** By path: what the disk holds where something was written since the last fdatasync. */
+/** By path: the disk's content of ranges written since the last fdatasync. */
 const unsynced = new Map<string, LostRange[]>();
 
 function pathOf(descriptor: number): string {
@@ -25,7 +24,7 @@ function refuse(call: string, descriptor: number): void {
   try {
     order = fs.readFileSync(orders, "utf8");
   } catch {
-    return; // Nothing is to fail now.
+    return; // No failures ordered.
   }
   const [failing, part = "", errno = ""] = order.trim().split(" ");
   if (failing !== call || !pathOf(descriptor).includes(part)) return;
@@ -37,7 +36,7 @@ function refuse(call: string, descriptor: number): void {
   throw Object.assign(new Error(`${errno}: made to fail, ${call}`), { code: errno });
 }
 
-/** Before a write. What it is written over is kept only while a failure is ordered. */
+/** Call before a write. Keeps the overwritten bytes only while a failure is ordered. */
 function note(descriptor: number, at: number, bytes: number): void {
   const isArmed = fs.existsSync(orders);
   if (!isArmed && !fs.existsSync(lostFile(orders))) return;

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A file system of a few MiB in memory, to be filled up. */
+/** A file system of a few MiB in memory, to be filled. */
 export class SmallDisk {
   readonly dir: string;
   readonly #ballast: string;
@@ -13,7 +13,7 @@ export class SmallDisk {
     this.#ballast = join(dir, "ballast");
   }
 
-  /** @returns undefined where this process may not mount file systems */
+  /** @returns undefined if this process may not mount file systems */
   static mount(mebibytes: number): SmallDisk | undefined {
     const dir = mkdtempSync(join(tmpdir(), "ringd-disk-"));
     const args = ["-t", "tmpfs", "-o", `size=${mebibytes}m`, "ringd-test", dir];
@@ -22,20 +22,20 @@ export class SmallDisk {
     return undefined;
   }
 
-  /** Takes all the space that is left. */
+  /** Uses up all free space. */
   fill(): void {
     for (let bytes = 2 ** 20; bytes >= 1; bytes = Math.floor(bytes / 2)) {
       for (;;) {
         try {
           writeFileSync(this.#ballast, Buffer.alloc(bytes), { flag: "a" });
         } catch {
-          break; // No more of this size.
+          break; // No room for this size.
         }
       }
     }
   }
 
-  /** Gives it back. */
+  /** Frees the space again. */
   free(): void {
     rmSync(this.#ballast, { force: true });
   }
@@ -46,16 +46,13 @@ export class SmallDisk {
   }
 }
 
-/**
- * No file of the process may grow beyond this: a full disk for those without the right to mount
- * one.
- */
+/** Limits the size of the process's files: a full disk for users without the right to mount one. */
 export function limitFileBytes(pid: number, bytes: number | "unlimited"): void {
   const { status, stderr } = spawnSync("prlimit", ["--pid", `${pid}`, `--fsize=${bytes}:`]);
   if (status !== 0) throw new Error(`Cannot limit files of ${pid}: ${stderr}`);
 }
 
-/** Path of the last file of a directory by name. */
+/** Path of a directory's last file by name. */
 export function lastFile(dir: string, suffix: string): string {
   const name = readdirSync(dir)
     .filter((file) => file.endsWith(suffix))

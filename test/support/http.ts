@@ -1,9 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
-/**
- * An HTTP/1.1 client that sends exactly what it is told: paths as they are, bodies on any method.
- */
+/** An HTTP/1.1 client that sends requests unaltered: raw paths, bodies with any method. */
 
 export interface RawRequest {
   readonly method: string;
@@ -18,9 +16,7 @@ export interface RawAnswer {
   readonly body: Buffer;
 }
 
-/**
- * One request on a connection of its own. @throws Error if the connection ends without an answer
- */
+/** One request on a new connection. @throws Error if the connection ends without a response */
 export async function request(port: number, raw: RawRequest): Promise<RawAnswer> {
   const stream = await open(port, raw);
   await stream.ended;
@@ -41,7 +37,7 @@ export function send(
   return request(port, { method, path, headers, ...(form === undefined ? {} : { body: form }) });
 }
 
-/** A request whose answer may go on for long; resolves when its head is there. */
+/** A request with a long response; resolves once its headers have arrived. */
 export async function open(port: number, raw: RawRequest): Promise<AnswerStream> {
   const socket = connect(port, "127.0.0.1");
   await once(socket, "connect");
@@ -56,7 +52,7 @@ export async function open(port: number, raw: RawRequest): Promise<AnswerStream>
   return stream;
 }
 
-/** Parses one answer as it comes in. */
+/** Parses one response as it arrives. */
 export class AnswerStream {
   readonly #socket: Socket;
   readonly #hasNoBody: boolean;
@@ -66,9 +62,9 @@ export class AnswerStream {
   status = 0;
   headers: Map<string, string> = new Map();
   body = Buffer.alloc(0);
-  /** The whole answer has arrived. */
+  /** The whole response has arrived. */
   isComplete = false;
-  /** It has, or the connection has ended. */
+  /** It is complete, or the connection has ended. */
   isEnded = false;
   readonly headed: Promise<void>;
   readonly ended: Promise<void>;
@@ -83,7 +79,7 @@ export class AnswerStream {
     });
     socket.on("error", () => undefined);
     socket.on("close", () => {
-      // Without a length the end of the connection is the end of the body (RFC 9112, 6.3).
+      // Without a length the body ends with the connection (RFC 9112, 6.3).
       const isDelimited =
         this.headers.has("content-length") || this.headers.has("transfer-encoding");
       if (this.#isHeaded && !isDelimited) {
@@ -104,7 +100,7 @@ export class AnswerStream {
     return this.body.toString("latin1").split("\n").slice(0, -1);
   }
 
-  /** Resolves when there are that many lines, the answer ends, or the time is up. */
+  /** Resolves when there are that many lines, the response ends, or on timeout. */
   async untilLines(count: number, ms: number): Promise<void> {
     const timer = setTimeout(() => this.#wake(true), ms);
     await this.#until(() => this.lines.length >= count);

@@ -133,13 +133,13 @@ for (const [name, history] of Object.entries(LINEARIZABLE)) {
   });
 }
 for (const [name, history] of Object.entries(NOT_LINEARIZABLE)) {
-  test(`refused: ${name}`, () => {
+  test(`rejected: ${name}`, () => {
     assert.equal(checkLinearizable(history).length, 1);
     assert.equal(tryAllOrders(history), false, "the slow twin agrees");
   });
 }
 
-test("a violation names the key, the answer and what the value may have been", () => {
+test("a violation names the key, the response and the possible values", () => {
   const [violation] = checkLinearizable(NOT_LINEARIZABLE["a stale read"] ?? []);
   assert.ok(violation !== undefined);
   const text = describeViolation(violation);
@@ -147,7 +147,7 @@ test("a violation names the key, the answer and what the value may have been", (
   assert.match(text, /\n {2}> \[/);
 });
 
-test("many unknown writes beside vague answers stay cheap", () => {
+test("many unknown writes beside vague responses stay cheap", () => {
   const history: Operation[] = [];
   let position = 0;
   for (let n = 0; n < 300; n++) {
@@ -165,7 +165,7 @@ test("many unknown writes beside vague answers stay cheap", () => {
   assert.equal(checkLinearizable(planted).length, 1);
 });
 
-test("each key is judged by itself", () => {
+test("each key is checked by itself", () => {
   const stale = (NOT_LINEARIZABLE["a stale read"] ?? []).map((o) => ({ ...o, key: "bad" }));
   const fine = (LINEARIZABLE["an overlapping read sees the old value"] ?? []).map((o) => ({
     ...o,
@@ -189,7 +189,7 @@ test(`small random histories: the same verdict as trying all orders, SEED=${SEED
   assert.ok(verdicts.accepted > 300 && verdicts.refused > 300, JSON.stringify(verdicts));
 });
 
-test(`20,000 operations with time-outs are accepted, and refused with one answer changed, SEED=${SEED}`, () => {
+test(`20,000 operations with timeouts are accepted, and rejected with one response changed, SEED=${SEED}`, () => {
   const prng = new Prng(SEED);
   const history = simulate(prng, 20_000, 12);
   assert.ok(history.filter(({ returned }) => returned === Infinity).length > 100);
@@ -212,7 +212,8 @@ test(`20,000 operations with time-outs are accepted, and refused with one answer
 });
 
 /**
- * The slow twin: every order that respects real time, with and without what may not have happened.
+ * The slow model: every order that respects real time, with and without operations of unknown
+ * outcome.
  */
 function tryAllOrders(history: readonly Operation[]): boolean {
   const search = (left: readonly Operation[], value: Value): boolean => {
@@ -232,7 +233,7 @@ function tryAllOrders(history: readonly Operation[]): boolean {
   return search(history, null);
 }
 
-/** Up to seven operations of up to three clients, with answers drawn at random. */
+/** Up to seven operations of up to three clients, with random responses. */
 function randomHistory(prng: Prng): Operation[] {
   const history: Operation[] = [];
   const values: Value[] = [null, "a", "b", "c"];
@@ -265,8 +266,8 @@ function randomHistory(prng: Prng): Operation[] {
 }
 
 /**
- * A correct register service on three keys; some answers get lost, some requests are late or never
- * come.
+ * A correct register service on three keys; some responses get lost, some requests are late or
+ * lost.
  */
 function simulate(prng: Prng, count: number, clients: number): Operation[] {
   const state = new Map<string, Value>();

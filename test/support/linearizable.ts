@@ -1,41 +1,41 @@
 /**
- * Decides whether recorded operations on registers are linearizable: whether each can be given one
- * moment between its call and its return so that, done one by one in that order, all answers are
- * right.
+ * Decides whether recorded operations on registers are linearizable: whether each can be assigned
+ * one moment between its call and its return so that, executed in that order, all responses are
+ * correct.
  *
  * The search is Wing and Gong's in the just-in-time form of Lowe ("Testing for linearizability",
  * 2017, section 4): the history is read once; between two events the checker holds every
- * configuration (which of the open operations have happened, the value) that explains all answers
- * so far. None is looked at twice, nor one that another makes needless. An operation whose outcome
- * is unknown (time-out, cut connection) may have happened at any time after its call, or never: it
- * stays open.
+ * configuration (which open operations have happened, the value) that explains all responses so
+ * far. None is visited twice, nor one that another makes redundant. An operation of unknown outcome
+ * (timeout, closed connection) may have happened at any time after its call, or never: it stays
+ * open.
  *
  * Linearizability is local (Herlihy and Wing, 1990), so each key is checked by itself.
  */
 
-/** What a register holds; null: there is no such key. */
+/** A register's value; null: the key does not exist. */
 export type Value = string | null;
 
-/** What one operation says about its register. */
+/** One operation on a register. */
 export interface Operation {
   readonly key: string;
   /** Position of the call among all calls and returns of the history; all positions differ. */
   readonly call: number;
   /** Position of the return; Infinity if the outcome is unknown. */
   readonly returned: number;
-  /** The value it must have found; undefined: any. */
+  /** The value it found; undefined: any. */
   readonly requires?: Value | undefined;
-  /** Values it cannot have found. Given if an answer said less than `requires`. */
+  /** Values it did not find, for a response that does not determine `requires`. */
   readonly forbids?: readonly Value[] | undefined;
-  /** The value it left; undefined: it changed nothing. */
+  /** The value it wrote; undefined: none. */
   readonly leaves?: Value | undefined;
-  /** For people: who asked whom what. */
+  /** For people: client, member and request. */
   readonly text: string;
 }
 
 export interface Violation {
   readonly key: string;
-  /** The first operation whose answer nothing explains. */
+  /** The first operation whose response has no explanation. */
   readonly at: Operation;
   /** Values the register may have had when it returned. */
   readonly values: readonly Value[];
@@ -43,7 +43,7 @@ export interface Violation {
   readonly context: readonly Operation[];
 }
 
-/** More than this many ways to explain one key at one time: the history is too wide to decide. */
+/** Limit of configurations of one key at one time: beyond it the history is too wide to decide. */
 const CONFIGURATIONS_MAX = 500_000;
 const CONTEXT_MAX = 20;
 
@@ -78,10 +78,10 @@ export function describeViolation({ key, at, values, context }: Violation): stri
 }
 
 /**
- * Takes unknown outcomes out of the search where values tell. If only one operation writes a value,
- * then having been seen it did happen, before the first answer that shows it; and not having been
- * seen by anyone, it may as well not have happened. The latter needs that every answer names what
- * it found: with a vague answer (`forbids`) after it, the operation stays open.
+ * Resolves unknown outcomes by values. If only one operation writes a value, it happened if the
+ * value was seen, before the first response with it; if the value was never seen, it may as well
+ * not have happened. The latter requires that every response names its value: with a vague response
+ * (`forbids`) after it, the operation stays open.
  */
 function settleUnknown(operations: readonly Operation[], initial: Value): Operation[] {
   const writers = new Map<Value, number>([[initial, 1]]);
@@ -107,8 +107,7 @@ function settleUnknown(operations: readonly Operation[], initial: Value): Operat
     ({ returned, leaves }) =>
       returned === Infinity && leaves !== undefined && leaves !== null && writers.get(leaves) === 1,
   );
-  // What an unknown operation found was there, too, if the operation happened: a chain of any
-  // length.
+  // The value that an unknown operation found existed, too, if it happened: a chain of any length.
   for (let changed = true; changed; ) {
     changed = false;
     for (const { leaves, requires } of unknown) {
@@ -118,8 +117,8 @@ function settleUnknown(operations: readonly Operation[], initial: Value): Operat
   }
   const settled = new Set(unknown);
   const isDated = ({ leaves, call }: Operation) => (firstSeen.get(leaves as Value) ?? -1) > call;
-  // What stays open needs what it may have found, so the writer of that stays open as well, and so
-  // on.
+  // An open operation needs the value it may have found, so that value's writer stays open, too,
+  // and so on.
   const open = operations.filter(
     (operation) =>
       operation.returned === Infinity &&
@@ -139,7 +138,7 @@ function settleUnknown(operations: readonly Operation[], initial: Value): Operat
   for (const operation of operations) {
     if (operation.returned !== Infinity || isOpen.has(operation)) result.push(operation);
     else if (settled.has(operation) && isDated(operation)) {
-      // Just before the answer that shows it.
+      // Just before the response with the value.
       const seen = firstSeen.get(operation.leaves as Value) as number;
       result.push({ ...operation, returned: seen - 0.5 });
     }
@@ -155,8 +154,7 @@ interface Open {
   readonly forbids: readonly number[];
   readonly leaves: number;
   /**
-   * May happen, whatever the value is, and leaves one that no answer names: one is as good as
-   * another.
+   * May happen at any value, and writes one that no response names: all of these are equivalent.
    */
   readonly isWildcard: boolean;
 }
@@ -169,16 +167,16 @@ const STATE_MASK = (1n << STATE_BITS) - 1n;
  * One key. A configuration is one bigint: the value's number in the low 32 bits, above them one bit
  * per open operation that has happened.
  *
- * An operation that changes nothing and is allowed is taken at once: a configuration in which it
- * has happened explains all that the same one without it explains.
+ * An allowed operation that changes nothing is applied at once: a configuration with it explains
+ * all that the same one without it does.
  */
 class RegisterCheck {
   readonly #operations: readonly Operation[];
   readonly #numbers = new Map<Value, number>();
   readonly #values: Value[] = [];
-  /** By value: operations that leave it and have not returned yet, called or not. */
+  /** By value: operations that write it and have not returned yet, called or not. */
   readonly #futureWriters = new Map<number, number>();
-  /** Values that some answer names. */
+  /** Values named by some response. */
   readonly #named = new Set<number>();
   readonly #open = new Map<Operation, Open>();
   readonly #recent: Operation[] = [];
@@ -278,7 +276,7 @@ class RegisterCheck {
     return new Frontier(optional, pure);
   }
 
-  /** Takes every open operation that changes nothing and is allowed now. */
+  /** Applies every open operation that changes nothing and is allowed now. */
   #saturate(configuration: bigint): bigint {
     let result = configuration;
     for (const open of this.#open.values()) {
@@ -295,7 +293,7 @@ class RegisterCheck {
     }
   }
 
-  /** Closes operations of unknown outcome whose value is not there and cannot come again. */
+  /** Closes operations of unknown outcome whose required value cannot occur again. */
   #retireHopeless(): void {
     for (const open of this.#open.values()) {
       if (open.operation.returned !== Infinity || open.requires === ANY) continue;
@@ -330,16 +328,14 @@ class RegisterCheck {
 }
 
 /**
- * Configurations of one moment, without those that another one makes needless: with the same value
- * and the same writes that must happen done, it has spent no more of the optional writes and owes
- * no more reads.
+ * Configurations of one moment, without redundant ones: another, with equal value and equal
+ * mandatory writes, has used no more optional writes and owes no more reads.
  */
 class Frontier {
   readonly #pure: bigint;
   readonly #free: bigint;
   /**
-   * By value and writes that must happen: what configurations have spent and owe, none within
-   * another.
+   * By value and mandatory writes: optional writes used and reads owed, none a subset of another.
    */
   readonly #costs = new Map<bigint, bigint[]>();
   size = 0;
@@ -349,7 +345,7 @@ class Frontier {
     this.#free = optional | pure;
   }
 
-  /** @returns false if it is needless */
+  /** @returns false if it is redundant */
   add(configuration: bigint): boolean {
     const base = configuration & ~this.#free;
     const cost = (configuration & this.#free) ^ this.#pure;

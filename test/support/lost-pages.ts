@@ -1,14 +1,13 @@
 import fs from "node:fs";
 
 /**
- * What a disk lacks of files that read as if it had it: an fdatasync failed, and nobody has written
- * it again. Kept in a file beside the orders of failing-calls.ts, as the page cache outlives a
- * process, too.
+ * Data that reads back but is not on disk: its fdatasync failed, and it was not rewritten. Stored
+ * in a file beside the orders of failing-calls.ts, as the page cache, too, outlives a process.
  */
 export interface LostRange {
   readonly path: string;
   readonly at: number;
-  /** What the disk holds there, in base64. */
+  /** The disk's content of the range, base64. */
   readonly bytes: string;
 }
 
@@ -27,8 +26,7 @@ export function writeLost(orders: string, ranges: readonly LostRange[]): void {
 }
 
 /**
- * What is left once something was written: the page is dirty again, and goes to the disk with the
- * next sync.
+ * The lost ranges after a write: rewritten pages are dirty again, and the next sync stores them.
  */
 export function withoutWritten(
   ranges: readonly LostRange[],
@@ -48,7 +46,7 @@ export function withoutWritten(
   });
 }
 
-/** The power goes, while no process has the files open. @returns how many bytes are lost */
+/** Simulates a power cut while no process has the files open. @returns the number of bytes lost */
 export function losePages(orders: string): number {
   let lost = 0;
   for (const { path, at, bytes } of readLost(orders)) {

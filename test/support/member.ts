@@ -12,7 +12,7 @@ const READY_MS = 30_000;
 const PORT_LOST = /Cannot listen on|address already in use/;
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
-/** A real process under test, on ports of its own, with its data in a temporary directory. */
+/** A real process under test, with its own ports, and its data in a temporary directory. */
 export class TestMember {
   readonly kind: MemberKind;
   readonly dataDir: string;
@@ -44,7 +44,7 @@ export class TestMember {
         return member;
       } catch (error) {
         await member.destroy();
-        // Between our look and its start a port can become the near end of somebody's connection.
+        // Between our check and its start a port may become the local port of another connection.
         if (attempt === 5 || !PORT_LOST.test(member.log)) throw error;
       }
     }
@@ -73,7 +73,7 @@ export class TestMember {
     return this.#child?.pid ?? 0;
   }
 
-  /** Starts it on the data it has, and waits until it serves. */
+  /** Starts it on its existing data, and waits until it serves. */
   async start(args: readonly string[] = []): Promise<void> {
     const child = this.launch(args);
     const ready = new Promise<void>((resolve, reject) => {

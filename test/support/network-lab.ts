@@ -7,7 +7,7 @@ import { closeSync, openSync } from "node:fs";
  */
 const SUBNETS = 200;
 
-/** A machine of the lab: an address, and a network namespace that its processes run in. */
+/** A machine of the lab: an address, and the network namespace of its processes. */
 export interface LabHost {
   readonly name: string;
   readonly address: string;
@@ -18,19 +18,19 @@ export interface LabHost {
  * Machines on a switch: network namespaces with a veth pair each, on a bridge. This process is on
  * the bridge too, at `.254`, and its traffic is never dropped, so clients run here.
  *
- * Links between machines are cut by dropping packets where they arrive, for each direction by
- * itself. Unlike a proxy this ends no connection and delivers nothing late: TCP repeats what was
- * lost, waiting longer each time, as it does on a real network.
+ * Links between machines are cut by dropping packets on arrival, per direction. Unlike a proxy this
+ * ends no connection and delivers nothing late: TCP repeats lost packets with growing delays, as on
+ * a real network.
  *
- * Needs root, `ip` and `nft`. A watchdog process holds one end of a pipe and takes everything down
- * when the other end closes, whatever became of this process.
+ * Needs root, `ip` and `nft`. A watchdog process reads a pipe and removes everything when the other
+ * end closes, however this process ends.
  */
 export class NetworkLab {
   readonly hosts: readonly LabHost[];
   readonly #filters: readonly ChildProcess[];
   readonly #watchdog: ChildProcess;
 
-  /** @returns why there can be no lab on this machine; undefined if there can */
+  /** @returns why this machine cannot run a lab; undefined if it can */
   static unavailable(): string | undefined {
     if (process.getuid?.() !== 0) return "network namespaces need root";
     for (const [tool, flag] of [
@@ -58,7 +58,7 @@ export class NetworkLab {
     }));
     const watchdog = spawn("sh", ["-c", removal(bridge, hosts)], {
       stdio: ["pipe", "ignore", "ignore"],
-      detached: true, // Ctrl-C is for this process; the watchdog goes on after it.
+      detached: true, // Ctrl-C must end this process only; the watchdog ends after it.
     });
     try {
       ip("link", "add", bridge, "type", "bridge");
@@ -90,17 +90,17 @@ export class NetworkLab {
     this.#watchdog = watchdog;
   }
 
-  /** From now on nothing that `from` sends reaches `to`. */
+  /** From now on packets from `from` to `to` are dropped. */
   cut(from: number, to: number): void {
     this.#order(to, `add element inet lab cut { ${this.hosts[from]?.address} }`);
   }
 
-  /** Everything passes again. */
+  /** Ends all cuts. */
   heal(): void {
     for (const [n] of this.hosts.entries()) this.#order(n, "flush set inet lab cut");
   }
 
-  /** Runs a program on a machine. @param logFile takes what it writes */
+  /** Runs a program on a machine. @param logFile receives its output */
   run(host: number, program: string, args: readonly string[], logFile: string): ChildProcess {
     const log = openSync(logFile, "a");
     const { namespace } = this.hosts[host] as LabHost;
@@ -111,7 +111,7 @@ export class NetworkLab {
     return child;
   }
 
-  /** Ends all processes of all machines, and takes machines and links away. */
+  /** Ends all processes, and removes all machines and links. */
   async close(): Promise<void> {
     for (const child of this.#filters) child.stdin?.end();
     if (this.#watchdog.exitCode !== null) return;
@@ -127,7 +127,7 @@ export class NetworkLab {
 
 let labs = 0;
 
-/** One interactive nft for each machine: an order takes no process of its own. */
+/** One interactive nft per machine: a command needs no new process. */
 function filter({ namespace }: LabHost): ChildProcess {
   const child = spawn("ip", ["netns", "exec", namespace, "nft", "-i"], {
     stdio: ["pipe", "ignore", "inherit"],
@@ -148,7 +148,7 @@ function ip(...args: readonly string[]): void {
   if (status !== 0) throw new Error(`ip ${args.join(" ")}: ${stderr.trim()}`);
 }
 
-/** Waits until its input ends, which it does with the process that writes to it at the latest. */
+/** Waits until its input ends, at the latest with the writing process. */
 function removal(bridge: string, hosts: readonly LabHost[]): string {
   const names = hosts.map(({ namespace }) => namespace).join(" ");
   return `cat; for name in ${names}; do

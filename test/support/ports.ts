@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 
-/** Ports that were free a moment ago, each another: all are taken before one is given back. */
+/** Different ports that were free a moment ago: all are bound before any is closed. */
 export async function freePorts(count: number, host = "127.0.0.1"): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, host));
   await Promise.all(servers.map((server) => once(server, "listening")));

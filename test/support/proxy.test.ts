@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { afterEach, beforeEach, test } from "node:test";
 import { PeerNetwork } from "./proxy.js";
 
-/** A process that dials a port and joins it to its standard input and output. */
+/** A process that dials a port and connects it to its standard input and output. */
 const DIAL = `
   const socket = require("node:net").connect(Number(process.argv[1]), "127.0.0.1");
   process.stdin.pipe(socket).pipe(process.stdout);
@@ -107,9 +107,7 @@ afterEach(async () => {
   b.close();
 });
 
-/**
- * Resolves once everything sent before it has had every chance to arrive: a round trip of its own.
- */
+/** Resolves after a round trip, so that everything sent before could arrive. */
 async function roundTrip(): Promise<void> {
   const socket = connect(b.port, "127.0.0.1");
   socket.write("probe ");
@@ -117,7 +115,7 @@ async function roundTrip(): Promise<void> {
   socket.destroy();
 }
 
-test("the kernel tells who dialled whom", async () => {
+test("the kernel reports who dialled whom", async () => {
   assert.deepEqual(await network.connections(), ["a>b"]);
 });
 
@@ -131,7 +129,7 @@ test("a held link delivers nothing one way, and everything once released", async
   assert.equal(b.heard.replaceAll("probe ", ""), "one two ");
 });
 
-test("held the other way, requests arrive and answers do not", async () => {
+test("held the other way, requests arrive and responses do not", async () => {
   await network.hold("b", "a");
   fromA.say("two ");
   await b.untilHeard("two");
@@ -141,7 +139,7 @@ test("held the other way, requests arrive and answers do not", async () => {
   await fromA.untilAnswer("TWO");
 });
 
-test("a process that dies behind a held link is missed only after the release", async () => {
+test("a process that dies behind a held link is noticed only after the release", async () => {
   await network.hold("a", "b");
   const exited = once(fromA.child, "exit");
   fromA.child.kill("SIGKILL");
@@ -152,14 +150,14 @@ test("a process that dies behind a held link is missed only after the release", 
   while ((await network.connections()).length > 0) await roundTrip();
 });
 
-test("healing with a reset ends connections that were held", async () => {
+test("healing with a reset ends held connections", async () => {
   await network.hold("a", "b");
   const exited = once(fromA.child, "exit");
   network.heal(true);
   await exited;
 });
 
-test("a cut resets what is open and refuses what comes, until it is healed", async () => {
+test("a cut resets open connections and refuses new ones, until it is healed", async () => {
   const exited = once(fromA.child, "exit");
   await network.cut("b", "a");
   await exited;
@@ -179,7 +177,7 @@ test("a cut between two members leaves a third connection alone", async () => {
   await fromA.untilAnswer("TWO");
 });
 
-test("who dials into a hole is not heard until the release", async () => {
+test("a dialled connection on a held link delivers nothing until the release", async () => {
   fromA.child.kill("SIGKILL");
   await once(fromA.child, "exit");
   await network.hold("a", "b");
@@ -191,7 +189,7 @@ test("who dials into a hole is not heard until the release", async () => {
   await fromA.untilAnswer("HELLO");
 });
 
-test("a member that is down refuses through its proxy as well", async () => {
+test("the proxy of a member that is down refuses connections", async () => {
   a.close();
   const dialler = new Dialler(portOfA);
   await once(dialler.child, "exit");

@@ -3,19 +3,18 @@ import { readdirSync, readlinkSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
-/** Dialled by no member. */
+/** Not dialled by a member. */
 const STRANGER = "?";
 
 /**
  * The network between members: each advertises a proxy of this class as its peer URL, so that every
- * byte between two members passes here and can be held up or cut off, for each ordered pair by
- * itself.
+ * byte between two members passes here and can be held or cut, per ordered pair.
  *
  *   n1 --dials--> [proxy of n2] --> listener of n2      bytes of a connection flow both ways:
  *      <------------------------------                  n1 > n2 and n2 > n1 are two links
  *
- * Who dialled is asked of the kernel (/proc: which process holds the other end of the socket), so
- * it works for any protocol, for etcd as for ringd, and without root.
+ * The dialling process is looked up in /proc (the owner of the socket's other end), so it works for
+ * any protocol, for etcd and ringd, without root.
  *
  * - `hold`: what one member sends to the other does not arrive, nor do ends of connections. Both
  *   sides believe the connection is fine: packets dropped without a word. `release` delivers what
@@ -25,14 +24,14 @@ const STRANGER = "?";
 export class PeerNetwork {
   readonly #address: string;
   readonly #proxies = new Map<string, Proxy>();
-  /** Links `from>to` on which nothing arrives. */
+  /** Links `from>to` that deliver nothing. */
   readonly #held = new Set<string>();
   /** Links `a>b`, both ways, on which connections are refused. */
   readonly #cut = new Set<string>();
   #asking: Promise<void> | undefined;
   #askAgainMs = 0;
 
-  /** @param address of this machine, where the proxies listen */
+  /** @param address of this machine, for the proxies to listen on */
   constructor(address: string) {
     this.#address = address;
   }
@@ -40,7 +39,7 @@ export class PeerNetwork {
   /**
    * Opens the proxy of one member.
    *
-   * @param target where the member itself listens
+   * @param target the member's own listen address
    * @param pid of its process now; undefined while there is none
    * @returns the port to advertise
    */
@@ -72,7 +71,7 @@ export class PeerNetwork {
     await this.#enforce();
   }
 
-  /** Lifts all holds and cuts. @param isReset held connections end instead of delivering late */
+  /** Ends all holds and cuts. @param isReset reset held connections instead of delivering late */
   heal(isReset = false): void {
     const wasHeld = new Set(this.#held);
     this.#held.clear();
@@ -87,7 +86,7 @@ export class PeerNetwork {
     this.#update();
   }
 
-  /** Connections that are open now, as `from>to`: who dialled whom. */
+  /** The open connections as `from>to`: who dialled whom. */
   async connections(): Promise<string[]> {
     await this.#identify();
     return this.#all.map(({ dialler, proxy }) => link(dialler ?? STRANGER, proxy.name));
@@ -121,7 +120,7 @@ export class PeerNetwork {
     return [...this.#proxies.values()].flatMap(({ connections }) => [...connections]);
   }
 
-  /** Resolves when the rules are in force for every connection that is open now. */
+  /** Resolves when the rules apply to every open connection. */
   async #enforce(): Promise<void> {
     this.#update();
     await this.#identify();
@@ -131,7 +130,7 @@ export class PeerNetwork {
     const hasRules = this.#held.size + this.#cut.size > 0;
     for (const connection of connections) {
       const { dialler, proxy, forth } = connection;
-      // Who is not known yet waits, if it may matter.
+      // A connection of an unknown dialler waits if there are rules.
       if (dialler === undefined && hasRules) continue;
       const there = link(dialler ?? STRANGER, proxy.name);
       const back = link(proxy.name, dialler ?? STRANGER);
@@ -140,7 +139,7 @@ export class PeerNetwork {
         continue;
       }
       const isForthOpen = !this.#held.has(there);
-      // Whoever dials into a hole is not heard at all.
+      // A connection dialled over a held link is not forwarded at all.
       if (connection.onward === undefined && isForthOpen) this.#dial(connection);
       forth.isOpen = isForthOpen && connection.onward !== undefined;
       if (connection.back !== undefined) connection.back.isOpen = !this.#held.has(back);
@@ -159,7 +158,7 @@ export class PeerNetwork {
     forth.to = onward;
   }
 
-  /** Resolves when it is known who dialled the connections that are open now. */
+  /** Resolves when the diallers of all open connections are known. */
   async #identify(): Promise<void> {
     const now = this.#all;
     const isUnknown = (connection: Connection) =>
@@ -186,8 +185,7 @@ export class PeerNetwork {
     for (const connection of unknown) {
       connection.dialler = owners.get(inodeOf(connection.dialled, table) ?? "") ?? STRANGER;
     }
-    // With many sockets on the machine the table takes long to make: it shall not take all the
-    // time.
+    // With many sockets on the machine the table is slow to read: do not spend all the time on it.
     const endMs = performance.now();
     this.#askAgainMs = endMs + 3 * (endMs - startMs);
     this.#update(unknown);
@@ -213,17 +211,17 @@ interface Connection {
   onward: Socket | undefined;
   /** A member's name or `STRANGER`; undefined: not known yet. */
   dialler: string | undefined;
-  /** From the one who dialled to the one who listens. */
+  /** From the dialling to the listening member. */
   readonly forth: Flow;
   back: Flow | undefined;
 }
 
-/** Bytes, and the end of them, from one socket to another; while it is not open they wait. */
+/** Forwards bytes, and the end, from one socket to another; holds them while it is not open. */
 class Flow {
   readonly #from: Socket;
   #to: Socket | undefined;
   #isOpen = false;
-  /** The source is gone without a proper end. */
+  /** The source closed without a proper end. */
   #isBroken = false;
 
   constructor(from: Socket) {
@@ -256,7 +254,7 @@ function link(from: string, to: string): string {
   return `${from}>${to}`;
 }
 
-/** Once both of its sockets are closed. One alone may wait for the other's held end. */
+/** Call once both sockets are closed: one may still wait for the other's held end. */
 function forget(connection: Connection): void {
   const { dialled, onward, proxy } = connection;
   if (dialled.closed && onward?.closed !== false) proxy.connections.delete(connection);
@@ -264,8 +262,7 @@ function forget(connection: Connection): void {
 
 function reset({ dialled, onward }: Connection): void {
   for (const socket of [dialled, onward]) {
-    // A reset while the end is on its way fails within Node 20.20 and keeps the process from
-    // ending.
+    // A reset with a pending end fails within Node 20.20 and keeps the process alive.
     if (socket?.writableEnded) socket.destroy();
     else socket?.resetAndDestroy();
   }
@@ -297,7 +294,7 @@ function socketsOf(pid: number): string[] {
   try {
     names = readdirSync(folder);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return []; // It has just ended.
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return []; // It has ended.
     throw error;
   }
   return names.flatMap((name) => {

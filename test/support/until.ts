@@ -3,10 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 const POLL_MS = 20;
 
 /**
- * Looks again and again: for what there is no event of.
+ * Polls a condition that has no event.
  *
- * @param what it waits for, or how far that is, for the error
- * @throws Error if it is not so in time, and whatever `isSo` throws
+ * @param what awaited condition or its progress, for the error
+ * @throws Error on timeout, and errors of `isSo`
  */
 export async function until(
   what: string | (() => string),

@@ -1,6 +1,7 @@
 /**
- * Preloaded into members (`--import`), all their threads: shifts their wall clock by what the file
- * named by TEST_WALL_CLOCK says, milliseconds, read anew now and then. The monotonic clock stays.
+ * Preloaded (`--import`) into all threads of members: shifts their wall clock by the milliseconds
+ * in the file named by TEST_WALL_CLOCK, which is reread regularly. The monotonic clock is
+ * unchanged.
  */
 import { readFileSync } from "node:fs";
 
@@ -23,6 +24,6 @@ function readOffset(): number {
   try {
     return Number(readFileSync(file, "utf8")) || 0;
   } catch {
-    return 0; // Nobody has set the clock.
+    return 0; // The clock is not shifted.
   }
 }

@@ -10,7 +10,7 @@ import { Method } from "#ringd/v2/request.js";
 
 const RING_BYTES = 4096;
 
-test("a version crosses to another thread as a number", () => {
+test("a version is passed to another thread as a number", () => {
   for (const version of ["", "3.4.0", "0.0.1", "9999.0.9999"]) {
     assert.equal(unpackVersion(packVersion(version)), version);
   }
@@ -19,7 +19,7 @@ test("a version crosses to another thread as a number", () => {
   }
 });
 
-test("etcd_cluster_version is what the members agreed on, and absent before", async () => {
+test("etcd_cluster_version is the agreed version, and absent before", async () => {
   const request = readConfig(["--data-dir", "/nowhere"], {});
   assert.ok(request.kind === "run");
   const { config } = request;

@@ -20,7 +20,7 @@ import { PoolLoop, runJob } from "#ringd/thread/pool-worker.js";
 const NOTHING = new Uint8Array(0);
 
 /**
- * The core's ends of both rings. The jobs are there before the pool looks, so that it never waits.
+ * The core's ends of both rings. Jobs are written before the pool reads, so that it never waits.
  */
 function setUp(t: TestContext) {
   const root = mkdtempSync(join(tmpdir(), "ringd-pool-"));
@@ -60,7 +60,7 @@ function setUp(t: TestContext) {
   };
 }
 
-test("a job writes one file, and its outcome says how far back the log is needed", (t) => {
+test("a job writes one file, and its outcome has the index from which the log is needed", (t) => {
   const { head, block, record, run, takeOutcomes, files } = setUp(t);
   for (const [index, oldest, kept] of [
     [5, 5, [5]],
@@ -83,7 +83,7 @@ test("a job writes one file, and its outcome says how far back the log is needed
   }
 });
 
-test("a job whose disk fails takes its rest from the ring and says why; the next one is written", (t) => {
+test("a job whose disk fails drains its rest from the ring and reports the reason; the next one is written", (t) => {
   const { snapDir, topology, head, block, record, run, takeOutcomes, files } = setUp(t);
   rmSync(snapDir, { recursive: true });
   head(8);
@@ -101,7 +101,7 @@ test("a job whose disk fails takes its rest from the ring and says why; the next
   assert.deepEqual(files(), [9]);
 });
 
-test("a thread takes its own job and leaves the next one in the ring", (t) => {
+test("a thread reads its own job and leaves the next one in the ring", (t) => {
   const { head, block, record, run, takeOutcomes, files } = setUp(t);
   for (const index of [8, 9]) {
     head(index);
@@ -116,7 +116,7 @@ test("a thread takes its own job and leaves the next one in the ring", (t) => {
   assert.deepEqual(files(), [8, 9]);
 });
 
-test("only the end of a job finishes it: a record that is not known ends the thread", (t) => {
+test("only the end of a job finishes it: a record of an unknown type ends the thread", (t) => {
   const { snapDir, head, block, record, run, takeOutcomes, files } = setUp(t);
   head(9);
   block();
@@ -146,7 +146,7 @@ test("a head within a job ends the thread", (t) => {
   assert.throws(run, /Broken invariant: a job ends before the next one begins/);
 });
 
-test("a job is done once all of its outcome has left, however long it is", (t) => {
+test("a job is done once all of its outcome is published, however long it is", (t) => {
   const { topology, jobs, head, record, takeOutcomes } = setUp(t);
   const flushSeconds = Array.from({ length: 2000 }, (_, i) => i / 1000);
   const coreBell = new Bell(topology.coreBell);

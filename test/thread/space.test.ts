@@ -27,7 +27,7 @@ function setUp(limits = LIMITS): { store: Store; space: Space } {
   return { store, space: new Space(store, limits, metrics, SILENT) };
 }
 
-/** @returns keys that went in */
+/** @returns the number of accepted keys */
 function fill(store: Store, space: Space, bytes: number): number {
   for (let n = 0; ; n++) {
     const next = set(`/1/k${n}`, bytes);
@@ -37,7 +37,7 @@ function fill(store: Store, space: Space, bytes: number): number {
   }
 }
 
-test("beyond the quota what adds is refused, and nothing else", () => {
+test("above the quota writes that add are rejected, others are not", () => {
   const { store, space } = setUp();
   const keys = fill(store, space, 1000);
   assert.ok(keys > 700 && space.isFull);
@@ -60,10 +60,10 @@ test("beyond the quota what adds is refused, and nothing else", () => {
   }
 });
 
-test("there is room again some way below the quota, also for a value that was too large", () => {
+test("there is room again at some distance below the quota, also for a value that was too large", () => {
   const { store, space } = setUp();
   const keys = fill(store, space, 1000);
-  // What is deleted stays in the history for a while: at most an eighth of the quota.
+  // Deleted values stay in the history for a while: at most an eighth of the quota.
   let deleted = 0;
   while (space.judge(set("/1/new", 1), IDLE) === "full") {
     assert.ok(deleted < keys / 3, "it is not the history that fills the store");
@@ -75,7 +75,7 @@ test("there is room again some way below the quota, also for a value that was to
   assert.equal(space.judge(set("/1/new", 1), IDLE), "admitted");
 });
 
-test("the history of large values gives way, and does not lock the store", () => {
+test("the history of large values shrinks, and does not block the store", () => {
   const { store, space } = setUp();
   for (let n = 0; n < 200; n++) {
     assert.equal(space.judge(set("/1/one", 50_000), IDLE), "admitted");
@@ -86,13 +86,13 @@ test("the history of large values gives way, and does not lock the store", () =>
   assert.equal(store.events.at(-1)?.index, store.index);
 });
 
-test("what is under way counts for every member, and is refused as too much for now", () => {
+test("writes in flight count on every member, and are rejected temporarily", () => {
   const { store, space } = setUp();
   fill(store, space, 100_000); // Nine of them.
   assert.equal(space.judge(set("/1/new", 10), { ...IDLE, openBytes: 20_000 }), "admitted");
   assert.equal(space.judge(set("/1/new", 10), { ...IDLE, openBytes: 20_000, members: 5 }), "busy");
   assert.equal(space.judge(set("/1/new", 10), { ...IDLE, openBytes: 200_000 }), "busy");
-  // A view keeps what is replaced: even a value of the same length adds to what the heap holds.
+  // A view keeps replaced values: even one of the same length adds to the heap.
   const same = set("/1/k1", 100_000);
   assert.equal(space.judge(same, { ...IDLE, viewBytes: 100_000 }), "admitted");
   assert.equal(space.judge(same, { ...IDLE, viewBytes: 300_000 }), "busy");
@@ -102,7 +102,7 @@ test("what is under way counts for every member, and is refused as too much for 
   );
 });
 
-test("without a quota nothing is refused", () => {
+test("without a quota nothing is rejected", () => {
   const { store, space } = setUp(NO_LIMITS);
   for (let n = 0; n < 100; n++) store.apply(set(`/1/k${n}`, 100_000));
   assert.equal(space.judge(set("/1/new", 1e7), { ...IDLE, openBytes: 1e9 }), "admitted");

@@ -59,7 +59,7 @@ function makeLoop(whatIsMissing?: () => string | undefined) {
   return { append, disk, loop, turn, wal, world, write };
 }
 
-test("the log goes on in another format with the next batch once the core says so", () => {
+test("the log changes its format with the next batch once the core says so", () => {
   const { append, wal, write } = makeLoop();
   write();
   writeFormat(append, 2);
@@ -74,7 +74,7 @@ test("the log goes on in another format with the next batch once the core says s
   assert.equal(wal.segments.length, 2);
 });
 
-test("the core can end the log: nothing is written, and it is told why, once", () => {
+test("the core can end the log: nothing more is written, and the reason is reported once", () => {
   const { append, disk, loop, turn, world, write } = makeLoop();
   write();
   writeBytes(append, AppendType.giveUp, Buffer.from("a snapshot could not be saved"));
@@ -91,7 +91,7 @@ test("the core can end the log: nothing is written, and it is told why, once", (
   ]);
 });
 
-test("a full disk is one record, and that there is space again another", () => {
+test("a full disk is one record, and available space another", () => {
   const { disk, turn, world, write } = makeLoop();
   write();
   disk.capacityBytes = disk.usedBytes;
@@ -108,7 +108,7 @@ test("a full disk is one record, and that there is space again another", () => {
   assert.deepEqual(world.types, [DurableType.unblocked]);
 });
 
-test("files are looked for once a second, also by an idle log; one that is gone ends it", () => {
+test("files are checked once a second, also by an idle log; a missing one ends it", () => {
   let missing: string | undefined;
   let looks = 0;
   const { disk, loop, turn, world, write } = makeLoop(() => {

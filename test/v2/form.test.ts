@@ -15,7 +15,7 @@ function causeOf(query: string, body?: string): string {
   return parsed.kind === "invalid" ? parsed.cause : "";
 }
 
-test("the same pairs are read from a query and from a body", () => {
+test("a query and a body are parsed into the same pairs", () => {
   const cases: readonly (readonly [string, Record<string, string>])[] = [
     ["", {}],
     ["value", { value: "" }],
@@ -69,7 +69,7 @@ test("of several errors the first escape, but the semicolon over it, and the bod
   assert.equal(causeOf("a=%3b"), "");
 });
 
-test("a value is no slice of its request", () => {
+test("a value is not a slice of its request", () => {
   const body = Buffer.from(`value=${"x".repeat(64)}`);
   const parsed = parseForm("", body);
   body.fill(0);
@@ -85,7 +85,7 @@ test("a body of ten million bytes without a value takes time with its size, not 
   assert.ok(user < 30e6, `${user} microseconds; the square takes several minutes`);
 });
 
-test("queries and bodies of any bytes are read alike", () => {
+test("queries and bodies of any bytes are parsed alike", () => {
   const prng = new Prng(SEED);
   const bytes = "&&==%%;+az09AF\xff\xc3\xa9\x00\n";
   for (let run = 0; run < 50_000; run++) {

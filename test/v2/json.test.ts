@@ -36,7 +36,7 @@ test("strings are escaped as Go's encoding/json does", () => {
   for (const [bytes, text] of cases) assert.equal(written(bytes), `"${text}"`);
 });
 
-test("what JavaScript text was written comes back, over the seams between pieces too", () => {
+test("any JavaScript text written reads back, also across pieces", () => {
   const prng = new Prng(SEED);
   const alphabet = ["a", "~", '"', "\\", "<", "\n", "\x00", "é", "€", "\u2028", "😀", "\ufffd"];
   for (let run = 0; run < 300; run++) {
@@ -47,7 +47,7 @@ test("what JavaScript text was written comes back, over the seams between pieces
   }
 });
 
-test("any bytes make a JSON string with one replacement for each byte that is no UTF-8", () => {
+test("any bytes make a JSON string with one replacement for each byte of invalid UTF-8", () => {
   const prng = new Prng(SEED);
   const lead = [0x41, 0x22, 0x80, 0xbf, 0xc2, 0xe0, 0xe2, 0xed, 0xf0, 0xf4, 0xff, 0xa8, 0x90, 0x9f];
   for (let run = 0; run < 20_000; run++) {
@@ -83,7 +83,7 @@ function decodeBytewise(bytes: Buffer): string {
   return text;
 }
 
-test("a writer grows and keeps what it holds", () => {
+test("a writer grows and keeps its content", () => {
   const writer = new ByteWriter();
   writer.latin1("head");
   jsonString(writer, "<".repeat(100_000));

@@ -31,7 +31,7 @@ test("a set shows the new node and the old one", () => {
   );
 });
 
-test("removals show no value, but a directory's mark", () => {
+test("removals show no value, only a directory's mark", () => {
   const node = new Node("/1/d", "", true, 5, 9, PERMANENT);
   const prev = new Node("/1/d", "", true, 5, 5, PERMANENT);
   assert.equal(
@@ -75,7 +75,7 @@ test("a ttl is rounded up, left out at zero, negative when overdue", () => {
   }
 });
 
-test("created answers 201, all else 200", () => {
+test("a created key responds with 201, all else with 200", () => {
   const node = file("/1/a", "v", 8);
   const created: string[] = [];
   for (const [name, action] of Object.entries(Action)) {
@@ -86,7 +86,7 @@ test("created answers 201, all else 200", () => {
   assert.deepEqual(created, ["create", "set"]);
 });
 
-test("refusals carry their status, their index and no Raft headers", () => {
+test("rejections have their status, their index and no Raft headers", () => {
   const writer = new ByteWriter();
   const head = writeRefusal(writer, new Refusal(ErrorCode.keyNotFound, "/1/a\xc3\xa9\xff", 12));
   assert.equal(
@@ -119,7 +119,7 @@ test("every error code has a text and a status of its class", () => {
 });
 
 test("a deadline centuries ago is shown as far back as Go's time spans reach", () => {
-  // 18446744073.709551616 seconds are 2^64 nanoseconds: asked for 9000000000, etcd wraps to this.
+  // 18446744073.709551616 seconds are 2^64 nanoseconds: from 9000000000, etcd wraps to this.
   const longAgo = file("/1/a", "2", 5, NOW_MS + (9_000_000_000 - 2 ** 64 / 1e9) * 1000);
   const body = shown(new Event(Action.compareAndSwap, longAgo, undefined, NOW_MS, false));
   assert.match(body, /"expiration":"1727-07-14T[^"]+","ttl":-9223372036,/);

@@ -33,7 +33,7 @@ function command(name: MethodName, query: string, body = ""): Command {
   return (parsed as { command: Command }).command;
 }
 
-/** "209 invalid value ..." of a refusal, or the kind of anything else. */
+/** "209 invalid value ..." for a rejection, else the kind. */
 function outcome(parsed: KeysRequest): string {
   if (parsed.kind !== "refusal") return parsed.kind;
   assert.equal(parsed.refusal.index, 0);
@@ -61,7 +61,7 @@ test("a method, prevExist and the conditions decide the operation", () => {
   for (const [name, query, op] of cases) assert.equal(command(name, query).op, op, query);
 });
 
-test("a set carries all that the store needs", () => {
+test("a set has all fields that the store needs", () => {
   assert.deepEqual(command("PUT", "ttl=5&dir=true&recursive=t", "value=a%00%ff"), {
     op: CommandOp.set,
     path: "/1/a",
@@ -147,7 +147,7 @@ test("a malformed Content-Type goes before errors of the form, a body too large 
   assert.equal(outcome(parseKeysRequest(get, "/v2/keys/a", NOW_MS)), "get");
 });
 
-test("bad values, as etcd 3.4.23 answered them, whatever the method", () => {
+test("invalid values, as in etcd 3.4.23's responses, with any method", () => {
   const cases: readonly (readonly [string, string])[] = [
     ["prevIndex=", '203 invalid value for "prevIndex"'],
     ["prevIndex=-1", '203 invalid value for "prevIndex"'],
@@ -289,7 +289,7 @@ test("a key may be long, or have many levels, but not both", () => {
   }
 });
 
-test("any bytes are parsed or refused, and commands hold bytes and finite numbers", () => {
+test("any bytes are parsed or rejected, and commands hold bytes and finite numbers", () => {
   const prng = new Prng(SEED);
   const words = [
     ..."prevIndex waitIndex recursive sorted wait dir quorum stream prevValue".split(" "),

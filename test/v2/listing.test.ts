@@ -63,7 +63,7 @@ test("without recursive, sub-directories come without their children", () => {
   );
 });
 
-test("hidden nodes are left out with all below them, unless they are asked for", () => {
+test("hidden nodes are left out with their descendants, unless requested", () => {
   assert.equal(
     list(TREE, "/1/d", true).text,
     '{"action":"get","node":{"key":"/d","dir":true,"nodes":[{"key":"/d/e","dir":true,"nodes":[{"key":"/d/e/f","value":"v6","modifiedIndex":6,"createdIndex":6}],"modifiedIndex":5,"createdIndex":5},{"key":"/d/g","value":"v7","modifiedIndex":7,"createdIndex":7}],"modifiedIndex":1,"createdIndex":1}}\n',

@@ -27,7 +27,7 @@ const INPUTS: MembersInputs = {
   connectivity: alone,
 };
 
-/** The answer, given at once or when the read index is there. */
+/** The response, at once or once the read index is known. */
 function ask(request: ApiRequest, inputs: Partial<MembersInputs> = {}): ApiResponse {
   const outcome = handleMembers(request, { ...INPUTS, ...inputs });
   if (outcome.kind === "answer") return outcome.answer;
@@ -89,7 +89,7 @@ test("the content type must be application/json to the letter, unless it has par
   expect(post("Application/JSON ; charset=utf-8"), 400, ContentKind.json, end);
 });
 
-test("ids that are none are shown as sent, others as numbers", () => {
+test("invalid ids are shown as sent, others as numbers", () => {
   const remove = (id: string) => ask(requestOf("DELETE", `/v2/members/${id}`));
   const none = (id: string) => `{"message":"No such member: ${id}"}`;
   const cases = [
@@ -120,13 +120,13 @@ test("ids that are none are shown as sent, others as numbers", () => {
   expect(zero("{}", "text/json"), 415, ContentKind.json, badType);
 });
 
-test("only changes need to know who asks", () => {
+test("PUT, POST and DELETE write members, other methods do not", () => {
   const methods = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "OTHER"] as const;
   const changing = methods.filter((name) => writesMembers(requestOf(name, "/v2/members").method));
   assert.deepEqual(changing, ["PUT", "POST", "DELETE"]);
 });
 
-test("what does not fit the membership is refused in the order strict rules, ids, URLs", () => {
+test("invalid changes are rejected in the order strict rules, ids, URLs", () => {
   const twoMembers = oneMember();
   for (const command of confChangeCommands({ kind: "add", id: 2n, peerUrls: ["http://b:1"] }, 1)) {
     twoMembers.apply(eventOf(command, 4));
@@ -160,7 +160,7 @@ test("the last member cannot be removed under the strict rules", () => {
   });
 });
 
-test("a valid change is proposed, and its outcome answered once it is applied", () => {
+test("a valid change is proposed, and its outcome sent once it is applied", () => {
   const post = requestOf("POST", "/v2/members", '{"peerURLs":[" http://b:1","HTTP://a:1"]}');
   const outcome = handleMembers(post, INPUTS);
   assert.equal(outcome.kind, "propose");
@@ -181,7 +181,7 @@ test("a valid change is proposed, and its outcome answered once it is applied", 
   expect(ask(own), 409, ContentKind.json, taken);
 });
 
-/** body, message: as etcd 3.4.23 answered them. */
+/** body, message: as in etcd 3.4.23's responses. */
 const BAD_BODIES: readonly (readonly [string, string])[] = [
   ["", "unexpected end of JSON input"],
   [" ", "unexpected end of JSON input"],
@@ -265,7 +265,7 @@ const BAD_BODIES: readonly (readonly [string, string])[] = [
   ],
 ];
 
-test("bad bodies are refused in Go's words", () => {
+test("invalid bodies are rejected with Go's texts", () => {
   for (const [body, message] of BAD_BODIES) {
     assert.deepEqual(decodePeerUrls(Buffer.from(body)), { kind: "invalid", message }, body);
   }

@@ -86,7 +86,7 @@ test("raw bytes of a query are escaped in the header and untouched in the body",
   );
 });
 
-test("a malformed escape is refused below the API", () => {
+test("a malformed escape is rejected below the API", () => {
   for (const raw of ["/v2/keys/%", "/v2/keys/%1", "/v2/keys/%zz", "/%/../a"]) {
     const { head, body } = answerOf(raw);
     assert.equal(head.status, 400);
@@ -111,7 +111,7 @@ test("following a redirect ends at a path, whatever the bytes", () => {
   }
 });
 
-test("a redirect to more than 64 KiB is refused, and leads nowhere else", () => {
+test("a redirect to more than 64 KiB is rejected, and leads nowhere else", () => {
   const raw = (bytes: number) => `/v2/keys//${"a".repeat(bytes - 9)}`;
   const longest = answerOf(raw(LOCATION_BYTES_MAX));
   assert.equal(longest.head.status, 301);

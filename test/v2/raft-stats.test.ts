@@ -16,7 +16,7 @@ function selfOf(stats: RaftStats, nowMs: number): string {
   return handleSelfStats(request, stats.self(nowMs, START_MS + nowMs)).body.toString();
 }
 
-test("leader: bytes as etcd 3.4.23 writes them, also for a follower that never answered", () => {
+test("leader: bytes as etcd 3.4.23 writes them, also for a follower that never responded", () => {
   const stats = new RaftStats(ID, "a", START_MS);
   stats.setPeers([PEER, DOWN]);
   stats.onAppendSent(PEER, 4, 100, 1000);
@@ -32,7 +32,7 @@ test("leader: bytes as etcd 3.4.23 writes them, also for a follower that never a
   );
 });
 
-test("one answer covers all appends up to its index; a broken stream covers none", () => {
+test("one response covers all appends up to its index; a broken stream covers none", () => {
   const stats = new RaftStats(ID, "a", START_MS);
   stats.setPeers([PEER]);
   for (const index of [4, 5, 6, 7]) stats.onAppendSent(PEER, index, 10, index);

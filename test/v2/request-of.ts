@@ -1,6 +1,6 @@
 import { type ApiRequest, METHODS, type Method } from "#ringd/v2/request.js";
 
-/** A request as a frontend would frame it. */
+/** A request as framed by a frontend. */
 export function requestOf(
   method: (typeof METHODS)[number],
   path: string,

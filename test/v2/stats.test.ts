@@ -27,7 +27,7 @@ const SELF: SelfStats = {
   sendRate: NO_RATE,
 };
 
-test("self: the bytes etcd 3.4.23 answered with these inputs", () => {
+test("self: the bytes of etcd 3.4.23's response for these inputs", () => {
   const answer = handleSelfStats(requestOf("GET", "/v2/stats/self"), SELF);
   assert.equal(
     answer.body.toString(),

@@ -39,21 +39,21 @@ test("a new directory gets member/wal and member/snap, for its owner only", (t) 
   assert.equal(dataDirKind(dir), "member");
 });
 
-test("the log may live elsewhere", (t) => {
+test("the log may be elsewhere", (t) => {
   const dir = tempDir(t);
   const walDir = join(dir, "..", "log", "here");
   assert.equal(openDataDir(dir, walDir).walDir, walDir);
   assert(existsSync(walDir) && !existsSync(join(dir, "member", "wal")));
 });
 
-test("the log of another member is refused beside snapshots, and left as it is", (t) => {
+test("the log of another member is rejected beside snapshots, and left unchanged", (t) => {
   const dir = tempDir(t);
   const walDir = join(dir, "..", "log");
   const { snapDir } = openDataDir(dir, walDir);
   const disk = new FileDisk(walDir);
   Wal.open({ disk, metadataIfNew: { memberId: 0xan, clusterId: 2n } }).wal.close();
   writeIdentity(dir, { memberId: 0xbn, clusterId: 2n });
-  openDataDir(dir, walDir); // Without a snapshot the log is all there is.
+  openDataDir(dir, walDir); // Accepted without a snapshot.
   new SnapshotWriter(snapDir, { term: 1, index: 9, metadata: Buffer.alloc(1) }).finish();
   assert.throws(
     () => openDataDir(dir, walDir),
@@ -63,7 +63,7 @@ test("the log of another member is refused beside snapshots, and left as it is",
   openDataDir(dir, walDir);
 });
 
-test("a directory of etcd is refused and left as it is", (t) => {
+test("a directory of etcd is rejected and left unchanged", (t) => {
   const dir = tempDir(t);
   const walDir = join(dir, "member", "wal");
   mkdirSync(walDir, { recursive: true });
@@ -83,7 +83,7 @@ test("a directory of etcd 3 is known by its database too", (t) => {
   assert(!existsSync(join(dir, "member", "wal")));
 });
 
-test("a newer format is refused and left as it is", (t) => {
+test("a newer format is rejected and left unchanged", (t) => {
   const dir = tempDir(t);
   const { walDir } = openDataDir(dir);
   const disk = new FileDisk(walDir);
@@ -111,7 +111,7 @@ test("a log names the version of ringd that reads it", () => {
   assert.equal(JSON.parse(readFileSync(path, "utf8")).version, WRITER);
 });
 
-test("a member has begun once its log holds a record", (t) => {
+test("a member has started once its log holds a record", (t) => {
   const dir = tempDir(t);
   const elsewhere = join(dir, "..", "log");
   for (const chosen of [undefined, elsewhere]) {
@@ -131,7 +131,7 @@ test("a member has begun once its log holds a record", (t) => {
   assert.throws(() => hasBegun(dir, join(dir, "file")), DataDirAccessError);
 });
 
-test("a member whose first record is torn has not begun; with a damaged one it has", (t) => {
+test("a member whose first record is torn has not started; with a damaged one it has", (t) => {
   const dir = tempDir(t);
   const { walDir } = openDataDir(dir);
   const disk = new FileDisk(walDir);
@@ -147,7 +147,7 @@ test("a member whose first record is torn has not begun; with a damaged one it h
   writeFileSync(path, Buffer.from(whole).fill(0, 1024, 1536)); // One sector never reached the disk.
   assert.equal(hasBegun(dir), false);
   assert.deepEqual(identityLeft(dir), { memberId: 1n, clusterId: 2n });
-  writeFileSync(path, whole.subarray(0, 1024)); // All that follows did not.
+  writeFileSync(path, whole.subarray(0, 1024)); // Nor did any later one.
   assert.equal(hasBegun(dir), false);
   for (const at of [512, 700]) {
     const damaged = Buffer.from(whole);
@@ -157,7 +157,7 @@ test("a member whose first record is torn has not begun; with a damaged one it h
   }
 });
 
-test("a directory that is both a member's and a proxy's is refused, a proxy's is no member's", (t) => {
+test("a directory of both a member and a proxy is rejected, as is a proxy's for a member", (t) => {
   const dir = tempDir(t);
   mkdirSync(join(dir, "proxy"), { recursive: true });
   assert.equal(dataDirKind(dir), "proxy");

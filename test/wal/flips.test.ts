@@ -6,7 +6,7 @@ import { Wal } from "#ringd/wal/wal.js";
 import { Prng } from "../support/prng.js";
 import { SimDisk } from "./sim-disk.js";
 
-/** Every single flipped bit of a log: refused with its place, or without any effect. */
+/** Every single flipped bit of a log: rejected with its position, or without effect. */
 
 const METADATA = { memberId: 7n, clusterId: 9n };
 const ZERO_AHEAD_BYTES = 4096;
@@ -22,7 +22,7 @@ function writeLog(): { file: string; bytes: Uint8Array } {
   const append = (term: number, ...sizes: number[]) => {
     const entries = sizes.map((size, i) => ({
       ...{ index: ++index, term, type: 0 },
-      // Zeros, as a mask is needed for them; text; anything.
+      // Zeros, which need a mask; text; random bytes.
       data: Uint8Array.from({ length: size }, () => [0, 0x76, prng.uint32()][i % 3] as number),
     }));
     wal.append({ entries, hardState: { term, vote: 7n, commit: Math.max(0, index - 2) } });
@@ -48,7 +48,7 @@ function replay(file: string, bytes: Uint8Array): Replay {
   return log.finish(20);
 }
 
-/** All that a member would make of it, as a text. */
+/** Everything that a member recovers from it, as text. */
 function contentOf({ metadata, hardState, base, entries, last, isTorn }: Replay): string {
   const { memberId, clusterId } = metadata;
   const texts = entries.map(
@@ -60,7 +60,7 @@ function contentOf({ metadata, hardState, base, entries, last, isTorn }: Replay)
   return [...rest, last.term, isTorn, ...texts].join("\n");
 }
 
-test("a log with any one bit flipped is refused, or reads as if it were not", () => {
+test("a log with any single bit flipped is rejected, or reads as before", () => {
   const { file, bytes } = writeLog();
   const used = bytes.findLastIndex((byte) => byte !== 0) + 1;
   assert.ok(used > 4000 && bytes.length > used + 32);
@@ -80,8 +80,7 @@ test("a log with any one bit flipped is refused, or reads as if it were not", ()
     }
     bytes[at] = (bytes[at] as number) ^ mask;
   }
-  // Only what fills records up to a multiple of 16 means nothing: 15 bytes at most behind each of
-  // 7.
+  // Only the padding of records is without meaning: at most 15 bytes after each of 7.
   const bytesHarmless = new Set(harmless);
   assert.equal(harmless.length, 8 * bytesHarmless.size, "a byte means something or not");
   assert.ok(bytesHarmless.size <= 7 * 15, `${bytesHarmless.size} bytes mean nothing`);

@@ -12,10 +12,10 @@ import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 
 /**
- * What ringd 0.1.0 wrote (segment format 1) is read, and goes on. The archive holds `data`, a data
- * directory with a snapshot and a log behind it, as kill -9 left it; `answer.json`, what GET of
- * everything said then; `segments`, a log of five small segments: a hundred entries, term 1 + index
- * / 40, a hard state with each tenth.
+ * Data of ringd 0.1.0 (segment format 1) is read and continued. The archive holds `data`, a data
+ * directory with a snapshot and a log after it, as left by kill -9; `answer.json`, the response to
+ * GET of everything; `segments`, a log of five small segments: a hundred entries, term 1 + index /
+ * 40, a hard state with each tenth.
  */
 const ARCHIVE = new URL("../../../test/wal/testdata/written-by-0.1.0.tar.gz", import.meta.url);
 
@@ -36,14 +36,14 @@ const versionOf = (path: string) => {
   return scan.header.version;
 };
 
-/** What is left to live grows shorter. */
+/** The remaining TTL decreases. */
 function withoutTtl(node: Record<string, unknown>): unknown {
   const { ttl: _, nodes, ...rest } = node;
   if (!Array.isArray(nodes)) return rest;
   return { ...rest, nodes: nodes.map(withoutTtl) };
 }
 
-test("segments of version 1 are read, and followed by ones of version 2 when it is time", (t) => {
+test("segments of version 1 are read, and followed by ones of version 2 after the upgrade", (t) => {
   const dir = join(tempDir(t), "segments");
   const options = {
     metadataIfNew: { memberId: 1n, clusterId: 1n },
@@ -83,7 +83,7 @@ test("segments of version 1 are read, and followed by ones of version 2 when it 
   third.close();
 });
 
-test("a member starts on the data of version 1, and answers as the one that wrote them", async () => {
+test("a member starts on data of version 1, and responds like the build that wrote it", async () => {
   const member = await TestMember.make("ringd");
   try {
     const root = join(member.dataDir, "..");
@@ -97,7 +97,7 @@ test("a member starts on the data of version 1, and answers as the one that wrot
       const { node, action } = JSON.parse(answer.body.toString());
       assert.equal(action, "get");
       assert.deepEqual(withoutTtl(node), withoutTtl(was.body.node));
-      // All members, this one, know the newer format: the cluster has gone over to it.
+      // All members, only this one, support the newer format: the cluster has changed to it.
       const wal = join(member.dataDir, "member", "wal");
       await send(member.port, "PUT", "/v2/keys/after", "value=1");
       assert.equal(versionOf(lastFile(wal, ".wal")), 2);

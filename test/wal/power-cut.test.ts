@@ -11,7 +11,7 @@ const RUNS = Number(process.env.RUNS ?? 2000);
 const LIVES = 6;
 const METADATA = { memberId: 0xfedc_ba98_7654_3210n, clusterId: 7n };
 
-/** What the log should hold: an obviously right twin. */
+/** The expected content of the log: an obviously correct model. */
 interface Model {
   base: number;
   entries: WalEntry[];
@@ -23,7 +23,7 @@ type Step =
   | { kind: "hardState"; hardState: WalHardState }
   | { kind: "snapshot"; mark: LogPosition };
 
-test("what sync() acknowledged survives any power cut, and the log goes on behind it", () => {
+test("everything acknowledged by sync() survives any power cut, and the log continues after it", () => {
   const first = process.env.SEED;
   const seeds = first === undefined ? Array.from({ length: RUNS }, (_, i) => i) : [Number(first)];
   for (const seed of seeds) {
@@ -86,7 +86,7 @@ function live(seed: number): void {
         if (step.kind === "entry") wal.append({ entries: [step.entry] });
         else if (step.kind === "hardState") wal.setHardState(step.hardState);
         else wal.installSnapshot(step.mark);
-        if (step.kind === "snapshot") snapshot = step.mark; // Its file was durable before.
+        if (step.kind === "snapshot") snapshot = step.mark; // Its file is durable already.
         if (prng.oneIn(40)) wal.setFormat(2);
         if (!prng.oneIn(8)) continue;
         if (prng.oneIn(10)) disk.capacityBytes = disk.usedBytes + prng.below(6000);
@@ -104,15 +104,15 @@ function live(seed: number): void {
       if (!isPower && !(error instanceof LogFailedError)) throw error;
       hasFailed = !isPower;
     }
-    // Now and then only the process dies: what was written stays, synced or not. After a failed
-    // sync that is the rule: somebody starts the member again.
+    // Sometimes only the process dies: writes stay, synced or not. After a failed sync that is the
+    // rule: the member is restarted.
     disk.capacityBytes = Number.POSITIVE_INFINITY;
     if (prng.oneIn(4) || (hasFailed && !prng.oneIn(4))) disk.before = () => {};
     else disk.powerCut(prng);
   }
 }
 
-/** A full disk is emptied after some tries, unless the power goes first. */
+/** A full disk gets space after some attempts, unless the power fails first. */
 function syncSoonerOrLater(wal: Wal, disk: SimDisk, prng: Prng): LogPosition {
   const before = wal.durable;
   for (;;) {
@@ -179,7 +179,7 @@ function lastOf(model: Model, snapshot: LogPosition): LogPosition {
   return last === undefined ? snapshot : { index: last.index, term: last.term };
 }
 
-/** What was found must be what was acknowledged and a prefix of what was not. */
+/** The log must hold all acknowledged steps and a prefix of the others. */
 function settle(acked: Model, unacked: readonly Step[], found: Model): Model {
   const terms = [acked.hardState, ...unacked.flatMap(hardStateOf)];
   for (let k = unacked.length; k >= 0; k--) {
@@ -205,7 +205,7 @@ function hardStateOf(step: Step): WalHardState[] {
   return step.kind === "hardState" ? [step.hardState] : [];
 }
 
-/** The log may begin later than the model, where segments were dropped. */
+/** The log may begin later than the model if segments were dropped. */
 function sameEntries(want: Model, found: Model): boolean {
   if (want.base + want.entries.length !== found.base + found.entries.length) return false;
   const skip = found.base - want.base;

@@ -13,7 +13,7 @@ import { Prng } from "../support/prng.js";
 
 const FORM = { hasFlags: true, headSeed: 7 };
 
-/** A file with one record at `at`, and room behind it. */
+/** A file with one record at `at`, and room after it. */
 function fileWith(payload: Uint8Array, at: number, crcBefore = 99): Uint8Array {
   const file = new Uint8Array(alignRecord(at + RECORD_HEADER_BYTES + payload.length) + 1024);
   file.set(payload, at + RECORD_HEADER_BYTES);
@@ -21,7 +21,7 @@ function fileWith(payload: Uint8Array, at: number, crcBefore = 99): Uint8Array {
   return file;
 }
 
-/** The record's bytes in each sector but that of its header. */
+/** The record's bytes in each sector, except that of its header. */
 function* parts(file: Uint8Array, at: number, payloadBytes: number): Generator<Uint8Array> {
   const end = at + RECORD_HEADER_BYTES + payloadBytes;
   let sector = (Math.floor(at / SECTOR_BYTES) + 1) * SECTOR_BYTES;
@@ -49,7 +49,7 @@ test("a record reads back, whatever its length and place", () => {
   }
 });
 
-test("reading a masked record leaves the bytes of its file as they are, whoever made them", () => {
+test("reading a masked record leaves the bytes of its file unchanged", () => {
   for (const file of [
     fileWith(new Uint8Array(2000), 0),
     Buffer.from(fileWith(new Uint8Array(2000), 0)),
@@ -63,11 +63,11 @@ test("reading a masked record leaves the bytes of its file as they are, whoever 
   }
 });
 
-test("no sector of a whole record has fewer than two bits set, however its payload is chosen", () => {
+test("no sector of a complete record has fewer than two bits set, whatever its payload", () => {
   const prng = new Prng(2);
   for (let i = 0; i < 3000; i++) {
     const payload = new Uint8Array(1 + prng.below(4000));
-    // Zeros, one bit, a word that a mask could be, ends of any length.
+    // Zeros, one bit, a word that could be a mask, ends of any length.
     const low = prng.below(256);
     const high = prng.below(256);
     if (!prng.oneIn(3)) {
@@ -84,7 +84,7 @@ test("no sector of a whole record has fewer than two bits set, however its paylo
   }
 });
 
-test("a payload of the largest size that forbids a mask in every sector still gets one, soon", () => {
+test("a payload of the largest size that forbids a mask in every sector still gets one, quickly", () => {
   const payload = new Uint8Array(PAYLOAD_BYTES_MAX);
   const at = 0;
   const firstWhole = SECTOR_BYTES - RECORD_HEADER_BYTES;
@@ -96,7 +96,7 @@ test("a payload of the largest size that forbids a mask in every sector still ge
     }
     mask = mask === 0 ? 0xa5c3 : (mask + 0x6b2d) & 0xffff;
   }
-  // Of the processor: how much else the machine has to do does not matter.
+  // CPU time, as the machine may be busy.
   const began = process.cpuUsage();
   const file = fileWith(payload, at);
   const { user, system } = process.cpuUsage(began);
@@ -131,7 +131,7 @@ test("rule 3: a payload with a blank sector, or past the end of the file, is tor
   assert.equal(scanRecord(fileWith(payload, 0).subarray(0, 1000), 0, 99, FORM).kind, "torn");
 });
 
-test("rule 4: any other damage of the payload is damage, also where its values are zeros", () => {
+test("rule 4: any other change of the payload is damage, also where its values are zeros", () => {
   for (const fill of [0, 7]) {
     const whole = fileWith(new Uint8Array(1500).fill(fill), 496);
     for (let at = 496 + RECORD_HEADER_BYTES; at < 496 + RECORD_HEADER_BYTES + 1500; at++) {

@@ -41,7 +41,7 @@ function configOf(formatLevel: number): Config {
   return { ...(request as { config: Config }).config, formatLevel };
 }
 
-/** The start of a member, both threads, over small rings whose kept views read poison. */
+/** Starts a member, both threads, over small poisoning rings. */
 function start({ disk, snapshots }: Place, formatLevel = FORMAT_LEVEL) {
   const config = configOf(formatLevel);
   const ring = RING_BYTES;
@@ -91,7 +91,7 @@ function withLog(last: number, bytes = 0): Place {
   return at;
 }
 
-test("a first start begins with nothing, as the plan says who it is", () => {
+test("a first start begins with an empty log and the plan's identity", () => {
   const { found } = start(place());
   const { memberId, clusterId, snapshot: meta, entries, hardState, store } = found;
   assert.deepEqual({ memberId, clusterId }, MEMBER);
@@ -101,7 +101,7 @@ test("a first start begins with nothing, as the plan says who it is", () => {
   assert.equal(newLogFormat(undefined, 1), 1);
 });
 
-test("entries larger than the ring, and more than may wait, reach the core whole", () => {
+test("entries larger than the ring, and more than may be queued, reach the core complete", () => {
   const at = withLog(300, 16);
   const { wal } = start(at);
   wal.append({ entries: [entry(301, 2, 3 * RING_BYTES), entry(302, 2, 700)] });
@@ -117,7 +117,7 @@ test("entries larger than the ring, and more than may wait, reach the core whole
   assert.deepEqual(found.hardState, { term: 2, vote: 0n, commit: 300 });
 });
 
-test("a start takes the newest snapshot by index, and removes what is half written", () => {
+test("a start uses the newest snapshot by index, and removes unfinished ones", () => {
   const at = withLog(30);
   at.snapshots.add(snapshot(9, 1, 90));
   at.snapshots.add(snapshot(20, 1, 100));
@@ -135,7 +135,7 @@ test("a start takes the newest snapshot by index, and removes what is half writt
   );
 });
 
-test("a log that ends before the snapshot, or contradicts it, begins anew after it", () => {
+test("a log that ends before the snapshot, or contradicts it, restarts after it", () => {
   for (const made of [snapshot(40, 3, 1), snapshot(20, 3, 1)]) {
     const at = withLog(30);
     at.snapshots.add(made);
@@ -148,7 +148,7 @@ test("a log that ends before the snapshot, or contradicts it, begins anew after 
   }
 });
 
-test("a torn tail is cut off, and what was acknowledged before it stays", () => {
+test("a torn tail is truncated, and acknowledged entries before it stay", () => {
   const at = withLog(30, 100);
   const { wal } = start(at);
   wal.append({ entries: [entry(31, 1, 2000)] });
@@ -163,14 +163,14 @@ test("a torn tail is cut off, and what was acknowledged before it stays", () => 
   assert.equal(found.entries.at(-1)?.index, 30);
 });
 
-/** @returns the files as they are */
+/** @returns the files' content */
 function filesOf({ disk }: Place): Map<string, string> {
   return new Map(
     disk.list().map((name) => [name, Buffer.from(disk.read(name)).toString("base64")]),
   );
 }
 
-test("what only a newer build reads ends the start, and nothing is changed", () => {
+test("data that only a newer build reads fails the start, and nothing is changed", () => {
   const at = withLog(3);
   const { wal } = start(at);
   const command = raiseCommand(9, "9.9.0", 0);
@@ -191,7 +191,7 @@ test("what only a newer build reads ends the start, and nothing is changed", () 
   assert.throws(() => start(other), /the snapshot.*ringd 9\.9\.0 or later/);
 });
 
-test("a snapshot that cannot be read to its end leaves the log as it is, although it is ahead", () => {
+test("a snapshot that cannot be read to its end leaves the log unchanged, even if it is ahead", () => {
   const at = withLog(30);
   const made = snapshot(40, 3, 50);
   at.snapshots.add(made);
@@ -202,7 +202,7 @@ test("a snapshot that cannot be read to its end leaves the log as it is, althoug
   assert.equal(start(at).found.snapshot.index, 40);
 });
 
-test("damage and gaps end the start", () => {
+test("damage and gaps fail the start", () => {
   const at = withLog(30, 600);
   const [file = ""] = at.disk.list();
   at.disk.flipBit(file, 4100, 3);

@@ -7,23 +7,22 @@ import type { Prng } from "../support/prng.js";
 const SECTOR_BYTES = 512;
 const PAGE_BYTES = 4096;
 
-/** The power went: thrown out of the middle of whatever the log was doing. */
+/** A power failure, thrown in the middle of a log operation. */
 export class PowerLost extends Error {}
 
 /**
- * A file: what a reader sees now, and what of it is durable.
+ * A file: its current content, and which of it is durable.
  *
- * A sync that fails leaves the page cache as Linux does: what was written stays readable, and
- * counts as clean, so that a later sync passes over it and succeeds. Only what is written again is
- * tried again.
+ * After a failed sync the page cache is as in Linux: data stays readable and is marked clean, so a
+ * later sync skips it and succeeds. Only rewritten data is synced again.
  */
 class SimFile {
   bytes = new Uint8Array(0);
   size = 0;
   durableSize = 0;
-  /** Dirty sectors: written since the last sync, as they are on the disk. */
+  /** Dirty sectors, written since the last sync: their content on disk. */
   readonly before = new Map<number, Uint8Array>();
-  /** Sectors that a failed sync has given up, as they are on the disk. */
+  /** Sectors lost by a failed sync: their content on disk. */
   readonly lost = new Map<number, Uint8Array>();
 
   write(chunk: Uint8Array, at: number): void {
@@ -62,7 +61,7 @@ class SimFile {
   /** @param keepOneIn one unsynced sector in so many survives; 0: none */
   powerCut(prng: Prng, keepOneIn: number): void {
     for (const [s, old] of [...this.before, ...this.lost]) {
-      // Of those given up some had reached the disk before the others failed.
+      // Some of the lost sectors had reached the disk before the failure.
       if (keepOneIn > 0 && prng.oneIn(keepOneIn)) continue;
       this.bytes.fill(0, s * SECTOR_BYTES, (s + 1) * SECTOR_BYTES);
       this.bytes.set(old, s * SECTOR_BYTES);
@@ -82,24 +81,26 @@ type Pending =
   | { kind: "delete"; name: string };
 
 /**
- * A disk that keeps apart what was written and what is durable, by sectors of 512 bytes, and fails
- * when told to. Everything random is drawn from the caller's generator.
+ * A disk that distinguishes written from durable data, by sectors of 512 bytes, and fails on
+ * demand. All randomness is drawn from the caller's generator.
  */
 export class SimDisk implements Disk {
   readonly dir = "/sim";
   /**
-   * Bytes of all files together; a write past it takes pages of the file until it is full, then
-   * ENOSPC.
+   * Limit of all files' bytes; a write beyond it writes pages until the disk is full, then fails
+   * with ENOSPC.
    */
   capacityBytes = Number.POSITIVE_INFINITY;
   /** Called before each step; throw (a DiskError, PowerLost) to make it fail. */
   before: (op: DiskOp) => void = () => {};
-  /** Steps done, for asserting what costs what. */
+  /** Executed steps, for assertions on costs. */
   readonly steps: DiskOp["op"][] = [];
   #names = new Map<string, SimFile>();
   #durableNames = new Map<string, SimFile>();
   #pending: Pending[] = [];
-  /** A sync of the directory failed: the next one does nothing, unless a name has changed since. */
+  /**
+   * A sync of the directory failed: the next one has no effect, unless a name has changed since.
+   */
   #isDirectoryClean = false;
 
   get usedBytes(): number {
@@ -119,10 +120,10 @@ export class SimDisk implements Disk {
     return [...this.#names.keys()];
   }
 
-  /** A Buffer, as of the real disk: what it does otherwise than other arrays is found here, too. */
+  /** A Buffer, like the real disk's, as it behaves differently from other arrays. */
   read(file: string): Uint8Array {
     const { bytes, size } = this.#file(file);
-    return Buffer.from(bytes.subarray(0, size)); // A copy, and a Buffer as real files give it.
+    return Buffer.from(bytes.subarray(0, size)); // A copy, and a Buffer, like the real disk's.
   }
 
   run(op: DiskOp): void {
@@ -182,7 +183,7 @@ export class SimDisk implements Disk {
     this.before = () => {};
   }
 
-  /** Puts a file there as it is, durable. */
+  /** Adds a durable file with this content. */
   plant(name: string, bytes: Uint8Array): void {
     const file = new SimFile();
     file.write(bytes, 0);

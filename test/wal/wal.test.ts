@@ -47,14 +47,14 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
-/** Fails every step of a kind, from now on. */
+/** Fails every step of a kind. */
 function failOn(op: DiskOp["op"], errno: string): (step: DiskOp) => void {
   return (step) => {
     if (step.op === op) throw new DiskError(op, "file", errno);
   };
 }
 
-test("what has long runs of zeros survives any number of starts, in real files", (t) => {
+test("entries with long runs of zeros survive any number of starts, in real files", (t) => {
   for (const formatIfNew of [1, 2] as const) {
     const dir = mkdtempSync(join(tmpdir(), "ringd-wal-"));
     t.after(() => rmSync(dir, { recursive: true }));
@@ -63,7 +63,7 @@ test("what has long runs of zeros survives any number of starts, in real files",
     first.wal.append({ entries: [entry(1, 1, zeros)] });
     first.wal.sync();
     first.wal.close();
-    // Each start writes the last record again, as it may not be on the disk.
+    // Each start rewrites the last record, as it may not be on disk.
     for (let start = 0; start < 3; start++) {
       const { wal, recovery } = open(new FileDisk(dir));
       const found = recovery.entries.map(({ data }) => new Uint8Array(data));
@@ -73,7 +73,7 @@ test("what has long runs of zeros survives any number of starts, in real files",
   }
 });
 
-test("entries, the hard state and the metadata come back from real files", (t) => {
+test("entries, the hard state and the metadata are read back from real files", (t) => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-wal-"));
   t.after(() => rmSync(dir, { recursive: true }));
   const first = open(new FileDisk(dir));
@@ -129,11 +129,11 @@ test("a caller may copy an entry's data into the write buffer itself", () => {
   assert.deepEqual(Uint8Array.from(data), new Uint8Array(5000).fill(0x41));
 });
 
-test("an entry of the largest size, and a batch larger than a record, come back", () => {
+test("an entry of the largest size, and a batch larger than a record, read back", () => {
   const disk = new SimDisk();
   const { wal } = open(disk, { segmentBytes: 2 ** 24 });
   const large = new Uint8Array(ENTRY_BYTES_MAX);
-  large.fill(0x61, 1000, 5_000_000); // And zeros.
+  large.fill(0x61, 1000, 5_000_000); // The rest is zeros.
   const entries = [
     entry(1),
     entry(2, 1, large),
@@ -146,7 +146,7 @@ test("an entry of the largest size, and a batch larger than a record, come back"
   assert.equal(Buffer.compare((recovery.entries[1] as WalEntry).data, large), 0);
 });
 
-test("a later entry replaces the one of its index and all behind it", () => {
+test("a later entry replaces the one of its index and all after it", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
   wal.append({ entries: range(1, 10).map((i) => entry(i)) });
@@ -162,7 +162,7 @@ test("a later entry replaces the one of its index and all behind it", () => {
   assert.deepEqual(recovery.hardState, { term: 3, vote: 0n, commit: 0 });
 });
 
-test("open() refuses a flipped bit anywhere, with file and offset, or it was in unused bytes", () => {
+test("open() rejects a flipped bit anywhere except in unused bytes, with file and offset", () => {
   const disk = new SimDisk();
   const { wal } = open(disk, { segmentBytes: 3000 });
   fill(wal, 1, 16);
@@ -204,7 +204,7 @@ test("open() refuses a flipped bit anywhere, with file and offset, or it was in 
   assert(refused > 2 * 3000, "most bytes are in use");
 });
 
-test("open() cuts a truncated last segment to the records that are whole, and goes on", () => {
+test("open() truncates a cut last segment to its complete records, and continues", () => {
   const disk = new SimDisk();
   const { wal } = open(disk, { segmentBytes: 1e6 });
   const ends = [512];
@@ -241,7 +241,7 @@ test("open() rejects a segment truncated within its header, or before its succes
   assert.throws(() => open(disk), CorruptRecordError, "also where it looks like a clean end");
 });
 
-test("open() refuses a gap between segments, and a log that begins behind the snapshot", () => {
+test("open() rejects a gap between segments, and a log that begins after the snapshot", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
   fill(wal, 1, 120);
@@ -259,7 +259,7 @@ test("open() refuses a gap between segments, and a log that begins behind the sn
   assert.throws(() => open(disk, { snapshot }), CorruptRecordError, "a file under another's name");
 });
 
-test("open() refuses the files of etcd and of a newer format, and leaves them alone", () => {
+test("open() rejects files of etcd and of a newer format, and leaves them unchanged", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
   const file = wal.segments[0] as string;
@@ -298,7 +298,7 @@ test("no space for records: nothing is lost, and sync() succeeds once there is s
   }
   assert.deepEqual(wal.durable, { index: index - 1, term: 1 });
   assert.throws(() => wal.sync(), LogFullError, "still full");
-  // A member that stops here finds all that was acknowledged; so does one that goes on.
+  // A member that stops here finds everything acknowledged; so does one that continues.
   const copy = new SimDisk();
   for (const file of disk.list()) copy.plant(file, disk.read(file));
   assert.deepEqual(indexes(open(copy).recovery), range(1, index - 1));
@@ -385,7 +385,7 @@ test("releaseBefore() drops the oldest segments, never one that is still needed"
   assert.equal(wal.releaseBefore(200, 1).length, 2, "and the last one always");
 });
 
-test("releaseBefore() goes on where someone has removed the oldest segment already", (t) => {
+test("releaseBefore() continues if the oldest segment was removed by hand", (t) => {
   const dir = mkdtempSync(join(tmpdir(), "ringd-wal-"));
   t.after(() => rmSync(dir, { recursive: true }));
   const { wal } = open(new FileDisk(dir));
@@ -410,7 +410,7 @@ test("the hard state survives the segments it was written in", () => {
   assert.deepEqual(recovery.hardState, { term: 5, vote: 9n, commit: recovery.base.index });
 });
 
-test("a log that a snapshot has overtaken begins afresh behind it", () => {
+test("a log overtaken by a snapshot restarts after it", () => {
   const cases: [LogPosition, string][] = [
     [{ index: 50, term: 4 }, "the snapshot is ahead"],
     [{ index: 15, term: 4 }, "the log disagrees with the snapshot"],
@@ -431,7 +431,7 @@ test("a log that a snapshot has overtaken begins afresh behind it", () => {
   }
 });
 
-test("installSnapshot() drops what the log holds, and open() then wants that snapshot", () => {
+test("installSnapshot() drops all entries, and open() then requires that snapshot", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
   fill(wal, 1, 20);
@@ -444,7 +444,7 @@ test("installSnapshot() drops what the log holds, and open() then wants that sna
   assert.throws(() => open(disk, { snapshot: { index: 20, term: 1 } }), LogGapError);
 });
 
-test("open() refuses a snapshot without a log, create() makes a log behind it", () => {
+test("open() rejects a snapshot without a log, create() makes a log after it", () => {
   const disk = new SimDisk();
   const snapshot = { index: 40, term: 2 };
   assert.throws(() => open(disk, { snapshot }), LogGapError);
@@ -453,7 +453,7 @@ test("open() refuses a snapshot without a log, create() makes a log behind it", 
   assert.deepEqual(indexes(open(disk, { snapshot }).recovery), [41, 42, 43]);
 });
 
-test("entries before the snapshot are given back as far as asked for", () => {
+test("entries before the snapshot are returned as far as requested", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
   fill(wal, 1, 100);
@@ -466,7 +466,7 @@ test("entries before the snapshot are given back as far as asked for", () => {
   assert.deepEqual(indexes(recover(5000)), range(1, 100));
 });
 
-test("open() lets its thread work while it reads, and asks before it changes anything", () => {
+test("open() lets its thread work while it reads, and calls back before it changes anything", () => {
   const disk = new SimDisk();
   fill(open(disk).wal, 1, 100);
   let pauses = 0;
@@ -484,7 +484,7 @@ test("open() lets its thread work while it reads, and asks before it changes any
   assert.deepEqual(indexes(open(disk).recovery), range(1, 100));
 });
 
-test("what was read is durable before open() returns", () => {
+test("everything read is durable before open() returns", () => {
   const disk = new SimDisk();
   const { wal } = open(disk);
   fill(wal, 1, 3);
@@ -513,7 +513,7 @@ test("a log that was copied here is durable before open() returns, all of its se
   assert.deepEqual(indexes(open(disk).recovery), range(1, 110));
 });
 
-test("after a failed sync, what the page cache shows is written again before it counts", () => {
+test("after a failed sync, the page cache's content is rewritten before it counts", () => {
   for (const failing of ["datasync", "syncDirectory"] as const) {
     for (const formatIfNew of [1, 2] as const) {
       const disk = new SimDisk();
@@ -541,7 +541,7 @@ test("after a failed sync, what the page cache shows is written again before it 
   }
 });
 
-test("a start writes no more than the last batch again, and the zeros ahead", () => {
+test("a start rewrites only the last batch, and the zeros ahead", () => {
   const disk = new SimDisk();
   const { wal } = open(disk, { segmentBytes: 1e6 });
   fill(wal, 1, 500);
@@ -553,7 +553,7 @@ test("a start writes no more than the last batch again, and the zeros ahead", ()
   assert(bytes <= 2 * SMALL.zeroAheadBytes + 512, `${bytes} bytes`);
 });
 
-test("a hole before something that was written when it was durable is damage, not a torn tail", () => {
+test("a hole before a record that was flagged durable is damage, not a torn tail", () => {
   for (const formatIfNew of [1, 2] as const) {
     const disk = new SimDisk();
     const options = { segmentBytes: 1e6, formatIfNew };
@@ -572,7 +572,7 @@ test("a hole before something that was written when it was durable is damage, no
         disk.plant(file, bytes);
         const label = `version ${formatIfNew}, entry ${hole}, from ${from}`;
         if (formatIfNew === 1) {
-          // Nothing tells in that version; what is left is cut off where it is blank.
+          // Undetectable in that version; the log is truncated at the blank.
           assert(open(disk, options).recovery.entries.length < 6, label);
           continue;
         }
@@ -584,12 +584,11 @@ test("a hole before something that was written when it was durable is damage, no
   }
 });
 
-test("what an entry holds is not taken for a record behind a torn one", () => {
+test("an entry's content is not taken for a record after a torn one", () => {
   const disk = new SimDisk();
   const { wal } = open(disk, { segmentBytes: 1e6 });
   fill(wal, 1, 2);
-  // The header of a record that was durable, as somebody could have read it from another member's
-  // log.
+  // The header of a durable record, as could be copied from another member's log.
   const other = new SimDisk();
   const copy = open(other, { segmentBytes: 1e6 }).wal;
   fill(copy, 1, 2);
@@ -607,7 +606,7 @@ test("what an entry holds is not taken for a record behind a torn one", () => {
   assert.deepEqual(indexes(open(disk).recovery), [1, 2]);
 });
 
-test("a log goes on in its own format until it is told to change, then in a new segment", () => {
+test("a log continues in its own format until setFormat, then in a new segment", () => {
   const disk = new SimDisk();
   const { wal } = open(disk, { segmentBytes: 1e6, formatIfNew: 1 });
   fill(wal, 1, 3);
@@ -644,7 +643,7 @@ test("no file descriptor for a new segment: sync() succeeds once there is one", 
   assert.deepEqual(indexes(open(disk).recovery), range(1, index));
 });
 
-test("what raft must never ask of the log ends the thread", () => {
+test("calls that raft must never make end the thread", () => {
   const { wal } = open(new SimDisk());
   wal.append({ entries: [entry(1, 3)], hardState: { term: 3, vote: 1n, commit: 0 } });
   const mistakes: readonly (readonly [string, () => void])[] = [

@@ -1,7 +1,7 @@
 const WIDTH = 30;
 const REDRAW_MS = 100;
 
-/** A bar on standard error if that is a terminal; else it does nothing. */
+/** A progress bar on standard error; draws nothing if that is not a terminal. */
 export class ProgressBar {
   readonly #label: string;
   readonly #total: number;
@@ -15,11 +15,16 @@ export class ProgressBar {
     this.#total = total;
   }
 
+  /** @param count more items done since the last call */
   add(count: number): void {
     this.to(this.#done + count);
   }
 
-  /** @param note shown after the bar instead of the count */
+  /**
+   * Draws at most once per REDRAW_MS, so the last state may be missing; `end` erases the bar.
+   *
+   * @param note shown after the bar instead of count and rate
+   */
   to(done: number, note?: string): void {
     this.#done = done;
     const monoMs = performance.now();
@@ -27,6 +32,7 @@ export class ProgressBar {
     this.#drawnMs = monoMs;
     const seconds = (monoMs - this.#startedMs) / 1000;
     const text = note ?? `${done}/${this.#total}  ${Math.round(done / seconds)}/s`;
+    // Carriage return, then erase to the end of the line: the new text may be shorter.
     process.stderr.write(`\r\u001b[K${bar(this.#label, done / Math.max(this.#total, 1))}  ${text}`);
     this.#isDrawn = true;
   }
@@ -38,7 +44,11 @@ export class ProgressBar {
   }
 }
 
-/** @param share 0 to 1 */
+/**
+ * A bar of WIDTH characters between brackets, then a percentage of fixed width.
+ *
+ * @param share from 0; above 1 is drawn as 1
+ */
 export function bar(label: string, share: number): string {
   const full = Math.round(Math.min(share, 1) * WIDTH);
   const percent = `${Math.floor(Math.min(share, 1) * 100)}`.padStart(3);

@@ -4,7 +4,7 @@ import type { Facts } from "./step.js";
 const EXPIRATION_MS_TOLERANCE = 2000;
 const TTL_SECONDS_TOLERANCE = 1;
 
-/** Both as bytes, one per character, as they came. */
+/** Compares bodies as received; texts are bytes, one per character. */
 export function sameBody(etcd: string, ringd: string, isOrdered: boolean): boolean {
   if (etcd === ringd) return true;
   const order = isOrdered ? (text: string) => text : sortNodes;
@@ -13,7 +13,7 @@ export function sameBody(etcd: string, ringd: string, isOrdered: boolean): boole
   return etcdText === ringdText && etcdTimes.every((time, i) => isNear(time, ringdTimes[i]));
 }
 
-/** Replaces what only this server can say: where it listens, its ids, when it was started. */
+/** Masks values of this server: its URLs, ids and start time. */
 export function maskOwn(body: string, facts: Facts): string {
   return body
     .replaceAll(facts.clientUrl, "<client>")
@@ -23,7 +23,7 @@ export function maskOwn(body: string, facts: Facts): string {
     .replace(/"uptime":"[\dhmsµ.\xc2\xb5]+"/g, '"uptime":"<time>"');
 }
 
-/** A node's deadline, and the seconds to it: left out when it is less than one, to either side. */
+/** A node's expiration and ttl; the latter is absent within a second of expiry. */
 const TIMES =
   /"expiration":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z)"(?:,"ttl":(-?[1-9]\d*))?/g;
 
@@ -32,7 +32,7 @@ interface Time {
   readonly ttlSeconds: number;
 }
 
-/** Quotes inside of strings are escaped, so what looks like a field is one. */
+/** Quotes inside strings are escaped, so a match is always a field. */
 function cutTimes(text: string): [text: string, times: Time[]] {
   const times: Time[] = [];
   const rest = text.replace(TIMES, (_, expiration: string, ttl: string | undefined) => {
@@ -53,8 +53,8 @@ function isNear(a: Time, b: Time | undefined): boolean {
 const NODES = '"nodes":[';
 
 /**
- * Listings that were not asked to be sorted come in any order (Go's maps): sorts the elements of
- * each `nodes` array by their text, and leaves every byte of them as it is.
+ * Unsorted listings come in any order (Go's maps): sorts the elements of each `nodes` array by
+ * their text, otherwise unchanged.
  */
 export function sortNodes(text: string): string {
   let sorted = "";
@@ -69,7 +69,7 @@ export function sortNodes(text: string): string {
   }
 }
 
-/** @returns the texts up to the bracket that closes the array, and where that is */
+/** @returns the element texts, and the offset of the array's closing bracket */
 function readElements(text: string, from: number): [elements: string[], end: number] {
   const elements: string[] = [];
   let depth = 0;

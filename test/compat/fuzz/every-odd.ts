@@ -13,7 +13,7 @@ const BOOLS = [
   "refresh",
 ];
 
-/** Each odd piece at least once, where it matters: what chance may leave out. */
+/** Each odd piece at least once, as random sequences may miss some. */
 export function everyOddPiece(): Step[] {
   return [...paths(), ...values(), ...parameters(), ...types(), ...others()].map((request) =>
     requestsOf(request),

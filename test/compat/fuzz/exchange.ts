@@ -6,8 +6,8 @@ import { AnswerStream } from "../../support/http.js";
 const ANSWER_MS_MAX = 10_000;
 
 /**
- * Sends bytes on a connection of its own. @returns the answer so far: its head, or the end without
- * one
+ * Sends bytes on a new connection. @returns once the headers have arrived, or the connection has
+ * ended
  */
 export async function exchange(
   port: number,
@@ -28,7 +28,7 @@ export async function exchange(
   return isHeaded ? stream : undefined;
 }
 
-/** Resolves when the answer is complete, or its time is up. */
+/** Resolves when the response is complete, or timed out. */
 export async function untilEnded(stream: AnswerStream): Promise<void> {
   const timer = setTimeout(() => stream.close(), ANSWER_MS_MAX);
   await stream.ended;

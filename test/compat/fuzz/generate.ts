@@ -62,7 +62,7 @@ class Generator {
     return { kind: "collect", name };
   }
 
-  /** Nodes that go by themselves, each at a path of its own so that how many is known. */
+  /** Nodes that expire, each at its own path, so that their number is known. */
   #expiring(): Step {
     const isAtOnce = this.#often(5);
     const count = isAtOnce ? 1 : 1 + this.#prng.below(3);
@@ -80,7 +80,7 @@ class Generator {
       if (this.#prng.oneIn(4)) fields.push(["prevExist", this.#prng.pick(["true", "false"])]);
       const path = isAlone ? this.#path("PUT") : `/v2/keys/${usual.NAMES[i]}${this.#tail(1)}`;
       const request = form(this.#prng.oneIn(8) ? "POST" : "PUT", path, this.#encode(fields));
-      // A node that goes at once may be gone before anything is put into it.
+      // A node that expires at once may do so before it gets a child.
       const hasChild = !isAtOnce && this.#prng.oneIn(2);
       return hasChild
         ? [request, form("PUT", `${path}${this.#tail(2)}`, "value=child")]
@@ -89,7 +89,7 @@ class Generator {
     return { kind: "requests", requests: requests.flat() };
   }
 
-  /** What clients do send. */
+  /** Typical requests of clients. */
   #typical(): HttpRequest {
     const [method, where, parameters] = this.#prng.pick(usual.TYPICAL);
     const path = `/v2/keys${this.#prng.pick(where)}`;
@@ -118,7 +118,7 @@ class Generator {
       const isQuery = where === 0 || (where === 1 && this.#prng.oneIn(2));
       (isQuery ? inQuery : inBody).push(field);
     }
-    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields("DELETE")); // Some of them twice.
+    if (this.#prng.oneIn(30)) inQuery.push(...this.#fields("DELETE")); // Some fields twice.
     const query = this.#encode(inQuery);
     const target = query === "" && !this.#prng.oneIn(30) ? path : `${path}?${query}`;
     if (inBody.length === 0 && this.#prng.oneIn(2)) {
@@ -143,9 +143,7 @@ class Generator {
     return { ...plain(this.#oddly(isSafe ? method : "GET"), target), headers: this.#headers() };
   }
 
-  /**
-   * Writes that are refused: malformed, about a URL that is taken, or about a member nobody knows.
-   */
+  /** Writes that are rejected: malformed, with a URL that is taken, or for an unknown member. */
   #members(): HttpRequest {
     const method = this.#prng.pick(["POST", "PUT", "DELETE"]);
     const id = this.#prng.pick(usual.MEMBER_IDS);
@@ -160,7 +158,7 @@ class Generator {
     const isWrite = method === "PUT" || method === "POST";
     if (isWrite && !this.#prng.oneIn(4)) fields.push(["value", this.#value()]);
     for (let n = this.#prng.below(4); n > 0; n--) fields.push(this.#field(method));
-    // What succeeds without a word about the node cannot be seen to expire.
+    // A success without the node does not show that it expires.
     const isSilent = fields.some(([name]) => name === "noValueOnSuccess");
     const mayExpire = isWrite && !isSilent;
     return this.#prng.shuffled(mayExpire ? fields : fields.map(withoutTime));
@@ -209,11 +207,11 @@ class Generator {
   #ttl(): string {
     if (this.#prng.oneIn(6)) return this.#prng.pick(odd.HUGE_TTLS);
     if (this.#prng.oneIn(4)) return this.#prng.pick(odd.NUMBERS);
-    // Longer than any run: what expires meanwhile does so at one server first.
+    // Longer than any run, as the two servers would expire a node at different times.
     return this.#prng.pick(["10000", "20000", "99999", "0030000", ""]);
   }
 
-  /** Below /v2/keys. A POST makes a directory where there is nothing. */
+  /** Below /v2/keys. A POST creates a missing directory. */
   #path(method: string): string {
     if (this.#prng.oneIn(15)) return `/v2/keys${this.#oddTail()}`;
     if (this.#prng.oneIn(12)) return `/v2/keys${this.#tail(this.#prng.below(4))}`;
@@ -248,7 +246,7 @@ class Generator {
     return pairs.join(this.#prng.oneIn(60) ? "&&" : "&");
   }
 
-  /** Mostly properly; an index stays a placeholder. */
+  /** Escapes, mostly correctly; placeholders of indexes are kept. */
   #escape(text: string): string {
     if (/^<[im]/.test(text)) return text;
     const isRaw = this.#prng.oneIn(10);
@@ -282,7 +280,7 @@ class Generator {
   }
 }
 
-/** Still a parameter that is read, and refused when it is wrong. */
+/** Keeps a parameter that is parsed, and rejected if invalid. */
 function withoutTime(field: Field): Field {
   return field[0] === "ttl" && /^\d+$/.test(field[1]) ? ["ttl", "3600"] : field;
 }

@@ -1,16 +1,16 @@
 /**
- * What clients do not send and fuzzers do. Texts are bytes, one per character.
+ * Input that only fuzzers send. Texts are bytes, one per character.
  *
- * Left out, as it is the HTTP parsers' own: blanks and control characters in request targets,
- * malformed lines and headers, targets that are no path, HTTP versions other than 1.1. And of raw
- * bytes from 0x80 on, which etcd takes anywhere: those in headers, which uWebSockets.js trims, and
- * those in targets that are no UTF-8, which ringd refuses, and U+FFFD with them, as the library
- * puts it in their place. Percent-encoded and in bodies any byte is fine.
+ * Excluded, as HTTP parsers differ: blanks and control characters in request targets, malformed
+ * lines and headers, targets that are not a path, HTTP versions other than 1.1. Of raw bytes from
+ * 0x80 on, which etcd accepts anywhere, those in headers, which uWebSockets.js trims, and in
+ * targets invalid UTF-8, which ringd rejects, together with U+FFFD, its replacement in the library.
+ * Percent-encoded and in bodies all bytes are used.
  */
 
 const utf8 = (text: string) => Buffer.from(text).toString("latin1");
 
-/** Path segments and what may stand between them. */
+/** Path segments and separators. */
 // biome-ignore format: as many to a line as fit
 export const SEGMENTS: readonly string[] = [
   "", ".", "..", "...", ".a", "a.", "%2e", "%2e%2e", "%2E%2e", "%2F", "%2f%2F", "a%2Fb", "%2f..",
@@ -24,7 +24,7 @@ export const SEGMENTS: readonly string[] = [
   "%3Ca%3E", "%22",
 ];
 
-/** Values of keys, and what they are compared with. */
+/** Values of keys, and of comparisons. */
 // biome-ignore format: as many to a line as fit
 export const VALUES: readonly string[] = [
   "", " ", "+", "%", "&", "=", "a=b&c=d", ";", "a;b", "\0", "\x01\x1f\x7f", "\r\n", "\t",

@@ -3,20 +3,18 @@ import { maskOwn, sameBody } from "./canonical.js";
 import { type Reply, Side } from "./side.js";
 import { type HttpRequest, type Step, withoutRuns } from "./step.js";
 
-/**
- * How long the slower of two servers may take to tell a watch, or to notice that one was closed.
- */
+/** Timeout for the slower server to notify a watch, or to notice a closed one. */
 const CATCH_UP_MS_MAX = 2000;
 const POLL_MS = 5;
 
 export interface Mismatch {
-  /** In the sequence. */
+  /** Position in the sequence. */
   readonly step: number;
-  /** What differed, for people. */
+  /** Description of the difference. */
   readonly text: string;
 }
 
-/** A fresh etcd and a fresh ringd that are told the same. */
+/** A new etcd and a new ringd that get the same requests. */
 export class Pair {
   readonly #etcd: Side;
   readonly #ringd: Side;
@@ -80,7 +78,7 @@ export class Pair {
   }
 
   async #collect(name: string): Promise<string> {
-    // An answer that was sent after an event tells that the event is on its way, at least.
+    // After this response, earlier events are at least in flight.
     await this.#both((side) => side.storeStats());
     const read = (side: Side) => {
       const watched = side.watched(name);
@@ -100,7 +98,7 @@ export class Pair {
     return Promise.all([act(this.#etcd), act(this.#ringd)]);
   }
 
-  /** Gives the slower server time; that they never agree shows in the comparison that follows. */
+  /** Gives the slower server time; the comparison afterwards reports a lasting difference. */
   async #untilSame(read: (side: Side) => Promise<unknown>): Promise<void> {
     const giveUpMs = Date.now() + CATCH_UP_MS_MAX;
     while (Date.now() < giveUpMs) {
@@ -137,13 +135,13 @@ function countLines(body: string): number {
   return body.split("\n").length;
 }
 
-/** The order of a listing matters where it was asked for. */
+/** The order of a listing matters only if requested. */
 function isSorted({ target }: HttpRequest): boolean {
   const [first = ""] = /[?&]sorted=[^&]*/.exec(target) ?? [];
   return /=(1|t|T|TRUE|true|True)$/.test(first);
 }
 
-/** Its answer counts open watches; one that was just closed is soon noticed, but not at once. */
+/** Its response counts open watches; a close is not noticed at once. */
 function isAboutWatchers({ target }: HttpRequest): boolean {
   return target.startsWith("/v2/stats/store");
 }

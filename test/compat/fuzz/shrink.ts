@@ -1,5 +1,5 @@
 /**
- * Drops as much of a failing list as it can: ever smaller pieces, as long as the rest still fails
+ * Drops as much of a failing list as possible: ever smaller pieces, while the rest still fails
  * (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002, simplified).
  *
  * @param fails must hold for `items`
@@ -10,7 +10,7 @@ export async function shrink<T>(
 ): Promise<readonly T[]> {
   let kept = items;
   for (let size = Math.ceil(kept.length / 2); size >= 1; size = Math.floor(size / 2)) {
-    // From the end: what matters last is what fails.
+    // From the end: the last items are the likeliest to matter.
     for (let at = kept.length - size; at > -size; at -= size) {
       const from = Math.max(0, at);
       const rest = [...kept.slice(0, from), ...kept.slice(at + size)];

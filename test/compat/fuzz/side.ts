@@ -5,7 +5,7 @@ import { untilOwnWritesDone } from "../own-writes.js";
 import { exchange, untilEnded } from "./exchange.js";
 import { type Facts, type HttpRequest, toBytes } from "./step.js";
 
-/** The head of an answer as far as it must not differ; what a server alone decides is left out. */
+/** Response headers that must not differ; those that each server chooses are left out. */
 const COMPARED_HEADERS = [
   "content-type",
   "x-content-type-options",
@@ -17,16 +17,16 @@ const COMPARED_HEADERS = [
   "access-control-allow-headers",
   "www-authenticate",
 ];
-/** Of these only whether they are there. */
+/** Only the presence of these is compared. */
 const PRESENCE_HEADERS = ["x-etcd-cluster-id", "x-raft-index", "x-raft-term"];
 /**
- * What expires within this time after a step is waited for, and nothing else may expire meanwhile.
+ * Nodes that expire within this time are awaited after each step; no others may expire meanwhile.
  */
 const SOON_MS = 20_000;
 const POLL_MS = 10;
 const EXPIRED_MS_MAX = 15_000;
 
-/** What a fresh member of one has written for itself. */
+/** Index after the own writes of a new single member. */
 const FIRST_INDEX = 3;
 
 interface Members {
@@ -34,13 +34,13 @@ interface Members {
 }
 
 export interface Reply {
-  /** Status line and compared headers, a line each; what was wrong if there was no answer. */
+  /** Status line and compared headers, one per line; the error if there was no response. */
   readonly head: string;
   /** Bytes, one per character. */
   readonly body: string;
 }
 
-/** One of the two servers, and what it told so far. */
+/** One of the two servers, and the state learned from its responses. */
 export class Side {
   readonly member: TestMember;
   readonly #watches = new Map<string, AnswerStream>();
@@ -93,7 +93,7 @@ export class Side {
     return reply;
   }
 
-  /** @returns the head alone: for the body, be it a watch's or that of an error, see `watched` */
+  /** @returns the headers only; `watched` has the body, of a watch or an error */
   async watch(name: string, request: HttpRequest): Promise<Reply> {
     const stream = await this.#open(request);
     if (stream === undefined) return NO_ANSWER;
@@ -101,7 +101,7 @@ export class Side {
     return { head: this.#finish(stream).head, body: "" };
   }
 
-  /** What a watch has received so far; undefined if there was no answer. */
+  /** Data received by a watch so far; undefined if there was no response. */
   watched(name: string): { body: string; isEnded: boolean } | undefined {
     const stream = this.#watches.get(name);
     if (stream === undefined) return undefined;
@@ -119,8 +119,8 @@ export class Side {
   }
 
   /**
-   * Waits until what these answers say will expire soon has expired, so that it does not happen
-   * between other requests, at one server earlier than at the other.
+   * Waits until the nodes in these responses that expire soon have expired, so that they do not
+   * expire between other requests, at different times on the two servers.
    */
   async settle(replies: readonly Reply[]): Promise<void> {
     const dueMs = new Map<string, number>();
@@ -168,7 +168,7 @@ interface Change {
   };
 }
 
-/** Answers to writes; a GET tells nothing new of what expires. */
+/** Only responses to writes: a GET adds nothing about expiry. */
 function parseChange(body: string): Change {
   if (!body.startsWith('{"action":"') || body.startsWith('{"action":"get"')) return {};
   return JSON.parse(body) as Change;

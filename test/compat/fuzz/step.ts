@@ -2,20 +2,20 @@ import { isUtf8 } from "node:buffer";
 import { METHODS } from "node:http";
 
 /**
- * etcd tells HTTP from gRPC by the first 4096 bytes, and cuts connections whose first line is
- * longer.
+ * etcd distinguishes HTTP from gRPC by the first 4096 bytes, and closes connections whose first
+ * line is longer.
  */
 const TARGET_BYTES_MAX = 4000;
 export const FORM_TYPE = "application/x-www-form-urlencoded";
 
 /**
- * A sequence of requests, as data: so that it can be sent to two servers, cut down, and printed.
+ * A sequence of requests as data, so that it can be sent to two servers, shrunk and printed.
  *
- * Texts are bytes, one per character (latin1). In targets and bodies these placeholders stand for
- * what a server alone knows: `<i+N>`, `<i-N>` for the last X-Etcd-Index it told plus or minus N,
- * `<m+N>` for the last modifiedIndex it told of the request's own node, `<client>` and `<peer>` for
- * its URLs, `<id>` for its member id. Relative to what there is, a condition keeps its meaning when
- * requests before it are dropped.
+ * Texts are latin1: one character per byte. In targets and bodies placeholders stand for values of
+ * each server: `<i+N>`, `<i-N>` for its last X-Etcd-Index plus or minus N, `<m+N>` for the last
+ * known modifiedIndex of the request's own node plus N, `<client>` and `<peer>` for its URLs,
+ * `<id>` for its member id. Being relative, a condition keeps its meaning when requests before it
+ * are dropped.
  */
 export interface HttpRequest {
   readonly method: string;
@@ -28,11 +28,11 @@ export interface HttpRequest {
 }
 
 export type Step =
-  /** One after the other; what they made to expire soon is gone before the next step. */
+  /** Sent in order; nodes that they let expire soon have expired before the next step. */
   | { readonly kind: "requests"; readonly requests: readonly HttpRequest[] }
-  /** Goes on when the head of the answer is there: by then the watch is registered. */
+  /** Continues once the response headers have arrived: the watch is registered then. */
   | { readonly kind: "watch"; readonly name: string; readonly request: HttpRequest }
-  /** Compares what the watch has received, and closes it. */
+  /** Compares the data received by the watch, and closes it. */
   | { readonly kind: "collect"; readonly name: string };
 
 /** Without a body. */
@@ -51,7 +51,7 @@ export function form(method: string, target: string, body: string): HttpRequest 
   return { ...plain(method, target), headers: [["Content-Type", FORM_TYPE]], body };
 }
 
-/** Raw bytes that are no UTF-8 do not get through to the API, see `odd.ts`; nor does U+FFFD. */
+/** Neither invalid UTF-8 nor U+FFFD reaches the API unencoded: see `odd.ts`. */
 function asUtf8(target: string): string {
   const isText = isUtf8(Buffer.from(target, "latin1")) && !target.includes("\xef\xbf\xbd");
   return isText ? target : asAscii(target);
@@ -61,7 +61,7 @@ function asAscii(target: string): string {
   return target.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
 }
 
-/** The same as far as node:http takes it: targets in ASCII, and the methods it knows. */
+/** Restricts a step to what node:http can send: ASCII targets and known methods. */
 export function forNodeHttp(step: Step): Step {
   const convert = (request: HttpRequest) => ({
     ...request,
@@ -82,7 +82,7 @@ export function requestsOf(...requests: HttpRequest[]): Step {
   return { kind: "requests", requests };
 }
 
-/** What a server fills the placeholders with. */
+/** A server's values of the placeholders. */
 export interface Facts {
   readonly index: number;
   /** By key. */
@@ -120,7 +120,7 @@ export function toBytes(request: HttpRequest, facts: Facts): Buffer {
   return Buffer.from(`${lines.join("\r\n")}\r\n\r\n${sent}`, "latin1");
 }
 
-/** Two chunks, so that the body has a seam. */
+/** Two chunks, to split the body. */
 function inChunks(body: string): string {
   const middle = Math.ceil(body.length / 2);
   return [body.slice(0, middle), body.slice(middle)]
@@ -130,7 +130,7 @@ function inChunks(body: string): string {
     .join("");
 }
 
-/** Lines that read like curl's command line, for people. */
+/** Describes a step as curl commands. */
 export function describeStep(step: Step): string {
   switch (step.kind) {
     case "requests":
@@ -150,7 +150,7 @@ function describeRequest({ method, target, headers, body, isChunked }: HttpReque
   return parts.join(" ");
 }
 
-/** What repeats itself many times is shown once. */
+/** Shortens long repetitions. */
 export function withoutRuns(text: string): string {
   return text.replace(/(.{1,6}?)\1{19,}/gs, (run, part: string) => {
     return `<"${part}" ${run.length / part.length} times>`;

@@ -1,4 +1,4 @@
-/** What sequences of requests are made of, apart from what is odd: see odd.ts. */
+/** Parts of request sequences; odd.ts has the unusual ones. */
 
 /** Few paths, so that requests meet the same nodes again and again: here mostly files, */
 export const FILES = ["/a", "/b", "/d/a", "/d/b", "/d/e/a", "/_h", "/d/_h/a"];
@@ -16,15 +16,15 @@ export const OTHER_PATHS = [
 ];
 
 /**
- * No id at all: a well-formed one that nobody has is refused only when etcd has it in its log,
- * which shows in the counters of `/v2/stats/store`.
+ * Invalid ids only: etcd rejects an unknown valid id after it is in the log, which shows in the
+ * counters of `/v2/stats/store`.
  */
 export const MEMBER_IDS = [
   ...["abx", "10000000000000000", "xyz", "-1", "a/b", "", "0x1", "%ff", "%c3%a9", "+1", "1_0"],
   ...["leader", "%c3", "/", "1%2F", "<id>x", "%", "%zz"],
 ];
 
-/** Often what matters most. */
+/** Weighted towards the important ones. */
 export const METHODS = words("GET GET GET PUT PUT PUT PUT PUT POST DELETE DELETE HEAD");
 
 /** Method, where, and the query or form. */

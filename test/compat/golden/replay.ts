@@ -51,12 +51,12 @@ const COMPARED_HEADERS = [
   "access-control-allow-headers",
 ];
 const PRESENCE_HEADERS = ["x-raft-index", "x-raft-term", "x-etcd-cluster-id"];
-/** What a watch may still send when nothing more is expected. */
+/** Wait for unexpected data of a watch, milliseconds. */
 const STRAY_MS = 120;
 const WARM_UP_WRITES = 100;
 const TRIES_MAX = 10;
 const NEAR_INDEXES = 50;
-/** Lines of a watch were looked at when it was collected, some time after they came. */
+/** Lines of a watch were recorded on collection, some time after they arrived. */
 const WATCH_EXPIRATION_SECONDS = 5;
 
 export function readScenarios(area: string): Scenario[] {
@@ -68,18 +68,17 @@ export function readScenarios(area: string): Scenario[] {
     .map((line) => JSON.parse(line) as Scenario);
 }
 
-/** Small literal numbers never look like indexes after this. */
+/** Raises the index, so that small literal numbers are never taken for indexes. */
 export async function warmUp(port: number): Promise<void> {
   for (let n = 0; n < WARM_UP_WRITES; n++) await send(port, "PUT", "/v2/keys/warm", `value=${n}`);
   await send(port, "DELETE", "/v2/keys/warm");
 }
 
 /**
- * A scenario in which nobody waits, and yet a node expires, happened to run across the moment at
- * which the leader lets nodes expire, twice a second: its answers cannot be those of the recording,
- * and it runs again.
+ * In a scenario without waits no node should expire. If one does, the leader's expiry, twice a
+ * second, happened to run in between: such a run is repeated.
  *
- * @returns what differed, one text for each answer
+ * @returns the differences, one text per response
  */
 export async function replay(port: number, scenario: Scenario): Promise<string[]> {
   const waits = scenario.steps.some((step) => step.do === "sleep" || step.do === "collect");
@@ -171,7 +170,8 @@ class Run {
     this.#watches.set(step.name ?? "", stream);
     if (step.expect === undefined) return "";
     const { body: _body, ...head } = step.expect;
-    // An answer that is no watch, an error say, is complete at once; a watch's lines are collected.
+    // A response other than a watch, such as an error, is complete at once; a watch's lines are
+    // collected.
     const isWatch = step.expect.status === 200;
     if (!isWatch) await stream.ended;
     const { status, headers } = stream;
@@ -240,9 +240,7 @@ class Run {
     return describe("body", order(this.#mask(want)), order(this.#mask(got)));
   }
 
-  /**
-   * The auth system was set up when this was recorded, so that its look-ups succeeded: see `gets`.
-   */
+  /** Auth was set up during the recording, so its lookups succeeded: see `gets`. */
   #compareDelta(want: string, got: string): string {
     const now = JSON.parse(got) as Record<string, number>;
     this.#stats ??= now;
@@ -260,7 +258,7 @@ class Run {
     return `<${letter}${offset < 0 ? "" : "+"}${offset}>`;
   }
 
-  /** Puts the recording's placeholders in place of what differs from run to run. */
+  /** Replaces values that differ between runs by the recording's placeholders. */
   #mask(text: string): string {
     const index = (digits: string) => (digits === "0" ? "0" : this.#relative("i", Number(digits)));
     return text
@@ -271,7 +269,7 @@ class Run {
       )
       .replace(/\/(\d{20})/g, (_, n) => `/${this.#relative("o", Number(n))}`)
       .replace(/\[(\d+) != (\d+)\]/g, (_, a, b) => {
-        // The asked index may be any number; one near the base was meant relative to it.
+        // The requested index may be any number; one near the base is relative to it.
         const isNear = Math.abs(Number(a) - this.#base) <= NEAR_INDEXES;
         return `[${isNear ? index(a) : a} != ${index(b)}]`;
       })
@@ -302,7 +300,7 @@ function sortsNodes(step: Step): boolean {
   return /[?&]sorted=(true|1|t)/i.test(step.path ?? "");
 }
 
-/** Sorts listings by key; texts that are no JSON once placeholders are quoted stay as they are. */
+/** Sorts listings by key; texts that are not JSON with quoted placeholders stay unchanged. */
 function sortNodes(text: string): string {
   try {
     const quoted = text.replace(/:(<[^>]*>)/g, ':"$1"');

@@ -2,9 +2,9 @@ import { checkLinearizable, describeViolation } from "../../support/linearizable
 import type { Append, Change, History, Indexed } from "./history.js";
 import type { WatchLog } from "./watchers.js";
 
-/** Each check returns what is wrong, in words; nothing: all is well. */
+/** Each check returns its findings as texts; none if all is well. */
 
-/** @returns at most this many findings of one kind: the rest says the same */
+/** Limit of findings of one kind: more would say the same. */
 const FINDINGS_MAX = 5;
 
 export function checkHistory(history: History): string[] {
@@ -16,9 +16,8 @@ export function checkHistory(history: History): string[] {
 }
 
 /**
- * The log is one order of all keys: a write has an index above that of everything answered before
- * it was sent, and nobody else has it; a read by quorum is at least as new as everything answered
- * before.
+ * The log is one order of all keys: a write's index is unique, and above that of every response
+ * received before it was sent; a quorum read is at least as new as every response before it.
  */
 export function checkOrder(indexed: readonly Indexed[]): string[] {
   const findings: string[] = [];
@@ -49,7 +48,7 @@ export function checkOrder(indexed: readonly Indexed[]): string[] {
   return findings.slice(0, FINDINGS_MAX);
 }
 
-/** Every acknowledged creation is there, with its value; nothing is there that nobody created. */
+/** Every acknowledged creation exists with its value, and no key exists that was never created. */
 export function checkAppends(
   appends: readonly Append[],
   found: ReadonlyMap<string, { value: string; index: number }>,
@@ -74,19 +73,18 @@ export function checkAppends(
 
 export interface WatchCheck {
   readonly findings: string[];
-  /** Changes that watchers did not see, outside of the gaps they were told of. */
+  /** Changes that watchers did not see, outside of gaps reported to them. */
   readonly missed: number;
 }
 
 /**
  * Every watcher saw every change, once, in the order of the indexes, and all saw the same.
  *
- * etcd 3.4 does not keep this across a snapshot from the leader, which it decodes over the store it
- * has (v2store: `store.Recovery`): open watches are told nothing of what the snapshot skipped, and
- * deletions in the history get values that older events had in their place. With `isEtcd` both are
- * let pass.
+ * etcd 3.4 violates this across a snapshot from the leader, which it decodes over its store
+ * (v2store: `store.Recovery`): open watches miss the skipped events, and deletions in the history
+ * get values of older events. `isEtcd` tolerates both.
  *
- * @param changes acknowledged ones under the watched directory
+ * @param changes acknowledged changes in the watched directory
  */
 export function checkWatches(
   changes: readonly Change[],

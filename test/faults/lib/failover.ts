@@ -10,8 +10,8 @@ export interface FailoverOptions extends ClusterOptions {
 }
 
 /**
- * Kills the leader with SIGKILL, again and again, and measures how long no write is answered: from
- * the kill until a write that was sent after it, to any of the others, is acknowledged.
+ * Kills the leader with SIGKILL, repeatedly, and measures the outage: from the kill until a write
+ * sent after it, to any other member, is acknowledged.
  *
  * @returns milliseconds, one per round
  */
@@ -23,7 +23,7 @@ export async function measureFailover(options: FailoverOptions): Promise<number[
       const leader = await cluster.leader();
       const others = cluster.members.filter((member) => member !== leader);
       const clients = others.map(({ clientUrl }) => new Client(clientUrl, PROBES_MAX));
-      // Connections are open before it counts.
+      // Opens the connections before the measurement.
       await Promise.all(clients.map((client) => write(client)));
       const killedMs = performance.now();
       const ended = leader.end("SIGKILL");
@@ -53,7 +53,7 @@ async function write(client: Client): Promise<boolean> {
 }
 
 /**
- * Sends a write to each client every 10 ms, whatever became of those before, until one is
+ * Sends a write through each client every 10 ms, whatever the outcome of earlier ones, until one is
  * acknowledged.
  */
 function firstWrite(clients: readonly Client[]): Promise<void> {

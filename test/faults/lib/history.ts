@@ -1,18 +1,16 @@
 import type { Operation, Value } from "../../support/linearizable.js";
 
-/**
- * A write that was acknowledged, or an answer of the store at one index: for the order of the log.
- */
+/** An acknowledged write, or a response of the store at one index: for the order of the log. */
 export interface Indexed {
   readonly call: number;
   readonly returned: number;
   readonly index: number;
-  /** A write has its index for itself; any other answer shares it with what was before. */
+  /** A write's index is its own; any other response shares an earlier one. */
   readonly isWrite: boolean;
   readonly text: string;
 }
 
-/** Creation of a key nobody creates a second time. */
+/** Creation of a key that is created only once. */
 export interface Append {
   readonly name: string;
   readonly value: string;
@@ -28,17 +26,17 @@ export interface Change {
   readonly value: Value;
 }
 
-/** Everything clients saw in one round. */
+/** All that clients observed in one round. */
 export class History {
   readonly registers: Operation[] = [];
   readonly indexed: Indexed[] = [];
   readonly appends: Append[] = [];
   readonly changes: Change[] = [];
-  /** Answers that no server may give, in words. */
+  /** Invalid responses, as texts. */
   readonly complaints: string[] = [];
-  /** By modifiedIndex: what the key was seen to hold then. */
+  /** By modifiedIndex: the key's observed value. */
   readonly valueAt = new Map<number, Value>();
-  /** Swaps refused with nothing but the index they found: settled once all indexes are known. */
+  /** Swaps rejected with only the index found: resolved once all indexes are known. */
   readonly refusedByIndex: { operation: Operation; foundIndex: number }[] = [];
   readonly figures = { answered: 0, refused: 0, unknown: 0, unsent: 0 };
   #position = 0;
@@ -49,7 +47,7 @@ export class History {
   }
 
   /**
-   * Register operations for the checker; answers that named an index are told by value where known.
+   * Register operations for the checker; responses with an index are resolved to values if known.
    */
   get operations(): Operation[] {
     return [

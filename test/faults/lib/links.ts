@@ -9,20 +9,20 @@ import { until } from "../../support/until.js";
 const CLIENT_PORT = 2379;
 const PEER_PORT = 2380;
 const WRITERS_PER_MEMBER = 2;
-/** Between an answer and the next write of a writer: so writes count time in service, not speed. */
+/** Pause between a writer's writes, so that their number measures availability, not speed. */
 const PAUSE_MS = 20;
 const WRITE_MS = 10_000;
 const READY_MS = 30_000;
 
-/** What the links do while writers write. */
+/** The links' fault during the writes. */
 export interface LinkFault {
   readonly about: string;
   /**
-   * Of the leader's place and the number of members: `[from, to]`, where nothing arrives while off.
+   * Links `[from, to]` that are cut while off, by the leader's position and the number of members.
    */
   readonly cuts: (leader: number, size: number) => readonly (readonly [number, number])[];
   readonly offMs: number;
-  /** 0: off for all of the time. */
+  /** 0: always off. */
   readonly onMs: number;
 }
 
@@ -69,11 +69,11 @@ function pairs(size: number): (readonly [number, number])[] {
 }
 
 export interface LinkRunOptions {
-  /** The command that a member is: `["etcd", "--enable-v2=true"]`, `["node", ".../ringd.js"]`. */
+  /** A member's command: `["etcd", "--enable-v2=true"]`, `["node", ".../ringd.js"]`. */
   readonly command: readonly string[];
   readonly fault: LinkFault;
   readonly seconds: number;
-  /** After all links are back. */
+  /** Time after all links are restored. */
   readonly settleMs: number;
   readonly size: number;
   readonly flags: readonly string[];
@@ -81,18 +81,18 @@ export interface LinkRunOptions {
 
 export interface LinkResult {
   readonly acknowledged: number;
-  /** Answered with an error, or not at all. */
+  /** Failed, or without a response. */
   readonly failed: number;
-  /** The longest time without an acknowledged write at any member, links being faulty. */
+  /** The longest time without an acknowledged write at any member during the fault. */
   readonly gapMs: number;
   readonly terms: number;
-  /** The longest time without one at one of the members, once the links are well. */
+  /** The longest time without one at a single member, after the links are restored. */
   readonly healedGapMs: number;
-  /** Until each member has acknowledged one after that. */
+  /** Time until each member has acknowledged one after that. */
   readonly recoveredMs: number;
 }
 
-/** One cluster in a lab of its own, under one fault. */
+/** Runs one cluster in its own lab, under one fault. */
 export async function runLinkFault(options: LinkRunOptions): Promise<LinkResult> {
   const names = Array.from({ length: options.size }, (_, n) => `n${n + 1}`);
   const folder = mkdtempSync(join(tmpdir(), "ringd-links-"));
@@ -180,7 +180,7 @@ async function flap(
   }
 }
 
-/** Writers that write for as long as they are let, some to each member. */
+/** Writers, some for each member, that write until stopped. */
 class Load {
   /** When writes were acknowledged, by member. */
   readonly acknowledgedMs: number[][];
@@ -247,7 +247,7 @@ function longestGap(timesMs: readonly number[], fromMs: number, toMs: number): n
   return longest;
 }
 
-/** A fault lasts; there is no event to wait for. */
+/** A fault's duration; there is no event to wait for. */
 function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

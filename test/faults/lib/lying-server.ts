@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { Served } from "../../support/client.js";
 import type { Prng } from "../../support/prng.js";
 
-/** What a server may do wrong; `none` and `cuts` are not wrong. */
+/** Faults of a server; `none` and `cuts` are legal. */
 export type Lie =
   | "none"
   | "cuts" // Some answers never come, whether or not the request was carried out.
@@ -29,17 +29,17 @@ interface StoredEvent {
   readonly prevNode?: Stored;
 }
 
-/** One request in so many is lied to. */
+/** One response in so many is wrong. */
 const LIE_ONE_IN = 25;
 
-/** Just enough of a v2 store, in one process, to show that the harness finds what it is told to. */
+/** Just enough of a v2 store, in one process, to show that the harness finds the planted faults. */
 export class LyingServer implements Served {
   readonly name: string;
   readonly #lie: Lie;
   readonly #prng: Prng;
   readonly #server: Server;
   readonly #nodes = new Map<string, Stored>();
-  /** As they were some writes ago. */
+  /** The nodes some writes ago. */
   #oldNodes = new Map<string, Stored>();
   readonly #events: StoredEvent[] = [];
   #waiting: (() => void)[] = [];
@@ -92,7 +92,7 @@ export class LyingServer implements Served {
     const value = new URLSearchParams(form).get("value") ?? undefined;
     const [status, body] = this.#answer(request.method ?? "", key, value, url.searchParams, isLie);
     if (isLie && this.#lie === "cuts") return void request.socket.destroy();
-    // A moment between doing and saying, so that requests overlap.
+    // A delay between execution and response, so that requests overlap.
     await new Promise(setImmediate);
     response.writeHead(status, { "X-Etcd-Index": this.#index }).end(JSON.stringify(body));
   }
@@ -135,7 +135,7 @@ export class LyingServer implements Served {
       return refuse(412, 101, `[${prevIndex} != ${index}]`);
     }
     const action = method === "DELETE" ? "compareAndDelete" : "compareAndSwap";
-    // The answer tells what was compared, as that is all such a server would know.
+    // The response repeats the compared value, as such a server knows nothing else.
     const { prevNode: _, ...event } = this.#write(action, key, value, is("lost-writes"));
     return [200, { ...event, prevNode: found }];
   }

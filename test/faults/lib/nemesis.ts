@@ -5,33 +5,27 @@ import type { ClusterMember, TestCluster } from "../../support/cluster.js";
 import type { Prng } from "../../support/prng.js";
 import { until } from "../../support/until.js";
 
-/**
- * Entries by which a member is left behind: more than a leader keeps for catching up by log
- * (5,000).
- */
+/** Entries that a member lags: more than a leader keeps for catching up from the log (5,000). */
 const FAR_BEHIND_ENTRIES = 6000;
 const SMALL_BURST = { writes: FAR_BEHIND_ENTRIES, writers: 16, value: "x" };
 /** Together more than one file of the log, which is 64 MiB with both kinds. */
 const BIG_BURST = { writes: 75, writers: 4, value: "x".repeat(1_000_000) };
-/** How long a fault waits for the cluster to notice, if it can. */
+/** Timeout for the cluster to notice a fault. */
 const NOTICE_MS = 8000;
 
-/** What a fault may use. */
+/** Parameters of a fault. */
 export interface Stage {
   readonly cluster: TestCluster;
   readonly prng: Prng;
-  /** How long faults last that have no event of their own to wait for. */
+  /** Duration of faults without an event to wait for. */
   readonly holdMs: number;
-  /** Directory for writes of the fault itself. */
+  /** Key directory for the fault's own writes. */
   readonly scratch: string;
 }
 
 type Fault = (stage: Stage) => Promise<void>;
 
-/**
- * All faults. Each leaves the cluster as broken as it likes: healing is the caller's, after one or
- * several of them.
- */
+/** All faults. None heals the cluster: the caller does, after one or several. */
 export const FAULTS: Readonly<Record<string, Fault>> = {
   "kill-leader": async (stage) => {
     const leader = await leaderOf(stage);
@@ -73,7 +67,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await hold(stage);
   },
   "stutter-leader": async (stage) => {
-    // Just shorter and just longer than an election time-out, again and again.
+    // Just shorter and just longer than an election timeout, repeatedly.
     for (let n = 0; n < 4; n++) {
       const leader = await leaderOf(stage);
       leader.stop();
@@ -110,7 +104,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     const { cluster, prng } = stage;
     await restore(stage);
     const checkKept = await putLongLived(stage);
-    // Each another one; and one starts with it.
+    // A different one each; and one member starts with it.
     for (const member of cluster.members) member.shiftWallClock(clockJump(stage));
     const one = prng.pick(cluster.members);
     await one.end("SIGKILL");
@@ -126,7 +120,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await hold(stage);
   },
   "split-pair": async (stage) => {
-    // Two members that both see all others: in a cluster of three both hear of different leaders.
+    // Two members that both see all others: in a cluster of three they may see different leaders.
     const [a, b] = stage.prng.shuffled(stage.cluster.members);
     await part(stage, [a as ClusterMember], [b as ClusterMember]);
     await hold(stage);
@@ -162,7 +156,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     }
   },
   "replace-follower": async (stage) => {
-    // A change of the membership needs a quorum to agree to it.
+    // A membership change needs a quorum.
     await restore(stage);
     await stage.cluster.replace(await followerOf(stage));
   },
@@ -175,11 +169,11 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await growTo(stage, stage.cluster.members.length + 1);
   },
   "disk-full": async (stage) => {
-    // Small snapshots soon want a file.
+    // Small snapshots soon need a new file.
     await fillDisk(stage, SMALL_BURST);
   },
   "sync-fails": async (stage) => {
-    // An fsync fails, the member is started again, goes on, and then its power goes.
+    // An fsync fails, the member restarts and continues, then loses power.
     await restore(stage);
     const one = stage.prng.pick(stage.cluster.members);
     one.failSyncs();
@@ -211,14 +205,14 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   },
 };
 
-/** The calls of others cannot be made to fail, and etcd notices no directory that is gone. */
+/** Calls of other servers cannot be made to fail, and etcd does not detect a missing directory. */
 export const RINGD_ONLY: readonly string[] = ["sync-fails", "directory-removed", "clock-"];
 
 /**
- * Only by name.
+ * Run only if named.
  *
- * - `disk-full-log`: the log of a full disk wants a new file. Meant for a cluster that takes no
- *   snapshots meanwhile, as they would hold every one of the big values in their history of events.
+ * - `disk-full-log`: the log needs a new file on a full disk. For a cluster that takes no
+ *   snapshots meanwhile, as their event history would hold all the big values.
  * - `grow-to-N`: member by member, and back to the size it had.
  */
 export const EXTRA_FAULTS: Readonly<Record<string, Fault>> = {
@@ -227,7 +221,7 @@ export const EXTRA_FAULTS: Readonly<Record<string, Fault>> = {
   "grow-to-5": (stage) => growTo(stage, 5),
 };
 
-/** The members it began with stay, so that whoever watches them can go on. */
+/** The initial members stay, so that their watchers can continue. */
 async function growTo({ cluster }: Stage, size: number): Promise<void> {
   const added: ClusterMember[] = [];
   while (cluster.members.length < size) {
@@ -247,11 +241,11 @@ async function fillDisk(stage: Stage, size: typeof SMALL_BURST): Promise<void> {
   small.fillDisk();
   await burst(stage, others(stage, small), size);
   await hold(stage);
-  // Once a write has failed, only a start from what is on the disk is sure to be right.
+  // Once a write has failed, only a restart from disk is known to be correct.
   await small.end("SIGKILL");
 }
 
-/** A key with minutes to live. @returns checks, by whoever answers, that it is there */
+/** A key with a TTL of minutes. @returns a check, on any member, that it exists */
 async function putLongLived({ cluster, prng, scratch }: Stage): Promise<() => Promise<void>> {
   const path = `/v2/keys${scratch}/ttl${prng.below(1e6)}`;
   const ask = async (method: string, query: string, form?: string) => {
@@ -281,7 +275,7 @@ function clockJump({ prng }: Stage): number {
   return prng.pick([-1, 1]) * (2000 + prng.below(3_600_000));
 }
 
-/** The leader; after a while without one, anybody. */
+/** The leader; after a while without one, any member. */
 async function leaderOf({ cluster, prng }: Stage): Promise<ClusterMember> {
   return (await cluster.leader(NOTICE_MS).catch(() => undefined)) ?? prng.pick(cluster.members);
 }
@@ -294,7 +288,7 @@ function others({ cluster }: Stage, one: ClusterMember): ClusterMember[] {
   return cluster.members.filter((member) => member !== one);
 }
 
-/** Waits until a quorum has another leader, or gives up on it, then lets that last a moment. */
+/** Waits until a quorum has another leader, or a timeout, then a moment longer. */
 async function notice({ cluster, prng, holdMs }: Stage, old: ClusterMember): Promise<void> {
   const isReplaced = async () => (await cluster.leader(NOTICE_MS)) !== old;
   await until("another leader", NOTICE_MS, isReplaced).catch(() => undefined);
@@ -321,19 +315,19 @@ async function part(stage: Stage, a: ClusterMember[], b: ClusterMember[]): Promi
   );
 }
 
-/** Nobody hears it. */
+/** Cuts its outgoing links. */
 async function mute(stage: Stage, one: ClusterMember): Promise<void> {
   const { network } = stage.cluster;
   await Promise.all(others(stage, one).map((other) => network.hold(one.name, other.name)));
 }
 
-/** It hears nobody. */
+/** Cuts its incoming links. */
 async function deafen(stage: Stage, one: ClusterMember): Promise<void> {
   const { network } = stage.cluster;
   await Promise.all(others(stage, one).map((other) => network.hold(other.name, one.name)));
 }
 
-/** Writes as fast as it goes, until enough are acknowledged. */
+/** Writes as fast as possible until enough are acknowledged. */
 async function burst(
   { scratch }: Stage,
   members: readonly ClusterMember[],
@@ -357,7 +351,7 @@ async function burst(
   await Promise.all(Array.from({ length: writers }, (_, n) => write(n)));
 }
 
-/** A fault lasts; there is no event to wait for. */
+/** A fault's duration; there is no event to wait for. */
 function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

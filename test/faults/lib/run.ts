@@ -16,20 +16,20 @@ import { Workload } from "./workload.js";
 const WORKERS = 8;
 /** Small snapshots, and many of them. */
 const FLAGS = ["--snapshot-count", "500"];
-/** ringd's history then holds whatever a watcher may miss; etcd's 1000 events it has to do with. */
+/** Long enough for all events that a watcher may miss; etcd's is fixed at 1000. */
 const RINGD_FLAGS = ["--event-history", "20000"];
-/** Of each member's log, where something is wrong. */
+/** Log lines shown per member on a failure. */
 const LOG_LINES = 15;
 const BUSY_ANSWERS = 200;
 const BUSY_MS = 3000;
-/** Around an election time-out: some faults end before, some after the cluster has noticed. */
+/** About an election timeout: some faults end before, some after the cluster has noticed. */
 const HOLD_MS = 1500;
 const EQUAL_MS = 30_000;
 const WATCHED_MS = 30_000;
 
 export interface RunOptions extends ClusterOptions {
   readonly seed: number;
-  /** Rounds begin until then; each takes some seconds. */
+  /** New rounds begin until then; each takes some seconds. */
   readonly seconds: number;
   /** Names of `FAULTS`; empty: all. */
   readonly only: readonly string[];
@@ -37,8 +37,8 @@ export interface RunOptions extends ClusterOptions {
 }
 
 /**
- * The first member's disk, if it may be mounted: small enough to be filled, enough for what members
- * keep.
+ * The first member's disk, if it may be mounted: small enough to be filled, large enough for its
+ * data.
  */
 const SMALL_DISK_MB = 400;
 
@@ -48,26 +48,26 @@ export interface RunFigures {
   refused: number;
   unknown: number;
   unsent: number;
-  /** Changes of leader that a fault brought about. */
+  /** Leader changes caused by faults. */
   failovers: number;
   watched: number;
-  /** Times a member told a watcher that it no longer had what comes next. */
+  /** Times a watcher was told that its next event is cleared. */
   gaps: number;
-  /** Changes that watchers of etcd missed without a word. */
+  /** Changes that etcd's watchers missed silently. */
   missed: number;
   readonly faults: Map<string, number>;
-  /** From the end of faults until all members answer linearizable reads again. */
+  /** From the end of faults until all members serve linearizable reads again. */
   readonly healMs: number[];
 }
 
-/** Something is wrong with the cluster; `findings` says what, and the logs are kept. */
+/** A check failed: see `findings`; the logs are kept. */
 export class FaultRunError extends Error {
   override readonly name = "FaultRunError";
 }
 
 /**
- * Rounds of load, faults, healing and checks against one cluster. A round uses keys of its own, so
- * what there is to check stays small however long the run is.
+ * Rounds of load, faults, healing and checks against one cluster. Each round uses its own keys, so
+ * that checks stay cheap however long the run is.
  *
  * @throws FaultRunError with the first round's findings
  */
@@ -90,7 +90,7 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
       const wanted = 1 + prng.below(3);
       if (deck.length < wanted) deck = [...deck, ...newDeck(options, cluster, prng)];
       const faults = deck.splice(0, wanted);
-      // Its own sequence, so that how long clients ran does not change which faults come next.
+      // Its own sequence, so that the clients' progress does not change the next faults.
       await new Round(cluster, figures, faults, new Prng(prng.uint32()), options).run();
     } while (performance.now() < deadlineMs);
     isFine = true;
@@ -125,7 +125,7 @@ class Round {
   readonly #options: RunOptions;
   readonly #number: number;
   readonly #history = new History();
-  /** What happened, for people. */
+  /** The course of events, for people. */
   readonly #course: string[] = [];
 
   constructor(
@@ -154,7 +154,7 @@ class Round {
     const lastKey = `${prefix}/w/end`;
     const watching = Promise.all(watchers.map((watcher) => watcher.run(lastKey)));
     const working = workload.run(WORKERS);
-    // Whatever fails first is told; the others are let go.
+    // Only the first failure is reported.
     watching.catch(() => undefined);
     working.catch(() => undefined);
     try {
@@ -178,7 +178,7 @@ class Round {
     );
   }
 
-  /** Clears away the keys of the round before. @returns the first index of this round */
+  /** Removes the keys of the last round. @returns the first index of this round */
   async #prepare(prefix: string): Promise<number> {
     const old = `/v2/keys/f${this.#number - 1}?recursive=true&dir=true`;
     await this.#insist("DELETE", old, [200, 404]);
@@ -191,8 +191,8 @@ class Round {
     const startMs = performance.now();
     this.#cluster.heal(isReset);
     await this.#cluster.untilHealthy();
-    // Throws if the statistics of a quorum do not. etcd's may take an old leader's late message for
-    // news.
+    // Throws without an agreed leader. Not for etcd, whose statistics may show an old leader's late
+    // message.
     if (this.#options.kind === "ringd") await this.#cluster.leader();
     const ms = performance.now() - startMs;
     this.#course.push(`healed in ${Math.round(ms)} ms`);
@@ -212,13 +212,13 @@ class Round {
       const after = await cluster.leader(1).catch(() => undefined);
       if (before !== undefined && before !== after) this.#figures.failovers++;
       this.#figures.faults.set(name, (this.#figures.faults.get(name) ?? 0) + 1);
-      // Else the next fault comes on top.
+      // Else the next fault is added to this one.
       if (!prng.oneIn(3)) await this.#heal(prng.oneIn(2));
     }
     await this.#heal(prng.oneIn(2));
   }
 
-  /** A fault hits a cluster at work, unless the one before does not let it work. */
+  /** A fault should hit a working cluster, unless the last one still prevents that. */
   async #untilBusy(): Promise<void> {
     const { figures } = this.#history;
     const enough = figures.answered + BUSY_ANSWERS;
@@ -274,7 +274,7 @@ class Round {
     }
   }
 
-  /** Every member's whole tree with its index, when they are equal or time is up. */
+  /** Every member's whole tree with its index, once they are equal, or on a timeout. */
   async #equalTrees(): Promise<Map<string, string>> {
     const trees = new Map<string, string>();
     const isEqual = async () => {
@@ -282,13 +282,13 @@ class Round {
         const answer = await member.ask("GET", "/v2/keys/?recursive=true&sorted=true", {
           timeoutMs: 10_000,
         });
-        // What is left of a life is counted down by each member for itself.
+        // Each member counts the remaining TTL down by itself.
         const body = answer?.body.replaceAll(/"ttl":-?\d+,?/g, "");
         trees.set(member.name, `${answer?.headers["x-etcd-index"]} ${body}`);
       }
       return new Set(trees.values()).size === 1;
     };
-    // Requests whose clients have given up may still be on their way.
+    // Requests of clients that timed out may still be in flight.
     await until("equal trees", EQUAL_MS, isEqual).catch(() => undefined);
     return trees;
   }
@@ -298,7 +298,7 @@ class Round {
     return answer.body;
   }
 
-  /** Asks one member after another until one answers with one of these. */
+  /** Asks one member after another until one responds with one of these statuses. */
   async #insist(method: string, path: string, statuses: readonly number[]) {
     let answer: Awaited<ReturnType<ClusterMember["ask"]>>;
     await until(
@@ -319,7 +319,7 @@ function lastOf({ name, changes, gaps }: WatchLog): string {
   return `${name} saw ${changes.length}, last ${changes.at(-1)?.index}, ${gaps.length} gaps`;
 }
 
-/** ringd's history is set to hold more than a round has changes. */
+/** ringd's history is configured longer than a round's changes. */
 function describeGaps({ name, gaps }: WatchLog): string[] {
   return gaps.map(({ from, to }) => `${name} was told that ${from} to ${to} are gone`);
 }
@@ -336,7 +336,7 @@ function appendsIn(listing: string, prefix: string): Map<string, { value: string
   );
 }
 
-/** One line with all figures of a run. */
+/** One line with all results of a run. */
 export function describeFigures({ faults, healMs, ...counts }: RunFigures): string {
   const heal = {
     healMsMedian: Math.round(median(healMs)),

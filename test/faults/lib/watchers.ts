@@ -1,17 +1,17 @@
 import { Client, NoAnswerError, type Served } from "../../support/client.js";
 import type { Change } from "./history.js";
 
-/** A long poll waits for as long as the round goes on. */
+/** Longer than a round. */
 const POLL_MS = 600_000;
 const REFUSED_MS = 20;
 
-/** Indexes from `from` up to and with `to` that the member said it no longer had. */
+/** Indexes from `from` to `to`, inclusive, that the member reported as cleared. */
 export interface Gap {
   readonly from: number;
   readonly to: number;
 }
 
-/** What one watcher saw. */
+/** Events seen by one watcher. */
 export interface WatchLog {
   readonly name: string;
   readonly changes: Change[];
@@ -26,8 +26,8 @@ interface Body {
 }
 
 /**
- * Follows a directory by long polls, one event each, always asking for what comes after the last:
- * over restarts, partitions and snapshots of its member.
+ * Follows a directory by long polls, one event each, resuming after the last event, across
+ * restarts, partitions and snapshots of its member.
  */
 export class Watcher {
   readonly log: WatchLog;
@@ -63,7 +63,7 @@ export class Watcher {
       const path = `${this.#path}&waitIndex=${this.#next}`;
       const { signal } = this.#abort;
       const answer = await this.#client.call("GET", path, { timeoutMs: POLL_MS, signal });
-      // A member that stops ends its polls without an event, or says so.
+      // A member that stops ends its polls without an event, or with an error.
       if (answer.body === "" || answer.status >= 500) return this.#pause();
       const { action, node, errorCode, index } = JSON.parse(answer.body) as Body;
       if (errorCode === 401) {

@@ -5,7 +5,7 @@ import type { History } from "./history.js";
 
 const CALL_MS = 2500;
 const LEASE_SECONDS = 1;
-/** So long a client waits before it knocks again where nobody listens. */
+/** Delay after a refused connection. */
 const REFUSED_MS = 20;
 /** Registers under `w` are watched, those under `u` are not. */
 const REGISTERS = ["w/r0", "u/r1", "u/r2", "u/r3", "u/r4", "u/r5"];
@@ -33,8 +33,8 @@ type Kind =
   | "create"
   | "read"
   | "append" // Creates a key of its own, which must be there in the end.
-  | "lease"; // Sets a key of its own that expires: the watchers must agree on when.
-/** Drawn from, so written as often as wanted. */
+  | "lease"; // Sets a separate key that expires: watchers must agree on its position.
+/** Drawn at random, so repetition is weight. */
 const KINDS: readonly Kind[] = [
   ...(["set", "set", "set", "set", "swap-value", "swap-value", "swap-value"] as const),
   ...(["swap-index", "swap-index", "delete-value", "create"] as const),
@@ -46,19 +46,19 @@ interface Intent {
   readonly kind: Kind;
   readonly key: string;
   readonly value: string;
-  /** Compared with. */
+  /** Expected by a comparison. */
   readonly known: { readonly value: string; readonly index: number } | undefined;
 }
 
 /** Clients of all members on the same few keys, for one round. */
 export class Workload {
   readonly history: History;
-  /** Keys of this round live below it: `/f7`. */
+  /** Directory of this round's keys: `/f7`. */
   readonly prefix: string;
   readonly #prng: Prng;
   readonly #members: () => readonly Served[];
   readonly #onAnswer: (answered: number) => void;
-  /** By key: what some client saw last; what a swap is tried with. */
+  /** By key: the state last seen by any client, for swaps. */
   readonly #seen = new Map<string, { value: string; index: number }>();
   #isOver = false;
   #serial = 0;
@@ -77,7 +77,7 @@ export class Workload {
     this.#onAnswer = onAnswer;
   }
 
-  /** Runs until `stop`; resolves when the last answer is in. */
+  /** Runs until `stop`; resolves with the last response. */
   async run(workers: number): Promise<void> {
     await Promise.all(Array.from({ length: workers }, (_, number) => this.#work(number)));
   }
@@ -134,7 +134,7 @@ export class Workload {
     return { kind, key, value: `v${serial}`, known };
   }
 
-  /** @returns false if it would be better to turn to another member */
+  /** @returns false if the client should try another member */
   async #attempt(client: Client, who: string, intent: Intent): Promise<boolean> {
     const { history } = this;
     const call = history.next();
@@ -252,7 +252,7 @@ function requestOf({ kind, key, value, known }: Intent): [string, string, string
 
 type Effect = Pick<Operation, "requires" | "forbids" | "leaves">;
 
-/** What it says that an operation was done, or that it may have been. */
+/** The effect of an operation that happened, or may have. */
 function effectOf(intent: Intent, body: Body, isKnown: boolean): Effect | undefined {
   const { kind, value, known } = intent;
   const found: Value = body.prevNode?.value ?? null;
@@ -280,7 +280,7 @@ function effectOf(intent: Intent, body: Body, isKnown: boolean): Effect | undefi
 }
 
 /**
- * What a refusal tells of the value: 100 not found, 101 compare failed `[known != found]`, 105
+ * What a rejection reveals of the value: 100 not found, 101 compare failed `[known != found]`, 105
  * exists.
  */
 function refusalOf({ kind, known }: Intent, { errorCode, cause = "" }: Body): Effect | undefined {
@@ -295,7 +295,7 @@ function refusalOf({ kind, known }: Intent, { errorCode, cause = "" }: Body): Ef
   return found === known.value ? undefined : { requires: found };
 }
 
-/** @returns undefined for anything but an event or an error of the store */
+/** @returns undefined unless it is an event or an error of the store */
 function parse({ status, body }: Answer): Body | undefined {
   if (![200, 201, 404, 412].includes(status)) return undefined;
   const parsed = JSON.parse(body) as Body;
