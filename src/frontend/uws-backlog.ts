@@ -53,20 +53,22 @@ export class StreamBacklog {
   #lookTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
   #onTaken: (() => void) | undefined;
+  readonly #onRoom: () => void;
 
-  constructor(res: HttpResponse, all: Backlogs) {
+  /** @param onRoom called first at each writable event; it may close the response */
+  constructor(res: HttpResponse, all: Backlogs, onRoom: () => void = () => undefined) {
     this.#res = res;
     this.#all = all;
-    res.onWritable(() => {
+    this.#onRoom = onRoom;
+    this.listen();
+  }
+
+  /** Sets the callback, again where the library has dropped it. */
+  listen(): void {
+    this.#res.onWritable(() => {
       this.#onWritable();
       return true;
     });
-  }
-
-  /** Requests a writable event, which stops the library's timer, once all has been sent. */
-  askForRoom(): void {
-    this.#res.resume();
-    this.#drain(); // Also polls for writability again if bytes are left.
   }
 
   /** Whether it is the library's timeout, not the client, that closes the connection now. */
@@ -128,6 +130,9 @@ export class StreamBacklog {
   }
 
   #onWritable(): void {
+    const wasClosed = this.#isClosed;
+    this.#onRoom();
+    if (this.#isClosed && !wasClosed) return;
     if (this.#isClosed) {
       this.#drain(); // The stream has ended; its last bytes may still be buffered.
       return;

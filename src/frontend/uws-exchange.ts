@@ -1,5 +1,5 @@
 import type { HttpResponse } from "uWebSockets.js";
-import type { ResponseRecord } from "../messages/requests.js";
+import { ResponseRecord } from "../messages/requests.js";
 import { Method } from "../v2/request.js";
 import type { Body } from "./body.js";
 import {
@@ -16,19 +16,21 @@ import type { ReusedRequest } from "./reused-request.js";
 import type { Backlogs } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
 import {
+  type Checked,
   ClosingWatch,
   LastingWatch,
-  PROVEN,
   type WatchHandles,
   type WatchRegister,
   type WatchStream,
 } from "./uws-watch.js";
 import { sendResponse, writeChunks } from "./uws-writer.js";
 
-/** Headers must fit into one cork (uws-writer.ts); no other header echoes client input. */
+/**
+ * A head must fit into one cork: see uws-writer.ts. It echoes nothing else of a client's choice.
+ */
 const LOCATION_BYTES_MAX = 12 * 1024;
 
-/** Shared by the exchanges of one frontend. */
+/** What the exchanges of one frontend share. */
 export interface UwsShared {
   readonly gateway: Gateway;
   readonly options: FrontendOptions;
@@ -38,31 +40,33 @@ export interface UwsShared {
   readonly request: ReusedRequest;
 }
 
-/** One request of the uws frontend. */
-export class UwsExchange implements Exchange {
+/** One request. */
+export class UwsExchange implements Exchange, Checked {
   readonly res: HttpResponse;
   readonly method: Method;
   requestId: number | undefined;
-  /** Set while it is incoming. */
+  /** While it comes in. */
   body: Body | undefined;
   large: LargeRequest | undefined;
   readonly #shared: UwsShared;
   readonly #origin: string;
-  /** For a request that may be a watch on a keep-alive connection. */
+  /** Of a request that may be a watch on a connection that lives on. */
   readonly #handles: WatchHandles | undefined;
   #isGone = false;
-  /** Its last byte has arrived; read only for requests that may be watches. */
+  /** Its last byte came in; only looked at for what may be a watch. */
   #hasEnded = false;
+  /** Part of a chunked answer was written. */
+  #isChunked = false;
   #isHeld = false;
   #heldBytes = 0;
-  /** The response is complete; the core has forgotten the request. */
+  /** No more is to come: the core has forgotten the request. */
   #isComplete = false;
   #watch: WatchStream | undefined;
-  /**
-   * Begin in the register's count, until the connection is proven not to be an open watch's; see
-   * LastingWatch.
-   */
-  #begun: number;
+  /** Until it is known that the connection is not a watch's; see `check`. */
+  #isUnchecked = false;
+  /** What it was told meanwhile. */
+  #delayed: (() => void)[] | undefined;
+  #isKept = false;
 
   constructor(
     shared: UwsShared,
@@ -76,7 +80,6 @@ export class UwsExchange implements Exchange {
     this.#handles = handles;
     this.method = method;
     this.#origin = origin;
-    this.#begun = shared.watches.begin();
     res.onAborted(() => this.#onGone());
     if (handles !== undefined) {
       res.onData((_, isLast) => {
@@ -89,26 +92,44 @@ export class UwsExchange implements Exchange {
     return this.#isGone;
   }
 
-  /** The request has no body, so the library calls the `onData` of a watch on this connection. */
-  leaveProof(): void {
-    this.#begun = PROVEN;
+  /**
+   * Finds out whether the connection is that of an open watch: that is told of the writable event
+   * asked for here, and closes it. Until then nothing is answered, as an answer would take the
+   * watch's callback away.
+   */
+  check(): void {
+    this.#isUnchecked = true;
+    this.res.resume();
+    this.#shared.watches.afterPoll(this);
   }
 
-  /** Call before any write or close. @returns false if the client is gone, or was a watch's */
-  #isOurs(): boolean {
-    if (this.#begun !== PROVEN && !this.#isGone) this.#prove();
-    return !this.#isGone;
+  checked(): void {
+    this.#isUnchecked = false;
+    if (this.#delayed !== undefined) {
+      for (const call of this.#delayed) call();
+      this.#delayed = undefined;
+    }
+    if (this.#isGone || this.#watch !== undefined || this.#isChunked) return;
+    this.#isKept = true;
+    this.#shared.watches.keep(this.res);
   }
 
-  #prove(): void {
-    const begun = this.#begun;
-    this.#begun = PROVEN;
-    this.#shared.watches.prove(begun);
+  /** Once it is checked. */
+  #delay(call: () => void): void {
+    this.#delayed ??= [];
+    this.#delayed.push(call);
   }
 
   answer(head: ResponseRecord, body: Uint8Array): void {
+    if (this.#isUnchecked) {
+      const kept = Object.assign(new ResponseRecord(), head);
+      const bytes = Buffer.from(body);
+      this.#delay(() => this.answer(kept, bytes));
+      return;
+    }
     this.large?.leave();
-    if (!this.#isOurs()) return;
+    if (this.#isGone) return;
+    this.#release();
     if (head.location.length > LOCATION_BYTES_MAX) {
       this.answer(BAD_REQUEST, BAD_REQUEST_BODY);
       return;
@@ -120,7 +141,7 @@ export class UwsExchange implements Exchange {
       sendResponse(this.res, this.#head(head, ""), body);
       return;
     }
-    // Given the length, `endWithoutBody` would wait for that many bytes for ever.
+    // Told the length, `endWithoutBody` would wait for that many bytes and never be done.
     const length = head.status === 204 ? "" : `Content-Length: ${body.length}\r\n`;
     this.res.cork(() => {
       this.res.writeStatus(this.#head(head, length));
@@ -129,13 +150,14 @@ export class UwsExchange implements Exchange {
   }
 
   /**
-   * Responds and closes, in a later turn: without a response, the library closes the connection
-   * itself instead of parsing further input as another request.
+   * Answers and closes. Not at once: while there is no answer, the library closes the connection
+   * itself instead of taking what follows for another request.
    */
   refuse(head: ResponseRecord, body: Uint8Array): void {
     setImmediate(() => {
-      if (!this.#isOurs()) return;
+      if (this.#isGone) return;
       this.#isGone = true;
+      this.#release();
       this.res.cork(() => {
         this.res.writeStatus(this.#head(head, ""));
         this.res.end(body, true);
@@ -144,13 +166,25 @@ export class UwsExchange implements Exchange {
   }
 
   open(head: ResponseRecord, body: Uint8Array): void {
-    if (!this.#isOurs()) return;
+    if (this.#isUnchecked) {
+      const kept = Object.assign(new ResponseRecord(), head);
+      const bytes = Buffer.from(body);
+      this.#delay(() => this.open(kept, bytes));
+      return;
+    }
+    if (this.#isGone) return;
+    this.#release();
     const text = this.#head(head, "");
     if (body.length > 0) this.#write(body, false, text);
     else this.#openWatch(text);
   }
 
   chunk(body: ChunkBody, isEnd: boolean): void {
+    if (this.#isUnchecked) {
+      const bytes = Buffer.from(body.bytes);
+      this.#delay(() => this.chunk({ bytes, framed: undefined, framedLast: undefined }, isEnd));
+      return;
+    }
     if (this.#isGone) return;
     if (isEnd) {
       this.#isGone = true;
@@ -162,12 +196,14 @@ export class UwsExchange implements Exchange {
       return;
     }
     if (isEnd) this.#shared.watches.delete(watch);
+    else this.#shared.watches.wrote(watch);
     if (!(isEnd ? watch.end(body) : watch.event(body))) this.#lose(watch);
     else if (!isEnd && !watch.backlog.wrote(body.bytes.length)) this.#cutSlow(watch.backlog.bytes);
   }
 
   cut(): void {
-    if (!this.#isOurs()) return;
+    if (this.#isGone) return;
+    this.#release();
     this.#end();
     if (this.#watch === undefined) this.res.close();
     else this.#watch.cut();
@@ -175,23 +211,30 @@ export class UwsExchange implements Exchange {
 
   #openWatch(head: string): void {
     const { backlogs, watches } = this.#shared;
-    // Before the request's end, its own body would look to the watch like another request.
+    // A late body of its own would look like another request.
     if (this.#handles === undefined || !this.#hasEnded) {
       this.#watch = new ClosingWatch(this.res, backlogs, head);
       return;
     }
-    const onLost = () => {
+    const onIntruder = () => {
       if (!this.#isGone) this.#lose(watch);
     };
-    const onGone = () => this.#onGone();
-    const watch = new LastingWatch(this.#handles, backlogs, head, onGone, onLost);
+    const watch = new LastingWatch(this.#handles, backlogs, head, () => this.#onGone(), onIntruder);
     this.#watch = watch;
-    watches.add(watch, onLost);
+    watches.add(watch, () => {
+      this.#end();
+      this.#abort();
+    });
+  }
+
+  #release(): void {
+    if (this.#isKept) this.#shared.watches.release(this.res);
+    this.#isKept = false;
   }
 
   #onGone(): void {
-    // The last chance to detect a watch on this connection.
-    if (this.#begun !== PROVEN) this.#prove();
+    this.#release();
+    if (this.#isUnchecked) this.#shared.watches.onUncheckedGone();
     const backlog = this.#watch?.backlog;
     if (!this.#isGone && backlog?.isStalled) this.#shared.options.onSlowClient(backlog.bytes);
     this.#shared.unserved.onRequestGone();
@@ -201,7 +244,7 @@ export class UwsExchange implements Exchange {
     else if (!this.#isComplete) this.#shared.gateway.abort(this.requestId);
   }
 
-  /** Another request arrived on the connection of a watch. */
+  /** Another request came on the connection of a watch. */
   #lose(watch: WatchStream): void {
     this.#end();
     watch.cut();
@@ -214,7 +257,7 @@ export class UwsExchange implements Exchange {
 
   #cutSlow(backlogBytes: number): void {
     this.#shared.options.onSlowClient(backlogBytes);
-    // The library then reports the request as aborted, which informs the core.
+    // The library now says that the request is aborted, and the core hears of it.
     this.cut();
   }
 
@@ -225,16 +268,17 @@ export class UwsExchange implements Exchange {
     this.#shared.watches.delete(this.#watch);
   }
 
-  /** @param last further lines @returns status and header lines, without the last line end */
+  /** @param last more lines @returns status and header lines, without the last line end */
   #head(head: ResponseRecord, last: string): string {
     const lines = this.#shared.options.heads.lines(head, this.#origin) + last;
-    // One call for all headers: the library writes "HTTP/1.1 ", this text and a line end.
+    // One call for the whole head: the library writes "HTTP/1.1 ", this text and a line end.
     return `${statusText(head.status)}\r\n${lines}`.slice(0, -2);
   }
 
-  /** For large listings: pauses the core while the client lags. */
+  /** Large listings: tells the core to pause while the client is behind. */
   #write(bytes: Uint8Array, isEnd: boolean, head: string | undefined): void {
     if (head !== undefined) this.#shared.unserved.onWithoutLength();
+    this.#isChunked = true;
     const hasRoom = writeChunks(this.res, head, bytes, isEnd);
     if (hasRoom || isEnd) return;
     this.#heldBytes += bytes.length;
@@ -244,7 +288,7 @@ export class UwsExchange implements Exchange {
     this.#isHeld = true;
     this.#shared.gateway.hold(requestId);
     this.res.onWritable(() => {
-      this.res.cork(() => undefined); // Sends the buffered bytes.
+      this.res.cork(() => undefined); // Sends what is left.
       this.#heldBytes = 0;
       if (this.#isHeld && !this.#isGone) {
         this.#isHeld = false;

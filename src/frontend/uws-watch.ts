@@ -1,34 +1,45 @@
 import type { HttpResponse } from "uWebSockets.js";
 import type { ChunkBody } from "./frontend.js";
 import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
-import { CORK_BYTES } from "./uws-writer.js";
+import { CORK_BYTES, PIECE_BYTES } from "./uws-writer.js";
 
 /**
- * Handles of one response: the library makes one for each route that matches. The first is never
- * used up: it gets the close, and polls for writability.
+ * Handles of one response: the library makes one for each route that a request passes. The first is
+ * never used up: it is told of the close, and asks for room.
  */
 export type WatchHandles = HttpResponse[];
-/** Reserved for the last write. */
-const HANDLES_OF_END = 1;
-/** The first, one for the headers, one for the first byte, and the reserve. */
-export const WATCH_HANDLES = 3 + HANDLES_OF_END;
-/** One more for each of the first events; 41 bytes each. */
+/** One for the head, two for the end. */
+export const WATCH_HANDLES = 4;
+/** One more for each event before the last, as far as they last: 41 bytes each. */
 export const STREAM_HANDLES = 64 + WATCH_HANDLES;
 
-/** A leading zero of the first chunk's size. */
-const FIRST_BYTE = "0";
-/** Follows it if the watch ends without an event: together they are the last chunk. */
-const END_OF_FIRST = Buffer.from("\r\n\r\n");
+/** More than any stream is long: the library never takes the answer for complete. */
+const ENDLESS_BYTES = 2 ** 52;
+/** So much of a stream goes out through handles; its write offset never gets beyond. */
+const PLAIN_BYTES_MAX = 8 * 1024 * 1024;
+/**
+ * What a closed socket swallows makes its write offset one that no open watch has. Never touched.
+ */
+const MARK = new Uint8Array(PLAIN_BYTES_MAX + 1);
+/**
+ * How long a client may leave earlier answers unread before its watch makes way for another
+ * request.
+ */
+const SETTLE_MS = 1000;
+/** Before the ten seconds after which the library closes a connection that it asked for room. */
+const KEEP_MS = 4000;
 
 /**
- * A watch on the wire. Clients must see its headers before the first event, but the library ends
- * the headers of a chunked response with the first chunk only: so chunks are framed here. While
- * handles last, each writes one event verbatim. After that the library still writes header lines,
- * "name: value", any number of times: an event split at its last colon gets a blank there, which
- * JSON allows.
+ * A watch on the wire: its head must be seen before the first event, and the library ends the head
+ * of a chunked answer only with the first chunk. So chunks are framed here. While there are
+ * handles, one of them writes an event as it is. After that, what the library still writes, any
+ * number of times, is a header line, "name: value": that puts a blank after the event's last colon.
+ * JSON allows it there.
  */
 export interface WatchStream {
   readonly backlog: StreamBacklog;
+  /** Another request took over the connection, or it is closed. */
+  readonly isLost: boolean;
   /** @returns false if the connection is to be cut */
   event(body: ChunkBody): boolean;
   /** @returns false if the connection is to be cut */
@@ -37,42 +48,41 @@ export interface WatchStream {
 }
 
 /**
- * A watch on a keep-alive connection. Its headers are sent as a response without a body: for the
- * library the response is over, and the handle that ended it is void. Other handles of the same
- * response still write bytes verbatim, each once.
+ * The connection can be used again. The head goes out as that of an answer without a body: for the
+ * library the answer is over, and the handle that ended it is void. Others of the same response
+ * still write bytes as they are, each of them once.
  *
- * So the library serves the next request on the connection even while the watch is open. That
- * request replaces the callbacks, so the watch is never called again; it must be detected, and its
- * connection closed, before the request writes to the connection, and before the connection's
- * memory is freed (at the end of the turn in which it closes). The write offset shows it: the
- * library sets it to 0 when a request begins, and an open watch's is never 0. To that end the first
- * byte of the body is sent with the headers, a zero: the leading zero of the first chunk's size, as
- * in "054", or, without an event, the size of the last chunk. Hence:
- *
- *   1. The write offset differs from ours exactly if another request has begun and nothing was
- *      written for it.
- *   2. A request with callbacks for its body neither writes to its connection nor closes it
- *      before all open watches were checked since it began. If the connection closes, the request
- *      is informed, and checks them, in the same turn. See WatchRegister.
- *   3. A request without a body keeps the watch's `onData`, which the library calls first. Only
- *      a response within the request's own callback is earlier; 2 applies to that, too.
- *   4. The watch checks its own offset before each write. The backlog's calls write nothing.
+ * What the library no longer does for such a connection:
+ *   1. It serves the next request. If one comes before the end, the connection is closed. `onData`
+ *      reports it, unless the request brings a handler of its own for its body. Such requests ask
+ *      for a writable event (UwsExchange.check), which the connection's `onWritable` gets: here, if
+ *      it is the watch's. A watch that has written nothing expects none. One that has is told apart
+ *      by its write offset, which the other request has set back.
+ *   2. It reports the close, if such a request replaced `onAborted`. See WatchRegister.
  */
 export class LastingWatch implements WatchStream {
   readonly backlog: StreamBacklog;
   readonly #res: HttpResponse;
   readonly #spare: HttpResponse[];
-  /** Body bytes written through handles, sent or still buffered by the library. */
-  #offset = FIRST_BYTE.length;
+  readonly #onGone: () => void;
+  readonly #onIntruder: () => void;
+  /** Bytes written through handles. */
+  #offset = 0;
   #hasWritten = false;
+  /**
+   * The writable event asked for at the start has not come: bytes of earlier answers wait before
+   * it.
+   */
+  #isSettling = true;
+  readonly #openedMs = performance.now();
   #isCut = false;
 
   /**
    * The watch's own request must have ended.
    *
    * @param head as in `sendResponse`
-   * @param onGone the client has disconnected
-   * @param onIntruder a request without a body has begun on the connection
+   * @param onGone the client has closed
+   * @param onIntruder see 1
    */
   constructor(
     handles: WatchHandles,
@@ -81,51 +91,58 @@ export class LastingWatch implements WatchStream {
     onGone: () => void,
     onIntruder: () => void,
   ) {
-    const [res, first, second, ...spare] = handles as [
-      HttpResponse,
-      HttpResponse,
-      HttpResponse,
-      ...HttpResponse[],
-    ];
+    const [res, first, ...spare] = handles as [HttpResponse, HttpResponse, ...HttpResponse[]];
     this.#res = res;
     this.#spare = spare;
+    this.#onGone = onGone;
+    this.#onIntruder = onIntruder;
     first.cork(() => {
       first.writeStatus(`${head}\r\nTransfer-Encoding: chunked`);
       first.endWithoutBody();
-      second.end(FIRST_BYTE);
     });
-    // Both `end` calls dropped the callbacks.
     res.onAborted(onGone);
+    this.backlog = new StreamBacklog(res, backlogs, () => this.#onRoom());
     res.onData(onIntruder);
-    this.backlog = new StreamBacklog(res, backlogs);
-    // They also started the library's timer; a writable event stops it.
-    this.backlog.askForRoom();
+    res.resume(); // The end of the head started the library's timer, which a writable event stops.
   }
 
-  /** Another request took over the connection. */
   get isLost(): boolean {
     return this.#res.getWriteOffset() !== this.#offset;
+  }
+
+  get isSettling(): boolean {
+    return this.#isSettling;
+  }
+
+  /** Another request on the connection would not be noticed: its client does not read. */
+  get isUnsafe(): boolean {
+    return this.#isSettling && performance.now() - this.#openedMs > SETTLE_MS;
+  }
+
+  #onRoom(): void {
+    if (this.#isSettling) this.#isSettling = false;
+    else if (!this.#hasWritten || this.isLost) this.#onIntruder();
   }
 
   event(body: ChunkBody): boolean {
     if (this.isLost) return false;
     this.#hasWritten = true;
-    if (this.#spare.length <= HANDLES_OF_END) return writeEvent(this.#res, body);
     body.plain ??= chunkOf(body.bytes);
-    this.#write(body.plain);
-    return true;
+    const isPlain =
+      this.#spare.length >= WATCH_HANDLES && this.#offset + body.plain.length <= PLAIN_BYTES_MAX;
+    return isPlain ? this.#write(body.plain) : writeEvent(this.#res, body);
   }
 
   end(body: ChunkBody): boolean {
     if (this.isLost) return false;
-    this.backlog.close();
-    if (body.bytes.length === 0) this.#write(this.#hasWritten ? LAST_CHUNK : END_OF_FIRST);
-    else {
+    this.#hasWritten = true;
+    if (body.framedLast === undefined) {
+      const isEmpty = body.bytes.length === 0;
       body.plain ??= chunkOf(body.bytes);
-      body.framedLast ??= Buffer.concat([body.plain, LAST_CHUNK]);
-      this.#write(body.framedLast);
+      body.framedLast = isEmpty ? LAST_CHUNK : Buffer.concat([body.plain, LAST_CHUNK]);
     }
-    return true;
+    this.backlog.close();
+    return this.#write(body.framedLast);
   }
 
   cut(): void {
@@ -134,20 +151,55 @@ export class LastingWatch implements WatchStream {
     this.#res.close();
   }
 
-  /** Uses up one handle. The library buffers what the socket does not accept. */
-  #write(bytes: Uint8Array): void {
+  /**
+   * Takes one handle, or two for the first bytes. @returns false if the connection is another
+   * request's
+   */
+  #write(bytes: Uint8Array): boolean {
+    const at = this.#offset === 0 ? this.#writeFirst(bytes) : 0;
+    if (at < 0) return false;
+    if (at < bytes.length) {
+      // What the socket does not take, the library keeps.
+      const handle = this.#spare.pop() as HttpResponse;
+      const rest = at === 0 ? bytes : bytes.subarray(at);
+      handle.cork(() => handle.end(rest));
+      // A first write of all there is so far looks like a whole answer, whose callbacks are
+      // dropped.
+      if (this.#offset === 0 && !this.backlog.isClosed) {
+        this.#res.onAborted(this.#onGone);
+        this.backlog.listen();
+      }
+      this.#offset += rest.length;
+    }
+    return true;
+  }
+
+  /**
+   * A request that came in between and waits has write offset 0, too. What a cork holds is not sent
+   * if the connection is closed in it.
+   *
+   * @returns how much was written, or -1 if there is such a request
+   */
+  #writeFirst(bytes: Uint8Array): number {
     const handle = this.#spare.pop() as HttpResponse;
-    handle.cork(() => handle.end(bytes));
-    this.#offset += bytes.length;
+    let isOurs = true;
+    handle.cork(() => {
+      [, isOurs] = handle.tryEnd(bytes.subarray(0, PIECE_BYTES), ENDLESS_BYTES);
+      if (!isOurs) this.cut();
+    });
+    if (!isOurs) return -1;
+    this.#offset = this.#res.getWriteOffset(); // None behind bytes that wait.
+    return this.#offset;
   }
 }
 
 /**
- * A watch whose connection closes with it: the client wants that, or handles are lacking. For the
- * library the response never ends, so it also handles a request that comes too early.
+ * The connection closes with the watch: where the client wants it, or there are no further handles.
+ * For the library the answer never ends, and a request that comes before the end is its business.
  */
 export class ClosingWatch implements WatchStream {
   readonly backlog: StreamBacklog;
+  readonly isLost = false;
   readonly #res: HttpResponse;
 
   constructor(res: HttpResponse, backlogs: Backlogs, head: string) {
@@ -175,14 +227,11 @@ export class ClosingWatch implements WatchStream {
 
 const LINE_END = Buffer.from("\r\n");
 const LAST_CHUNK = Buffer.from("0\r\n\r\n");
-/** The end of a chunk and of the stream, less the line end that the library writes. */
+/** Of a chunk, and of the stream but for the line end that the library writes. */
 const END_OF_LAST = Buffer.from("\r\n0\r\n");
-/**
- * The last field's name in each node, then any field's name. Quotes inside strings are escaped, so
- * neither matches within one.
- */
+/** The name of the last field of each node, then of any. A quote in a string has a backslash. */
 const SPLITS = [Buffer.from('"createdIndex":'), Buffer.from('":')];
-/** Room for a size, ": ", and line ends. */
+/** A size, ": ", and line ends. */
 const LINE_BYTES = 32;
 
 function sizeLine(bytes: number): Buffer {
@@ -193,7 +242,7 @@ function chunkOf(bytes: Uint8Array): Buffer {
   return Buffer.concat([sizeLine(bytes.length), bytes, LINE_END]);
 }
 
-/** @param last written after the event @returns false for bytes that are not an event */
+/** @param last follows it @returns false for bytes that are no event */
 function writeEvent(res: HttpResponse, body: ChunkBody, last?: Buffer): boolean {
   if (body.framed === undefined) frameEvent(body);
   const { framed, framedSplit } = body;
@@ -201,14 +250,14 @@ function writeEvent(res: HttpResponse, body: ChunkBody, last?: Buffer): boolean 
   const name = framed.subarray(0, framedSplit);
   const value = framed.subarray(framedSplit);
   const line = [name, last === undefined ? value : Buffer.concat([value, last])];
-  // The type declarations allow strings only.
+  // The declarations know strings only.
   res.cork(() => res.writeHeader(...(line as unknown as [string, string])));
   return true;
 }
 
 /**
- * Frames one chunk: a header line's name up to `framedSplit`, then its value. If it exceeds a cork,
- * blanks make the name alone exceed one, as required by the rule in uws-writer.ts.
+ * One chunk: up to `framedSplit` the name of a header line, then its value. If it does not fit into
+ * a cork, blanks make the name alone too large for one, as the writer's rule wants it.
  */
 function frameEvent(body: ChunkBody): void {
   const { buffer, byteOffset, length } = body.bytes;
@@ -223,45 +272,163 @@ function frameEvent(body: ChunkBody): void {
   body.framedSplit = size.length + at + blanks;
 }
 
-/** For requests whose connection is proven, or known, not to be an open watch's. */
-export const PROVEN = -1;
+/** A request that waits to know that its connection is not a watch's. */
+export interface Checked {
+  checked(): void;
+}
 
 /**
- * The open watches of a frontend. Detects those that lost their connection to another request: a
- * handle must not be used once its connection's memory is freed.
+ * The open watches of a frontend, and what finds those that lost their connection to another
+ * request. A handle must not be used any more once its connection's memory is free, which it is at
+ * the end of the event loop's turn.
  *
- * One check of all watches covers every request begun so far, on any connection. So a batch of
- * responses needs one check, and requests begun while no watch is open need none.
+ * A watch learns of the other request in the turn after it (`LastingWatch`), before any close can
+ * go unnoticed. Only one whose client does not read what was written learns nothing; but its write
+ * offset is no longer its own from then on. It is looked at before each use, and, in case the
+ * connection is closed, in the turn of every close: one that closes swallows a mark, which no
+ * offset of a watch equals. Without a request that takes a watch's callbacks there is nothing to
+ * look for.
  */
 export class WatchRegister {
   readonly #onLost = new Map<LastingWatch, () => void>();
-  #looks = 0;
+  /** Those that may not have settled; they are looked at when it matters. */
+  readonly #settling = new Set<LastingWatch>();
+  /** Those that have sent an event. */
+  readonly #written = new Set<LastingWatch>();
+  #isLooking = false;
+  #looksAtAll = false;
+  /** Handed out by the library at the last close. */
+  #closing: HttpResponse | undefined;
+  /** Of this turn. */
+  #polls: Checked[] | undefined;
+  readonly #kept = new Set<HttpResponse>();
+  #keeper: NodeJS.Timeout | undefined;
+  /** A request that takes callbacks came since the first of the open watches. */
+  #hadBody = false;
 
-  /** @param onLost closes the connection */
   add(watch: LastingWatch, onLost: () => void): void {
     this.#onLost.set(watch, onLost);
+    this.#settling.add(watch);
   }
 
   delete(watch: WatchStream): void {
     this.#onLost.delete(watch as LastingWatch);
+    this.#settling.delete(watch as LastingWatch);
+    this.#written.delete(watch as LastingWatch);
+    if (this.#onLost.size === 0) this.#hadBody = false;
   }
 
-  /** No handle is used after this. */
+  /** No handle is used any more. */
   clear(): void {
     this.#onLost.clear();
+    this.#settling.clear();
+    this.#written.clear();
+    this.#kept.clear();
+    clearInterval(this.#keeper);
   }
 
-  /** Call when a request begins. @returns the argument for `prove` */
-  begin(): number {
-    return this.#onLost.size > 0 ? this.#looks : PROVEN;
+  /**
+   * A request came that takes the handler for its connection's body.
+   *
+   * @returns whether it must be found out if the connection is a watch's
+   */
+  onBodyRequest(): boolean {
+    this.#hadBody = this.#onLost.size > 0;
+    if (!this.#hadBody) return false;
+    for (const watch of this.#settling) {
+      if (watch.isSettling && !watch.isUnsafe) continue;
+      this.#settling.delete(watch);
+      if (!watch.isUnsafe) continue;
+      this.#onLost.get(watch)?.();
+      watch.cut();
+    }
+    return true;
   }
 
-  /** Afterwards the connection of a request begun then is not an open watch's, or is closed. */
-  prove(begun: number): void {
-    if (begun !== this.#looks) return;
-    this.#looks++;
-    for (const [watch, onLost] of this.#onLost) {
-      if (watch.isLost) onLost();
+  /** Tells the request when all sockets that asked for room in this turn have been told. */
+  afterPoll(request: Checked): void {
+    if (this.#polls === undefined) {
+      const polls: Checked[] = [];
+      this.#polls = polls;
+      // The first runs in this turn, the second after the next look at the sockets.
+      setImmediate(() => {
+        this.#polls = undefined;
+        setImmediate(() => {
+          for (const poll of polls) poll.checked();
+        });
+      });
+    }
+    this.#polls.push(request);
+  }
+
+  /**
+   * A request whose connection the library would close after ten seconds, as it was asked for room.
+   */
+  keep(res: HttpResponse): void {
+    this.#kept.add(res);
+    this.#keeper ??= setInterval(() => this.#keepAll(), KEEP_MS).unref();
+  }
+
+  /** Its answer has come, or its client has gone. */
+  release(res: HttpResponse): void {
+    this.#kept.delete(res);
+  }
+
+  /** A writable event with a callback stops the library's timer. */
+  #keepAll(): void {
+    if (this.#kept.size === 0) {
+      clearInterval(this.#keeper);
+      this.#keeper = undefined;
+    }
+    for (const res of this.#kept) {
+      res.onWritable(() => true);
+      res.resume();
     }
   }
+
+  /** Before the first event of one that goes on. */
+  wrote(watch: WatchStream): void {
+    if (watch instanceof LastingWatch) this.#written.add(watch);
+  }
+
+  /** First, before the request that waits there is told. */
+  onClose(res: HttpResponse): void {
+    this.#closing = this.#hadBody ? res : undefined;
+    if (!this.#hadBody || this.#written.size === 0) return;
+    // 0 is no such watch's offset, and may be that of a chunked answer, which a mark would end.
+    if (res.getWriteOffset() !== 0) mark(res);
+    this.#lookSoon();
+  }
+
+  /**
+   * The connection that is being closed has a request that was not checked: it may be any watch's.
+   */
+  onUncheckedGone(): void {
+    if (this.#closing === undefined) return;
+    mark(this.#closing);
+    this.#closing = undefined;
+    this.#looksAtAll = true;
+    this.#lookSoon();
+  }
+
+  #lookSoon(): void {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    setImmediate(() => this.#look());
+  }
+
+  #look(): void {
+    const watches = this.#looksAtAll ? this.#onLost.keys() : this.#written;
+    this.#isLooking = false;
+    this.#looksAtAll = false;
+    this.#closing = undefined;
+    for (const watch of watches) {
+      if (watch.isLost) this.#onLost.get(watch)?.();
+    }
+  }
+}
+
+/** Of a connection that is being closed. */
+function mark(res: HttpResponse): void {
+  res.cork(() => res.tryEnd(MARK, ENDLESS_BYTES));
 }

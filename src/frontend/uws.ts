@@ -166,6 +166,7 @@ export class UwsFrontend implements Frontend {
     this.#options.onConnection(change);
     if (change < 0) {
       if (!this.#isRefusing) this.#unserved.onClose(res);
+      this.#watches.onClose(res); // Moves the write offset, which the former reads.
       return;
     }
     if (this.#connections <= this.#options.connectionsMax) return;
@@ -238,6 +239,7 @@ function serve(
       return;
     }
   }
+  if ((bringsBody || handles !== undefined) && shared.watches.onBodyRequest()) exchange.check();
   if (takesBody) {
     const { contentLength, contentType } = framing;
     const large = largeBytes(contentLength === "" ? undefined : Number(contentLength));
@@ -245,6 +247,5 @@ function serve(
   } else {
     // A body has no meaning here; the library skips it.
     exchange.requestId = gateway.request(exchange, shared.request.begin(method, path, query));
-    if (!bringsBody && handles === undefined) exchange.leaveProof();
   }
 }

@@ -85,7 +85,7 @@ export class StrictReader {
   /** @returns undefined at the end */
   async chunk(): Promise<Buffer | undefined> {
     const line = await this.#line();
-    assert.match(line, /^(0|0?[1-9a-f][0-9a-f]*)$/i, "a size and nothing else");
+    assert.match(line, /^(0|[1-9a-f][0-9a-f]*)$/i, "a size and nothing else");
     const size = Number.parseInt(line, 16);
     const bytes = await this.#take(size);
     assert.equal(await this.#line(), "", "a chunk ends, and nothing follows the last");
