@@ -184,6 +184,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     this.checks.onReady(member, raft, ready);
     if (ready === undefined) return;
     this.checks.onCommitted(member, ready);
+    this.#times.onAppended(ready.append?.entries ?? []);
     this.#times.onCommitted(ready.committed, () => this.#mayStartClock());
     const { cutLeaderOneIn } = this.faults;
     if (ready.softState?.role !== "leader" || this.#isHealed || cutLeaderOneIn === 0) return;
