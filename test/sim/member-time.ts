@@ -24,8 +24,13 @@ export class TimeChecks {
   /** Time of each value's request. */
   readonly asked = new Map<string, number>();
   readonly #deadlines = new Map<string, Deadline>();
+  /** When each entry was first appended, by term and index. */
+  readonly #appendedMs = new Map<string, number>();
   #lastIndex = 0;
-  /** Cluster time less simulated time; undefined until the first cluster time. */
+  /**
+   * Cluster time less simulated time, when the SYNC entries were appended: without a quorum, they
+   * may be committed much later. Undefined until the first cluster time.
+   */
   #offsetMs: number | undefined;
   #level = 1;
   #toldTerm = 0;
@@ -36,6 +41,14 @@ export class TimeChecks {
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
+  }
+
+  /** Some member appends these; the leader is the first. */
+  onAppended(entries: readonly Entry[]): void {
+    for (const { index, term } of entries) {
+      const key = `${term}/${index}`;
+      if (!this.#appendedMs.has(key)) this.#appendedMs.set(key, this.#nowMs());
+    }
   }
 
   /**
@@ -49,7 +62,7 @@ export class TimeChecks {
       if (type !== EntryType.normal || data.length === 0) continue;
       const command = decodeCommand(data, readEnvelope(data).payloadAt);
       if (command.op === CommandOp.raise) this.#forget(Number(command.prevIndex));
-      else if (command.op === CommandOp.sync) this.#onSync(command, term, mayStart);
+      else if (command.op === CommandOp.sync) this.#onSync(command, index, term, mayStart);
     }
   }
 
@@ -67,22 +80,29 @@ export class TimeChecks {
     }
   }
 
-  #onSync({ timeMs, isRefresh }: Command, term: number, mayStart: () => boolean): void {
+  #onSync(
+    { timeMs, isRefresh }: Command,
+    index: number,
+    term: number,
+    mayStart: () => boolean,
+  ): void {
     const isVoid = this.#level >= VERSIONED_LEVEL && isRefresh && this.#toldTerm === term;
     this.#toldTerm = term;
     if (isVoid) return;
     if (this.#level < VERSIONED_LEVEL) return;
-    const nowMs = this.#nowMs();
-    const aheadMs = this.#offsetMs === undefined ? 0 : timeMs - this.#offsetMs - nowMs;
+    const appendedMs = this.#appendedMs.get(`${term}/${index}`);
+    assert.ok(appendedMs !== undefined, "a committed entry was appended");
+    const offsetMs = timeMs - appendedMs;
     if (isRefresh) {
       assert.ok(this.#offsetMs === undefined || mayStart(), "the cluster clock was started anew");
       this.starts++;
       this.#forget(this.#level);
-      this.#offsetMs = timeMs - nowMs;
+      this.#offsetMs = offsetMs;
       return;
     }
+    const aheadMs = offsetMs - (this.#offsetMs ?? offsetMs);
     assert.ok(aheadMs <= LAG_MS_MAX, `the cluster clock jumped ahead by ${aheadMs} ms`);
-    this.#offsetMs = Math.max(this.#offsetMs ?? timeMs - nowMs, timeMs - nowMs);
+    this.#offsetMs = Math.max(this.#offsetMs ?? offsetMs, offsetMs);
   }
 
   #onExpired(path: string): void {
