@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { request } from "../support/http.js";
+import { PORT_LOST } from "../support/member.js";
 import { freePorts } from "../support/ports.js";
 import { until } from "../support/until.js";
 
@@ -29,6 +30,23 @@ const members: LocalMember[] = [];
 const ids = new Map<string, string>();
 
 before(async () => {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await startAll();
+      break;
+    } catch (error) {
+      // Between our check and its start a port may become the local port of another connection.
+      if (attempt === 5 || !members.some(({ log }) => PORT_LOST.test(log))) throw error;
+      await stopAll();
+    }
+  }
+  const { json } = await ask(0, "GET", "/v2/members");
+  for (const { id, name } of json.members as { id: string; name: string }[]) ids.set(name, id);
+});
+
+after(stopAll);
+
+async function startAll(): Promise<void> {
   const ports = await freePorts(6);
   for (const [i, name] of ["a", "b", "c"].entries()) {
     const peerUrl = `http://127.0.0.1:${ports[2 * i + 1]}`;
@@ -37,19 +55,17 @@ before(async () => {
   }
   const cluster = members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(",");
   await Promise.all(members.map((member) => start(member, cluster)));
-  const { json } = await ask(0, "GET", "/v2/members");
-  for (const { id, name } of json.members as { id: string; name: string }[]) ids.set(name, id);
-});
+}
 
-after(async () => {
-  for (const { process: child } of members) {
+async function stopAll(): Promise<void> {
+  for (const { process: child } of members.splice(0)) {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) continue;
     const ended = once(child, "exit");
     child.kill("SIGKILL");
     await ended;
   }
   rmSync(dir, { recursive: true, force: true });
-});
+}
 
 async function start(member: LocalMember, cluster: string): Promise<void> {
   const { name, port, peerUrl } = member;

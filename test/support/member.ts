@@ -9,7 +9,7 @@ export type MemberKind = "ringd" | "etcd";
 
 const READY = "ready to serve client requests";
 const READY_MS = 30_000;
-const PORT_LOST = /Cannot listen on|address already in use/;
+export const PORT_LOST = /Cannot listen on|address already in use/;
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
 /** A real process under test, with its own ports, and its data in a temporary directory. */
