@@ -25,7 +25,9 @@ import {
   answerPeerRequest,
   clusterHeader,
   type PeerApiResponse,
+  pathOf,
   peerMethodNotAllowed,
+  sendPeerResponse,
   textResponse,
 } from "./peer-api.js";
 import type { PeerLog } from "./peer-log.js";
@@ -304,7 +306,7 @@ export class PeerNetwork {
       path === STREAM_PATH
         ? textResponse(426, `only ${STREAM_UPGRADE} is spoken here`, { Upgrade: STREAM_UPGRADE })
         : answerPeerRequest(request.method ?? "", path, facts);
-    answerRequest(request, response, answer);
+    sendPeerResponse(request, response, answer);
   }
 
   #onSnapshot(
@@ -312,7 +314,7 @@ export class PeerNetwork {
     response: ServerResponse,
     mayContinue: (() => void) | undefined,
   ): void {
-    const answer = (answer: PeerApiResponse) => answerRequest(request, response, answer);
+    const answer = (answer: PeerApiResponse) => sendPeerResponse(request, response, answer);
     if (request.method !== "POST") {
       answer(peerMethodNotAllowed("POST"));
       return;
@@ -433,24 +435,4 @@ export class PeerNetwork {
     this.#isPaused = true;
     for (const arrival of this.#arrivals.values()) arrival.pause();
   }
-}
-
-function pathOf(request: IncomingMessage): string {
-  const url = request.url ?? "/";
-  const mark = url.indexOf("?");
-  return mark < 0 ? url : url.slice(0, mark);
-}
-
-/** A body is read only if it is expected. */
-function answerRequest(
-  request: IncomingMessage,
-  response: ServerResponse,
-  { status, headers, body }: PeerApiResponse,
-): void {
-  const hasBody = request.headers["content-length"] !== undefined;
-  const isChunked = request.headers["transfer-encoding"] !== undefined;
-  if (hasBody || isChunked) response.setHeader("Connection", "close");
-  const length = status === 204 ? {} : { "Content-Length": String(Buffer.byteLength(body)) };
-  response.writeHead(status, { ...headers, ...length });
-  response.end(body);
 }

@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { formatId, parseId } from "../cluster/ids.js";
 import { goJsonString, goJsonStrings, goTimestamp } from "../go/text.js";
 import type { PeerMember, PeerMembers } from "../messages/peers.js";
@@ -88,4 +89,25 @@ function version({ members }: PeerFacts): PeerApiResponse {
 function notEtcd({ identity }: PeerFacts): PeerApiResponse {
   const why = "incompatible version: this is a ringd member, which does not speak etcd's protocol";
   return textResponse(412, why, clusterHeader(identity));
+}
+
+/** Without the query. */
+export function pathOf(request: IncomingMessage): string {
+  const url = request.url ?? "/";
+  const mark = url.indexOf("?");
+  return mark < 0 ? url : url.slice(0, mark);
+}
+
+/** A body is read only if it is expected. */
+export function sendPeerResponse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, headers, body }: PeerApiResponse,
+): void {
+  const hasBody = request.headers["content-length"] !== undefined;
+  const isChunked = request.headers["transfer-encoding"] !== undefined;
+  if (hasBody || isChunked) response.setHeader("Connection", "close");
+  const length = status === 204 ? {} : { "Content-Length": String(Buffer.byteLength(body)) };
+  response.writeHead(status, { ...headers, ...length });
+  response.end(body);
 }
