@@ -1,19 +1,25 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
+/** Without data of an earlier start, as `npm start` leaves them where it runs. */
+const cwd = mkdtempSync(join(tmpdir(), "ringd-test-"));
+after(() => rmSync(cwd, { recursive: true }));
+
 function run(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [RINGD, ...args], {
     encoding: "utf8",
     timeout: 20_000,
+    cwd,
   });
   return { status, stdout, stderr };
 }
