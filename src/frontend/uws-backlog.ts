@@ -12,6 +12,20 @@ const LOOKS_MS = [20, 200, 1500];
 /** The library's timeout of 10 s counts in steps of 4 s, and may begin in the middle of a step. */
 const STALLED_MS = 7000;
 
+/**
+ * Resumes a socket whose earlier responses may not have been sent completely. `resume` alone would
+ * stop polling for room, and the rest would never be sent: see StreamBacklog.
+ */
+export function resumeSending(res: HttpResponse): void {
+  res.resume();
+  sendBuffered(res);
+}
+
+/** An empty cork only sends the buffered bytes; it polls for room if not all are accepted. */
+export function sendBuffered(res: HttpResponse): void {
+  res.cork(() => undefined);
+}
+
 /** Unread bytes of all streams of one frontend. */
 export class Backlogs {
   /** Sum of the unproven bytes of all streams that lag. */
@@ -134,7 +148,7 @@ export class StreamBacklog {
     this.#onRoom();
     if (this.#isClosed && !wasClosed) return;
     if (this.#isClosed) {
-      this.#drain(); // The stream has ended; its last bytes may still be buffered.
+      sendBuffered(this.#res); // The stream has ended; its last bytes may still be buffered.
       return;
     }
     this.#looks = 0;
@@ -143,10 +157,12 @@ export class StreamBacklog {
       this.#isBehind = false;
       this.#unprovenBytes = 0;
       this.#count(0);
-      this.#onTaken?.();
+      const onTaken = this.#onTaken;
+      this.#onTaken = undefined;
+      onTaken?.();
       return;
     }
-    this.#drain();
+    sendBuffered(this.#res);
     if (this.#unprovenBytes < PROBE_BYTES && this.#onTaken === undefined) return;
     setImmediate(() => {
       if (!this.#isClosed) this.#probe();
@@ -159,7 +175,7 @@ export class StreamBacklog {
     this.#isBehind = true;
     this.#writtenMs = performance.now();
     this.#count(this.#unprovenBytes);
-    this.#drain(); // Also polls for writability again, which the probe ended.
+    sendBuffered(this.#res); // Also polls for writability again, which the probe ended.
     this.#lookAgain();
   }
 
@@ -176,10 +192,5 @@ export class StreamBacklog {
       this.#lookTimer = undefined;
       if (this.#isBehind && !this.#isProbing) this.#probe();
     }, ms);
-  }
-
-  /** An empty cork only sends the buffered bytes. */
-  #drain(): void {
-    this.#res.cork(() => undefined);
   }
 }

@@ -3,6 +3,7 @@ import { BODY_BYTES_MAX } from "./body-room.js";
 import type { FrontendOptions, Gateway } from "./frontend.js";
 import { NO_ROOM, NO_ROOM_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
+import { resumeSending } from "./uws-backlog.js";
 import type { UwsExchange } from "./uws-exchange.js";
 
 /** Reads request bodies, then passes the requests to the gateway. */
@@ -59,7 +60,7 @@ export class UwsBodies {
   #admit(exchange: UwsExchange, bytes: number): boolean {
     const { res } = exchange;
     exchange.large = this.#options.largeRequests.enter(bytes, {
-      proceed: () => res.resume(),
+      proceed: () => resumeSending(res),
       refuse: () => {
         res.resume(); // Last: this may close `res`.
         this.#refuse(exchange);

@@ -13,7 +13,7 @@ import { statusText } from "./head-text.js";
 import type { LargeRequest } from "./large-requests.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
-import type { Backlogs } from "./uws-backlog.js";
+import { type Backlogs, resumeSending } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
 import {
   type Checked,
@@ -67,6 +67,7 @@ export class UwsExchange implements Exchange, Checked {
   /** What it was told meanwhile. */
   #delayed: (() => void)[] | undefined;
   #isKept = false;
+  #isInHandler = true;
 
   constructor(
     shared: UwsShared,
@@ -93,13 +94,21 @@ export class UwsExchange implements Exchange, Checked {
   }
 
   /**
+   * The library's callback for the request is about to return. It then reports a request without a
+   * body to the watch on its connection, if there is one; until then nothing may be sent.
+   */
+  leaveHandler(): void {
+    this.#isInHandler = false;
+  }
+
+  /**
    * Finds out whether the connection is that of an open watch: that is told of the writable event
    * asked for here, and closes it. Until then nothing is answered, as an answer would take the
    * watch's callback away.
    */
   check(): void {
     this.#isUnchecked = true;
-    this.res.resume();
+    resumeSending(this.res);
     this.#shared.watches.afterPoll(this);
   }
 
@@ -121,10 +130,12 @@ export class UwsExchange implements Exchange, Checked {
   }
 
   answer(head: ResponseRecord, body: Uint8Array): void {
-    if (this.#isUnchecked) {
+    if (this.#isUnchecked || this.#isInHandler) {
       const kept = Object.assign(new ResponseRecord(), head);
-      const bytes = Buffer.from(body);
-      this.#delay(() => this.answer(kept, bytes));
+      // To HEAD only the length matters, and the bytes may be absent.
+      const bytes = this.method === Method.head ? body : Buffer.from(body);
+      if (this.#isUnchecked) this.#delay(() => this.answer(kept, bytes));
+      else setImmediate(() => this.answer(kept, bytes));
       return;
     }
     this.large?.leave();

@@ -1,6 +1,6 @@
 import type { HttpResponse } from "uWebSockets.js";
 import type { ChunkBody } from "./frontend.js";
-import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
+import { type Backlogs, resumeSending, StreamBacklog, sendBuffered } from "./uws-backlog.js";
 import { CORK_BYTES, PIECE_BYTES } from "./uws-writer.js";
 
 /**
@@ -103,7 +103,10 @@ export class LastingWatch implements WatchStream {
     res.onAborted(onGone);
     this.backlog = new StreamBacklog(res, backlogs, () => this.#onRoom());
     res.onData(onIntruder);
-    res.resume(); // The end of the head started the library's timer, which a writable event stops.
+    // The end of the head started the library's timer, which a writable event stops.
+    this.backlog.whenTaken(() => {
+      this.#isSettling = false;
+    });
   }
 
   get isLost(): boolean {
@@ -120,8 +123,7 @@ export class LastingWatch implements WatchStream {
   }
 
   #onRoom(): void {
-    if (this.#isSettling) this.#isSettling = false;
-    else if (!this.#hasWritten || this.isLost) this.#onIntruder();
+    if (!this.#isSettling && (!this.#hasWritten || this.isLost)) this.#onIntruder();
   }
 
   event(body: ChunkBody): boolean {
@@ -381,8 +383,11 @@ export class WatchRegister {
       this.#keeper = undefined;
     }
     for (const res of this.#kept) {
-      res.onWritable(() => true);
-      res.resume();
+      res.onWritable(() => {
+        sendBuffered(res); // The library leaves it to the callback.
+        return true;
+      });
+      resumeSending(res);
     }
   }
 

@@ -220,10 +220,22 @@ function serve(
   req: HttpRequest,
   handles: WatchHandles | undefined,
 ): void {
-  const { gateway, options } = shared;
+  const { options } = shared;
   const method = METHOD_OF[req.getCaseSensitiveMethod()] ?? Method.other;
   const origin = options.heads.needsOrigin ? req.getHeader("origin") : "";
   const exchange = new UwsExchange(shared, res, handles, method, origin);
+  begin(shared, bodies, exchange, req, handles !== undefined);
+  exchange.leaveHandler();
+}
+
+function begin(
+  { gateway, watches, request }: UwsShared,
+  bodies: UwsBodies,
+  exchange: UwsExchange,
+  req: HttpRequest,
+  mayBeWatch: boolean,
+): void {
+  const { method } = exchange;
   const path = req.getUrl();
   const query = req.getQuery() ?? "";
   if (UNTRUE_TARGET.test(path) || UNTRUE_TARGET.test(query)) {
@@ -239,13 +251,13 @@ function serve(
       return;
     }
   }
-  if ((bringsBody || handles !== undefined) && shared.watches.onBodyRequest()) exchange.check();
+  if ((bringsBody || mayBeWatch) && watches.onBodyRequest()) exchange.check();
   if (takesBody) {
     const { contentLength, contentType } = framing;
     const large = largeBytes(contentLength === "" ? undefined : Number(contentLength));
     bodies.read(exchange, path, query, contentType, large);
   } else {
     // A body has no meaning here; the library skips it.
-    exchange.requestId = gateway.request(exchange, shared.request.begin(method, path, query));
+    exchange.requestId = gateway.request(exchange, request.begin(method, path, query));
   }
 }

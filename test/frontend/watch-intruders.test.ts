@@ -7,6 +7,8 @@ import { StrictReader } from "./strict-reader.js";
 const STREAM = head("GET", "/v2/keys/?wait=true&stream=true");
 const PUT = head("PUT", "/v2/keys/a", "Content-Length: 0");
 const MIB = 1024 * 1024;
+/** More than the kernel buffers of both ends of a loopback connection. */
+const UNREAD_MIB = 10;
 
 const eventOf = (n: number) => `{"action":"set","node":{"value":"${n}","createdIndex":${n}}}\n`;
 const megabyteOf = (n: number) => `{"value":"${"e".repeat(n * MIB)}","createdIndex":12}\n`;
@@ -160,4 +162,35 @@ test("uws: a watch that ends without an event leaves its connection usable", () 
       assert.equal(`${(await reader.answer()).chunks[0]}`, "put");
     }
     reader.close();
+  }));
+
+test("uws: the frontend's own responses, immediate or long, do not reach a watch", () =>
+  uwsTest(async (served) => {
+    const { gateway } = served;
+    const { connection } = await watchOf(served);
+    const { request } = gateway;
+    gateway.request = (exchange, ...rest) => {
+      exchange.answer(answerHead(), Buffer.alloc(MIB));
+      return request.call(gateway, exchange, ...rest);
+    };
+    connection.send(head("GET", "/metrics"));
+    assert.ok((await connection.untilClosed()).endsWith("\r\n\r\n"));
+  }));
+
+test("uws: a watch opens after a response that its client has not read yet", () =>
+  uwsTest(async ({ gateway, port }) => {
+    const connection = await RawConnection.open(port, head("GET", "/v2/keys/?recursive=true"));
+    connection.socket.pause();
+    const { exchange } = await gateway.next();
+    exchange.open(answerHead(), Buffer.alloc(UNREAD_MIB * MIB, "l"));
+    exchange.chunk(chunkOf("end"), true);
+    connection.send(STREAM);
+    const watch = await gateway.next();
+    watch.exchange.open(answerHead(), Buffer.alloc(0));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    connection.socket.resume();
+    await connection.until(/end\r\n0\r\n\r\nHTTP[\s\S]*\r\n\r\n$/);
+    watch.exchange.chunk(chunkOf(eventOf(1)), false);
+    await connection.until(eventOf(1));
+    connection.close();
   }));
