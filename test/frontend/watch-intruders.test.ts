@@ -194,3 +194,21 @@ test("uws: a watch opens after a response that its client has not read yet", () 
     await connection.until(eventOf(1));
     connection.close();
   }));
+
+test("uws: a PUT after a response that its client has not read yet leaves the rest of it intact", () =>
+  uwsTest(async (served) => {
+    const { gateway, port } = served;
+    const { connection: watching } = await watchOf(served);
+    const connection = await RawConnection.open(port, head("GET", "/v2/keys/?recursive=true"));
+    connection.socket.pause();
+    const { exchange } = await gateway.next();
+    exchange.open(answerHead(), Buffer.alloc(UNREAD_MIB * MIB, "l"));
+    exchange.chunk(chunkOf("end"), true);
+    connection.send(PUT);
+    const put = await gateway.next();
+    connection.socket.resume();
+    await connection.until(/end\r\n0\r\n\r\n$/);
+    answer(put, "put");
+    await connection.until(/put$/);
+    for (const each of [connection, watching]) each.close();
+  }));
