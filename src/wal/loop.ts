@@ -43,7 +43,10 @@ assert(
     BUFFER_BYTES_MAX,
   "a step that begins has room for all that it takes in",
 );
-assert(BATCH_BYTES_MAX < FULL_BYTES_MAX, "a full disk leaves room to take in the order to stop");
+assert(
+  BATCH_BYTES_MAX < FULL_BYTES_MAX,
+  "a full disk leaves room for more than the batch that found it full",
+);
 
 const FSYNC_SECONDS = cellOf("walFsyncDuration");
 const FINE_FSYNC_SECONDS = cellOf("ringdFsyncDuration");
@@ -147,8 +150,7 @@ export class WalLoop {
     const { durable, wal } = this.#ports;
     if (durable.canMove()) return true;
     if (this.#source !== undefined && durable.queuedBytes === 0) return true;
-    const hasRoom = this.#failure !== undefined || wal.queuedBytes < this.#bytesMax();
-    return hasRoom && this.#append.hasWork();
+    return wal.queuedBytes < this.#bytesMax() && this.#append.hasWork();
   }
 
   /** Time until the next timed task, milliseconds. */
@@ -184,6 +186,8 @@ export class WalLoop {
   }
 
   #bytesMax(): number {
+    // Nothing is kept any more: only `stop` is looked for, and what was queued stays queued.
+    if (this.#failure !== undefined) return Number.POSITIVE_INFINITY;
     return this.#retryMs === undefined ? BATCH_BYTES_MAX : FULL_BYTES_MAX;
   }
 

@@ -7,11 +7,13 @@ import {
   writeEntry,
   writeFormat,
 } from "#ringd/messages/log.js";
+import { writeNumbers } from "#ringd/messages/numbers.js";
 import { WAL_PART } from "#ringd/messages/topology.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { DiskError } from "#ringd/storage/errors.js";
 import { WalLoop } from "#ringd/wal/loop.js";
 import { Wal } from "#ringd/wal/wal.js";
 import { SimDisk } from "../wal/sim-disk.js";
@@ -132,4 +134,23 @@ test("files are checked once a second, also by an idle log; a missing one ends i
   assert.equal(disk.steps.length, steps);
   assert.match(world.failed.join(), /^Cannot write the log: \/data\/member\/wal is gone\. /);
   assert.equal(loop.msToNext(), Number.POSITIVE_INFINITY);
+});
+
+test("a log that failed with a large batch still takes the order to stop, and sleeps until then", () => {
+  const { append, disk, loop, turn } = makeLoop();
+  disk.before = ({ op }) => {
+    if (op === "datasync") throw new DiskError("fdatasync", "log", "EIO");
+  };
+  const data = new Uint8Array(5 * 1024 * 1024);
+  writeEntry(append, AppendType.entry, { index: 1, term: 1, type: 0, data });
+  for (let n = 0; !loop.hasFailed; n++) {
+    assert.ok(n < 10_000, "the batch is complete at some time");
+    turn();
+  }
+  writeBytes(append, AppendType.giveUp, Buffer.from("more")); // Dropped.
+  turn();
+  assert.equal(loop.hasWork(), false);
+  writeNumbers(append, AppendType.stop);
+  turn();
+  assert.ok(loop.isStopped);
 });
