@@ -67,7 +67,7 @@ export function snapshotName({ term, index }: SnapshotId): string {
 }
 
 /** @returns undefined for a name that is not a snapshot's */
-export function parseSnapshotName(name: string): SnapshotId | undefined {
+function parseSnapshotName(name: string): SnapshotId | undefined {
   const match = /^([0-9a-f]{16})-([0-9a-f]{16})\.snap$/.exec(name);
   if (match === null) return undefined;
   return {

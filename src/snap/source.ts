@@ -44,7 +44,7 @@ export class SnapshotDir {
   }
 
   /**
-   * Opens the newest snapshot, to start from. Removes unfinished ones.
+   * Opens the newest snapshot, to start from. Changes nothing: see `repair`.
    *
    * A damaged newest snapshot is rejected, not skipped: it was complete and durable before it got
    * its name, so the disk has lost data, and the operator must know before the member votes again.
@@ -55,20 +55,22 @@ export class SnapshotDir {
    * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
    */
   openNewest(): SnapshotSource | undefined {
-    const names = this.#files.list();
-    const newest = orderSnapshots(names).at(-1);
-    const source = newest === undefined ? undefined : this.open(newest);
-    try {
-      source?.sync(); // A copied file may not be durable yet.
-      for (const name of names)
-        if (name.endsWith(SNAPSHOT_TEMPORARY_SUFFIX)) this.#files.remove(name);
-      // A name given just before the last exit may not be durable yet, and the log may rely on it.
-      this.#files.sync();
-    } catch (error) {
-      source?.close();
-      throw error;
+    const newest = orderSnapshots(this.#files.list()).at(-1);
+    return newest === undefined ? undefined : this.open(newest);
+  }
+
+  /**
+   * Makes the snapshot that a member starts from durable, and removes unfinished ones.
+   *
+   * @throws DiskError
+   */
+  repair(source: SnapshotSource | undefined): void {
+    source?.sync(); // A copied file may not be durable yet.
+    for (const name of this.#files.list()) {
+      if (name.endsWith(SNAPSHOT_TEMPORARY_SUFFIX)) this.#files.remove(name);
     }
-    return source;
+    // A name given just before the last exit may not be durable yet, and the log may rely on it.
+    this.#files.sync();
   }
 
   /** @throws CorruptSnapshotError, ForeignDataDirError, DiskError */

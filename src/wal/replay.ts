@@ -121,6 +121,7 @@ function openLog(
     beforeRepair: (entries) => {
       formats.entries(entries);
       snapshot?.sendRest();
+      ports.snapshots.repair(source);
     },
   });
   assert(snapshot?.isDone !== false, "a snapshot is sent before what follows it");

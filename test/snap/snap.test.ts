@@ -37,7 +37,8 @@ function write(dir: string, index: number, blocks: readonly Uint8Array[], term =
   return writer.finish();
 }
 
-const openNewest = (dir: string) => new SnapshotDir(new FileSnapshots(dir)).openNewest();
+const snapshotsIn = (dir: string) => new SnapshotDir(new FileSnapshots(dir));
+const openNewest = (dir: string) => snapshotsIn(dir).openNewest();
 
 /** Reads all of the newest snapshot. */
 function readAll(dir: string) {
@@ -150,7 +151,10 @@ test("the snapshot of a start is durable before it is read, wherever it came fro
     fs.fdatasyncSync = fdatasyncSync;
     syncBuiltinESMExports();
   });
-  new SnapshotDir(new FileSnapshots(dir)).openNewest()?.close();
+  const source = openNewest(dir);
+  assert.deepEqual(synced, []);
+  snapshotsIn(dir).repair(source);
+  source?.close();
   assert.deepEqual(synced, [path]);
 });
 
@@ -161,6 +165,8 @@ test("an unfinished snapshot is never seen, and removed at the next start", (t) 
   writer.writeBlock(new Uint8Array(100));
   assert.equal(readdirSync(dir).length, 2);
   assert.equal(readAll(dir).index, 5);
+  assert.equal(readdirSync(dir).length, 2, "a start that is rejected changes nothing");
+  snapshotsIn(dir).repair(undefined);
   assert.equal(readdirSync(dir).length, 1);
 });
 
