@@ -75,7 +75,12 @@ function copySnapshot(from: string, to: string): { index: number; term: number }
   const file = newest.file;
   copyFileSync(join(from, file), join(to, file));
   const reader = new SnapshotReader(to, file);
-  while (reader.next() !== undefined);
+  try {
+    while (reader.next() !== undefined);
+    reader.sync();
+  } finally {
+    reader.close();
+  }
   syncDirectory(to);
   return { index: reader.index, term: reader.term };
 }
