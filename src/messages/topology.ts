@@ -2,7 +2,7 @@ import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
 import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
-import { createProfileCells } from "../process/profiler.js";
+import { createProfileCells, type ProfileReport } from "../process/profiler.js";
 import { Bell } from "../ring/bell.js";
 import { createRing } from "../ring/ring.js";
 import type { LocalRequest, LocalResponse } from "./local.js";
@@ -139,8 +139,7 @@ export interface MemberIdentity {
 
 /** Messages of a worker to the main thread: at start and stop, and for `--enable-pprof`. */
 export type WorkerMessage =
-  /** A requested profile as JSON; "" if there is none. */
-  | { readonly kind: "profile"; readonly json: string }
+  | ProfileReport
   | { readonly kind: "recovered"; readonly identity: MemberIdentity }
   | { readonly kind: "ready" }
   /** The core is ready. `news` are lines to log as soon as clients are served. */

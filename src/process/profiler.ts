@@ -50,38 +50,51 @@ export class Profiler {
   }
 }
 
+/** What a thread reports for one order. */
+export interface ProfileReport {
+  readonly kind: "profile";
+  readonly order: number;
+  /** "" if there is no profile. */
+  readonly json: string;
+}
+
+/** Cells of a thread: its last order, and how long that profile is to take, milliseconds. */
+const CELLS = 2;
+/** An order is a number of its own, times this, plus its ProfileKind. */
+const KINDS = 4;
+
 /**
- * Lets the main thread order a profile of another thread: main sets that thread's cell to a kind,
- * then back to `none`; the thread polls its cell and reports the profile.
+ * Lets the main thread order a profile from another thread, by cells of that thread, which polls
+ * them, makes the profile itself and reports it.
  */
 export class ProfiledThread {
   readonly #cells: Int32Array;
-  readonly #thread: number;
-  readonly #onProfile: (profile: string) => void;
+  readonly #at: number;
+  readonly #tell: (report: ProfileReport) => void;
+  #order = 0;
   #profiler: Profiler | undefined;
+  #endMs = 0;
 
-  /** @param memory of `createProfileCells` @param onProfile receives JSON, "" for none */
-  constructor(memory: SharedArrayBuffer, thread: number, onProfile: (profile: string) => void) {
+  /** @param memory of `createProfileCells` */
+  constructor(memory: SharedArrayBuffer, thread: number, tell: (report: ProfileReport) => void) {
     this.#cells = new Int32Array(memory);
-    this.#thread = thread;
-    this.#onProfile = onProfile;
+    this.#at = thread * CELLS;
+    this.#tell = tell;
   }
 
   /** Call it regularly; costs one atomic load. */
   poll(): void {
-    const wanted = Atomics.load(this.#cells, this.#thread);
-    if ((wanted === ProfileKind.none) === (this.#profiler === undefined)) return;
-    if (this.#profiler === undefined) {
-      this.#profiler = new Profiler(wanted as ProfileKind);
-      return;
-    }
-    const profiler = this.#profiler;
-    this.#profiler = undefined;
-    let profile = "";
-    try {
-      profile = profiler.stop();
-    } finally {
-      this.#onProfile(profile);
+    const order = Atomics.load(this.#cells, this.#at);
+    if (this.#profiler !== undefined) {
+      if (performance.now() >= this.#endMs) this.#end(this.#profiler);
+    } else if (order !== this.#order) {
+      this.#order = order;
+      this.#endMs = performance.now() + Atomics.load(this.#cells, this.#at + 1);
+      try {
+        this.#profiler = new Profiler((order % KINDS) as ProfileKind);
+      } catch {
+        this.#tell({ kind: "profile", order, json: "" });
+      }
     }
   }
 
@@ -89,14 +102,39 @@ export class ProfiledThread {
   pollByTimer(): void {
     setInterval(() => this.poll(), POLL_MS).unref();
   }
+
+  #end(profiler: Profiler): void {
+    this.#profiler = undefined;
+    let json = "";
+    try {
+      json = profiler.stop();
+    } catch {
+      // Reported as none.
+    }
+    this.#tell({ kind: "profile", order: this.#order, json });
+  }
 }
 
-/** @param threads number of cells */
+/** @param threads number of threads that have cells */
 export function createProfileCells(threads: number): SharedArrayBuffer {
-  return new SharedArrayBuffer(threads * Int32Array.BYTES_PER_ELEMENT);
+  return new SharedArrayBuffer(threads * CELLS * Int32Array.BYTES_PER_ELEMENT);
 }
 
-/** @param memory of `createProfileCells` */
-export function orderProfile(memory: SharedArrayBuffer, thread: number, kind: ProfileKind): void {
-  Atomics.store(new Int32Array(memory), thread, kind);
+/**
+ * @param memory of `createProfileCells` @param ms how long the profile takes
+ * @returns the order's number
+ */
+export function orderProfile(
+  memory: SharedArrayBuffer,
+  thread: number,
+  kind: ProfileKind,
+  ms: number,
+): number {
+  const cells = new Int32Array(memory);
+  const at = thread * CELLS;
+  const last = Atomics.load(cells, at);
+  const order = last - (last % KINDS) + KINDS + kind;
+  Atomics.store(cells, at + 1, ms);
+  Atomics.store(cells, at, order);
+  return order;
 }

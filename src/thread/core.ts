@@ -51,9 +51,7 @@ function receiveRecovery(): RecoveredMember {
   return reader.finish();
 }
 
-const profiled = new ProfiledThread(topology.profiles, CORE_PART, (json) =>
-  tellMain({ kind: "profile", json }),
-);
+const profiled = new ProfiledThread(topology.profiles, CORE_PART, tellMain);
 
 function run(): void {
   const recovery = receiveRecovery();

@@ -87,8 +87,7 @@ async function main(): Promise<void> {
     }
   });
   if (config.enablePprof) {
-    const onProfile = (json: string) => tellMain({ kind: "profile", json });
-    new ProfiledThread(topology.profiles, FIRST_FRONTEND_PART + number, onProfile).pollByTimer();
+    new ProfiledThread(topology.profiles, FIRST_FRONTEND_PART + number, tellMain).pollByTimer();
   }
   tellMain({ kind: "ready" });
 }

@@ -173,8 +173,7 @@ async function main(): Promise<void> {
   };
   for (const url of config.listenPeerUrls) log.info(`serving peer requests on ${url.text}`);
   if (config.enablePprof) {
-    const onProfile = (json: string) => tellMain({ kind: "profile", json });
-    new ProfiledThread(topology.profiles, PEER_PART, onProfile).pollByTimer();
+    new ProfiledThread(topology.profiles, PEER_PART, tellMain).pollByTimer();
   }
   port.start();
 }

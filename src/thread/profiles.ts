@@ -24,10 +24,10 @@ const HEAP_SECONDS = 10;
 /** How long a thread may take to report a profile after its end. */
 const REPORT_MS = 10_000;
 
-const KINDS: Readonly<Record<string, { kind: ProfileKind; seconds: number }>> = {
-  profile: { kind: ProfileKind.cpu, seconds: CPU_SECONDS },
-  heap: { kind: ProfileKind.heap, seconds: HEAP_SECONDS },
-};
+const KINDS: ReadonlyMap<string, { kind: ProfileKind; seconds: number }> = new Map([
+  ["profile", { kind: ProfileKind.cpu, seconds: CPU_SECONDS }],
+  ["heap", { kind: ProfileKind.heap, seconds: HEAP_SECONDS }],
+]);
 
 /** The part of a thread's metrics, and of its profile cell. */
 const PARTS: Readonly<Record<string, number>> = {
@@ -44,10 +44,8 @@ function bellOf(name: string, { coreBell, walBell }: Topology): Bell | undefined
 
 /** A thread that can be profiled. */
 interface Profiled {
-  /** Sets the kind wanted; `none` ends the profile. */
-  order(kind: ProfileKind): void;
-  /** Resolves with the next profile that the thread reports, as JSON; "" for none. */
-  report(): Promise<string>;
+  /** @returns the profile as JSON; "" if the thread reported none */
+  profile(kind: ProfileKind, ms: number): Promise<string>;
 }
 
 /**
@@ -121,51 +119,37 @@ class WorkerThread implements Profiled {
     this.#worker = worker;
   }
 
-  order(kind: ProfileKind): void {
-    orderProfile(this.#cells, this.#part, kind);
+  async profile(kind: ProfileKind, ms: number): Promise<string> {
+    const order = orderProfile(this.#cells, this.#part, kind, ms);
     this.#bell?.ring();
-  }
-
-  report(): Promise<string> {
-    return new Promise((resolve) => {
-      const onMessage = (message: WorkerMessage) => {
-        if (message.kind !== "profile") return;
-        this.#worker.off("message", onMessage);
-        resolve(message.json);
+    let onMessage: (message: WorkerMessage) => void = () => undefined;
+    const report = new Promise<string>((resolve) => {
+      onMessage = (message) => {
+        if (message.kind === "profile" && message.order === order) resolve(message.json);
       };
       this.#worker.on("message", onMessage);
     });
+    try {
+      await Promise.race([report, wait(ms)]);
+      this.#bell?.ring(); // It ends the profile when it next looks.
+      return await Promise.race([report, wait(REPORT_MS, "", { ref: false })]);
+    } finally {
+      this.#worker.off("message", onMessage);
+    }
   }
 }
 
 /** The thread that this runs in. */
 class OwnThread implements Profiled {
-  #profiler: Profiler | undefined;
-  #resolve: (json: string) => void = () => undefined;
-
-  order(kind: ProfileKind): void {
-    if (kind === ProfileKind.none) this.#resolve(this.#profiler?.stop() ?? "");
-    else this.#profiler = new Profiler(kind);
-  }
-
-  report(): Promise<string> {
-    return new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
+  async profile(kind: ProfileKind, ms: number): Promise<string> {
+    const profiler = new Profiler(kind);
+    await wait(ms);
+    return profiler.stop();
   }
 }
 
 async function take(thread: Profiled, kind: ProfileKind, ms: number): Promise<LocalResponse> {
-  const report = thread.report();
-  thread.order(kind);
-  await wait(ms);
-  thread.order(ProfileKind.none);
-  const timeout = new AbortController();
-  const profile = await Promise.race([
-    report,
-    wait(REPORT_MS, "", { signal: timeout.signal, ref: false }).catch(() => ""),
-  ]);
-  timeout.abort();
+  const profile = await thread.profile(kind, ms);
   if (profile === "") return text(503, "the thread reported no profile");
   return { status: 200, contentKind: ContentKind.json, body: profile };
 }
@@ -184,8 +168,8 @@ function parse(
   if (method !== Method.get) return "profiles are read by GET";
   const name = path.slice(PREFIX.length);
   if (name === "") return undefined;
-  const found = KINDS[name];
-  if (found === undefined) return `no profile "${name}": use ${Object.keys(KINDS).join(" or ")}`;
+  const found = KINDS.get(name);
+  if (found === undefined) return `no profile "${name}": use ${[...KINDS.keys()].join(" or ")}`;
   const parameters = new URLSearchParams(query);
   const seconds = Number(parameters.get("seconds") ?? found.seconds);
   if (!(seconds > 0 && seconds <= SECONDS_MAX)) {

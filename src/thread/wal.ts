@@ -62,9 +62,7 @@ function recover(disk: FileDisk, snapshots: SnapshotDir): Wal {
   });
 }
 
-const profiled = new ProfiledThread(topology.profiles, WAL_PART, (json) =>
-  tellMain({ kind: "profile", json }),
-);
+const profiled = new ProfiledThread(topology.profiles, WAL_PART, tellMain);
 
 /** Takes appends until the core says stop. */
 function serve(wal: Wal, snapshots: SnapshotDir, whatIsMissing: () => string | undefined): void {
