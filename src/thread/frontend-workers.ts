@@ -1,6 +1,13 @@
 import type { Worker } from "node:worker_threads";
 import type { LocalHandler, LocalResponse } from "../messages/local.js";
 import type { FrontendMessage, FrontendOrder } from "../messages/topology.js";
+import { ContentKind } from "../v2/response.js";
+
+const INTERNAL_ERROR: LocalResponse = {
+  status: 500,
+  contentKind: ContentKind.textError,
+  body: "Internal Server Error\n",
+};
 
 /** Handles the frontend workers' messages on the main thread. */
 export class FrontendWorkers {
@@ -36,9 +43,13 @@ export class FrontendWorkers {
       worker.on("message", (message: FrontendMessage) => {
         if (message.kind !== "ask") return;
         const { id, request } = message;
-        void Promise.resolve(local(request)).then((answer) => {
+        const tellAnswer = (answer: LocalResponse | undefined) => {
           if (answer !== undefined) tell(worker, { kind: "answer", id, answer: copied(answer) });
-        });
+        };
+        // Within `then`: a handler that throws is an answer, too, and not the end of the process.
+        Promise.resolve()
+          .then(() => local(request))
+          .then(tellAnswer, () => tellAnswer(INTERNAL_ERROR));
       });
     }
   }

@@ -51,7 +51,10 @@ export function debugVarsHandler(config: Config, topology: Topology, id: string)
   return (request) => {
     switch (request.path) {
       case "/metrics":
-        registry ??= makeRegistry(topology, id);
+        registry ??= makeRegistry(topology, id).catch((error: unknown) => {
+          registry = undefined; // The next scrape tries again.
+          throw error;
+        });
         return registry
           .then((made) => made.render())
           .then((text) => toLocal(metricsResponse(text)));
