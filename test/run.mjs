@@ -15,7 +15,7 @@ if (files.length === 0) {
   process.stderr.write(`No test file matches ${wanted.join(" ")}\n`);
   process.exit(1);
 }
-const run = spawnSync(process.execPath, ["--test", "--test-concurrency=2", ...files], {
-  stdio: "inherit",
-});
+// The timeout, of a test or a file, is for those that would never end.
+const options = ["--test", "--test-concurrency=2", "--test-timeout=300000"];
+const run = spawnSync(process.execPath, [...options, ...files], { stdio: "inherit" });
 process.exit(run.status ?? 1);

@@ -122,7 +122,8 @@ export async function start(config: Config): Promise<void> {
 function makeBase(config: Config): Base {
   const topology = createTopology(config);
   const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
-  const local: Base["local"] = { handler: () => undefined, profiles: () => undefined }; // Not asked before `serve`.
+  // Until the member serves.
+  const local: Base["local"] = { handler: () => undefined, profiles: () => undefined };
   const gateway = mainGateway(topology, (request) => local.handler(request), metrics);
   gateway.holdRequests();
   return {
