@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { METHODS, Method } from "../v2/request.js";
+import { Method, methodOf } from "../v2/request.js";
 import { Body } from "./body.js";
 import { ByteQueue } from "./byte-queue.js";
 import type { FrontendOptions, Gateway } from "./frontend.js";
@@ -42,7 +42,7 @@ export interface Shared {
   readonly gateway: Gateway;
   readonly options: FrontendOptions;
   readonly request: ReusedRequest;
-  /** Timeout for the headers of a request, from its first byte. */
+  /** Timeout for the headers of a request, from its first byte, and for silence in a large body. */
   readonly headMsMax: number;
   /** Serve no further requests. */
   isStopping: boolean;
@@ -61,6 +61,7 @@ export class HttpConnection implements Wire {
   readonly #input = new ByteQueue();
   /** Bytes of `#input` already searched for the end of the headers. */
   #searched = 0;
+  #bodyTimer: NodeJS.Timeout | undefined;
   #headTimer: NodeJS.Timeout | undefined;
   /** Of the request whose body is incoming. */
   #decoder: BodyDecoder | undefined;
@@ -126,6 +127,7 @@ export class HttpConnection implements Wire {
   #onData(chunk: Buffer): void {
     if (this.#isDeaf) return;
     this.#input.append(chunk);
+    this.#bodyTimer?.refresh();
     this.#advance();
     if (this.#input.length > AHEAD_BYTES_MAX && this.#isBusy) this.#socket.pause();
   }
@@ -148,6 +150,7 @@ export class HttpConnection implements Wire {
 
   #onClose(): void {
     clearTimeout(this.#headTimer);
+    this.#stopBodyTimer();
     this.#isDeaf = true;
     this.#input.clear();
     this.#body?.drop();
@@ -219,16 +222,18 @@ export class HttpConnection implements Wire {
   #begin(head: RequestHead): void {
     const { gateway, options, request } = this.#shared;
     this.#hasRequested = true;
-    const known = METHODS.indexOf(head.method as (typeof METHODS)[number]);
-    const method = (known < 0 ? Method.other : known) as Method;
+    const method = methodOf(head.method);
     const isHead = method === Method.head;
     const exchange = new NodeExchange(this, gateway, options, head, isHead);
     this.#exchange = exchange;
     const send = (contentType: string, body: Body | undefined) => {
+      this.#stopBodyTimer();
+      const whole = body?.finish(NO_BYTES);
+      // First: it may let another connection send its request, which is the same object.
+      exchange.large?.whole(whole?.length ?? 0);
       request.begin(method, head.path, head.query);
       request.contentType = contentType;
-      request.body = body?.finish(NO_BYTES);
-      exchange.large?.whole(request.body?.length ?? 0);
+      request.body = whole;
       request.isBodyTooLarge = body?.isTooLarge ?? false;
       exchange.requestId = gateway.request(exchange, request);
       request.body = undefined; // It may be large: do not keep it alive until the next request.
@@ -270,6 +275,7 @@ export class HttpConnection implements Wire {
     exchange.large = this.#shared.options.largeRequests.enter(bytes, {
       proceed: () => {
         proceed();
+        this.#startBodyTimer();
         this.#socket.resume();
         this.#advance();
       },
@@ -277,12 +283,44 @@ export class HttpConnection implements Wire {
     });
     if (exchange.large === undefined) refuse();
     else if (exchange.large.isWaiting) this.#socket.pause();
-    else proceed();
+    else {
+      proceed();
+      this.#startBodyTimer();
+    }
+  }
+
+  /** A large body holds room that others wait for, so its client must make progress. */
+  #startBodyTimer(): void {
+    this.#bodyTimer = setTimeout(
+      () => this.#abandonBody(408, "incomplete"),
+      this.#shared.headMsMax,
+    );
+  }
+
+  #stopBodyTimer(): void {
+    clearTimeout(this.#bodyTimer);
+    this.#bodyTimer = undefined;
+  }
+
+  /** The gateway does not know the request yet. */
+  #abandonBody(status: number, why: string): void {
+    this.#stopBodyTimer();
+    this.#body?.drop();
+    this.#body = undefined;
+    this.#onBody = undefined;
+    this.#decoder = undefined;
+    this.#exchange?.onGone();
+    this.#exchange = undefined;
+    this.#refuse(status, why);
   }
 
   #readBody(decoder: BodyDecoder): boolean {
     const outcome = decoder.decode(this.#input, (part) => this.#onPart(part));
     if (outcome === "more" && !this.#hasEnded) return false;
+    if (outcome !== "done" && this.#onBody !== undefined) {
+      this.#abandonBody(400, "malformed body");
+      return false;
+    }
     this.#decoder = undefined;
     const body = this.#body;
     const onBody = this.#onBody;
@@ -293,11 +331,7 @@ export class HttpConnection implements Wire {
       return true;
     }
     body?.drop();
-    if (onBody !== undefined) {
-      this.#exchange?.onGone();
-      this.#exchange = undefined; // The gateway does not know it.
-      this.#refuse(400, "malformed body");
-    } else if (this.#exchange !== undefined) this.#isDeaf = true;
+    if (this.#exchange !== undefined) this.#isDeaf = true;
     else this.#finish();
     return false;
   }
@@ -309,6 +343,7 @@ export class HttpConnection implements Wire {
 
   /** Too much is in flight: the rest of the body is skipped. */
   #refuseBody(): void {
+    this.#stopBodyTimer();
     this.#body?.drop();
     this.#onBody = undefined;
     this.#shared.options.onTooMany();

@@ -75,8 +75,8 @@ export class LargeRequests {
   }
 
   #leave(request: LargeRequest): void {
-    if (this.#unqueue(request)) return;
-    this.#bytes -= request.bytes;
+    // A request that leaves the queue may have blocked smaller ones after it.
+    if (!this.#unqueue(request)) this.#bytes -= request.bytes;
     this.#admitNext();
   }
 

@@ -1,6 +1,6 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { createRequire } from "node:module";
-import { Method } from "../v2/request.js";
+import { Method, methodOf } from "../v2/request.js";
 import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { largeBytes } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
@@ -30,15 +30,6 @@ interface ListenWithOptions {
 }
 
 type Uws = typeof import("uWebSockets.js");
-
-const METHOD_OF: Readonly<Record<string, Method>> = {
-  GET: Method.get,
-  HEAD: Method.head,
-  PUT: Method.put,
-  POST: Method.post,
-  DELETE: Method.delete,
-  OPTIONS: Method.options,
-};
 
 /** Limit of request line and headers, bytes, as in etcd (Go's http.DefaultMaxHeaderBytes). */
 const HEAD_BYTES_MAX = 1024 * 1024;
@@ -221,7 +212,7 @@ function serve(
   handles: WatchHandles | undefined,
 ): void {
   const { options } = shared;
-  const method = METHOD_OF[req.getCaseSensitiveMethod()] ?? Method.other;
+  const method = methodOf(req.getCaseSensitiveMethod());
   const origin = options.heads.needsOrigin ? req.getHeader("origin") : "";
   const exchange = new UwsExchange(shared, res, handles, method, origin);
   begin(shared, bodies, exchange, req, handles !== undefined);

@@ -11,6 +11,15 @@ export const Method = {
 } as const;
 export type Method = (typeof Method)[keyof typeof Method];
 
+const BY_NAME: ReadonlyMap<string, Method> = new Map(
+  METHODS.slice(0, Method.other).map((name, number) => [name, number as Method]),
+);
+
+/** @param name as the client sent it, any token */
+export function methodOf(name: string): Method {
+  return BY_NAME.get(name) ?? Method.other;
+}
+
 /** Content-Type of HTML forms, and of nearly all writes. */
 export const FORM_TYPE = "application/x-www-form-urlencoded";
 

@@ -41,6 +41,21 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   const contractTest = (name: string, run: (served: Served) => Promise<void>) =>
     test(`${kind}: ${name}`, async () => run(await served));
 
+  contractTest(
+    "a method that names a property of every object is another method",
+    async (served) => {
+      const { gateway, port } = served;
+      for (const method of ["constructor", "toString", "__proto__"]) {
+        const connection = await RawConnection.open(port, head(method, "/v2/keys/a"));
+        const request = await gateway.next();
+        assert.equal(request.method, Method.other);
+        answer(request, "{}");
+        await connection.until("{}");
+        connection.close();
+      }
+    },
+  );
+
   contractTest("a request arrives as its bytes", async ({ gateway, port }) => {
     const connection = await RawConnection.open(
       port,

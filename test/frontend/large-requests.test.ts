@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { BODY_BYTES_MAX } from "#ringd/frontend/body-room.js";
 import { LargeRequests, largeBytes } from "#ringd/frontend/large-requests.js";
 import { answer, KINDS, serve } from "./harness.js";
 import { RawConnection } from "./raw.js";
@@ -113,6 +114,51 @@ test("node: a client with Expect gets its 100 for a large body when admitted, or
   for (const client of [first, second, above]) client.close();
   frontend.stopListening();
   frontend.close();
+});
+
+test("node: a body that lets another go first is still sent as its own request", async () => {
+  const { frontend, gateway, port } = await serve("node", {
+    largeLimits: { bytesMax: BODY_BYTES_MAX + 8 },
+  });
+  const put = (key: string) =>
+    `PUT /v2/keys/${key} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n${key}${key}\r\n`;
+  const first = await RawConnection.open(port, put("aa"));
+  const second = await RawConnection.open(port, `${put("bb")}0\r\n\r\n`);
+  const passing = await RawConnection.open(port, "GET /passing HTTP/1.1\r\nHost: x\r\n\r\n");
+  await gateway.next(); // By now both are there.
+  first.send("0\r\n\r\n");
+  const requests = [await gateway.next(), await gateway.next()];
+  const seen = requests.map(({ path, body }) => `${path} ${body}`).sort();
+  assert.deepEqual(seen, ["/v2/keys/aa aaaa", "/v2/keys/bb bbbb"]);
+  for (const each of [first, second, passing]) each.close();
+  frontend.stopListening();
+  frontend.close();
+});
+
+test("node: a client that stops in the middle of a large body gives its room to others", async () => {
+  const { frontend, gateway, port } = await serve("node", { largeLimits: { bytesMax: 1 } });
+  const stops = await RawConnection.open(port, `${PUT}half`);
+  const waits = await RawConnection.open(port, PUT);
+  waits.send(BODY);
+  await stops.until(/^HTTP\/1\.1 408 /);
+  answer(await gateway.next(), "{}");
+  await waits.until("{}");
+  for (const each of [stops, waits]) each.close();
+  frontend.stopListening();
+  frontend.close();
+});
+
+test("a large request that leaves the queue lets smaller ones after it go", () => {
+  const requests = new LargeRequests({ bytesMax: 10, waitingBytesMax: 100, patienceMs: 60_000 });
+  const proceeded: string[] = [];
+  const enter = (name: string, bytes: number) =>
+    requests.enter(bytes, { proceed: () => proceeded.push(name), refuse: () => undefined });
+  const first = enter("first", 8);
+  const large = enter("large", 9);
+  const small = enter("small", 2);
+  large?.leave();
+  assert.deepEqual(proceeded, ["small"]);
+  for (const each of [first, small]) each?.leave();
 });
 
 test("uws: a chunked body that arrives whole before its turn is served, and outlives its wait", async () => {
