@@ -62,12 +62,12 @@ export class UwsBodies {
     exchange.large = this.#options.largeRequests.enter(bytes, {
       proceed: () => resumeSending(res),
       refuse: () => {
-        res.resume(); // Last: this may close `res`.
-        this.#refuse(exchange);
+        resumeSending(res);
+        this.#refuse(exchange); // Last: this may close `res`.
       },
     });
     if (exchange.large === undefined) this.#refuse(exchange);
-    else if (exchange.large.isWaiting) res.pause();
+    else if (exchange.large.isWaiting) exchange.pauseBody();
     return exchange.large !== undefined;
   }
 

@@ -15,14 +15,8 @@ import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
 import { type Backlogs, resumeSending } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
-import {
-  type Checked,
-  ClosingWatch,
-  LastingWatch,
-  type WatchHandles,
-  type WatchRegister,
-  type WatchStream,
-} from "./uws-watch.js";
+import { ClosingWatch, LastingWatch, type WatchHandles, type WatchStream } from "./uws-watch.js";
+import type { Checked, WatchRegister } from "./uws-watch-register.js";
 import { sendResponse, writeChunks } from "./uws-writer.js";
 
 /**
@@ -68,6 +62,8 @@ export class UwsExchange implements Exchange, Checked {
   #delayed: (() => void)[] | undefined;
   #isKept = false;
   #isInHandler = true;
+  /** The watch opens when it is known whether bytes of earlier responses are unsent. */
+  #isProbing = false;
 
   constructor(
     shared: UwsShared,
@@ -114,16 +110,36 @@ export class UwsExchange implements Exchange, Checked {
 
   checked(): void {
     this.#isUnchecked = false;
-    if (this.#delayed !== undefined) {
-      for (const call of this.#delayed) call();
-      this.#delayed = undefined;
-    }
+    this.#runDelayed();
     if (this.#isGone || this.#watch !== undefined || this.#isChunked) return;
+    // A body that is still to come has the library's timer, which its last bytes stop.
+    if (this.requestId === undefined) return;
     this.#isKept = true;
     this.#shared.watches.keep(this.res);
   }
 
-  /** Once it is checked. */
+  /**
+   * Stops reading the body until its turn comes. Not before the check is over, which a pause would
+   * undo: it ends what `check` asked for.
+   */
+  pauseBody(): void {
+    if (this.#isUnchecked) {
+      this.#delay(() => this.pauseBody());
+      return;
+    }
+    if (this.#isGone || this.large?.isWaiting !== true) return;
+    // What a socket is polled for when it is paused is what the library resumes all others with.
+    this.res.resume();
+    this.res.pause();
+  }
+
+  #runDelayed(): void {
+    const calls = this.#delayed;
+    this.#delayed = undefined;
+    for (const call of calls ?? []) call();
+  }
+
+  /** Once it is checked, or probed. */
   #delay(call: () => void): void {
     this.#delayed ??= [];
     this.#delayed.push(call);
@@ -165,6 +181,10 @@ export class UwsExchange implements Exchange, Checked {
    * itself instead of taking what follows for another request.
    */
   refuse(head: ResponseRecord, body: Uint8Array): void {
+    if (this.#isUnchecked) {
+      this.#delay(() => this.refuse(head, body));
+      return;
+    }
     setImmediate(() => {
       if (this.#isGone) return;
       this.#isGone = true;
@@ -191,7 +211,7 @@ export class UwsExchange implements Exchange, Checked {
   }
 
   chunk(body: ChunkBody, isEnd: boolean): void {
-    if (this.#isUnchecked) {
+    if (this.#isUnchecked || this.#isProbing) {
       const bytes = Buffer.from(body.bytes);
       this.#delay(() => this.chunk({ bytes, framed: undefined, framedLast: undefined }, isEnd));
       return;
@@ -221,16 +241,30 @@ export class UwsExchange implements Exchange, Checked {
   }
 
   #openWatch(head: string): void {
-    const { backlogs, watches } = this.#shared;
+    const { backlogs } = this.#shared;
     // A late body of its own would look like another request.
-    if (this.#handles === undefined || !this.#hasEnded) {
+    const handles = this.#handles;
+    if (handles === undefined || !this.#hasEnded) {
       this.#watch = new ClosingWatch(this.res, backlogs, head);
       return;
     }
+    this.#isProbing = true;
+    this.#shared.watches.probe(this.res, (isClear) => {
+      this.#isProbing = false;
+      if (this.#isGone) return;
+      // Bytes of earlier responses would hide another request for as long as they are unread.
+      if (isClear) this.#openLasting(handles, head);
+      else this.#watch = new ClosingWatch(this.res, backlogs, head);
+      this.#runDelayed();
+    });
+  }
+
+  #openLasting(handles: WatchHandles, head: string): void {
+    const { backlogs, watches } = this.#shared;
     const onIntruder = () => {
       if (!this.#isGone) this.#lose(watch);
     };
-    const watch = new LastingWatch(this.#handles, backlogs, head, () => this.#onGone(), onIntruder);
+    const watch = new LastingWatch(handles, backlogs, head, () => this.#onGone(), onIntruder);
     this.#watch = watch;
     watches.add(watch, () => {
       this.#end();

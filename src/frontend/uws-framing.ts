@@ -1,6 +1,6 @@
 import type { HttpRequest } from "uWebSockets.js";
 
-/** Result of the last `readFraming` or `hasBody`. Reused for all requests. */
+/** Result of the last `readFraming`. Reused for all requests. */
 export const framing = {
   /** End or coding of the body is ambiguous. */
   isUnclear: false,

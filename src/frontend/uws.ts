@@ -13,7 +13,8 @@ import { UwsExchange, type UwsShared } from "./uws-exchange.js";
 import { framing, hasBody, readFraming } from "./uws-framing.js";
 import { testWatches } from "./uws-self-test.js";
 import { UnservedCount } from "./uws-unserved.js";
-import { STREAM_HANDLES, WATCH_HANDLES, type WatchHandles, WatchRegister } from "./uws-watch.js";
+import { STREAM_HANDLES, WATCH_HANDLES, type WatchHandles } from "./uws-watch.js";
+import { WatchRegister } from "./uws-watch-register.js";
 
 /** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT. */
 const LISTEN_SHARED = 0;
@@ -229,12 +230,14 @@ function begin(
   const { method } = exchange;
   const path = req.getUrl();
   const query = req.getQuery() ?? "";
+  const takesBody = method === Method.put || method === Method.post;
+  const bringsBody = takesBody || hasBody(req);
+  // First: whatever is sent, also to reject it, must not be sent on a watch's connection.
+  if ((bringsBody || mayBeWatch) && watches.onBodyRequest()) exchange.check();
   if (UNTRUE_TARGET.test(path) || UNTRUE_TARGET.test(query)) {
     exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
     return;
   }
-  const takesBody = method === Method.put || method === Method.post;
-  const bringsBody = takesBody || hasBody(req);
   if (bringsBody) {
     readFraming(req);
     if (framing.isUnclear) {
@@ -242,7 +245,6 @@ function begin(
       return;
     }
   }
-  if ((bringsBody || mayBeWatch) && watches.onBodyRequest()) exchange.check();
   if (takesBody) {
     const { contentLength, contentType } = framing;
     const large = largeBytes(contentLength === "" ? undefined : Number(contentLength));

@@ -87,6 +87,11 @@ test("uws: a request after a watch gets no response, whatever it is and whoever 
       ["chunks to come", head("GET", "/v2/keys/a", "Transfer-Encoding: chunked")],
       ["a DELETE's body", `${head("DELETE", "/v2/keys/a", "Content-Length: 1")}x`],
       ["a target that is refused", head("GET", "/v2/keys/\xff")],
+      ["a watch whose target is refused", head("GET", "/v2/keys/\xff?wait=true")],
+      [
+        "a watch with unclear lengths",
+        head("GET", "/a?wait=true", "Content-Length: 1", "Content-Length: 2"),
+      ],
       ["unclear lengths", head("PUT", "/a", "Content-Length: 1", "Content-Length: 2")],
     ] as const;
     gateway.onRequest = (request) => {
@@ -191,7 +196,8 @@ test("uws: a watch opens after a response that its client has not read yet", () 
     connection.socket.resume();
     await connection.until(/end\r\n0\r\n\r\nHTTP[\s\S]*\r\n\r\n$/);
     watch.exchange.chunk(chunkOf(eventOf(1)), false);
-    await connection.until(eventOf(1));
+    // Where bytes are unread, the connection is closed with the watch.
+    await connection.until(/"createdIndex": 1}}\n/);
     connection.close();
   }));
 
@@ -212,3 +218,25 @@ test("uws: a PUT after a response that its client has not read yet leaves the re
     await connection.until(/put$/);
     for (const each of [connection, watching]) each.close();
   }));
+
+test("uws: an upload that waits for its turn hides no request after a watch", async () => {
+  const served = await serve("uws", { largeLimits: { bytesMax: 1 } });
+  const { gateway, port, frontend } = served;
+  const upload = `${head("POST", "/v2/keys/q", "Transfer-Encoding: chunked")}4\r\nhalf\r\n`;
+  const first = await RawConnection.open(port, upload); // Holds all of the room.
+  const waiting = await RawConnection.open(port, upload);
+  const passing = await RawConnection.open(port, head("GET", "/v2/keys/x"));
+  answer(await gateway.next(), "passing");
+  await passing.until("passing");
+  for (const request of [PUT, upload]) {
+    const { connection, watch } = await watchOf(served);
+    connection.send(request);
+    if (request === PUT) await gateway.next();
+    assert.ok((await connection.untilClosed()).endsWith("\r\n\r\n"));
+    await gateway.until(() => gateway.aborted.has(watch.id), "the watch's abort");
+    watch.exchange.chunk(chunkOf(eventOf(1)), false);
+  }
+  for (const each of [first, waiting, passing]) each.close();
+  frontend.stopListening();
+  frontend.close();
+});
