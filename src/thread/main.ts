@@ -26,6 +26,7 @@ import { FrontendWorkers } from "./frontend-workers.js";
 import { debugVarsHandler } from "./local.js";
 import { runPool } from "./pool.js";
 import { gatewayMetrics } from "./port-metrics.js";
+import { Probes } from "./probes.js";
 import { Profiles } from "./profiles.js";
 import { type Closable, exitFailed, stopOnSignals } from "./shutdown.js";
 import {
@@ -49,6 +50,7 @@ interface Base {
   readonly frontends: Closable[];
   /** What is answered without the core; set once it is known who this member is. */
   readonly local: { handler: LocalHandler; profiles: LocalHandler };
+  readonly probes: Probes;
 }
 
 /**
@@ -67,7 +69,7 @@ interface Base {
  */
 export async function start(config: Config): Promise<void> {
   const base = makeBase(config);
-  const { topology, log, gateway, heads, frontends, local } = base;
+  const { topology, log, gateway, heads, frontends, local, probes } = base;
   for (const warning of config.warnings) log.warn(warning);
   checkFileDescriptorLimit();
 
@@ -98,8 +100,10 @@ export async function start(config: Config): Promise<void> {
   const profiles = new Profiles(config, topology, { core, wal, peer });
   const debugVars = debugVarsHandler(config, topology, formatId(identity.memberId));
   local.profiles = (request) => profiles.handle(request);
-  local.handler = (request) => profiles.handleOfClient(request) ?? debugVars(request);
+  local.handler = (request) =>
+    probes.handle(request) ?? profiles.handleOfClient(request) ?? debugVars(request);
   gateway.start();
+  probes.recovered();
   // A signal before this kills the process, harmlessly: no client was served yet.
   stopOnSignals({ log, gateway, frontends, workers: [wal, core, peer] });
 
@@ -122,10 +126,14 @@ export async function start(config: Config): Promise<void> {
 function makeBase(config: Config): Base {
   const topology = createTopology(config);
   const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
-  // Until the member serves.
-  const local: Base["local"] = { handler: () => undefined, profiles: () => undefined };
+  // Until the member has read its log; the probes are answered from the first moment.
+  const local: Base["local"] = {
+    handler: (request) => probes.handle(request),
+    profiles: () => undefined,
+  };
   const gateway = mainGateway(topology, (request) => local.handler(request), metrics);
   gateway.holdRequests();
+  const probes = new Probes(topology, gateway);
   return {
     config,
     topology,
@@ -135,6 +143,7 @@ function makeBase(config: Config): Base {
     heads: new HeadText(0n, config.corsOrigins),
     frontends: [],
     local,
+    probes,
   };
 }
 
