@@ -173,7 +173,10 @@ function makeFlow({ config, recovered, ports, membership, raft }: Ground): Flow 
       limits: memberLimits,
       answer: (client, answer) => clients.answerWhole(client, answer),
     }),
-    reads: new Reads(raft, metrics),
+    reads: new Reads(raft, {
+      metrics,
+      hasRoom: (frontend) => clients.queuedBytes(frontend) <= memberLimits.batchResponseBytesMax,
+    }),
     listings: new Listings(clients, { store, metrics, log, limits: memberLimits }),
     snapshots: new Snapshots(ports.jobs, config.snapshotCount, limits.logBytes, snapshot.index),
     space: new Space(store, limits, metrics, log),
@@ -210,7 +213,7 @@ function makeKeys(
       return writes.openBytes;
     },
     get viewBytes() {
-      return snapshots.viewBytes(machines()) + listings.viewBytes();
+      return snapshots.viewBytes(machines()) + listings.viewBytes() + store.hub.bytes;
     },
     get members() {
       return raft.conf.voters.length;

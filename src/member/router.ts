@@ -74,6 +74,7 @@ export class Router {
       case "propose":
         // Changes committed before the request must be applied here before this one is validated.
         reads.add({
+          frontend: client.frontend,
           startMs: times.monoMs,
           isHealthCheck: false,
           confirmed: () => changes.add(client, outcome.change, times.monoMs),
@@ -101,6 +102,7 @@ export class Router {
       return;
     }
     reads.add({
+      frontend: client.frontend,
       startMs: times.monoMs,
       isHealthCheck: true,
       confirmed: () => health.answer(client, canWrite()),

@@ -10,6 +10,8 @@ export const PROBES = {
 } as const;
 export type CheckName = (typeof PROBES)[keyof typeof PROBES][number];
 
+const VERBOSE: ReadonlySet<string> = new Set(["verbose"]);
+
 /** @returns why it failed; undefined: it is well */
 export type Check = () => string | undefined | Promise<string | undefined>;
 
@@ -53,7 +55,7 @@ export async function handleProbe(
 }
 
 function isVerbose(query: string): boolean {
-  const parsed = parseForm(query, undefined);
+  const parsed = parseForm(query, undefined, VERBOSE);
   return parsed.kind === "form" && parsed.form.has("verbose");
 }
 

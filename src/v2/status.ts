@@ -31,6 +31,8 @@ export function refuseHealthMethod(request: ApiRequest): ApiResponse | undefined
   return refuseMethod(request.method, [Method.get]);
 }
 
+const SCOPE: ReadonlySet<string> = new Set(["serializable", "exclude"]);
+
 /** What a health check asks, as in etcd 3.5. */
 export interface HealthScope {
   /** `serializable=true`: about this member alone, with a leader or without. */
@@ -40,7 +42,7 @@ export interface HealthScope {
 }
 
 export function healthScope(query: string): HealthScope {
-  const parsed = parseForm(query, undefined);
+  const parsed = parseForm(query, undefined, SCOPE);
   const form = parsed.kind === "form" ? parsed.form : undefined;
   return {
     isSerializable: form?.get("serializable") === "true",
