@@ -1,6 +1,6 @@
 import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
-import { createLevelCell } from "../log/logger.js";
+import { createLogCells } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
 import { createProfileCells, type ProfileReport } from "../process/profiler.js";
 import { createPulse } from "../process/pulse.js";
@@ -121,7 +121,7 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     walBell: Bell.create(),
     poolBell: Bell.create(),
     metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontendThreads),
-    logLevel: createLevelCell(config.log.level),
+    logLevel: createLogCells(config.log.level),
     profiles: createProfileCells(FIRST_FRONTEND_PART + frontendThreads),
     pulse: createPulse(FIRST_FRONTEND_PART + frontendThreads),
   };

@@ -6,7 +6,7 @@ import { listenForMetrics } from "../frontend/metrics-server.js";
 import { RingGateway } from "../frontend/ring-gateway.js";
 import { listen, makeFrontends } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
-import { createLogger, type Logger } from "../log/logger.js";
+import { createLogger, type Logger, reopenLogFiles } from "../log/logger.js";
 import type { LocalHandler } from "../messages/local.js";
 import {
   createTopology,
@@ -70,6 +70,7 @@ interface Base {
 export async function start(config: Config): Promise<void> {
   const base = makeBase(config);
   const { topology, log, gateway, heads, frontends, local, probes } = base;
+  reopenLogsOnSignal(topology, log);
   for (const warning of config.warnings) log.warn(warning);
   checkFileDescriptorLimit();
 
@@ -121,6 +122,15 @@ export async function start(config: Config): Promise<void> {
   for (const line of news) log.info(line);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", log);
+}
+
+/** SIGHUP, as logrotate sends it; from a terminal that closes, it ends the process. */
+function reopenLogsOnSignal(topology: Topology, log: Logger): void {
+  if (process.stdin.isTTY) return;
+  process.on("SIGHUP", () => {
+    reopenLogFiles(topology.logLevel);
+    log.info("received signal SIGHUP; log files are opened again");
+  });
 }
 
 function makeBase(config: Config): Base {
