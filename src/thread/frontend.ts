@@ -5,7 +5,7 @@ import { joinFrontend } from "../frontend/server.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
-import type { LocalResponse } from "../messages/local.js";
+import type { LocalRequest, LocalResponse } from "../messages/local.js";
 import {
   FIRST_FRONTEND_PART,
   type FrontendInput,
@@ -16,7 +16,8 @@ import { MetricCells } from "../metrics/cells.js";
 import { ProfiledThread } from "../process/profiler.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { isLocalPath } from "./local.js";
+import { isServedByFrontend } from "../v2/local.js";
+import { authGuard } from "./guard.js";
 import { gatewayMetrics } from "./port-metrics.js";
 
 /**
@@ -34,6 +35,13 @@ function tellMain(message: FrontendMessage): void {
   parentPort?.postMessage(message);
 }
 
+function askMain(request: LocalRequest): Promise<LocalResponse> | undefined {
+  if (!isServedByFrontend(request.path)) return undefined;
+  const id = asked++;
+  tellMain({ kind: "ask", id, request });
+  return new Promise((resolve) => questions.set(id, resolve));
+}
+
 function openGateway(): RingGateway {
   const memory = topology.frontends[number];
   assert(memory !== undefined, "the frontend has its rings");
@@ -42,12 +50,7 @@ function openGateway(): RingGateway {
     new RingWriter(memory.requests, coreBell),
     new RingReader(memory.responses, coreBell),
     new Bell(memory.bell),
-    (request) => {
-      if (!isLocalPath(request.path)) return undefined;
-      const id = asked++;
-      tellMain({ kind: "ask", id, request });
-      return new Promise((resolve) => questions.set(id, resolve));
-    },
+    { local: askMain, guard: authGuard(config, topology) },
     gatewayMetrics(metrics, "frontend"),
   );
 }

@@ -40,11 +40,6 @@ const RAFT_STATES = ["StateFollower", "StateCandidate", "StateLeader", "StatePre
 /** Indexed by `ringd_raft_peer_state`. */
 const PROGRESS_STATES = ["StateProbe", "StateReplicate", "StateSnapshot"];
 
-/** Whether the main thread serves this path without the core. */
-export function isLocalPath(path: string): boolean {
-  return path === "/metrics" || path === "/config/local/log" || path.startsWith("/debug/");
-}
-
 /** Serves the paths that need no store: metrics, debug variables, log level. */
 export function debugVarsHandler(config: Config, topology: Topology, id: string): LocalHandler {
   let registry: Promise<MetricsRegistry> | undefined;
@@ -165,6 +160,9 @@ function toApi(request: LocalRequest): ApiRequest {
     path: request.path,
     query: request.query,
     contentType: "",
+    authorization: "",
+    commonName: "",
+    remote: "",
     body: Buffer.from(request.body ?? new Uint8Array(0)),
     isBodyTooLarge: false,
   };
