@@ -75,9 +75,9 @@ export function handleAuth(
 }
 
 function handleSwitch(context: ScriptContext, method: Method): AuthHandled {
+  const isEnabled = context.state.lookAtSwitch();
   if (method === Method.put) return scripted(enable(context));
   if (method === Method.delete) return scripted(disable(context));
-  const isEnabled = context.state.lookAtSwitch();
   return answered(authJson(200, (writer) => writer.latin1(`{"enabled":${isEnabled}}`)));
 }
 
