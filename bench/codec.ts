@@ -42,6 +42,9 @@ function request(method: Method, query: string, body: string): ApiRequest {
     path: "/v2/keys/bench/key-000123",
     query,
     contentType: "application/x-www-form-urlencoded",
+    authorization: "",
+    commonName: "",
+    remote: "",
     body: Buffer.from(body, "latin1"),
     isBodyTooLarge: false,
   };

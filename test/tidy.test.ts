@@ -13,7 +13,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "bootstrap cluster config frontend lib log member messages metrics peer process raft ring snap storage store v2 wal".split(
       " ",
     ),
-  member: "bootstrap cluster config lib log messages metrics process raft ring store v2".split(" "),
+  member: "auth bootstrap cluster config lib log messages metrics process raft ring store v2".split(
+    " ",
+  ),
   peer: "cluster config go lib log messages process raft ring snap storage v2".split(" "),
   frontend: ["config", "lib", "log", "messages", "metrics", "process", "ring", "v2"],
   wal: ["lib", "log", "messages", "metrics", "ring", "snap", "storage"],
@@ -24,6 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   client: ["go", "lib"],
   config: ["cluster", "go", "lib", "process"],
   log: ["config", "lib", "process"],
+  auth: ["btree", "go", "lib", "store", "v2"],
   v2: ["btree", "cluster", "go", "lib", "store"],
   cluster: ["btree", "go", "lib", "raft", "store"],
   store: ["btree", "lib"],
@@ -41,7 +44,7 @@ const ROOMS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
   ctl: { commands: ["cli", "output"], cli: ["output"], output: [] },
 };
 /** Pure: values in, values out. */
-const PURE = ["btree", "cluster", "go", "lib", "raft", "ring", "store", "v2"];
+const PURE = ["auth", "btree", "cluster", "go", "lib", "raft", "ring", "store", "v2"];
 const IMPURE =
   /from "node:|\bDate\.|new Date\b|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\(|\bprocess\.|\bperformance\./;
 

@@ -54,6 +54,12 @@ export interface Config extends ClientFrontends {
   readonly quotaBytes: number;
   readonly frontendThreads: number;
   readonly enablePprof: boolean;
+  /** The common name of a client's certificate names a user. */
+  readonly clientCertAuth: boolean;
+  readonly bcryptCost: number;
+  /** "" for none, "stdout", or a file. */
+  readonly auditLog: string;
+  readonly protectStatus: boolean;
   readonly unsafeNoFsync: boolean;
   /** The newest format level this build supports. Only tests lower it, to get an older member. */
   readonly formatLevel: number;
@@ -76,6 +82,10 @@ const EVENT_HISTORY_MIN = 1000;
 const EVENT_HISTORY_MAX = 10_000_000;
 const FRONTEND_THREADS_MAX = 64;
 const V2_ANYWAY = "--enable-v2=false has no effect: the v2 API cannot be disabled";
+const BCRYPT_COST_MIN = 4;
+const BCRYPT_COST_MAX = 31;
+const BCRYPT_COST_DEFAULT = 10;
+const BCRYPT_COST_INVALID = "use default bcrypt cost instead of the invalid given cost";
 const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
   debug: "debug",
   info: "info",
@@ -146,6 +156,10 @@ function buildConfig(
     frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
     ...readFrontends(read, addresses.listenClientUrls, !namesClientUrls(read)),
     enablePprof: read.bool("enable-pprof"),
+    clientCertAuth: read.bool("client-cert-auth"),
+    bcryptCost: bcryptCost(read),
+    auditLog: read.string("audit-log"),
+    protectStatus: read.bool("protect-status"),
     unsafeNoFsync: read.bool("unsafe-no-fsync"),
     formatLevel: FORMAT_LEVEL,
     log: readLog(read),
@@ -176,7 +190,14 @@ function allWarnings(read: FlagReader, warnings: readonly string[]): string[] {
   const unavailable = unavailableWarning(read);
   if (unavailable !== undefined) all.push(unavailable);
   if (!read.bool("enable-v2")) all.push(V2_ANYWAY);
+  if (read.uint("bcrypt-cost") !== bcryptCost(read)) all.push(BCRYPT_COST_INVALID);
   return all;
+}
+
+/** As in etcd, an invalid one does not end the start. */
+function bcryptCost(read: FlagReader): number {
+  const cost = read.uint("bcrypt-cost");
+  return cost < BCRYPT_COST_MIN || cost > BCRYPT_COST_MAX ? BCRYPT_COST_DEFAULT : cost;
 }
 
 /** At most one flag may say where the initial members come from. */

@@ -120,6 +120,17 @@ const FLAG_SECTIONS = {
     "peer-trusted-ca-file": ignored("string", "", "Peer server TLS trusted CA."),
     "peer-ca-file": ignored("string", "", "Deprecated: trusted CA and client certificates."),
     "peer-auto-tls": refused("bool", "false", "Peer TLS with generated certificates."),
+    "bcrypt-cost": flag("uint", "10", "Cost of new password hashes: one more doubles the time."),
+    "audit-log": flag(
+      "string",
+      "",
+      "File, or 'stdout', for a JSON line per refused request and change of users or members.",
+    ),
+    "protect-status": flag(
+      "bool",
+      "false",
+      "With auth enabled, ask for root on statistics, metrics, /debug and the list of members.",
+    ),
   },
   Logging: {
     "log-level": flag("string", "info", "debug, info, warn, error, panic or fatal."),
@@ -183,7 +194,6 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["host-whitelist", "string"],
   ["auth-token", "string"],
   ["auth-token-ttl", "uint"],
-  ["bcrypt-cost", "uint"],
   ["grpc-keepalive-min-time", "duration"],
   ["grpc-keepalive-interval", "duration"],
   ["grpc-keepalive-timeout", "duration"],

@@ -27,10 +27,12 @@ export class EarlyRequests {
   /** Keeps a copy of the request and its body. */
   add(id: number, exchange: Exchange, request: FramedRequest): void {
     const { method, path, query, contentType, isBodyTooLarge } = request;
+    const { authorization, commonName, remote } = request;
     const body = request.body === undefined ? undefined : new Uint8Array(request.body);
     this.#bytes += HEAD_BYTES + (body?.length ?? 0);
     const kept = { method, path, query, contentType, body, isBodyTooLarge };
-    this.#requests.push({ id, exchange, request: kept });
+    const client = { authorization, commonName, remote };
+    this.#requests.push({ id, exchange, request: { ...kept, ...client } });
   }
 
   takeAll(): readonly EarlyRequest[] {

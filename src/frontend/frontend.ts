@@ -15,6 +15,8 @@ export interface Exchange {
    * disconnected.
    */
   readonly large: LargeRequest | undefined;
+  /** The client's address; "" if it is not known, or on a unix socket. */
+  readonly remoteAddress: string;
   /** Sends the whole response. */
   answer(head: ResponseRecord, body: Uint8Array): void;
   /** Starts a response: sends status and headers at once; chunks follow. */
@@ -52,6 +54,8 @@ export interface Gateway {
 /** Options of both implementations. */
 export interface FrontendOptions {
   readonly heads: HeadText;
+  /** Requests carry their client's address, for the audit log. */
+  readonly needsRemote: boolean;
   /** A request was rejected: too much is in flight. */
   readonly onTooMany: () => void;
   /** Limit of open connections; more are closed at once. The other frontend's do not count. */

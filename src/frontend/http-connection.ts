@@ -89,6 +89,10 @@ export class HttpConnection implements Wire {
     socket.on("close", () => this.#onClose());
   }
 
+  get remoteAddress(): string {
+    return this.#socket.remoteAddress ?? "";
+  }
+
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
@@ -231,7 +235,8 @@ export class HttpConnection implements Wire {
       const whole = body?.finish(NO_BYTES);
       // First: it may let another connection send its request, which is the same object.
       exchange.large?.whole(whole?.length ?? 0);
-      request.begin(method, head.path, head.query);
+      request.begin(method, head.path, head.query, head.authorization);
+      if (options.needsRemote) request.remote = this.remoteAddress;
       request.contentType = contentType;
       request.body = whole;
       request.isBodyTooLarge = body?.isTooLarge ?? false;

@@ -16,6 +16,8 @@ export interface Wire {
   readonly hasEnded: boolean;
   /** Written and not yet accepted by the kernel. */
   readonly backlogBytes: number;
+  /** The client's; "" if it has disconnected, or on a unix socket. */
+  readonly remoteAddress: string;
   /** @returns false if the client lags; `onDrain` follows when it has caught up */
   write(bytes: Buffer): boolean;
   /** The whole response has been written. */
@@ -61,6 +63,10 @@ export class NodeExchange implements Exchange {
     this.#isHttp10 = isHttp10;
     this.#isHead = isHead;
     this.#isLast = isLast;
+  }
+
+  get remoteAddress(): string {
+    return this.#wire.remoteAddress;
   }
 
   /** The connection closes after this response. */

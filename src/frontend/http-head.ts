@@ -15,6 +15,8 @@ export interface RequestHead {
   readonly query: string;
   readonly isHttp10: boolean;
   readonly contentType: string;
+  /** The first one. */
+  readonly authorization: string;
   readonly origin: string;
   /** Of the body, bytes. */
   readonly length: number | "chunked";
@@ -92,6 +94,7 @@ export function parseHead(text: string): RequestHead | HeadRefusal {
     ...address,
     isHttp10,
     contentType: fields.first("content-type"),
+    authorization: fields.first("authorization"),
     origin: fields.first("origin"),
     length,
     isLast: isLast(fields, isHttp10),
@@ -210,7 +213,9 @@ function isLast(fields: Fields, isHttp10: boolean): boolean {
 /** Header fields by lower-case name. Only those used here are kept. */
 class Fields {
   static readonly #KEPT: ReadonlySet<string> = new Set(
-    "host connection expect origin content-type content-length transfer-encoding".split(" "),
+    "host connection expect origin authorization content-type content-length transfer-encoding".split(
+      " ",
+    ),
   );
   readonly #values = new Map<string, string[]>();
 

@@ -7,7 +7,8 @@ import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
-import { answerLater, answerLocally, localHead } from "./local-responses.js";
+import { localHead } from "./local-responses.js";
+import type { RingGateway } from "./ring-gateway.js";
 import { listenOn } from "./server.js";
 
 /** Enough for probes and scrapers. */
@@ -24,13 +25,14 @@ const PATHS: ReadonlySet<string> = new Set(["/metrics", "/health"]);
  */
 export async function listenForMetrics(
   config: Config,
-  gateway: Gateway,
+  gateway: RingGateway,
   profiles: LocalHandler,
 ): Promise<Frontend | undefined> {
   if (config.listenMetricsUrls.length === 0) return undefined;
   const { NodeFrontend } = await import("./node-http.js");
   const frontend = new NodeFrontend(new MetricsGateway(gateway, profiles), {
     heads: new HeadText(0n, []),
+    needsRemote: config.auditLog !== "",
     connectionsMax: CONNECTIONS_MAX,
     bodyRoom: new BodyRoom(BODIES_BYTES_MAX),
     largeRequests: new LargeRequests(LARGE_LIMITS),
@@ -45,24 +47,20 @@ export async function listenForMetrics(
 
 /** Lets requests for these paths through, and answers those for profiles. */
 class MetricsGateway implements Gateway {
-  readonly #gateway: Gateway;
+  readonly #gateway: RingGateway;
   readonly #profiles: LocalHandler;
 
-  constructor(gateway: Gateway, profiles: LocalHandler) {
+  constructor(gateway: RingGateway, profiles: LocalHandler) {
     this.#gateway = gateway;
     this.#profiles = profiles;
   }
 
   request(exchange: Exchange, request: FramedRequest): number | undefined {
-    if (PATHS.has(request.path) || isProbePath(request.path))
+    if (PATHS.has(request.path) || isProbePath(request.path)) {
       return this.#gateway.request(exchange, request);
-    const { method, path, query, body } = request;
-    const local = this.#profiles({ method, path, query, body });
-    if (local !== undefined) {
-      if (local instanceof Promise) answerLater(exchange, local);
-      else answerLocally(exchange, local);
-      return undefined;
     }
+    const served = this.#gateway.requestLocally(exchange, request, this.#profiles);
+    if (served !== "elsewhere") return served;
     const { head, body: text } = NOT_FOUND;
     exchange.answer(localHead(head.status, head.contentKind), text);
     return undefined;

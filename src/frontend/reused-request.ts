@@ -10,15 +10,21 @@ export class ReusedRequest implements FramedRequest {
   path = "";
   query = "";
   contentType = "";
+  authorization = "";
+  commonName = "";
+  remote = "";
   body: Uint8Array | undefined;
   isBodyTooLarge = false;
 
   /** @returns this, without a body */
-  begin(method: Method, path: string, query: string): this {
+  begin(method: Method, path: string, query: string, authorization: string): this {
     this.method = method;
     this.path = path;
     this.query = query;
     this.contentType = "";
+    this.authorization = authorization;
+    this.commonName = "";
+    this.remote = "";
     this.body = undefined;
     this.isBodyTooLarge = false;
     return this;

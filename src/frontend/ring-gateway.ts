@@ -20,6 +20,7 @@ import { unescapePercent } from "../v2/form.js";
 import { Method } from "../v2/request.js";
 import { EarlyRequests } from "./early-requests.js";
 import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
+import { type Guard, GuardedExchange } from "./guarded-exchange.js";
 import {
   answerLater,
   answerLocally,
@@ -29,6 +30,7 @@ import {
   NO_ROOM_BODY,
   NOTHING_TO_SAY,
 } from "./local-responses.js";
+import { REAL_CLOCK, WrongTries } from "./wrong-tries.js";
 
 /**
  * Turns of the event loop that poll for the response to a read before this thread sleeps: the core
@@ -43,6 +45,15 @@ const QUEUED_BYTES_MAX = 256 * 1024 * 1024;
 export interface GatewayMetrics extends PortMetrics {
   /** Requests in flight, once per batch. */
   inFlight(requests: number): void;
+}
+
+/** What a gateway does besides passing on requests to the core. */
+export interface GatewayHooks {
+  /** Serves paths without the core. */
+  readonly local: LocalHandler;
+  readonly guard?: Guard;
+  /** A line for the audit log; the main thread's gateway gets them all. */
+  readonly onAudit?: (line: string) => void;
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -62,7 +73,8 @@ export class RingGateway implements Gateway {
   readonly #requests: Outlet;
   readonly #answers: Inlet;
   readonly #port: EventLoopPort;
-  readonly #local: LocalHandler;
+  readonly #hooks: GatewayHooks;
+  readonly #wrongTries = new WrongTries(REAL_CLOCK);
   /** By request id. */
   readonly #exchanges = new OpenTable<Exchange>();
   readonly #answer = new ResponseRecord();
@@ -75,7 +87,7 @@ export class RingGateway implements Gateway {
     requests: RingWriter,
     answers: RingReader,
     bell: Bell,
-    local: LocalHandler,
+    hooks: GatewayHooks,
     figures: GatewayMetrics,
   ) {
     this.#figures = figures;
@@ -89,7 +101,7 @@ export class RingGateway implements Gateway {
       onTurn: () => this.#onTurn(),
       figures,
     });
-    this.#local = local;
+    this.#hooks = hooks;
   }
 
   /** Starts reading responses of the core. */
@@ -121,19 +133,32 @@ export class RingGateway implements Gateway {
     }
     // Nearly everything is below /v2/, and none of that is local.
     if (!path.startsWith("/v2/")) {
-      const { query, body } = request;
-      const local = this.#local({ method, path, query, body });
-      if (local instanceof Promise) {
-        answerLater(exchange, local);
-        return undefined;
-      }
-      if (local !== undefined) {
-        answerLocally(exchange, local);
-        return undefined;
-      }
+      const served = this.requestLocally(exchange, request, this.#hooks.local);
+      if (served !== "elsewhere") return served;
     }
     if (this.#early !== undefined) return this.#keep(this.#early, exchange, request);
     return this.ask(exchange, request);
+  }
+
+  /**
+   * Serves a request without the core, which is asked only whether the client may have it.
+   *
+   * @returns the id of that question, if there is one; "elsewhere" for a path that is not local
+   */
+  requestLocally(
+    exchange: Exchange,
+    request: FramedRequest,
+    handler: LocalHandler,
+  ): number | undefined | "elsewhere" {
+    const { method, path, query, body } = request;
+    if (this.#hooks.guard?.isGuarded(path) === true) {
+      return this.ask(new GuardedExchange(exchange, request, handler), request);
+    }
+    const local = handler({ method, path, query, body });
+    if (local === undefined) return "elsewhere";
+    if (local instanceof Promise) answerLater(exchange, local);
+    else answerLocally(exchange, local);
+    return undefined;
   }
 
   /** Passes a request to the core, also while those of clients are held. */
@@ -192,6 +217,7 @@ export class RingGateway implements Gateway {
   close(): void {
     while (this.#answers.drain(Number.POSITIVE_INFINITY) > 0);
     this.#port.close();
+    this.#wrongTries.close();
     for (const [id, exchange] of this.#exchanges.entries()) {
       this.#exchanges.take(id);
       exchange.cut();
@@ -218,6 +244,9 @@ export class RingGateway implements Gateway {
       case ResponseType.cut:
         this.#onCut(record);
         return;
+      case ResponseType.audit:
+        this.#hooks.onAudit?.(record.utf8(0));
+        return;
       default:
         unreachable(type);
     }
@@ -230,7 +259,8 @@ export class RingGateway implements Gateway {
     const exchange = isOpen ? this.#exchanges.get(requestId) : this.#exchanges.take(requestId);
     if (exchange === undefined) return; // The client has gone.
     const body = head.isHeadOnly ? absentBody(bodyBytes) : record.bytes(bodyAt, bodyAt + bodyBytes);
-    if (isOpen) exchange.open(head, body);
+    if (head.hasWrongCredentials) this.#wrongTries.answer(exchange, head, body);
+    else if (isOpen) exchange.open(head, body);
     else exchange.answer(head, body);
   }
 

@@ -166,6 +166,7 @@ function frontendOptions(
   const unserved = new UnservedConnections(log, metrics);
   return (kind) => ({
     heads,
+    needsRemote: config.auditLog !== "",
     get connectionsMax() {
       return most - (kind === "uws" ? open.node : open.uws);
     },

@@ -47,7 +47,8 @@ export class UwsBodies {
       const whole = body === undefined ? last : body.finish(last);
       exchange.large?.whole(whole.length);
       const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
-      const request = this.#request.begin(exchange.method, path, query);
+      const request = this.#request.begin(exchange.method, path, query, exchange.authorization);
+      if (this.#options.needsRemote) request.remote = exchange.remoteAddress;
       request.contentType = contentType;
       request.body = whole;
       request.isBodyTooLarge = isTooLarge;

@@ -42,6 +42,7 @@ export class UwsExchange implements Exchange, Checked {
   /** While it comes in. */
   body: Body | undefined;
   large: LargeRequest | undefined;
+  readonly authorization: string;
   readonly #shared: UwsShared;
   readonly #origin: string;
   /** Of a request that may be a watch on a connection that lives on. */
@@ -71,18 +72,24 @@ export class UwsExchange implements Exchange, Checked {
     handles: WatchHandles | undefined,
     method: Method,
     origin: string,
+    authorization: string,
   ) {
     this.#shared = shared;
     this.res = res;
     this.#handles = handles;
     this.method = method;
     this.#origin = origin;
+    this.authorization = authorization;
     res.onAborted(() => this.#onGone());
     if (handles !== undefined) {
       res.onData((_, isLast) => {
         if (isLast) this.#hasEnded = true;
       });
     }
+  }
+
+  get remoteAddress(): string {
+    return this.#isGone ? "" : Buffer.from(this.res.getRemoteAddressAsText()).toString("latin1");
   }
 
   get isGone(): boolean {

@@ -215,13 +215,14 @@ function serve(
   const { options } = shared;
   const method = methodOf(req.getCaseSensitiveMethod());
   const origin = options.heads.needsOrigin ? req.getHeader("origin") : "";
-  const exchange = new UwsExchange(shared, res, handles, method, origin);
+  const authorization = req.getHeader("authorization");
+  const exchange = new UwsExchange(shared, res, handles, method, origin, authorization);
   begin(shared, bodies, exchange, req, handles !== undefined);
   exchange.leaveHandler();
 }
 
 function begin(
-  { gateway, watches, request }: UwsShared,
+  { gateway, options, watches, request }: UwsShared,
   bodies: UwsBodies,
   exchange: UwsExchange,
   req: HttpRequest,
@@ -251,6 +252,8 @@ function begin(
     bodies.read(exchange, path, query, contentType, large);
   } else {
     // A body has no meaning here; the library skips it.
-    exchange.requestId = gateway.request(exchange, request.begin(method, path, query));
+    request.begin(method, path, query, exchange.authorization);
+    if (options.needsRemote) request.remote = exchange.remoteAddress;
+    exchange.requestId = gateway.request(exchange, request);
   }
 }

@@ -15,7 +15,7 @@ export interface MemberLimits {
   readonly listingsMax: number;
   /** Bytes kept alive only by the listings' views; above it, the oldest listings are ended. */
   readonly listingViewBytesMax: number;
-  /** Pending membership changes of this member's clients. */
+  /** Pending membership changes of this member's clients; as many of users and roles. */
   readonly changesMax: number;
   /** Client writes accepted here that are not applied yet. */
   readonly proposalsMax: number;
@@ -76,4 +76,6 @@ export const LIMIT_REACHED = {
   proposals: cellOf("limitReached", "proposals"),
   parked: cellOf("limitReached", "parked_proposals"),
   responses: cellOf("limitReached", "responses"),
+  passwords: cellOf("limitReached", "passwords"),
+  authChanges: cellOf("limitReached", "auth_changes"),
 } as const;

@@ -2,6 +2,7 @@ import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
 import { assert, unreachable } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
+import { HashOutcomeType } from "../messages/hashes.js";
 import { AppendType, DurableType, SNAPSHOT_METADATA_AT } from "../messages/log.js";
 import { readNumber, writeNumbers } from "../messages/numbers.js";
 import { InboxType, readPeerId, readPeerValue } from "../messages/peers.js";
@@ -70,6 +71,7 @@ export class CoreLoop {
   readonly #peers: PeerPort;
   readonly #durable: Inlet;
   readonly #outcomes: Inlet;
+  readonly #hashOutcomes: Inlet;
   readonly #inbox: Inlet;
   readonly #requests: readonly Inlet[];
   readonly #ticks: Ticks;
@@ -101,6 +103,7 @@ export class CoreLoop {
       {
         append: this.#append,
         jobs: outlet(topology.jobs, topology.poolBell),
+        hashJobs: outlet(topology.hashJobs, topology.hashBell),
         peers: this.#peers,
         clients: this.#clients,
         frontends: topology.frontends.length,
@@ -117,6 +120,7 @@ export class CoreLoop {
     this.#member = member;
     this.#durable = durableInlet(topology, member, log);
     this.#outcomes = outcomeInlet(topology, member, this.#metrics, log);
+    this.#hashOutcomes = hashInlet(topology, member);
     this.#inbox = inboxInlet(topology, member, log);
     this.#requests = topology.frontends.map((_, i) =>
       requestInlet(topology, i, this.#member, {
@@ -148,6 +152,7 @@ export class CoreLoop {
     // First, as durable jobs release other work.
     let taken = this.#durable.drain(BATCH_RECORDS);
     taken += this.#outcomes.drain(BATCH_RECORDS);
+    taken += this.#hashOutcomes.drain(BATCH_RECORDS);
     if (this.#isLogOpen()) taken += this.#inbox.drain(BATCH_RECORDS);
     for (const [frontend, inlet] of this.#requests.entries()) {
       if (this.#isOpen(frontend)) taken += inlet.drain(BATCH_REQUESTS_MAX);
@@ -169,6 +174,7 @@ export class CoreLoop {
     return (
       this.#durable.hasWork() ||
       this.#outcomes.hasWork() ||
+      this.#hashOutcomes.hasWork() ||
       (this.#isLogOpen() && this.#inbox.hasWork()) ||
       this.#requests.some((inlet, frontend) => this.#isOpen(frontend) && inlet.hasWork()) ||
       this.#member.hasWork() ||
@@ -281,6 +287,21 @@ function outcomeInlet(
       }
       default:
         unreachable(record.type);
+    }
+  });
+}
+
+function hashInlet(topology: Topology, member: MemberCore): Inlet {
+  const reader = new RingReader(topology.hashOutcomes, new Bell(topology.hashBell));
+  return Inlet.withCursor<HashOutcomeType>(reader, (record) => {
+    const { type } = record;
+    switch (type) {
+      case HashOutcomeType.hashed:
+        return member.hashes.hashed(record.u32(0), record.text(4));
+      case HashOutcomeType.compared:
+        return member.hashes.compared(record.u32(0), record.u32(4) === 1);
+      default:
+        unreachable(type);
     }
   });
 }

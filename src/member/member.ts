@@ -8,6 +8,7 @@ import { cellOf } from "../metrics/families.js";
 import type { AppendJob } from "../raft/disk-jobs.js";
 import { NONE, type SnapshotMeta } from "../raft/entry.js";
 import type { Ready } from "../raft/raft.js";
+import type { Hashes } from "./hashes.js";
 import type { IncomingSnapshot } from "./incoming-snapshot.js";
 import { assemble, type MemberParts, type MemberPorts } from "./parts.js";
 import type { PeerTraffic } from "./peer-traffic.js";
@@ -67,6 +68,11 @@ export class MemberCore {
   /** Takes the head and the blocks of a snapshot from the leader. */
   get incoming(): IncomingSnapshot {
     return this.#parts.incoming;
+  }
+
+  /** Takes the pool's outcomes about passwords. */
+  get hashes(): Hashes {
+    return this.#parts.hashes;
   }
 
   get times(): TurnTimes {
@@ -174,19 +180,24 @@ export class MemberCore {
 
   /** Does pending work that needs no new input, in pieces of about a millisecond. */
   step(): void {
-    const { snapshots, machines, applier, listings, reads } = this.#parts;
+    const { snapshots, machines, applier, listings, hashes, reads } = this.#parts;
     this.#carryOutAll();
     reads.answerUpTo(applier.index);
     if (snapshots.isDue(applier.index, machines.stateBytes)) this.#startSnapshot();
     if (snapshots.hasWork()) snapshots.step();
     listings.step();
+    hashes.publish();
   }
 
   /** Whether step() would do something. */
   hasWork(): boolean {
-    const { raft, snapshots, listings, reads, applier } = this.#parts;
+    const { raft, snapshots, listings, hashes, reads, applier } = this.#parts;
     return (
-      raft.hasReady() || snapshots.hasWork() || listings.hasWork() || reads.hasWork(applier.index)
+      raft.hasReady() ||
+      snapshots.hasWork() ||
+      listings.hasWork() ||
+      hashes.hasWork() ||
+      reads.hasWork(applier.index)
     );
   }
 

@@ -23,6 +23,8 @@ export interface ChangesPorts {
   readonly metrics: MetricCells;
   readonly limits: Pick<MemberLimits, "changesMax">;
   readonly answer: (client: ClientRequest, answer: ApiResponse) => void;
+  /** A client's change was applied. */
+  readonly onChanged: (client: ClientRequest, change: MemberChange) => void;
 }
 
 /** Pending membership changes requested by this member's clients. */
@@ -66,7 +68,9 @@ export class MembershipChanges {
   /** A change was committed. @param verdict the same on all members */
   applied(change: CarriedConfChange, verdict: ConfChangeVerdict): void {
     const open = this.#open.take(change.origin);
-    if (open !== undefined) this.#answer(open.client, confChangeResponse(open.change, verdict));
+    if (open === undefined) return;
+    if (verdict === "ok") this.#ports.onChanged(open.client, open.change);
+    this.#answer(open.client, confChangeResponse(open.change, verdict));
   }
 
   /** Fails all pending changes, as the member stops. */

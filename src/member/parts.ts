@@ -1,16 +1,26 @@
+import { AuthState } from "../auth/state.js";
 import type { StartPlan } from "../bootstrap/start-plan.js";
+import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import type { Config } from "../config/config.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
 import type { StoreLimits } from "../process/heap.js";
 import type { RaftLimits } from "../raft/options.js";
 import type { Raft } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
+import { Stat } from "../store/stats.js";
+import type { Store } from "../store/store.js";
 import { RaftStats } from "../v2/raft-stats.js";
+import type { ApiRequest } from "../v2/request.js";
 import { Applier } from "./apply.js";
+import { Audit } from "./audit.js";
 import { ClusterView } from "./cluster-view.js";
+import { Credentials } from "./credentials.js";
 import { FirstElection } from "./first-election.js";
+import { Gate } from "./gate.js";
+import { Hashes } from "./hashes.js";
 import { Health } from "./health.js";
 import { IncomingSnapshot } from "./incoming-snapshot.js";
 import { Leadership } from "./leadership.js";
@@ -26,22 +36,26 @@ import { firstNumber } from "./proposals.js";
 import { type RecoveredMember, startRaft } from "./raft-start.js";
 import { Reads } from "./reads.js";
 import { Removal } from "./removal.js";
-import type { ClientPort } from "./replies.js";
+import type { ClientPort, ClientRequest } from "./replies.js";
 import { Router } from "./router.js";
 import { Snapshots } from "./snapshots.js";
-import { Space } from "./space.js";
+import { Space, type Underway } from "./space.js";
 import { Timeouts } from "./timeouts.js";
 import type { TurnTimes } from "./times.js";
+import { AuthService } from "./v2-auth.js";
 import { KeysService } from "./v2-keys.js";
 import { V2Machine } from "./v2-machine.js";
 import { StatusService } from "./v2-status.js";
 import { Writes } from "./writes.js";
+
+const AUTH_ENABLED = cellOf("authEnabled");
 
 /** A member's ends of the rings, and its other dependencies. */
 export interface MemberPorts {
   readonly append: Outlet;
   /** To the pool. */
   readonly jobs: Outlet;
+  readonly hashJobs: Outlet;
   readonly peers: PeerPort;
   readonly clients: ClientPort;
   /** Number of frontends of `clients`. */
@@ -69,6 +83,7 @@ export interface MemberParts {
   readonly changes: MembershipChanges;
   readonly listings: Listings;
   readonly keys: KeysService;
+  readonly hashes: Hashes;
   readonly router: Router;
   readonly traffic: PeerTraffic;
   readonly snapshots: Snapshots;
@@ -91,11 +106,17 @@ interface Ground {
   readonly times: TurnTimes;
   /** Restored from the recovered store. */
   readonly membership: Membership;
+  /** The same. */
+  readonly auth: AuthState;
+  readonly audit: Audit;
   readonly raft: Raft;
   readonly stats: RaftStats;
 }
 
-type Flow = Pick<MemberParts, "writes" | "reads" | "changes" | "listings" | "snapshots" | "space">;
+type Flow = Pick<
+  MemberParts,
+  "writes" | "reads" | "changes" | "listings" | "snapshots" | "space" | "hashes"
+>;
 
 /** Creates the parts and connects them. @throws ForceNewClusterError */
 export function assemble(
@@ -108,9 +129,11 @@ export function assemble(
   const { metrics, log, append, peers } = ports;
   const membership = new Membership();
   membership.restoreFrom(recovered.store.cursor());
+  const auth = restoreAuth(recovered.store);
   const raft = startRaft(config, plan, recovered, membership, ports);
   const stats = new RaftStats(recovered.memberId, config.name, times.wallMs);
-  const ground = { config, plan, recovered, ports, times, membership, raft, stats };
+  const audit = new Audit((line) => ports.clients.audit(line), times, config.auditLog !== "");
+  const ground = { config, plan, recovered, ports, times, membership, auth, audit, raft, stats };
   const flow = makeFlow(ground);
   // Called only later, by entries and snapshots, when all parts exist.
   const onMembership = () => own.membershipChanged(view.membershipChanged());
@@ -128,7 +151,9 @@ export function assemble(
     expected: plan?.members ?? [],
     writes: flow.writes,
   });
-  const keys = makeKeys(ground, flow, () => machines);
+  const underway = makeUnderway(ground, flow, () => machines);
+  const gate = makeGate(ground, flow, (client, request) => router.request(client, request));
+  const keys = makeKeys(ground, flow, underway, gate);
   const v2 = makeV2Machine(ground, own, keys, onMembership);
   const machines = new Machines([v2]);
   const incoming = new IncomingSnapshot(machines, append, config.formatLevel);
@@ -149,17 +174,30 @@ export function assemble(
     firstElection: new FirstElection(config),
     onLeaderReached: () => own.onLeaderReached(),
   });
+  const router = makeRouter(ground, flow, keys, underway, gate);
   return {
-    ...{ raft, machines, applier, view, own, keys, traffic, incoming, removal, stats, raftMetrics },
+    ...{
+      raft,
+      machines,
+      applier,
+      view,
+      own,
+      keys,
+      router,
+      traffic,
+      incoming,
+      removal,
+      stats,
+      raftMetrics,
+    },
     ...flow,
-    router: makeRouter(ground, flow, keys),
     leadership: new Leadership(raft, metrics, log),
     timeouts: new Timeouts(raft, peers, config.electionMs),
   };
 }
 
 /** The queues in which requests wait, and the admission control before them. */
-function makeFlow({ config, recovered, ports, membership, raft }: Ground): Flow {
+function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground): Flow {
   const { clients, metrics, peers, limits, memberLimits, log, random } = ports;
   const { snapshot, store } = recovered;
   return {
@@ -172,11 +210,16 @@ function makeFlow({ config, recovered, ports, membership, raft }: Ground): Flow 
       metrics,
       limits: memberLimits,
       answer: (client, answer) => clients.answerWhole(client, answer),
+      onChanged: ({ source }, change) => {
+        const status = change.kind === "add" ? 201 : 204;
+        audit.write("member", source, status, `${change.kind} ${formatId(change.id)}`);
+      },
     }),
     reads: new Reads(raft, {
       metrics,
       hasRoom: (frontend) => clients.queuedBytes(frontend) <= memberLimits.batchResponseBytesMax,
     }),
+    hashes: new Hashes(ports.hashJobs, metrics),
     listings: new Listings(clients, { store, metrics, log, limits: memberLimits }),
     snapshots: new Snapshots(ports.jobs, config.snapshotCount, limits.logBytes, snapshot.index),
     space: new Space(store, limits, metrics, log),
@@ -201,33 +244,65 @@ function makeOwnProposals(
   });
 }
 
-function makeKeys(
-  { recovered, ports, times, raft }: Ground,
-  { writes, reads, listings, snapshots, space }: Flow,
+/** Restored from the store, and counted in its statistics. */
+function restoreAuth(store: Store): AuthState {
+  const auth = new AuthState((isFound) => {
+    store.stats.add(isFound ? Stat.getsSuccess : Stat.getsFail);
+  });
+  auth.restoreFrom(store.cursor());
+  return auth;
+}
+
+function makeUnderway(
+  { raft, recovered }: Ground,
+  { writes, listings, snapshots }: Flow,
   machines: () => Machines,
-): KeysService {
-  const { store } = recovered;
-  const { clients, frontends, metrics, log } = ports;
-  const underway = {
+): Underway {
+  const { hub } = recovered.store;
+  return {
     get openBytes() {
       return writes.openBytes;
     },
     get viewBytes() {
-      return snapshots.viewBytes(machines()) + listings.viewBytes() + store.hub.bytes;
+      return snapshots.viewBytes(machines()) + listings.viewBytes() + hub.bytes;
     },
     get members() {
       return raft.conf.voters.length;
     },
   };
+}
+
+function makeGate(
+  { config, auth, audit, ports }: Ground,
+  { hashes }: Flow,
+  again: (client: ClientRequest, request: ApiRequest) => void,
+): Gate {
+  const { clients, metrics, log } = ports;
+  return new Gate({
+    ...{ state: auth, audit, metrics, log, again },
+    credentials: new Credentials(auth, hashes, config.bcryptCost),
+    port: clients,
+    clientCertAuth: config.clientCertAuth,
+  });
+}
+
+function makeKeys(
+  { recovered, ports, times }: Ground,
+  { writes, reads, listings, space }: Flow,
+  underway: Underway,
+  gate: Gate,
+): KeysService {
+  const { store } = recovered;
+  const { clients, frontends, metrics, log } = ports;
   return new KeysService({
-    ...{ store, frontends, space, underway, writes, reads, listings, times, metrics, log },
+    ...{ store, frontends, space, underway, writes, reads, listings, times, metrics, log, gate },
     limits: ports.memberLimits,
     port: clients,
   });
 }
 
 function makeV2Machine(
-  { config, recovered, ports, times, membership }: Ground,
+  { config, recovered, ports, times, membership, auth }: Ground,
   { agreed }: OwnProposals,
   keys: KeysService,
   onMembership: () => void,
@@ -236,23 +311,34 @@ function makeV2Machine(
     historyEventsMax: config.eventHistoryMax,
     historyBytesMax: ports.limits.historyBytes,
   };
-  return new V2Machine(recovered.store, membership, options, {
+  const onAuth = () => ports.metrics.set(AUTH_ENABLED, auth.isEnabled ? 1 : 0);
+  onAuth();
+  return new V2Machine(recovered.store, membership, auth, options, {
     admits: (entry, command, isOwn) => agreed.applies(entry, command, isOwn, times.monoMs),
     onMembership,
+    onAuth,
     deliver: () => keys.deliver(),
     cutWatches: () => keys.cutWatches(),
   });
 }
 
 function makeRouter(
-  { config, recovered, ports, times, membership, raft, stats }: Ground,
-  { writes, reads, changes, listings, space }: Flow,
+  { config, recovered, ports, times, membership, auth, audit, raft, stats }: Ground,
+  { writes, reads, changes, listings, space, hashes }: Flow,
   keys: KeysService,
+  underway: Underway,
+  gate: Gate,
 ): Router {
   const { store } = recovered;
-  const { clients, metrics, peers } = ports;
+  const { clients, metrics, peers, log, memberLimits: limits } = ports;
   return new Router({
-    ...{ raft, clients, keys, changes, listings, reads, times },
+    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit },
+    protectStatus: config.protectStatus,
+    auth: new AuthService({
+      ...{ gate, hashes, writes, reads, space, underway, times, metrics, limits, audit, log },
+      state: auth,
+      port: clients,
+    }),
     status: new StatusService({
       ...{ config, raft, store, membership, peers, stats },
       id: raft.id,

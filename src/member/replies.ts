@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.js";
+import { writeBytes } from "../messages/log.js";
 import {
   type RaftPosition,
   ResponseType,
@@ -11,12 +12,15 @@ import { ByteWriter } from "../v2/byte-writer.js";
 import type { ApiResponse } from "../v2/plain.js";
 import type { Method } from "../v2/request.js";
 import type { ResponseHead } from "../v2/response.js";
+import type { AuditSource } from "./audit.js";
 
 /** Identifies a pending request and its frontend. */
 export interface ClientRequest {
   readonly frontend: number;
   readonly requestId: number;
   readonly method: Method;
+  /** Of a change of members, for the audit log. */
+  readonly source?: AuditSource | undefined;
 }
 
 const NO_BODY = Buffer.alloc(0);
@@ -79,6 +83,11 @@ export class ClientPort {
   chunk(frontend: number, requestIds: readonly number[], isEnd: boolean): void {
     const { bytes, length } = this.body;
     writeChunk(this.#outlet(frontend), ResponseType.chunk, requestIds, isEnd, bytes, length);
+  }
+
+  /** A line for the audit log. */
+  audit(line: string): void {
+    writeBytes(this.#outlet(0), ResponseType.audit, Buffer.from(line));
   }
 
   cut(frontend: number, requestIds: readonly number[]): void {

@@ -1,16 +1,22 @@
 import { unreachable } from "../lib/assert.js";
 import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
-import { internalError } from "../v2/members.js";
+import { isServedByFrontend } from "../v2/local.js";
+import { internalError, writesMembers } from "../v2/members.js";
 import { routePath } from "../v2/path.js";
-import type { ApiRequest } from "../v2/request.js";
+import { plainResponse } from "../v2/plain.js";
+import { type ApiRequest, Method } from "../v2/request.js";
+import { ContentKind } from "../v2/response.js";
 import type { HealthScope } from "../v2/status.js";
+import type { Audit } from "./audit.js";
+import type { Gate } from "./gate.js";
 import type { Health } from "./health.js";
 import type { Listings } from "./listings.js";
 import type { MembershipChanges } from "./membership-changes.js";
 import type { Reads } from "./reads.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
 import type { TurnTimes } from "./times.js";
+import type { AuthService } from "./v2-auth.js";
 import type { KeysService } from "./v2-keys.js";
 import type { StatusOutcome, StatusService } from "./v2-status.js";
 
@@ -18,6 +24,9 @@ export interface RouterParts {
   readonly raft: Raft;
   readonly clients: ClientPort;
   readonly keys: KeysService;
+  readonly auth: AuthService;
+  readonly gate: Gate;
+  readonly audit: Audit;
   readonly status: StatusService;
   readonly health: Health;
   readonly changes: MembershipChanges;
@@ -26,10 +35,17 @@ export interface RouterParts {
   readonly times: TurnTimes;
   /** Whether this member accepts writes: its disk does, and the store is not full. */
   readonly canWrite: () => boolean;
+  /** Statistics, members, metrics and the like need the role root. */
+  readonly protectStatus: boolean;
 }
 
 const KEYS_PATH = "/v2/keys";
+const AUTH_PATHS = "/v2/auth/";
+const MEMBERS_PATH = "/v2/members";
+const STATS_PATHS = "/v2/stats/";
 const SLASH = 0x2f;
+/** To a request that the frontend serves, as its client has the role root. */
+const FOR_FRONTEND = plainResponse(200, ContentKind.none, "", { isForFrontend: true });
 
 /** Dispatches each client request to its service. */
 export class Router {
@@ -46,16 +62,35 @@ export class Router {
       return;
     }
     const { path } = routed;
-    if (isKeysPath(path)) {
+    if (isBelow(path, KEYS_PATH)) {
       this.#parts.keys.handle(client, request, path);
       return;
     }
-    const { status, times } = this.#parts;
-    this.#conclude(client, status.handle(request, path, times.wallMs, times.monoMs));
+    if (path.startsWith(AUTH_PATHS)) {
+      this.#parts.auth.handle(client, request, path);
+      return;
+    }
+    this.#other(client, request, path);
+  }
+
+  #other(client: ClientRequest, request: ApiRequest, path: string): void {
+    const { status, times, gate, audit, clients } = this.#parts;
+    const isMembers = isBelow(path, MEMBERS_PATH);
+    const isWrite = isMembers && writesMembers(request.method);
+    const isLocal = isServedByFrontend(request.path);
+    let from = client;
+    if (isWrite || isLocal || (this.#parts.protectStatus && isStatus(path, request.method))) {
+      const verdict = gate.admitsRoot(client, request);
+      if (!verdict.isAdmitted) return;
+      if (isWrite) from = { ...client, source: audit.source(request, verdict.user) };
+    }
+    if (isLocal) clients.answerWhole(client, FOR_FRONTEND);
+    else this.#conclude(from, status.handle(request, path, times.wallMs, times.monoMs));
   }
 
   /** The client disconnected. */
   abort(client: ClientRequest): void {
+    this.#parts.gate.abort(client);
     this.#parts.keys.abort(client);
     this.#parts.listings.abort(client);
   }
@@ -111,7 +146,14 @@ export class Router {
   }
 }
 
-function isKeysPath(path: string): boolean {
-  if (!path.startsWith(KEYS_PATH)) return false;
-  return path.length === KEYS_PATH.length || path.charCodeAt(KEYS_PATH.length) === SLASH;
+/** Whether a path is `root` or below it. */
+function isBelow(path: string, root: string): boolean {
+  if (!path.startsWith(root)) return false;
+  return path.length === root.length || path.charCodeAt(root.length) === SLASH;
+}
+
+/** What `--protect-status` protects, beside what the frontends serve. */
+function isStatus(path: string, method: Method): boolean {
+  if (path.startsWith(STATS_PATHS)) return true;
+  return method === Method.get && isBelow(path, MEMBERS_PATH);
 }

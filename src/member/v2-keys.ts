@@ -1,3 +1,4 @@
+import type { KeyAccess } from "../auth/access.js";
 import { assert, unreachable } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
@@ -5,13 +6,13 @@ import { cellOf, type HttpMethod, httpFailedCell } from "../metrics/families.js"
 import type { Command } from "../store/command.js";
 import type { Event } from "../store/event.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
-import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import type { Delivery } from "../store/watch-hub.js";
 import { V2_ERRORS } from "../v2/errors.js";
 import { eventStatus, keysHead, writeEvent, writeFile, writeRefusal } from "../v2/keys-render.js";
 import { type KeysRequest, parseKeysRequest } from "../v2/keys-request.js";
 import type { ApiRequest } from "../v2/request.js";
+import type { Gate } from "./gate.js";
 import { LIMIT_REACHED, type MemberLimits, TOO_MANY } from "./limits.js";
 import type { Listings } from "./listings.js";
 import type { Reads, WaitingRead } from "./reads.js";
@@ -24,6 +25,7 @@ import type { Writes } from "./writes.js";
 export interface KeysParts {
   readonly store: Store;
   readonly port: ClientPort;
+  readonly gate: Gate;
   /** Number of frontends of `port`. */
   readonly frontends: number;
   readonly space: Space;
@@ -39,6 +41,7 @@ export interface KeysParts {
 
 type KeysGet = Extract<KeysRequest, { kind: "get" }>;
 
+const KEYS_PATH = "/v2/keys";
 const NO_SPACE = "etcdserver: database space exceeded";
 
 /** A watcher id is frontend * WATCHER_ID_FRONTEND + request id. */
@@ -84,9 +87,10 @@ export class KeysService {
   handle(client: ClientRequest, request: ApiRequest, path: string): void {
     const { clusterMs } = this.#parts.times;
     const parsed = parseKeysRequest(request, path, clusterMs);
+    // As in etcd, only valid requests are looked at for permissions.
     if (parsed.kind !== "refusal" && parsed.kind !== "answer") {
-      // etcd looks up its auth flag on every valid request and counts the failed read.
-      this.#store.stats.add(Stat.getsFail);
+      const { gate } = this.#parts;
+      if (!gate.admitsAll() && !gate.admitsKey(client, request, accessOf(parsed, path))) return;
     }
     switch (parsed.kind) {
       case "write":
@@ -306,6 +310,16 @@ export class KeysService {
     this.#port.chunk(client.frontend, [client.requestId], !isStream);
     this.#port.body.clear();
   }
+}
+
+/** @param path decoded, with its trailing slash: permissions are compared with it as it is */
+function accessOf(
+  parsed: Extract<KeysRequest, { kind: "write" | "get" | "watch" }>,
+  path: string,
+): KeyAccess {
+  const isWrite = parsed.kind === "write";
+  const { isRecursive } = isWrite ? parsed.command : parsed;
+  return { key: path.slice(KEYS_PATH.length), isWrite, isRecursive };
 }
 
 /** A client's write. */

@@ -1,3 +1,4 @@
+import { AuthState } from "../auth/state.js";
 import { confChangeCommands } from "../cluster/commands.js";
 import { MachineId } from "../cluster/envelope.js";
 import type { MemberChange } from "../cluster/member-change.js";
@@ -57,6 +58,8 @@ export interface V2MachinePorts {
   readonly admits: (entry: Entry, command: Command, isOwn: boolean) => boolean;
   /** The membership may have changed. */
   readonly onMembership: () => void;
+  /** Authentication may have been enabled or disabled. */
+  readonly onAuth: () => void;
   /** Events are queued for watches. */
   readonly deliver: () => void;
   /** A snapshot replaced the state, and events in between are missing. */
@@ -64,24 +67,32 @@ export interface V2MachinePorts {
 }
 
 /**
- * Machine 0: the v2 store, which also holds the cluster's membership, in keys below /0. Membership
- * changes come as conf-change entries, as raft needs them, too; the store's keys for them are
- * written here.
+ * Machine 0: the v2 store, which also holds the cluster's membership, in keys below /0, and users
+ * and roles, below /2. Membership changes come as conf-change entries, as raft needs them, too; the
+ * store's keys for them are written here.
  */
 export class V2Machine implements StateMachine {
   readonly id = MachineId.v2Store;
   readonly store: Store;
   readonly #membership: Membership;
+  readonly #auth: AuthState;
   readonly #options: StoreOptions;
   readonly #ports: V2MachinePorts;
 
   /**
-   * @param membership restored from `store`
+   * @param membership restored from `store`, as is `auth`
    * @param options of the stores that snapshots are loaded into
    */
-  constructor(store: Store, membership: Membership, options: StoreOptions, ports: V2MachinePorts) {
+  constructor(
+    store: Store,
+    membership: Membership,
+    auth: AuthState,
+    options: StoreOptions,
+    ports: V2MachinePorts,
+  ) {
     this.store = store;
     this.#membership = membership;
+    this.#auth = auth;
     this.#options = options;
     this.#ports = ports;
   }
@@ -107,6 +118,10 @@ export class V2Machine implements StateMachine {
     if (result instanceof Event && Membership.concerns(result.node.path)) {
       this.#membership.apply(result);
       this.#ports.onMembership();
+    }
+    if (result instanceof Event && AuthState.concerns(result.node.path)) {
+      this.#auth.apply(result);
+      this.#ports.onAuth();
     }
     proposal?.applied(result);
     this.#ports.deliver();
@@ -150,6 +165,8 @@ export class V2Machine implements StateMachine {
   #become(store: Store): void {
     if (!this.store.become(store)) this.#ports.cutWatches();
     this.#membership.restoreFrom(this.store.cursor());
+    this.#auth.restoreFrom(this.store.cursor());
+    this.#ports.onAuth();
     this.#ports.deliver();
   }
 }

@@ -2,14 +2,9 @@ import { createHash } from "node:crypto";
 import type { Membership } from "../cluster/membership.js";
 import type { Config } from "../config/config.js";
 import type { Raft } from "../raft/raft.js";
-import { STAT_NAMES, Stat } from "../store/stats.js";
+import { STAT_NAMES } from "../store/stats.js";
 import type { Store } from "../store/store.js";
-import {
-  handleMachines,
-  handleMembers,
-  type MembersOutcome,
-  writesMembers,
-} from "../v2/members.js";
+import { handleMachines, handleMembers, type MembersOutcome } from "../v2/members.js";
 import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
 import type { RaftStats } from "../v2/raft-stats.js";
 import type { ApiRequest } from "../v2/request.js";
@@ -81,9 +76,7 @@ export class StatusService {
   }
 
   #members(request: ApiRequest, wallMs: number, monoMs: number): MembersOutcome {
-    const { config, raft, store, membership, peers } = this.#sources;
-    // As under /v2/keys, etcd looks up its auth flag and counts the failed read.
-    if (writesMembers(request.method)) store.stats.add(Stat.getsFail);
+    const { config, raft, membership, peers } = this.#sources;
     return handleMembers(request, {
       membership,
       leaderId: raft.lead,

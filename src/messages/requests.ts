@@ -32,6 +32,8 @@ export const ResponseType = {
   chunk: 2,
   /** Disconnect these clients mid-response. */
   cut: 3,
+  /** A line of the audit log, UTF-8. Sent to the main frontend only. */
+  audit: 4,
 } as const;
 export type ResponseType = (typeof ResponseType)[keyof typeof ResponseType];
 
@@ -45,8 +47,10 @@ export type ResponseType = (typeof ResponseType)[keyof typeof ResponseType];
  *   8       4      path bytes
  *   12      4      query bytes
  *   16      4      body bytes
- *   20      4      zero
- *   24      -      path, query, Content-Type, body
+ *   20      2      Authorization bytes
+ *   22      1      bytes of the common name of the client's certificate
+ *   23      1      bytes of the client's address
+ *   24      -      path, query, Content-Type, Authorization, common name, address, body
  */
 const REQUEST_HEAD_BYTES = 24;
 const BODY_TOO_LARGE_FLAG = 1;
@@ -59,6 +63,13 @@ const NO_BODY = Buffer.alloc(0);
 
 /** Longer types are truncated, as the API knows none of them. */
 const CONTENT_TYPE_CHARACTERS_MAX = 1024;
+/** Longer credentials are nobody's, as passwords are shorter; they become UNUSABLE. */
+const AUTHORIZATION_CHARACTERS_MAX = 16 * 1024;
+const UNUSABLE = "too long";
+/** X.520 allows 64 characters; a longer name is none. */
+const COMMON_NAME_BYTES_MAX = 255;
+/** An IPv6 address with a zone is shorter. */
+const REMOTE_BYTES_MAX = 255;
 
 /**
  * One HTTP request as framed by a frontend, with the HTTP library's raw path and query. It and its
@@ -72,6 +83,12 @@ export interface FramedRequest {
   readonly query: string;
   /** "" without one. */
   readonly contentType: string;
+  /** The value of Authorization; "" without one. */
+  readonly authorization: string;
+  /** Of the client's certificate, latin1 bytes of its UTF-8; "" without one. */
+  readonly commonName: string;
+  /** The client's address; "" unless there is an audit log. */
+  readonly remote: string;
   /** The complete body; undefined for methods that ignore it. */
   readonly body: Uint8Array | undefined;
   /** The body exceeded the limit, and `body` is without it. */
@@ -88,8 +105,13 @@ export function writeRequest(outlet: Outlet, requestId: number, request: FramedR
   const bodyBytes = body === undefined ? 0 : body.length;
   const isForm = contentType === FORM_TYPE;
   const type = isForm ? "" : contentType.slice(0, CONTENT_TYPE_CHARACTERS_MAX);
+  const { authorization, commonName, remote } = request;
+  const sent = authorization.length > AUTHORIZATION_CHARACTERS_MAX ? UNUSABLE : authorization;
+  const name = commonName.length > COMMON_NAME_BYTES_MAX ? "" : commonName;
+  const address = remote.length > REMOTE_BYTES_MAX ? "" : remote;
+  const characters = path.length + query.length + type.length + sent.length;
   outlet.open(
-    REQUEST_HEAD_BYTES + (path.length + query.length + type.length) * UTF8_BYTES_MAX + bodyBytes,
+    REQUEST_HEAD_BYTES + characters * UTF8_BYTES_MAX + name.length + address.length + bodyBytes,
   );
   const { bytes, view, at } = outlet;
   let end = at + REQUEST_HEAD_BYTES;
@@ -99,6 +121,10 @@ export function writeRequest(outlet: Outlet, requestId: number, request: FramedR
   end += queryBytes;
   const typeBytes = type === "" ? 0 : bytes.utf8Write(type, end);
   end += typeBytes;
+  const sentBytes = sent === "" ? 0 : bytes.utf8Write(sent, end);
+  end += sentBytes;
+  if (name !== "") end += bytes.latin1Write(name, end);
+  if (address !== "") end += bytes.latin1Write(address, end);
   if (body !== undefined) bytes.set(body, end);
   end += bodyBytes;
   view.setUint32(at, requestId, true);
@@ -108,6 +134,9 @@ export function writeRequest(outlet: Outlet, requestId: number, request: FramedR
   view.setUint32(at + 8, pathBytes, true);
   view.setUint32(at + 12, queryBytes, true);
   view.setUint32(at + 16, bodyBytes, true);
+  view.setUint16(at + 20, sentBytes, true);
+  view.setUint8(at + 22, name.length);
+  view.setUint8(at + 23, address.length);
   outlet.close(RequestType.request, end - at);
 }
 
@@ -122,6 +151,9 @@ export function readRequest(record: RecordCursor): ApiRequest {
   const pathEnd = REQUEST_HEAD_BYTES + record.u32(8);
   const queryEnd = pathEnd + record.u32(12);
   const typeEnd = queryEnd + record.u16(6);
+  const sentEnd = typeEnd + record.u16(20);
+  const nameEnd = sentEnd + record.u8(22);
+  const addressEnd = nameEnd + record.u8(23);
   const bodyBytes = record.u32(16);
   const hasForm = (flags & FORM_FLAG) !== 0;
   return {
@@ -129,7 +161,11 @@ export function readRequest(record: RecordCursor): ApiRequest {
     path: record.text(REQUEST_HEAD_BYTES, pathEnd),
     query: queryEnd === pathEnd ? "" : record.text(pathEnd, queryEnd),
     contentType: hasForm ? FORM_TYPE : record.text(queryEnd, typeEnd),
-    body: bodyBytes === 0 ? NO_BODY : record.bytes(typeEnd, typeEnd + bodyBytes),
+    // Nearly always empty: a comparison here costs less than a call.
+    authorization: sentEnd === typeEnd ? "" : record.text(typeEnd, sentEnd),
+    commonName: nameEnd === sentEnd ? "" : record.text(sentEnd, nameEnd),
+    remote: addressEnd === nameEnd ? "" : record.text(nameEnd, addressEnd),
+    body: bodyBytes === 0 ? NO_BODY : record.bytes(addressEnd, addressEnd + bodyBytes),
     isBodyTooLarge: (flags & BODY_TOO_LARGE_FLAG) !== 0,
   };
 }
@@ -147,7 +183,8 @@ export function writeRequestId(outlet: Outlet, type: number, requestId: number):
  *   4       2      HTTP status
  *   6       1      ContentKind
  *   7       1      flags: 1 cluster id, 2 etcd index, 4 raft index and term, 8 open: chunks follow,
- *                  16 to HEAD, with the length of the body and without the body
+ *                  16 to HEAD, with the length of the body and without the body,
+ *                  32 the client's credentials are wrong, 64 the frontend serves it itself
  *   8       8      etcd index, f64
  *   16      8      raft index, f64
  *   24      8      raft term, f64
@@ -162,6 +199,8 @@ const ETCD_INDEX_FLAG = 2;
 const RAFT_FLAG = 4;
 const OPEN_FLAG = 8;
 const HEAD_ONLY_FLAG = 16;
+const WRONG_CREDENTIALS_FLAG = 32;
+const FOR_FRONTEND_FLAG = 64;
 const BODY_BYTES_SHOWN_MAX = 0xffff_ffff;
 
 /** The raft position, for the headers of responses. */
@@ -206,6 +245,8 @@ function writeHead(
     (head.hasClusterId ? CLUSTER_ID_FLAG : 0) |
       (head.etcdIndex >= 0 ? ETCD_INDEX_FLAG : 0) |
       (head.hasRaft ? RAFT_FLAG : 0) |
+      (head.hasWrongCredentials === true ? WRONG_CREDENTIALS_FLAG : 0) |
+      (head.isForFrontend === true ? FOR_FRONTEND_FLAG : 0) |
       flags,
   );
   view.setFloat64(at + 8, head.etcdIndex, true);
@@ -249,6 +290,8 @@ export class ResponseRecord implements ResponseHead {
   isOpen = false;
   /** The response to a HEAD: the record has the body's length without the body. */
   isHeadOnly = false;
+  hasWrongCredentials = false;
+  isForFrontend = false;
   /** Where the body stands in the record. */
   bodyAt = 0;
   bodyBytes = 0;
@@ -265,6 +308,8 @@ export class ResponseRecord implements ResponseHead {
     this.raftTerm = record.f64(24);
     this.isOpen = (flags & OPEN_FLAG) !== 0;
     this.isHeadOnly = (flags & HEAD_ONLY_FLAG) !== 0;
+    this.hasWrongCredentials = (flags & WRONG_CREDENTIALS_FLAG) !== 0;
+    this.isForFrontend = (flags & FOR_FRONTEND_FLAG) !== 0;
     const allowEnd = ANSWER_HEAD_BYTES + record.u16(32);
     this.bodyAt = allowEnd + record.u16(34);
     // Nearly always empty: a comparison here costs less than a call.

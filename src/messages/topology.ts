@@ -19,6 +19,8 @@ import type { LocalRequest, LocalResponse } from "./local.js";
  *   durable   wal       core      DurableType  the disk's content at start; durable jobs
  *   jobs      core      pool      JobType      a snapshot to be written to a file
  *   outcomes  pool      core      OutcomeType  how each job ended
+ *   hashJobs  core      pool      HashJobType  passwords to hash or to compare
+ *   hashOutc. pool      core      HashOutcomeType
  *   outbox    core      peer      OutboxType   raft messages to other members, the membership
  *   inbox     peer      core      InboxType    raft messages from them, the state of the streams
  *
@@ -27,7 +29,8 @@ import type { LocalRequest, LocalResponse } from "./local.js";
  * The pool is piscina's. The main thread awaits the pool's bell; when a job is in the ring, it
  * makes piscina run thread/pool-worker.ts, which takes that one job and parks on the bell until the
  * job's end. The worker has its own ends of both rings: no record passes through the main thread,
- * and the core does not depend on piscina.
+ * and the core does not depend on piscina. Passwords have rings and a thread of their own
+ * (thread/hash-worker.ts), so that they do not wait for a snapshot, nor it for them.
  *
  * Start: main creates the topology; peer and main bind all ports, where early connections wait;
  * only then does the member send requests or write: main plans a first start; wal locks the data
@@ -45,12 +48,15 @@ export interface Topology {
   readonly durable: SharedArrayBuffer;
   readonly jobs: SharedArrayBuffer;
   readonly outcomes: SharedArrayBuffer;
+  readonly hashJobs: SharedArrayBuffer;
+  readonly hashOutcomes: SharedArrayBuffer;
   readonly outbox: SharedArrayBuffer;
   readonly inbox: SharedArrayBuffer;
   readonly peerBell: SharedArrayBuffer;
   readonly coreBell: SharedArrayBuffer;
   readonly walBell: SharedArrayBuffer;
   readonly poolBell: SharedArrayBuffer;
+  readonly hashBell: SharedArrayBuffer;
   /** Parts, by index: core, wal, peer, then one per frontend. */
   readonly metrics: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
@@ -73,6 +79,8 @@ export const APPEND_RING_BYTES = 8 * MIB;
 export const DURABLE_RING_BYTES = 4 * MIB;
 export const JOBS_RING_BYTES = 4 * MIB;
 export const OUTCOMES_RING_BYTES = MIB / 16;
+/** Passwords are short, and few wait. */
+export const HASH_RING_BYTES = MIB / 16;
 export const PEER_RING_BYTES = 8 * MIB;
 
 /** Sizes of the rings' data areas in bytes; powers of two. */
@@ -114,12 +122,15 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     durable: createRing(sizes.durable),
     jobs: createRing(sizes.jobs),
     outcomes: createRing(sizes.outcomes),
+    hashJobs: createRing(HASH_RING_BYTES),
+    hashOutcomes: createRing(HASH_RING_BYTES),
     outbox: createRing(sizes.peer),
     inbox: createRing(sizes.peer),
     peerBell: Bell.create(),
     coreBell: Bell.create(),
     walBell: Bell.create(),
     poolBell: Bell.create(),
+    hashBell: Bell.create(),
     metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontendThreads),
     logLevel: createLogCells(config.log.level),
     profiles: createProfileCells(FIRST_FRONTEND_PART + frontendThreads),

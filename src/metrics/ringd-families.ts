@@ -17,6 +17,8 @@ const LIMITS = [
   "proposals",
   "parked_proposals",
   "responses",
+  "passwords",
+  "auth_changes",
 ] as const;
 
 /** ringd's own families. */
@@ -160,6 +162,28 @@ export const RINGD_FAMILIES = {
     kind: "gauge",
     name: "ringd_watch_bytes",
     help: "Bytes of the core's heap that open watches take.",
+  },
+  authEnabled: {
+    kind: "gauge",
+    name: "ringd_auth_enabled",
+    help: "1 while authentication is enabled, as far as this member has applied the log, else 0.",
+  },
+  authDenied: {
+    kind: "counter",
+    name: "ringd_auth_denied_total",
+    help: "Requests answered with 401: for wrong credentials, or for want of permission.",
+    labels: { reason: ["credentials", "permission"] },
+  },
+  authHashes: {
+    kind: "counter",
+    name: "ringd_auth_hashes_total",
+    help: "Passwords hashed, and compared with a hash; credentials known to be right are not.",
+    labels: { kind: ["hash", "compare"] },
+  },
+  auditFailures: {
+    kind: "counter",
+    name: "ringd_audit_failures_total",
+    help: "Lines of the audit log that could not be written.",
   },
   openListings: {
     kind: "gauge",

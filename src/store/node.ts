@@ -45,8 +45,9 @@ export class Node {
 
 /**
  * The name spaces below the root, as in etcd (etcdserver/server.go, StoreClusterPrefix and
- * StoreKeysPrefix). They share one index and one event history; only KEYS is visible under
- * /v2/keys.
+ * StoreKeysPrefix; v2auth/auth.go, StorePermsPrefix). They share one index and one event history;
+ * only KEYS is visible under /v2/keys. AUTH exists from the first change of users or roles on.
  */
 export const CLUSTER_PREFIX = "/0";
 export const KEYS_PREFIX = "/1";
+export const AUTH_PREFIX = "/2";

@@ -5,7 +5,7 @@ import { type Command, CommandOp } from "./command.js";
 import { Action, Event, isRemoval } from "./event.js";
 import { HISTORY_EVENTS_DEFAULT, History } from "./history.js";
 import { KeySpace } from "./key-space.js";
-import { CLUSTER_PREFIX, KEYS_PREFIX, Node, PERMANENT } from "./node.js";
+import { AUTH_PREFIX, CLUSTER_PREFIX, KEYS_PREFIX, Node, PERMANENT } from "./node.js";
 import { ErrorCode, Refusal } from "./refusal.js";
 import { Stat, StoreStats } from "./stats.js";
 import { WatchHub } from "./watch-hub.js";
@@ -292,11 +292,13 @@ export class Store {
     }
     const old = this.#keys.get(path);
     const refusal = this.#compare(command, old);
+    // etcd overwrites users and roles without a comparison, and counts an update.
+    const isAuth = path.startsWith(AUTH_PREFIX);
     if (refusal !== undefined || old === undefined) {
-      this.stats.add(Stat.compareAndSwapFail);
+      this.stats.add(isAuth ? Stat.updateFail : Stat.compareAndSwapFail);
       return refusal ?? this.#whyMissing(path);
     }
-    this.stats.add(Stat.compareAndSwapSuccess);
+    this.stats.add(isAuth ? Stat.updateSuccess : Stat.compareAndSwapSuccess);
     const value = command.isRefresh ? old.value : command.value;
     const { createdIndex } = old;
     const index = this.#index + 1;

@@ -5,7 +5,7 @@ import { joinFrontend } from "../frontend/server.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
-import type { LocalResponse } from "../messages/local.js";
+import type { LocalRequest, LocalResponse } from "../messages/local.js";
 import {
   FIRST_FRONTEND_PART,
   type FrontendInput,
@@ -17,6 +17,7 @@ import { ProfiledThread } from "../process/profiler.js";
 import { Pulse } from "../process/pulse.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
+import { authGuard } from "./guard.js";
 import { isLocalPath } from "./local.js";
 import { gatewayMetrics } from "./port-metrics.js";
 
@@ -35,6 +36,13 @@ function tellMain(message: FrontendMessage): void {
   parentPort?.postMessage(message);
 }
 
+function askMain(request: LocalRequest): Promise<LocalResponse> | undefined {
+  if (!isLocalPath(request.path)) return undefined;
+  const id = asked++;
+  tellMain({ kind: "ask", id, request });
+  return new Promise((resolve) => questions.set(id, resolve));
+}
+
 function openGateway(): RingGateway {
   const memory = topology.frontends[number];
   assert(memory !== undefined, "the frontend has its rings");
@@ -43,12 +51,7 @@ function openGateway(): RingGateway {
     new RingWriter(memory.requests, coreBell),
     new RingReader(memory.responses, coreBell),
     new Bell(memory.bell),
-    (request) => {
-      if (!isLocalPath(request.path)) return undefined;
-      const id = asked++;
-      tellMain({ kind: "ask", id, request });
-      return new Promise((resolve) => questions.set(id, resolve));
-    },
+    { local: askMain, guard: authGuard(config, topology) },
     gatewayMetrics(metrics, "frontend"),
   );
 }

@@ -20,7 +20,12 @@ import type { MetricsRegistry } from "../metrics/registry.js";
 import { unpackVersion } from "../metrics/version-id.js";
 import { fileDescriptorLimit } from "../process/descriptors.js";
 import { ringDepthBytes } from "../ring/ring.js";
-import { handleDebugVars, handleLogLevel, metricsResponse } from "../v2/local.js";
+import {
+  handleDebugVars,
+  handleLogLevel,
+  isServedByFrontend,
+  metricsResponse,
+} from "../v2/local.js";
 import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
 import { isProbePath } from "../v2/probes.js";
 import type { ApiRequest } from "../v2/request.js";
@@ -43,12 +48,7 @@ const PROGRESS_STATES = ["StateProbe", "StateReplicate", "StateSnapshot"];
 
 /** Whether the main thread serves this path without the core. */
 export function isLocalPath(path: string): boolean {
-  return (
-    path === "/metrics" ||
-    path === "/config/local/log" ||
-    path.startsWith("/debug/") ||
-    isProbePath(path)
-  );
+  return isServedByFrontend(path) || isProbePath(path);
 }
 
 /** Serves the paths that need no store: metrics, debug variables, log level. */
@@ -171,6 +171,9 @@ export function toApi(request: LocalRequest): ApiRequest {
     path: request.path,
     query: request.query,
     contentType: "",
+    authorization: "",
+    commonName: "",
+    remote: "",
     body: Buffer.from(request.body ?? new Uint8Array(0)),
     isBodyTooLarge: false,
   };

@@ -3,9 +3,10 @@ import { formatId } from "../cluster/ids.js";
 import type { Config } from "../config/config.js";
 import { HeadText } from "../frontend/head-text.js";
 import { listenForMetrics } from "../frontend/metrics-server.js";
-import { RingGateway } from "../frontend/ring-gateway.js";
+import { type GatewayHooks, RingGateway } from "../frontend/ring-gateway.js";
 import { listen, makeFrontends } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
+import { AuditFile } from "../log/audit-file.js";
 import { createLogger, type Logger, reopenLogFiles } from "../log/logger.js";
 import type { LocalHandler } from "../messages/local.js";
 import {
@@ -16,6 +17,7 @@ import {
   type WorkerInput,
 } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
 import { checkFileDescriptorLimit } from "../process/descriptors.js";
 import { limitHeapGrowth } from "../process/heap.js";
 import { notifySupervisor } from "../process/notify.js";
@@ -23,6 +25,7 @@ import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { checkFirstStart, hasBegun, identityLeft } from "../wal/data-dir.js";
 import { FrontendWorkers } from "./frontend-workers.js";
+import { authGuard } from "./guard.js";
 import { debugVarsHandler } from "./local.js";
 import { runPool } from "./pool.js";
 import { gatewayMetrics } from "./port-metrics.js";
@@ -37,6 +40,8 @@ import {
   whenFailed,
   whenSaid,
 } from "./workers.js";
+
+const AUDIT_FAILURES = cellOf("auditFailures");
 
 /** Created before any other thread runs. */
 interface Base {
@@ -141,13 +146,19 @@ function makeBase(config: Config): Base {
     handler: (request) => probes.handle(request),
     profiles: () => undefined,
   };
-  const gateway = mainGateway(topology, (request) => local.handler(request), metrics);
+  const log = createLogger(config.log, "main", topology.logLevel);
+  const hooks: GatewayHooks = {
+    local: (request) => local.handler(request),
+    guard: authGuard(config, topology),
+    onAudit: openAuditLog(config, log, metrics),
+  };
+  const gateway = mainGateway(topology, hooks, metrics);
   gateway.holdRequests();
   const probes = new Probes(topology, gateway);
   return {
     config,
     topology,
-    log: createLogger(config.log, "main", topology.logLevel),
+    log,
     metrics,
     gateway,
     heads: new HeadText(0n, config.corsOrigins),
@@ -157,7 +168,25 @@ function makeBase(config: Config): Base {
   };
 }
 
-function mainGateway(topology: Topology, local: LocalHandler, metrics: MetricCells): RingGateway {
+/** @returns what takes its lines @throws LogOutputError */
+function openAuditLog(
+  { auditLog }: Config,
+  log: Logger,
+  metrics: MetricCells,
+): (line: string) => void {
+  if (auditLog === "") return () => undefined;
+  const file = new AuditFile(auditLog, {
+    onFailure: (lines, reason) => {
+      metrics.add(AUDIT_FAILURES, lines);
+      log.warn({ reason }, "cannot write audit log");
+    },
+    soon: setImmediate,
+  });
+  process.once("exit", () => file.flush());
+  return (line) => file.write(line);
+}
+
+function mainGateway(topology: Topology, hooks: GatewayHooks, metrics: MetricCells): RingGateway {
   const [memory] = topology.frontends;
   assert(memory !== undefined, "the main thread is a frontend");
   const coreBell = new Bell(topology.coreBell);
@@ -165,7 +194,7 @@ function mainGateway(topology: Topology, local: LocalHandler, metrics: MetricCel
     new RingWriter(memory.requests, coreBell),
     new RingReader(memory.responses, coreBell),
     new Bell(memory.bell),
-    local,
+    hooks,
     gatewayMetrics(metrics, "main"),
   );
 }

@@ -108,6 +108,7 @@ export class Probes {
       };
       const exchange = {
         requestId: undefined,
+        remoteAddress: "",
         large: undefined,
         answer: ({ status }: ResponseRecord) =>
           finish(status === 200 ? undefined : "the member cannot serve it now"),
@@ -115,7 +116,10 @@ export class Probes {
         chunk: () => undefined,
         cut: () => finish("the member stops"),
       };
-      requestId = this.#gateway.ask(exchange, this.#request.begin(Method.get, "/health", query));
+      requestId = this.#gateway.ask(
+        exchange,
+        this.#request.begin(Method.get, "/health", query, ""),
+      );
     });
   }
 }

@@ -101,7 +101,7 @@ export class Profiles {
   }
 }
 
-function isPprofPath(path: string): boolean {
+export function isPprofPath(path: string): boolean {
   return path.startsWith(PREFIX) || path === PREFIX.slice(0, -1);
 }
 

@@ -4,6 +4,15 @@ import { type ApiResponse, messageResponse, plainResponse, refuseMethod } from "
 import { type ApiRequest, Method } from "./request.js";
 import { ContentKind } from "./response.js";
 
+/**
+ * Whether the main thread serves this path without the core.
+ *
+ * @param path as sent: what is percent-encoded is the core's
+ */
+export function isServedByFrontend(path: string): boolean {
+  return path === "/metrics" || path === "/config/local/log" || path.startsWith("/debug/");
+}
+
 /** `/metrics` accepts any method, like promhttp. */
 export function metricsResponse(text: string): ApiResponse {
   return plainResponse(200, ContentKind.metrics, text);

@@ -35,6 +35,12 @@ export interface ApiRequest {
   readonly query: string;
   /** The Content-Type header as sent; "" if there is none. */
   readonly contentType: string;
+  /** The Authorization header as sent; "" if there is none. */
+  readonly authorization: string;
+  /** The common name of the client's certificate; "" if there is none. */
+  readonly commonName: string;
+  /** The client's address; "" unless there is an audit log. */
+  readonly remote: string;
   /** The complete body. */
   readonly body: Buffer;
   /** The body exceeded the 10 MiB limit; then `body` is empty. */

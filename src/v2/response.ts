@@ -39,4 +39,8 @@ export interface ResponseHead {
   readonly allow: string;
   /** Value of `Location` (latin1 bytes); "" sends none. */
   readonly location: string;
+  /** The client's credentials are wrong: a frontend may hold the response back. */
+  readonly hasWrongCredentials?: boolean;
+  /** The frontend serves the request itself, as the client has the right to it. */
+  readonly isForFrontend?: boolean;
 }

@@ -7,7 +7,7 @@ import { readScenarios, replay, warmUp } from "./golden/replay.js";
 const kind = (process.env.KIND ?? "ringd") as MemberKind;
 /** Longer writes fail, and on a busy machine a disk may take seconds. */
 const PATIENT = ["--election-timeout", "50000"];
-const AREAS = ["keys", "params", "cas", "cad", "ttl", "watch", "misc", "stats"];
+const AREAS = ["keys", "params", "cas", "cad", "ttl", "watch", "misc", "stats", "auth"];
 
 for (const area of AREAS) {
   test(`${kind} answers as recorded: ${area}`, async () => {

@@ -36,6 +36,8 @@ export class FakeGateway implements Gateway {
     const request: SeenRequest = {
       ...{ id: this.requests.length + 1, exchange },
       ...{ method, path, query, contentType, isBodyTooLarge },
+      ...{ authorization: framed.authorization, commonName: framed.commonName },
+      remote: framed.remote,
       body: Buffer.from(body ?? new Uint8Array(0)), // The view is valid until return.
     };
     this.requests.push(request);
@@ -114,6 +116,7 @@ export async function serve(
   const unserved: string[] = [];
   const options = {
     heads: new HeadText(0xabcn, ["*"]),
+    needsRemote: true,
     connectionsMax: limits.connectionsMax ?? Number.POSITIVE_INFINITY,
     bodyRoom: new BodyRoom(limits.bodiesBytesMax ?? BODIES_BYTES_MAX),
     largeRequests: new LargeRequests({ ...LARGE_LIMITS, ...limits.largeLimits }),

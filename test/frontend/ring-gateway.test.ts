@@ -13,6 +13,7 @@ import { Method } from "#ringd/v2/request.js";
 
 class FakeExchange implements Exchange {
   requestId: number | undefined;
+  readonly remoteAddress = "";
   readonly large: LargeRequest | undefined;
 
   constructor(large?: LargeRequest) {
@@ -32,7 +33,7 @@ function setUp() {
     new RingWriter(requestRing, coreBell),
     new RingReader(answers, coreBell),
     new Bell(new SharedArrayBuffer(BELL_BYTES)),
-    () => undefined,
+    { local: () => undefined },
     { inFlight: () => undefined, woken: () => undefined, ringFull: () => undefined },
   );
   const core = new RingReader(requestRing, coreBell);
@@ -50,7 +51,7 @@ function setUp() {
   };
   const request = new ReusedRequest();
   const put = (exchange: Exchange, path = "/v2/keys/a", body?: Uint8Array) => {
-    request.begin(Method.put, path, "").body = body;
+    request.begin(Method.put, path, "", "").body = body;
     exchange.requestId = gateway.request(exchange, request);
     return exchange.requestId as number;
   };
@@ -111,7 +112,7 @@ test("a record of an unknown type ends the frontend's thread", () => {
   const { answers, gateway } = setUp();
   const writer = new RingWriter(answers, new Bell(Bell.create()));
   writer.reserve(8);
-  writer.commit(4, 8);
+  writer.commit(5, 8);
   writer.publish();
-  assert.throws(() => gateway.start(), /Broken invariant: no such case: 4/);
+  assert.throws(() => gateway.start(), /Broken invariant: no such case: 5/);
 });

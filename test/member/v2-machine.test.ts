@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { AuthState } from "#ringd/auth/state.js";
 import { readEnvelope } from "#ringd/cluster/envelope.js";
 import { Membership } from "#ringd/cluster/membership.js";
 import { raftAttributesPath } from "#ringd/cluster/paths.js";
@@ -17,12 +18,14 @@ function setUp(options: StoreOptions = {}) {
   const ports = {
     admits: () => true,
     onMembership: () => calls.push("membership"),
+    onAuth: () => calls.push("auth"),
     deliver: () => calls.push("deliver"),
     cutWatches: () => calls.push("cut"),
   };
   const membership = new Membership();
   const store = new Store();
-  const machine = new V2Machine(store, membership, options, ports);
+  const auth = new AuthState(() => undefined);
+  const machine = new V2Machine(store, membership, auth, options, ports);
   return { calls, ports, membership, store, machine };
 }
 
@@ -88,8 +91,8 @@ test("a snapshot replaces the state, and ends watches that missed events", () =>
   for (let i = 1; i <= 3; i++) from.store.apply(set("/1/a", String(i)).command);
   from.machine.applyConfChange({ kind: "add", id: 0x1fn, peerUrls: ["http://127.0.0.1:1"] });
   for (const { historyEventsMax, calls } of [
-    { historyEventsMax: 4, calls: ["deliver"] },
-    { historyEventsMax: 3, calls: ["cut", "deliver"] },
+    { historyEventsMax: 4, calls: ["auth", "deliver"] },
+    { historyEventsMax: 3, calls: ["cut", "auth", "deliver"] },
   ]) {
     const into = setUp({ historyEventsMax });
     const source = from.machine.encoder();

@@ -32,6 +32,7 @@ import { snapshotName } from "#ringd/snap/format.js";
 import type { SnapshotSource } from "#ringd/snap/source.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.js";
 import type { Store } from "#ringd/store/store.js";
+import { HashLoop } from "#ringd/thread/hash-worker.js";
 import { PoolLoop, type SnapshotSink } from "#ringd/thread/pool-worker.js";
 import type { Method } from "#ringd/v2/request.js";
 import type { LogPosition } from "#ringd/wal/batch.js";
@@ -317,6 +318,9 @@ export class Life {
   #isFinishing = false;
   #isFlushed = false;
   isReady = false;
+  /** Lines of the audit log. */
+  readonly audit: string[] = [];
+  readonly #hashes: HashLoop;
 
   /** @param plan undefined if the log has the identity */
   constructor(member: SimMember, plan: StartPlan | undefined, recovered: Recovered) {
@@ -350,6 +354,11 @@ export class Life {
       beginSnapshot: (head) => this.#beginSnapshot(head),
       monoMs,
     });
+    this.#hashes = new HashLoop(
+      new RingReader(topology.hashJobs, coreBell),
+      new RingWriter(topology.hashOutcomes, coreBell),
+      config.bcryptCost,
+    );
     this.loop = new CoreLoop(config, topology, plan, found, {
       wallMs: () => member.wallMs,
       monoMs,
@@ -403,6 +412,9 @@ export class Life {
             return onChunk(record);
           case ResponseType.cut:
             return onCut(record);
+          case ResponseType.audit:
+            this.audit.push(record.utf8(0));
+            return;
           default:
             unreachable(type);
         }
@@ -429,6 +441,7 @@ export class Life {
     query: string,
     body: { readonly type: string; readonly text: string } | undefined,
     exchange: Exchange,
+    authorization = "",
   ): () => void {
     const port = this.#frontends[frontend % this.#frontends.length] as Frontend;
     const id = ++port.lastRequestId;
@@ -436,7 +449,8 @@ export class Life {
     port.open.set(id, exchange);
     const contentType = body?.type ?? "";
     const request = { method, path, query, contentType, body: bytes, isBodyTooLarge: false };
-    writeRequest(port.requests, id, request);
+    const client = { authorization, commonName: "", remote: "" };
+    writeRequest(port.requests, id, { ...request, ...client });
     port.requests.publish();
     return () => {
       if (!port.open.delete(id) || this.member.life !== this) return;
@@ -455,7 +469,7 @@ export class Life {
   #makeThreads(): readonly SimThread[] {
     const { member, loop, walLoop } = this;
     const { name } = member;
-    const { coreBell, walBell, peerBell, poolBell, frontends } = this.#topology;
+    const { coreBell, walBell, peerBell, poolBell, hashBell, frontends } = this.#topology;
     const never = () => Number.POSITIVE_INFINITY;
     return [
       new SimThread(coreBell, {
@@ -492,6 +506,12 @@ export class Life {
             msToNext: never,
           }),
       ),
+      new SimThread(hashBell, {
+        name: `${name} hashes`,
+        turn: () => this.#hashes.turn(),
+        hasWork: () => this.#hashes.hasWork(),
+        msToNext: never,
+      }),
     ];
   }
 

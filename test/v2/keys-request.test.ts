@@ -18,6 +18,9 @@ function request(name: MethodName, query: string, body = "", contentType = FORM)
     path: "/v2/keys/a",
     query,
     contentType,
+    authorization: "",
+    commonName: "",
+    remote: "",
     body: Buffer.from(body, "latin1"),
     isBodyTooLarge: false,
   };

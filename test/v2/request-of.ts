@@ -12,6 +12,9 @@ export function requestOf(
     path,
     query: "",
     contentType,
+    authorization: "",
+    commonName: "",
+    remote: "",
     body: Buffer.from(body),
     isBodyTooLarge: false,
   };

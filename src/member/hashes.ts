@@ -1,0 +1,72 @@
+import { OpenTable } from "../lib/open-table.js";
+import { HashJobType, writeHashJob } from "../messages/hashes.js";
+import type { MetricCells } from "../metrics/cells.js";
+import { cellOf } from "../metrics/families.js";
+import type { Outlet } from "../ring/fragments.js";
+
+/**
+ * Passwords that wait for the pool, at some tens of milliseconds each; more are rejected, so that
+ * who guesses passwords takes no more than one thread.
+ */
+export const HASH_JOBS_MAX = 64;
+
+const HASHED = cellOf("authHashes", "hash");
+const COMPARED = cellOf("authHashes", "compare");
+
+type Done =
+  | { readonly type: "hash"; readonly done: (hash: string) => void }
+  | { readonly type: "compare"; readonly done: (isEqual: boolean) => void };
+
+/** Hashes and comparisons of passwords, which a thread of the pool makes in order. */
+export class Hashes {
+  readonly #jobs: Outlet;
+  readonly #metrics: MetricCells;
+  readonly #open = new OpenTable<Done>();
+
+  constructor(jobs: Outlet, metrics: MetricCells) {
+    this.#jobs = jobs;
+    this.#metrics = metrics;
+  }
+
+  get isFull(): boolean {
+    return this.#open.size >= HASH_JOBS_MAX;
+  }
+
+  /** @returns false if too many wait; then `done` is not called */
+  hash(password: string, done: (hash: string) => void): boolean {
+    if (this.isFull) return false;
+    const job = this.#open.add({ type: "hash", done });
+    writeHashJob(this.#jobs, HashJobType.hash, { job, hash: "", password });
+    this.#metrics.add(HASHED, 1);
+    return true;
+  }
+
+  /** @returns false if too many wait; then `done` is not called */
+  compare(hash: string, password: string, done: (isEqual: boolean) => void): boolean {
+    if (this.isFull) return false;
+    const job = this.#open.add({ type: "compare", done });
+    writeHashJob(this.#jobs, HashJobType.compare, { job, hash, password });
+    this.#metrics.add(COMPARED, 1);
+    return true;
+  }
+
+  /** Outcomes of the pool. */
+
+  hashed(job: number, hash: string): void {
+    const open = this.#open.take(job);
+    if (open?.type === "hash") open.done(hash);
+  }
+
+  compared(job: number, isEqual: boolean): void {
+    const open = this.#open.take(job);
+    if (open?.type === "compare") open.done(isEqual);
+  }
+
+  hasWork(): boolean {
+    return this.#jobs.canMove();
+  }
+
+  publish(): void {
+    this.#jobs.publish();
+  }
+}
