@@ -45,6 +45,7 @@ class World {
     };
     this.keys = new KeysService({
       ...{ store: this.store, port, frontends: FRONTENDS, times: { clusterMs: 0, monoMs: 0 } },
+      gate: { admitsAll: () => true },
       limits: { watchesMax: 1000, watchBytesMax: 1e6, responseBytesMax: QUEUE_MAX },
       metrics: new MetricCells(createMetricsMemory(1), 0),
       log: { warn: (fields: unknown) => this.warnings.push(fields) },
