@@ -4,6 +4,7 @@ import type { HttpRequest } from "uWebSockets.js";
 export const framing = {
   /** End or coding of the body is ambiguous. */
   isUnclear: false,
+  isChunked: false,
   contentLength: "",
   contentType: "",
 };
@@ -33,9 +34,11 @@ export function readFraming(req: HttpRequest): void {
   lengths = 0;
   codings = 0;
   framing.isUnclear = false;
+  framing.isChunked = false;
   framing.contentLength = "";
   framing.contentType = "";
   req.forEach(look);
+  framing.isChunked = codings > 0;
   if (lengths + codings > 1) framing.isUnclear = true;
 }
 

@@ -240,7 +240,10 @@ function begin(
   }
   if (bringsBody) {
     readFraming(req);
-    if (framing.isUnclear) {
+    // The library misreads chunk extensions, trailers and wrong line ends: what it takes for the
+    // next request may be the rest of this one, so none follows on the connection.
+    exchange.isLast = framing.isChunked;
+    if (framing.isUnclear || (framing.isChunked && !takesBody)) {
       exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
       return;
     }
