@@ -18,6 +18,19 @@ export interface LogConfig {
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "fatal";
 
+/** Limits of what clients may send and hold. 0 is none where a minimum is not checked. */
+export interface ClientLimits {
+  /** Beside the limit of open files. */
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
+  readonly headBytesMax: number;
+  readonly bodyBytesMax: number;
+  readonly watchesMax: number;
+  /** Of keys in PUT and POST. */
+  readonly keyBytesMax: number;
+  readonly keyLevelsMax: number;
+}
+
 /** A member's checked configuration: plain data, so it can be passed to worker threads. */
 export interface Config extends ClientFrontends {
   readonly name: string;
@@ -45,6 +58,9 @@ export interface Config extends ClientFrontends {
   readonly maxSnapshots: number;
   readonly maxWals: number;
   readonly corsOrigins: readonly string[];
+  /** Hosts that insecure requests may be for; "*": any. */
+  readonly hostWhitelist: readonly string[];
+  readonly clientLimits: ClientLimits;
   readonly strictReconfigCheck: boolean;
   readonly forceNewCluster: boolean;
   readonly preVote: boolean;
@@ -81,6 +97,10 @@ const CATCH_UP_ENTRIES = 5000; // As etcd's.
 const EVENT_HISTORY_MIN = 1000;
 const EVENT_HISTORY_MAX = 10_000_000;
 const FRONTEND_THREADS_MAX = 64;
+const HEAD_BYTES_MIN = 8192;
+const HEAD_BYTES_MAX = 1024 * 1024;
+const BODY_BYTES_MIN = 4096;
+const BODY_BYTES_MAX = 10 * 1024 * 1024;
 const V2_ANYWAY = "--enable-v2=false has no effect: the v2 API cannot be disabled";
 const BCRYPT_COST_MIN = 4;
 const BCRYPT_COST_MAX = 31;
@@ -147,6 +167,8 @@ function buildConfig(
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),
     corsOrigins: items(read.string("cors")),
+    hostWhitelist: items(read.string("host-whitelist")),
+    clientLimits: readClientLimits(read),
     strictReconfigCheck: read.bool("strict-reconfig-check"),
     forceNewCluster: read.bool("force-new-cluster"),
     preVote: read.bool("pre-vote"),
@@ -165,6 +187,18 @@ function buildConfig(
     log: readLog(read),
     warnings: allWarnings(read, warnings),
     argv,
+  };
+}
+
+function readClientLimits(read: FlagReader): ClientLimits {
+  return {
+    connectionsMax: read.uint("max-connections"),
+    connectionsPerAddressMax: read.uint("max-connections-per-address"),
+    headBytesMax: between(read, "max-header-bytes", HEAD_BYTES_MIN, HEAD_BYTES_MAX),
+    bodyBytesMax: between(read, "max-body-bytes", BODY_BYTES_MIN, BODY_BYTES_MAX),
+    watchesMax: read.uint("max-watches"),
+    keyBytesMax: read.uint("max-key-bytes"),
+    keyLevelsMax: read.uint("max-key-levels"),
   };
 }
 

@@ -107,7 +107,29 @@ const FLAG_SECTIONS = {
     "proxy-write-timeout": ignored("uint", "5000", "Write timeout, in ms."),
     "proxy-read-timeout": ignored("uint", "0", "Read timeout, in ms."),
   },
+  Limits: {
+    "max-connections": flag(
+      "uint",
+      "0",
+      "Open client connections; 0: as many as the limit of open files allows.",
+    ),
+    "max-connections-per-address": flag(
+      "uint",
+      "0",
+      "The same from one address (IPv6: one /64); 0: no limit.",
+    ),
+    "max-watches": flag("uint", "1000000", "Open watches."),
+    "max-header-bytes": flag("uint", "1048576", "Request line and headers, 8192 to 1048576."),
+    "max-body-bytes": flag("uint", "10485760", "Request body, 4096 to 10485760."),
+    "max-key-bytes": flag("uint", "0", "Length of a key that is written; 0: no limit of its own."),
+    "max-key-levels": flag("uint", "0", "Its number of levels; 0: no limit of its own."),
+  },
   Security: {
+    "host-whitelist": flag(
+      "string",
+      "*",
+      "Comma-separated hosts that insecure requests may be for; '*': any.",
+    ),
     "cert-file": ignored("string", "", "Client server TLS certificate."),
     "key-file": ignored("string", "", "Client server TLS key."),
     "client-cert-auth": refused("bool", "false", "Require client certificates."),
@@ -191,7 +213,6 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["max-txn-ops", "uint"],
   ["backend-batch-interval", "duration"],
   ["backend-batch-limit", "uint"],
-  ["host-whitelist", "string"],
   ["auth-token", "string"],
   ["auth-token-ttl", "uint"],
   ["grpc-keepalive-min-time", "duration"],

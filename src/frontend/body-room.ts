@@ -5,11 +5,14 @@ export const BODIES_BYTES_MAX = 256 * 1024 * 1024;
 
 /** Memory budget for the incomplete bodies of one thread's frontends. */
 export class BodyRoom {
+  /** Limit of a single body. */
+  readonly bodyBytesMax: number;
   readonly #bytesMax: number;
   #bytes = 0;
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, bodyBytesMax = BODY_BYTES_MAX) {
     this.#bytesMax = bytesMax;
+    this.bodyBytesMax = bodyBytesMax;
   }
 
   /** @returns false, and takes nothing, if that many bytes do not fit */

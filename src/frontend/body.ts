@@ -1,4 +1,4 @@
-import { BODY_BYTES_MAX, type BodyRoom } from "./body-room.js";
+import type { BodyRoom } from "./body-room.js";
 
 /** Shorter parts are joined: a Buffer costs a hundred bytes, and a part may have just one. */
 const PART_BYTES = 4096;
@@ -20,7 +20,7 @@ export class Body {
 
   /** Over the limit; nothing is kept then. */
   get isTooLarge(): boolean {
-    return this.#bytes > BODY_BYTES_MAX;
+    return this.#bytes > this.#room.bodyBytesMax;
   }
 
   /** @param part owned by the body from now on @returns false if there is no room */

@@ -1,4 +1,6 @@
 import type { FramedRequest, ResponseRecord } from "../messages/requests.js";
+import type { HostWhitelist } from "../v2/host-whitelist.js";
+import type { AddressLimit } from "./addresses.js";
 import type { BodyRoom } from "./body-room.js";
 import type { HeadText } from "./head-text.js";
 import type { LargeRequest, LargeRequests } from "./large-requests.js";
@@ -51,6 +53,9 @@ export interface Gateway {
   resume(requestId: number): void;
 }
 
+/** Limit of request line and headers, bytes, as in etcd (Go's http.DefaultMaxHeaderBytes). */
+export const HEAD_BYTES_MAX = 1024 * 1024;
+
 /** Options of both implementations. */
 export interface FrontendOptions {
   readonly heads: HeadText;
@@ -70,8 +75,16 @@ export interface FrontendOptions {
   readonly onSlowClient: (backlogBytes: number) => void;
   /** A connection opened (1) or closed (-1). */
   readonly onConnection: (change: number) => void;
-  /** A connection was rejected: connectionsMax is reached. */
-  readonly onRefused: () => void;
+  /** A connection was rejected: connectionsMax, or the limit of its address, is reached. */
+  readonly onRefused: (why: "all" | "address") => void;
+  /** Limit of connections from one address. Undefined: none. */
+  readonly addressLimit?: AddressLimit | undefined;
+  /** Hosts that requests may be for. Undefined: any. */
+  readonly hosts?: HostWhitelist | undefined;
+  /** A request was rejected because of its host. */
+  readonly onMisdirected?: (host: string) => void;
+  /** Limit of request line and headers. Undefined: HEAD_BYTES_MAX. */
+  readonly headBytesMax?: number;
   /** A connection ended without a valid request; the reason, if known. */
   readonly onUnserved?: (reason: string) => void;
 }

@@ -15,6 +15,8 @@ const CONTENT_TYPES: Readonly<Record<ContentKind, string>> = {
   [ContentKind.html]: "Content-Type: text/html; charset=utf-8\r\n",
   [ContentKind.metrics]: "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
   [ContentKind.bare]: "Content-Type: text/plain; charset=utf-8\r\n",
+  [ContentKind.bareError]:
+    "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n",
   [ContentKind.jsonUtf8]: "Content-Type: application/json; charset=utf-8\r\n",
 };
 
@@ -36,7 +38,7 @@ export class HeadText {
   setClusterId(clusterId: bigint): void {
     const clusterIdLine = `X-Etcd-Cluster-Id: ${clusterId.toString(16)}\r\n`;
     for (const kind of Object.values(ContentKind)) {
-      const hasCors = this.#origins.has("*") && kind !== ContentKind.bare;
+      const hasCors = this.#origins.has("*") && !isBare(kind);
       const base = hasCors ? `${CORS_FIXED}*\r\n` : "";
       this.#prefixes[kind * 2] = base + CONTENT_TYPES[kind];
       this.#prefixes[kind * 2 + 1] = base + CONTENT_TYPES[kind] + clusterIdLine;
@@ -57,9 +59,15 @@ export class HeadText {
     }
     if (head.allow !== "") text += `Allow: ${head.allow}\r\n`;
     if (head.location !== "") text += `Location: ${head.location}\r\n`;
-    if (origin !== "" && this.#origins.has(origin)) text += `${CORS_FIXED}${origin}\r\n`;
+    const hasOrigin = origin !== "" && !isBare(head.contentKind);
+    if (hasOrigin && this.#origins.has(origin)) text += `${CORS_FIXED}${origin}\r\n`;
     return text;
   }
+}
+
+/** Whether the response never has CORS headers. */
+function isBare(kind: ContentKind): boolean {
+  return kind === ContentKind.bare || kind === ContentKind.bareError;
 }
 
 const STATUS_TEXTS: Readonly<Record<number, string>> = {
@@ -78,6 +86,7 @@ const STATUS_TEXTS: Readonly<Record<number, string>> = {
   412: "412 Precondition Failed",
   415: "415 Unsupported Media Type",
   417: "417 Expectation Failed",
+  421: "421 Misdirected Request",
   431: "431 Request Header Fields Too Large",
   500: "500 Internal Server Error",
   501: "501 Not Implemented",

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { Method, methodOf } from "../v2/request.js";
 import { Body } from "./body.js";
 import { ByteQueue } from "./byte-queue.js";
-import type { FrontendOptions, Gateway } from "./frontend.js";
+import { type FrontendOptions, type Gateway, HEAD_BYTES_MAX } from "./frontend.js";
 import { statusText } from "./head-text.js";
 import { type BodyDecoder, ChunkedBody, SizedBody } from "./http-body.js";
 import { httpDate, NodeExchange, type Wire } from "./http-exchange.js";
@@ -14,13 +14,11 @@ import {
   type RequestHead,
 } from "./http-head.js";
 import { largeBytes } from "./large-requests.js";
-import { NO_ROOM, NO_ROOM_BODY } from "./local-responses.js";
+import { answerMisdirected, NO_ROOM, NO_ROOM_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
 
-/**
- * Limit of request line and headers, bytes, as in etcd (Go's http.DefaultMaxHeaderBytes and slack).
- */
-const HEAD_BYTES_MAX = 1024 * 1024 + 4096;
+/** Go's slack beyond the limit of request line and headers. */
+const HEAD_SLACK_BYTES = 4096;
 /** Bytes a client may send ahead of a pending response before its socket is paused. */
 const AHEAD_BYTES_MAX = 64 * 1024;
 /**
@@ -188,7 +186,8 @@ export class HttpConnection implements Wire {
     if (this.#searched === 0) input.skip(leadingBlanks(input.view));
     const bytes = input.view;
     const end = findHeadEnd(bytes, this.#searched);
-    if ((end < 0 ? bytes.length : end) > HEAD_BYTES_MAX) {
+    const { headBytesMax = HEAD_BYTES_MAX } = this.#shared.options;
+    if ((end < 0 ? bytes.length : end) > headBytesMax + HEAD_SLACK_BYTES) {
       this.#refuse(431, "too long");
     } else if (end < 0 && !mayBecomeHead(bytes)) {
       this.#refuse(400, "malformed request line");
@@ -249,6 +248,13 @@ export class HttpConnection implements Wire {
     // Other methods ignore bodies: as in etcd they are served before the body has arrived.
     const takesBody = method === Method.put || method === Method.post;
     this.#onBody = undefined;
+    const misdirected = options.hosts?.refusal(head.host);
+    if (misdirected !== undefined) {
+      options.onMisdirected?.(head.host);
+      if (head.expectsContinue) exchange.endConnection(); // The body is never requested.
+      answerMisdirected(exchange, misdirected);
+      return;
+    }
     if (!takesBody) {
       if (head.expectsContinue) exchange.endConnection(); // The body is never requested.
       send("", undefined);

@@ -18,6 +18,8 @@ export interface RequestHead {
   /** The first one. */
   readonly authorization: string;
   readonly origin: string;
+  /** Of an absolute target, else of the header. */
+  readonly host: string;
   /** Of the body, bytes. */
   readonly length: number | "chunked";
   /** The connection closes after this request. */
@@ -96,6 +98,7 @@ export function parseHead(text: string): RequestHead | HeadRefusal {
     contentType: fields.first("content-type"),
     authorization: fields.first("authorization"),
     origin: fields.first("origin"),
+    host: address.host ?? fields.first("host"),
     length,
     isLast: isLast(fields, isHttp10),
     expectsContinue: expectsContinue && !isHttp10 && length !== 0,
@@ -150,10 +153,14 @@ function parseRequestLine(
 }
 
 /** Origin-form, absolute-form, "*" of OPTIONS, authority of CONNECT (RFC 9112, 3.2). */
-function parseTarget(method: string, target: string): { path: string; query: string } | undefined {
+function parseTarget(
+  method: string,
+  target: string,
+): { path: string; query: string; host?: string } | undefined {
   if (target === "" || NOT_IN_TARGET.test(target)) return undefined;
   if (target === "*") return method === "OPTIONS" ? { path: "*", query: "" } : undefined;
   let local = target;
+  let host: string | undefined;
   if (target[0] !== "/") {
     if (method === "CONNECT") return { path: "/", query: "" };
     const scheme = SCHEME.exec(target);
@@ -163,6 +170,7 @@ function parseTarget(method: string, target: string): { path: string; query: str
       const end = rest.slice(2).search(/[/?]/);
       const authority = end < 0 ? rest.slice(2) : rest.slice(2, 2 + end);
       if (!AUTHORITY.test(authority)) return undefined;
+      host = authority.slice(authority.lastIndexOf("@") + 1);
       local = rest.slice(2 + authority.length);
     } else local = rest[0] === "/" ? rest : ""; // Otherwise opaque, such as mailto:a.
   }
@@ -172,7 +180,8 @@ function parseTarget(method: string, target: string): { path: string; query: str
   );
   const mark = local.indexOf("?");
   const path = mark < 0 ? local : local.slice(0, mark);
-  return { path, query: mark < 0 ? "" : local.slice(mark + 1) };
+  const query = mark < 0 ? "" : local.slice(mark + 1);
+  return host === undefined ? { path, query } : { path, query, host };
 }
 
 function checkHosts(hosts: readonly string[], isHttp10: boolean): string {

@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from "node:net";
+import { addressOfText } from "./addresses.js";
 import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { HttpConnection, type Shared } from "./http-connection.js";
 import { ListenError } from "./listen-error.js";
@@ -57,7 +58,13 @@ export class NodeFrontend implements Frontend {
     options.onConnection(1);
     if (this.#connections.size >= options.connectionsMax) {
       socket.once("close", () => options.onConnection(-1));
-      options.onRefused();
+      options.onRefused("all");
+      socket.destroy();
+      return;
+    }
+    if (options.addressLimit?.admits(addressOfText(socket.remoteAddress)) === false) {
+      socket.once("close", () => options.onConnection(-1));
+      options.onRefused("address");
       socket.destroy();
       return;
     }

@@ -7,6 +7,8 @@ import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { bindAddressOf, clearSocketPath } from "../process/bind-address.js";
 import { connectionsMax } from "../process/descriptors.js";
+import { HostWhitelist } from "../v2/host-whitelist.js";
+import { AddressLimit, connectionsByAddress } from "./addresses.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Frontend, FrontendOptions, PortSharing } from "./frontend.js";
 import { HeadText } from "./head-text.js";
@@ -18,8 +20,14 @@ import { UnservedConnections } from "./unserved.js";
 import { loadUws, UwsFrontend } from "./uws.js";
 
 const CONNECTIONS = cellOf("frontendConnections");
-const REFUSED = cellOf("frontendRefused");
+const REFUSED = {
+  all: cellOf("frontendRefused"),
+  address: cellOf("frontendRefusedOfAddress"),
+};
+const MISDIRECTED = cellOf("frontendMisdirected");
 const TOO_MANY = cellOf("frontendTooMany");
+/** Of a rejected request's host. */
+const LOGGED_HOST_MAX = 256;
 const SLOW_CLIENTS = cellOf("frontendSlowClients");
 
 export interface Endpoint {
@@ -128,7 +136,11 @@ export async function makeFrontends(
   let uws: Frontend | undefined;
   if (wanted.has("uws")) {
     try {
-      uws = await UwsFrontend.create(loadUws(), gateway, optionsOf("uws"));
+      uws = await UwsFrontend.create(
+        loadUws(config.clientLimits.headBytesMax),
+        gateway,
+        optionsOf("uws"),
+      );
     } catch (error) {
       log.warn(
         { err: error },
@@ -159,9 +171,22 @@ function frontendOptions(
   log: Logger,
   metrics: MetricCells,
 ): (kind: FrontendKind) => FrontendOptions {
-  const most = connectionsMax(config.frontendThreads);
+  const { clientLimits, frontendThreads, listenClientUrls } = config;
+  const most = Math.min(
+    connectionsMax(frontendThreads),
+    Math.ceil((clientLimits.connectionsMax || Number.POSITIVE_INFINITY) / frontendThreads),
+  );
+  const ports = new Set(listenClientUrls.map(({ port }) => port));
+  const ofAddress = clientLimits.connectionsPerAddressMax;
   const open = { uws: 0, node: 0 };
-  const bodyRoom = new BodyRoom(BODIES_BYTES_MAX);
+  // Other threads have connections, too.
+  const openMax = () => (frontendThreads > 1 ? Number.POSITIVE_INFINITY : open.uws + open.node);
+  const addressLimit =
+    ofAddress === 0
+      ? undefined
+      : new AddressLimit(ofAddress, () => connectionsByAddress(ports), openMax);
+  const hosts = HostWhitelist.of(config.hostWhitelist);
+  const bodyRoom = new BodyRoom(BODIES_BYTES_MAX, clientLimits.bodyBytesMax);
   const largeRequests = new LargeRequests(LARGE_LIMITS);
   const unserved = new UnservedConnections(log, metrics);
   return (kind) => ({
@@ -170,15 +195,26 @@ function frontendOptions(
     get connectionsMax() {
       return most - (kind === "uws" ? open.node : open.uws);
     },
+    headBytesMax: clientLimits.headBytesMax,
+    hosts,
+    onMisdirected: (host) => {
+      metrics.add(MISDIRECTED, 1);
+      log.warn(
+        { host: host.slice(0, LOGGED_HOST_MAX) },
+        "rejecting HTTP request to prevent DNS rebinding attacks",
+      );
+    },
+    addressLimit,
     bodyRoom,
     largeRequests,
     onConnection: (change) => {
       open[kind] += change;
       metrics.add(CONNECTIONS, change);
     },
-    onRefused: () => {
-      metrics.add(REFUSED, 1);
-      log.warn("rejected client connection: too many are open");
+    onRefused: (why) => {
+      metrics.add(REFUSED[why], 1);
+      const what = why === "all" ? "are open" : "from its address";
+      log.warn(`rejected client connection: too many ${what}`);
     },
     onUnserved: (reason) => unserved.count(reason),
     onTooMany: () => metrics.add(TOO_MANY, 1),

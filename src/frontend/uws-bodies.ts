@@ -1,5 +1,4 @@
 import { Body } from "./body.js";
-import { BODY_BYTES_MAX } from "./body-room.js";
 import type { FrontendOptions, Gateway } from "./frontend.js";
 import { NO_ROOM, NO_ROOM_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
@@ -46,11 +45,11 @@ export class UwsBodies {
       const last = new Uint8Array(chunk);
       const whole = body === undefined ? last : body.finish(last);
       exchange.large?.whole(whole.length);
-      const isTooLarge = body?.isTooLarge ?? whole.length > BODY_BYTES_MAX;
+      const isTooLarge = body?.isTooLarge ?? whole.length > this.#options.bodyRoom.bodyBytesMax;
       const request = this.#request.begin(exchange.method, path, query, exchange.authorization);
       if (this.#options.needsRemote) request.remote = exchange.remoteAddress;
       request.contentType = contentType;
-      request.body = whole;
+      request.body = isTooLarge ? undefined : whole; // It may have come in one piece.
       request.isBodyTooLarge = isTooLarge;
       exchange.requestId = this.#gateway.request(exchange, request);
       request.body = undefined; // It may be large: do not keep it alive until the next request.

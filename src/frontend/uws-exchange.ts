@@ -17,7 +17,7 @@ import { type Backlogs, resumeSending } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
 import { ClosingWatch, LastingWatch, type WatchHandles, type WatchStream } from "./uws-watch.js";
 import type { Checked, WatchRegister } from "./uws-watch-register.js";
-import { sendResponse, writeChunks } from "./uws-writer.js";
+import { sendLast, sendResponse, writeChunks } from "./uws-writer.js";
 
 /**
  * A head must fit into one cork: see uws-writer.ts. It echoes nothing else of a client's choice.
@@ -43,6 +43,8 @@ export class UwsExchange implements Exchange, Checked {
   body: Body | undefined;
   large: LargeRequest | undefined;
   readonly authorization: string;
+  /** The connection closes after its response. Only of requests with a body. */
+  isLast = false;
   readonly #shared: UwsShared;
   readonly #origin: string;
   /** Of a request that may be a watch on a connection that lives on. */
@@ -172,14 +174,16 @@ export class UwsExchange implements Exchange, Checked {
     this.#isComplete = true;
     if (this.method === Method.head || body.length === 0) this.#shared.unserved.onWithoutLength();
     if (this.method !== Method.head && head.status !== 204) {
-      sendResponse(this.res, this.#head(head, ""), body);
+      if (this.isLast) sendLast(this.res, this.#head(head, ""), body);
+      else sendResponse(this.res, this.#head(head, ""), body);
       return;
     }
     // Told the length, `endWithoutBody` would wait for that many bytes and never be done.
     const length = head.status === 204 ? "" : `Content-Length: ${body.length}\r\n`;
     this.res.cork(() => {
       this.res.writeStatus(this.#head(head, length));
-      this.res.endWithoutBody();
+      if (this.isLast) this.res.endWithoutBody(0, true);
+      else this.res.endWithoutBody();
     });
   }
 

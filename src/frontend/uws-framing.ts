@@ -4,9 +4,13 @@ import type { HttpRequest } from "uWebSockets.js";
 export const framing = {
   /** End or coding of the body is ambiguous. */
   isUnclear: false,
+  isChunked: false,
   contentLength: "",
   contentType: "",
 };
+
+/** Colon, blank and line end. */
+const FIELD_BYTES = 4;
 
 let lengths = 0;
 let codings = 0;
@@ -33,10 +37,42 @@ export function readFraming(req: HttpRequest): void {
   lengths = 0;
   codings = 0;
   framing.isUnclear = false;
+  framing.isChunked = false;
   framing.contentLength = "";
   framing.contentType = "";
   req.forEach(look);
+  framing.isChunked = codings > 0;
   if (lengths + codings > 1) framing.isUnclear = true;
+}
+
+let hosts = 0;
+let host = "";
+
+function lookForHost(name: string, value: string): void {
+  if (name !== "host") return;
+  hosts++;
+  host = value;
+}
+
+/** The Host header; undefined if there are several. */
+export function hostOf(req: HttpRequest): string | undefined {
+  hosts = 0;
+  host = "";
+  req.forEach(lookForHost);
+  return hosts > 1 ? undefined : host;
+}
+
+let headBytes = 0;
+
+function measure(name: string, value: string): void {
+  headBytes += name.length + value.length + FIELD_BYTES;
+}
+
+/** Bytes of the request's target and headers, as they are sent usually. */
+export function headBytesOf(req: HttpRequest): number {
+  headBytes = req.getUrl().length + (req.getQuery() ?? "").length;
+  req.forEach(measure);
+  return headBytes;
 }
 
 /** Cheaper than `readFraming`, for methods that rarely have a body. */

@@ -42,6 +42,18 @@ export function sendResponse(res: HttpResponse, head: string, body: Uint8Array):
   res.onWritable(() => sendRest(res, rest, start));
 }
 
+/** Sends a response of known length, then closes. @param head as above */
+export function sendLast(res: HttpResponse, head: string, body: Uint8Array): void {
+  if (body.length > PIECE_BYTES) {
+    writeChunks(res, `${head}\r\nConnection: close`, body, true, true);
+    return;
+  }
+  res.cork(() => {
+    res.writeStatus(head);
+    res.end(body, true);
+  });
+}
+
 /**
  * Sends as much as the socket accepts. The library's timer runs while it accepts nothing.
  *
@@ -66,6 +78,7 @@ export function writeChunks(
   head: string | undefined,
   bytes: Uint8Array,
   isEnd: boolean,
+  closes = false,
 ): boolean {
   let hasRoom = true;
   let at = 0;
@@ -75,7 +88,7 @@ export function writeChunks(
     at += piece.length;
     res.cork(() => {
       if (isFirst && head !== undefined) res.writeStatus(head);
-      if (isEnd && at === bytes.length) res.end(piece);
+      if (isEnd && at >= bytes.length) res.end(piece, closes);
       else hasRoom = res.write(piece);
     });
   } while (at < bytes.length);

@@ -1,16 +1,29 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { createRequire } from "node:module";
 import { Method, methodOf } from "../v2/request.js";
-import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
+import { addressOfBytes } from "./addresses.js";
+import {
+  type Frontend,
+  type FrontendOptions,
+  type Gateway,
+  HEAD_BYTES_MAX,
+  type PortSharing,
+} from "./frontend.js";
 import { largeBytes } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
-import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-responses.js";
+import {
+  answerMisdirected,
+  BAD_REQUEST,
+  BAD_REQUEST_BODY,
+  HEAD_TOO_LONG,
+  HEAD_TOO_LONG_BODY,
+} from "./local-responses.js";
 import { ReusedRequest } from "./reused-request.js";
 import { Backlogs } from "./uws-backlog.js";
 import { UwsBodies } from "./uws-bodies.js";
 import { calibrate } from "./uws-calibration.js";
 import { UwsExchange, type UwsShared } from "./uws-exchange.js";
-import { framing, hasBody, readFraming } from "./uws-framing.js";
+import { framing, hasBody, headBytesOf, hostOf, readFraming } from "./uws-framing.js";
 import { testWatches } from "./uws-self-test.js";
 import { UnservedCount } from "./uws-unserved.js";
 import { STREAM_HANDLES, WATCH_HANDLES, type WatchHandles } from "./uws-watch.js";
@@ -32,17 +45,15 @@ interface ListenWithOptions {
 
 type Uws = typeof import("uWebSockets.js");
 
-/** Limit of request line and headers, bytes, as in etcd (Go's http.DefaultMaxHeaderBytes). */
-const HEAD_BYTES_MAX = 1024 * 1024;
-
 /**
  * Loads uWebSockets.js.
  *
+ * @param headBytesMax limit of request line and headers of this process
  * @throws Error if its binary does not load: musl, an older glibc, another processor
  */
-export function loadUws(): Uws {
+export function loadUws(headBytesMax = HEAD_BYTES_MAX): Uws {
   // Read by the library at load; its default of 4 KiB is too small for long keys in URLs.
-  process.env.UWS_HTTP_MAX_HEADERS_SIZE ??= String(HEAD_BYTES_MAX);
+  process.env.UWS_HTTP_MAX_HEADERS_SIZE ??= String(headBytesMax);
   return createRequire(import.meta.url)("uWebSockets.js") as Uws;
 }
 
@@ -161,8 +172,10 @@ export class UwsFrontend implements Frontend {
       this.#watches.onClose(res); // Moves the write offset, which the former reads.
       return;
     }
-    if (this.#connections <= this.#options.connectionsMax) return;
-    this.#options.onRefused();
+    const { connectionsMax, addressLimit } = this.#options;
+    const isAbove = this.#connections > connectionsMax;
+    if (!isAbove && addressLimit?.admits(addressOfBytes(res.getRemoteAddress())) !== false) return;
+    this.#options.onRefused(isAbove ? "all" : "address");
     this.#isRefusing = true;
     res.close();
     this.#isRefusing = false;
@@ -204,6 +217,24 @@ function decodeLetter(_: string, digits: string): string {
   return String.fromCharCode(Number.parseInt(digits, 16));
 }
 
+/** Rejects a request for a host that is not in the whitelist, or for several hosts. */
+function isMisdirected(
+  { hosts, onMisdirected }: FrontendOptions,
+  exchange: UwsExchange,
+  req: HttpRequest,
+): boolean {
+  const host = hostOf(req);
+  if (host === undefined) {
+    exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
+    return true;
+  }
+  const refusal = hosts?.refusal(host);
+  if (refusal === undefined) return false;
+  onMisdirected?.(host);
+  answerMisdirected(exchange, refusal);
+  return true;
+}
+
 /** @param handles given if it may be a watch; `res` is one of them */
 function serve(
   shared: UwsShared,
@@ -235,17 +266,27 @@ function begin(
   const bringsBody = takesBody || hasBody(req);
   // First: whatever is sent, also to reject it, must not be sent on a watch's connection.
   if ((bringsBody || mayBeWatch) && watches.onBodyRequest()) exchange.check();
-  if (UNTRUE_TARGET.test(path) || UNTRUE_TARGET.test(query)) {
-    exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
-    return;
-  }
   if (bringsBody) {
     readFraming(req);
-    if (framing.isUnclear) {
+    // The library misreads chunk extensions, trailers and wrong line ends: what it takes for the
+    // next request may be the rest of this one, so none follows on the connection.
+    exchange.isLast = framing.isChunked;
+    if (framing.isUnclear || (framing.isChunked && !takesBody)) {
       exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
       return;
     }
   }
+  const { headBytesMax = HEAD_BYTES_MAX } = options;
+  // The library has no limit for a head that arrives in one piece.
+  if (headBytesMax < HEAD_BYTES_MAX && headBytesOf(req) > headBytesMax) {
+    exchange.refuse(HEAD_TOO_LONG, HEAD_TOO_LONG_BODY);
+    return;
+  }
+  if (UNTRUE_TARGET.test(path) || UNTRUE_TARGET.test(query)) {
+    exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
+    return;
+  }
+  if (options.hosts !== undefined && isMisdirected(options, exchange, req)) return;
   if (takesBody) {
     const { contentLength, contentType } = framing;
     const large = largeBytes(contentLength === "" ? undefined : Number(contentLength));

@@ -1,12 +1,19 @@
+import type { ClientLimits } from "../config/config.js";
 import { cellOf } from "../metrics/families.js";
 
 const MIB = 2 ** 20;
+
+type AskedLimits = Pick<ClientLimits, "watchesMax" | "keyBytesMax" | "keyLevelsMax">;
+const NOT_ASKED: AskedLimits = { watchesMax: 1_000_000, keyBytesMax: 0, keyLevelsMax: 0 };
 
 /**
  * Limits of one member. Requests over a limit are rejected like etcd's overload: status 500 with
  * errorCode 300 and `TOO_MANY`, on which clients try the next member.
  */
 export interface MemberLimits {
+  /** Length of a key in PUT and POST, and its number of levels. */
+  readonly keyBytesMax: number;
+  readonly keyLevelsMax: number;
   /** Open watches: long polls and streams. */
   readonly watchesMax: number;
   /** Bytes of the core's heap taken by open watches. */
@@ -40,12 +47,17 @@ export interface MemberLimits {
  */
 const HEAP_SHARE = 1 / 16;
 
-/** @param heapBytes limit of the core's heap */
-export function memberLimits(heapBytes: number): MemberLimits {
+/**
+ * @param heapBytes limit of the core's heap
+ * @param asked by flags; 0 is no limit of its own
+ */
+export function memberLimits(heapBytes: number, asked: AskedLimits = NOT_ASKED): MemberLimits {
   return {
+    keyBytesMax: asked.keyBytesMax || Number.POSITIVE_INFINITY,
+    keyLevelsMax: asked.keyLevelsMax || Number.POSITIVE_INFINITY,
     // Each has a connection, and few systems allow a process more open files. The byte limit comes
     // first with a heap below 5 GB or with long paths, of up to 1 MiB.
-    watchesMax: 1_000_000,
+    watchesMax: asked.watchesMax,
     watchBytesMax: heapBytes * HEAP_SHARE,
     // Each takes 1 KB and is checked in every turn of the core. Measured: this many, all waiting
     // for slow clients, lengthen a turn by a third of a millisecond.
@@ -69,6 +81,7 @@ export const TOO_MANY = "etcdserver: too many requests";
 
 /** Cells that count rejections and ended requests, by limit. */
 export const LIMIT_REACHED = {
+  keys: cellOf("limitReached", "keys"),
   watches: cellOf("limitReached", "watches"),
   listings: cellOf("limitReached", "listings"),
   listingViews: cellOf("limitReached", "listing_views"),

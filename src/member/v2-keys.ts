@@ -11,7 +11,7 @@ import type { Delivery } from "../store/watch-hub.js";
 import { V2_ERRORS } from "../v2/errors.js";
 import { eventStatus, keysHead, writeEvent, writeFile, writeRefusal } from "../v2/keys-render.js";
 import { type KeysRequest, parseKeysRequest } from "../v2/keys-request.js";
-import type { ApiRequest } from "../v2/request.js";
+import { type ApiRequest, Method } from "../v2/request.js";
 import type { Gate } from "./gate.js";
 import { LIMIT_REACHED, type MemberLimits, TOO_MANY } from "./limits.js";
 import type { Listings } from "./listings.js";
@@ -35,7 +35,10 @@ export interface KeysParts {
   readonly listings: Listings;
   readonly times: TurnTimes;
   readonly metrics: MetricCells;
-  readonly limits: Pick<MemberLimits, "watchesMax" | "watchBytesMax" | "responseBytesMax">;
+  readonly limits: Pick<
+    MemberLimits,
+    "watchesMax" | "watchBytesMax" | "responseBytesMax" | "keyBytesMax" | "keyLevelsMax"
+  >;
   readonly log: Pick<Logger, "warn">;
 }
 
@@ -86,6 +89,7 @@ export class KeysService {
   /** @param path decoded, "/v2/keys" or below */
   handle(client: ClientRequest, request: ApiRequest, path: string): void {
     const { clusterMs } = this.#parts.times;
+    if (this.#hasRefusedKey(client, path)) return;
     const parsed = parseKeysRequest(request, path, clusterMs);
     // As in etcd, only valid requests are looked at for permissions.
     if (parsed.kind !== "refusal" && parsed.kind !== "answer") {
@@ -111,6 +115,20 @@ export class KeysService {
       default:
         unreachable(parsed);
     }
+  }
+
+  /** Rejects a write to a key above the limits of this member. */
+  #hasRefusedKey(client: ClientRequest, path: string): boolean {
+    if (client.method !== Method.put && client.method !== Method.post) return false;
+    const { keyBytesMax, keyLevelsMax } = this.#parts.limits;
+    const bytes = path.length - KEYS_PATH.length;
+    // Each level has a slash and a name, so that most keys need no counting.
+    const isLong = bytes > keyBytesMax;
+    if (!isLong && (bytes <= 2 * keyLevelsMax || levelsOf(path) <= keyLevelsMax)) return false;
+    this.#metrics.add(LIMIT_REACHED.keys, 1);
+    const why = isLong ? "the key is too long" : "the key has too many levels";
+    this.refuse(client, new Refusal(ErrorCode.invalidField, why, 0));
+    return true;
   }
 
   /** Responds to a write that was applied. */
@@ -391,6 +409,13 @@ class QuorumGet implements WaitingRead {
   failed(why: string): void {
     this.#service.fail(this.#client, why);
   }
+}
+
+/** @param path clean, below KEYS_PATH */
+function levelsOf(path: string): number {
+  let levels = 0;
+  for (let at = KEYS_PATH.length; at >= 0; at = path.indexOf("/", at + 1)) levels++;
+  return path.endsWith("/") ? levels - 1 : levels;
 }
 
 function watcherIdOf(client: ClientRequest): number {

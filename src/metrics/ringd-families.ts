@@ -19,6 +19,7 @@ const LIMITS = [
   "responses",
   "passwords",
   "auth_changes",
+  "keys",
 ] as const;
 
 /** ringd's own families. */
@@ -140,6 +141,16 @@ export const RINGD_FAMILIES = {
     kind: "counter",
     name: "ringd_frontend_refused_connections_total",
     help: "Connections rejected because too many were open.",
+  },
+  frontendRefusedOfAddress: {
+    kind: "counter",
+    name: "ringd_frontend_refused_connections_of_address_total",
+    help: "Connections rejected because too many were open from their address.",
+  },
+  frontendMisdirected: {
+    kind: "counter",
+    name: "ringd_frontend_misdirected_requests_total",
+    help: "Requests rejected because their host is not in --host-whitelist.",
   },
   frontendTooMany: {
     kind: "counter",

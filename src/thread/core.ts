@@ -65,7 +65,7 @@ function run(): void {
     log,
     limits,
     raftLimits: RAFT_LIMITS,
-    memberLimits: memberLimits(heapBytes),
+    memberLimits: memberLimits(heapBytes, config.clientLimits),
     onReady: (news) => tellMain({ kind: "published", news }),
   });
   const hasWork = () => loop.hasWork();

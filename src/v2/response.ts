@@ -18,6 +18,8 @@ export const ContentKind = {
   jsonUtf8: 6,
   /** `text/plain; charset=utf-8` without CORS headers, as from Go's HTTP server below the API. */
   bare: 7,
+  /** The same, of `textError`. */
+  bareError: 8,
 } as const;
 export type ContentKind = (typeof ContentKind)[keyof typeof ContentKind];
 

@@ -168,6 +168,8 @@ const UNCLEAR: readonly (readonly [string, readonly string[]])[] = [
   ["PUT", ["Transfer-Encoding: identity"]],
   ["GET", [LENGTH, "Content-Length: 60"]],
   ["DELETE", [LENGTH, "Content-Length: 60"]],
+  ["DELETE", [CHUNKED]],
+  ["GET", [CHUNKED]],
 ];
 
 for (const [method, lines] of UNCLEAR) {
@@ -200,14 +202,63 @@ test("uws: two lengths are answered 400; plain chunked bodies are served", async
   assert.match(await refused.untilClosed(), /^HTTP\/1\.1 400 Bad Request\r\n/);
   const chunked = `${head("PUT", "/v2/keys/a", "Transfer-Encoding: Chunked")}5\r\nvalue\r\n0A\r\n=123456789\r\n000\r\n\r\n`;
   const whole = await RawConnection.open(port, chunked);
-  await whole.until(/value=123456789$/);
-  whole.text = "";
-  for (const byte of chunked) {
-    whole.send(byte);
+  assert.match(await whole.untilClosed(), /\r\nConnection: close\r\n.*value=123456789$/s);
+  const pieces = await RawConnection.open(port, chunked.slice(0, chunked.indexOf("\n")));
+  for (const byte of chunked.slice(chunked.indexOf("\n"))) {
+    pieces.send(byte);
     await new Promise((resolve) => setImmediate(resolve));
   }
-  await whole.until(/value=123456789$/);
-  whole.close();
+  await pieces.until(/value=123456789$/);
+  pieces.close();
+  frontend.stopListening();
+  frontend.close();
+});
+
+const NEXT = head("PUT", "/v2/keys/smuggled", "Content-Length: 7");
+const REST = `${NEXT}value=2`;
+
+/** Chunks that the library misreads: what it leaves must not become a request. */
+const MISREAD: Readonly<Record<string, string>> = {
+  "an early end in the trailers": `7\r\nvalue=1\r\n0\r\n${REST}\r\n`,
+  "an extension": `7;a=b\r\nvalue=1\r\n0\r\n\r\n${REST}`,
+  "an extension that looks like digits": `1;0000000000\r\nv\r\n0\r\n\r\n${REST}`,
+  "LF alone": `7\nvalue=1\n0\n\n${REST}`,
+  "no line end after the data": `7\r\nvalue=1XX0\r\n\r\n${REST}`,
+  "the end of another chunked body": `7\r\nvalue=1\r\n0\r\n\r\n${REST}`,
+};
+
+for (const [name, body] of Object.entries(MISREAD)) {
+  test(`uws: no request follows a chunked body: ${name}`, async () => {
+    const { gateway, port, frontend } = await serve("uws");
+    gateway.onRequest = (request) => answer(request, "{}");
+    const first = head("PUT", "/v2/keys/a", CHUNKED);
+    const connection = await RawConnection.open(port, first);
+    // Byte by byte, so that the response may leave before what follows arrives.
+    for (const byte of body) {
+      connection.send(byte);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    connection.socket.end();
+    await connection.untilClosed();
+    assert.ok(!gateway.requests.some(({ path }) => path.includes("smuggled")));
+    frontend.stopListening();
+    frontend.close();
+  });
+}
+
+test("uws: any response to a chunked body closes, large ones and those without a body, too", async () => {
+  const { gateway, port, frontend } = await serve("uws");
+  const sent = `${head("PUT", "/v2/keys/a", CHUNKED)}7\r\nvalue=1\r\n0\r\n\r\n`;
+  for (const bytes of [0, 11_000, 12_000, 12_001, 300_000]) {
+    gateway.onRequest = (request) => answer(request, "x".repeat(bytes));
+    const connection = await RawConnection.open(port, sent);
+    const text = await connection.untilClosed();
+    assert.match(text, /^HTTP\/1\.1 200 OK\r\n.*\r\nConnection: close\r\n/s);
+    assert.equal(text.split("x").length - 1, bytes);
+  }
+  gateway.onRequest = (request) => answer(request, "", 204);
+  const none = await RawConnection.open(port, sent);
+  assert.match(await none.untilClosed(), /^HTTP\/1\.1 204 No Content\r\n/);
   frontend.stopListening();
   frontend.close();
 });
