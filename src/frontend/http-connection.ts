@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { Method, methodOf } from "../v2/request.js";
 import { Body } from "./body.js";
 import { ByteQueue } from "./byte-queue.js";
@@ -76,9 +77,13 @@ export class HttpConnection implements Wire {
   #hasRequested = false;
   #whyUnserved = "no_request";
 
-  constructor(socket: Socket, shared: Shared) {
+  /** Of the client's verified certificate, latin1 bytes; "" without one that names a user. */
+  readonly #commonName: string;
+
+  constructor(socket: Socket, shared: Shared, commonName = "") {
     this.#socket = socket;
     this.#shared = shared;
+    this.#commonName = Buffer.from(commonName).latin1Slice();
     socket.on("data", (chunk) => this.#onData(chunk));
     socket.on("end", () => this.#onEnd());
     socket.on("drain", () => this.#onDrain());
@@ -235,6 +240,7 @@ export class HttpConnection implements Wire {
       // First: it may let another connection send its request, which is the same object.
       exchange.large?.whole(whole?.length ?? 0);
       request.begin(method, head.path, head.query, head.authorization);
+      request.commonName = this.#commonName;
       if (options.needsRemote) request.remote = this.remoteAddress;
       request.contentType = contentType;
       request.body = whole;
@@ -248,7 +254,9 @@ export class HttpConnection implements Wire {
     // Other methods ignore bodies: as in etcd they are served before the body has arrived.
     const takesBody = method === Method.put || method === Method.post;
     this.#onBody = undefined;
-    const misdirected = options.hosts?.refusal(head.host);
+    // The name in its certificate already proves who is meant.
+    const isSecure = this.#socket instanceof TLSSocket;
+    const misdirected = isSecure ? undefined : options.hosts?.refusal(head.host);
     if (misdirected !== undefined) {
       options.onMisdirected?.(head.host);
       if (head.expectsContinue) exchange.endConnection(); // The body is never requested.

@@ -30,8 +30,6 @@ export interface GateParts {
   readonly audit: Audit;
   readonly metrics: MetricCells;
   readonly log: Pick<Logger, "warn">;
-  /** Certificates of clients name users. */
-  readonly clientCertAuth: boolean;
   /** Handles a request once more, as its credentials are known now. */
   readonly again: (client: ClientRequest, request: ApiRequest) => void;
 }
@@ -140,10 +138,10 @@ export class Gate {
 
   /** @returns undefined if the request waits, or there are too many that do */
   #identify(client: ClientRequest, request: ApiRequest, realm: Realm): Identity | undefined {
-    const { state, credentials, clientCertAuth } = this.#parts;
+    const { state, credentials } = this.#parts;
     const { authorization, commonName } = request;
     if (authorization === "") {
-      if (!clientCertAuth || commonName === "") return GUEST_IDENTITY;
+      if (commonName === "") return GUEST_IDENTITY;
       const user = state.user(commonName);
       return user === undefined ? GUEST_IDENTITY : { kind: "user", user };
     }

@@ -282,7 +282,6 @@ function makeGate(
     ...{ state: auth, audit, metrics, log, again },
     credentials: new Credentials(auth, hashes, config.bcryptCost),
     port: clients,
-    clientCertAuth: config.clientCertAuth,
   });
 }
 
