@@ -83,7 +83,7 @@ export class HttpConnection implements Wire {
   constructor(socket: Socket, shared: Shared, commonName = "") {
     this.#socket = socket;
     this.#shared = shared;
-    this.#commonName = Buffer.from(commonName).latin1Slice();
+    this.#commonName = Buffer.from(commonName).toString("latin1");
     socket.on("data", (chunk) => this.#onData(chunk));
     socket.on("end", () => this.#onEnd());
     socket.on("drain", () => this.#onDrain());
