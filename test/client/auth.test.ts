@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { ApiError, Client, UnauthorizedError } from "#ringd/client/index.js";
-import { TestMember } from "../support/member.js";
+import { type MemberKind, TestMember } from "../support/member.js";
+
+/** KIND=etcd runs it against etcd. */
+const kind = (process.env.KIND ?? "ringd") as MemberKind;
 
 let member: TestMember;
 let guest: Client;
 let root: Client;
 
 before(async () => {
-  member = await TestMember.create("etcd");
+  member = await TestMember.create(kind);
   const endpoints = [member.clientUrl];
   guest = new Client({ endpoints });
   root = new Client({ endpoints, username: "root", password: "rö:t" });

@@ -138,15 +138,15 @@ test("ways to name the server", async () => {
   await says("$CTL --discovery-srv none.invalid ls; echo $?", "1\n", /^dns lookup errors: /);
 });
 
-test("users and roles, with etcd", async () => {
-  const etcd = await TestMember.create("etcd");
+test("users and roles", async () => {
+  const own = await TestMember.create("ringd");
   try {
     const script = `set -e
 $CTL user add root:p; $CTL user list; $CTL role add r; $CTL role grant r --path '/a/*' --read
 $CTL user add bob:b; $CTL user grant bob --roles r; $CTL auth enable
 $CTL -u root:p role revoke guest --path '/*' --rw; $CTL -u root:p set /a/k 1; $CTL -u bob:b get /a/k
 ! $CTL -u bob:b set /a/k 2; $CTL -u root:p auth disable`;
-    const { out, err, code } = await shell(script, { ETCDCTL_ENDPOINTS: etcd.clientUrl });
+    const { out, err, code } = await shell(script, { ETCDCTL_ENDPOINTS: own.clientUrl });
     const lines = ["User root created", "root", "Role r created", "Role r updated"];
     lines.push("User bob created", "User bob updated", "Authentication Enabled");
     lines.push("Role guest updated", "1", "1", "Authentication Disabled");
@@ -157,7 +157,7 @@ $CTL -u root:p role revoke guest --path '/*' --rw; $CTL -u root:p set /a/k 1; $C
     );
     assert.equal(code, 0);
   } finally {
-    await etcd.destroy();
+    await own.destroy();
   }
 });
 

@@ -6,23 +6,27 @@ import { AUTH, FLAGS, KEYS, MEMBERS, WATCHES } from "./scripts.js";
 /** Two at a time, because a line mostly waits. */
 describe("ringctl behaves like Debian's etcdctl", { concurrency: 2 }, () => {
   test("keys and directories", async () => {
-    await compareScript("ringd", KEYS);
+    await compareScript(KEYS);
   });
 
   test("flags, help, timeouts, and servers that cannot be reached", async () => {
-    await compareScript("ringd", FLAGS);
+    await compareScript(FLAGS);
   });
 
   test("watches of the past", async () => {
-    await compareScript("ringd", WATCHES);
+    await compareScript(WATCHES);
   });
 
   test("members and health", async () => {
-    await compareScript("ringd", MEMBERS);
+    await compareScript(MEMBERS);
   });
 
-  test("users, roles and authentication, with etcd", async () => {
-    await compareScript("etcd", AUTH);
+  test("users, roles and authentication", async () => {
+    await compareScript(AUTH);
+  });
+
+  test("the same of etcdctl with etcd, and of ringctl with ringd", async () => {
+    await compareScript(AUTH, ["etcd", "ringd"]);
   });
 });
 

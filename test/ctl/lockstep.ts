@@ -49,9 +49,13 @@ export function readScript(script: string): Line[] {
  * Runs a script with Debian's etcdctl and with ringctl, each on a new server of its own, and
  * compares output, exit code and the whole store after every line.
  *
+ * @param kinds of etcdctl's server and of ringctl's
  * @returns the number of lines
  */
-export async function compareScript(kind: MemberKind, script: string): Promise<number> {
+export async function compareScript(
+  script: string,
+  kinds: readonly [MemberKind, MemberKind] = ["ringd", "ringd"],
+): Promise<number> {
   const link = new EtcdctlLink();
   const host = new Host();
   const silent = createServer(() => undefined);
@@ -62,7 +66,7 @@ export async function compareScript(kind: MemberKind, script: string): Promise<n
     ["$S", await listening(silent)],
     ["$H", await listening(broken)],
   ]);
-  const servers = await Promise.all([TestMember.create(kind), TestMember.create(kind)]);
+  const servers = await Promise.all([TestMember.create(kinds[0]), TestMember.create(kinds[1])]);
   try {
     const [theirs, ours] = servers;
     await Promise.all(servers.map(({ clientUrl }) => untilOwnWritesDone(clientUrl)));

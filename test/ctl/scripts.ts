@@ -456,6 +456,9 @@ cluster-health
 `;
 
 export const AUTH = `
+# The first password also starts a thread.
+--timeout 30s user add first:p
+user remove first
 user list
 user list x
 user add

@@ -56,6 +56,38 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     },
   );
 
+  contractTest(
+    "credentials arrive, the first of several, and the client's address",
+    async (served) => {
+      const { gateway, port } = served;
+      const form = [FORM, "Content-Length: 7"];
+      for (const [method, extra, body] of [
+        ["GET", [], ""],
+        ["PUT", form, "value=1"],
+        ["DELETE", [], ""],
+      ] as const) {
+        const lines = ["AUTHORIZATION: Basic cm9vdDpw", "Authorization: Basic other", ...extra];
+        const connection = await RawConnection.open(
+          port,
+          head(method, "/v2/keys/a", ...lines) + body,
+        );
+        const request = await gateway.next();
+        assert.equal(request.authorization, "Basic cm9vdDpw");
+        assert.equal(request.commonName, "");
+        assert.equal(request.remote, "127.0.0.1");
+        assert.equal(request.exchange.remoteAddress, "127.0.0.1");
+        answer(request, "{}");
+        await connection.until("{}");
+        connection.send(head("GET", "/v2/keys/a"));
+        const next = await gateway.next();
+        assert.equal(next.authorization, "", "not that of the request before");
+        answer(next, "[]");
+        await connection.until("[]");
+        connection.close();
+      }
+    },
+  );
+
   contractTest("a request arrives as its bytes", async ({ gateway, port }) => {
     const connection = await RawConnection.open(
       port,

@@ -28,16 +28,20 @@ export interface Asked {
 
 /** A member alone, over simulated threads, a disk in memory and a clock that the test moves. */
 export class OneMember {
+  /** Sent with each request from now on. */
+  authorization = "";
   readonly warnings: string[] = [];
   readonly #life: Life;
   readonly #member: SimMember;
   #nowMs = 1000;
 
+  /** @param flags of the member, besides its name */
   constructor(
     memberLimits: Partial<MemberLimits>,
     ringBytes = 65_536,
     frontends = 1,
     storeLimits = NO_LIMITS,
+    flags: readonly string[] = [],
   ) {
     const me = [{ name: "n1", peerUrls: ["http://127.0.0.1:2380"] }];
     const plan = foundingPlan(me, "n1", "etcd-cluster", (bytes) =>
@@ -48,7 +52,7 @@ export class OneMember {
       ...drawFaults(prng, prng),
       ...{ ringBytes, frontends, memberLimits, storeLimits, startFaultOneIn: 0, raftLimits: {} },
     };
-    const request = readConfig(["--name", "n1", "--data-dir", "/sim"], {});
+    const request = readConfig(["--name", "n1", "--data-dir", "/sim", ...flags], {});
     assert.equal(request.kind, "run");
     const { config } = request as { config: Config };
     const quiet = () => undefined;
@@ -99,20 +103,33 @@ export class OneMember {
   ): Asked {
     const [path = "", query = ""] = target.split("?");
     const asked = { status: 0, body: "", isOpen: true, wasCut: false };
-    const giveUp = this.#life.request(frontend, Method[method], path, query, body, {
-      answer: (status, _etcdIndex, text, isOpen) => {
-        Object.assign(asked, { status, body: text, isOpen });
+    const giveUp = this.#life.request(
+      frontend,
+      Method[method],
+      path,
+      query,
+      body,
+      {
+        answer: (status, _etcdIndex, text, isOpen) => {
+          Object.assign(asked, { status, body: text, isOpen });
+        },
+        chunk: (text, isEnd) => {
+          asked.body += text;
+          asked.isOpen = !isEnd;
+        },
+        cut: () => {
+          asked.wasCut = true;
+          asked.isOpen = false;
+        },
       },
-      chunk: (text, isEnd) => {
-        asked.body += text;
-        asked.isOpen = !isEnd;
-      },
-      cut: () => {
-        asked.wasCut = true;
-        asked.isOpen = false;
-      },
-    });
+      this.authorization,
+    );
     return Object.assign(asked, { giveUp });
+  }
+
+  /** Lines of the audit log since the last call. */
+  takeAudit(): Record<string, unknown>[] {
+    return this.#life.audit.splice(0).map((line) => JSON.parse(line));
   }
 
   /** Lets all threads take turns. */
