@@ -10,12 +10,13 @@ const SRC = join(ROOT, "src");
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["config", "ctl", "lib", "thread", "v2"],
   thread:
-    "bootstrap cluster config frontend lib log member messages metrics peer process raft ring snap storage store v2 wal".split(
+    "bootstrap cluster config frontend lib log member messages metrics peer process raft ring snap storage store tls v2 wal".split(
       " ",
     ),
   member: "bootstrap cluster config lib log messages metrics process raft ring store v2".split(" "),
-  peer: "cluster config go lib log messages process raft ring snap storage v2".split(" "),
-  frontend: ["config", "lib", "log", "messages", "metrics", "process", "ring", "v2"],
+  peer: "cluster config go lib log messages process raft ring snap storage tls v2".split(" "),
+  frontend: ["config", "lib", "log", "messages", "metrics", "process", "ring", "tls", "v2"],
+  tls: ["config", "lib", "log", "metrics", "process"],
   wal: ["lib", "log", "messages", "metrics", "ring", "snap", "storage"],
   snap: ["lib", "messages", "ring", "storage"],
   messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],

@@ -5,6 +5,7 @@ import { FLAGS } from "./flags.js";
 import { type ClientFrontends, readFrontends } from "./frontends.js";
 import { initialClusterText } from "./initial-cluster.js";
 import { type Environment, readSources } from "./sources.js";
+import { readTlsFlags, type TlsConfig } from "./tls.js";
 import { refuseUnsupported, unavailableWarning } from "./unsupported.js";
 import { checkBindUrls, type ListenUrl, parseUrls, withoutRepeats } from "./urls.js";
 
@@ -19,7 +20,7 @@ export interface LogConfig {
 export type LogLevel = "debug" | "info" | "warn" | "error" | "fatal";
 
 /** A member's checked configuration: plain data, so it can be passed to worker threads. */
-export interface Config extends ClientFrontends {
+export interface Config extends ClientFrontends, TlsConfig {
   readonly name: string;
   readonly dataDir: string;
   /** "": inside the data directory. */
@@ -121,16 +122,20 @@ function buildConfig(
   const { initialAdvertisePeerUrls: peerUrls } = addresses;
   // Without --name, a first start fails with etcd's error: no member of that name.
   const alone = initialClusterText([{ name: name || "default", peerUrls }]);
+  const dataDir = read.string("data-dir") || `${name}.etcd`;
+  const tlsWarnings: string[] = [];
+  const tls = readTlsFlags(read, addresses, dataDir, tlsWarnings);
   const initialCluster = read.string("initial-cluster") || alone;
   return {
     name,
-    dataDir: read.string("data-dir") || `${name}.etcd`,
+    dataDir,
     walDir: read.string("wal-dir"),
     snapshotCount: read.uint("snapshot-count") || Number(FLAGS["snapshot-count"]?.value),
     catchUpEntries: CATCH_UP_ENTRIES,
     heartbeatMs,
     electionMs,
     ...addresses,
+    ...tls,
     initialCluster,
     initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
     initialClusterToken: read.string("initial-cluster-token"),
@@ -149,7 +154,7 @@ function buildConfig(
     unsafeNoFsync: read.bool("unsafe-no-fsync"),
     formatLevel: FORMAT_LEVEL,
     log: readLog(read),
-    warnings: allWarnings(read, warnings),
+    warnings: allWarnings(read, [...warnings, ...tlsWarnings]),
     argv,
   };
 }
@@ -262,6 +267,8 @@ function readPair(
   advertiseFlag: string,
   legacyPrefix: string,
 ): { listen: ListenUrl[]; advertised: ListenUrl[] } {
+  const hasPair = read.string(`${legacyPrefix}cert-file`) !== "";
+  const scheme = hasPair ? "https" : "http";
   const addr = read.string(`${legacyPrefix}addr`);
   const bind = read.string(`${legacyPrefix}bind-addr`);
   if (addr !== "" && read.isGiven(advertiseFlag)) {
@@ -272,11 +279,11 @@ function readPair(
   }
   const parse = (flag: string, url: string) =>
     parseUrls(url, (why) => read.invalid(`${legacyPrefix}${flag}`, why));
-  const advertised = addr === "" ? read.urls(advertiseFlag) : parse("addr", `http://${addr}`);
-  if (bind !== "") return { listen: parse("bind-addr", `http://${bind}`), advertised };
+  const advertised = addr === "" ? read.urls(advertiseFlag) : parse("addr", `${scheme}://${addr}`);
+  if (bind !== "") return { listen: parse("bind-addr", `${scheme}://${bind}`), advertised };
   if (addr === "" || read.isGiven(listenFlag)) return { listen: read.urls(listenFlag), advertised };
   const port = advertised[0]?.port ?? 0;
-  return { listen: parse("addr", `http://[::]:${port}`), advertised };
+  return { listen: parse("addr", `${scheme}://[::]:${port}`), advertised };
 }
 
 function between(read: FlagReader, flag: string, min: number, max: number): number {

@@ -2,19 +2,13 @@ import { cannotVerify } from "./config-error.js";
 import type { FlagReader } from "./flag-reader.js";
 
 /**
- * etcd v2 features that this version lacks. Each is rejected at start, as serving without it (TLS,
- * auth) would be worse. Implementing a feature removes its line.
+ * etcd v2 features that this version lacks. Each is rejected at start, as serving without it would
+ * be worse. Implementing a feature removes its line.
  */
 export function refuseUnsupported(read: FlagReader): void {
   const refuse = (what: string) => {
     throw cannotVerify(`${what} is not available in this version of ringd`);
   };
-  for (const flag of ["listen-client-urls", "listen-peer-urls", "listen-metrics-urls"]) {
-    if (/https:|unixs:/i.test(read.string(flag))) refuse(`TLS (--${flag}=${read.string(flag)})`);
-  }
-  for (const flag of ["auto-tls", "peer-auto-tls", "client-cert-auth", "peer-client-cert-auth"]) {
-    if (read.bool(flag)) refuse(`TLS (--${flag})`);
-  }
   read.oneOf("discovery-fallback", ["exit", "proxy"]);
   read.oneOf("proxy", ["off", "readonly", "on"]);
   if (read.string("proxy") !== "off") refuse(`proxy mode (--proxy=${read.string("proxy")})`);

@@ -58,11 +58,11 @@ export function checkBindUrls(urls: readonly ListenUrl[]): void {
   }
 }
 
-/** As in etcd, an identical client URL given twice is listened on once. */
+/** As in etcd, a client address given twice is listened on once; http and https may share one. */
 export function withoutRepeats(urls: readonly ListenUrl[]): ListenUrl[] {
   const seen = new Set<string>();
-  return urls.filter(({ host, port }) => {
-    const address = `${host}:${port}`;
+  return urls.filter(({ scheme, host, port }) => {
+    const address = `${scheme}://${host}:${port}`;
     return !seen.has(address) && seen.add(address);
   });
 }

@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.js";
 import type { FrontendKind } from "../config/frontends.js";
+import { isSecure } from "../config/tls.js";
 import type { ListenUrl } from "../config/urls.js";
 import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
@@ -87,6 +88,7 @@ export async function listenOn(
     await frontend.listenUnix(path);
     return undefined;
   }
+  if (isSecure(url)) throw new ListenError(url.text, "TLS is not available yet");
   const host = await bindAddressOf(url.host);
   try {
     const port = await frontend.listen(host, url.port, sharing);

@@ -145,6 +145,12 @@ export const RINGD_FAMILIES = {
     help: "Connections that ended without a valid request.",
     labels: { reason: UNSERVED_REASONS },
   },
+  tlsExpiry: {
+    kind: "gauge",
+    name: "ringd_tls_certificate_expiry_timestamp_seconds",
+    help: "Unix time at which the certificate in use for clients or peers ends.",
+    labels: { side: ["client", "peer"] },
+  },
   limitReached: {
     kind: "counter",
     name: "ringd_limit_reached_total",

@@ -33,7 +33,7 @@ const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
   [["--listen-client-urls", "http://127.0.0.1:0"], 1, /--advertise-client-urls is required/],
   [["--initial-cluster", "other=http://localhost:2380"], 1, /couldn't find local name "default"/],
   [["--proxy", "on"], 1, /proxy mode .* is not available/],
-  [["--auto-tls"], 1, /TLS .* is not available/],
+  [["--listen-metrics-urls", "https://127.0.0.1:0"], 1, /must be provided for metrics url https/],
   [["--discovery", "http://d"], 1, /discovery .* is not available/],
   [["--frontend-threads", "2", "--frontend", "node"], 1, /--frontend-threads needs --frontend=uws/],
   [["--peers", "x"], 1, /flag "-peers" is no longer supported/],

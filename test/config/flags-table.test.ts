@@ -45,6 +45,20 @@ const TABLE: Readonly<Record<"works" | "warned" | "refused", readonly string[]>>
     "proxy=off",
     "unsafe-no-fsync=true",
     "enable-pprof=true",
+    "trusted-ca-file=c",
+    "client-crl-file=c",
+    "client-cert-allowed-hostname=h",
+    "auto-tls=true",
+    "peer-trusted-ca-file=c",
+    "peer-ca-file=c",
+    "peer-crl-file=c",
+    "peer-cert-allowed-cn=a",
+    "peer-cert-allowed-hostname=a",
+    "peer-auto-tls=true",
+    "experimental-peer-skip-client-san-verification=true",
+    "cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "tls-min-version=TLS1.3",
+    "tls-max-version=TLS1.2",
     // Flags of 0.4 that 2.3 still takes.
     "addr=127.0.0.1:1",
     "bind-addr=127.0.0.1:1",
@@ -65,20 +79,6 @@ const TABLE: Readonly<Record<"works" | "warned" | "refused", readonly string[]>>
     "discovery-srv-name=a",
     "auto-compaction-retention=1",
     "auto-compaction-mode=revision",
-    "cert-file=c",
-    "key-file=k",
-    "trusted-ca-file=c",
-    "ca-file=c",
-    "client-crl-file=c",
-    "client-cert-allowed-hostname=h",
-    "peer-cert-file=c",
-    "peer-key-file=k",
-    "peer-trusted-ca-file=c",
-    "peer-ca-file=c",
-    "peer-crl-file=c",
-    "peer-cert-allowed-cn=a",
-    "peer-cert-allowed-hostname=a",
-    "cipher-suites=a",
     "host-whitelist=a",
     "auth-token=jwt",
     "bcrypt-cost=5",
@@ -96,26 +96,13 @@ const TABLE: Readonly<Record<"works" | "warned" | "refused", readonly string[]>>
     "experimental-backend-bbolt-freelist-type=map",
     "experimental-enable-lease-checkpoint=true",
     "experimental-compaction-batch-limit=1",
-    "experimental-peer-skip-client-san-verification=true",
     "experimental-watch-progress-notify-interval=5s",
     "experimental-warning-apply-duration=100ms",
     "experimental-v3demo=true",
     "experimental-gRPC-addr=127.0.0.1:1",
     "experimental-auto-compaction-retention=1",
   ],
-  refused: [
-    "client-cert-auth=true",
-    "auto-tls=true",
-    "peer-client-cert-auth=true",
-    "peer-auto-tls=true",
-    "discovery=http://a:1/t",
-    "discovery-srv=a",
-    "proxy=on",
-    "proxy=readonly",
-    "listen-metrics-urls=https://127.0.0.1:1",
-    "listen-client-urls=https://127.0.0.1:1",
-    "listen-peer-urls=https://127.0.0.1:1",
-  ],
+  refused: ["discovery=http://a:1/t", "discovery-srv=a", "proxy=on", "proxy=readonly"],
 };
 /** Required beside listen flags. */
 const BESIDE = ["--advertise-client-urls", "http://127.0.0.1:1"];
@@ -162,10 +149,10 @@ for (const kind of ["works", "warned", "refused"] as const) {
 }
 
 test("all that is asked for in vain stands in one line", () => {
-  const argv = ["--cert-file=c", "--max-txn-ops=1", "--enable-grpc-gateway=false"];
+  const argv = ["--auth-token=jwt", "--max-txn-ops=1", "--enable-grpc-gateway=false"];
   assert.equal(
     outcomeOf(argv, { ETCD_BCRYPT_COST: "4" }),
-    "flags accepted but not available: --cert-file, --max-txn-ops, --bcrypt-cost",
+    "flags accepted but not available: --auth-token, --max-txn-ops, --bcrypt-cost",
   );
 });
 
@@ -175,14 +162,14 @@ test("TLS settings and unknown keys of a file are named", (t) => {
   const file = join(dir, "ringd.yml");
   writeFileSync(
     file,
-    "peer-transport-security:\n  cert-file: c\n  shape: round\ncolour: red\nlog-outputs: [stderr, stdout]\n",
+    "peer-transport-security:\n  trusted-ca-file: c\n  shape: round\ncolour: red\nlog-outputs: [stderr, stdout]\n",
   );
   const request = readConfig(["--config-file", file], {});
   assert.ok(request.kind === "run");
   assert.deepEqual(request.config.warnings, [
     `unrecognized keys in ${file}: colour, peer-transport-security.shape`,
-    "flags accepted but not available: --peer-cert-file",
   ]);
+  assert.equal(request.config.peerTls?.trustedCaFile, "c");
   assert.deepEqual(request.config.log.outputs, ["stderr", "stdout"]);
 });
 

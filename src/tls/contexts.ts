@@ -1,0 +1,89 @@
+import { constants } from "node:crypto";
+import type { SecureContextOptions, TLSSocket, TlsOptions } from "node:tls";
+import type { TlsSettings } from "../config/tls.js";
+import type { TlsMaterial } from "./files.js";
+import { revokedIn } from "./revoked.js";
+
+/** Node disables TLS 1.3 for a list of ciphers without any of these; Go always offers all three. */
+const TLS13_SUITES = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+];
+
+interface PartialChain {
+  /** As in Go, an intermediate CA can be the trusted one. Node 20.18; older ones ignore it. */
+  readonly allowPartialTrustChain: boolean;
+}
+
+/** Key, certificate, CAs, versions and ciphers, of a server or of a client. */
+export function contextOptions(
+  settings: TlsSettings,
+  { pair, ca }: TlsMaterial,
+): SecureContextOptions {
+  const { cipherSuites, minVersion, maxVersion } = settings;
+  const partial: PartialChain = { allowPartialTrustChain: true };
+  return {
+    ...partial,
+    ...(pair === undefined ? {} : { cert: pair.cert, key: pair.key }),
+    ...(ca === undefined ? {} : { ca }),
+    ...(cipherSuites.length === 0
+      ? {}
+      : { ciphers: [...TLS13_SUITES, ...cipherSuites].join(":"), honorCipherOrder: true }),
+    minVersion,
+    maxVersion,
+  };
+}
+
+/**
+ * Of a server. A session that is resumed would be verified by the CAs of before, so with client
+ * certificates none is.
+ */
+export function serverOptions(settings: TlsSettings, material: TlsMaterial): TlsOptions {
+  const { requiresClientCert } = settings;
+  const { SSL_OP_NO_TICKET, SSL_OP_NO_RENEGOTIATION } = constants;
+  return {
+    ...contextOptions(settings, material),
+    secureOptions: SSL_OP_NO_RENEGOTIATION | (requiresClientCert ? SSL_OP_NO_TICKET : 0),
+    requestCert: requiresClientCert,
+    rejectUnauthorized: requiresClientCert,
+  };
+}
+
+/**
+ * What etcd checks beyond the chain of a client's certificate: common name or host name, and the
+ * revocation list.
+ *
+ * @returns etcd's text; undefined if it is accepted, or none is required
+ */
+export function rejectionOf(
+  socket: TLSSocket,
+  { requiresClientCert, allowedCn, allowedHostname }: TlsSettings,
+  { revoked }: TlsMaterial,
+): string | undefined {
+  if (!requiresClientCert) return undefined;
+  if (!socket.authorized) return "tls: client didn't provide a certificate";
+  if (allowedCn !== "" && commonNameOf(socket) !== allowedCn) return AUTHENTICATION_FAILED;
+  if (allowedHostname !== "" && !hasName(socket, allowedHostname)) return AUTHENTICATION_FAILED;
+  if (revoked === undefined) return undefined;
+  const serial = revokedIn(revoked, socket.getPeerCertificate(true));
+  return serial === undefined ? undefined : `transport: certificate serial ${serial} revoked`;
+}
+
+const AUTHENTICATION_FAILED = "client certificate authentication failed";
+
+/** The last common name of the other side's certificate, as Go takes it; "" without one. */
+export function commonNameOf(socket: TLSSocket): string {
+  const name: string | string[] | undefined = socket.getPeerCertificate()?.subject?.CN;
+  return (Array.isArray(name) ? name.at(-1) : name) ?? "";
+}
+
+/** As by Go's VerifyHostname: the common name does not count. */
+function hasName(socket: TLSSocket, name: string): boolean {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return false;
+  return (
+    certificate.checkHost(name, { subject: "never" }) !== undefined ||
+    certificate.checkIP(name) !== undefined
+  );
+}
