@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
+import { SCHEME } from "./endpoint.js";
+
 /** A proxy between two endpoints that breaks or stops connections on command. */
 export class TcpProxy {
   readonly url: string;
@@ -13,7 +15,7 @@ export class TcpProxy {
 
   private constructor(server: Server) {
     this.#server = server;
-    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.url = `${SCHEME}://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
   static async before(targetPort: number): Promise<TcpProxy> {
