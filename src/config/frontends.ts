@@ -1,5 +1,6 @@
 import { cannotVerify } from "./config-error.js";
 import type { FlagReader } from "./flag-reader.js";
+import { isSecure } from "./tls.js";
 import type { ListenUrl } from "./urls.js";
 
 /** The HTTP server of a client URL: uWebSockets.js, or ringd's own over Node's sockets. */
@@ -30,6 +31,11 @@ export function readFrontends(
   const rest = kindOf(read, first);
   const kinds = new Map(urls.map(({ text }) => [text, rest]));
   if (isDefault) kinds.set(OLD_CLIENT_URL, "node");
+  const secure = new Set(secureAddresses(urls));
+  const nodeOnly = new Set(
+    urls.filter((url) => secure.has(addressOf(url))).map(({ text }) => text),
+  );
+  for (const text of nodeOnly) kinds.set(text, "node");
   const named = new Set<string>();
   for (const item of more) {
     const mark = item.lastIndexOf("=");
@@ -39,6 +45,9 @@ export function readFrontends(
     if (!kinds.has(url)) {
       const all = [...kinds.keys()].join(", ");
       throw cannotVerify(`--frontend names ${url}, which is not one of the client URLs: ${all}`);
+    }
+    if (kind === "uws" && nodeOnly.has(url)) {
+      throw cannotVerify(`--frontend: ${url} cannot be served by uws, as its port serves https`);
     }
     if (named.has(url)) throw read.invalid("frontend", `${url} is named twice`);
     named.add(url);
@@ -51,6 +60,46 @@ export function readFrontends(
     frontendKinds: Object.fromEntries(kinds),
     optionalClientUrl: isDefault ? OLD_CLIENT_URL : "",
   };
+}
+
+/** A port or unix socket for clients. */
+export interface ClientListener {
+  readonly url: ListenUrl;
+  readonly kind: FrontendKind;
+  /** "both": two URLs share the address. */
+  readonly protocols: "http" | "https" | "both";
+}
+
+export interface WithClientUrls {
+  readonly listenClientUrls: readonly ListenUrl[];
+  readonly frontendKinds: ClientFrontends["frontendKinds"];
+}
+
+/** What is listened on for clients: one for each address. */
+export function clientListeners(config: WithClientUrls): ClientListener[] {
+  const listeners = new Map<string, ClientListener>();
+  for (const url of config.listenClientUrls) {
+    const address = addressOf(url);
+    const known = listeners.get(address);
+    const protocols = isSecure(url) ? "https" : "http";
+    const kind = config.frontendKinds[url.text] ?? "uws";
+    if (known === undefined) listeners.set(address, { url, kind, protocols });
+    else if (known.protocols !== protocols) listeners.set(address, { ...known, protocols: "both" });
+  }
+  return [...listeners.values()];
+}
+
+/** Whether a thread of its own serves the ports with TLS. */
+export function hasTlsThread({ listenClientUrls }: Pick<WithClientUrls, "listenClientUrls">) {
+  return listenClientUrls.some(isSecure);
+}
+
+function addressOf({ scheme, host, port }: ListenUrl): string {
+  return `${scheme.startsWith("unix") ? "unix " : ""}${host}:${port}`;
+}
+
+function secureAddresses(urls: readonly ListenUrl[]): string[] {
+  return urls.filter(isSecure).map(addressOf);
 }
 
 function kindOf(read: FlagReader, text: string): FrontendKind {

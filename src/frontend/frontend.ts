@@ -2,6 +2,7 @@ import type { FramedRequest, ResponseRecord } from "../messages/requests.js";
 import type { BodyRoom } from "./body-room.js";
 import type { HeadText } from "./head-text.js";
 import type { LargeRequest, LargeRequests } from "./large-requests.js";
+import type { Protocols } from "./tls-door.js";
 
 /**
  * One HTTP request and its pending response, as a frontend hands it to the gateway. Byte views are
@@ -80,9 +81,13 @@ export type PortSharing = "alone" | "first" | "joins";
 
 /** An HTTP server on client URLs. */
 export interface Frontend {
-  /** @returns the port; for 0 the system chooses one @throws ListenError */
-  listen(host: string, port: number, sharing: PortSharing): Promise<number>;
-  listenUnix(path: string): Promise<void>;
+  /**
+   * @param protocols "http" by default; else only of a frontend that has certificates
+   * @returns the port; for 0 the system chooses one
+   * @throws ListenError
+   */
+  listen(host: string, port: number, sharing: PortSharing, protocols?: Protocols): Promise<number>;
+  listenUnix(path: string, protocols?: Protocols): Promise<void>;
   /** Stops accepting; exchanges in flight continue. */
   stopListening(): void;
   /** Closes every connection and handle. */

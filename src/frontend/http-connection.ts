@@ -78,9 +78,13 @@ export class HttpConnection implements Wire {
   #hasRequested = false;
   #whyUnserved = "no_request";
 
-  constructor(socket: Socket, shared: Shared) {
+  /** Of the client's verified certificate; "" without one that names a user. */
+  readonly commonName: string;
+
+  constructor(socket: Socket, shared: Shared, commonName = "") {
     this.#socket = socket;
     this.#shared = shared;
+    this.commonName = commonName;
     socket.on("data", (chunk) => this.#onData(chunk));
     socket.on("end", () => this.#onEnd());
     socket.on("drain", () => this.#onDrain());

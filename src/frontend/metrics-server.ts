@@ -1,12 +1,17 @@
 import type { Config } from "../config/config.js";
+import { hasTlsThread } from "../config/frontends.js";
+import { isSecure } from "../config/tls.js";
+import type { Logger } from "../log/logger.js";
 import type { LocalHandler } from "../messages/local.js";
 import type { FramedRequest } from "../messages/requests.js";
+import type { MetricCells } from "../metrics/cells.js";
 import { NOT_FOUND } from "../v2/plain.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
-import type { Exchange, Frontend, Gateway } from "./frontend.js";
+import type { Exchange, Frontend, FrontendOptions, Gateway } from "./frontend.js";
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
 import { answerLater, answerLocally, localHead } from "./local-responses.js";
+import { nodeTls } from "./node-tls.js";
 import { listenOn } from "./server.js";
 
 /** Enough for probes and scrapers. */
@@ -18,16 +23,23 @@ const PATHS: ReadonlySet<string> = new Set(["/metrics", "/health"]);
  * Requests are few, so the node frontend on the main thread does.
  *
  * @param profiles answers requests for profiles, which belong here rather than on client URLs
- * @returns undefined where no URL is given @throws ListenError
+ * @returns undefined where no URL is given @throws ListenError, TlsFileError
  */
 export async function listenForMetrics(
   config: Config,
   gateway: Gateway,
   profiles: LocalHandler,
+  log: Logger,
+  metrics: MetricCells,
 ): Promise<Frontend | undefined> {
-  if (config.listenMetricsUrls.length === 0) return undefined;
+  const { listenMetricsUrls } = config;
+  if (listenMetricsUrls.length === 0) return undefined;
+  const owned = hasTlsThread(config) ? undefined : metrics;
+  const tls = listenMetricsUrls.some(isSecure)
+    ? await nodeTls(config, log, metrics, owned)
+    : undefined;
   const { NodeFrontend } = await import("./node-http.js");
-  const frontend = new NodeFrontend(new MetricsGateway(gateway, profiles), {
+  const options: FrontendOptions = {
     heads: new HeadText(0n, []),
     connectionsMax: CONNECTIONS_MAX,
     bodyRoom: new BodyRoom(BODIES_BYTES_MAX),
@@ -36,8 +48,11 @@ export async function listenForMetrics(
     onRefused: () => undefined,
     onTooMany: () => undefined,
     onSlowClient: () => undefined,
-  });
-  for (const url of config.listenMetricsUrls) await listenOn(frontend, url, "alone");
+  };
+  const frontend = new NodeFrontend(new MetricsGateway(gateway, profiles), options, tls);
+  for (const url of listenMetricsUrls) {
+    await listenOn(frontend, url, "alone", isSecure(url) ? "https" : "http");
+  }
   return frontend;
 }
 

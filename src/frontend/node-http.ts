@@ -1,8 +1,11 @@
 import { createServer, type Server, type Socket } from "node:net";
+import { assert } from "../lib/assert.js";
+import type { TlsIdentity } from "../tls/identity.js";
 import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { HttpConnection, type Shared } from "./http-connection.js";
 import { ListenError } from "./listen-error.js";
 import { ReusedRequest } from "./reused-request.js";
+import { type DoorOptions, type Protocols, TlsDoor } from "./tls-door.js";
 
 /** Timeout for the headers from their first byte; enough to type them by hand. */
 const HEAD_MS_MAX = 20_000;
@@ -18,20 +21,36 @@ export class NodeFrontend implements Frontend {
   readonly #servers: Server[] = [];
   readonly #connections = new Set<HttpConnection>();
   readonly #shared: Shared;
+  readonly #tls: NodeTls | undefined;
+  readonly #doors = new Map<Protocols, TlsDoor>();
+  /** Handshakes included. */
+  #open = 0;
 
-  constructor(gateway: Gateway, options: FrontendOptions, headMsMax = HEAD_MS_MAX) {
+  /** @param tls for ports that serve https */
+  constructor(gateway: Gateway, options: FrontendOptions, tls?: NodeTls, headMsMax = HEAD_MS_MAX) {
     this.#shared = { gateway, options, request: new ReusedRequest(), headMsMax, isStopping: false };
+    this.#tls = tls;
   }
 
-  listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
-    return this.#listen({ host, port }, `${host}:${port}`);
+  listen(
+    host: string,
+    port: number,
+    _sharing: PortSharing,
+    protocols: Protocols = "http",
+  ): Promise<number> {
+    return this.#listen({ host, port }, `${host}:${port}`, protocols);
   }
 
-  async listenUnix(path: string): Promise<void> {
-    await this.#listen({ path }, path);
+  async listenUnix(path: string, protocols: Protocols = "http"): Promise<void> {
+    await this.#listen({ path }, path, protocols);
   }
 
-  #listen(where: { host: string; port: number } | { path: string }, name: string): Promise<number> {
+  #listen(
+    where: { host: string; port: number } | { path: string },
+    name: string,
+    protocols: Protocols,
+  ): Promise<number> {
+    const door = protocols === "http" ? undefined : this.#doorOf(protocols);
     const server = createServer(
       {
         allowHalfOpen: true,
@@ -39,7 +58,7 @@ export class NodeFrontend implements Frontend {
         keepAliveInitialDelay: KEEP_ALIVE_MS,
         noDelay: true,
       },
-      (socket) => this.#onConnection(socket),
+      (socket) => this.#onConnection(socket, door),
     );
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
@@ -52,30 +71,58 @@ export class NodeFrontend implements Frontend {
     });
   }
 
-  #onConnection(socket: Socket): void {
+  /** One for all ports of a kind: they share the limit of handshakes. */
+  #doorOf(protocols: Protocols): TlsDoor {
+    const known = this.#doors.get(protocols);
+    if (known !== undefined) return known;
+    assert(this.#tls !== undefined, "a frontend that serves https has certificates");
+    const { identity, ...options } = this.#tls;
+    const door = new TlsDoor(
+      identity,
+      {
+        plain: protocols === "both" ? (socket) => this.#serve(socket, "") : undefined,
+        secure: (socket, commonName) => this.#serve(socket, commonName),
+      },
+      options,
+    );
+    this.#doors.set(protocols, door);
+    return door;
+  }
+
+  #onConnection(socket: Socket, door: TlsDoor | undefined): void {
     const { options } = this.#shared;
     options.onConnection(1);
-    if (this.#connections.size >= options.connectionsMax) {
-      socket.once("close", () => options.onConnection(-1));
-      options.onRefused();
-      socket.destroy();
-      return;
-    }
-    const connection = new HttpConnection(socket, this.#shared);
-    this.#connections.add(connection);
+    this.#open++;
     socket.once("close", () => {
-      this.#connections.delete(connection);
+      this.#open--;
       options.onConnection(-1);
     });
+    if (this.#open > options.connectionsMax) {
+      options.onRefused();
+      socket.destroy();
+    } else if (door === undefined) this.#serve(socket, "");
+    else door.admit(socket);
+  }
+
+  #serve(socket: Socket, commonName: string): void {
+    const connection = new HttpConnection(socket, this.#shared, commonName);
+    this.#connections.add(connection);
+    socket.once("close", () => this.#connections.delete(connection));
   }
 
   stopListening(): void {
     this.#shared.isStopping = true;
     for (const server of this.#servers) server.close();
+    for (const door of this.#doors.values()) door.close();
     for (const connection of this.#connections) connection.stop();
   }
 
   close(): void {
+    for (const door of this.#doors.values()) door.close();
     for (const connection of this.#connections) connection.cut();
   }
+}
+
+export interface NodeTls extends DoorOptions {
+  readonly identity: TlsIdentity;
 }

@@ -1,6 +1,5 @@
 import type { Config } from "../config/config.js";
-import type { FrontendKind } from "../config/frontends.js";
-import { isSecure } from "../config/tls.js";
+import { clientListeners, type FrontendKind, hasTlsThread } from "../config/frontends.js";
 import type { ListenUrl } from "../config/urls.js";
 import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
@@ -13,8 +12,10 @@ import type { Frontend, FrontendOptions, PortSharing } from "./frontend.js";
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
+import { nodeTls } from "./node-tls.js";
 import { checkSoleListener, whyNotBound } from "./port-check.js";
 import type { RingGateway } from "./ring-gateway.js";
+import type { Protocols } from "./tls-door.js";
 import { UnservedConnections } from "./unserved.js";
 import { loadUws, UwsFrontend } from "./uws.js";
 
@@ -57,16 +58,13 @@ export async function listen(
   const sharing: PortSharing = config.frontendThreads > 1 ? "first" : "alone";
   const endpoints: Endpoint[] = [];
   const news: string[] = [];
-  for (const url of config.listenClientUrls) {
-    const frontend = frontends.of(config.frontendKinds[url.text] ?? "uws");
+  for (const { url, kind } of plainListeners(config)) {
+    const frontend = frontends.of(kind);
     try {
       const isShared = frontend === frontends.shared;
       const endpoint = await listenOn(frontend, url, isShared ? sharing : "alone");
-      if (endpoint === undefined) news.push(`serving client requests on ${url.text}`);
-      else {
-        if (isShared) endpoints.push(endpoint);
-        news.push(`serving insecure client requests on ${url.host}:${endpoint.port}`);
-      }
+      if (endpoint !== undefined && isShared) endpoints.push(endpoint);
+      news.push(...servingNews(url, "http", endpoint));
     } catch (error) {
       if (!(error instanceof ListenError) || url.text !== config.optionalClientUrl) throw error;
       log.warn(`${error.message}; not serving clients of the old port`);
@@ -75,23 +73,73 @@ export async function listen(
   return { endpoints, news };
 }
 
+/** Those of the main thread and of the threads that share its ports. */
+function plainListeners(config: Config) {
+  return clientListeners(config).filter(({ protocols }) => protocols === "http");
+}
+
+/** The kinds of frontend that the main thread needs. */
+export function plainKinds(config: Config): readonly FrontendKind[] {
+  return plainListeners(config).map(({ kind }) => kind);
+}
+
+/**
+ * Binds all ports with TLS, in a thread of their own: handshakes and ciphers load no other.
+ *
+ * @throws ListenError
+ */
+export async function listenSecurely(
+  config: Config,
+  gateway: RingGateway,
+  heads: HeadText,
+  log: Logger,
+  metrics: MetricCells,
+): Promise<{ frontend: Frontend; news: readonly string[] }> {
+  const tls = await nodeTls(config, log, metrics, metrics);
+  const { NodeFrontend } = await import("./node-http.js");
+  const options = frontendOptions(config, heads, log, metrics)("node");
+  const frontend = new NodeFrontend(gateway, options, tls);
+  const news: string[] = [];
+  for (const { url, protocols } of clientListeners(config)) {
+    if (protocols === "http") continue;
+    const endpoint = await listenOn(frontend, url, "alone", protocols);
+    news.push(...servingNews(url, protocols, endpoint));
+  }
+  return { frontend, news };
+}
+
+/** etcd's lines. */
+function servingNews(
+  { text, host }: ListenUrl,
+  protocols: Protocols,
+  endpoint: Endpoint | undefined,
+): string[] {
+  const where = endpoint === undefined ? text : `${host}:${endpoint.port}`;
+  const isInsecure = protocols !== "https" && endpoint !== undefined;
+  return [
+    ...(isInsecure ? [`serving insecure client requests on ${where}`] : []),
+    ...(protocols === "http" && !isInsecure ? [`serving client requests on ${where}`] : []),
+    ...(protocols === "http" ? [] : [`serving client requests on ${where}`]),
+  ];
+}
+
 /** @returns undefined for a unix socket @throws ListenError */
 export async function listenOn(
   frontend: Frontend,
   url: ListenUrl,
   sharing: PortSharing,
+  protocols: Protocols = "http",
 ): Promise<Endpoint | undefined> {
-  if (url.scheme === "unix") {
+  if (url.scheme.startsWith("unix")) {
     const path = `${url.host}:${url.port}`;
     const why = await clearSocketPath(path);
     if (why !== undefined) throw new ListenError(path, why);
-    await frontend.listenUnix(path);
+    await frontend.listenUnix(path, protocols);
     return undefined;
   }
-  if (isSecure(url)) throw new ListenError(url.text, "TLS is not available yet");
   const host = await bindAddressOf(url.host);
   try {
-    const port = await frontend.listen(host, url.port, sharing);
+    const port = await frontend.listen(host, url.port, sharing, protocols);
     if (sharing === "first") checkSoleListener(host, port);
     return { host, port };
   } catch (error) {
@@ -139,7 +187,7 @@ export async function makeFrontends(
     }
   }
   let node: Frontend | undefined;
-  if (uws === undefined || wanted.has("node")) {
+  if (wanted.has("node") || (wanted.has("uws") && uws === undefined)) {
     const { NodeFrontend } = await import("./node-http.js");
     node = new NodeFrontend(gateway, optionsOf("node"));
   }
@@ -161,7 +209,8 @@ function frontendOptions(
   log: Logger,
   metrics: MetricCells,
 ): (kind: FrontendKind) => FrontendOptions {
-  const most = connectionsMax(config.frontendThreads);
+  const ofPlain = plainListeners(config).length > 0 ? config.frontendThreads : 0;
+  const most = connectionsMax(ofPlain + (hasTlsThread(config) ? 1 : 0));
   const open = { uws: 0, node: 0 };
   const bodyRoom = new BodyRoom(BODIES_BYTES_MAX);
   const largeRequests = new LargeRequests(LARGE_LIMITS);

@@ -1,5 +1,6 @@
 import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
+import { hasTlsThread } from "../config/frontends.js";
 import { createLevelCell } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
 import { createProfileCells, type ProfileReport } from "../process/profiler.js";
@@ -21,7 +22,8 @@ import type { LocalRequest, LocalResponse } from "./local.js";
  *   outbox    core      peer      OutboxType   raft messages to other members, the membership
  *   inbox     peer      core      InboxType    raft messages from them, the state of the streams
  *
- * Each frontend has its own pair of requests and responses; the first frontend is the main thread.
+ * Each frontend has its own pair of requests and responses; the first frontend is the main thread,
+ * the last one serves the ports with TLS, if there are any.
  *
  * The pool is piscina's. The main thread awaits the pool's bell; when a job is in the ring, it
  * makes piscina run thread/pool-worker.ts, which takes that one job and parks on the bell until the
@@ -100,9 +102,9 @@ export const FIRST_FRONTEND_PART = 3;
 
 /** @param sizes smaller in simulations, which create hundreds of members per minute */
 export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): Topology {
-  const { frontendThreads } = config;
+  const frontends = config.frontendThreads + (hasTlsThread(config) ? 1 : 0);
   return {
-    frontends: Array.from({ length: frontendThreads }, () => ({
+    frontends: Array.from({ length: frontends }, () => ({
       requests: createRing(sizes.requests),
       responses: createRing(sizes.responses),
       bell: Bell.create(),
@@ -117,9 +119,9 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     coreBell: Bell.create(),
     walBell: Bell.create(),
     poolBell: Bell.create(),
-    metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontendThreads),
+    metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontends),
     logLevel: createLevelCell(config.log.level),
-    profiles: createProfileCells(FIRST_FRONTEND_PART + frontendThreads),
+    profiles: createProfileCells(FIRST_FRONTEND_PART + frontends),
   };
 }
 
@@ -151,9 +153,11 @@ export type WorkerMessage =
 export interface FrontendInput {
   readonly config: Config;
   readonly topology: Topology;
-  readonly identity: MemberIdentity;
+  /** Undefined for the thread of the ports with TLS, which is told when to serve. */
+  readonly identity: MemberIdentity | undefined;
   /** Index in `Topology.frontends`; the main thread has 0. */
   readonly frontend: number;
+  /** Of the main thread, to be shared. */
   readonly endpoints: readonly { readonly host: string; readonly port: number }[];
 }
 
@@ -164,6 +168,8 @@ export type FrontendMessage =
 
 /** Messages of the main thread to a frontend's. */
 export type FrontendOrder =
+  /** To the thread of the ports with TLS: the member is ready. */
+  | { readonly kind: "serve"; readonly identity: MemberIdentity }
   | { readonly kind: "stopListening" }
   | { readonly kind: "close" }
   | { readonly kind: "answer"; readonly id: number; readonly answer: LocalResponse };

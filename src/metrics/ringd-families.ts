@@ -145,6 +145,11 @@ export const RINGD_FAMILIES = {
     help: "Connections that ended without a valid request.",
     labels: { reason: UNSERVED_REASONS },
   },
+  tlsRejected: {
+    kind: "counter",
+    name: "ringd_tls_rejected_connections_total",
+    help: "Client connections whose TLS handshake failed, or whose certificate was not accepted.",
+  },
   tlsExpiry: {
     kind: "gauge",
     name: "ringd_tls_certificate_expiry_timestamp_seconds",

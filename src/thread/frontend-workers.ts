@@ -1,6 +1,6 @@
 import type { Worker } from "node:worker_threads";
 import type { LocalHandler, LocalResponse } from "../messages/local.js";
-import type { FrontendMessage, FrontendOrder } from "../messages/topology.js";
+import type { FrontendMessage, FrontendOrder, MemberIdentity } from "../messages/topology.js";
 import { ContentKind } from "../v2/response.js";
 
 const INTERNAL_ERROR: LocalResponse = {
@@ -52,6 +52,11 @@ export class FrontendWorkers {
           .then(tellAnswer, () => tellAnswer(INTERNAL_ERROR));
       });
     }
+  }
+
+  /** To the thread of the ports with TLS. */
+  serve(identity: MemberIdentity): void {
+    for (const worker of this.#workers) tell(worker, { kind: "serve", identity });
   }
 
   stopListening(): void {

@@ -1,7 +1,8 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Frontend } from "../frontend/frontend.js";
+import { HeadText } from "../frontend/head-text.js";
 import { RingGateway } from "../frontend/ring-gateway.js";
-import { joinFrontend } from "../frontend/server.js";
+import { joinFrontend, listenSecurely } from "../frontend/server.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
@@ -11,6 +12,7 @@ import {
   type FrontendInput,
   type FrontendMessage,
   type FrontendOrder,
+  type MemberIdentity,
 } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { ProfiledThread } from "../process/profiler.js";
@@ -20,8 +22,8 @@ import { isLocalPath } from "./local.js";
 import { gatewayMetrics } from "./port-metrics.js";
 
 /**
- * A further thread that serves clients on the main thread's ports. Local paths are forwarded to the
- * main thread, so that the process has one set of metrics.
+ * A further thread that serves clients: on the main thread's ports, or on those with TLS. Local
+ * paths are forwarded to the main thread, so that the process has one set of metrics.
  */
 
 const { config, topology, identity, frontend: number, endpoints } = workerData as FrontendInput;
@@ -62,8 +64,9 @@ function close(gateway: RingGateway, frontend: Frontend): void {
 
 async function main(): Promise<void> {
   const gateway = openGateway();
-  gateway.start();
-  const frontend = await joinFrontend(config, gateway, identity.clusterId, log, metrics, endpoints);
+  const serving =
+    identity === undefined ? await bindSecurely(gateway) : await join(gateway, identity);
+  const { frontend } = serving;
   // A thread that crashes with open handles would hang instead of ending.
   process.on("uncaughtException", (error) => {
     log.fatal({ err: error }, `thread crashed: frontend${number}`);
@@ -71,6 +74,9 @@ async function main(): Promise<void> {
   });
   parentPort?.on("message", (order: FrontendOrder) => {
     switch (order.kind) {
+      case "serve":
+        serving.serve(order.identity);
+        return;
       case "stopListening":
         frontend.stopListening();
         return;
@@ -90,6 +96,34 @@ async function main(): Promise<void> {
     new ProfiledThread(topology.profiles, FIRST_FRONTEND_PART + number, tellMain).pollByTimer();
   }
   tellMain({ kind: "ready" });
+}
+
+interface Serving {
+  readonly frontend: Frontend;
+  serve(identity: MemberIdentity): void;
+}
+
+/** Serves at once, on ports that the main thread has bound. */
+async function join(gateway: RingGateway, { clusterId }: MemberIdentity): Promise<Serving> {
+  gateway.start();
+  const frontend = await joinFrontend(config, gateway, clusterId, log, metrics, endpoints);
+  return { frontend, serve: () => undefined };
+}
+
+/** Binds the ports with TLS, where early requests wait until the member is ready. */
+async function bindSecurely(gateway: RingGateway): Promise<Serving> {
+  gateway.holdRequests();
+  const heads = new HeadText(0n, config.corsOrigins);
+  const { frontend, news } = await listenSecurely(config, gateway, heads, log, metrics);
+  return {
+    frontend,
+    serve: ({ clusterId }) => {
+      heads.setClusterId(clusterId);
+      gateway.start();
+      gateway.serve();
+      for (const line of news) log.info(line);
+    },
+  };
 }
 
 main().catch((error: unknown) => {

@@ -1,10 +1,11 @@
+import type { Worker } from "node:worker_threads";
 import type { StartPlan } from "../bootstrap/start-plan.js";
 import { formatId } from "../cluster/ids.js";
 import type { Config } from "../config/config.js";
 import { HeadText } from "../frontend/head-text.js";
 import { listenForMetrics } from "../frontend/metrics-server.js";
 import { RingGateway } from "../frontend/ring-gateway.js";
-import { listen, makeFrontends } from "../frontend/server.js";
+import { type Listening, listen, makeFrontends, plainKinds } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
 import { createLogger, type Logger } from "../log/logger.js";
 import type { LocalHandler } from "../messages/local.js";
@@ -33,6 +34,7 @@ import {
   failFast,
   seenLater,
   startFrontends,
+  startTlsFrontend,
   startWorker,
   whenFailed,
   whenSaid,
@@ -76,11 +78,8 @@ export async function start(config: Config): Promise<void> {
   // behind a data directory or a registered member.
   const peer = startWorker("peer", { config, topology, plan: undefined });
   const peerFailed = whenFailed({ peer });
-  const { endpoints, news: listenNews } = await bindPorts(
-    base,
-    peerFailed,
-    whenSaid("ready", [peer]),
-  );
+  const bound = await bindPorts(base, peerFailed, whenSaid("ready", [peer]));
+  const { endpoints, tls } = bound;
 
   const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
   const core = startWorker("core", input); // Before wal: it loads the most code.
@@ -97,6 +96,7 @@ export async function start(config: Config): Promise<void> {
   peer.postMessage(identity);
   heads.setClusterId(identity.clusterId);
   const profiles = new Profiles(config, topology, { core, wal, peer });
+  profiles.add(tls.workers);
   const debugVars = debugVarsHandler(config, topology, formatId(identity.memberId));
   local.profiles = (request) => profiles.handle(request);
   local.handler = (request) => profiles.handleOfClient(request) ?? debugVars(request);
@@ -107,7 +107,8 @@ export async function start(config: Config): Promise<void> {
   // Waits as long as the cluster has no quorum.
   const { news } = await Promise.race([failed, published]);
   gateway.serve();
-  for (const line of listenNews) log.info(line);
+  tls.frontends.serve(identity);
+  for (const line of bound.news) log.info(line);
   for (const { text } of config.listenMetricsUrls) log.info(`serving metrics on ${text}`);
   if (endpoints.length > 0 && config.frontendThreads > 1) {
     await serveOnMoreThreads(base, identity, endpoints, failed, profiles);
@@ -152,42 +153,71 @@ function mainGateway(topology: Topology, local: LocalHandler, metrics: MetricCel
   );
 }
 
+interface Bound extends Listening {
+  /** The thread of the ports with TLS; without any, nothing. */
+  readonly tls: {
+    readonly workers: Readonly<Record<string, Worker>>;
+    readonly frontends: FrontendWorkers;
+  };
+}
+
 /**
- * The peer thread binds its ports while this thread loads the frontends' code. @throws ListenError
+ * Peer thread and TLS thread bind their ports while this thread loads the frontends' code.
+ *
+ * @throws ListenError
  */
 async function bindPorts(
-  { config, gateway, heads, log, metrics, frontends, local }: Base,
+  base: Base,
   peerFailed: Promise<never>,
   peerReady: Promise<unknown>,
-): Promise<Awaited<ReturnType<typeof listen>>> {
-  const kinds = Object.values(config.frontendKinds);
-  const [, made] = await Promise.race([
+): Promise<Bound> {
+  const { config, topology, gateway, heads, log, metrics, frontends, local } = base;
+  const workers = startTlsFrontend({ config, topology });
+  const [, , made] = await Promise.race([
     peerFailed,
-    Promise.all([peerReady, makeFrontends(kinds, config, gateway, heads, log, metrics)]),
+    whenFailed(workers),
+    Promise.all([
+      peerReady,
+      whenSaid("ready", Object.values(workers)),
+      makeFrontends(plainKinds(config), config, gateway, heads, log, metrics),
+    ]),
   ]);
+  const tls = new FrontendWorkers(
+    workers,
+    (request) => local.handler(request),
+    (name) => onFrontendDeath(base, name),
+  );
+  frontends.push(tls);
   const bound = await listen(made, config, log);
   frontends.push(...made.all);
-  const metricsFrontend = await listenForMetrics(config, gateway, (request) =>
-    local.profiles(request),
+  const metricsFrontend = await listenForMetrics(
+    config,
+    gateway,
+    (request) => local.profiles(request),
+    log,
+    metrics,
   );
   if (metricsFrontend !== undefined) frontends.push(metricsFrontend);
-  return bound;
+  return { ...bound, tls: { workers, frontends: tls } };
+}
+
+function onFrontendDeath({ log, frontends }: Base, name: string): void {
+  log.fatal(`the ${name} thread ended unexpectedly`);
+  exitFailed(frontends);
 }
 
 async function serveOnMoreThreads(
-  { config, topology, log, frontends, local }: Base,
+  base: Base,
   identity: MemberIdentity,
   endpoints: Awaited<ReturnType<typeof listen>>["endpoints"],
   failed: Promise<never>,
   profiles: Profiles,
 ): Promise<void> {
+  const { config, topology, frontends, local } = base;
   const workers = startFrontends({ config, topology, identity, endpoints });
   profiles.add(workers);
   // Not part of `failed`: told to close, these end without a word, which is not a failure then.
-  const onDeath = (name: string) => {
-    log.fatal(`the ${name} thread ended unexpectedly`);
-    exitFailed(frontends);
-  };
+  const onDeath = (name: string) => onFrontendDeath(base, name);
   frontends.push(new FrontendWorkers(workers, local.handler, onDeath));
   await Promise.race([failed, whenFailed(workers), whenSaid("ready", Object.values(workers))]);
 }

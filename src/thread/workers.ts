@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import { hasTlsThread } from "../config/frontends.js";
 import { RingdError } from "../lib/errors.js";
 import type { Logger } from "../log/logger.js";
 import type { FrontendInput, WorkerInput, WorkerMessage } from "../messages/topology.js";
@@ -35,17 +36,28 @@ export function startWorker(name: "wal" | "core" | "peer", input: WorkerInput): 
   });
 }
 
-/** Starts all frontends but the main thread's own. @returns workers by name */
+/** Starts the frontends that share the main thread's ports. @returns workers by name */
 export function startFrontends(
   input: Omit<FrontendInput, "frontend">,
 ): Readonly<Record<string, Worker>> {
-  const workers = Array.from({ length: input.config.frontendThreads - 1 }, (_, i) => {
-    const name = `frontend${i + 1}`;
-    const workerData: FrontendInput = { ...input, frontend: i + 1 };
-    const worker = new Worker(new URL("./frontend.js", import.meta.url), { name, workerData });
-    return [name, worker] as const;
-  });
-  return Object.fromEntries(workers);
+  const numbers = Array.from({ length: input.config.frontendThreads - 1 }, (_, i) => i + 1);
+  return Object.fromEntries(numbers.map((number) => startFrontend({ ...input, frontend: number })));
+}
+
+/** Starts the frontend of the ports with TLS. @returns no worker if there are none */
+export function startTlsFrontend(
+  input: Pick<FrontendInput, "config" | "topology">,
+): Readonly<Record<string, Worker>> {
+  const { config } = input;
+  if (!hasTlsThread(config)) return {};
+  const frontend = config.frontendThreads;
+  const one = startFrontend({ ...input, frontend, identity: undefined, endpoints: [] });
+  return Object.fromEntries([one]);
+}
+
+function startFrontend(workerData: FrontendInput): readonly [name: string, worker: Worker] {
+  const name = `frontend${workerData.frontend}`;
+  return [name, new Worker(new URL("./frontend.js", import.meta.url), { name, workerData })];
 }
 
 type Said<K extends WorkerMessage["kind"]> = Extract<WorkerMessage, { kind: K }>;

@@ -247,7 +247,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     // The node frontend responds to a half-closed client: only a reset shows that it has
     // disconnected.
     if (isUws) waiting.close();
-    else waiting.socket.resetAndDestroy();
+    else waiting.reset();
     await gateway.until(() => gateway.aborted.has(request.id), "the abort");
     answer(request, "too late"); // Does nothing.
 

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { BODIES_BYTES_MAX, BodyRoom } from "#ringd/frontend/body-room.js";
 import type { ChunkBody, Exchange, Frontend, Gateway } from "#ringd/frontend/frontend.js";
 import { HeadText } from "#ringd/frontend/head-text.js";
@@ -5,10 +8,16 @@ import { LARGE_LIMITS, type LargeLimits, LargeRequests } from "#ringd/frontend/l
 import { NodeFrontend } from "#ringd/frontend/node-http.js";
 import { loadUws, UwsFrontend } from "#ringd/frontend/uws.js";
 import { type FramedRequest, ResponseRecord } from "#ringd/messages/requests.js";
+import { TlsIdentity } from "#ringd/tls/identity.js";
 import { ContentKind } from "#ringd/v2/response.js";
+import { LOOPBACK } from "../ctl/certificates.js";
+import { silent, tlsSettings } from "../tls/settings.js";
+import { securePorts } from "./raw.js";
 
-export type FrontendKind = "uws" | "node";
-export const KINDS: readonly FrontendKind[] = ["uws", "node"];
+/** "tls" is the node frontend's https. */
+export type FrontendKind = "uws" | "node" | "tls";
+export const PLAIN_KINDS: readonly FrontendKind[] = ["uws", "node"];
+export const KINDS: readonly FrontendKind[] = [...PLAIN_KINDS, "tls"];
 
 export interface SeenRequest extends FramedRequest {
   readonly id: number;
@@ -128,14 +137,17 @@ export async function serve(
     onSlowClient: (bytes: number) => slow.push(bytes),
     onUnserved: (reason: string) => unserved.push(reason),
   };
+  const tls = kind === "tls" ? { identity: await loopbackIdentity(), onRejected() {} } : undefined;
   const frontend =
     kind === "uws"
       ? await UwsFrontend.create(loadUws(), gateway, options)
-      : new NodeFrontend(gateway, options, HEAD_MS_MAX);
+      : new NodeFrontend(gateway, options, tls, HEAD_MS_MAX);
+  const port = await frontend.listen("127.0.0.1", 0, "alone", kind === "tls" ? "https" : "http");
+  if (kind === "tls") securePorts.add(port);
   return {
     frontend,
     gateway,
-    port: await frontend.listen("127.0.0.1", 0, "alone"),
+    port,
     slow,
     connections,
     unserved,
@@ -155,4 +167,18 @@ export function answer(request: SeenRequest, body: string, status = 200): void {
 
 export function chunkOf(bytes: string | Buffer): ChunkBody {
   return { bytes: Buffer.from(bytes as string), framed: undefined, framedLast: undefined };
+}
+
+/** With the certificate of 127.0.0.1 that tests share. */
+async function loopbackIdentity(): Promise<TlsIdentity> {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+  const certFile = join(dir, "cert.pem");
+  const keyFile = join(dir, "key.pem");
+  writeFileSync(certFile, LOOPBACK.cert);
+  writeFileSync(keyFile, LOOPBACK.key, { mode: 0o600 });
+  const owner = { log: silent, metrics: undefined };
+  const identity = await TlsIdentity.open(tlsSettings({ certFile, keyFile }), owner);
+  identity.close();
+  rmSync(dir, { recursive: true });
+  return identity;
 }

@@ -81,7 +81,7 @@ for (const kind of KINDS) {
     const waiting = await RawConnection.open(port, PUT);
     waiting.send(BODY);
     // For `node`, a half-closed client still waits for its response.
-    leaves.socket.resetAndDestroy();
+    leaves.reset();
     await gateway.until(() => gateway.aborted.has(left.id), "an abort");
     assert.equal(gateway.requests.length, 1);
     answer(left, "{}");
@@ -177,7 +177,7 @@ test("uws: a chunked body that arrives whole before its turn is served, and outl
   ];
   const requests = [await gateway.next(), await gateway.next()];
   for (const { body } of requests) assert.equal(body.toString(), "halfhalf");
-  leaves.socket.resetAndDestroy();
+  leaves.reset();
   await gateway.until(() => gateway.aborted.size === 1, "the abort");
   // The wait's timer must have no effect.
   await new Promise((resolve) => setTimeout(resolve, 2 * patienceMs));

@@ -8,12 +8,12 @@ import { test } from "node:test";
 import { request, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 import { freePorts } from "../support/ports.js";
-import { KINDS } from "./harness.js";
+import { PLAIN_KINDS } from "./harness.js";
 import { head, RawConnection } from "./raw.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
-for (const kind of KINDS) {
+for (const kind of PLAIN_KINDS) {
   test(`${kind}: a member's responses to methods, CORS and odd targets`, async () => {
     const member = await TestMember.create("ringd", ["--frontend", kind]);
     try {

@@ -1,17 +1,36 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { connect as connectSecurely } from "node:tls";
+
+/** Ports that serve TLS; certificates are not verified. */
+export const securePorts = new Set<number>();
+
+/** Connects to a port of 127.0.0.1; over TLS, the handshake is over, or has failed. */
+async function connectTo(port: number): Promise<{ socket: Socket; raw: Socket }> {
+  const raw = connect(port, "127.0.0.1");
+  await once(raw, "connect");
+  if (!securePorts.has(port)) return { socket: raw, raw };
+  const options = { rejectUnauthorized: false, ALPNProtocols: ["http/1.1"] };
+  const socket = connectSecurely({ ...options, socket: raw });
+  await once(socket, "secureConnect").catch(() => undefined);
+  return { socket, raw };
+}
 
 /** A connection that sends exactly the given bytes and keeps all it receives. */
 export class RawConnection {
   readonly socket: Socket;
+  /** Below TLS. */
+  readonly #raw: Socket;
   /** Everything received, one character per byte. */
   text = "";
   isClosed = false;
   #wake: () => void = () => undefined;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, raw: Socket) {
     this.socket = socket;
+    this.#raw = raw;
+    this.isClosed = socket.destroyed;
     socket.on("data", (bytes) => {
       this.text += bytes.toString("latin1");
       this.#wake();
@@ -25,9 +44,8 @@ export class RawConnection {
 
   /** @param first sent at once, one byte per character */
   static async open(port: number, first = ""): Promise<RawConnection> {
-    const socket = connect(port, "127.0.0.1");
-    const connection = new RawConnection(socket);
-    await once(socket, "connect");
+    const { socket, raw } = await connectTo(port);
+    const connection = new RawConnection(socket, raw);
     if (first !== "") connection.send(first);
     return connection;
   }
@@ -53,6 +71,11 @@ export class RawConnection {
 
   close(): void {
     this.socket.destroy();
+  }
+
+  /** The server sees an error instead of an end. */
+  reset(): void {
+    this.#raw.resetAndDestroy();
   }
 
   #has(wanted: string | RegExp): boolean {

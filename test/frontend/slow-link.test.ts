@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
-import { KINDS } from "./harness.js";
+import { PLAIN_KINDS } from "./harness.js";
 
 const child = new URL("slow-link-child.js", import.meta.url).pathname;
 
@@ -15,7 +15,7 @@ const SETUP = [
 
 const canHave = spawnSync("unshare", ["-n", "sh", "-c", SETUP]).status === 0;
 
-for (const kind of KINDS) {
+for (const kind of PLAIN_KINDS) {
   test(`${kind}: responses of all sizes arrive whole at a client that reads with pauses`, {
     skip: canHave ? false : "needs root, unshare and ip",
   }, () => {

@@ -97,7 +97,7 @@ test("a stalled stream is disconnected with a log line, a client's disconnect wi
         }
       }
       for (let turn = 0; turn < 10; turn++) await nextTurn();
-      leaves.connection.socket.resetAndDestroy();
+      leaves.connection.reset();
       const { aborted } = served.gateway;
       await served.gateway.until(() => aborted.has(leaves.request.id), "the abort");
       assert.deepEqual(served.slow, [], kind);

@@ -70,7 +70,7 @@ test("uws: an intruder that resets its connection ends the watch, whose handle i
       for (let n = 0; n < events; n++) watch.exchange.chunk(chunkOf(eventOf(n)), false);
       connection.send(PUT);
       const intruder = await gateway.next();
-      connection.socket.resetAndDestroy();
+      connection.reset();
       await gateway.until(() => gateway.aborted.has(intruder.id), "the intruder's abort");
       await gateway.until(() => gateway.aborted.has(watch.id), "the watch's abort");
       for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));

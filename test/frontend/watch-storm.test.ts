@@ -132,7 +132,7 @@ class Storm {
     }
     if (prng.oneIn(2)) await new Promise((resolve) => setTimeout(resolve, prng.below(12)));
     const end = prng.below(4);
-    if (end === 0) connection.socket.resetAndDestroy();
+    if (end === 0) connection.reset();
     else if (end === 1) connection.close();
     else {
       // uWebSockets.js keeps a few open afterwards.

@@ -10,7 +10,7 @@ import {
   answerHead,
   chunkOf,
   type FrontendKind,
-  KINDS,
+  PLAIN_KINDS,
   type Served,
   serve,
 } from "./harness.js";
@@ -23,7 +23,7 @@ const EVENTS = [1, 2, 3].map(
 );
 
 function wireTest(name: string, run: (served: Served, kind: FrontendKind) => Promise<void>): void {
-  for (const kind of KINDS) {
+  for (const kind of PLAIN_KINDS) {
     test(`${kind}: ${name}`, async () => {
       const served = await serve(kind);
       try {
@@ -133,7 +133,7 @@ for (const [program, args] of Object.entries(READERS)) {
   const isThere = spawnSync(program, ["--help"]).error === undefined;
   const options = { skip: isThere ? false : `needs ${program}` };
   test(`${program} reads a stream of both frontends`, options, async () => {
-    for (const kind of KINDS) {
+    for (const kind of PLAIN_KINDS) {
       const { gateway, port, frontend } = await serve(kind);
       const url = `http://127.0.0.1:${port}/v2/keys/?wait=true&stream=true`;
       const run = promisify(execFile)(program, args(url));

@@ -12,13 +12,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { TlsSettings } from "#ringd/config/tls.js";
-import type { Logger } from "#ringd/log/logger.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { cellOf } from "#ringd/metrics/families.js";
 import { readMaterial } from "#ringd/tls/files.js";
 import { TlsIdentity } from "#ringd/tls/identity.js";
 import { ensureSelfSigned } from "#ringd/tls/self-signed.js";
 import { Authority, NO_OPENSSL } from "./authority.js";
+import { keptLines, tlsSettings } from "./settings.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const skip = NO_OPENSSL;
@@ -30,28 +30,11 @@ function ca(): Authority {
   return authority;
 }
 
-function settings(some: Partial<TlsSettings>): TlsSettings {
-  return {
-    ...{ side: "client", certFile: "", keyFile: "", auto: undefined },
-    ...{ requiresClientCert: false, takesCommonName: false, trustedCaFile: "", crlFile: "" },
-    ...{ allowedCn: "", allowedHostname: "", skipClientSanVerify: false, cipherSuites: [] },
-    ...{ minVersion: "TLSv1.2", maxVersion: "TLSv1.3" },
-    ...some,
-  };
-}
-
 async function reasonOf(some: Partial<TlsSettings>): Promise<string> {
-  const error: unknown = await readMaterial(settings(some), Date.now()).catch((e: unknown) => e);
+  const error: unknown = await readMaterial(tlsSettings(some), Date.now()).catch((e: unknown) => e);
   assert.ok(error instanceof Error, "it is rejected");
   assert.equal(error.name, "TlsFileError");
   return error.message;
-}
-
-/** Keeps lines instead of writing them. */
-function keptLines(): { log: Logger; lines: string[] } {
-  const lines: string[] = [];
-  const keep = (text: string) => lines.push(text);
-  return { log: { info: keep, warn: keep, error: keep } as unknown as Logger, lines };
 }
 
 test("a bad file is named with its flag and the reason", { skip }, async () => {
@@ -101,7 +84,7 @@ test("certificates out of their time, and keys that all can read, are warned of"
   skip,
 }, async () => {
   const warningsOf = async (files: { certFile: string; keyFile: string }) => {
-    const { warnings } = await readMaterial(settings(files), Date.now());
+    const { warnings } = await readMaterial(tlsSettings(files), Date.now());
     return warnings.map((line) => line.replace(/\d{4}-\d\d-.*/, "TIME").replace(ca().dir, ""));
   };
   const old = ca().issue({ fromDays: -10, toDays: -1 });
@@ -119,12 +102,12 @@ test("revoked serial numbers are read from PEM and DER", { skip }, async () => {
   const first = ca().issue();
   const second = ca().issue();
   const crlFile = ca().revoke(first, second);
-  const { revoked } = await readMaterial(settings({ crlFile }), Date.now());
+  const { revoked } = await readMaterial(tlsSettings({ crlFile }), Date.now());
   assert.ok((revoked?.size ?? 0) >= 2);
   const der = join(ca().dir, "crl.der");
   const base64 = readFileSync(crlFile, "utf8").replace(/-----.*-----|\n/g, "");
   writeFileSync(der, Buffer.from(base64, "base64"));
-  const again = await readMaterial(settings({ crlFile: der }), Date.now());
+  const again = await readMaterial(tlsSettings({ crlFile: der }), Date.now());
   assert.deepEqual(again.revoked, revoked);
 });
 
@@ -132,7 +115,7 @@ test("a generated pair is kept, and replaced before its end or if it is damaged"
   const parent = mkdtempSync(join(tmpdir(), "ringd-test-"));
   t.after(() => rmSync(parent, { recursive: true }));
   const dir = join(parent, "data", "fixtures", "client");
-  const auto = settings({ auto: { dir, hosts: ["10.0.0.1", "a.example", "0.0.0.0"] } });
+  const auto = tlsSettings({ auto: { dir, hosts: ["10.0.0.1", "a.example", "0.0.0.0"] } });
   const nowMs = Date.now();
   const made = await ensureSelfSigned(auto, nowMs);
   assert.match(
@@ -168,7 +151,7 @@ test("changed files are used once they match", { skip }, async () => {
   const { log, lines } = keptLines();
   const metrics = new MetricCells(createMetricsMemory(1), 0);
   const owner = { log, metrics, pollMs: 1e6 };
-  const identity = await TlsIdentity.open(settings({ certFile, keyFile }), owner);
+  const identity = await TlsIdentity.open(tlsSettings({ certFile, keyFile }), owner);
   const seen: string[] = [];
   identity.onChange(({ pair }) => seen.push(pair?.cert ?? ""));
   await identity.look();
