@@ -4,9 +4,9 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ALERT_HEADER, BAD_CERTIFICATE, sayGoodbye } from "../tls/connect.js";
 import { certificateOf } from "../tls/contexts.js";
+import { goHandshakeError, TIMED_OUT, TOO_MANY_HANDSHAKES } from "../tls/go-errors.js";
 import type { TlsIdentity } from "../tls/identity.js";
 import { alternativeNames, quoted, whyClientRejected } from "../tls/peer-checks.js";
-import { handshakeReason } from "../tls/reasons.js";
 import type { PeerLog } from "./peer-log.js";
 
 /** Bytes of a rejected connection in which an alert is looked for. */
@@ -92,9 +92,9 @@ export class Handshakes {
     const { handshakes, handshakeMs } = this.#limits;
     const [oldest] = this.#pending.values();
     if (oldest !== undefined && this.#pending.size >= handshakes) {
-      this.#abort(oldest, "tls: too many handshakes in flight");
+      this.#abort(oldest, TOO_MANY_HANDSHAKES);
     }
-    const timer = setTimeout(() => this.#abort(pending, "tls: handshake timed out"), handshakeMs);
+    const timer = setTimeout(() => this.#abort(pending, TIMED_OUT), handshakeMs);
     const pending = { socket, remote, timer };
     this.#pending.set(remote, pending);
     socket.once("close", () => {
@@ -119,7 +119,7 @@ export class Handshakes {
   /** A connection that is gone has no address any more: its "close" is logged. */
   #fail(error: Error, socket: TLSSocket): void {
     const remote = remoteOf(socket);
-    if (remote !== "" && this.#end(remote)) this.#log(remote, handshakeReason(error), socket);
+    if (remote !== "" && this.#end(remote)) this.#log(remote, goHandshakeError(error), socket);
   }
 
   async #check(socket: TLSSocket): Promise<boolean> {

@@ -2,8 +2,8 @@ import { isIP, type Socket } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { RingdError } from "../lib/errors.js";
 import { contextOptions } from "./contexts.js";
+import { goHandshakeError } from "./go-errors.js";
 import { type PeerTrust, whyServerRejected } from "./peer-checks.js";
-import { handshakeReason } from "./reasons.js";
 
 /**
  * Node verifies a certificate only after its handshake, and cannot send the TLS alert that tells
@@ -71,7 +71,7 @@ export function secureSocket(
     };
     const timer = setTimeout(() => giveUp(`no response within ${timeoutMs} ms`, true), timeoutMs);
     const onAbort = () => giveUp("given up");
-    const onError = (error: Error) => giveUp(handshakeReason(error));
+    const onError = (error: Error) => giveUp(goHandshakeError(error));
     const onClose = () => fail("EOF");
     tls.on("error", onError);
     tls.on("close", onClose);

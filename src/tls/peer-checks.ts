@@ -5,7 +5,7 @@ import type { TLSSocket } from "node:tls";
 import type { TlsSettings } from "../config/tls.js";
 import { AUTHENTICATION_FAILED, certificateOf, commonNameOf, hasName } from "./contexts.js";
 import type { TlsMaterial } from "./files.js";
-import { chainReason } from "./reasons.js";
+import { goChainError, goVerifyError } from "./go-errors.js";
 import { revokedIn } from "./revoked.js";
 
 /** What one member checks of another beyond the handshake, with etcd's texts. */
@@ -43,8 +43,7 @@ export function whyServerRejected(
   if (trust?.settings.auto !== undefined) return undefined;
   const certificate = certificateOf(socket);
   if (certificate === undefined) return "tls: server didn't provide a certificate";
-  const chain = chainErrorOf(socket);
-  if (chain !== undefined) return chain;
+  if (!socket.authorized) return goChainError(verdictOn(socket));
   const name = whyNotNamed(certificate, host);
   if (name !== undefined || trust === undefined) return name;
   return whyNotAllowed(socket, trust.settings) ?? whyRevoked(socket, trust.material);
@@ -60,18 +59,16 @@ export async function whyClientRejected(
   if (!settings.requiresClientCert) return undefined;
   const certificate = certificateOf(socket);
   if (certificate === undefined) return "tls: client didn't provide a certificate";
-  const chain = chainErrorOf(socket);
-  if (chain !== undefined) return `tls: failed to verify client certificate: ${chain}`;
+  if (!socket.authorized) return goVerifyError(verdictOn(socket));
   const early = whyNotAllowed(socket, settings) ?? whyRevoked(socket, material);
   if (early !== undefined || settings.skipClientSanVerify || address === "") return early;
   return await whyNotFrom(certificate, address, dns);
 }
 
-function chainErrorOf(socket: TLSSocket): string | undefined {
-  if (socket.authorized) return undefined;
-  // Node's types say Error; it is a code.
+function verdictOn(socket: TLSSocket): string {
+  // Node's types say Error; it is OpenSSL's name of it.
   const { authorizationError } = socket as { authorizationError: unknown };
-  return chainReason(String(authorizationError ?? "CERT_UNTRUSTED"));
+  return String(authorizationError ?? "CERT_UNTRUSTED");
 }
 
 function whyNotAllowed(socket: TLSSocket, settings: TlsSettings): string | undefined {

@@ -7,7 +7,6 @@ import { formatId } from "#ringd/cluster/ids.js";
 import { ConfigError } from "#ringd/config/config-error.js";
 import type { TlsSettings } from "#ringd/config/tls.js";
 import { parseUrls } from "#ringd/config/urls.js";
-import type { Logger } from "#ringd/log/logger.js";
 import type { PeerMember, PeerMembers } from "#ringd/messages/peers.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { PeerTable } from "#ringd/metrics/peer-table.js";
@@ -18,6 +17,7 @@ import { decodeMessage, encodeMessage } from "#ringd/raft/message-codec.js";
 import { TlsIdentity } from "#ringd/tls/identity.js";
 import type { Issued } from "../tls/authority.js";
 import { Authority } from "../tls/authority.js";
+import { silent, tlsSettings } from "../tls/settings.js";
 
 export const CLUSTER = 0xc1a5n;
 const WAIT_MS = 20_000;
@@ -42,19 +42,8 @@ export function temporaryDirectory(): string {
 
 const authority = SCHEME === "https" ? new Authority() : undefined;
 process.on("exit", () => authority?.remove());
-const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 /** The certificates of all endpoints, and of tests that speak to one. */
 export const TLS = authority && (await trustOf(authority, authority.issue()));
-
-export function peerSettings(some: Partial<TlsSettings> = {}): TlsSettings {
-  return {
-    ...{ side: "peer", certFile: "", keyFile: "", auto: undefined },
-    ...{ requiresClientCert: false, takesCommonName: false, trustedCaFile: "", crlFile: "" },
-    ...{ allowedCn: "", allowedHostname: "", skipClientSanVerify: false, cipherSuites: [] },
-    ...{ minVersion: "TLSv1.2", maxVersion: "TLSv1.3" },
-    ...some,
-  };
-}
 
 /** A member's certificates: it trusts the CA, and requires a certificate of its clients. */
 export function trustOf(
@@ -64,8 +53,8 @@ export function trustOf(
   pollMs = 2000,
 ): Promise<TlsIdentity> {
   const files = { certFile, keyFile, trustedCaFile, requiresClientCert: true };
-  const owner = { log: log as unknown as Logger, metrics: undefined, pollMs };
-  return TlsIdentity.open(peerSettings({ ...files, ...some }), owner);
+  const owner = { log: silent, metrics: undefined, pollMs };
+  return TlsIdentity.open(tlsSettings({ side: "peer", ...files, ...some }), owner);
 }
 
 /** Endpoints of failed tests: unless stopped, they would keep the process alive. */
