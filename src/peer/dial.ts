@@ -2,6 +2,7 @@ import { type ClientRequest, type IncomingMessage, type RequestOptions, request 
 import { connect, type Socket } from "node:net";
 import { messageOf, RingdError } from "../lib/errors.js";
 import { PeerTlsError, secureSocket } from "../tls/connect.js";
+import { connectionError } from "../tls/go-errors.js";
 import type { PeerTrust } from "../tls/peer-checks.js";
 import type { PeerAddress } from "./address.js";
 import { CLUSTER_HEADER, formatOf, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
@@ -177,7 +178,7 @@ function sayHello(
     const onAbort = () => fail("given up");
     signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
-    call.on("error", (error) => fail(error.message));
+    call.on("error", (error) => fail(connectionError(error)));
     call.on("upgrade", (response, socket: Socket, early: Buffer) => {
       end({ kind: "open", socket, early, format: formatOf(response.headers) });
     });

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import { RingdError } from "../lib/errors.js";
+import { connectionError } from "../tls/go-errors.js";
 import type { PeerTrust } from "../tls/peer-checks.js";
 import { type PeerAddress, parsePeerAddress } from "./address.js";
 import { KEEP_ALIVE_MS } from "./arrival.js";
@@ -348,7 +349,7 @@ export class PeerLink {
       if (this.#socket === socket) this.#drop(why);
     };
     socket.on("data", take);
-    socket.on("error", (error) => lost(error.message));
+    socket.on("error", (error) => lost(connectionError(error)));
     socket.on("end", () => lost("closed by the peer"));
     socket.on("close", () => lost("closed"));
     this.#figures.set("activePeers", 1);

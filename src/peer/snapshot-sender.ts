@@ -5,6 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { formatId } from "../cluster/ids.js";
 import type { Snapshot } from "../raft/message.js";
 import { listSnapshots } from "../snap/writer.js";
+import { connectionError } from "../tls/go-errors.js";
 import type { PeerTrust } from "../tls/peer-checks.js";
 import { type PeerAddress, parsePeerAddress } from "./address.js";
 import { Backoff } from "./backoff.js";
@@ -169,7 +170,7 @@ export class SnapshotSender {
       );
       const onAbort = () => end(failed("given up"));
       signal.addEventListener("abort", onAbort);
-      call.on("error", (error) => end(failed(error.message)));
+      call.on("error", (error) => end(failed(connectionError(error))));
       call.on("information", () => {
         movedMs = performance.now(); // It is verifying the file.
       });

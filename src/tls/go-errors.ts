@@ -8,6 +8,7 @@ export const TOO_MANY_HANDSHAKES = "too many handshakes in flight";
 const GO_ERRORS: Readonly<Record<string, string>> = {
   ECONNRESET: "EOF",
   EPIPE: "EOF",
+  ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC: "local error: tls: bad record MAC",
   ERR_SSL_HTTPS_PROXY_REQUEST: NOT_TLS,
   ERR_SSL_HTTP_REQUEST: NOT_TLS,
   ERR_SSL_NO_APPLICATION_PROTOCOL: "tls: client requested unsupported application protocols",
@@ -58,6 +59,12 @@ export function goHandshakeError(error: Error): string {
   if (alert === undefined) return code || message;
   const name = alert.toLowerCase();
   return `remote error: tls: ${GO_ALERTS[name] ?? name.replaceAll("_", " ")}`;
+}
+
+/** The error of a connection, with TLS or without. OpenSSL's own texts differ every time. */
+export function connectionError(error: Error): string {
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  return code.startsWith("ERR_SSL_") ? goHandshakeError(error) : message;
 }
 
 /** @param verdict OpenSSL's name of why the certificate of a client was not accepted */

@@ -102,6 +102,21 @@ test("a member on a failed network is detected, and reached again", {
   await one.untilUp(2n, 2);
 });
 
+test("a damaged byte ends the stream with a clear reason, and a new one follows", async (t) => {
+  const [one, two, proxy] = await throughProxy(t);
+  proxy.damage();
+  one.send(reply(1n, 2n, 1)); // Or a ping: nothing that was damaged arrives.
+  await one.untilUp(2n, 2);
+  const reasons = [...one.logged, ...two.logged].filter((line) => /ended|lost stream/.test(line));
+  const wanted = TLS === undefined ? /checksum|wrong magic/ : /tls: bad record MAC/;
+  assert.match(reasons.join("\n"), wanted);
+  assert.doesNotMatch(reasons.join("\n"), /openssl|SSL routines/);
+  one.send(reply(1n, 2n, 2));
+  await two.until("message", () =>
+    two.messages.some((message) => "index" in message && message.index === 2),
+  );
+});
+
 test("a stuck stream is replaced by a new connection if those pass", async (t) => {
   const [one, two, proxy] = await throughProxy(t);
   for (let round = 1; round <= 3; round++) {
