@@ -22,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   wal: ["lib", "log", "messages", "metrics", "ring", "snap", "storage"],
   snap: ["lib", "messages", "ring", "storage"],
   messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],
-  bootstrap: ["cluster", "config", "go", "lib"],
+  bootstrap: ["cluster", "config", "go", "lib", "tls"],
   ctl: ["client", "go", "lib", "messages", "process", "snap", "storage", "wal"],
   client: ["go", "lib"],
   config: ["cluster", "go", "lib", "process"],

@@ -14,12 +14,13 @@ import { RingdError } from "../lib/errors.js";
 
 const USAGE = `Usage:
 
-  npm run cluster -- [--members N] [--base-port P] [--data-dir D] [-- flags of every member]
+  npm run cluster -- [--members N] [--base-port P] [--data-dir D] [--peer-tls] [-- flags of every member]
 
   --members N     1 to 6 members, infra1 to infraN; 3 when not given
   --base-port P   client port of the first member, with its peer port behind it; the next has P+10.
                   When not given: clients 2379, 22379, 32379, peers 2380, 22380, 32380, as etcd's Procfile
   --data-dir D    where infraN.etcd are; the working directory when not given
+  --peer-tls      TLS between members, with certificates that each makes for itself
 `;
 
 const MEMBERS_MAX = 6;
@@ -32,6 +33,7 @@ interface Options {
   /** Undefined: etcd's ports. */
   readonly basePort: number | undefined;
   readonly dataDir: string;
+  readonly peerTls: boolean;
   readonly flags: readonly string[];
 }
 
@@ -55,6 +57,7 @@ function readOptions(argv: readonly string[]): Options | "help" {
       members: { type: "string", default: "3" },
       "base-port": { type: "string" },
       "data-dir": { type: "string", default: "." },
+      "peer-tls": { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
@@ -68,6 +71,7 @@ function readOptions(argv: readonly string[]): Options | "help" {
     members,
     basePort,
     dataDir: values["data-dir"],
+    peerTls: values["peer-tls"],
     flags: end < 0 ? [] : argv.slice(end + 1),
   };
 }
@@ -78,7 +82,9 @@ function wholeNumber(flag: string, text: string, min: number, max: number): numb
   throw new UsageError(`${flag} is ${text}, and must be between ${min} and ${max}`);
 }
 
-function planMembers({ members, basePort, dataDir, flags }: Options): LocalMember[] {
+function planMembers(options: Options): LocalMember[] {
+  const { members, basePort, dataDir, peerTls } = options;
+  const flags = [...(peerTls ? ["--peer-auto-tls"] : []), ...options.flags];
   // The member writes to a pipe, yet its lines end on a terminal.
   const format = process.stdout.isTTY ? ["--log-format", "pretty"] : [];
   const plans = Array.from({ length: members }, (_, i) => {
@@ -87,7 +93,7 @@ function planMembers({ members, basePort, dataDir, flags }: Options): LocalMembe
     return {
       name: `infra${i + 1}`,
       clientUrl: `http://127.0.0.1:${port}`,
-      peerUrl: `http://127.0.0.1:${port + 1}`,
+      peerUrl: `${peerTls ? "https" : "http"}://127.0.0.1:${port + 1}`,
     };
   });
   const cluster = plans.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(",");

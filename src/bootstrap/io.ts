@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
-import { RingdError } from "../lib/errors.js";
+import { connect } from "node:net";
+import { splitListenUrl } from "../config/urls.js";
+import { messageOf, RingdError } from "../lib/errors.js";
+import type { PeerTrust } from "../tls/peer-checks.js";
 
 /** The side effects of planning a start. */
 export interface StartIo {
   /**
-   * GET on a peer URL, which may be `unix://`.
+   * GET on a peer URL, of any scheme.
    *
    * @throws Error with the reason if there is no response
    */
@@ -40,13 +43,17 @@ export class PeerRequestError extends RingdError {
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
-/** @param identityLeft implemented by wal/data-dir.ts */
+/**
+ * @param identityLeft implemented by wal/data-dir.ts
+ * @param trust for https URLs
+ */
 export function nodeStartIo(
   identityLeft: StartIo["identityLeft"],
+  trust: PeerTrust | undefined,
   warn: (message: string) => void,
 ): StartIo {
   return {
-    get: getFromPeer,
+    get: (url, path, timeoutMs) => getFromPeer(url, path, trust, timeoutMs),
     resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
     identityLeft,
     sha1: (bytes) => createHash("sha1").update(bytes).digest(),
@@ -58,27 +65,55 @@ export function nodeStartIo(
 async function getFromPeer(
   peerUrl: string,
   path: string,
+  trust: PeerTrust | undefined,
   timeoutMs: number,
 ): Promise<PeerResponse> {
+  const { scheme, host, target } = whereOf(peerUrl);
   const signal = AbortSignal.timeout(timeoutMs);
-  const { get: getHttp } = await import("node:http");
-  const { get: getHttps } = await import("node:https");
+  const { get } = await import("node:http");
+  const { secureSocket } = await import("../tls/connect.js");
   return new Promise((resolve, reject) => {
-    const onAnswer = (answer: IncomingMessage) => {
-      readBody(answer).then((body) => {
-        const clusterId = answer.headers["x-etcd-cluster-id"];
-        resolve({ body, clusterId: typeof clusterId === "string" ? clusterId : "" });
-      }, reject);
+    const onError = (error: Error) => {
+      socket.destroy();
+      const why = signal.aborted ? `no response within ${timeoutMs} ms` : messageOf(error);
+      reject(new PeerRequestError(why));
     };
-    const [, scheme = "", socketPath = ""] = /^(unixs?|https?):\/\/(.*)$/.exec(peerUrl) ?? [];
-    const options = { agent: false, signal };
-    const request = scheme.startsWith("unix")
-      ? getHttp({ ...options, socketPath, path }, onAnswer)
-      : (scheme === "https" ? getHttps : getHttp)(`${peerUrl}${path}`, options, onAnswer);
-    request.on("error", (error) => {
-      reject(signal.aborted ? new PeerRequestError(`no response within ${timeoutMs} ms`) : error);
+    const socket = connect({ ...target, signal });
+    socket.on("error", onError);
+    socket.once("connect", async () => {
+      try {
+        const isSecure = scheme === "https" || scheme === "unixs";
+        const over = isSecure ? await secureSocket(socket, host, trust, timeoutMs) : socket;
+        const options = { ...("path" in target ? {} : target), createConnection: () => over };
+        const request = get({ ...options, path, signal }, (answer) => {
+          readAnswer(answer).then(resolve, onError);
+        });
+        request.on("error", onError);
+      } catch (error) {
+        onError(error as Error);
+      }
     });
   });
+}
+
+/** @throws PeerRequestError */
+function whereOf(peerUrl: string) {
+  const [, scheme = "", path = ""] = /^(unixs?):\/\/(.*)$/.exec(peerUrl) ?? [];
+  if (scheme !== "") return { scheme, host: path.replace(/:\d+$/, ""), target: { path } };
+  const url = splitListenUrl(peerUrl);
+  if (url === undefined) throw new PeerRequestError("it is not a peer URL");
+  const { host, port } = url;
+  return { scheme: url.scheme, host, target: { host, port } };
+}
+
+/** @throws PeerRequestError */
+async function readAnswer(answer: IncomingMessage): Promise<PeerResponse> {
+  const body = await readBody(answer);
+  answer.destroy(); // The connection was for this request.
+  // A member that does not trust our certificate.
+  if (answer.statusCode === 403) throw new PeerRequestError(body.trim());
+  const clusterId = answer.headers["x-etcd-cluster-id"];
+  return { body, clusterId: typeof clusterId === "string" ? clusterId : "" };
 }
 
 async function readBody(answer: IncomingMessage): Promise<string> {

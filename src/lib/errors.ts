@@ -4,6 +4,12 @@ export abstract class RingdError extends Error {
   abstract readonly code: string;
 }
 
+/** The error's text; of a host with several addresses, that of the first. */
+export function messageOf(error: unknown): string {
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  return first instanceof Error ? first.message : String(first);
+}
+
 /**
  * The system's error text, such as "no such file or directory", without Node's code before and path
  * after.

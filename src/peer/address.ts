@@ -1,13 +1,12 @@
 import { type ListenUrl, splitListenUrl } from "../config/urls.js";
 
-/** Why nothing is sent to an https address. */
-export const NO_TLS = "TLS between members is not supported";
-
 /** An address that a member can be reached at. */
 export interface PeerAddress {
   /** The URL as given. */
   readonly text: string;
   readonly isSecure: boolean;
+  /** What a certificate must be for. */
+  readonly host: string;
   /** Options for node:net's connect. */
   readonly target: { readonly host: string; readonly port: number } | { readonly path: string };
 }
@@ -24,6 +23,7 @@ export function addressOf({ scheme, host, port, text }: ListenUrl): PeerAddress 
   return {
     text,
     isSecure: scheme === "https" || scheme === "unixs",
+    host,
     target: isUnix ? { path: `${host}:${port}` } : { host, port },
   };
 }

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import { RingdError } from "../lib/errors.js";
 import { type MessageAddress, readMessageAddress } from "../raft/message-codec.js";
+import { connectionError } from "../tls/go-errors.js";
 import { encodeFrameHead, FRAME_HEAD_BYTES, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
 
 /** A valid frame whose message does not belong on this stream. */
@@ -62,7 +63,7 @@ export class Arrival {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.setTimeout(0);
-    socket.on("error", (error) => this.close(error.message));
+    socket.on("error", (error) => this.close(connectionError(error)));
     socket.on("end", () => this.close("closed by the peer"));
     socket.on("close", () => this.close("closed"));
     socket.write(PING);

@@ -1,6 +1,10 @@
-import { type ClientRequest, type IncomingMessage, request } from "node:http";
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from "node:http";
 import { connect, type Socket } from "node:net";
-import { NO_TLS, type PeerAddress } from "./address.js";
+import { messageOf, RingdError } from "../lib/errors.js";
+import { PeerTlsError, secureSocket } from "../tls/connect.js";
+import { connectionError } from "../tls/go-errors.js";
+import type { PeerTrust } from "../tls/peer-checks.js";
+import type { PeerAddress } from "./address.js";
 import { CLUSTER_HEADER, formatOf, STREAM_PATH, STREAM_UPGRADE } from "./hello.js";
 
 /** Limit of a rejection's text. */
@@ -32,33 +36,49 @@ export type DialResult =
   /** `isLate`: no response in time, not even a rejection. */
   | { readonly kind: "failed"; readonly reason: string; readonly isLate: boolean };
 
-/** A request to a member, not sent yet. The address must not be https. */
-export function peerRequest(
-  address: PeerAddress,
-  method: string,
-  path: string,
-  headers: Readonly<Record<string, string>>,
-): ClientRequest {
-  // Without an agent, which would reuse upgraded or half-sent connections.
-  const { target } = address;
-  const where = "path" in target ? { socketPath: target.path } : target;
-  return request({ ...where, agent: false, method, path, headers });
+/** How a member is dialled. */
+export interface Dialling {
+  /** For https URLs; undefined: the default, without a certificate of our own. */
+  readonly trust: PeerTrust | undefined;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
-function connectTo({ target }: PeerAddress) {
-  return "path" in target ? { path: target.path } : { host: target.host, port: target.port };
+/**
+ * A request to a member on a connection of its own, not sent yet.
+ *
+ * @throws DialError
+ */
+export async function peerRequest(
+  address: PeerAddress,
+  { method, path, headers }: Pick<RequestOptions, "method" | "path" | "headers">,
+  dialling: Dialling,
+): Promise<ClientRequest> {
+  const socket = await connectTo(address, dialling);
+  if ("kind" in socket) throw new DialError(socket.reason);
+  return request({ ...hostOf(address), createConnection: () => socket, method, path, headers });
+}
+
+/** There is no connection to a member. */
+export class DialError extends RingdError {
+  override readonly name = "DialError";
+  readonly code = "PEER_UNREACHABLE";
+}
+
+/** For the Host header. */
+function hostOf({ target }: PeerAddress): RequestOptions {
+  return "path" in target ? {} : target;
 }
 
 /** Opens a stream: connects, sends the hello, awaits the upgrade. Never rejects. */
 export async function dialStream(
   address: PeerAddress,
   hello: Readonly<Record<string, string>>,
-  timeoutMs: number,
-  signal: AbortSignal,
+  dialling: Dialling,
 ): Promise<DialResult> {
-  if (address.isSecure) return { kind: "failed", reason: NO_TLS, isLate: false };
+  const { timeoutMs, signal } = dialling;
   const startMs = performance.now();
-  const socket = await connectSoon(address, timeoutMs, signal);
+  const socket = await connectTo(address, dialling);
   if ("kind" in socket) return socket;
   const leftMs = timeoutMs - (performance.now() - startMs);
   const result = await sayHello(address, hello, socket, leftMs, signal);
@@ -66,19 +86,42 @@ export async function dialStream(
   return result.kind === "failed" && result.isLate ? late(timeoutMs) : result;
 }
 
-function late(timeoutMs: number): Extract<DialResult, { kind: "failed" }> {
+type DialFailure = Extract<DialResult, { kind: "failed" }>;
+
+/** A connection over which a request can be sent, by the scheme of the URL. */
+async function connectTo(
+  address: PeerAddress,
+  { trust, timeoutMs, signal }: Dialling,
+): Promise<Socket | DialFailure> {
+  const startMs = performance.now();
+  const socket = await connectSoon(address, timeoutMs, signal);
+  if ("kind" in socket || !address.isSecure) return socket;
+  const leftMs = timeoutMs - (performance.now() - startMs);
+  try {
+    return await secureSocket(socket, address.host, trust, leftMs, signal);
+  } catch (error) {
+    if (!(error instanceof PeerTlsError)) throw error;
+    return error.isLate ? late(timeoutMs) : failed(error.message);
+  }
+}
+
+function failed(reason: string): DialFailure {
+  return { kind: "failed", reason, isLate: false };
+}
+
+function late(timeoutMs: number): DialFailure {
   return { kind: "failed", reason: `no response within ${timeoutMs} ms`, isLate: true };
 }
 
 /** Resolves with the first of several parallel connections to open. */
 function connectSoon(
-  address: PeerAddress,
+  { target }: PeerAddress,
   timeoutMs: number,
   signal: AbortSignal,
-): Promise<Socket | Extract<DialResult, { kind: "failed" }>> {
+): Promise<Socket | DialFailure> {
   return new Promise((resolve) => {
     const sockets = new Set<Socket>();
-    const end = (result: Socket | Extract<DialResult, { kind: "failed" }>) => {
+    const end = (result: Socket | DialFailure) => {
       clearTimeout(timer);
       clearInterval(another);
       signal.removeEventListener("abort", onAbort);
@@ -86,14 +129,14 @@ function connectSoon(
       sockets.clear(); // Their later events are ignored.
       resolve(result);
     };
-    const fail = (reason: string) => end({ kind: "failed", reason, isLate: false });
+    const fail = (reason: string) => end(failed(reason));
     const onAbort = () => fail("given up");
     const tryOne = () => {
-      const socket = connect(connectTo(address));
+      const socket = connect(target);
       sockets.add(socket);
       socket.once("connect", () => end(socket));
       socket.on("error", (error) => {
-        if (sockets.has(socket)) fail(error.message);
+        if (sockets.has(socket)) fail(messageOf(error));
       });
     };
     const timer = setTimeout(() => end(late(timeoutMs)), timeoutMs);
@@ -107,7 +150,7 @@ function connectSoon(
 }
 
 function sayHello(
-  { target }: PeerAddress,
+  address: PeerAddress,
   hello: Readonly<Record<string, string>>,
   socket: Socket,
   timeoutMs: number,
@@ -115,9 +158,8 @@ function sayHello(
 ): Promise<DialResult> {
   return new Promise((resolve) => {
     const headers = { ...hello, Connection: "Upgrade", Upgrade: STREAM_UPGRADE };
-    const host = "path" in target ? {} : target; // For the Host header.
     const call = request({
-      ...{ ...host, createConnection: () => socket }, // Not allowed with an agent.
+      ...{ ...hostOf(address), createConnection: () => socket }, // Not allowed with an agent.
       ...{ method: "GET", path: STREAM_PATH, headers },
     });
     let hasEnded = false;
@@ -132,11 +174,11 @@ function sayHello(
       socket.destroy(); // The request may not have it yet.
     };
     const timer = setTimeout(() => end(late(timeoutMs)), timeoutMs);
-    const fail = (reason: string) => end({ kind: "failed", reason, isLate: false });
+    const fail = (reason: string) => end(failed(reason));
     const onAbort = () => fail("given up");
     signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
-    call.on("error", (error) => fail(error.message));
+    call.on("error", (error) => fail(connectionError(error)));
     call.on("upgrade", (response, socket: Socket, early: Buffer) => {
       end({ kind: "open", socket, early, format: formatOf(response.headers) });
     });

@@ -1,6 +1,8 @@
 import type { Socket } from "node:net";
 import { formatId } from "../cluster/ids.js";
 import { RingdError } from "../lib/errors.js";
+import { connectionError } from "../tls/go-errors.js";
+import type { PeerTrust } from "../tls/peer-checks.js";
 import { type PeerAddress, parsePeerAddress } from "./address.js";
 import { KEEP_ALIVE_MS } from "./arrival.js";
 import { Backoff } from "./backoff.js";
@@ -8,6 +10,7 @@ import { type DialResult, dialStream } from "./dial.js";
 import { FrameBatch, FrameKind, FrameReader, PROBE_BYTES } from "./frame.js";
 import type { LinkMetrics } from "./link-metrics.js";
 import type { PeerLog } from "./peer-log.js";
+import { SendQueue } from "./send-queue.js";
 
 type OpenDial = Extract<DialResult, { kind: "open" }>;
 
@@ -35,6 +38,8 @@ export interface LinkOwner {
   readonly dialMs: number;
   /** Ping interval of both ends of a stream. */
   readonly pingMs: number;
+  /** For https URLs. */
+  readonly trust: PeerTrust | undefined;
   /** Headers of the request that opens a stream to `to`. */
   hello(to: bigint): Record<string, string>;
   /** Metrics of the messages sent to a member. */
@@ -75,6 +80,8 @@ export class PeerLink {
   #addresses: readonly PeerAddress[] = [];
   #next = 0;
   #socket: Socket | undefined;
+  /** Of the socket. */
+  #queue: SendQueue | undefined;
   /** Of the current stream, or the last one. */
   #url = "";
   #dialling: AbortController | undefined;
@@ -138,12 +145,12 @@ export class PeerLink {
 
   /** Copies one encoded raft message; `flush` sends it. */
   send(message: Uint8Array): void {
-    const socket = this.#socket;
-    if (socket === undefined) {
+    const queue = this.#queue;
+    if (queue === undefined) {
       this.#figures.add("sentFailures", 1);
       return;
     }
-    const queuedBytes = socket.writableLength + this.#batch.bytes;
+    const queuedBytes = queue.bytes + this.#batch.bytes;
     if (queuedBytes > 0 && queuedBytes + message.length > QUEUED_BYTES_MAX) {
       if (!this.#isOverflowing) this.#owner.overflow(this.id);
       this.#isOverflowing = true;
@@ -159,13 +166,11 @@ export class PeerLink {
     const { bytes } = this.#batch;
     if (bytes === 0) return;
     const frames = this.#batch.take();
-    const socket = this.#socket;
-    if (socket === undefined) return;
+    const queue = this.#queue;
+    if (queue === undefined) return;
     this.#figures.add("sentBytes", bytes);
     this.#sentBytes += bytes;
-    socket.cork();
-    for (const frame of frames) socket.write(frame);
-    socket.uncork();
+    queue.write(frames);
   }
 
   /**
@@ -248,7 +253,7 @@ export class PeerLink {
     const patience = setTimeout(() => socket.destroy(), LINGER_MS);
     // The peer ends its half once it has read all. Closing earlier, with one of its pings unread,
     // would reset the connection and lose data in flight.
-    socket.end();
+    this.#queue?.end();
     await closed;
     clearTimeout(patience);
   }
@@ -292,8 +297,9 @@ export class PeerLink {
   }
 
   async #connect(address: PeerAddress, signal: AbortSignal): Promise<DialResult> {
-    const { dialMs } = this.#owner;
-    const result = await dialStream(address, this.#owner.hello(this.id), dialMs, signal);
+    const { dialMs: timeoutMs, trust } = this.#owner;
+    const hello = this.#owner.hello(this.id);
+    const result = await dialStream(address, hello, { trust, timeoutMs, signal });
     if (result.kind !== "open") return result;
     const reason = this.#owner.whyTooOld(this.id, result.format);
     if (reason === undefined) return result;
@@ -313,6 +319,7 @@ export class PeerLink {
 
   #open(address: PeerAddress, { socket, early, format }: OpenDial): void {
     this.#socket = socket;
+    this.#queue = new SendQueue(socket);
     this.#url = address.text;
     this.#heardMs = performance.now();
     this.#probedMs = undefined;
@@ -342,7 +349,7 @@ export class PeerLink {
       if (this.#socket === socket) this.#drop(why);
     };
     socket.on("data", take);
-    socket.on("error", (error) => lost(error.message));
+    socket.on("error", (error) => lost(connectionError(error)));
     socket.on("end", () => lost("closed by the peer"));
     socket.on("close", () => lost("closed"));
     this.#figures.set("activePeers", 1);
@@ -371,6 +378,7 @@ export class PeerLink {
     const socket = this.#socket;
     if (socket === undefined) return false;
     this.#socket = undefined;
+    this.#queue = undefined;
     this.#batch.take();
     socket.destroy();
     this.#figures.set("activePeers", 0);

@@ -2,27 +2,38 @@ import {
   createServer,
   type IncomingMessage,
   type Server,
+  type ServerOptions,
   type ServerResponse,
   STATUS_CODES,
 } from "node:http";
+import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { Socket } from "node:net";
 import type { ListenUrl } from "../config/urls.js";
 import { RingdError } from "../lib/errors.js";
 import { bindAddressOf, clearSocketPath } from "../process/bind-address.js";
-import { addressOf, NO_TLS } from "./address.js";
+import { ALERT_HEADER } from "../tls/connect.js";
+import { addressOf } from "./address.js";
+import { type HandshakeLimits, Handshakes, type SecurePort } from "./handshakes.js";
 import type { PeerApiResponse } from "./peer-api.js";
 
 const HEAD_BYTES_MAX = 16 * 1024;
 const IDLE_MS = 5000;
 
-export interface ListenerLimits {
+export interface ListenerLimits extends HandshakeLimits {
   /** Limit of open connections; more are closed at once. */
   readonly connections: number;
   /** Timeout of a request's headers. */
   readonly headMs: number;
 }
 
-const LIMITS: ListenerLimits = { connections: 512, headMs: 5000 };
+const LIMITS: ListenerLimits = {
+  connections: 512,
+  headMs: 5000,
+  handshakes: 64,
+  handshakeMs: 5000,
+};
+
+const NO_PAIR = "KeyFile and CertFile are not presented";
 
 /** Listening on a peer URL failed. */
 export class PeerListenError extends RingdError {
@@ -70,17 +81,26 @@ class WaitingRequests implements PeerRequests {
 
 /** Listens on the peer URLs. Connections without valid HTTP get an error and are closed here. */
 export class PeerListener {
-  readonly #servers: Server[] = [];
+  readonly #servers: (Server | SecureServer)[] = [];
   readonly #requests = new WaitingRequests();
   readonly #limits: ListenerLimits;
+  readonly #securePort: SecurePort | undefined;
+  readonly #handshakes: Handshakes | undefined;
 
   /**
    * @param requests omitted by an owner that does not know its identity yet: requests then wait
    *   for `serve`
+   * @param securePort for https URLs
    */
-  constructor(requests?: PeerRequests, limits = LIMITS) {
+  constructor(
+    requests?: PeerRequests,
+    limits: Partial<ListenerLimits> = {},
+    securePort?: SecurePort,
+  ) {
     if (requests !== undefined) this.#requests.serve(requests);
-    this.#limits = limits;
+    this.#limits = { ...LIMITS, ...limits };
+    this.#securePort = securePort;
+    if (securePort !== undefined) this.#handshakes = new Handshakes(securePort, this.#limits);
   }
 
   serve(requests: PeerRequests): void {
@@ -90,13 +110,13 @@ export class PeerListener {
   /** @returns the port, 0 for a unix socket. @throws PeerListenError */
   async listen(url: ListenUrl): Promise<number> {
     const { target, isSecure, text } = addressOf(url);
-    if (isSecure) throw new PeerListenError(text, NO_TLS);
     const where = "path" in target ? target : { ...target, host: await bindAddressOf(target.host) };
     if ("path" in target) {
       const why = await clearSocketPath(target.path);
       if (why !== undefined) throw new PeerListenError(text, why);
     }
-    const server = makeServer(this.#requests, this.#limits);
+    const server = isSecure ? this.#makeSecureServer(text) : createServer(optionsOf(this.#limits));
+    serveOn(server, isSecure ? this.#withoutAlerts() : this.#requests, this.#limits);
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(new PeerListenError(text, error.message)));
@@ -109,24 +129,56 @@ export class PeerListener {
 
   /** Closes all but streams, which belong to their owners. */
   close(): void {
+    this.#handshakes?.close();
     for (const server of this.#servers) {
       server.close();
       server.closeAllConnections();
     }
   }
+
+  #makeSecureServer(url: string): SecureServer {
+    if (this.#securePort === undefined) throw new PeerListenError(url, NO_PAIR);
+    const server = createSecureServer({
+      ...optionsOf(this.#limits),
+      ...this.#securePort.identity.serverOptions(),
+      // By `Handshakes`, so that the reason is known and can be told.
+      rejectUnauthorized: false,
+    });
+    this.#handshakes?.guard(server);
+    return server;
+  }
+
+  #withoutAlerts(): PeerRequests {
+    const requests = this.#requests;
+    return {
+      request: (request, response, mayContinue) => {
+        if (request.headers[ALERT_HEADER] === undefined) {
+          requests.request(request, response, mayContinue);
+        } else this.#handshakes?.alerted(request.socket);
+      },
+      upgrade: (...upgrade) => requests.upgrade(...upgrade),
+    };
+  }
 }
 
-function makeServer(requests: PeerRequests, limits: ListenerLimits): Server {
-  const server = createServer({
+function optionsOf({ headMs }: ListenerLimits): ServerOptions {
+  return {
     maxHeaderSize: HEAD_BYTES_MAX,
-    headersTimeout: limits.headMs,
+    headersTimeout: headMs,
     // A snapshot may take long; the reader of a body watches its progress.
     requestTimeout: 0,
-    connectionsCheckingInterval: limits.headMs / 5,
+    connectionsCheckingInterval: headMs / 5,
     keepAliveTimeout: IDLE_MS,
     noDelay: true,
     keepAlive: true,
-  });
+  };
+}
+
+function serveOn(
+  server: Server | SecureServer,
+  requests: PeerRequests,
+  limits: ListenerLimits,
+): void {
   server.maxConnections = limits.connections;
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
     requests.request(request, response, undefined);
@@ -152,7 +204,6 @@ function makeServer(requests: PeerRequests, limits: ListenerLimits): Server {
           : 400;
     answerRaw(socket, { status, headers: {}, body: "" });
   });
-  return server;
 }
 
 /** Responds on a bare connection, and closes it. */

@@ -5,6 +5,7 @@ import type { ListenUrl } from "../config/urls.js";
 import { assert } from "../lib/assert.js";
 import type { PeerMembers } from "../messages/peers.js";
 import { decodeMessage, encodeMessage, readMessageAddress } from "../raft/message-codec.js";
+import type { PeerTrust } from "../tls/peer-checks.js";
 import { Arrival } from "./arrival.js";
 import type { DialResult } from "./dial.js";
 import {
@@ -84,6 +85,8 @@ export interface PeerNetworkOptions {
   readonly formatLevel: number;
   readonly log: PeerLog;
   readonly inbox: PeerInbox;
+  /** For https URLs of other members. */
+  readonly trust?: PeerTrust | undefined;
   /** Already listening; requests wait in it. */
   readonly listener?: PeerListener;
   /** Metrics of the links. */
@@ -210,9 +213,9 @@ export class PeerNetwork {
   }
 
   #makeLinkOwner(): LinkOwner {
-    const { identity, electionMs, log, inbox, figures } = this.#options;
+    const { identity, electionMs, trust, log, inbox, figures } = this.#options;
     return {
-      log,
+      ...{ log, trust },
       figures: (id) => figures.take(id),
       waitMostMs: electionMs,
       dialMs: Math.max(DIAL_MS_MIN, electionMs),
@@ -232,9 +235,9 @@ export class PeerNetwork {
   }
 
   #makeSender(): SnapshotSender {
-    const { snapDir, snapshotStallMs: stallMs, log, inbox } = this.#options;
+    const { snapDir, snapshotStallMs: stallMs, trust, log, inbox } = this.#options;
     return new SnapshotSender({
-      ...{ snapDir, stallMs, log },
+      ...{ snapDir, stallMs, trust, log },
       hello: (to) => this.#hello(to),
       sent: (id, hasArrived) => {
         this.#onSent(id, hasArrived);

@@ -5,9 +5,11 @@ import { setTimeout as wait } from "node:timers/promises";
 import { formatId } from "../cluster/ids.js";
 import type { Snapshot } from "../raft/message.js";
 import { listSnapshots } from "../snap/writer.js";
-import { NO_TLS, type PeerAddress, parsePeerAddress } from "./address.js";
+import { connectionError } from "../tls/go-errors.js";
+import type { PeerTrust } from "../tls/peer-checks.js";
+import { type PeerAddress, parsePeerAddress } from "./address.js";
 import { Backoff } from "./backoff.js";
-import { peerRequest, readRefusal } from "./dial.js";
+import { DialError, peerRequest, readRefusal } from "./dial.js";
 import { SNAPSHOT_PATH } from "./hello.js";
 import type { PeerLog } from "./peer-log.js";
 import { snapshotHeaders } from "./snapshot-head.js";
@@ -22,6 +24,8 @@ export interface SenderOptions {
   readonly snapDir: string;
   /** A transfer without progress for so long is aborted. */
   readonly stallMs: number;
+  /** For https URLs. */
+  readonly trust: PeerTrust | undefined;
   readonly log: PeerLog;
   /** Hello headers for `to`. */
   hello(to: bigint): Record<string, string>;
@@ -122,7 +126,7 @@ export class SnapshotSender {
       for (const url of urls) {
         const address = parsePeerAddress(url);
         if (address === undefined) continue;
-        outcome = await this.#post(address, headers, handle, fileBytes, signal);
+        outcome = await this.#post(address, headers, handle, fileBytes, signal).catch(unreachable);
         if (outcome.kind === "arrived" || signal.aborted) break;
       }
       if (outcome.kind === "arrived") log.info({ peer, file: newest.file }, "sent snapshot");
@@ -134,18 +138,19 @@ export class SnapshotSender {
     }
   }
 
-  #post(
+  /** @throws DialError */
+  async #post(
     address: PeerAddress,
     headers: Record<string, string>,
     handle: FileHandle,
     fileBytes: number,
     signal: AbortSignal,
   ): Promise<Outcome> {
-    if (address.isSecure) return Promise.resolve(failed(NO_TLS));
-    const { stallMs } = this.#options;
-    return new Promise((resolve) => {
-      const expecting = { ...headers, Expect: "100-continue" };
-      const call = peerRequest(address, "POST", SNAPSHOT_PATH, expecting);
+    const { stallMs, trust } = this.#options;
+    const expecting = { ...headers, Expect: "100-continue" };
+    const post = { method: "POST", path: SNAPSHOT_PATH, headers: expecting };
+    const call = await peerRequest(address, post, { trust, timeoutMs: stallMs, signal });
+    return await new Promise((resolve) => {
       let movedMs = performance.now();
       let movedBytes = 0;
       const end = (outcome: Outcome) => {
@@ -165,7 +170,7 @@ export class SnapshotSender {
       );
       const onAbort = () => end(failed("given up"));
       signal.addEventListener("abort", onAbort);
-      call.on("error", (error) => end(failed(error.message)));
+      call.on("error", (error) => end(failed(connectionError(error))));
       call.on("information", () => {
         movedMs = performance.now(); // It is verifying the file.
       });
@@ -187,6 +192,12 @@ export class SnapshotSender {
       if (signal.aborted) onAbort();
     });
   }
+}
+
+/** The next URL is tried. */
+function unreachable(error: unknown): Outcome {
+  if (!(error instanceof DialError)) throw error;
+  return failed(error.message);
 }
 
 function failed(why: string): Outcome {

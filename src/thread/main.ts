@@ -24,6 +24,7 @@ import { limitHeapGrowth } from "../process/heap.js";
 import { notifySupervisor } from "../process/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
+import type { PeerTrust } from "../tls/peer-checks.js";
 import { checkFirstStart, hasBegun, identityLeft } from "../wal/data-dir.js";
 import { FrontendWorkers } from "./frontend-workers.js";
 import { authGuard } from "./guard.js";
@@ -269,6 +270,13 @@ async function serveOnMoreThreads(
   await Promise.race([failed, whenFailed(workers), whenSaid("ready", Object.values(workers))]);
 }
 
+/** As the peer thread has it, which has checked the files. @throws TlsFileError */
+async function peerTrust({ peerTls: settings }: Config): Promise<PeerTrust | undefined> {
+  if (settings === undefined) return undefined;
+  const { readMaterial } = await import("../tls/files.js");
+  return { settings, material: await readMaterial(settings, Date.now()) };
+}
+
 /** Plans the start of a member without a log. @throws StartPlanError, DataDirAccessError */
 async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
   if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
@@ -278,6 +286,7 @@ async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | 
     config,
     nodeStartIo(
       (dataDir, walDir) => identityLeft(dataDir, walDir || undefined),
+      await peerTrust(config),
       (message) => log.warn(message),
     ),
   );

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
+import type { TlsSettings } from "../config/tls.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import { createLogger } from "../log/logger.js";
@@ -21,6 +22,8 @@ import { Bell } from "../ring/bell.js";
 import { EventLoopPort } from "../ring/event-loop-port.js";
 import { Inlet, type OnCursor, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
+import { filesOf } from "../tls/files.js";
+import { TlsIdentity } from "../tls/identity.js";
 import { portMetrics } from "./port-metrics.js";
 
 /**
@@ -116,18 +119,46 @@ class CorePort implements PeerInbox {
   }
 }
 
+interface Opened {
+  readonly listener: PeerListener;
+  /** The certificates of TLS between members. */
+  readonly tls: TlsIdentity | undefined;
+}
+
+/** @returns undefined if it failed, which the main thread has been told */
+async function listen(): Promise<Opened | undefined> {
+  const { peerTls, listenPeerUrls } = config;
+  let listener: PeerListener | undefined;
+  try {
+    const tls = peerTls && (await TlsIdentity.open(peerTls, { log, metrics }));
+    if (peerTls !== undefined) log.info(`peerTLS: ${describeTls(peerTls)}`);
+    listener = new PeerListener(undefined, {}, tls && { identity: tls, log });
+    for (const url of listenPeerUrls) await listener.listen(url);
+    return { listener, tls };
+  } catch (error) {
+    if (!(error instanceof RingdError)) throw error;
+    listener?.close();
+    tellMain({ kind: "failed", code: error.code, message: error.message });
+    return undefined;
+  }
+}
+
+/** As etcd's TLSInfo. */
+function describeTls(settings: TlsSettings): string {
+  const { trustedCaFile, takesCommonName, crlFile } = settings;
+  const { cert, key } = filesOf(settings);
+  return (
+    `cert = ${cert.file}, key = ${key.file}, trusted-ca = ${trustedCaFile}, ` +
+    `client-cert-auth = ${takesCommonName}, crl-file = ${crlFile}`
+  );
+}
+
 async function main(): Promise<void> {
   assert(parentPort !== null, "this is a worker thread");
   // Before the identity is known: a port in use then fails a start that has changed nothing yet.
-  const listener = new PeerListener();
-  try {
-    for (const url of config.listenPeerUrls) await listener.listen(url);
-  } catch (error) {
-    if (!(error instanceof RingdError)) throw error;
-    listener.close();
-    tellMain({ kind: "failed", code: error.code, message: error.message });
-    return;
-  }
+  const opened = await listen();
+  if (opened === undefined) return;
+  const { listener, tls } = opened;
   tellMain({ kind: "ready" });
   const [identity] = (await once(parentPort, "message")) as [MemberIdentity];
   let isStopping = false;
@@ -161,6 +192,7 @@ async function main(): Promise<void> {
     maxSnapshots: config.maxSnapshots,
     snapshotStallMs: SNAPSHOT_STALL_MS,
     formatLevel: config.formatLevel,
+    trust: tls,
     log,
     inbox: port,
     listener,

@@ -18,7 +18,7 @@ import { FileDisk } from "../storage/disk.js";
 import type { DiskOp } from "../storage/disk-op.js";
 import { type DirLock, lockDir, lockLogDir } from "../storage/lock.js";
 import { Landmark } from "../storage/presence.js";
-import { openDataDir } from "../wal/data-dir.js";
+import { openDataDir, openToOthers } from "../wal/data-dir.js";
 import { writeIdentity } from "../wal/identity.js";
 import { WalLoop } from "../wal/loop.js";
 import { newLogFormat, replayToCore } from "../wal/replay.js";
@@ -96,7 +96,9 @@ function main(): void {
     for (const lock of locks.splice(0)) lock.release();
   };
   try {
-    const { walDir, snapDir } = openDataDir(config.dataDir, config.walDir || undefined);
+    const dataDir = openDataDir(config.dataDir, config.walDir || undefined);
+    const { walDir, snapDir } = dataDir;
+    for (const warning of openToOthers(dataDir)) log.warn(warning);
     locks.push(lockDir(config.dataDir));
     locks.push(lockLogDir(walDir));
     const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);

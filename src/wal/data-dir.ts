@@ -6,8 +6,9 @@ import {
   openSync,
   readdirSync,
   readSync,
+  statSync,
 } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { assert } from "../lib/assert.js";
 import { syncDirectory } from "../storage/disk.js";
 import { DataDirAccessError, type DirRole, ForeignDataDirError } from "../storage/errors.js";
@@ -78,6 +79,29 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
   makeDir(snapDir, "snapshot directory");
   makeDir(walDir, "log directory");
   return { dir, walDir, snapDir };
+}
+
+/**
+ * etcd's warnings about directories that other users may enter. What is inside a private directory
+ * is not looked at.
+ */
+export function openToOthers({ dir, walDir }: DataDir): string[] {
+  const isInside = !relative(dir, walDir).startsWith("..");
+  return (isInside ? [dir] : [dir, walDir]).flatMap((path) => {
+    const { mode } = statSync(path);
+    if ((mode & 0o077) === 0) return [];
+    return (
+      `check file permission: directory ${JSON.stringify(path)} exist, but the permission is ` +
+      `"${modeText(mode)}". The recommended permission is "-rwx------" to prevent possible ` +
+      "unprivileged access to the data."
+    );
+  });
+}
+
+/** As Go prints a directory's mode: drwxr-xr-x. */
+function modeText(mode: number): string {
+  const letters = [..."rwxrwxrwx"].map((letter, i) => ((mode >> (8 - i)) & 1 ? letter : "-"));
+  return `d${letters.join("")}`;
 }
 
 /**

@@ -49,10 +49,10 @@ async function freeBase(members: number): Promise<number> {
 }
 
 /** Starts members; retries if another process took a port between our check and their start. */
-async function startReady(dir: string, members: number) {
+async function startReady(dir: string, members: number, options: readonly string[] = []) {
   for (;;) {
     const port = await freeBase(members);
-    const cluster = start(port, dir, members);
+    const cluster = start(port, dir, members, [], options);
     if (await cluster.ready()) return { port, cluster };
     cluster.child.kill("SIGTERM");
     await cluster.ended;
@@ -60,10 +60,17 @@ async function startReady(dir: string, members: number) {
   }
 }
 
-function start(port: number, dir: string, members: number, ...flags: string[]) {
+function start(
+  port: number,
+  dir: string,
+  members: number,
+  flags: readonly string[],
+  options: readonly string[] = [],
+) {
   const child = spawn(process.execPath, [
     CLUSTER,
-    ...["--members", `${members}`, "--base-port", `${port}`, "--data-dir", dir, "--", ...flags],
+    ...["--members", `${members}`, "--base-port", `${port}`, "--data-dir", dir, ...options],
+    ...["--", ...flags],
   ]);
   let output = "";
   child.stdout.on("data", (text) => {
@@ -94,7 +101,7 @@ test("members' lines have their names until SIGTERM; a member that cannot start 
     assert.match(well.output(), /^infra1 \| ringd --name infra1 --data-dir /);
     assert.match(well.output(), /\ninfra1 \| ended with exit code 0\n$/);
     assert.ok(existsSync(join(dir, "infra1.etcd", "member")));
-    const ill = start(port, dir, 1, "--nope");
+    const ill = start(port, dir, 1, ["--nope"]);
     assert.deepEqual(await ill.ended, [1, null]);
     assert.match(ill.output(), /\ninfra1 \| flag provided but not defined: -nope\n/);
     assert.match(ill.output(), /\ninfra1 \| ended with exit code 2\n$/);
@@ -103,23 +110,29 @@ test("members' lines have their names until SIGTERM; a member that cannot start 
   }
 });
 
-test("three members are one cluster, without a flag from the user", async () => {
-  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
-  const { port, cluster } = await startReady(dir, 3);
-  try {
-    const put = await send(port, "PUT", "/v2/keys/a", "value=1");
-    assert.equal(put.status, 201, put.body.toString());
-    for (const other of [port + 10, port + 20]) {
-      const got = await send(other, "GET", "/v2/keys/a?quorum=true");
-      assert.equal(JSON.parse(got.body.toString()).node.value, "1");
-      const health = await send(other, "GET", "/health");
-      assert.equal(health.body.toString(), '{"health":"true"}');
+for (const options of [[], ["--peer-tls"]]) {
+  test(`three members are one cluster, by ${["npm run cluster", ...options].join(" ")}`, async () => {
+    const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+    const { port, cluster } = await startReady(dir, 3, options);
+    try {
+      assert.equal(
+        cluster.output().includes("serving peer requests on https:"),
+        options.length > 0,
+      );
+      const put = await send(port, "PUT", "/v2/keys/a", "value=1");
+      assert.equal(put.status, 201, put.body.toString());
+      for (const other of [port + 10, port + 20]) {
+        const got = await send(other, "GET", "/v2/keys/a?quorum=true");
+        assert.equal(JSON.parse(got.body.toString()).node.value, "1");
+        const health = await send(other, "GET", "/health");
+        assert.equal(health.body.toString(), '{"health":"true"}');
+      }
+      cluster.child.kill("SIGTERM");
+      assert.deepEqual(await cluster.ended, [0, null], cluster.output());
+    } finally {
+      cluster.child.kill("SIGTERM");
+      await cluster.ended;
+      rmSync(dir, { recursive: true, force: true });
     }
-    cluster.child.kill("SIGTERM");
-    assert.deepEqual(await cluster.ended, [0, null], cluster.output());
-  } finally {
-    cluster.child.kill("SIGTERM");
-    await cluster.ended;
-    rmSync(dir, { recursive: true, force: true });
-  }
-});
+  });
+}

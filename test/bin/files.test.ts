@@ -5,8 +5,10 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -39,7 +41,7 @@ const LONG = "x".repeat(300);
 function mountDisk(name: "full" | "read-only"): boolean {
   const place = join(dir, name);
   mkdirSync(place);
-  const options = name === "full" ? "size=64k" : "ro";
+  const options = name === "full" ? "size=64k,mode=700" : "ro,mode=700";
   if (spawnSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", place]).status !== 0) return false;
   if (name === "full") {
     assert.throws(() => writeFileSync(join(place, "ballast"), new Uint8Array(2 ** 17)), /ENOSPC/);
@@ -191,6 +193,25 @@ function ports(): string[] {
     free,
   ];
 }
+
+test("all of a data directory is its owner's, whatever the umask; an open one is warned of", async () => {
+  const umask = process.umask(0); // Inherited by the member.
+  const member = await TestMember.create("ringd", ["--snapshot-count", "20"]);
+  process.umask(umask);
+  for (let i = 0; i < 30; i++) await send(member.port, "PUT", "/v2/keys/k", "value=x");
+  const { dataDir } = member;
+  const names = () => readdirSync(dataDir, { recursive: true, encoding: "utf8" });
+  await until("there is a snapshot", 10_000, () => names().some((name) => name.endsWith(".snap")));
+  const isOpen = (name: string) => (statSync(join(dataDir, name)).mode & 0o077) !== 0;
+  assert.deepEqual(["", ...names()].filter(isOpen), []);
+  assert(names().length >= 7, names().join());
+  assert.doesNotMatch(member.log, /check file permission/);
+  await member.end("SIGTERM");
+  chmodSync(dataDir, 0o755);
+  await member.start();
+  assert.match(member.log, /check file permission: directory \S+ exist, but .*drwxr-xr-x/);
+  await member.destroy();
+});
 
 test("a log output that fails loses lines, and does not end the member", async () => {
   const log = join(dir, "member.log");

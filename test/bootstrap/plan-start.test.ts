@@ -357,6 +357,7 @@ test("real sockets: TCP and unix peers respond; silence and too long a body are 
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
   const io = nodeStartIo(
     () => undefined,
+    undefined,
     () => undefined,
   );
   const server = createServer((request, response) => {

@@ -12,6 +12,7 @@ const USAGE = `Faults on clusters of real processes.
   npm run faults -- links               flapping and one-way links; links --help
 
   --kind etcd          etcd in place of ringd
+  --tls                TLS between members, with certificates on both sides
   --flags="..."        more flags for every member
 
 Faults: ${Object.keys(FAULTS).join(" ")}
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     failover: { type: "string" },
     kind: { type: "string", default: process.env.KIND ?? "ringd" },
     flags: { type: "string", default: "" },
+    tls: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -39,20 +41,21 @@ function say(line: string): void {
 async function main(): Promise<void> {
   const kind = values.kind as MemberKind;
   const size = Number(values.members);
+  const { tls } = values;
   const flags = values.flags.split(" ").filter((flag) => flag !== "");
   if (isLinks) await linksCommand(process.argv.slice(3));
   else if (values.help) say(USAGE);
   else if (values.failover !== undefined) {
     const rounds = Number(values.failover);
-    const ms = await measureFailover({ kind, size, flags, rounds, say });
+    const ms = await measureFailover({ kind, size, flags, tls, rounds, say });
     const [low, high] = [Math.min(...ms), Math.max(...ms)].map(Math.round);
     say(`${kind}, ${size} members: median ${Math.round(median(ms))} ms, ${low} to ${high} ms`);
   } else {
     const only = values.only.split(",").filter((name) => name !== "");
     const seed = Number(values.seed);
     const seconds = Number(values.seconds);
-    say(`SEED=${seed}, ${size} members of ${kind}, ${seconds} s`);
-    say(describeFigures(await runFaults({ kind, size, flags, seed, seconds, only, say })));
+    say(`SEED=${seed}, ${size} members of ${kind}${tls ? " over TLS" : ""}, ${seconds} s`);
+    say(describeFigures(await runFaults({ kind, size, flags, tls, seed, seconds, only, say })));
   }
 }
 

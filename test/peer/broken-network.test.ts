@@ -7,7 +7,7 @@ import { helloHeaders } from "#ringd/peer/hello.js";
 import { PeerLink } from "#ringd/peer/link.js";
 import type { Message } from "#ringd/raft/message.js";
 import { SnapshotWriter } from "#ringd/snap/writer.js";
-import { append, CLUSTER, Endpoint, listenUrl, membersOf, reply, stopAll } from "./endpoint.js";
+import { append, CLUSTER, Endpoint, membersOf, reply, stopAll, TLS } from "./endpoint.js";
 import { TcpProxy } from "./tcp-proxy.js";
 
 const CONF = { voters: [1n, 2n], learners: [] };
@@ -60,7 +60,13 @@ test("a silent stream is closed", async () => {
   const say = () => void log.emit("line");
   const downs: bigint[] = [];
   const link = new PeerLink(2n, [two.url], {
-    ...{ log: { info: say, warn: say, error: say }, waitMostMs: 1000, dialMs: 1000, pingMs: 100 },
+    ...{
+      log: { info: say, warn: say, error: say },
+      trust: TLS,
+      waitMostMs: 1000,
+      dialMs: 1000,
+      pingMs: 100,
+    },
     hello: (to) =>
       helloHeaders({ memberId: 1n, clusterId: CLUSTER }, to, ["http://127.0.0.1:1"], 2),
     figures: (id) => two.figures.take(id),
@@ -91,10 +97,24 @@ test("a member on a failed network is detected, and reached again", {
   await one.until("down", () => one.count("down", 2n) === 1);
   // Either of them may be the first to notice, and end it.
   await one.untilLogged(/lost stream to peer.*(no data for|closed by the peer)/);
-  const port = await two.network.listen(listenUrl("http://127.0.0.1:0"));
-  two.url = `http://127.0.0.1:${port}`;
+  await two.listen();
   one.network.setMembers(membersOf([one, two]));
   await one.untilUp(2n, 2);
+});
+
+test("a damaged byte ends the stream with a clear reason, and a new one follows", async (t) => {
+  const [one, two, proxy] = await throughProxy(t);
+  proxy.damage();
+  one.send(reply(1n, 2n, 1)); // Or a ping: nothing that was damaged arrives.
+  await one.untilUp(2n, 2);
+  const reasons = [...one.logged, ...two.logged].filter((line) => /ended|lost stream/.test(line));
+  const wanted = TLS === undefined ? /checksum|wrong magic/ : /tls: bad record MAC/;
+  assert.match(reasons.join("\n"), wanted);
+  assert.doesNotMatch(reasons.join("\n"), /openssl|SSL routines/);
+  one.send(reply(1n, 2n, 2));
+  await two.until("message", () =>
+    two.messages.some((message) => "index" in message && message.index === 2),
+  );
 });
 
 test("a stuck stream is replaced by a new connection if those pass", async (t) => {

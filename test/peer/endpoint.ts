@@ -5,16 +5,24 @@ import { join } from "node:path";
 import { after } from "node:test";
 import { formatId } from "#ringd/cluster/ids.js";
 import { ConfigError } from "#ringd/config/config-error.js";
+import type { TlsSettings } from "#ringd/config/tls.js";
 import { parseUrls } from "#ringd/config/urls.js";
 import type { PeerMember, PeerMembers } from "#ringd/messages/peers.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { PeerTable } from "#ringd/metrics/peer-table.js";
+import { PeerListener } from "#ringd/peer/listener.js";
 import { PeerNetwork, type PeerNetworkOptions } from "#ringd/peer/network.js";
 import type { Message } from "#ringd/raft/message.js";
 import { decodeMessage, encodeMessage } from "#ringd/raft/message-codec.js";
+import { TlsIdentity } from "#ringd/tls/identity.js";
+import type { Issued } from "../tls/authority.js";
+import { Authority } from "../tls/authority.js";
+import { silent, tlsSettings } from "../tls/settings.js";
 
 export const CLUSTER = 0xc1a5n;
 const WAIT_MS = 20_000;
+/** PEER_TLS=1: all endpoints of a test file speak TLS. */
+export const SCHEME = process.env.PEER_TLS === "1" ? "https" : "http";
 
 /** Records that an endpoint's core received, in order. */
 export type Told =
@@ -30,6 +38,23 @@ process.on("exit", () => rmSync(TEMPORARY, { recursive: true, force: true }));
 /** An empty directory, removed after the tests. */
 export function temporaryDirectory(): string {
   return mkdtempSync(join(TEMPORARY, "dir-"));
+}
+
+const authority = SCHEME === "https" ? new Authority() : undefined;
+process.on("exit", () => authority?.remove());
+/** The certificates of all endpoints, and of tests that speak to one. */
+export const TLS = authority && (await trustOf(authority, authority.issue()));
+
+/** A member's certificates: it trusts the CA, and requires a certificate of its clients. */
+export function trustOf(
+  { caFile: trustedCaFile }: Authority,
+  { certFile, keyFile }: Pick<Issued, "certFile" | "keyFile">,
+  some: Partial<TlsSettings> = {},
+  pollMs = 2000,
+): Promise<TlsIdentity> {
+  const files = { certFile, keyFile, trustedCaFile, requiresClientCert: true };
+  const owner = { log: silent, metrics: undefined, pollMs };
+  return TlsIdentity.open(tlsSettings({ side: "peer", ...files, ...some }), owner);
 }
 
 /** Endpoints of failed tests: unless stopped, they would keep the process alive. */
@@ -49,7 +74,8 @@ export class Endpoint {
   /** Bytes that the core pretends not to have read yet. */
   queuedBytes = 0;
 
-  constructor(id: bigint, options: Partial<PeerNetworkOptions> = {}) {
+  /** @param tls its certificates, to listen on https and to dial */
+  constructor(id: bigint, options: Partial<PeerNetworkOptions> = {}, tls = TLS) {
     this.id = id;
     running.add(this);
     const log = (fields: unknown, text?: unknown) => {
@@ -62,6 +88,8 @@ export class Endpoint {
       this.#changes.emit("change");
     };
     const endpoint = this;
+    const peerLog = { info: log, warn: log, error: log } as unknown as PeerNetworkOptions["log"];
+    const listener = tls && new PeerListener(undefined, {}, { identity: tls, log: peerLog });
     this.network = new PeerNetwork({
       identity: { memberId: id, clusterId: CLUSTER },
       heartbeatMs: 20,
@@ -71,7 +99,9 @@ export class Endpoint {
       maxSnapshots: 3,
       snapshotStallMs: 10_000,
       formatLevel: 2,
-      log: { info: log, warn: log, error: log } as unknown as PeerNetworkOptions["log"],
+      trust: tls,
+      log: peerLog,
+      ...(listener && { listener }),
       figures: this.figures,
       inbox: {
         get queuedBytes() {
@@ -99,9 +129,9 @@ export class Endpoint {
   }
 
   /** Listens on a port chosen by the system. */
-  async listen(): Promise<void> {
-    const port = await this.network.listen(listenUrl("http://127.0.0.1:0"));
-    this.url = `http://127.0.0.1:${port}`;
+  async listen(scheme = SCHEME): Promise<void> {
+    const port = await this.network.listen(listenUrl(`${scheme}://127.0.0.1:0`));
+    this.url = `${scheme}://127.0.0.1:${port}`;
   }
 
   get port(): number {
@@ -173,8 +203,11 @@ export function membersOf(
 }
 
 /** Endpoints 1 .. count that know each other, with all streams open. */
-export async function connected(count: number): Promise<Endpoint[]> {
-  const endpoints = Array.from({ length: count }, (_, i) => new Endpoint(BigInt(i + 1)));
+export async function connected(
+  count: number,
+  options: Partial<PeerNetworkOptions> = {},
+): Promise<Endpoint[]> {
+  const endpoints = Array.from({ length: count }, (_, i) => new Endpoint(BigInt(i + 1), options));
   for (const endpoint of endpoints) await endpoint.listen();
   for (const endpoint of endpoints) endpoint.network.setMembers(membersOf(endpoints));
   for (const one of endpoints) {

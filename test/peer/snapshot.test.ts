@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type ClientRequest, request } from "node:http";
+import { request as secureRequest } from "node:https";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -19,6 +20,7 @@ import {
   membersOf,
   reply,
   stopAll,
+  TLS,
   temporaryDirectory,
 } from "./endpoint.js";
 
@@ -46,11 +48,12 @@ function transfer(
   to: Endpoint,
   fileBytes: number,
   changes: Record<string, string> = {},
+  method = "POST",
 ): ClientRequest {
   const head = { senderTerm: 5, term: 2, index: 7, fileBytes };
   const hello = helloHeaders({ memberId: 2n, clusterId: CLUSTER }, to.id, [], 2);
-  const call = request(`${to.url}/ringd/snapshot`, {
-    ...{ method: "POST", agent: false },
+  const call = (TLS === undefined ? request : secureRequest)(`${to.url}/ringd/snapshot`, {
+    ...{ method, agent: false, ...TLS?.serverOptions() },
     headers: { ...hello, ...snapshotHeaders(head), ...changes },
   });
   call.on("error", () => undefined);
@@ -276,8 +279,9 @@ test("a transfer by a non-member, or of another file, is rejected", async () => 
   const dir = temporaryDirectory();
   const strange = readFileSync(join(dir, writeFile(dir, 7, 1, Buffer.from("{}"))));
   assert.match(await refusal({}, strange), /^422 the file holds no valid membership/);
-  const get = await fetch(`${one.url}/ringd/snapshot`);
-  assert.equal(get.status, 405);
+  const get = transfer(one, 0, {}, "GET");
+  get.end();
+  assert.match(await answerOf(get), /^405 /);
   assert.deepEqual(readdirSync(one.snapDir), []);
   assert.equal(one.count("snapshotReceived"), 0);
   await stopAll([one]);

@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
+import { SCHEME } from "./endpoint.js";
+
 /** A proxy between two endpoints that breaks or stops connections on command. */
 export class TcpProxy {
   readonly url: string;
@@ -10,10 +12,11 @@ export class TcpProxy {
   readonly #sockets = new Set<Socket>();
   #isSilent = false;
   readonly #frozen = new Set<Socket>();
+  readonly #damaged = new Set<Socket>();
 
   private constructor(server: Server) {
     this.#server = server;
-    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.url = `${SCHEME}://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
   static async before(targetPort: number): Promise<TcpProxy> {
@@ -35,6 +38,11 @@ export class TcpProxy {
     this.#isSilent = true;
   }
 
+  /** Damages one byte of each direction's next piece. */
+  damage(): void {
+    for (const socket of this.#sockets) this.#damaged.add(socket);
+  }
+
   /** Stops forwarding on the current connections only. */
   freeze(): void {
     for (const socket of this.#sockets) this.#frozen.add(socket);
@@ -53,6 +61,7 @@ export class TcpProxy {
       this.#sockets.add(from);
       from.on("data", (piece) => {
         if (this.#isSilent || this.#frozen.has(from)) return;
+        if (this.#damaged.delete(from)) piece[piece.length - 1] = ~(piece.at(-1) ?? 0);
         if (from === source) this.forwardedBytes += piece.length;
         to.write(piece);
       });

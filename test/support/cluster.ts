@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Authority } from "../tls/authority.js";
 import { Client, NoAnswerError } from "./client.js";
 import { losePages } from "./lost-pages.js";
 import type { MemberKind } from "./member.js";
@@ -40,6 +41,8 @@ export interface ClusterOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Instead of the current ringd. */
   readonly program?: string;
+  /** Members reach each other over TLS, with certificates on both sides. */
+  readonly tls?: boolean;
   /** Size of a separate disk for the first member, if this user may mount one. */
   readonly smallDiskMb?: number;
 }
@@ -60,6 +63,9 @@ export class TestCluster {
   readonly environment: Readonly<Record<string, string>>;
   readonly program: string;
   readonly members: ClusterMember[] = [];
+  /** Of the peer URLs. */
+  readonly scheme: "http" | "https";
+  readonly #authority: Authority | undefined;
   readonly #address: string;
   readonly #givenPorts = new Set<number>();
   readonly #former: ClusterMember[] = [];
@@ -70,13 +76,16 @@ export class TestCluster {
     if (typeof reason === "string") process.exit(1);
   };
 
-  private constructor({ kind, flags = [], environment = {}, program = PROGRAM }: ClusterOptions) {
+  private constructor(options: ClusterOptions) {
+    const { kind, flags = [], environment = {}, program = PROGRAM, tls = false } = options;
     const part = () => 1 + Math.floor(Math.random() * 250);
     this.kind = kind;
-    this.flags = flags;
     this.environment = environment;
     this.program = program;
     this.#address = `127.${part()}.${part()}.${part()}`;
+    this.#authority = tls ? new Authority() : undefined;
+    this.scheme = tls ? "https" : "http";
+    this.flags = [...flags, ...this.#tlsFlags()];
     this.network = new PeerNetwork(this.#address);
     this.folder = mkdtempSync(join(tmpdir(), "ringd-cluster-"));
     process.once("exit", this.#killAll);
@@ -96,6 +105,17 @@ export class TestCluster {
       throw error;
     }
     return cluster;
+  }
+
+  #tlsFlags(): readonly string[] {
+    const authority = this.#authority;
+    if (authority === undefined) return [];
+    // The proxies connect from 127.0.0.1.
+    const pair = authority.issue({ names: `IP:127.0.0.1,IP:${this.#address}` });
+    return [
+      ...["--peer-cert-file", pair.certFile, "--peer-key-file", pair.keyFile],
+      ...["--peer-trusted-ca-file", authority.caFile, "--peer-client-cert-auth"],
+    ];
   }
 
   get initialCluster(): string {
@@ -196,6 +216,7 @@ export class TestCluster {
     await Promise.all(all.map((member) => member.end("SIGKILL")));
     for (const member of all) member.close(isKept);
     await this.network.close();
+    this.#authority?.remove();
     if (!isKept) rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -206,8 +227,8 @@ export class TestCluster {
     await this.network.add(name, listen, () => member?.pid, proxyPort);
     member = new ClusterMember(this, name, {
       clientUrl: `http://${this.#address}:${clientPort}`,
-      listenPeerUrl: `http://${this.#address}:${peerPort}`,
-      peerUrl: `http://${this.#address}:${proxyPort}`,
+      listenPeerUrl: `${this.scheme}://${this.#address}:${peerPort}`,
+      peerUrl: `${this.scheme}://${this.#address}:${proxyPort}`,
     });
     this.members.push(member);
     return member;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -16,7 +17,13 @@ import { SnapshotWriter } from "#ringd/snap/writer.js";
 import { crc32c } from "#ringd/storage/crc32c.js";
 import { FileDisk } from "#ringd/storage/disk.js";
 import { DataDirAccessError, ForeignDataDirError } from "#ringd/storage/errors.js";
-import { dataDirKind, hasBegun, identityLeft, openDataDir } from "#ringd/wal/data-dir.js";
+import {
+  dataDirKind,
+  hasBegun,
+  identityLeft,
+  openDataDir,
+  openToOthers,
+} from "#ringd/wal/data-dir.js";
 import { writeIdentity } from "#ringd/wal/identity.js";
 import { hasLog } from "#ringd/wal/open-log.js";
 import { WRITER } from "#ringd/wal/segment.js";
@@ -37,6 +44,24 @@ test("a new directory gets member/wal and member/snap, for its owner only", (t) 
   for (const path of [dir, walDir, snapDir]) assert.equal(statSync(path).mode & 0o777, 0o700);
   assert.deepEqual(openDataDir(dir), { dir, walDir, snapDir });
   assert.equal(dataDirKind(dir), "member");
+});
+
+test("directories that others may enter are warned of in etcd's words", (t) => {
+  const dir = tempDir(t);
+  const inside = openDataDir(dir);
+  assert.deepEqual(openToOthers(inside), []);
+  chmodSync(inside.walDir, 0o777); // Unreachable, as the data directory is private.
+  assert.deepEqual(openToOthers(inside), []);
+  chmodSync(dir, 0o750);
+  assert.deepEqual(openToOthers(inside), [
+    `check file permission: directory "${dir}" exist, but the permission is "drwxr-x---". The recommended ` +
+      'permission is "-rwx------" to prevent possible unprivileged access to the data.',
+  ]);
+  chmodSync(dir, 0o700);
+  const walDir = join(dir, "..", "log");
+  const apart = openDataDir(dir, walDir);
+  chmodSync(walDir, 0o711);
+  assert.match(openToOthers(apart).join(), /directory "\S+\/log" .* "drwx--x--x"/);
 });
 
 test("the log may be elsewhere", (t) => {

@@ -78,9 +78,10 @@ export async function runFaults(options: RunOptions): Promise<RunFigures> {
     ...{ rounds: 0, answered: 0, refused: 0, unknown: 0, unsent: 0, failovers: 0 },
     ...{ watched: 0, gaps: 0, missed: 0, faults: new Map(), healMs: [] },
   };
-  const { kind, size, flags = [] } = options;
+  const { kind, size, tls = false, flags = [] } = options;
   const all = [...FLAGS, ...(kind === "ringd" ? RINGD_FLAGS : []), ...flags];
-  const cluster = await TestCluster.create({ kind, size, flags: all, smallDiskMb: SMALL_DISK_MB });
+  const smallDiskMb = SMALL_DISK_MB;
+  const cluster = await TestCluster.create({ kind, size, tls, flags: all, smallDiskMb });
   const deadlineMs = performance.now() + seconds * 1000;
   let isFine = false;
   try {
