@@ -60,6 +60,9 @@ export function onHeartbeat(core: RaftCore, message: Heartbeat): void {
 
 export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {
   const { log, id: from, term } = core;
+  // The sender was deposed before it sent the file, whose entries are of a later term. That one's
+  // leader sends its own.
+  if (meta.term > term) return;
   const reply = { type: "appendReply", to, from, term } as const;
   if (meta.index <= log.commit) {
     core.sendWhenDurable({ ...reply, index: log.commit });

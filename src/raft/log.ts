@@ -233,6 +233,8 @@ export class RaftLog {
    */
   durableTo(position: Position): void {
     if (position.index <= this.#durable || !this.has(position)) return;
+    // It came back after it had been replaced, and is not handed to the disk again yet.
+    if (position.index > this.#handedToDisk) return;
     this.#durable = position.index;
     this.#pack();
   }

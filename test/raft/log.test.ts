@@ -72,6 +72,22 @@ test("a log returns the same entries, packed or not", () => {
   }
 });
 
+test("an entry that comes back after it was replaced is durable once the disk has it again", () => {
+  const prng = new Prng(SEED);
+  const log = new RaftLog({ index: 0, term: 0 }, [], 0, 0, 4);
+  const entry = entryAt(1, 1, prng);
+  log.merge([entry]);
+  log.takeUnwritten();
+  log.merge([entryAt(1, 2, prng)]);
+  log.merge([entry]);
+  log.durableTo(entry);
+  log.checkInvariants();
+  assert.equal(log.durable, 0);
+  log.takeUnwritten();
+  log.durableTo(entry);
+  assert.equal(log.durable, 1);
+});
+
 test("a slice holds as many bytes as allowed, and at least one entry", () => {
   const entries = Array.from({ length: 10 }, (_, i) => ({
     ...{ index: i + 1, term: 1, type: EntryType.normal },
