@@ -64,7 +64,7 @@ test("a log returns the same entries, packed or not", () => {
       log.restoreTo({ index, term: ++term });
       model = [];
     }
-    log.checkInvariants();
+    log.assertInvariants();
     assert.equal(log.lastTerm, model.at(-1)?.term ?? log.base.term, `SEED=${SEED}`);
     assert.deepEqual(contentOf(log), model, `SEED=${SEED}`);
     const some = prng.pick(model.length > 0 ? model : [undefined]);
@@ -81,7 +81,7 @@ test("an entry that comes back after it was replaced is durable once the disk ha
   log.merge([entryAt(1, 2, prng)]);
   log.merge([entry]);
   log.durableTo(entry);
-  log.checkInvariants();
+  log.assertInvariants();
   assert.equal(log.durable, 0);
   log.takeUnwritten();
   log.durableTo(entry);
