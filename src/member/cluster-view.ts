@@ -44,6 +44,7 @@ export class ClusterView {
     const { selfId, membership, expected, formats, peers, stats, metrics } = this.#parts;
     peers.tellMembers(membership, expected, formats.level);
     const ids = membership.members().map(({ id }) => id);
+    assert(!ids.some((id) => membership.isRemoved(id)), "no removed member is a member");
     stats.setPeers(ids.filter((id) => id !== selfId));
     metrics.setId(CLUSTER_VERSION, packVersion(membership.version));
     return ids;

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { cellOf } from "../metrics/families.js";
 
 const MIB = 2 ** 20;
@@ -41,6 +42,7 @@ const HEAP_SHARE = 1 / 8;
 
 /** @param heapBytes limit of the core's heap */
 export function memberLimits(heapBytes: number): MemberLimits {
+  assert(heapBytes > 0, "a core has a heap");
   return {
     // Each has a connection, and few systems allow a process more open files. The byte limit comes
     // first with a heap below 2 GB or with long paths, of up to 1 MiB.

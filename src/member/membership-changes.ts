@@ -49,6 +49,7 @@ export class MembershipChanges {
       return;
     }
     this.#open.add(change, client, monoMs);
+    assert(this.#open.size <= limits.changesMax, "the open changes are bounded");
     this.#proposeDue(monoMs);
   }
 
@@ -57,6 +58,7 @@ export class MembershipChanges {
    * up.
    */
   tick(monoMs: number, timeoutMs: number): void {
+    assert(timeoutMs > 0, "a change has time to be committed");
     this.#giveUp(monoMs - timeoutMs);
     if (this.#open.size > 0) this.#proposeDue(monoMs);
     if (this.#raft.isLeader) this.#promote();
@@ -72,6 +74,7 @@ export class MembershipChanges {
   /** Fails all pending changes, as the member stops. */
   endAll(): void {
     this.#giveUp(Number.POSITIVE_INFINITY);
+    assert(this.#open.size === 0, "a member that stops leaves no change without a response");
   }
 
   #answer(client: ClientRequest, answer: ApiResponse): void {
@@ -86,6 +89,7 @@ export class MembershipChanges {
 
   #proposeDue(monoMs: number): void {
     for (const open of this.#open.due(monoMs)) {
+      assert(open.origin.memberId === this.#raft.id, "a member proposes its own clients' changes");
       const refusal = refuseConfChange(open.change, this.#membership);
       if (refusal !== undefined) {
         // Another change came first. The leader rejects changes without effect, so no entry would

@@ -1,4 +1,5 @@
 import type { SnapshotHead } from "../cluster/snapshot-head.js";
+import { assert } from "../lib/assert.js";
 import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
 import type { Command } from "../store/command.js";
@@ -65,11 +66,13 @@ export class OwnProposals {
 
   /** The stream to the leader is open again: propose now what may have been lost on it. */
   onLeaderReached(): void {
+    assert(this.#parts.raft.lead !== NONE, "a leader that is reached is known");
     this.#publish();
   }
 
   /** A new leader is known. */
   onElected(): void {
+    assert(this.#parts.raft.lead !== NONE, "a leader that is elected is known");
     this.#publish();
     this.#tickAgreed();
   }

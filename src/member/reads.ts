@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { OpenTable } from "../lib/open-table.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -38,6 +39,7 @@ export class Reads {
 
   add(read: WaitingRead): void {
     const context = this.#waiting.add(read);
+    assert(context > 0, "a read's number is not 0");
     if (this.#raft.readIndex(context)) return;
     this.#waiting.take(context);
     this.#metrics.add(FAILED, 1);
@@ -56,7 +58,9 @@ export class Reads {
     if (this.#confirmed.length === 0) return;
     const due = this.#confirmed.filter(({ index }) => index <= applied);
     if (due.length === 0) return;
+    const open = this.#confirmed.length;
     this.#confirmed = this.#confirmed.filter(({ index }) => index > applied);
+    assert(due.length + this.#confirmed.length === open, "a read is due or waits");
     for (const { ctx } of due) this.#waiting.take(ctx)?.confirmed();
   }
 
@@ -70,6 +74,7 @@ export class Reads {
 
   failAll(why: string): void {
     for (const read of this.#takeExpired(Number.POSITIVE_INFINITY, 0, 0)) read.failed(why);
+    assert(this.#waiting.size === 0, "a member that stops leaves no read without a response");
   }
 
   #takeExpired(monoMs: number, timeoutMs: number, healthCheckMs: number): WaitingRead[] {

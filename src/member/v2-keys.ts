@@ -144,6 +144,7 @@ export class KeysService {
     const frontends = this.#frontendsToTell(deliveries);
     for (const { event, oneShots, streams } of deliveries) {
       const { body } = this.#port;
+      assert(oneShots.length + streams.length > 0, "an event is delivered to a watch");
       body.clear();
       writeEvent(body, event, false);
       for (const frontend of frontends) {
@@ -172,6 +173,7 @@ export class KeysService {
     for (const id of this.#store.hub.clear()) {
       this.#port.cut(Math.floor(id / WATCHER_ID_FRONTEND), [requestIdOf(id)]);
     }
+    assert(this.#store.hub.count === 0, "a watch that is cut is closed");
     this.#showWatches();
   }
 
@@ -200,6 +202,7 @@ export class KeysService {
     const { metrics, log } = this.#parts;
     const isHere = isAt(frontend);
     const cut = new Set(this.#store.hub.removeAll(isHere));
+    assert(frontend < this.#parts.frontends, "a watch is at one of the frontends");
     for (const { oneShots, streams } of unmade) {
       for (const id of [...oneShots, ...streams]) if (isHere(id)) cut.add(id);
     }
@@ -221,6 +224,7 @@ export class KeysService {
 
   #showWatches(): void {
     const { hub } = this.#store;
+    assert(hub.count > 0 || hub.bytes === 0, "no watches take no bytes");
     this.#metrics.set(WATCHERS, hub.count);
     this.#metrics.set(WATCH_BYTES, hub.bytes);
   }
@@ -231,6 +235,7 @@ export class KeysService {
    */
   #write(client: ClientRequest, command: Command, noValueOnSuccess: boolean): void {
     const { space, underway, writes, times } = this.#parts;
+    assert(client.method < RECEIVED.length, "each method that writes is counted");
     this.#metrics.add(RECEIVED[client.method] as number, 1);
     switch (space.admit(command, underway)) {
       case "admitted":
@@ -252,6 +257,7 @@ export class KeysService {
       reads.add(new QuorumGet(this, client, get, clusterMs, times.monoMs));
       return;
     }
+    assert(client.method < RECEIVED.length, "each method that reads is counted");
     this.#metrics.add(RECEIVED[client.method] as number, 1);
     this.answerGet(client, get, clusterMs);
   }
@@ -278,6 +284,7 @@ export class KeysService {
     client: ClientRequest,
     watch: { path: string; isRecursive: boolean; isStream: boolean; waitIndex: number },
   ): void {
+    assert(watch.waitIndex >= 0, "0 stands for no index to wait for");
     this.#metrics.add(WATCH_REQUESTS, 1);
     const { index, hub } = this.#store;
     const { path, isRecursive, isStream, waitIndex } = watch;
