@@ -61,6 +61,7 @@ export class Agreed {
    * @throws NewerFormatError
    */
   restore({ clock, format }: SnapshotHead, monoMs: number): void {
+    assert(format >= 1, "formats count from 1");
     this.time.restore(clock, monoMs);
     this.#raise(format, "");
   }

@@ -54,6 +54,7 @@ export class Applier {
 
   /** @param position of the snapshot that the machines were restored from */
   constructor(parts: ApplierParts, { index, term }: Position) {
+    assert(index > 0 || term === 0, "no entry precedes the first");
     this.#parts = parts;
     this.#index = index;
     this.#term = term;

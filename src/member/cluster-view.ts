@@ -53,6 +53,7 @@ export class ClusterView {
   /** Once per rise and at start: new entries and WAL files use the level's format. */
   formatRaised(level: number): void {
     const { writes, append, formats, log } = this.#parts;
+    assert(level >= 1, "formats count from 1");
     assert(level === formats.level, "the raised level is the current one");
     writes.format = level;
     writeFormat(append, level);

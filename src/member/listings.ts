@@ -101,6 +101,7 @@ export class Listings {
     let viewBytes = this.viewBytes();
     let ended = 0;
     for (; viewBytes > limits.listingViewBytesMax; viewBytes = this.viewBytes()) {
+      assert(this.#jobs.length > 0, "what views keep alive is kept by a listing");
       const oldest = store.outBytes - viewBytes;
       for (const job of this.#jobs.filter(({ outBytes }) => outBytes === oldest)) {
         this.#end(job);

@@ -302,6 +302,7 @@ export class MemberCore {
     own.agreed.restore(head, this.#times.monoMs);
     applier.skipTo(meta);
     assert(applier.term === term, "a snapshot that is installed is the applied position");
+    assert(this.#parts.raft.commit >= index, "what a snapshot holds is committed");
     snapshots.installed(index);
     own.membershipChanged(view.membershipChanged());
     this.#ports.log.info({ index, term }, "installed snapshot from leader");

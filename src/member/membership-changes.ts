@@ -43,6 +43,7 @@ export class MembershipChanges {
   /** Call once this member has applied all entries that were committed when the request came. */
   add(client: ClientRequest, change: MemberChange, monoMs: number): void {
     const { metrics, limits } = this.#ports;
+    assert(change.kind !== "promote", "learners are promoted by the leader, not by a client");
     if (this.#open.size >= limits.changesMax) {
       metrics.add(LIMIT_REACHED.changes, 1);
       this.#answer(client, tooManyChanges());
@@ -111,6 +112,7 @@ export class MembershipChanges {
   #promote(): void {
     assert(this.#raft.isLeader, "only a leader knows which learners have caught up");
     const id = this.#raft.conf.learners.find((learner) => this.#raft.isCaughtUp(learner));
+    assert(id !== this.#raft.id, "a leader is a voter already");
     if (id !== undefined) this.#raft.proposeConfChange(raftChangeOf({ kind: "promote", id }));
   }
 }

@@ -53,6 +53,7 @@ export class OwnProposals {
 
   /** @param members ids of all members, including learners and this one */
   membershipChanged(members: readonly bigint[]): void {
+    assert(!members.includes(NONE), "a member's id is not 0");
     this.#memberIds = members;
     this.#publication.check();
   }

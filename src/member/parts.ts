@@ -1,6 +1,7 @@
 import type { StartPlan } from "../bootstrap/start-plan.js";
 import { Membership } from "../cluster/membership.js";
 import type { Config } from "../config/config.js";
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import type { StoreLimits } from "../process/heap.js";
@@ -109,6 +110,8 @@ export function assemble(
   const membership = new Membership();
   membership.restoreFrom(recovered.store.cursor());
   const raft = startRaft(config, plan, recovered, membership, ports);
+  assert(raft.id === recovered.memberId, "a member keeps its id");
+  assert(raft.commit >= recovered.snapshot.index, "what a snapshot holds is committed");
   const stats = new RaftStats(recovered.memberId, config.name, times.wallMs);
   const ground = { config, plan, recovered, ports, times, membership, raft, stats };
   const flow = makeFlow(ground);

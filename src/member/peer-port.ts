@@ -50,6 +50,7 @@ export class PeerPort {
    * @param expected members from the start plan; used until the log has named this member
    */
   tellMembers(membership: Membership, expected: readonly StartMember[], formatLevel: number): void {
+    assert(formatLevel >= 1, "formats count from 1");
     const known = membership.members();
     // A removed member keeps its streams for a while: of two members, it may be the only one to
     // know that its removal is committed.

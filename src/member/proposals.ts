@@ -126,7 +126,7 @@ export class Proposals {
     const number = ++this.#lastNumber;
     const envelope = envelopeBytes(this.#format);
     const bytes = envelope + proposal.payloadBytes;
-    assert(bytes > envelope, "an empty entry is a new leader's");
+    assert(bytes > envelope, "a proposal has a payload");
     assert(number <= Number.MAX_SAFE_INTEGER, "numbers are safe integers");
     const at = this.#take(bytes);
     const view = this.#blockView;
@@ -238,7 +238,7 @@ export class Proposals {
   #assertInvariants(): void {
     const slots = this.#open.length - this.#head;
     assert(this.#size >= 0 && this.#size <= slots, "each open proposal has a slot");
-    assert(this.#size > 0 || slots === 0, "what is left of finished proposals comes first");
+    assert(this.#size > 0 || slots === 0, "without open proposals the head is at the end");
     assert(this.#dataBytes >= 0, "a proposal's bytes are counted once");
     assert(this.#dataBytes <= this.#openBytes, "a proposal takes its entry's bytes at least");
   }

@@ -83,6 +83,10 @@ function restoredOf(
     ports.log.info(ids, "joining a cluster");
     return blank();
   }
+  assert(
+    plan.members.some(({ id }) => id === memberId),
+    "a member that founds a cluster is one of its founders",
+  );
   ports.log.info(ids, "starting a new member");
   return found(plan, ports);
 }

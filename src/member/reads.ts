@@ -66,6 +66,7 @@ export class Reads {
 
   /** Fails the reads that timed out. @param why returns the error text for a read's `startMs` */
   expire(monoMs: number, timeoutMs: number, why: (startMs: number) => string): void {
+    assert(timeoutMs >= HEALTH_CHECK_MS, "a health check gives up before other reads");
     for (const read of this.#takeExpired(monoMs, timeoutMs, HEALTH_CHECK_MS)) {
       this.#metrics.add(SLOW, 1);
       read.failed(why(read.startMs));

@@ -81,6 +81,7 @@ export class ClientPort {
   chunk(frontend: number, requestIds: readonly number[], isEnd: boolean): void {
     const { bytes, length } = this.body;
     assert(requestIds.length > 0, "a chunk is for a request");
+    assert(length > 0 || isEnd, "a chunk without bytes ends its response");
     writeChunk(this.#outlet(frontend), ResponseType.chunk, requestIds, isEnd, bytes, length);
   }
 
@@ -102,6 +103,7 @@ export class ClientPort {
     isOpen: boolean,
   ): void {
     const outlet = this.#outlet(client.frontend);
+    assert(client.requestId > 0, "requests are numbered from 1");
     assert(bodyBytes <= body.length, "a body lies within its bytes");
     writeResponse(outlet, client.requestId, head, this.#position(), body, bodyBytes, isOpen);
   }

@@ -63,6 +63,7 @@ export class Space {
     this.#limits = limits;
     this.#metrics = metrics;
     this.#plentyBytes = Math.min(limits.quotaBytes * (1 - 2 * FULL_SHARE), limits.heapBytes);
+    assert(this.#plentyBytes > 0, "an empty store has plenty of room");
     const { quotaBytes } = limits;
     metrics.set(STORE_QUOTA, quotaBytes === Number.POSITIVE_INFINITY ? 0 : quotaBytes);
     this.look();
@@ -114,6 +115,7 @@ export class Space {
     const { path, value } = command;
     const need = newNodeBytes(path.length, value.length) + newParentsBytes(path);
     assert(viewBytes >= 0, "bytes that left the store only grow");
+    assert(need > 0, "every node takes room");
     const open = (openBytes + need) * members;
     if (bytes + open + viewBytes <= this.#plentyBytes) return "admitted";
     if (isRemoval(command)) return "admitted";

@@ -109,6 +109,7 @@ export class KeysService {
 
   /** Responds to a write that was applied. */
   answerWrite({ client, startMs, noValueOnSuccess }: KeysWrite, result: Event | Refusal): void {
+    assert(client.method < DURATION.length, "the duration of each method is measured");
     const seconds = Math.max(0, this.#parts.times.monoMs - startMs) / 1000;
     this.#metrics.observe(PROPOSAL_SECONDS, seconds);
     if (result instanceof Refusal) {
@@ -128,6 +129,7 @@ export class KeysService {
 
   /** The request was not carried out, or timed out. @param why etcd's error text */
   fail(client: ClientRequest, why: string): void {
+    assert(why !== "", "a client is told why");
     if (!this.#isStopping) this.#parts.log.warn({ reason: why }, "rejected a request");
     this.refuse(client, new Refusal(ErrorCode.raftInternal, why, 0));
   }
@@ -184,6 +186,7 @@ export class KeysService {
    */
   #frontendsToTell(deliveries: readonly Delivery[]): number[] {
     const { frontends, limits } = this.#parts;
+    assert(deliveries.length > 0, "there is an event to deliver");
     const toTell: number[] = [];
     for (let frontend = 0; frontend < frontends; frontend++) {
       if (this.#port.queuedBytes(frontend) <= limits.responseBytesMax) toTell.push(frontend);
@@ -224,7 +227,7 @@ export class KeysService {
 
   #showWatches(): void {
     const { hub } = this.#store;
-    assert(hub.count > 0 || hub.bytes === 0, "no watches take no bytes");
+    assert(hub.count > 0 || hub.bytes === 0, "an empty hub holds no bytes");
     this.#metrics.set(WATCHERS, hub.count);
     this.#metrics.set(WATCH_BYTES, hub.bytes);
   }
@@ -290,6 +293,7 @@ export class KeysService {
     const { path, isRecursive, isStream, waitIndex } = watch;
     const watcherId = watcherIdOf(client);
     const sinceIndex = waitIndex === 0 ? index + 1 : waitIndex;
+    assert(sinceIndex > 0, "events are numbered from 1");
     const found = hub.add({ watcherId, path, isRecursive, isStream, sinceIndex }, index);
     if (found instanceof Refusal) {
       this.refuse(client, found);
@@ -363,6 +367,7 @@ class QuorumGet implements WaitingRead {
     clusterMs: number,
     startMs: number,
   ) {
+    assert(get.isQuorum, "only a read by quorum waits for an index");
     this.startMs = startMs;
     this.#service = service;
     this.#client = client;
@@ -389,5 +394,6 @@ function isAt(frontend: number): (watcherId: number) => boolean {
 }
 
 function requestIdOf(watcherId: number): number {
+  assert(watcherId > 0, "requests are numbered from 1");
   return watcherId % WATCHER_ID_FRONTEND;
 }

@@ -122,7 +122,9 @@ export class V2Machine implements StateMachine {
   applyConfChange(change: MemberChange): void {
     for (const command of confChangeCommands(change, 0)) {
       const result = this.store.apply(command);
-      if (result instanceof Event) this.#membership.apply(result);
+      if (!(result instanceof Event)) continue;
+      assert(Membership.concerns(result.node.path), "a membership change changes its keys alone");
+      this.#membership.apply(result);
     }
     const isMember = this.#membership.member(change.id) !== undefined;
     assert(isMember === (change.kind !== "remove"), "the membership reflects the change");

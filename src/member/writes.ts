@@ -112,6 +112,7 @@ export class Writes {
   /** Proposes it, or parks it: a proposal forwarded to an unreachable leader would be lost. */
   #submit(open: Proposal): boolean {
     assert(open.term === 0, "it is in no log that still counts");
+    assert(open.number > 0 && open.data.length > 0, "a proposal has a number and an entry");
     const { lead } = this.#raft;
     const hasLeader = lead !== NONE && this.#ports.isConnected(lead);
     const result = hasLeader
@@ -234,7 +235,7 @@ export class Writes {
   #assertParked(): void {
     const count = this.#parked.length;
     assert(count <= this.#ports.limits.parkedMax, "the parked writes are bounded");
-    assert(count > 0 || this.#parkedBytes === 0, "no parked writes take no bytes");
+    assert(count > 0 || this.#parkedBytes === 0, "an empty queue holds no bytes");
     assert(this.#parkedBytes >= 0, "a parked write's bytes are counted once");
   }
 

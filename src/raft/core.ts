@@ -321,7 +321,7 @@ export class RaftCore {
     const holds = this.#heldForwards.length > 0;
     assert(!holds || this.transferee !== NONE, "proposals are held for a transfer"); // 6
     const canForward = lead !== NONE && !isLeader;
-    assert(canForward || this.forwards.length === 0, "proposals queue for another's leader"); // 7
+    assert(canForward || this.forwards.length === 0, "proposals queue for a leader elsewhere"); // 7
     assert(this.snapshot.index >= log.base.index, "the snapshot covers what is compacted"); // 8
     for (const peer of this.peers) this.#assertPeer(peer);
     log.assertInvariants(); // 10

@@ -117,7 +117,7 @@ function passOn(core: RaftCore): void {
 
 /** Splits proposals into parts of at most `bytesMax`; a larger proposal gets a part of its own. */
 function inParts<T extends ForwardedProposal>(proposals: readonly T[], bytesMax: number): T[][] {
-  assert(bytesMax > 0, "a part has room");
+  assert(bytesMax > 0, "a part has room for a proposal");
   const parts: T[][] = [];
   let part: T[] = [];
   let bytes = 0;

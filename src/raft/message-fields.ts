@@ -99,7 +99,7 @@ export const ENTRIES: Field<readonly Entry[]> = {
     out.u32(entries.length);
     let index = entries[0]?.index ?? 0;
     for (const entry of entries) {
-      assert(entry.index === index++, "the receiver can count the entries' indexes");
+      assert(entry.index === index++, "entries are consecutive, as no index is sent");
       out.number(entry.term);
       out.proposal(entry);
     }

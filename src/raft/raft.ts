@@ -140,7 +140,7 @@ export class Raft {
     if (core.electionElapsed < core.electionTimeout) return;
     // A node that may not campaign must still drop its leader, or the lease never expires.
     if (!campaign(core, false)) core.becomeFollower(core.term, NONE);
-    assert(core.electionElapsed === 0, "a timeout that is over begins anew");
+    assert(core.electionElapsed === 0, "a timeout that expired starts over");
   }
 
   /**
