@@ -1,5 +1,6 @@
 import { FormatLevels, VERSIONED_LEVEL } from "../cluster/format.js";
 import type { SnapshotHead } from "../cluster/snapshot-head.js";
+import { assert } from "../lib/assert.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import type { Entry } from "../raft/entry.js";
@@ -32,6 +33,7 @@ export class Agreed {
    * @param head of the snapshot it starts from
    */
   constructor(newest: number, head: SnapshotHead, ports: AgreedPorts) {
+    assert(head.format <= newest, "a member starts from formats that it reads");
     this.formats = new FormatLevels(newest);
     this.time = new ClusterTime(head.clock, { ...ports, formats: this.formats });
     this.#rise = new FormatRise(ports.raft, this.formats, ports.propose);
@@ -59,6 +61,7 @@ export class Agreed {
    * @throws NewerFormatError
    */
   restore({ clock, format }: SnapshotHead, monoMs: number): void {
+    assert(format >= 1, "formats count from 1");
     this.time.restore(clock, monoMs);
     this.#raise(format, "");
   }
@@ -75,12 +78,14 @@ export class Agreed {
     store: { readonly appliedTerm: number; readonly expiringNodes: number },
     { wallMs, monoMs }: { readonly wallMs: number; readonly monoMs: number },
   ): void {
+    assert(store.expiringNodes >= 0, "a number of nodes is not negative");
     this.time.tick(store.appliedTerm, store.expiringNodes, wallMs, monoMs);
     this.#rise.tick(members, this.time.clock.read(wallMs, monoMs), monoMs);
   }
 
   #raise(level: number, version: string): void {
     const hasRisen = this.formats.raise(level, version, "the log");
+    assert(this.formats.level >= level, "a format level never falls");
     this.#ports.metrics.set(FORMAT_LEVEL, this.formats.level);
     if (hasRisen) this.#ports.onFormatLevel(level);
   }

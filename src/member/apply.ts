@@ -54,6 +54,7 @@ export class Applier {
 
   /** @param position of the snapshot that the machines were restored from */
   constructor(parts: ApplierParts, { index, term }: Position) {
+    assert(index > 0 || term === 0, "no entry precedes the first");
     this.#parts = parts;
     this.#index = index;
     this.#term = term;
@@ -85,6 +86,7 @@ export class Applier {
     let bytes = 0;
     for (const entry of entries) {
       assert(entry.index === this.#index + 1, "entries are applied in order, each exactly once");
+      assert(entry.term >= this.#term, "terms never decrease along the log");
       bytes += entry.data.length;
       if (entry.term !== this.#term) writes.onTerm(entry.term);
       if (entry.type === EntryType.confChange) this.#applyConfChange(entry);
@@ -93,6 +95,7 @@ export class Applier {
       this.#term = entry.term;
       if (entry.index % PUBLISH_RESPONSES === 0) clients.publish();
     }
+    assert(this.#index <= raft.commit, "only committed entries are applied");
     raft.applied(this.#index);
     snapshots.applied(this.#index, bytes);
     raftMetrics.onApplied(entries.length, performance.now() - startMs, v2.store);
@@ -104,10 +107,12 @@ export class Applier {
     const { machines, writes } = this.#parts;
     const oldest = writes.takeIfOldest(entry.data);
     if (oldest !== undefined) {
+      assert(oldest.data === entry.data, "a proposal taken for an entry is that entry's own");
       machines.get(oldest.machine).apply(entry, oldest.payloadAt, oldest);
       return;
     }
     const envelope = readEnvelope(entry.data);
+    assert(envelope.payloadAt <= entry.data.length, "a payload lies within its entry");
     machines.get(envelope.machine).apply(entry, envelope.payloadAt, writes.takeOf(envelope));
   }
 
@@ -116,6 +121,7 @@ export class Applier {
     const change = decodeRaftChange(entry.data);
     const content = decodeMemberChange(change.context);
     v2.countMembershipReads();
+    assert(entry.type === EntryType.confChange, "a membership change has a type of its own");
     const verdict = judgeConfChange(content, membership);
     if (verdict === "ok") {
       raft.applyConfChange(change);

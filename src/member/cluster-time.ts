@@ -103,12 +103,14 @@ export class ClusterTime {
    * @returns false if the command is void: a clock restart after another SYNC of the same term
    */
   applies({ index, term }: Entry, command: Command, isOwn: boolean, monoMs: number): boolean {
+    this.#assertTerms();
     if (isOwn && index < this.#ownIndex) this.#ownIndex = index;
     if (command.op === CommandOp.sync) {
       // Older builds apply every SYNC, so none is void while the level allows such members.
       const mayBeVoid = this.#ports.formats.level >= VERSIONED_LEVEL;
       if (mayBeVoid && command.isRefresh && this.#lastSync.term === term) return false;
       assert(index > this.#lastSync.index, "SYNC entries are applied in log order");
+      assert(term >= this.#lastSync.term, "terms never decrease along the log");
       this.#lastSync = { term, index };
       this.#lastSyncMonoMs = monoMs;
       this.#hear(index, term, command.timeMs, command.isRefresh, monoMs);
@@ -123,6 +125,8 @@ export class ClusterTime {
   tick(appliedTerm: number, expiringNodes: number, wallMs: number, monoMs: number): void {
     this.#showOffset(wallMs, monoMs);
     const { raft } = this.#ports;
+    assert(appliedTerm <= raft.term, "no applied entry has a later term");
+    this.#assertTerms();
     if (raft.lead === NONE) return;
     if (this.#term !== raft.term) {
       this.#term = raft.term;
@@ -142,6 +146,7 @@ export class ClusterTime {
   #leaderCommand(expiringNodes: number, wallMs: number, monoMs: number): Command | undefined {
     const { raft } = this.#ports;
     const { term, index } = this.#lastSync;
+    assert(raft.isLeader && term <= raft.term, "a leader proposes the time of its own term");
     if (this.clock.isKnown) {
       const isOwed = term !== raft.term || index < this.#publishedIndex;
       const isRecent = monoMs - this.#lastSyncMonoMs < IDLE_SYNC_MS;
@@ -153,6 +158,7 @@ export class ClusterTime {
     if (this.#startedTerm !== raft.term) {
       this.#ports.log.info({ startMs }, "starting the cluster clock from this member's wall clock");
     }
+    assert(startMs >= this.clock.floorMs, "the clock does not start before a time in the log");
     this.#startedTerm = raft.term;
     return syncCommand(startMs, true);
   }
@@ -160,6 +166,7 @@ export class ClusterTime {
   /** No other member knows the time, or none has proposed it within the wait. */
   #mayRestart(monoMs: number): boolean {
     const { raft, electionMs, isFounding } = this.#ports;
+    assert(!this.clock.isKnown, "a clock that is known is not restarted");
     if (isFounding && this.#lastSync.term === 0) return true; // No time was ever agreed on.
     if (monoMs - this.#termMonoMs > 2 * electionMs + RESTART_WAIT_MS) return true;
     const { term, ids } = this.#published;
@@ -167,6 +174,7 @@ export class ClusterTime {
   }
 
   #followerCommand(wallMs: number, monoMs: number): Command | undefined {
+    assert(!this.#ports.raft.isLeader, "a leader proposes the time by its own rules");
     if (!this.clock.isKnown || this.#lastSync.term === this.#ports.raft.term) return undefined;
     if (monoMs - this.#termMonoMs < FOLLOWER_WAIT_MS) return undefined;
     return syncCommand(this.clock.read(wallMs, monoMs));
@@ -183,14 +191,25 @@ export class ClusterTime {
     if (!isKnown && !isFresh) this.clock.mark(timeMs);
     else if (isStart) this.clock.restart(timeMs, monoMs);
     else this.clock.hear(timeMs, monoMs);
+    assert(this.clock.floorMs >= timeMs, "the clock does not go back behind a time in the log");
+    assert(!isKnown || this.clock.isKnown, "a member does not forget the time while it runs");
     if (!isKnown && this.clock.isKnown) this.#ports.onKnown();
   }
 
   #onPublished(index: number, term: number, id: bigint): void {
+    assert(index > this.#publishedIndex, "entries are applied in log order");
     this.#publishedIndex = index;
     this.#nextMonoMs = 0;
     if (this.#published.term !== term) this.#published = { term, ids: new Set() };
     this.#published.ids.add(id);
+  }
+
+  #assertTerms(): void {
+    const { term } = this.#ports.raft;
+    assert(this.#term <= term, "the term never decreases");
+    assert(this.#lastSync.term <= term, "no SYNC entry has a later term");
+    assert(this.#published.term <= term, "no member has published itself in a later term");
+    assert(this.#startedTerm <= term, "the clock is not restarted in a later term");
   }
 
   #showOffset(wallMs: number, monoMs: number): void {

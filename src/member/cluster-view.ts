@@ -44,6 +44,7 @@ export class ClusterView {
     const { selfId, membership, expected, formats, peers, stats, metrics } = this.#parts;
     peers.tellMembers(membership, expected, formats.level);
     const ids = membership.members().map(({ id }) => id);
+    assert(!ids.some((id) => membership.isRemoved(id)), "no removed member is a member");
     stats.setPeers(ids.filter((id) => id !== selfId));
     metrics.setId(CLUSTER_VERSION, packVersion(membership.version));
     return ids;
@@ -52,6 +53,7 @@ export class ClusterView {
   /** Once per rise and at start: new entries and WAL files use the level's format. */
   formatRaised(level: number): void {
     const { writes, append, formats, log } = this.#parts;
+    assert(level >= 1, "formats count from 1");
     assert(level === formats.level, "the raised level is the current one");
     writes.format = level;
     writeFormat(append, level);

@@ -1,4 +1,5 @@
 import type { Config } from "../config/config.js";
+import { assert } from "../lib/assert.js";
 import { NONE } from "../raft/entry.js";
 import { majority } from "../raft/quorum.js";
 import type { Raft } from "../raft/raft.js";
@@ -24,6 +25,7 @@ export class FirstElection {
   /** A stream to another member opened. */
   onPeerUp(raft: Raft, isConnected: (id: bigint) => boolean): void {
     if (this.#isOver) return;
+    assert(isConnected(raft.id), "a member reaches itself");
     const { voters } = raft.conf;
     if (raft.lead === NONE && voters.filter(isConnected).length < majority(voters.length)) return;
     this.#isOver = true;

@@ -57,6 +57,8 @@ export class IncomingSnapshot {
     assert(this.#loaded === undefined, "the snapshot loaded before was installed or dropped");
     this.#message = message;
     this.#decoder = this.#machines.decoder();
+    assert(term > 0, "a snapshot holds an entry of some term");
+    this.#assertInvariants();
     writeNumbers(this.#append, AppendType.loadSnapshot, term, index);
   }
 
@@ -82,6 +84,7 @@ export class IncomingSnapshot {
     this.#loaded = { head, state: this.#decoder.finish() };
     this.#message = undefined;
     this.#decoder = undefined;
+    this.#assertInvariants();
     return message;
   }
 
@@ -104,5 +107,12 @@ export class IncomingSnapshot {
     this.#head = undefined;
     this.#decoder = undefined;
     this.#loaded = undefined;
+    this.#assertInvariants();
+  }
+
+  #assertInvariants(): void {
+    const isLoading = this.#message !== undefined;
+    assert(isLoading === (this.#decoder !== undefined), "what is loading is being decoded");
+    assert(!isLoading || this.#loaded === undefined, "one snapshot is loaded at a time");
   }
 }

@@ -34,6 +34,7 @@ export class Leadership {
       this.#log.warn(`lost leader ${before} at term ${term}`);
       return false;
     }
+    assert(term > 0, "a leader was elected in a term");
     const leader = formatId(lead);
     this.#metrics.add(LEADER_CHANGES, 1);
     this.#log.info({ leader, term }, `elected leader ${leader} at term ${term}`);

@@ -1,4 +1,5 @@
 import type { ClientLimits } from "../config/config.js";
+import { assert } from "../lib/assert.js";
 import { cellOf } from "../metrics/families.js";
 
 const MIB = 2 ** 20;
@@ -52,6 +53,7 @@ const HEAP_SHARE = 1 / 16;
  * @param asked by flags; 0 is no limit of its own
  */
 export function memberLimits(heapBytes: number, asked: AskedLimits = NOT_ASKED): MemberLimits {
+  assert(heapBytes > 0, "a core has a heap");
   return {
     keyBytesMax: asked.keyBytesMax || Number.POSITIVE_INFINITY,
     keyLevelsMax: asked.keyLevelsMax || Number.POSITIVE_INFINITY,

@@ -65,6 +65,7 @@ export class Listings {
     clusterMs: number,
   ): boolean {
     const { body } = this.#port;
+    assert(body.length === 0, "a response begins with an empty body");
     const head = keysHead(200, store.index);
     // A short listing is finished before the store can change, so it needs no frozen view.
     const quick = new Listing(directory, store.cursor(), isRecursive, clusterMs);
@@ -78,30 +79,36 @@ export class Listings {
       metrics.add(LIMIT_REACHED.listings, 1);
       return false;
     }
+    assert(this.#find(client) === undefined, "a request has one listing");
     const listing = new Listing(directory, store.view().cursor(""), isRecursive, clusterMs);
     const job = { client, listing, isHeld: false, outBytes: store.outBytes, countedBytes: 0 };
     if (client.method === Method.head) {
       this.#jobs.push({ ...job, head });
+      this.#assertBounded();
       return true;
     }
     listing.next(body, SLICE_BYTES);
     this.#port.answer(client, head, true);
     this.#jobs.push({ ...job, head: undefined });
+    this.#assertBounded();
     return true;
   }
 
   /** Called once per raft tick: ends the oldest listings while their views exceed the limit. */
   check(): void {
     const { metrics, log, limits, store } = this.#ports;
+    this.#assertBounded();
     let viewBytes = this.viewBytes();
     let ended = 0;
     for (; viewBytes > limits.listingViewBytesMax; viewBytes = this.viewBytes()) {
+      assert(this.#jobs.length > 0, "what views keep alive is kept by a listing");
       const oldest = store.outBytes - viewBytes;
       for (const job of this.#jobs.filter(({ outBytes }) => outBytes === oldest)) {
         this.#end(job);
         ended++;
       }
     }
+    assert(viewBytes <= limits.listingViewBytesMax, "what listings keep alive is bounded");
     metrics.set(OPEN, this.#jobs.length);
     metrics.set(VIEW_BYTES, viewBytes);
     if (ended === 0) return;
@@ -130,6 +137,7 @@ export class Listings {
     const [job] = this.#jobs.splice(i, 1);
     assert(job !== undefined, "a listing that was found is there");
     const { body } = this.#port;
+    assert(body.length === 0, "a slice begins with an empty body");
     const isEnd = job.listing.next(body, SLICE_BYTES);
     const { client, head } = job;
     if (head === undefined) this.#port.chunk(client.frontend, [client.requestId], isEnd);
@@ -153,6 +161,7 @@ export class Listings {
   /** Ends a listing early. A HEAD has no response yet. */
   #end(job: Job): void {
     const { client, head } = job;
+    assert(this.#jobs.includes(job), "a listing that ends is open");
     this.#jobs.splice(this.#jobs.indexOf(job), 1);
     if (head === undefined) {
       this.#port.cut(client.frontend, [client.requestId]);
@@ -160,6 +169,10 @@ export class Listings {
     }
     const refusal = new Refusal(ErrorCode.raftInternal, TOO_MANY, 0);
     this.#port.answer(client, writeRefusal(this.#port.body, refusal));
+  }
+
+  #assertBounded(): void {
+    assert(this.#jobs.length <= this.#ports.limits.listingsMax, "the open listings are bounded");
   }
 
   #canGoOn(job: Job): boolean {

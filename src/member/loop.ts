@@ -148,6 +148,7 @@ export class CoreLoop {
    */
   turn(): boolean {
     const member = this.#member;
+    assert(!this.#isStopped, "a core that has stopped takes no turn");
     member.setTimes(this.#world.wallMs(), this.#world.monoMs());
     // First, as durable jobs release other work.
     let taken = this.#durable.drain(BATCH_RECORDS);
@@ -192,6 +193,7 @@ export class CoreLoop {
    * Fails pending requests and stops the other threads; then call `flush` until it returns true.
    */
   finish(): void {
+    assert(this.#isStopped, "a core finishes what it accepted before it stops");
     this.#member.stop();
     writeNumbers(this.#append, AppendType.stop);
   }
@@ -219,6 +221,7 @@ export class CoreLoop {
 
   #beginStop(): void {
     if (this.#stopByMs !== Number.POSITIVE_INFINITY) return;
+    assert(!this.#isStopped, "a stop begins before it ends");
     this.#stopByMs = this.#world.monoMs() + STOP_MS;
     this.#member.beginStop();
   }
@@ -342,6 +345,7 @@ function requestInlet(
   member: MemberCore,
   { hasRoom, onStop }: { readonly hasRoom: () => boolean; readonly onStop: () => void },
 ): Inlet {
+  assert(frontend < topology.frontends.length, "requests come from one of the frontends");
   const memory = topology.frontends[frontend] as Topology["frontends"][number];
   const reader = new RingReader(memory.requests, new Bell(memory.bell));
   const getter = (record: RecordCursor) => {

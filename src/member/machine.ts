@@ -74,6 +74,7 @@ export class Machines {
   readonly #machines: readonly StateMachine[];
 
   constructor(machines: readonly StateMachine[]) {
+    assert(machines.length > 0, "a member has a state machine");
     for (const [i, { id }] of machines.entries())
       assert(id === i, "each machine stands at the index of its id");
     this.#machines = machines;
@@ -113,6 +114,7 @@ export class Machines {
 
   decoder(): BlockSink {
     const decoders = this.#machines.map((machine) => machine.decoder());
+    let isReplaced = false;
     return {
       push: (block) => {
         const decoder = decoders[machineOfBlock(block)];
@@ -123,8 +125,11 @@ export class Machines {
       },
       finish: () => {
         const states = decoders.map((decoder) => decoder.finish());
+        assert(states.length === this.#machines.length, "a snapshot holds every machine");
         return {
           become: () => {
+            assert(!isReplaced, "a loaded state replaces the machines' once");
+            isReplaced = true;
             for (const state of states) state.become();
           },
         };

@@ -43,6 +43,10 @@ export class MemberCore {
     ports: MemberPorts,
     { wallMs, monoMs }: { readonly wallMs: number; readonly monoMs: number },
   ) {
+    assert(
+      recovered.memberId > 0n && recovered.clusterId > 0n,
+      "a member and its cluster have ids",
+    );
     this.#config = config;
     this.#ports = ports;
     Object.assign(this.#times, { wallMs, monoMs });
@@ -52,6 +56,7 @@ export class MemberCore {
     own.agreed.restore(recovered.head, monoMs);
     own.membershipChanged(view.membershipChanged());
     this.#carryOutAll();
+    this.#assertInvariants();
     if (raft.conf.voters.length === 1) raft.campaign();
   }
 
@@ -120,10 +125,12 @@ export class MemberCore {
     changes.tick(monoMs, requestMs);
     if (raft.lead !== NONE) writes.retry();
     own.tick();
+    this.#assertInvariants();
   }
 
   /** Append jobs up to this number are durable. */
   durable(job: number): void {
+    assert(job > 0, "jobs count from 1");
     this.#parts.raft.durable(job);
   }
 
@@ -136,6 +143,7 @@ export class MemberCore {
 
   /** The WAL accepts appends again. */
   unblock(): void {
+    assert(!this.#isFailed, "a log that failed stays so until a restart");
     this.#parts.writes.unblock();
   }
 
@@ -144,9 +152,11 @@ export class MemberCore {
    * it could not make that durable.
    */
   fail(why: string): void {
+    assert(!this.#isFailed, "a log fails once");
     this.block(why);
     this.#isFailed = true;
     this.#parts.writes.giveUp(Number.POSITIVE_INFINITY, () => why);
+    assert(this.openWrites === 0, "no write waits for a log that failed");
   }
 
   /** An encoded message from another member. @throws MessageError */
@@ -171,6 +181,7 @@ export class MemberCore {
     raft.step(message);
     this.#carryOutAll();
     incoming.drop();
+    this.#assertInvariants();
   }
 
   /** Other members report that this one was removed. */
@@ -187,6 +198,16 @@ export class MemberCore {
     if (snapshots.hasWork()) snapshots.step();
     listings.step();
     hashes.publish();
+    this.#assertInvariants();
+  }
+
+  /** Between the parts, at the end of each turn: a few integers. */
+  #assertInvariants(): void {
+    const { raft, applier, writes } = this.#parts;
+    assert(applier.index <= raft.commit, "only committed entries are applied");
+    assert(applier.term <= raft.term, "no applied entry has a later term");
+    assert(writes.dataBytes <= writes.openBytes, "a write takes its entry's bytes at least");
+    assert(!raft.isLeader || raft.conf.voters.length > 0, "a leader was elected by voters");
   }
 
   /** Whether step() would do something. */
@@ -208,6 +229,7 @@ export class MemberCore {
    */
   snapshotDone(oldestIndex: number): void {
     const { raft, snapshots, applier } = this.#parts;
+    assert(oldestIndex >= 0, "a snapshot's index is not negative");
     const meta = snapshots.done(true, applier.index);
     if (meta === undefined) return;
     raft.offerSnapshot(meta);
@@ -231,6 +253,7 @@ export class MemberCore {
 
   /** Before a stop, a leader transfers leadership, which spares the others an election timeout. */
   beginStop(): void {
+    assert(!this.#isStopping, "a stop begins once");
     this.#isStopping = true;
     this.#parts.keys.beginStop();
     this.#parts.leadership.handOver();
@@ -247,6 +270,7 @@ export class MemberCore {
     writes.giveUp(Number.POSITIVE_INFINITY, () => STOPPED);
     reads.failAll(STOPPED);
     changes.endAll();
+    assert(this.openWrites === 0, "a member that stops leaves no write without a response");
     this.#ports.peers.stop();
   }
 
@@ -273,6 +297,8 @@ export class MemberCore {
 
   #append({ job, snapshot, entries, hardState }: AppendJob): void {
     const { append } = this.#ports;
+    const hasLog = snapshot !== undefined || entries.length > 0;
+    assert(hasLog || hardState !== undefined, "a job has something to write");
     if (snapshot !== undefined) this.#install(snapshot);
     for (const entry of entries) writeEntry(append, AppendType.entry, entry);
     if (hardState !== undefined) writeHardState(append, AppendType.hardState, hardState);
@@ -289,6 +315,8 @@ export class MemberCore {
     state.become();
     own.agreed.restore(head, this.#times.monoMs);
     applier.skipTo(meta);
+    assert(applier.term === term, "a snapshot that is installed is the applied position");
+    assert(this.#parts.raft.commit >= index, "what a snapshot holds is committed");
     snapshots.installed(index);
     own.membershipChanged(view.membershipChanged());
     this.#ports.log.info({ index, term }, "installed snapshot from leader");
@@ -297,6 +325,7 @@ export class MemberCore {
   #onSoftState(): void {
     const { raft, leadership, stats, timeouts, writes, own } = this.#parts;
     if (!leadership.changed()) return;
+    assert(raft.lead !== NONE, "a new leader is known");
     const { wallMs, monoMs } = this.#times;
     if (raft.isLeader) stats.onBecomeLeader(wallMs);
     timeouts.onElected(monoMs);
@@ -308,6 +337,8 @@ export class MemberCore {
   #startSnapshot(): void {
     const { raft, snapshots, machines, applier, own } = this.#parts;
     const meta = { index: applier.index, term: applier.term, conf: raft.conf };
+    assert(meta.index > 0 && meta.term > 0, "a snapshot holds an entry at least");
+    assert(meta.conf.voters.length > 0, "a snapshot is of a cluster that has voters");
     const { head } = own.agreed;
     const metadata = encodeSnapshotHead(meta.conf, head);
     snapshots.start(machines, meta, { version: head.format, metadata });

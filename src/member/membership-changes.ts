@@ -45,12 +45,14 @@ export class MembershipChanges {
   /** Call once this member has applied all entries that were committed when the request came. */
   add(client: ClientRequest, change: MemberChange, monoMs: number): void {
     const { metrics, limits } = this.#ports;
+    assert(change.kind !== "promote", "learners are promoted by the leader, not by a client");
     if (this.#open.size >= limits.changesMax) {
       metrics.add(LIMIT_REACHED.changes, 1);
       this.#answer(client, tooManyChanges());
       return;
     }
     this.#open.add(change, client, monoMs);
+    assert(this.#open.size <= limits.changesMax, "the open changes are bounded");
     this.#proposeDue(monoMs);
   }
 
@@ -59,6 +61,7 @@ export class MembershipChanges {
    * up.
    */
   tick(monoMs: number, timeoutMs: number): void {
+    assert(timeoutMs > 0, "a change has time to be committed");
     this.#giveUp(monoMs - timeoutMs);
     if (this.#open.size > 0) this.#proposeDue(monoMs);
     if (this.#raft.isLeader) this.#promote();
@@ -76,6 +79,7 @@ export class MembershipChanges {
   /** Fails all pending changes, as the member stops. */
   endAll(): void {
     this.#giveUp(Number.POSITIVE_INFINITY);
+    assert(this.#open.size === 0, "a member that stops leaves no change without a response");
   }
 
   #answer(client: ClientRequest, answer: ApiResponse): void {
@@ -90,6 +94,7 @@ export class MembershipChanges {
 
   #proposeDue(monoMs: number): void {
     for (const open of this.#open.due(monoMs)) {
+      assert(open.origin.memberId === this.#raft.id, "a member proposes its own clients' changes");
       const refusal = refuseConfChange(open.change, this.#membership);
       if (refusal !== undefined) {
         // Another change came first. The leader rejects changes without effect, so no entry would
@@ -111,6 +116,7 @@ export class MembershipChanges {
   #promote(): void {
     assert(this.#raft.isLeader, "only a leader knows which learners have caught up");
     const id = this.#raft.conf.learners.find((learner) => this.#raft.isCaughtUp(learner));
+    assert(id !== this.#raft.id, "a leader is a voter already");
     if (id !== undefined) this.#raft.proposeConfChange(raftChangeOf({ kind: "promote", id }));
   }
 }

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf, idCellOf } from "../metrics/families.js";
 import { PeerTable } from "../metrics/peer-table.js";
@@ -63,6 +64,7 @@ export class RaftMetrics {
   /** Called once per raft tick. */
   onTick(status: RaftStatus, monoMs: number): void {
     const lateMs = monoMs - this.#tickedMs;
+    assert(lateMs >= 0, "the monotonic clock never goes back");
     if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#heartbeatMs) {
       this.#metrics.add(LATE_HEARTBEATS, status.peers.length);
     }
@@ -73,6 +75,7 @@ export class RaftMetrics {
   /** A batch of entries was applied. */
   onApplied(entries: number, tookMs: number, store: Store): void {
     const metrics = this.#metrics;
+    assert(entries > 0, "a batch that was applied has entries");
     if (tookMs > SLOW_APPLY_MS) metrics.add(SLOW_APPLIES, 1);
     metrics.observe(APPLY_SECONDS, tookMs / 1000);
     metrics.observe(APPLY_ENTRIES, entries);
@@ -82,6 +85,8 @@ export class RaftMetrics {
   /** @param open writes accepted here that have no response yet */
   showWrites(commit: number, applied: number, open: number): void {
     const metrics = this.#metrics;
+    assert(applied <= commit, "only committed entries are applied");
+    assert(open >= 0, "a write is finished once");
     metrics.set(COMMITTED, commit);
     metrics.set(APPLIED, applied);
     metrics.set(PENDING, open);
@@ -90,6 +95,8 @@ export class RaftMetrics {
   /** Called periodically, and whenever the leader or the role changes. */
   show({ id, role, term, vote, lead, commit, lastIndex, conf, peers }: RaftStatus): void {
     const metrics = this.#metrics;
+    assert(commit <= lastIndex, "committed entries exist");
+    assert(role === "leader" || peers.length === 0, "only a leader tracks its peers");
     metrics.set(TERM, term);
     metrics.set(ROLE, ROLE_NUMBER[role]);
     metrics.set(LAST, lastIndex);

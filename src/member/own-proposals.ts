@@ -1,4 +1,5 @@
 import type { SnapshotHead } from "../cluster/snapshot-head.js";
+import { assert } from "../lib/assert.js";
 import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
 import type { Command } from "../store/command.js";
@@ -52,6 +53,7 @@ export class OwnProposals {
 
   /** @param members ids of all members, including learners and this one */
   membershipChanged(members: readonly bigint[]): void {
+    assert(!members.includes(NONE), "a member's id is not 0");
     this.#memberIds = members;
     this.#publication.check();
   }
@@ -65,12 +67,14 @@ export class OwnProposals {
 
   /** The stream to the leader is open again: propose now what may have been lost on it. */
   onLeaderReached(): void {
+    assert(this.#parts.raft.lead !== NONE, "a leader that is reached is known");
     this.#publication.onLeaderReached();
     this.#publish();
   }
 
   /** A new leader is known. */
   onElected(): void {
+    assert(this.#parts.raft.lead !== NONE, "a leader that is elected is known");
     this.#publish();
     this.#tickAgreed();
   }

@@ -3,6 +3,7 @@ import type { StartPlan } from "../bootstrap/start-plan.js";
 import { formatId } from "../cluster/ids.js";
 import { Membership } from "../cluster/membership.js";
 import type { Config } from "../config/config.js";
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -131,6 +132,8 @@ export function assemble(
   membership.restoreFrom(recovered.store.cursor());
   const auth = restoreAuth(recovered.store);
   const raft = startRaft(config, plan, recovered, membership, ports);
+  assert(raft.id === recovered.memberId, "a member keeps its id");
+  assert(raft.commit >= recovered.snapshot.index, "what a snapshot holds is committed");
   const stats = new RaftStats(recovered.memberId, config.name, times.wallMs);
   const audit = new Audit((line) => ports.clients.audit(line), times, config.auditLog !== "");
   const ground = { config, plan, recovered, ports, times, membership, auth, audit, raft, stats };

@@ -33,6 +33,7 @@ export class PeerPort {
   /** @returns the size of the encoded message; 0 if it was dropped because the queue is full */
   send(message: Message): number {
     if (this.#outbox.queuedBytes > QUEUED_BYTES_MAX) return 0;
+    assert(message.from === this.#selfId, "a member speaks for itself alone");
     const bytes = messageBytes(message);
     assert(bytes > 0, "0 stands for a dropped message");
     this.#outbox.open(bytes);
@@ -49,6 +50,7 @@ export class PeerPort {
    * @param expected members from the start plan; used until the log has named this member
    */
   tellMembers(membership: Membership, expected: readonly StartMember[], formatLevel: number): void {
+    assert(formatLevel >= 1, "formats count from 1");
     const known = membership.members();
     // A removed member keeps its streams for a while: of two members, it may be the only one to
     // know that its removal is committed.
@@ -70,10 +72,12 @@ export class PeerPort {
   }
 
   up(id: bigint, monoMs: number): void {
+    assert(id !== this.#selfId, "a member has no stream to itself");
     this.#upSinceMs.set(id, monoMs);
   }
 
   down(id: bigint): void {
+    assert(id !== this.#selfId, "a member has no stream to itself");
     this.#upSinceMs.delete(id);
   }
 

@@ -50,6 +50,8 @@ export class PeerTraffic {
     const { raft, incoming, stats, times } = this.#parts;
     const message = decodeMessage(bytes);
     const { type, from } = message;
+    assert(message.to === raft.id, "the peer thread passes on what is to this member");
+    assert(from !== raft.id, "the peer thread passes on what others sent");
     if (type === "append") {
       // A reject would make the leader send the snapshot again while it is being loaded.
       if (incoming.isLoading) return;
@@ -81,6 +83,7 @@ export class PeerTraffic {
   /** The stream to a member closed: messages in flight may be lost. */
   down(id: bigint): void {
     const { raft, port, formats, stats } = this.#parts;
+    assert(id !== raft.id, "a member has no stream to itself");
     formats.disconnected(id);
     port.down(id);
     stats.onAppendFailed(id);

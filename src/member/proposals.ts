@@ -94,6 +94,8 @@ export class Proposals {
 
   /** @param firstNumber far from those of any earlier incarnation of this member */
   constructor(origin: bigint, firstNumber: number) {
+    assert(origin > 0n, "a member's id is not 0");
+    assert(Number.isSafeInteger(firstNumber) && firstNumber >= 0, "numbers are safe integers");
     this.#origin = origin;
     this.#lastNumber = firstNumber;
   }
@@ -124,6 +126,8 @@ export class Proposals {
     const number = ++this.#lastNumber;
     const envelope = envelopeBytes(this.#format);
     const bytes = envelope + proposal.payloadBytes;
+    assert(bytes > envelope, "a proposal has a payload");
+    assert(number <= Number.MAX_SAFE_INTEGER, "numbers are safe integers");
     const at = this.#take(bytes);
     const view = this.#blockView;
     writeEnvelope(view, at, this.#format, proposal.machine, this.#origin, number);
@@ -137,6 +141,7 @@ export class Proposals {
     this.#size++;
     this.#openBytes += proposal.takenBytes;
     this.#dataBytes += bytes;
+    this.#assertInvariants();
   }
 
   /** The lowest open number, or the next one if none is open. */
@@ -154,6 +159,7 @@ export class Proposals {
   }
 
   drop({ number }: Proposal): void {
+    assert(this.#find(number) >= 0, "a proposal that is dropped is open");
     this.#remove(this.#find(number));
   }
 
@@ -209,6 +215,7 @@ export class Proposals {
     this.#size--;
     assert(this.#size > 0 || this.#openBytes + this.#dataBytes === 0, "no bytes without proposals");
     while (this.#head < this.#open.length && this.#open[this.#head] === undefined) this.#head++;
+    this.#assertInvariants();
     if (this.#head < HOLES_MAX || this.#head * 2 < this.#open.length) return;
     this.#open.splice(0, this.#head);
     this.#head = 0;
@@ -223,7 +230,17 @@ export class Proposals {
     }
     const at = this.#used;
     this.#used += bytes;
+    assert(this.#used <= this.#block.length, "an entry lies within its block");
     return at;
+  }
+
+  /** Called for each proposal: a few integers. */
+  #assertInvariants(): void {
+    const slots = this.#open.length - this.#head;
+    assert(this.#size >= 0 && this.#size <= slots, "each open proposal has a slot");
+    assert(this.#size > 0 || slots === 0, "without open proposals the head is at the end");
+    assert(this.#dataBytes >= 0, "a proposal's bytes are counted once");
+    assert(this.#dataBytes <= this.#openBytes, "a proposal takes its entry's bytes at least");
   }
 }
 
@@ -234,5 +251,7 @@ export class Proposals {
  * may be set back, and machines without a battery boot at the same second every time.
  */
 export function firstNumber(random: (below: number) => number): number {
-  return random(2 ** 32) * PROPOSALS_PER_INCARNATION;
+  const incarnation = random(2 ** 32);
+  assert(incarnation >= 0 && incarnation < 2 ** 32, "a random number is below its limit");
+  return incarnation * PROPOSALS_PER_INCARNATION;
 }

@@ -3,6 +3,7 @@ import { formatId } from "../cluster/ids.js";
 import type { Membership } from "../cluster/membership.js";
 import { VERSION_PATH } from "../cluster/paths.js";
 import type { Config } from "../config/config.js";
+import { assert } from "../lib/assert.js";
 import { type Command, CommandOp } from "../store/command.js";
 import { COMPAT_CLUSTER_VERSION } from "../v2/status.js";
 
@@ -44,6 +45,7 @@ export class Publication {
   #retryMs = Number.NEGATIVE_INFINITY;
 
   constructor(sources: PublicationSources, ports: PublicationPorts) {
+    assert(sources.memberId > 0n && sources.clusterId > 0n, "a member and its cluster have ids");
     this.#config = sources.config;
     this.#id = sources.memberId;
     this.#clusterId = sources.clusterId;
@@ -53,6 +55,7 @@ export class Publication {
 
   /** Call while a leader is known: proposes the next step when it is due. */
   step(isLeader: boolean, clusterMs: number, monoMs: number): void {
+    assert(this.#isPublished || !this.#isReady, "a member is published before it is ready");
     if (monoMs < this.#retryMs) return;
     if (!this.#isPublished) this.#propose(this.#attributes(clusterMs), monoMs);
     else if (isLeader && this.#membership.version === "") {

@@ -49,6 +49,7 @@ export function startRaft(
   ports: RaftStartPorts,
 ): Raft {
   const { heartbeatMs, electionMs, preVote } = config;
+  assert(electionMs > heartbeatMs, "an election timeout is longer than a heartbeat interval");
   return new Raft({
     id: recovery.memberId,
     electionTicks: Math.round(electionMs / heartbeatMs),
@@ -69,6 +70,7 @@ function restoredOf(
   ports: RaftStartPorts,
 ): Restored {
   const restored = { snapshot, hardState, entries, applied: snapshot.index };
+  assert(hardState.commit >= snapshot.index, "what a snapshot holds is committed");
   const isNew = snapshot.index === 0 && hardState.term === 0 && entries.length === 0;
   if (!isNew) {
     return config.forceNewCluster
@@ -81,6 +83,10 @@ function restoredOf(
     ports.log.info(ids, "joining a cluster");
     return blank();
   }
+  assert(
+    plan.members.some(({ id }) => id === memberId),
+    "a member that founds a cluster is one of its founders",
+  );
   ports.log.info(ids, "starting a new member");
   return found(plan, ports);
 }
@@ -94,6 +100,7 @@ function goOnAlone(
   ports: RaftStartPorts,
 ): Restored {
   const forced = forceNewCluster({ memberId, peerUrls, membership, restored });
+  assert(!forced.removed.includes(memberId), "the member that goes on stays a member");
   writeFirst(forced.added, forced.restored.hardState, ports.append);
   const removed = forced.removed.map(formatId);
   ports.log.warn({ removed }, "continuing as the only member of the cluster");
@@ -117,6 +124,7 @@ function found(plan: StartPlan, ports: RaftStartPorts): Restored {
  * durable.
  */
 function writeFirst(entries: readonly Entry[], hardState: HardState, append: Outlet): void {
+  assert(hardState.term > 0, "an entry is of a term");
   for (const entry of entries) writeEntry(append, AppendType.entry, entry);
   writeHardState(append, AppendType.hardState, hardState);
 }

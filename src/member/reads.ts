@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { OpenTable } from "../lib/open-table.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -46,6 +47,7 @@ export class Reads {
 
   add(read: WaitingRead): void {
     const context = this.#waiting.add(read);
+    assert(context > 0, "a read's number is not 0");
     if (this.#raft.readIndex(context)) return;
     this.#waiting.take(context);
     this.#ports.metrics.add(FAILED, 1);
@@ -84,6 +86,7 @@ export class Reads {
 
   /** Fails the reads that timed out. @param why returns the error text for a read's `startMs` */
   expire(monoMs: number, timeoutMs: number, why: (startMs: number) => string): void {
+    assert(timeoutMs >= HEALTH_CHECK_MS, "a health check gives up before other reads");
     for (const read of this.#takeExpired(monoMs, timeoutMs, HEALTH_CHECK_MS)) {
       this.#ports.metrics.add(SLOW, 1);
       read.failed(why(read.startMs));
@@ -92,6 +95,7 @@ export class Reads {
 
   failAll(why: string): void {
     for (const read of this.#takeExpired(Number.POSITIVE_INFINITY, 0, 0)) read.failed(why);
+    assert(this.#waiting.size === 0, "a member that stops leaves no read without a response");
   }
 
   #takeExpired(monoMs: number, timeoutMs: number, healthCheckMs: number): WaitingRead[] {

@@ -34,6 +34,7 @@ export class ClientPort {
 
   /** @param position current values of the X-Raft-Index and X-Raft-Term headers */
   constructor(outlets: readonly Outlet[], position: () => RaftPosition) {
+    assert(outlets.length > 0, "a member has a frontend");
     this.#outlets = outlets;
     this.#position = position;
   }
@@ -71,6 +72,7 @@ export class ClientPort {
   /** Response to HEAD: Content-Length of the GET's body, without the body. */
   answerLength(client: ClientRequest, head: ResponseHead, bodyBytes: number): void {
     const outlet = this.#outlet(client.frontend);
+    assert(bodyBytes >= 0, "a length is not negative");
     writeHeadOnly(outlet, client.requestId, head, this.#position(), bodyBytes);
   }
 
@@ -82,6 +84,8 @@ export class ClientPort {
   /** Sends the contents of `body` to several open responses; the caller clears it. */
   chunk(frontend: number, requestIds: readonly number[], isEnd: boolean): void {
     const { bytes, length } = this.body;
+    assert(requestIds.length > 0, "a chunk is for a request");
+    assert(length > 0 || isEnd, "a chunk without bytes ends its response");
     writeChunk(this.#outlet(frontend), ResponseType.chunk, requestIds, isEnd, bytes, length);
   }
 
@@ -91,6 +95,7 @@ export class ClientPort {
   }
 
   cut(frontend: number, requestIds: readonly number[]): void {
+    assert(requestIds.length > 0, "responses that are cut are there");
     writeChunk(this.#outlet(frontend), ResponseType.cut, requestIds, true, NO_BODY, 0);
   }
 
@@ -107,6 +112,8 @@ export class ClientPort {
     isOpen: boolean,
   ): void {
     const outlet = this.#outlet(client.frontend);
+    assert(client.requestId > 0, "requests are numbered from 1");
+    assert(bodyBytes <= body.length, "a body lies within its bytes");
     writeResponse(outlet, client.requestId, head, this.#position(), body, bodyBytes, isOpen);
   }
 

@@ -46,9 +46,11 @@ export class Snapshots {
   }
 
   isDue(appliedIndex: number, stateBytes: number): boolean {
+    assert(appliedIndex >= this.#lastIndex, "what a snapshot holds is applied");
     if (this.#meta !== undefined) return false;
     if (appliedIndex - this.#lastIndex >= this.#everyEntries) return true;
     const bytes = this.#appliedBytes - this.#bytesAtLast;
+    assert(bytes >= 0, "applied bytes only grow");
     return bytes > this.#logBytes && bytes > stateBytes && appliedIndex > this.#lastIndex;
   }
 
@@ -56,6 +58,7 @@ export class Snapshots {
   applied(index: number, bytes: number): void {
     assert(index > (this.#marks.at(-1)?.index ?? 0), "applied indexes only grow");
     this.#appliedBytes += bytes;
+    this.#assertInvariants();
     const last = this.#marks.at(-1)?.bytes ?? 0;
     if (this.#appliedBytes - last < this.#logBytes / MARKS) return;
     this.#marks.push({ index, bytes: this.#appliedBytes });
@@ -66,6 +69,7 @@ export class Snapshots {
    * behind need no snapshot.
    */
   compactTo(snapshotIndex: number, keepEntries: number): number {
+    assert(keepEntries >= 0, "a number of entries is not negative");
     const from = this.#appliedBytes - this.#logBytes;
     const last = this.#marks.findLastIndex(({ index, bytes }) => {
       return bytes <= from && index <= snapshotIndex;
@@ -73,6 +77,7 @@ export class Snapshots {
     const byBytes = this.#marks[last]?.index ?? 0;
     this.#marks = this.#marks.slice(Math.max(last, 0));
     assert(byBytes <= snapshotIndex, "entries after the snapshot stay in the log");
+    this.#assertInvariants();
     return Math.max(snapshotIndex - keepEntries, byBytes);
   }
 
@@ -97,11 +102,13 @@ export class Snapshots {
     this.#bytesAtLast = this.#appliedBytes;
     this.#outBytes = machines.outBytes;
     this.#viewBytesMax = machines.stateBytes;
+    this.#assertInvariants();
   }
 
   /** Upper bound of the bytes that left the state but are kept alive by the frozen view. */
   viewBytes({ outBytes }: Machines): number {
     if (this.#encoder === undefined) return 0;
+    assert(outBytes >= this.#outBytes, "bytes that left the state only grow");
     return Math.min(outBytes - this.#outBytes, this.#viewBytesMax);
   }
 
@@ -131,8 +138,17 @@ export class Snapshots {
    */
   done(isWritten: boolean, appliedIndex: number): SnapshotMeta | undefined {
     const meta = this.#meta;
+    assert(meta === undefined || meta.index <= appliedIndex, "what a snapshot holds is applied");
     this.#meta = undefined;
     this.#lastIndex = isWritten ? (meta?.index ?? appliedIndex) : appliedIndex;
+    this.#assertInvariants();
     return isWritten ? meta : undefined;
+  }
+
+  #assertInvariants(): void {
+    const newest = this.#marks.at(-1);
+    assert(this.#bytesAtLast <= this.#appliedBytes, "applied bytes only grow");
+    assert((newest?.bytes ?? 0) <= this.#appliedBytes, "marks are of applied entries");
+    assert(this.#viewBytesMax >= 0, "a state's bytes are counted once");
   }
 }

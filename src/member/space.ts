@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -59,11 +60,13 @@ export class Space {
     metrics: MetricCells,
     log: Pick<Logger, "info" | "warn">,
   ) {
+    assert(limits.quotaBytes > 0 && limits.heapBytes > 0, "a store has room");
     this.#log = log;
     this.#store = store;
     this.#limits = limits;
     this.#metrics = metrics;
     this.#plentyBytes = Math.min(limits.quotaBytes * (1 - 2 * FULL_SHARE), limits.heapBytes);
+    assert(this.#plentyBytes > 0, "an empty store has plenty of room");
     const { quotaBytes } = limits;
     metrics.set(STORE_QUOTA, quotaBytes === Number.POSITIVE_INFINITY ? 0 : quotaBytes);
     this.look();
@@ -77,6 +80,7 @@ export class Space {
   look(): void {
     const { bytes } = this.#store;
     const { quotaBytes } = this.#limits;
+    assert(bytes >= 0, "a node's bytes are counted once");
     const share = this.#isFull ? 2 * FULL_SHARE : FULL_SHARE;
     const wasFull = this.#isFull;
     this.#isFull = bytes > quotaBytes * (1 - share);
@@ -104,6 +108,7 @@ export class Space {
    */
   hasPlenty({ path, value }: Command, openBytes: number): boolean {
     const parents = newParentsBytes(path);
+    assert(openBytes >= 0, "an open write's bytes are counted once");
     const own = openBytes + parents + path.length + value.length + NODE_BYTES_MAX;
     return 2 * this.#store.bytes + VOTERS_MAX * own <= this.#plentyBytes;
   }
@@ -112,6 +117,8 @@ export class Space {
     const { bytes } = this.#store;
     const { path, value } = command;
     const need = newNodeBytes(path.length, value.length) + newParentsBytes(path);
+    assert(viewBytes >= 0, "bytes that left the store only grow");
+    assert(need > 0, "every node takes room");
     const open = (openBytes + need) * members;
     if (bytes + open + viewBytes <= this.#plentyBytes) return "admitted";
     if (isRemoval(command)) return "admitted";

@@ -19,6 +19,7 @@ export class Ticks {
     if (monoMs < this.#nextMs) return 0;
     const ticks = 1 + Math.floor((monoMs - this.#nextMs) / this.#intervalMs);
     this.#nextMs += ticks * this.#intervalMs;
+    assert(ticks >= 1, "a tick is due");
     assert(this.#nextMs > monoMs, "the next tick is in the future");
     return Math.min(ticks, 2);
   }

@@ -17,6 +17,7 @@ export class Timeouts {
   #electedMs = 0;
 
   constructor(raft: Raft, peers: PeerPort, electionMs: number) {
+    assert(electionMs > 0, "an election takes time");
     this.requestMs = REQUEST_MS + 2 * electionMs;
     this.#raft = raft;
     this.#peers = peers;

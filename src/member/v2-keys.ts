@@ -133,6 +133,7 @@ export class KeysService {
 
   /** Responds to a write that was applied. */
   answerWrite({ client, startMs, noValueOnSuccess }: KeysWrite, result: Event | Refusal): void {
+    assert(client.method < DURATION.length, "the duration of each method is measured");
     const seconds = Math.max(0, this.#parts.times.monoMs - startMs) / 1000;
     this.#metrics.observe(PROPOSAL_SECONDS, seconds);
     if (result instanceof Refusal) {
@@ -152,6 +153,7 @@ export class KeysService {
 
   /** The request was not carried out, or timed out. @param why etcd's error text */
   fail(client: ClientRequest, why: string): void {
+    assert(why !== "", "a client is told why");
     if (!this.#isStopping) this.#parts.log.warn({ reason: why }, "rejected a request");
     this.refuse(client, new Refusal(ErrorCode.raftInternal, why, 0));
   }
@@ -170,6 +172,7 @@ export class KeysService {
     const cut = new Set<number>();
     for (const [i, { event, oneShots, streams }] of deliveries.entries()) {
       const { body } = this.#port;
+      assert(oneShots.length + streams.length > 0, "an event is delivered to a watch");
       body.clear();
       writeEvent(body, event, false);
       for (let frontend = 0; frontend < frontends; frontend++) {
@@ -207,6 +210,7 @@ export class KeysService {
       const here = ids.filter(isAt(frontend)).map(requestIdOf);
       if (here.length > 0) this.#port.cut(frontend, here);
     }
+    assert(this.#store.hub.count === 0, "a watch that is cut is closed");
     this.#showWatches();
   }
 
@@ -219,6 +223,7 @@ export class KeysService {
   #cutWatchesOf(frontend: number, unmade: readonly Delivery[]): void {
     const { metrics, log } = this.#parts;
     const isHere = isAt(frontend);
+    assert(frontend < this.#parts.frontends, "a watch is at one of the frontends");
     // Once per overflow: until the queue is empty, the frontend's requests wait, watches included.
     const open = this.#cutFrontends.has(frontend) ? [] : this.#store.hub.removeAll(isHere);
     this.#cutFrontends.add(frontend);
@@ -248,6 +253,7 @@ export class KeysService {
 
   #showWatches(): void {
     const { hub } = this.#store;
+    assert(hub.count > 0 || hub.bytes === 0, "an empty hub holds no bytes");
     this.#metrics.set(WATCHERS, hub.count);
     this.#metrics.set(WATCH_BYTES, hub.bytes);
   }
@@ -258,6 +264,7 @@ export class KeysService {
    */
   #write(client: ClientRequest, command: Command, noValueOnSuccess: boolean): void {
     const { space, underway, writes, times } = this.#parts;
+    assert(client.method < RECEIVED.length, "each method that writes is counted");
     this.#metrics.add(RECEIVED[client.method] as number, 1);
     switch (space.admit(command, underway)) {
       case "admitted":
@@ -279,6 +286,7 @@ export class KeysService {
       reads.add(new QuorumGet(this, client, get, clusterMs, times.monoMs));
       return;
     }
+    assert(client.method < RECEIVED.length, "each method that reads is counted");
     this.#metrics.add(RECEIVED[client.method] as number, 1);
     this.answerGet(client, get, clusterMs);
   }
@@ -305,11 +313,13 @@ export class KeysService {
     client: ClientRequest,
     watch: { path: string; isRecursive: boolean; isStream: boolean; waitIndex: number },
   ): void {
+    assert(watch.waitIndex >= 0, "0 stands for no index to wait for");
     this.#metrics.add(WATCH_REQUESTS, 1);
     const { index, hub } = this.#store;
     const { path, isRecursive, isStream, waitIndex } = watch;
     const watcherId = watcherIdOf(client);
     const sinceIndex = waitIndex === 0 ? index + 1 : waitIndex;
+    assert(sinceIndex > 0, "events are numbered from 1");
     const found = hub.add({ watcherId, path, isRecursive, isStream, sinceIndex }, index);
     if (found instanceof Refusal) {
       this.refuse(client, found);
@@ -394,6 +404,7 @@ class QuorumGet implements WaitingRead {
     clusterMs: number,
     startMs: number,
   ) {
+    assert(get.isQuorum, "only a read by quorum waits for an index");
     this.frontend = client.frontend;
     this.startMs = startMs;
     this.#service = service;
@@ -428,5 +439,6 @@ function isAt(frontend: number): (watcherId: number) => boolean {
 }
 
 function requestIdOf(watcherId: number): number {
+  assert(watcherId > 0, "requests are numbered from 1");
   return watcherId % WATCHER_ID_FRONTEND;
 }

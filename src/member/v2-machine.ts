@@ -42,7 +42,8 @@ export abstract class V2Proposal extends Proposal {
   }
 
   writePayload(into: Buffer, view: DataView, at: number): void {
-    encodeCommand(this.command, into, view, at);
+    const bytes = encodeCommand(this.command, into, view, at);
+    assert(bytes === this.payloadBytes, "a command has the size that was announced");
   }
 
   /** @param result undefined for a command without one: a sync or a raise */
@@ -108,13 +109,16 @@ export class V2Machine implements StateMachine {
   apply(entry: Entry, payloadAt: number, own: Proposal | undefined): void {
     const proposal = own instanceof V2Proposal ? own : undefined;
     assert(proposal === own, "a proposal for the v2 store is a V2Proposal");
+    assert(payloadAt <= entry.data.length, "a payload lies within its entry");
     const command = proposal?.command ?? decodeCommand(entry.data, payloadAt);
     const isAdmitted = this.#ports.admits(entry, command, proposal !== undefined);
     if (!isAdmitted || !this.#membership.mayApply(command)) {
       proposal?.failed(VOID);
       return;
     }
+    const { index } = this.store;
     const result = this.store.apply(command);
+    assert(this.store.index >= index, "the store's index never goes back");
     if (result instanceof Event && Membership.concerns(result.node.path)) {
       this.#membership.apply(result);
       this.#ports.onMembership();
@@ -133,7 +137,9 @@ export class V2Machine implements StateMachine {
   applyConfChange(change: MemberChange): void {
     for (const command of confChangeCommands(change, 0)) {
       const result = this.store.apply(command);
-      if (result instanceof Event) this.#membership.apply(result);
+      if (!(result instanceof Event)) continue;
+      assert(Membership.concerns(result.node.path), "a membership change changes its keys alone");
+      this.#membership.apply(result);
     }
     const isMember = this.#membership.member(change.id) !== undefined;
     assert(isMember === (change.kind !== "remove"), "the membership reflects the change");
@@ -163,6 +169,8 @@ export class V2Machine implements StateMachine {
   }
 
   #become(store: Store): void {
+    assert(store.index >= this.store.index, "a snapshot only moves the store forward");
+    assert(store !== this.store, "a snapshot is loaded beside the state that it replaces");
     if (!this.store.become(store)) this.#ports.cutWatches();
     this.#membership.restoreFrom(this.store.cursor());
     this.#auth.restoreFrom(this.store.cursor());

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Membership } from "../cluster/membership.js";
 import type { Config } from "../config/config.js";
+import { assert } from "../lib/assert.js";
 import type { Raft } from "../raft/raft.js";
 import { STAT_NAMES } from "../store/stats.js";
 import type { Store } from "../store/store.js";
@@ -36,6 +37,7 @@ export class StatusService {
   readonly #sources: StatusSources;
 
   constructor(sources: StatusSources) {
+    assert(sources.id === sources.raft.id, "a member reports its own state");
     this.#sources = sources;
   }
 

@@ -77,6 +77,7 @@ export class Writes {
 
   /** The member's own WAL rejects appends. @param why shown to clients */
   block(why: string): void {
+    assert(why !== "", "clients are told why");
     this.#blockedBy = why;
   }
 
@@ -116,6 +117,7 @@ export class Writes {
    */
   #submit(open: Proposal, isNew: boolean): boolean {
     assert(open.term === 0, "it is in no log that still counts");
+    assert(open.number > 0 && open.data.length > 0, "a proposal has a number and an entry");
     const { lead } = this.#raft;
     const hasLeader = lead !== NONE && this.#ports.isConnected(lead);
     const result = hasLeader
@@ -124,6 +126,7 @@ export class Writes {
     if (result.kind === "refused") return this.#parks(open, result.reason, isNew);
     const isOnce = result.kind === "appended" || result.isOnce;
     open.term = isOnce ? result.term : Number.POSITIVE_INFINITY;
+    assert(open.term > 0, "0 stands for a proposal that was handed to nobody");
     return true;
   }
 
@@ -157,6 +160,7 @@ export class Writes {
 
   /** A snapshot replaced entries, and some of them may have been open writes. */
   skipTo(term: number): void {
+    assert(term >= this.#appliedTerm, "terms of applied entries only grow");
     this.#appliedTerm = term;
     for (const open of this.#proposals.all()) {
       if (open.term > 0) open.term = Number.POSITIVE_INFINITY;
@@ -175,6 +179,7 @@ export class Writes {
     if (!hasDropped) return;
     this.#parked = this.#parked.filter((open) => this.#proposals.has(open));
     this.#parkedBytes = this.#parked.reduce((sum, { data }) => sum + data.length, 0);
+    this.#assertParked();
   }
 
   /** As in Proposals. */
@@ -196,6 +201,7 @@ export class Writes {
     for (const open of parked) {
       if (this.#proposals.has(open)) this.#submit(open, false); // Otherwise it timed out.
     }
+    this.#assertParked();
   }
 
   /**
@@ -221,6 +227,7 @@ export class Writes {
       if (!isNew || this.#hasRoomToPark()) {
         this.#parked.push(open);
         this.#parkedBytes += open.data.length;
+        this.#assertParked();
         return true;
       }
       this.#ports.metrics.add(LIMIT_REACHED.parked, 1);
@@ -236,7 +243,15 @@ export class Writes {
     return this.#parked.length < parkedMax && this.#parkedBytes < parkedBytesMax;
   }
 
+  #assertParked(): void {
+    const count = this.#parked.length;
+    assert(count <= this.#ports.limits.parkedMax, "the parked writes are bounded");
+    assert(count > 0 || this.#parkedBytes === 0, "an empty queue holds no bytes");
+    assert(this.#parkedBytes >= 0, "a parked write's bytes are counted once");
+  }
+
   #fail(proposal: Proposal, why: string): void {
+    assert(!this.#proposals.has(proposal), "a write fails once, and is open no more");
     this.#ports.metrics.add(FAILED, 1);
     proposal.failed(why);
   }

@@ -230,7 +230,9 @@ function readConf(metadata: Uint8Array): ConfState {
   let why = "it has no voters";
   try {
     const conf = decodeConf(Buffer.from(metadata));
-    if (conf.voters.length > 0) return conf;
+    const { voters, learners } = conf;
+    if (voters.includes(0n) || learners.includes(0n)) why = "a member has the id 0";
+    else if (voters.length > 0) return conf;
   } catch (error) {
     why = (error as Error).message;
   }

@@ -19,6 +19,7 @@ export function bootstrap(members: readonly FirstMember[]): Restored {
   assert(members.length > 0, "a cluster has members");
   const ordered = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
   const entries = ordered.map(({ id, context }, i): Entry => {
+    assert(id !== NONE, "a member's id is not 0");
     assert(id !== ordered[i + 1]?.id, "member ids are distinct");
     const data = encodeConfChange({ op: "addVoter", member: id, context });
     return { index: i + 1, term: 1, type: EntryType.confChange, data };

@@ -1,6 +1,6 @@
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
-import type { ConfState } from "./entry.js";
+import { type ConfState, NONE } from "./entry.js";
 
 /** `update` changes only the shell's data about a member (its URLs), not the voters. */
 const OPS = ["addVoter", "addLearner", "remove", "update"] as const;
@@ -34,6 +34,7 @@ const HEADER_BYTES = 9;
  *   9       n      context
  */
 export function encodeConfChange(change: ConfChange): Uint8Array {
+  assert(change.member !== NONE, "a membership change names a member");
   const bytes = new Uint8Array(HEADER_BYTES + change.context.length);
   bytes[0] = OPS.indexOf(change.op);
   new DataView(bytes.buffer).setBigUint64(1, change.member, true);
@@ -57,7 +58,7 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
     );
   }
   const member = view.getBigUint64(1, true);
-  if (member === 0n) throw new ConfChangeError("Cannot read a membership change: member id is 0");
+  if (member === NONE) throw new ConfChangeError("Cannot read a membership change: member id is 0");
   return { op, member, context: bytes.subarray(HEADER_BYTES) };
 }
 
@@ -70,6 +71,7 @@ export function nextConf(conf: ConfState, change: ConfChange): ConfState {
   const { member } = change;
   const isVoter = conf.voters.includes(member);
   const isLearner = conf.learners.includes(member);
+  assert(!isVoter || !isLearner, "a member is either a voter or a learner");
   const without = (ids: readonly bigint[]) => ids.filter((id) => id !== member);
   switch (change.op) {
     case "addVoter":

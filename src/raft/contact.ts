@@ -54,6 +54,7 @@ export class QuorumContact {
     this.#isLost = false;
     const [first] = this.#lostAtTicks;
     if (first === undefined || this.#lostAtTicks.length < LOSSES) return false;
+    assert(first <= this.#nowTicks, "contact was lost in the past");
     return this.#nowTicks - first <= this.#windowTicks;
   }
 }

@@ -7,6 +7,7 @@ import { Inflights } from "./inflights.js";
 import type { RaftLog } from "./log.js";
 import type { ForwardOnce, Message, NumberedProposal } from "./message.js";
 import {
+  checkLimits,
   RAFT_LIMITS,
   type RaftLimits,
   type RaftOptions,
@@ -27,7 +28,12 @@ export type Role = "follower" | "preCandidate" | "candidate" | "leader";
  *   2. a candidate or leader has voted for itself
  *   3. the leader has a Progress for every other member; other roles have none
  *   4. no entry has a later term than `term`
- *   5. the invariants of log.ts and progress.ts hold
+ *   5. votes are counted in a campaign only
+ *   6. only a leader has uncommitted bytes, a transfer and, during one, held proposals
+ *   7. proposals queue only for a leader that is another member
+ *   8. the snapshot covers everything that is compacted
+ *   9. a peer has acknowledged, and was sent, nothing that the leader's log does not have
+ *   10. the invariants of log.ts, progress.ts, read-index.ts and disk-jobs.ts hold
  */
 export class RaftCore {
   readonly id: bigint;
@@ -99,6 +105,7 @@ export class RaftCore {
     this.options = options;
     this.id = options.id;
     this.limits = { ...RAFT_LIMITS, ...options.limits };
+    checkLimits(this.limits);
     this.log = restoreLog(options.restored, this.limits.packEntries);
     this.conf = snapshot.conf;
     this.snapshot = snapshot;
@@ -107,7 +114,9 @@ export class RaftCore {
     this.term = Math.max(hardState.term, this.log.lastTerm);
     this.vote = this.term === hardState.term ? hardState.vote : NONE;
     this.handedHardState = hardState;
+    assert(this.term >= hardState.term, "a restart does not go back to an earlier term");
     const life = options.random(2 ** 32);
+    assert(life >= 0 && life < 2 ** 32, "a random number is below its limit");
     this.life = life + 1;
     this.reads = new ReadIndexes(
       this.limits.readsMax,
@@ -132,6 +141,8 @@ export class RaftCore {
 
   send(message: Message): void {
     assert(message.to !== this.id, "a member does not send to itself");
+    assert(message.to !== NONE, "a message has a receiver");
+    assert(message.from === this.id, "a member speaks for itself alone");
     this.outbox.push(message);
   }
 
@@ -147,6 +158,7 @@ export class RaftCore {
 
   /** Sends a message after everything decided so far is durable, as the message promises it. */
   sendWhenDurable(message: Message): void {
+    assert(message.term === this.term, "a promise is of the term it is made in");
     const job = this.disk.issued + (this.hasUnwritten() ? 1 : 0);
     if (!this.disk.isDurable(job) || message.to === this.id) this.disk.hold(job, message);
     else this.outbox.push(message);
@@ -168,6 +180,7 @@ export class RaftCore {
   /** Keeps term and vote; drops the leader, which is not heard any more. */
   becomePreCandidate(): void {
     assert(this.role !== "leader", "a leader does not campaign");
+    assert(this.isVoter(), "only a voter asks for votes");
     this.#enter("preCandidate", this.term, NONE);
   }
 
@@ -179,6 +192,7 @@ export class RaftCore {
 
   becomeLeader(): void {
     assert(this.role === "candidate", "only a candidate becomes leader");
+    assert(this.vote === this.id, "a leader has its own vote");
     this.#enter("leader", this.term, this.id);
     this.heartbeatElapsed = 0;
     this.syncPeers();
@@ -203,6 +217,7 @@ export class RaftCore {
     this.electionElapsed = 0;
     this.transferee = NONE;
     this.takeHeldForwards(); // Dropped: followers send them again to the next leader.
+    assert(lead === NONE || term > 0, "a leader was elected in a term");
     this.contact = new QuorumContact(this.options.heartbeatTicks, this.options.electionTicks);
     this.uncommittedBytes = 0;
     this.peers = [];
@@ -211,6 +226,7 @@ export class RaftCore {
   }
 
   dropForwards(): void {
+    assert(this.forwards.length > 0 || this.forwardBytes === 0, "an empty queue holds no bytes");
     this.forwards = [];
     this.forwardBytes = 0;
   }
@@ -221,6 +237,7 @@ export class RaftCore {
    */
   holdForward(message: ForwardOnce): void {
     assert(this.transferee !== NONE, "only who hands over lets proposals wait");
+    assert(message.term === this.term, "a numbered proposal is for its term alone");
     if (this.#heldBytes >= this.limits.forwardBytesMax) return;
     if (this.#heldForwards.length >= this.limits.forwardProposalsMax) return;
     this.#heldForwards.push(message);
@@ -229,6 +246,7 @@ export class RaftCore {
 
   takeHeldForwards(): readonly ForwardOnce[] {
     const held = this.#heldForwards;
+    assert(held.length > 0 || this.#heldBytes === 0, "an empty queue holds no bytes");
     this.#heldForwards = [];
     this.#heldBytes = 0;
     return held;
@@ -237,6 +255,7 @@ export class RaftCore {
   drawElectionTimeout(): void {
     const { electionTicks, random } = this.options;
     this.electionTimeout = electionTicks + random(electionTicks);
+    assert(this.electionTimeout >= electionTicks, "no election timeout is below the base");
     assert(this.electionTimeout < 2 * electionTicks, "an election timeout has an end");
   }
 
@@ -269,6 +288,7 @@ export class RaftCore {
     }
     this.#progress.clear();
     for (const progress of this.peers) this.#progress.set(progress.id, progress);
+    assert(this.#progress.size === this.peers.length, "each member has one Progress");
   }
 
   changeConf(change: ConfChange): void {
@@ -279,21 +299,41 @@ export class RaftCore {
     assert(this.conf.voters.length > 0 || voters.length === 0, "the last voter stays");
   }
 
-  checkInvariants(): void {
-    assert(
-      (this.lead === this.id) === (this.role === "leader"),
-      "only the leader has itself as lead",
-    ); // 1
-    const campaigns = this.role === "candidate" || this.role === "leader";
-    assert(!campaigns || this.vote === this.id, "candidates and leaders voted for themselves"); // 2
+  /** Cheap enough for the end of every step: integers, and one pass over the peers. */
+  assertInvariants(): void {
+    const { role, lead, id, log } = this;
+    const isLeader = role === "leader";
+    assert((lead === id) === isLeader, "only the leader has itself as lead"); // 1
+    const campaigns = role === "candidate" || isLeader;
+    assert(!campaigns || this.vote === id, "candidates and leaders voted for themselves"); // 2
     const members = this.conf.voters.length + this.conf.learners.length;
     const others = members - (this.isVoter() || this.conf.learners.includes(this.id) ? 1 : 0);
-    assert(
-      this.peers.length === (this.role === "leader" ? others : 0),
-      "only the leader tracks peers, all of them",
-    ); // 3
-    assert(this.log.lastTerm <= this.term, "no entry has a later term"); // 4
-    this.log.checkInvariants(); // 5
-    for (const progress of this.peers) progress.checkInvariants();
+    const tracked = isLeader ? others : 0;
+    assert(this.peers.length === tracked, "only the leader tracks peers, all of them"); // 3
+    assert(log.lastTerm <= this.term, "no entry has a later term"); // 4
+    assert(this.handedHardState.term <= this.term, "no later term is on the disk"); // 4
+    assert(this.campaignTerm <= this.term, "no later term is campaigned for"); // 4
+    const counts = role === "candidate" || role === "preCandidate";
+    assert(counts || this.votes.size === 0, "votes are counted in a campaign"); // 5
+    assert(this.uncommittedBytes >= 0, "bytes are committed once"); // 6
+    assert(isLeader || this.uncommittedBytes === 0, "only a leader proposes"); // 6
+    assert(isLeader || this.transferee === NONE, "only a leader hands over"); // 6
+    const holds = this.#heldForwards.length > 0;
+    assert(!holds || this.transferee !== NONE, "proposals are held for a transfer"); // 6
+    const canForward = lead !== NONE && !isLeader;
+    assert(canForward || this.forwards.length === 0, "proposals queue for a leader elsewhere"); // 7
+    assert(this.snapshot.index >= log.base.index, "the snapshot covers what is compacted"); // 8
+    for (const peer of this.peers) this.#assertPeer(peer);
+    log.assertInvariants(); // 10
+    this.reads.assertInvariants();
+    this.disk.assertInvariants();
+  }
+
+  #assertPeer(peer: Progress): void {
+    assert(peer.match <= this.log.lastIndex, "what a peer acknowledged is in the log"); // 9
+    assert(peer.next <= this.log.lastIndex + 1, "what a peer was sent is in the log"); // 9
+    assert(peer.commitSent <= this.log.commit, "a peer is told what is committed"); // 9
+    assert(peer.readRound <= this.reads.lastRound, "a peer confirms rounds that began"); // 9
+    peer.assertInvariants(); // 10
   }
 }

@@ -53,7 +53,7 @@ export class DiskJobs {
   issue(end: Position | undefined): number {
     this.#issued++;
     this.#open.push({ job: this.#issued, end });
-    this.#assertAllOpen();
+    this.assertInvariants();
     return this.#issued;
   }
 
@@ -64,6 +64,7 @@ export class DiskJobs {
   hold(job: number, message: Message): void {
     assert(job > this.#durable, "what is durable holds nothing back");
     assert(job <= this.#issued + 1, "what is held waits for the next job at most");
+    assert(job >= (this.#held.at(-1)?.job ?? 0), "messages are held in the order of their jobs");
     this.#held.push({ job, message });
   }
 
@@ -93,12 +94,15 @@ export class DiskJobs {
       released.push((this.#held[free++] as Held).message);
     }
     this.#held.splice(0, free);
-    this.#assertAllOpen();
+    this.assertInvariants();
     return { ends, released };
   }
 
-  #assertAllOpen(): void {
+  assertInvariants(): void {
     const open = this.#issued - this.#durable;
+    assert(open >= 0, "only issued jobs are durable");
     assert(this.#open.length === open, "each job issued and not durable is open");
+    const [first] = this.#held;
+    assert(first === undefined || first.job > this.#durable, "nothing waits for a durable job");
   }
 }

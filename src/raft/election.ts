@@ -25,6 +25,7 @@ export function campaign(core: RaftCore, transfer: boolean): boolean {
  * leader may have sent one just before the request.
  */
 export function campaignIfAsked(core: RaftCore): void {
+  assert(core.campaignTerm <= core.term, "a member campaigns in a term that it has entered");
   if (core.campaignTerm !== core.term || core.role !== "follower") return;
   if (campaign(core, true) || !core.log.hasUnappliedConfChange()) core.campaignTerm = 0;
 }
@@ -70,24 +71,26 @@ export function isLeased(core: RaftCore): boolean {
 
 /** The caller has rejected requests of earlier terms and those that meet a lease. */
 export function onPreVote(core: RaftCore, message: PreVote): void {
+  assert(message.term >= core.term, "requests of earlier terms were rejected");
   const granted = message.term > core.term && isUpToDate(core, message);
+  assert(!granted || !isLeased(core), "a lease withholds pre-votes");
   const term = granted ? message.term : core.term;
   core.send(preVoteReply(core, message.from, term, granted));
 }
 
 /** The message's term equals ours. */
 export function onVote(core: RaftCore, message: Vote): void {
+  assert(message.term === core.term, "a vote is given in its own term");
   const free = core.vote === NONE && core.lead === NONE;
   const granted = (free || core.vote === message.from) && isUpToDate(core, message);
-  const reply = voteReply(core, message.from, granted);
   if (!granted) {
-    core.send(reply);
+    core.send(voteReply(core, message.from, false));
     return;
   }
   assert(core.lead === NONE || core.vote === message.from, "no vote against a leader of its term");
   core.vote = message.from;
   core.electionElapsed = 0;
-  core.sendWhenDurable(reply);
+  core.sendWhenDurable(voteReply(core, message.from, true));
 }
 
 export function preVoteReply(
@@ -96,10 +99,13 @@ export function preVoteReply(
   term: number,
   granted: boolean,
 ): PreVoteReply {
+  assert(term >= core.term, "a reply carries no earlier term");
+  assert(!granted || term > core.term, "a pre-vote is for a term to come");
   return { type: "preVoteReply", to, from: core.id, term, granted, ...core.committed() };
 }
 
 export function voteReply(core: RaftCore, to: bigint, granted: boolean): VoteReply {
+  assert(!granted || core.vote === to, "a member votes once in a term");
   const { id: from, term } = core;
   return { type: "voteReply", to, from, term, granted, ...core.committed() };
 }
@@ -116,6 +122,7 @@ export function onPreVoteReply(core: RaftCore, message: PreVoteReply): void {
 }
 
 export function onVoteReply(core: RaftCore, message: VoteReply): void {
+  assert(message.term === core.term, "a vote counts in its own term");
   learnCommit(core, message);
   if (core.role !== "candidate") return;
   if (count(core, message) === "won") core.becomeLeader();

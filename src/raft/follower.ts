@@ -12,6 +12,7 @@ export function followLeader(core: RaftCore, lead: bigint): void {
   if (core.role === "leader") throw secondLeader(lead, core.term);
   if (core.role !== "follower" || core.lead !== lead) core.becomeFollower(core.term, lead);
   assert(core.lead === lead, "a term has one leader");
+  assert(core.role === "follower", "who follows does not campaign");
   core.electionElapsed = 0;
 }
 
@@ -19,6 +20,7 @@ export function followLeader(core: RaftCore, lead: bigint): void {
 export function onAppend(core: RaftCore, message: Append): void {
   const { log, id: from, term } = core;
   const { from: to, prevIndex, prevTerm, commit, entries } = message;
+  assert(core.lead === to && message.term === term, "only the leader of our term appends");
   if (prevIndex <= log.commit) checkHistory(core, message);
   if (prevIndex < log.commit) {
     // An old message. Our logs agree up to the commit index in any case.
@@ -27,6 +29,7 @@ export function onAppend(core: RaftCore, message: Append): void {
   }
   if (!log.has({ index: prevIndex, term: prevTerm })) {
     const hintIndex = log.lastWithTermUpTo(prevTerm, prevIndex);
+    assert(hintIndex <= prevIndex, "a hint does not lie after what was rejected");
     const hintTerm = log.term(hintIndex) as number;
     const hint = { rejectedIndex: prevIndex, hintIndex, hintTerm };
     core.send({ type: "appendReject", to, from, term, ...hint });
@@ -36,6 +39,7 @@ export function onAppend(core: RaftCore, message: Append): void {
   const index = prevIndex + entries.length;
   // After `index` we may hold entries that the leader does not have.
   assert(index <= log.lastIndex, "what is acknowledged is in the log");
+  assert(log.lastTerm <= term, "no entry has a later term than its leader");
   log.commitTo(Math.min(commit, index));
   core.sendWhenDurable({ type: "appendReply", to, from, term, index });
 }
@@ -51,6 +55,7 @@ function checkHistory({ log, term }: RaftCore, { from, prevIndex, prevTerm }: Ap
 /** @throws RaftSafetyError */
 export function onHeartbeat(core: RaftCore, message: Heartbeat): void {
   const { id: from, term, log } = core;
+  assert(core.lead === message.from, "heartbeats are the leader's");
   // A leader's heartbeat commits only entries that this member acknowledged.
   if (message.commit > log.lastIndex)
     throw entriesLost(message.from, message.commit, log.lastIndex);
@@ -60,6 +65,10 @@ export function onHeartbeat(core: RaftCore, message: Heartbeat): void {
 
 export function onSnapshot(core: RaftCore, { from: to, meta }: Snapshot): void {
   const { log, id: from, term } = core;
+  assert(core.lead === to, "snapshots are the leader's");
+  // The sender was deposed before it sent the file, whose entries are of a later term. That one's
+  // leader sends its own.
+  if (meta.term > term) return;
   const reply = { type: "appendReply", to, from, term } as const;
   if (meta.index <= log.commit) {
     core.sendWhenDurable({ ...reply, index: log.commit });
@@ -94,6 +103,8 @@ export function flushFollower(core: RaftCore): void {
 
 function passOn(core: RaftCore): void {
   const { id: from, lead: to, term, life, forwards, oldestForward: oldest } = core;
+  assert(forwards.length > 0, "there are proposals to pass on");
+  assert(life > 0, "0 stands for no incarnation");
   const isOnce = (number: number) => number > 0 && core.takesOnce.has(to);
   const once = forwards.filter(({ number }) => isOnce(number));
   for (const proposals of inParts(once, core.limits.appendBytesMax)) {
@@ -106,6 +117,7 @@ function passOn(core: RaftCore): void {
 
 /** Splits proposals into parts of at most `bytesMax`; a larger proposal gets a part of its own. */
 function inParts<T extends ForwardedProposal>(proposals: readonly T[], bytesMax: number): T[][] {
+  assert(bytesMax > 0, "a part has room for a proposal");
   const parts: T[][] = [];
   let part: T[] = [];
   let bytes = 0;
@@ -123,6 +135,7 @@ function inParts<T extends ForwardedProposal>(proposals: readonly T[], bytesMax:
 
 /** Repeats the read request once per heartbeat interval, in case it or its reply was lost. */
 export function repeatRead(core: RaftCore): void {
+  assert(core.role !== "leader", "a leader confirms reads with its heartbeats");
   core.heartbeatElapsed++;
   if (core.heartbeatElapsed < core.options.heartbeatTicks) return;
   core.heartbeatElapsed = 0;

@@ -23,6 +23,7 @@ export class Forwarded {
       this.#numbers.clear();
       this.#oldest = 0;
     }
+    assert(!this.#pastLives.has(this.#life), "a past incarnation does not come back");
     this.#oldest = Math.max(this.#oldest, oldest);
     for (const number of this.#numbers) {
       if (number >= oldest) break;

@@ -34,6 +34,8 @@ export class Inflights {
 
   add(lastIndex: number, bytes: number): void {
     assert(!this.isFull(), "the window has room");
+    assert(bytes >= 0, "a size is not negative");
+    assert(lastIndex > (this.#lastIndexes.at(-1) ?? 0), "appends in flight ascend");
     this.#lastIndexes.push(lastIndex);
     this.#sizes.push(bytes);
     this.#bytes += bytes;
@@ -49,11 +51,19 @@ export class Inflights {
     if (freed === 0) return;
     this.#lastIndexes.splice(0, freed);
     this.#sizes.splice(0, freed);
+    this.assertInvariants();
   }
 
   clear(): void {
     this.#lastIndexes.length = 0;
     this.#sizes.length = 0;
     this.#bytes = 0;
+  }
+
+  assertInvariants(): void {
+    assert(this.count === this.#sizes.length, "each append in flight has a size");
+    assert(this.count <= this.#messagesMax, "the window is bounded");
+    assert(this.#bytes >= 0, "bytes are acknowledged once");
+    assert(this.count > 0 || this.#bytes === 0, "an empty window holds no bytes");
   }
 }

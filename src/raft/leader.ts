@@ -51,6 +51,7 @@ function silentTicks(core: RaftCore): number {
 }
 
 function onHeard(core: RaftCore, peer: Progress): void {
+  assert(core.role === "leader", "only a leader looks for its quorum");
   peer.recentlyActive = true;
   peer.silentTicks = 0;
   if (peer.learner || !core.contact.isLost || !core.options.checkQuorum) return;
@@ -64,6 +65,7 @@ export function onForwards(peer: Progress, { proposals }: ForwardOnce): void {
 
 /** Transfers leadership to the voter heard just now, whose links may be better than ours. */
 function handOverSoon(core: RaftCore, { id }: Progress): void {
+  assert(!core.contact.isLost, "leadership is handed over while there is contact");
   if (core.transferee !== NONE) return;
   startTransfer(core, id, HASTY_HEARTBEATS * core.options.heartbeatTicks);
 }
@@ -71,11 +73,13 @@ function handOverSoon(core: RaftCore, { id }: Progress): void {
 function hasActiveQuorum(core: RaftCore): boolean {
   let active = core.isVoter() ? 1 : 0;
   for (const peer of core.peers) if (!peer.learner && peer.recentlyActive) active++;
+  assert(active <= core.conf.voters.length, "only voters make a quorum");
   return active >= majority(core.conf.voters.length);
 }
 
 function sendHeartbeats(core: RaftCore): void {
   const { id: from, term } = core;
+  assert(core.lead === from, "heartbeats are the leader's");
   for (const peer of core.peers) {
     // Beyond `match` the peer may hold different entries, which it must not commit.
     const commit = Math.min(peer.match, core.log.commit);
@@ -105,8 +109,11 @@ function replicate(core: RaftCore, peer: Progress): void {
     // With a full window only a nudge is left to send, an append without entries.
     const to = full ? prevIndex : log.lastIndex;
     assert(to >= prevIndex, "a peer is sent what is in the log");
+    assert(prevTerm <= core.term, "no entry has a later term than its leader");
     const entries = log.slice(peer.next, to, limits.appendEntriesMax, limits.appendBytesMax);
     const { commit } = log;
+    const first = entries[0];
+    assert(first === undefined || first.index === peer.next, "no entry is left out");
     const envelope = { to: peer.id, from: core.id, term: core.term };
     core.send({ type: "append", ...envelope, prevIndex, prevTerm, commit, entries });
     peer.sent(prevIndex + entries.length, bytesOf(entries), commit);
@@ -126,6 +133,7 @@ function sendSnapshot(core: RaftCore, peer: Progress): void {
   const { id: from, term, snapshot: meta } = core;
   assert(meta.index > 0, "there is a snapshot where the log does not begin at its beginning");
   assert(meta.index >= core.log.base.index, "the snapshot covers the compacted entries");
+  assert(peer.next <= core.log.base.index, "a peer that is sent a snapshot lacks its entries");
   core.send({ type: "snapshot", to: peer.id, from, term, meta });
   peer.becomeSnapshot(meta.index);
 }
@@ -139,6 +147,7 @@ export function onAppendReply(core: RaftCore, peer: Progress, message: AppendRep
   // Also if it caught up by another snapshot than the one sent.
   if (peer.state === "snapshot" && core.log.term(peer.match) !== undefined) peer.becomeReplicate();
   if (!isNews) return;
+  assert(peer.match <= core.log.lastIndex, "a peer holds nothing that the leader does not");
   advanceCommit(core);
   if (peer.id === core.transferee) tryHandOver(core, peer);
 }
@@ -149,6 +158,7 @@ export function onAppendReject(core: RaftCore, peer: Progress, message: AppendRe
   // Our entries after this, up to the hint, have later terms, so the peer cannot hold them.
   const agreeIndex = core.log.lastWithTermUpTo(hintTerm, hintIndex);
   const below = Math.min(agreeIndex, hintIndex);
+  assert(below <= core.log.lastIndex, "the logs agree on nothing that the leader does not hold");
   peer.rejected(rejectedIndex, below);
 }
 
@@ -184,11 +194,13 @@ export function advanceCommit(core: RaftCore): void {
 function reachedByVoters(core: RaftCore, own: number, of: (peer: Progress) => number): number[] {
   const reached: number[] = core.isVoter() ? [own] : [];
   for (const peer of core.peers) if (!peer.learner) reached.push(of(peer));
+  assert(reached.length === core.conf.voters.length, "each voter counts once");
   return reached;
 }
 
 function startReads(core: RaftCore): void {
   const { reads, log } = core;
+  assert(reads.openRequest === undefined, "a leader asks nobody for an index");
   // Before the first commit of our term, our commit index may be behind writes that the last leader
   // acknowledged (thesis, 6.4).
   if (!reads.canStartRound() || log.term(log.commit) !== core.term) return;
@@ -208,6 +220,8 @@ function confirmReads(core: RaftCore): void {
 function answerReads(core: RaftCore, rounds: readonly ConfirmedRound[]): void {
   const { id: from } = core;
   for (const { index, local, remote } of rounds) {
+    assert(index <= core.log.commit, "a read sees committed entries only");
+    assert(local.length + remote.length > 0, "a round has reads");
     for (const ctx of local) core.readStates.push({ ctx, index });
     for (const { from: to, request } of remote) {
       core.send({ type: "readIndexReply", to, from, term: 0, request, index });
@@ -232,6 +246,7 @@ export function startTransfer(
   ticks = core.options.electionTicks,
 ): boolean {
   assert(core.role === "leader", "only a leader transfers leadership");
+  assert(ticks > 0, "a transfer has time");
   const peer = core.progressOf(target);
   if (peer === undefined || peer.learner) return false;
   if (core.transferee === target) return true;
@@ -255,6 +270,7 @@ function tryHandOver(core: RaftCore, peer: Progress): void {
  * The transferee has not campaigned in time: accepts proposals again, those held meanwhile first.
  */
 function giveUpTransfer(core: RaftCore): void {
+  assert(core.transferee !== NONE, "a transfer that ends was begun");
   core.transferee = NONE;
   for (const message of core.takeHeldForwards()) {
     const peer = core.progressOf(message.from);
@@ -283,7 +299,7 @@ export function onConfApplied(core: RaftCore, removed: bigint): void {
   const leaver = core.progressOf(removed);
   core.syncPeers();
   if (leaver !== undefined && core.progressOf(removed) === undefined) tellCommit(core, leaver);
-  if (core.transferee === removed) giveUpTransfer(core);
+  if (removed !== NONE && core.transferee === removed) giveUpTransfer(core);
   if (core.isVoter()) {
     // A smaller majority may have reached further.
     advanceCommit(core);
@@ -292,6 +308,7 @@ export function onConfApplied(core: RaftCore, removed: bigint): void {
   }
   // We were removed: send the commit index to all, and let the best of them campaign at once.
   for (const peer of core.peers) tellCommit(core, peer);
+  assert(core.progressOf(core.id) === undefined, "a leader does not track itself");
   const transferee = bestTransferee(core);
   if (transferee !== undefined) {
     core.send({ type: "timeoutNow", to: transferee.id, from: core.id, term: core.term });

@@ -142,6 +142,7 @@ export class RaftLog {
    * @param to last index wanted
    */
   slice(from: number, to: number, countMax: number, bytesMax: number): readonly Entry[] {
+    assert(countMax > 0, "a slice may hold an entry");
     const end = Math.min(to, from + countMax - 1) + 1;
     if (from >= end) return NO_ENTRIES;
     assert(from > this.#base.index && end <= this.lastIndex + 1, "the slice is in memory");
@@ -180,6 +181,8 @@ export class RaftLog {
    * @param entries consecutive, after a position that is in the log
    */
   merge(entries: readonly Entry[]): void {
+    const before = entries[0];
+    assert(before === undefined || before.index > this.#base.index, "compacted entries stay");
     let i = 0;
     while (i < entries.length && this.has(entries[i] as Entry)) i++;
     if (i === entries.length) return;
@@ -191,6 +194,7 @@ export class RaftLog {
   /** Removes `index` and everything after it. */
   #truncate(index: number): void {
     assert(index > this.#commit, "committed entries are never replaced");
+    assert(index >= this.#packed.end, "packed entries are committed");
     this.#recent.length = index - this.#packed.end;
     this.#handedToDisk = Math.min(this.#handedToDisk, index - 1);
     this.#durable = Math.min(this.#durable, index - 1);
@@ -208,6 +212,7 @@ export class RaftLog {
   takeCommitted(countMax: number, bytesMax: number): readonly Entry[] {
     const taken = this.slice(this.#handedOut + 1, this.#commit, countMax, bytesMax);
     this.#handedOut += taken.length;
+    assert(this.#handedOut <= this.#commit, "the store gets committed entries only");
     return taken;
   }
 
@@ -223,7 +228,8 @@ export class RaftLog {
   takeUnwritten(): readonly Entry[] {
     if (this.#handedToDisk === this.lastIndex) return NO_ENTRIES;
     const taken = this.#entries(this.#handedToDisk + 1, this.lastIndex + 1);
-    this.#handedToDisk = this.lastIndex;
+    this.#handedToDisk += taken.length;
+    assert(this.#handedToDisk === this.lastIndex, "the disk gets every entry");
     return taken;
   }
 
@@ -233,6 +239,8 @@ export class RaftLog {
    */
   durableTo(position: Position): void {
     if (position.index <= this.#durable || !this.has(position)) return;
+    // It came back after it had been replaced, and is not handed to the disk again yet.
+    if (position.index > this.#handedToDisk) return;
     this.#durable = position.index;
     this.#pack();
   }
@@ -266,6 +274,7 @@ export class RaftLog {
       this.#packed.startAt(index + 1);
     }
     this.#base = { index, term };
+    this.assertInvariants();
   }
 
   /** A snapshot from the leader replaces the whole log. */
@@ -280,9 +289,10 @@ export class RaftLog {
     this.#handedOut = base.index;
     this.#applied = base.index;
     this.#handedToDisk = base.index;
+    this.assertInvariants();
   }
 
-  checkInvariants(): void {
+  assertInvariants(): void {
     const { index: base } = this.#base;
     assert(base <= this.#applied, "compacted entries were applied");
     assert(this.#applied <= this.#handedOut, "applied entries were handed out");

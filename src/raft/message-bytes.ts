@@ -29,6 +29,7 @@ export class Writer {
   }
 
   u8(value: number): void {
+    assert(value >= 0 && value <= 0xff, "a byte is below 2^8");
     this.#view.setUint8(this.at, value);
     this.at += 1;
   }
@@ -38,6 +39,7 @@ export class Writer {
   }
 
   u32(value: number): void {
+    assert(value >= 0 && value < WORD, "a length or count is below 2^32");
     this.#view.setUint32(this.at, value, true);
     this.at += 4;
   }
@@ -51,6 +53,7 @@ export class Writer {
   }
 
   id(value: bigint): void {
+    assert(value !== NONE, "a member's id is not 0");
     this.#view.setBigUint64(this.at, value, true);
     this.at += 8;
   }
@@ -117,6 +120,7 @@ export class Reader {
 
   /** Reads an item count; checked against the bytes left before anything is allocated. */
   count(bytesEach: number): number {
+    assert(bytesEach > 0, "an item takes bytes, which bounds their count");
     const count = this.u32();
     if (count * bytesEach > this.#bytes.length - this.#at) {
       throw new MessageError(`Cannot read ${count} items at ${this.#at} of ${this.#bytes.length}`);
@@ -141,6 +145,7 @@ export class Reader {
 
   end(): void {
     const left = this.#bytes.length - this.#at;
+    assert(left >= 0, "nothing is read beyond the end");
     if (left > 0) throw new MessageError(`Cannot read a message: ${left} bytes left over`);
   }
 }

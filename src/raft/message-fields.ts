@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { ConfState, Entry, SnapshotMeta } from "./entry.js";
 import type { Append, ForwardedProposal, NumberedProposal } from "./message.js";
 import { MessageError, type Reader, type Writer } from "./message-bytes.js";
@@ -96,7 +97,9 @@ export const ENTRIES: Field<readonly Entry[]> = {
   itemBytes: (entries) => dataBytes(entries, ENTRY_HEADER_BYTES),
   write: (out, entries) => {
     out.u32(entries.length);
+    let index = entries[0]?.index ?? 0;
     for (const entry of entries) {
+      assert(entry.index === index++, "entries are consecutive, as no index is sent");
       out.number(entry.term);
       out.proposal(entry);
     }

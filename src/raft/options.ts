@@ -93,10 +93,32 @@ export const RAFT_LIMITS: RaftLimits = Object.freeze({
 export const READ_REQUESTS_PER_LIFE = 2 ** 20;
 
 export function checkOptions(options: RaftOptions): void {
+  const { restored } = options;
   assert(options.id !== 0n, "a member's id is not 0");
   assert(options.heartbeatTicks >= 1, "the heartbeat interval is at least one tick");
   assert(
     options.electionTicks > options.heartbeatTicks,
     "the election timeout is longer than the heartbeat interval",
   );
+  assert(Number.isSafeInteger(restored.hardState.term), "a term is a safe integer");
+  assert(restored.hardState.term >= 0 && restored.hardState.commit >= 0, "terms count from 0");
+  const hasSnapshot = restored.snapshot.index > 0;
+  assert(hasSnapshot || restored.snapshot.term === 0, "no entry precedes the first");
+}
+
+export function checkLimits(limits: RaftLimits): void {
+  assert(limits.appendEntriesMax > 0 && limits.appendBytesMax > 0, "an append takes an entry");
+  assert(
+    limits.committedEntriesMax > 0 && limits.committedBytesMax > 0,
+    "a ready takes a committed entry",
+  );
+  assert(
+    limits.uncommittedEntriesMax > 0 && limits.uncommittedBytesMax > 0,
+    "a leader takes a proposal",
+  );
+  assert(
+    limits.forwardProposalsMax > 0 && limits.forwardBytesMax > 0,
+    "a follower passes on a proposal",
+  );
+  assert(limits.promoteLagMax >= 0, "a lag is not negative");
 }

@@ -31,6 +31,7 @@ export class PackedEntries {
 
   /** @param first the index of the first entry that will be pushed */
   constructor(first: number, packEntries: number) {
+    assert(first > 0, "entries count from 1");
     assert(packEntries > 0, "a pack holds an entry at least");
     this.#first = first;
     this.packEntries = packEntries;
@@ -43,6 +44,7 @@ export class PackedEntries {
 
   /** Drops everything. @param first index of the next entry to be pushed */
   startAt(first: number): void {
+    assert(first > 0, "entries count from 1");
     this.#packs = [];
     this.#first = first;
   }
@@ -51,6 +53,8 @@ export class PackedEntries {
   push(entries: readonly Entry[]): void {
     assert(entries.length === this.packEntries, "a pack is full");
     assert(entries[0]?.index === this.end, "packs follow one another without a gap");
+    const last = this.end + this.packEntries - 1;
+    assert(entries.at(-1)?.index === last, "the entries of a pack have no gap");
     this.#packs.push(pack(entries));
   }
 
@@ -82,6 +86,7 @@ export class PackedEntries {
     assert(packs >= 0 && packs <= this.#packs.length, "what is dropped is packed");
     this.#packs = this.#packs.slice(packs);
     this.#first += packs * this.packEntries;
+    assert(this.#first <= index + 1, "the entries after it are kept");
   }
 
   #packOf(index: number): Pack {
@@ -114,6 +119,7 @@ function pack(entries: readonly Entry[]): Pack {
     }
     ends[i] = end;
   }
+  assert(end < 2 ** 32, "offsets within a pack fit 32 bits");
   const packed = new Uint8Array(end);
   for (let i = 0; i < count; i++) {
     const { data } = entries[i] as Entry;

@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.js";
+import { NONE } from "./entry.js";
 import { Forwarded } from "./forwarded.js";
 import type { Inflights } from "./inflights.js";
 
@@ -45,6 +46,7 @@ export class Progress {
   readRound = 0;
 
   constructor(id: bigint, learner: boolean, next: number, active: boolean, inflights: Inflights) {
+    assert(id !== NONE, "a member's id is not 0");
     assert(next > 0, "entries count from 1");
     this.id = id;
     this.learner = learner;
@@ -74,6 +76,7 @@ export class Progress {
   sent(lastIndex: number, bytes: number, commit: number): void {
     assert(!this.isPaused(), "nothing is sent to a peer that is paused");
     assert(lastIndex >= this.#next - 1, "entries are sent from the next one on");
+    assert(commit >= this.commitSent, "the commit index never goes back");
     this.nudge = false;
     this.commitSent = commit;
     if (this.#state === "probe") {
@@ -130,6 +133,7 @@ export class Progress {
 
   becomeSnapshot(index: number): void {
     assert(index > 0, "the snapshot has an index");
+    assert(index >= this.#next, "a snapshot holds entries that the peer lacks");
     this.#enter("snapshot");
     this.#snapshotIndex = index;
   }
@@ -153,14 +157,17 @@ export class Progress {
     this.#snapshotIndex = 0;
     this.#probeSent = false;
     this.inflights.clear();
+    assert(this.#match < this.#next, "what is acknowledged is not sent again");
   }
 
-  checkInvariants(): void {
+  assertInvariants(): void {
     assert(this.#match < this.#next, "match is below next"); // 1
     assert(
       this.#state === "replicate" || this.inflights.count === 0,
       "only replicate has appends in flight",
     ); // 2
+    assert(!this.#probeSent || this.#state === "probe", "only a probe waits for its reply"); // 2
+    this.inflights.assertInvariants();
     // 3
     assert(
       (this.#state === "snapshot") === this.#snapshotIndex > 0,

@@ -51,6 +51,7 @@ export function propose(
   assert(number >= 0, "0 stands for no number");
   if (core.role === "leader") return proposeHere(core, type, data);
   if (core.lead === NONE) return refused("noLeader");
+  assert(core.lead !== core.id, "proposals are forwarded to another member");
   const { forwardProposalsMax, forwardBytesMax } = core.limits;
   const full = core.forwards.length >= forwardProposalsMax;
   if (full || core.forwardBytes >= forwardBytesMax) return refused("tooMany");
@@ -78,6 +79,7 @@ function proposeHere(core: RaftCore, type: EntryType, data: Uint8Array): Propose
 }
 
 function refusalOf(core: RaftCore, change: ConfChange): ProposeRefusal | undefined {
+  assert(core.pendingConfIndex <= core.log.lastIndex, "a membership change that waits is logged");
   if (core.log.applied < core.pendingConfIndex) return "confChangePending";
   if (change.op === "update") return undefined;
   if (nextConf(core.conf, change) === core.conf) return "confChangeInvalid";
@@ -100,6 +102,8 @@ export function proposeConfChange(core: RaftCore, change: ConfChange): ProposeRe
 
 /** Accepts a follower's numbered proposals of this term. Rejected ones may be sent again. */
 export function onForwardOnce(core: RaftCore, peer: Progress, message: ForwardOnce): void {
+  assert(core.role === "leader", "only a leader takes proposals of others");
+  assert(message.term === core.term, "a numbered proposal is for its term alone");
   if (core.transferee !== NONE) {
     core.holdForward(message);
     return;

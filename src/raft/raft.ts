@@ -128,15 +128,19 @@ export class Raft {
   /** One tick of the clock; its length is the shell's choice. */
   tick(): void {
     const core = this.#core;
-    if (core.role === "leader") {
-      leader.tickLeader(core);
-      return;
-    }
+    if (core.role === "leader") leader.tickLeader(core);
+    else this.#tickElection();
+    core.assertInvariants();
+  }
+
+  #tickElection(): void {
+    const core = this.#core;
     follower.repeatRead(core);
     core.electionElapsed++;
     if (core.electionElapsed < core.electionTimeout) return;
     // A node that may not campaign must still drop its leader, or the lease never expires.
     if (!campaign(core, false)) core.becomeFollower(core.term, NONE);
+    assert(core.electionElapsed === 0, "a timeout that expired starts over");
   }
 
   /**
@@ -159,6 +163,7 @@ export class Raft {
     if (core.role !== "follower" || core.lead !== NONE) return;
     const { electionTicks, heartbeatTicks } = core.options;
     core.electionElapsed = Math.max(core.electionElapsed, electionTicks - 2 * heartbeatTicks);
+    assert(core.electionElapsed < core.electionTimeout, "a hurried election still waits a tick");
   }
 
   /**
@@ -171,13 +176,14 @@ export class Raft {
    * @param oldest lowest number that may be proposed again
    */
   propose(data: Uint8Array, number = 0, oldest = number): ProposeResult {
+    assert(oldest >= 0 && oldest <= number, "a proposal may itself be proposed again");
     this.#core.oldestForward = oldest;
     return propose(this.#core, EntryType.normal, data, number);
   }
 
   /** Sets whether a member supports `forwardOnce`; older builds do not. */
   peerTakesOnce(peer: bigint, takes: boolean): void {
-    assert(peer !== this.#core.id, "a member is not its own peer");
+    this.#assertOther(peer);
     if (takes) this.#core.takesOnce.add(peer);
     else this.#core.takesOnce.delete(peer);
   }
@@ -195,9 +201,11 @@ export class Raft {
   applyConfChange(change: ConfChange): ConfState {
     const core = this.#core;
     const before = core.conf;
+    assert(change.member !== NONE, "a membership change names a member");
     core.changeConf(change);
     const left = change.op === "remove" ? change.member : NONE;
     if (core.conf !== before && core.role === "leader") leader.onConfApplied(core, left);
+    core.assertInvariants();
     return core.conf;
   }
 
@@ -215,6 +223,7 @@ export class Raft {
   /** Disk jobs up to `job` are durable. Repeated and skipped numbers are fine. */
   durable(job: number): void {
     const core = this.#core;
+    assert(job >= 0, "jobs are numbered");
     const { ends, released } = core.disk.finish(job);
     for (const end of ends) core.log.durableTo(end);
     if (ends.length > 0 && core.role === "leader") leader.advanceCommit(core);
@@ -222,6 +231,7 @@ export class Raft {
       if (message.to === core.id) step(core, message);
       else core.send(message);
     }
+    core.assertInvariants();
   }
 
   /** The store contains everything up to `index`. */
@@ -237,6 +247,10 @@ export class Raft {
   offerSnapshot(meta: SnapshotMeta): void {
     const core = this.#core;
     assert(meta.index <= core.log.applied, "the snapshot's state was applied");
+    assert(
+      (core.log.term(meta.index) ?? meta.term) === meta.term,
+      "the snapshot's position is the log's",
+    );
     if (meta.index > core.snapshot.index) core.snapshot = meta;
   }
 
@@ -254,17 +268,20 @@ export class Raft {
 
   /** A snapshot transfer ended. @param arrived whether the peer stepped the `snapshot` message */
   reportSnapshot(peer: bigint, arrived: boolean): void {
+    this.#assertOther(peer);
     this.#core.progressOf(peer)?.snapshotReported(arrived);
   }
 
   /** The stream to the peer closed: messages in flight may be lost. */
   reportUnreachable(peer: bigint): void {
+    this.#assertOther(peer);
     const progress = this.#core.progressOf(peer);
     if (progress?.state === "replicate") progress.becomeProbe();
   }
 
   /** A stream to the peer opened: probe it without waiting for the next heartbeat. */
   reportReachable(peer: bigint): void {
+    this.#assertOther(peer);
     this.#core.progressOf(peer)?.resumeProbe();
   }
 
@@ -277,6 +294,7 @@ export class Raft {
     const core = this.#core;
     if (core.role === "leader") return leader.startTransfer(core, target);
     if (core.lead === NONE || !core.conf.voters.includes(target)) return false;
+    assert(core.lead !== core.id, "a leader asks itself for nothing");
     core.send({ type: "transfer", to: core.lead, from: core.id, term: 0, target });
     return true;
   }
@@ -295,7 +313,14 @@ export class Raft {
 
   /** Handles a message from a peer: any sender, any order, nothing about it is assumed. */
   step(message: Message): void {
+    const { term } = this.#core;
     step(this.#core, message);
+    assert(this.#core.term >= term, "the term never decreases");
+    this.#core.assertInvariants();
+  }
+
+  #assertOther(peer: bigint): void {
+    assert(peer !== this.#core.id, "a member is not its own peer");
   }
 
   #flush(): void {
@@ -331,13 +356,12 @@ export class Raft {
     const readStates = core.readStates;
     core.outbox = [];
     core.readStates = [];
-    return {
-      messages,
-      append: core.hasUnwritten() ? this.#takeAppendJob() : undefined,
-      committed: core.log.takeCommitted(committedEntriesMax, committedBytesMax),
-      readStates,
-      softState: this.#softStateChanged() ? this.#takeSoftState() : undefined,
-    };
+    const append = core.hasUnwritten() ? this.#takeAppendJob() : undefined;
+    const committed = core.log.takeCommitted(committedEntriesMax, committedBytesMax);
+    const softState = this.#softStateChanged() ? this.#takeSoftState() : undefined;
+    assert(!core.hasUnwritten(), "a ready leaves nothing unwritten");
+    core.assertInvariants();
+    return { messages, append, committed, readStates, softState };
   }
 
   #takeAppendJob(): AppendJob {
@@ -345,6 +369,11 @@ export class Raft {
     const { log, snapshotToWrite: snapshot } = core;
     assert(core.hasUnwritten(), "a job for the disk has something to write");
     const entries = log.takeUnwritten();
+    const [first] = entries;
+    assert(
+      snapshot === undefined || first === undefined || first.index === snapshot.index + 1,
+      "a log that restarts goes on after its snapshot",
+    );
     core.snapshotToWrite = undefined;
     const changesLog = entries.length > 0 || snapshot !== undefined;
     const end = changesLog ? { index: log.lastIndex, term: log.lastTerm } : undefined;
@@ -357,12 +386,16 @@ export class Raft {
     const { commit } = core.log;
     const last = core.handedHardState;
     if (term === last.term && vote === last.vote && commit === last.commit) return undefined;
+    assert(term >= last.term, "the term never decreases");
+    const isSameTerm = term === last.term && last.vote !== NONE;
+    assert(!isSameTerm || vote === last.vote, "a vote is for its whole term");
     core.handedHardState = { term, vote, commit };
     return core.handedHardState;
   }
 
   #takeSoftState(): SoftState {
     const { role, lead, term } = this.#core;
+    assert(term >= this.#softState.term, "the term never decreases");
     this.#softState = { role, lead, term };
     return this.#softState;
   }
@@ -394,6 +427,6 @@ export class Raft {
   }
 
   checkInvariants(): void {
-    this.#core.checkInvariants();
+    this.#core.assertInvariants();
   }
 }

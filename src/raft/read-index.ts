@@ -56,6 +56,7 @@ export class ReadIndexes {
     this.#readsMax = readsMax;
     this.#roundsMax = roundsMax;
     this.#request = firstRequest;
+    assert(Number.isSafeInteger(firstRequest) && firstRequest >= 0, "requests are numbered");
   }
 
   get lastRound(): number {
@@ -85,6 +86,7 @@ export class ReadIndexes {
   /** Leader: turns all waiting reads into a round. The caller sends heartbeats with its number. */
   startRound(commit: number): void {
     assert(this.canStartRound(), "there are reads for a round");
+    assert(commit >= (this.#rounds.at(-1)?.index ?? 0), "a later round sees no less");
     this.#lastRound++;
     this.#rounds.push({
       number: this.#lastRound,
@@ -111,6 +113,7 @@ export class ReadIndexes {
 
   startBatch(): void {
     assert(this.canStartBatch(), "there are reads for a batch");
+    assert(this.#rounds.length === 0, "a follower begins no rounds");
     this.#batch = this.#waiting;
     this.#waiting = [];
     this.#request++;
@@ -125,6 +128,7 @@ export class ReadIndexes {
   answered(request: number): readonly number[] {
     if (this.#batch === undefined || request !== this.#request) return [];
     const batch = this.#batch;
+    assert(batch.length > 0, "a batch has reads");
     this.#batch = undefined;
     return batch;
   }
@@ -138,5 +142,16 @@ export class ReadIndexes {
     this.#batch = undefined;
     this.#rounds = [];
     this.#remote = [];
+    this.assertInvariants();
+  }
+
+  assertInvariants(): void {
+    const open = this.#rounds.length;
+    assert(open <= this.#roundsMax, "the rounds in flight are bounded");
+    assert(this.#remote.length <= this.#readsMax, "the reads of others are bounded");
+    assert(open === 0 || this.#batch === undefined, "reads are in rounds or in a batch");
+    const [first] = this.#rounds;
+    const begins = this.#lastRound - open + 1;
+    assert(first === undefined || first.number === begins, "rounds end in the order they began");
   }
 }

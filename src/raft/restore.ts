@@ -13,7 +13,10 @@ export function restoreLog(
   assert(base.index <= snapshot.index, "a log continues the snapshot, or holds its position");
   assert((rest[0]?.index ?? base.index + 1) === base.index + 1, "entries follow the base");
   const commit = Math.max(hardState.commit, snapshot.index, committedByConfChanges(rest));
-  return new RaftLog(base, rest, commit, applied, packEntries);
+  const log = new RaftLog(base, rest, commit, applied, packEntries);
+  assert(snapshot.index <= log.lastIndex, "the log reaches the snapshot");
+  log.assertInvariants();
+  return log;
 }
 
 /** If the log on disk includes the snapshot's position, its first entry becomes the base. */

@@ -1,4 +1,4 @@
-import { unreachable } from "../lib/assert.js";
+import { assert, unreachable } from "../lib/assert.js";
 import type { RaftCore } from "./core.js";
 import {
   campaignIfAsked,
@@ -105,6 +105,7 @@ function stepTermless(core: RaftCore, message: Message): void {
 }
 
 function stepInTerm(core: RaftCore, message: Message): void {
+  assert(message.term >= core.term, "messages of earlier terms were rejected");
   switch (message.type) {
     case "preVote":
       onPreVote(core, message);

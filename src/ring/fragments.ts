@@ -74,6 +74,7 @@ export class Outlet {
   /** @param payloadBytesMax upper bound for what will be written before close() */
   open(payloadBytesMax: number): void {
     assert(payloadBytesMax <= MESSAGE_BYTES_MAX, "a message is at most MESSAGE_BYTES_MAX long");
+    assert(payloadBytesMax >= 0, "a size is not negative");
     assert(this.#openBytes < 0, "one message is open at a time");
     this.#openBytes = payloadBytesMax;
     if (this.#queue.length === 0 && payloadBytesMax <= this.#fragmentBytesMax) {
@@ -100,6 +101,7 @@ export class Outlet {
       this.#ring.commit(type, payloadBytes);
       return;
     }
+    assert(this.at <= this.bytes.length, "what is written is within the message's room");
     this.#queue.push({ type, payload: this.bytes.subarray(0, payloadBytes), sent: 0 });
     this.#queuedBytes += payloadBytes;
   }
@@ -115,7 +117,9 @@ export class Outlet {
   }
 
   #fragmentBytes(message: Queued): number {
-    return Math.min(message.payload.length - message.sent, this.#fragmentBytesMax);
+    const rest = message.payload.length - message.sent;
+    assert(rest >= 0, "no more is sent than a message holds");
+    return Math.min(rest, this.#fragmentBytesMax);
   }
 
   /** @returns whether the queue is empty now */
@@ -210,6 +214,7 @@ export class Inlet {
   #takeFragment(type: number, at: number, payloadBytes: number): void {
     const isFirst = (type & CONTINUED_FLAG) === 0;
     assert(isFirst === (this.#parts.length === 0), "fragments of one message come in a row");
+    assert(payloadBytes > 0, "each fragment takes its message further");
     this.#parts.push(Buffer.from(this.#ring.bytes.subarray(at, at + payloadBytes)));
     if ((type & MORE_FLAG) !== 0) return;
     const message = Buffer.concat(this.#parts);

@@ -133,14 +133,15 @@ export class RecordCursor<T extends number = number> {
 
   /** Inlet only, after a batch: makes every read fail. */
   end(): void {
+    assert(this.#bytes === this.#ringBytes, "a joined message ends with its callback");
     this.#end = -1;
   }
 
   /** Inlet only, after the callback of a joined message: releases its memory. */
   endJoined(): void {
     assert(this.#bytes !== this.#ringBytes, "what ends is a joined message");
-    this.end();
     this.#bytes = this.#ringBytes;
     this.#view = this.#ringView;
+    this.end();
   }
 }

@@ -105,6 +105,7 @@ export class RingWriter extends RingMemory {
       this.#headSeen = Atomics.load(this.control, HEAD);
       if (this.#fill() + padding + need > this.capacityBytes) return -1;
     }
+    assert((at & 7) === 0, "a record begins on a multiple of 8");
     this.#reservedBytes = payloadBytes;
     if (padding === 0) return at + HEADER_BYTES;
     this.words[at >>> 2] = padding - HEADER_BYTES;
@@ -127,6 +128,7 @@ export class RingWriter extends RingMemory {
    */
   commit(type: number, payloadBytes: number): void {
     assert(payloadBytes >= 0 && payloadBytes <= this.#reservedBytes, "a record is within its room");
+    assert(type !== PADDING_TYPE, "a reader skips nothing that was written");
     this.#reservedBytes = -1;
     const word = (this.#tail & this.mask) >>> 2;
     this.words[word] = payloadBytes;
@@ -142,6 +144,7 @@ export class RingWriter extends RingMemory {
     assert(this.#fill() <= this.capacityBytes, "nothing that is still read is overwritten");
     this.#published = this.#tail;
     Atomics.store(this.control, TAIL, this.#tail); // Publishes all writes above.
+    assert(this.#reservedBytes < 0, "a record is complete before it is published");
     this.#consumerBell.ring();
   }
 
@@ -195,10 +198,13 @@ export class RingReader extends RingMemory {
    */
   drain(onRecord: OnRecord, recordsMax: number): number {
     assert(!this.#isDraining, "drain() would release the record that its caller still reads");
+    assert(recordsMax >= 0, "a limit is not negative");
     this.#isDraining = true;
     this.#recordsMax = recordsMax;
     const handOut = this.#poisons ? this.#poisonAfter(onRecord) : onRecord;
     const tail = Atomics.load(this.control, TAIL);
+    const fill = (tail - this.#head) >>> 0;
+    assert(fill <= this.capacityBytes, "nothing that is still read is overwritten");
     let taken = 0;
     try {
       while (this.#head !== tail && taken < this.#recordsMax) {

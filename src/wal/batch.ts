@@ -55,6 +55,7 @@ export function writeBatchHeader(
   hasHardState: boolean,
 ): void {
   assert(entryCount === 0 || firstIndex > 0, "a batch of entries has a first index");
+  assert(entryCount > 0 || hasHardState, "a batch holds something");
   writeU64(view, at, firstIndex);
   view.setUint32(at + 8, entryCount, true);
   view.setUint32(at + 12, hasHardState ? HAS_HARD_STATE : 0, true);
@@ -132,6 +133,7 @@ export function decodeBatch(payload: Uint8Array, keepFromIndex: number): Batch |
     if (term === undefined || commit === undefined) return "the hard state is out of range";
     hardState = { term, vote: view.getBigUint64(at + 8, true), commit };
   }
+  assert(dropCount + entries.length === entryCount, "an entry is either dropped or kept");
   const place = (count: number, term: number) =>
     count === 0 ? undefined : { index: firstIndex + count - 1, term };
   return {

@@ -123,6 +123,7 @@ export class WalLoop {
   /** @returns whether it read or sent anything */
   turn(): boolean {
     assert(!this.#isStopped, "a log that has stopped takes no turn");
+    assert(this.#reportedJob <= this.#job, "only jobs that were read are reported");
     let taken = 0;
     try {
       if (this.#failure === undefined) this.#look();
@@ -156,6 +157,7 @@ export class WalLoop {
 
   /** Time until the next timed task, milliseconds. */
   msToNext(): number {
+    assert(this.#retryMs === undefined || this.#failure === undefined, "a failure is final");
     const atMs = Math.min(this.#retryMs ?? Number.POSITIVE_INFINITY, this.#lookMs);
     return Math.max(0, atMs - this.#ports.monoMs());
   }
@@ -183,6 +185,7 @@ export class WalLoop {
       taken += more;
       if (more < STEP_RECORDS) break;
     }
+    assert(taken <= BATCH_RECORDS, "a batch has an end: its jobs wait for its fsync");
     return taken;
   }
 
@@ -273,6 +276,7 @@ export class WalLoop {
   #onFull(error: LogFullError): void {
     const { log, durable, monoMs } = this.#ports;
     assert(this.#failure === undefined, "a log that failed is not tried again");
+    assert(this.#ports.wal.hasUnsynced, "what found no room stays queued");
     if (this.#retryMs === undefined) {
       const what = error.isForSpace
         ? "the disk is full; writes are refused until there is space"

@@ -33,6 +33,7 @@ import {
 export function readLog(options: WalOptions): Replay | undefined {
   const { disk, snapshot = NO_POSITION, keepBeforeSnapshot = 0 } = options;
   assert(keepBeforeSnapshot >= 0, "entries before the snapshot are counted from 0");
+  assert(snapshot.index > 0 || snapshot.term === 0, "no entry precedes the first");
   const names = disk.list();
   const files = names.filter((name) => parseSegmentName(name) !== undefined).sort();
   if (files.length === 0) {
@@ -86,6 +87,7 @@ export function makeLog(options: WalOptions): Replay {
     prevCrc: 0,
   };
   const plan = planSegment(header, options.zeroAheadBytes ?? ZERO_AHEAD_BYTES);
+  assert(plan.zeroedToBytes >= SEGMENT_HEADER_BYTES, "zeros follow the header");
   runOrFail(disk, [...planPurge(disk.list().filter(isLeftover)), ...plan.ops]);
   return {
     ...{ metadata, hardState: header.hardState, base: snapshot, entries: [], last: snapshot },
@@ -141,6 +143,7 @@ export function hasLog(disk: Disk): boolean {
  * entries, so it wins.
  */
 export function reachesSnapshot(found: Replay, snapshot: LogPosition): boolean {
+  assert(found.base.index <= found.last.index, "a log ends after its begin");
   if (snapshot.index > found.last.index) return false;
   if (snapshot.index === found.base.index) return snapshot.term === found.base.term;
   assert(snapshot.index > found.base.index, "what a log begins after is no newer than a snapshot");
@@ -151,7 +154,9 @@ export function reachesSnapshot(found: Replay, snapshot: LogPosition): boolean {
 
 /** A u32 for the header of a segment, if its version has one. */
 export function saltOf(version: FormatVersion, salt: () => number): number {
-  return version >= 2 ? salt() : 0;
+  const value = version >= 2 ? salt() : 0;
+  assert(value >= 0 && value < 2 ** 32, "a salt is a u32");
+  return value;
 }
 
 export const randomSalt = () => randomInt(2 ** 32);

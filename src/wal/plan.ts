@@ -106,6 +106,7 @@ export function planBatch(
     zeroedTo = end + zeroAheadBytes;
   }
   assert(zeroedTo >= end, "zeros follow the last record");
+  assert(zeroedTo >= zeroedToBytes, "zeros are never taken back");
   return {
     write: { op: "write", file, atBytes, chunks },
     datasync: { op: "datasync", file },
@@ -153,6 +154,7 @@ export function planRewrite(
   fileBytes: number,
 ): DiskOp[] {
   assert(fromBytes + bytes.length <= fileBytes, "what was read is within the file");
+  assert(fromBytes % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
   const ops: DiskOp[] = [];
   if (bytes.length > 0) ops.push({ op: "write", file, atBytes: fromBytes, chunks: [bytes] });
   for (let at = fromBytes + bytes.length; at < fileBytes; at += ZERO_BYTES_MAX) {

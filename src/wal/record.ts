@@ -213,7 +213,9 @@ export function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
 /** Payload offset of the first sector that holds nothing of the record's header. */
 function firstWholeSector(fileAtBytes: number): number {
   const nextSector = (Math.floor(fileAtBytes / SECTOR_BYTES) + 1) * SECTOR_BYTES;
-  return nextSector - (fileAtBytes + RECORD_HEADER_BYTES);
+  const sectorAt = nextSector - (fileAtBytes + RECORD_HEADER_BYTES);
+  assert(sectorAt >= 0, "no record header crosses a sector");
+  return sectorAt;
 }
 
 /**
@@ -221,6 +223,7 @@ function firstWholeSector(fileAtBytes: number): number {
  * bytes were not on disk before it either.
  */
 function hasBlankSector(segment: Uint8Array, at: number, end: number): boolean {
+  assert(end <= segment.length, "a record that is judged lies within its segment");
   let sector = at + RECORD_HEADER_BYTES + firstWholeSector(at);
   for (; sector < end; sector += SECTOR_BYTES) {
     if (isBlank(segment, sector, Math.min(sector + SECTOR_BYTES, segment.length))) return true;
@@ -237,6 +240,7 @@ function needsMask(payload: Uint8Array, sectorAt: number): boolean {
 
 /** True if the part of the payload, once masked, has at least two bits set. Stops at the second. */
 function hasTwoBits(payload: Uint8Array, from: number, to: number, mask: number): boolean {
+  assert(from < to && to <= payload.length, "a sector's part of a payload has bytes");
   let bits = 0;
   for (let i = from; i < to; i++) {
     let byte = (payload[i] as number) ^ (((i & 1) === 0 ? mask : mask >>> 8) & 0xff);
@@ -253,6 +257,7 @@ function hasTwoBits(payload: Uint8Array, from: number, to: number, mask: number)
  */
 function chooseMask(payload: Uint8Array, sectorAt: number): number {
   const forbidden = new Uint8Array(2 ** 16);
+  assert(sectorAt < payload.length, "only a payload that fills a sector needs a mask");
   const tailAt = sectorAt + Math.floor((payload.length - sectorAt) / SECTOR_BYTES) * SECTOR_BYTES;
   for (let at = sectorAt; at < tailAt; at += SECTOR_BYTES) {
     // The forbidden word differs from at most one word of the sector, so it is one of the first
@@ -275,6 +280,7 @@ assert(
 );
 
 function applyMask(payload: Uint8Array, mask: number): void {
+  assert(mask > 0 && mask <= 0xffff, "a mask is a word that changes something");
   const low = mask & 0xff;
   const high = mask >>> 8;
   for (let i = 0; i < payload.length; i += 2) payload[i] = (payload[i] as number) ^ low;

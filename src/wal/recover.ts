@@ -260,6 +260,10 @@ export class LogReplay {
     this.#floor = base;
     this.#base = base;
     this.#last = base;
+    assert(
+      !isSnapshot || this.#metadata !== undefined,
+      "a snapshot mark follows a segment's header",
+    );
   }
 
   /** Adds a batch; a later record replaces the entries from its first index on. */
@@ -302,6 +306,7 @@ export class LogReplay {
   #settledHardState(): WalHardState {
     const { term, vote, commit } = this.#hardState;
     const known = Math.min(Math.max(commit, this.#base.index), this.#last.index);
+    assert(known >= this.#base.index, "what precedes the log is committed");
     if (term >= this.#last.term) return { term, vote, commit: known };
     return { term: this.#last.term, vote: 0n, commit: known };
   }

@@ -58,6 +58,7 @@ export interface ReplayPorts {
  * @param kind of the start plan; undefined if the member has started before
  */
 export function newLogFormat(kind: string | undefined, formatLevel: number): FormatVersion {
+  assert(formatLevel >= 1, "formats count from 1");
   return kind === "join" || formatLevel === 1 ? 1 : SEGMENT_FORMAT;
 }
 

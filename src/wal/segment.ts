@@ -105,6 +105,9 @@ export function encodeSegmentHeader(header: SegmentHeader): {
 } {
   assert(WRITER.length <= WRITER_BYTES, "the version of this ringd fits into its field");
   assert(header.version >= 2 || header.salt === 0, "a header of version 1 has no salt");
+  assert(header.sequence > 0 || header.prevCrc === 0, "no segment precedes the first");
+  const { memberId, clusterId } = header.metadata;
+  assert(memberId > 0n && clusterId > 0n, "a log belongs to a member of a cluster");
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);

@@ -14,7 +14,7 @@ import {
   type WalOptions,
   ZERO_AHEAD_BYTES,
 } from "./open-log.js";
-import { planBatch, planPurge, planSegment } from "./plan.js";
+import { planBatch, planPurge, planSegment, SEGMENT_TEMPORARY_SUFFIX } from "./plan.js";
 import { RECORD_ALIGN_BYTES, type RecordForm } from "./record.js";
 import type { Replay } from "./recover.js";
 import {
@@ -120,6 +120,7 @@ export class Wal {
     assert(found.tail.atBytes % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
     assert(zeroedToBytes >= found.tail.atBytes, "zeros are counted from the last record on");
     assert(found.segments.at(-1)?.file === found.tail.file, "the last segment is the one written");
+    assert(found.hardState.term >= found.last.term, "no entry has a later term");
     this.#disk = options.disk;
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
     this.#zeroAheadBytes = options.zeroAheadBytes ?? ZERO_AHEAD_BYTES;
@@ -269,6 +270,7 @@ export class Wal {
     this.#hasNewHardState = false;
     if (this.#queue.isEmpty) return this.#durable;
     if (this.#cut !== undefined) this.#makeSegment(this.#cut);
+    assert(this.#cut === undefined, "a segment is there before its records");
     const records = this.#queue.sealed;
     const ahead = this.#zeroAheadBytes;
     const plan = planBatch(this.#file, this.#atBytes, records, this.#zeroedToBytes, ahead);
@@ -348,6 +350,7 @@ export class Wal {
   /** Called before the first record of a batch: chooses its file. */
   #prepare(): void {
     if (!this.#queue.isEmpty) return;
+    assert(this.#atBytes <= this.#zeroedToBytes, "zeros follow the last record");
     const isDue = this.#atBytes >= this.#segmentBytes || this.#fileFormat !== this.#format;
     if (this.#cut === undefined && isDue) {
       const version = this.#format;
@@ -370,6 +373,7 @@ export class Wal {
 
   #makeSegment(cut: ReturnType<typeof planSegment>): void {
     assert(cut.version >= this.#fileFormat, "a log does not return to an older format");
+    assert(!this.#queue.isEmpty, "a segment is made for a batch");
     try {
       for (const op of cut.ops) this.#disk.run(op);
     } catch (error) {
@@ -377,6 +381,7 @@ export class Wal {
       this.#discard(cut.temporary);
       throw new LogFullError(error);
     }
+    assert(cut.file !== this.#file, "a new segment is a new file");
     this.#disk.run({ op: "close", file: this.#file });
     this.#file = cut.file;
     this.#sequence++;
@@ -395,6 +400,7 @@ export class Wal {
    * Frees the space of a half-made segment. A leftover does no harm, so a failure here is ignored.
    */
   #discard(temporary: string): void {
+    assert(temporary.endsWith(SEGMENT_TEMPORARY_SUFFIX), "only a half-made segment is discarded");
     try {
       this.#disk.run({ op: "unlink", file: temporary });
     } catch (error) {

@@ -94,6 +94,7 @@ export class WriteBuffer {
       if (!follows || this.#openBytes + need > RECORD_BYTES_TARGET) this.seal(undefined);
     }
     if (this.#openBytes === 0) this.#open(index);
+    assert(this.#openFirstIndex > 0, "only entries are appended to a record");
     const at = this.#sealedBytes + RECORD_HEADER_BYTES + this.#openBytes;
     this.#makeRoom(at + need);
     writeEntryHeader(this.#view, at, term, type, dataBytes);
@@ -108,6 +109,8 @@ export class WriteBuffer {
       if (hardState === undefined) return;
       this.#open(0);
     }
+    const isOfEntries = this.#openFirstIndex > 0;
+    assert(this.#openCount > 0 === isOfEntries, "a record of entries has a first index");
     const payloadAt = this.#sealedBytes + RECORD_HEADER_BYTES;
     const has = hardState !== undefined;
     writeBatchHeader(this.#view, payloadAt, this.#openFirstIndex, this.#openCount, has);
@@ -144,6 +147,7 @@ export class WriteBuffer {
 
   #sealPayload(type: RecordType, payloadBytes: number): void {
     const at = this.#sealedBytes;
+    assert(at % RECORD_ALIGN_BYTES === 0, "a record starts on a multiple of 16");
     const fileAt = this.#fileAtBytes + at;
     const form = this.#form;
     this.#crc = sealRecord(this.#bytes, at, type, payloadBytes, fileAt, this.#crc, form, at === 0);
@@ -158,6 +162,7 @@ export class WriteBuffer {
     assert(bytes <= BUFFER_BYTES_MAX, "the caller syncs before the write buffer is full");
     const old = this.#bytes;
     this.#replace(Math.min(BUFFER_BYTES_MAX, 2 ** Math.ceil(Math.log2(bytes))));
+    assert(bytes <= this.#bytes.length, "a larger buffer has room");
     this.#bytes.set(old);
   }
 

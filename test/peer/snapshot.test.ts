@@ -279,6 +279,8 @@ test("a transfer by a non-member, or of another file, is rejected", async () => 
   const dir = temporaryDirectory();
   const strange = readFileSync(join(dir, writeFile(dir, 7, 1, Buffer.from("{}"))));
   assert.match(await refusal({}, strange), /^422 the file holds no valid membership/);
+  const noOne = readFileSync(join(dir, writeFile(dir, 7, 1, Buffer.from('{"voters":["0"]}'))));
+  assert.match(await refusal({}, noOne), /^422 .* a member has the id 0/);
   const get = transfer(one, 0, {}, "GET");
   get.end();
   assert.match(await answerOf(get), /^405 /);

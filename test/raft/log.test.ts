@@ -64,12 +64,28 @@ test("a log returns the same entries, packed or not", () => {
       log.restoreTo({ index, term: ++term });
       model = [];
     }
-    log.checkInvariants();
+    log.assertInvariants();
     assert.equal(log.lastTerm, model.at(-1)?.term ?? log.base.term, `SEED=${SEED}`);
     assert.deepEqual(contentOf(log), model, `SEED=${SEED}`);
     const some = prng.pick(model.length > 0 ? model : [undefined]);
     if (some !== undefined) assert.deepEqual(log.entry(some.index), some, `SEED=${SEED}`);
   }
+});
+
+test("an entry that comes back after it was replaced is durable once the disk has it again", () => {
+  const prng = new Prng(SEED);
+  const log = new RaftLog({ index: 0, term: 0 }, [], 0, 0, 4);
+  const entry = entryAt(1, 1, prng);
+  log.merge([entry]);
+  log.takeUnwritten();
+  log.merge([entryAt(1, 2, prng)]);
+  log.merge([entry]);
+  log.durableTo(entry);
+  log.assertInvariants();
+  assert.equal(log.durable, 0);
+  log.takeUnwritten();
+  log.durableTo(entry);
+  assert.equal(log.durable, 1);
 });
 
 test("a slice holds as many bytes as allowed, and at least one entry", () => {

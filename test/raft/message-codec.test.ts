@@ -119,7 +119,8 @@ test("messages that no member sends are rejected", () => {
     assert.throws(() => decodeMessage(encodeMessage(message)), reason);
   refuse({ type: "timeoutNow", ...termless }, /timeoutNow with term 0/);
   refuse({ type: "transfer", ...envelope, target: 3n }, /transfer with term/);
-  refuse({ type: "transfer", ...termless, target: 0n }, /member id/);
+  const nobody = encodeMessage({ type: "transfer", ...termless, target: 3n }).fill(0, 25);
+  assert.throws(() => decodeMessage(nobody), /member id/);
   const append = { type: "append", ...envelope, prevIndex: 1, prevTerm: 3, commit: 0 } as const;
   refuse({ ...append, entries: [{ index: 2, term: 2, type: 0, data }] }, /term 2 after 3/);
   refuse({ ...append, entries: [{ index: 2, term: big, type: 0, data }] }, /term/);

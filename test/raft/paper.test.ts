@@ -411,3 +411,14 @@ test("forward: a proposal is sent with its number; parked ones are for one leade
   follower.step({ ...append(2, [0, 0], 0, []), from: 3n });
   assert.ok(!drain(follower).some(({ type }) => type.startsWith("forward")));
 });
+
+test("a snapshot of a later term than its message is left to that term's leader", () => {
+  const raft = member(1n, { term: 1 });
+  const conf = { voters: VOTERS, learners: [] };
+  const snapshot = { type: "snapshot", from: 2n, to: 1n, term: 1 } as const;
+  raft.step({ ...snapshot, meta: { index: 5, term: 2, conf } });
+  assert.deepEqual(drain(raft), []);
+  assert.equal(raft.commit, 0);
+  raft.step({ ...snapshot, term: 2, meta: { index: 5, term: 2, conf } });
+  assert.equal(raft.commit, 5);
+});
