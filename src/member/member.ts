@@ -180,12 +180,13 @@ export class MemberCore {
 
   /** Does pending work that needs no new input, in pieces of about a millisecond. */
   step(): void {
-    const { snapshots, machines, applier, listings, hashes } = this.#parts;
+    const { snapshots, machines, applier, listings, hashes, gate } = this.#parts;
     this.#carryOutAll();
     if (snapshots.isDue(applier.index, machines.stateBytes)) this.#startSnapshot();
     if (snapshots.hasWork()) snapshots.step();
     listings.step();
     hashes.publish();
+    gate.endTurn();
   }
 
   /** Whether step() would do something. */

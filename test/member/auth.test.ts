@@ -13,8 +13,8 @@ function basic(user: string, password: string): string {
 }
 
 /** A member whose authentication is enabled, with user ann of role reader. */
-function setUp(flags: readonly string[] = []) {
-  const member = new OneMember({}, 65_536, 1, [...FLAGS, ...flags]);
+function setUp(flags: readonly string[] = [], clientCertAuth = false) {
+  const member = new OneMember({}, 65_536, 1, [...FLAGS, ...flags], { clientCertAuth });
   const answered = (asked: Asked): string => {
     member.until("the answer", () => asked.status !== 0);
     return `${asked.status} ${asked.body}`.trim();
@@ -243,4 +243,28 @@ test("without that flag status is for everybody", () => {
     assert.equal(status(call("", "get", path)), 200, path);
     assert.equal(status(call(basic("ann", "wrong"), "get", path)), 200, path);
   }
+});
+
+test("with --client-cert-auth a certificate names a user; a header has precedence", () => {
+  const { member, call } = setUp([], true);
+  const as = (commonName: string, authorization: string, path: string) => {
+    member.commonName = commonName;
+    return status(call(authorization, "get", path));
+  };
+  assert.equal(as("ann", "", "/v2/keys/pub/x"), 404);
+  assert.equal(as("ann", "", "/v2/keys/other"), 401, "guest's rights are not added");
+  assert.equal(as("nobody", "", "/v2/keys/other"), 404, "not a user: a guest");
+  assert.equal(as("root", "", "/v2/auth/users"), 200);
+  assert.equal(as("ann", "", "/v2/auth/users"), 401);
+  assert.equal(as("nobody", "", "/v2/auth/users"), 401);
+  assert.equal(as("root", basic("ann", "apw"), "/v2/auth/users"), 401);
+  assert.equal(as("root", basic("ann", "wrong"), "/v2/keys/pub/x"), 401);
+  assert.equal(as("ann", ROOT, "/v2/auth/users"), 200);
+  assert.equal(member.takeAudit()[0]?.cn, "ann");
+});
+
+test("without it a certificate's name means nothing", () => {
+  const { member, call } = setUp();
+  member.commonName = "root";
+  assert.equal(status(call("", "get", "/v2/auth/users")), 401);
 });

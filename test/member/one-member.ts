@@ -27,8 +27,9 @@ export interface Asked {
 
 /** A member alone, over simulated threads, a disk in memory and a clock that the test moves. */
 export class OneMember {
-  /** Sent with each request from now on. */
+  /** Of each request from now on. */
   authorization = "";
+  commonName = "";
   readonly warnings: string[] = [];
   readonly #life: Life;
   readonly #member: SimMember;
@@ -40,6 +41,7 @@ export class OneMember {
     ringBytes = 65_536,
     frontends = 1,
     flags: readonly string[] = [],
+    changes: Partial<Config> = {},
   ) {
     const me = [{ name: "n1", peerUrls: ["http://127.0.0.1:2380"] }];
     const plan = foundingPlan(me, "n1", "etcd-cluster", (bytes) =>
@@ -59,7 +61,7 @@ export class OneMember {
     this.#member = new SimMember(
       plan.memberId,
       "n1",
-      { ...config, frontendThreads: frontends },
+      { ...config, frontendThreads: frontends, ...changes },
       plan,
       {
         ...{ seed: 1, isHealed: false, prng, faults, log },
@@ -120,7 +122,7 @@ export class OneMember {
           asked.isOpen = false;
         },
       },
-      this.authorization,
+      { authorization: this.authorization, commonName: this.commonName },
     );
     return Object.assign(asked, { giveUp });
   }
