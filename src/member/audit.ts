@@ -15,6 +15,8 @@ export interface AuditSource {
 
 /** Longer paths are truncated. */
 const PATH_BYTES_MAX = 1024;
+/** A claimed name may have any length. */
+const USER_BYTES_MAX = 256;
 
 /** Writes the lines of the audit log, which the main thread appends to its file. */
 export class Audit {
@@ -33,7 +35,7 @@ export class Audit {
     if (!this.#isOn) return undefined;
     const { commonName, remote, method, path } = request;
     return {
-      user: toText(user),
+      user: toText(user.slice(0, USER_BYTES_MAX)),
       cn: toText(commonName),
       remote,
       method: METHODS[method],

@@ -36,6 +36,9 @@ export class Credentials {
   readonly #hashes: Hashes;
   readonly #noHash: string;
   readonly #key = randomBytes(KEY_BYTES);
+  /** Of the last request in this turn of the core: most batches have one client's credentials. */
+  #lastHeader = "";
+  #lastDigest = "";
   /** By digest of the header, oldest first. */
   readonly #verified = new Map<string, Compared>();
   readonly #wrong = new Map<string, Compared>();
@@ -95,13 +98,21 @@ export class Credentials {
     return isTaken;
   }
 
+  /** Forgets the header of the last request, which has a password. */
+  endTurn(): void {
+    this.#lastHeader = "";
+  }
+
   /** Of a user that does not exist: one that no password has. */
   #hashOf(name: string): string {
     return this.#state.user(name)?.hash ?? this.#noHash;
   }
 
   #digest(header: string): string {
-    return createHmac("sha256", this.#key).update(header, "latin1").digest("binary");
+    if (header === this.#lastHeader) return this.#lastDigest;
+    this.#lastHeader = header;
+    this.#lastDigest = createHmac("sha256", this.#key).update(header, "latin1").digest("binary");
+    return this.#lastDigest;
   }
 }
 

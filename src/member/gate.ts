@@ -13,6 +13,8 @@ import type { Credentials } from "./credentials.js";
 import { LIMIT_REACHED, TOO_MANY } from "./limits.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
 
+/** Of names and keys in log lines. */
+const SHOWN_BYTES_MAX = 256;
 /** Requests that wait for a comparison of their credentials, and bytes of their bodies. */
 const WAITING_MAX = 4096;
 const WAITING_BYTES_MAX = 64 * 2 ** 20;
@@ -131,6 +133,11 @@ export class Gate {
     }
   }
 
+  /** Call at the end of each turn of the core. */
+  endTurn(): void {
+    this.#parts.credentials.endTurn();
+  }
+
   /** The client disconnected. */
   abort(client: ClientRequest): void {
     this.#leave(client);
@@ -219,8 +226,8 @@ export class Gate {
 
   /** Texts are latin1 bytes. */
   #warn(fields: Readonly<Record<string, string>>, line: string): void {
-    const shown = Object.entries(fields).map(([name, value]) => [name, utf8(value)]);
-    this.#parts.log.warn(Object.fromEntries(shown), line);
+    const entries = Object.entries(fields).map(([name, value]) => [name, shown(value)]);
+    this.#parts.log.warn(Object.fromEntries(entries), line);
   }
 }
 
@@ -228,6 +235,6 @@ function keyOf({ frontend, requestId }: ClientRequest): string {
   return `${frontend} ${requestId}`;
 }
 
-function utf8(latin1: string): string {
-  return Buffer.from(latin1, "latin1").toString("utf8");
+function shown(latin1: string): string {
+  return Buffer.from(latin1.slice(0, SHOWN_BYTES_MAX), "latin1").toString("utf8");
 }

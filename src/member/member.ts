@@ -191,13 +191,14 @@ export class MemberCore {
 
   /** Does pending work that needs no new input, in pieces of about a millisecond. */
   step(): void {
-    const { snapshots, machines, applier, listings, hashes, reads } = this.#parts;
+    const { snapshots, machines, applier, listings, hashes, reads, gate } = this.#parts;
     this.#carryOutAll();
     reads.answerUpTo(applier.index);
     if (snapshots.isDue(applier.index, machines.stateBytes)) this.#startSnapshot();
     if (snapshots.hasWork()) snapshots.step();
     listings.step();
     hashes.publish();
+    gate.endTurn();
     this.#assertInvariants();
   }
 

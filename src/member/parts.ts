@@ -85,6 +85,7 @@ export interface MemberParts {
   readonly listings: Listings;
   readonly keys: KeysService;
   readonly hashes: Hashes;
+  readonly gate: Gate;
   readonly router: Router;
   readonly traffic: PeerTraffic;
   readonly snapshots: Snapshots;
@@ -179,20 +180,8 @@ export function assemble(
   });
   const router = makeRouter(ground, flow, keys, underway, gate);
   return {
-    ...{
-      raft,
-      machines,
-      applier,
-      view,
-      own,
-      keys,
-      router,
-      traffic,
-      incoming,
-      removal,
-      stats,
-      raftMetrics,
-    },
+    ...{ raft, machines, applier, view, own, keys, gate, router, traffic, incoming },
+    ...{ removal, stats, raftMetrics },
     ...flow,
     leadership: new Leadership(raft, metrics, log),
     timeouts: new Timeouts(raft, peers, config.electionMs),

@@ -244,3 +244,21 @@ test("without that flag status is for everybody", () => {
     assert.equal(status(call(basic("ann", "wrong"), "get", path)), 200, path);
   }
 });
+
+test("a certificate names a user; a header has precedence", () => {
+  const { member, call } = setUp();
+  const as = (commonName: string, authorization: string, path: string) => {
+    member.commonName = commonName;
+    return status(call(authorization, "get", path));
+  };
+  assert.equal(as("ann", "", "/v2/keys/pub/x"), 404);
+  assert.equal(as("ann", "", "/v2/keys/other"), 401, "guest's rights are not added");
+  assert.equal(as("nobody", "", "/v2/keys/other"), 404, "not a user: a guest");
+  assert.equal(as("root", "", "/v2/auth/users"), 200);
+  assert.equal(as("ann", "", "/v2/auth/users"), 401);
+  assert.equal(as("nobody", "", "/v2/auth/users"), 401);
+  assert.equal(as("root", basic("ann", "apw"), "/v2/auth/users"), 401);
+  assert.equal(as("root", basic("ann", "wrong"), "/v2/keys/pub/x"), 401);
+  assert.equal(as("ann", ROOT, "/v2/auth/users"), 200);
+  assert.equal(member.takeAudit()[0]?.cn, "ann");
+});

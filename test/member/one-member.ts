@@ -28,8 +28,9 @@ export interface Asked {
 
 /** A member alone, over simulated threads, a disk in memory and a clock that the test moves. */
 export class OneMember {
-  /** Sent with each request from now on. */
+  /** Of each request from now on. */
   authorization = "";
+  commonName = "";
   readonly warnings: string[] = [];
   readonly #life: Life;
   readonly #member: SimMember;
@@ -122,7 +123,7 @@ export class OneMember {
           asked.isOpen = false;
         },
       },
-      this.authorization,
+      { authorization: this.authorization, commonName: this.commonName },
     );
     return Object.assign(asked, { giveUp });
   }

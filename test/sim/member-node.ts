@@ -441,7 +441,7 @@ export class Life {
     query: string,
     body: { readonly type: string; readonly text: string } | undefined,
     exchange: Exchange,
-    authorization = "",
+    credentials = { authorization: "", commonName: "" },
   ): () => void {
     const port = this.#frontends[frontend % this.#frontends.length] as Frontend;
     const id = ++port.lastRequestId;
@@ -449,7 +449,7 @@ export class Life {
     port.open.set(id, exchange);
     const contentType = body?.type ?? "";
     const request = { method, path, query, contentType, body: bytes, isBodyTooLarge: false };
-    const client = { authorization, commonName: "", remote: "" };
+    const client = { ...credentials, remote: "" };
     writeRequest(port.requests, id, { ...request, ...client });
     port.requests.publish();
     return () => {
