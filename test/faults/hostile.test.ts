@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { head, RawConnection } from "../frontend/raw.js";
-import { open, request, send } from "../support/http.js";
+import { request, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 import { Prng } from "../support/prng.js";
 import { until } from "../support/until.js";
+import { abortSomewhere, throwGarbage, throwMutant } from "./lib/malformed.js";
+import { CLOSED_MS, descriptors, rssBytes, serves, untilDescriptors } from "./lib/member-state.js";
 
 /** A member with hostile or broken clients. `SEED=n` reruns one history. */
 
@@ -15,38 +16,9 @@ const IDLE = Number(process.env.IDLE ?? 2000);
 const KINDS = ["uws", "node"] as const;
 const MIB = 1024 * 1024;
 
-/** uWebSockets.js gives a connection ten seconds for a request, in steps of four. */
-const CLOSED_MS = 25_000;
 const RSS_GROWTH_MAX = 150 * MIB;
 /** The backlog, the event history with all its values, and garbage. */
 const STREAM_RSS_GROWTH_MAX = 250 * MIB;
-
-function descriptors(member: TestMember): number {
-  return readdirSync(`/proc/${member.pid}/fd`).length;
-}
-
-function rssBytes(member: TestMember): number {
-  const status = readFileSync(`/proc/${member.pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024;
-}
-
-/** It still serves, on old and new connections. */
-async function checkServes(member: TestMember, value: string): Promise<void> {
-  const watch = await open(member.port, { method: "GET", path: "/v2/keys/alive?wait=true" });
-  assert.ok((await send(member.port, "PUT", "/v2/keys/alive", `value=${value}`)).status < 300);
-  await watch.ended;
-  watch.close();
-  assert.equal(JSON.parse(watch.body.toString()).node.value, value);
-  const got = await send(member.port, "GET", "/v2/keys/alive?quorum=true");
-  assert.equal(JSON.parse(got.body.toString()).node.value, value);
-  assert.equal((await send(member.port, "GET", "/health")).body.toString(), '{"health":"true"}');
-}
-
-/** All connections are closed again. */
-async function untilDescriptors(member: TestMember, most: number): Promise<void> {
-  const what = () => `${descriptors(member)} open files become ${most}`;
-  await until(what, CLOSED_MS, () => descriptors(member) <= most);
-}
 
 for (const kind of KINDS) {
   test(`${kind}: garbage, half requests, idle crowds and abort storms change nothing`, async (t) => {
@@ -54,7 +26,7 @@ for (const kind of KINDS) {
     const prng = new Prng(SEED);
     const { port } = member;
     try {
-      await checkServes(member, "before");
+      await serves(member, "before");
       await untilDescriptors(member, descriptors(member));
       const before = { descriptors: descriptors(member), rss: rssBytes(member) };
 
@@ -62,21 +34,21 @@ for (const kind of KINDS) {
         for (let round = 0; round < 20; round++) {
           await Promise.all(Array.from({ length: 20 }, () => throwGarbage(port, prng)));
         }
-        await checkServes(member, "after garbage");
+        await serves(member, "after garbage");
       });
 
       await t.test("requests with one byte changed", async () => {
         for (let round = 0; round < 20; round++) {
           await Promise.all(Array.from({ length: 20 }, () => throwMutant(port, prng)));
         }
-        await checkServes(member, "after mutants");
+        await serves(member, "after mutants");
       });
 
       await t.test("aborts at every stage", async () => {
         for (let round = 0; round < 30; round++) {
           await Promise.all(Array.from({ length: 50 }, () => abortSomewhere(port, prng)));
         }
-        await checkServes(member, "after aborts");
+        await serves(member, "after aborts");
       });
 
       await t.test("slow headers and half bodies are closed in time", async () => {
@@ -93,7 +65,7 @@ for (const kind of KINDS) {
         const drip = setInterval(() => {
           for (const connection of slow) connection.send("s");
         }, 500);
-        await checkServes(member, "meanwhile");
+        await serves(member, "meanwhile");
         for (const connection of slow) await connection.untilClosed(CLOSED_MS);
         clearInterval(drip);
         for (const connection of half) {
@@ -113,12 +85,12 @@ for (const kind of KINDS) {
         }
         const bytesEach = (rssBytes(member) - rss) / IDLE;
         t.diagnostic(`${Math.round(bytesEach)} bytes of memory for each`);
-        await checkServes(member, "among idle ones");
+        await serves(member, "among idle ones");
         for (const connection of idle) connection.close();
       });
 
       await untilDescriptors(member, before.descriptors);
-      await checkServes(member, "after all");
+      await serves(member, "after all");
       const growth = rssBytes(member) - before.rss;
       t.diagnostic(`RSS grew by ${Math.round(growth / MIB)} MiB`);
       assert.ok(growth < RSS_GROWTH_MAX, `RSS grew by ${growth} bytes`);
@@ -167,7 +139,7 @@ for (const kind of KINDS) {
       assert.equal(member.log.split(CUT_OFF).length - 1, 1, "one line");
       stuck.close();
       reader.close();
-      await checkServes(member, "after all");
+      await serves(member, "after all");
     } finally {
       await member.destroy();
     }
@@ -176,51 +148,3 @@ for (const kind of KINDS) {
 
 const CUT_OFF = "disconnected client that does not read its response";
 const ACTION = '{"action":"set"';
-
-/**
- * Sends random bytes, in one piece or many, and disconnects afterwards, or when the member does.
- */
-async function throwGarbage(port: number, prng: Prng): Promise<void> {
-  const connection = await RawConnection.open(port);
-  const pieces = 1 + prng.below(4);
-  for (let i = 0; i < pieces && !connection.isClosed; i++) {
-    const length = 1 + prng.below(prng.below(10) === 0 ? 100_000 : 300);
-    connection.send(Buffer.from(Array.from({ length }, () => prng.below(256))));
-    await nextTurn();
-  }
-  connection.close();
-}
-
-const MODELS: readonly string[] = [
-  head("GET", "/v2/keys/?recursive=true&sorted=true"),
-  head("GET", "/v2/keys/mutant?wait=true&waitIndex=3&stream=true"),
-  head("HEAD", "/version", "Connection: close"),
-  `${head("PUT", "/v2/keys/mutant?prevExist=false", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 13")}value=a&ttl=5`,
-  `${head("POST", "/v2/keys/mutant", "Transfer-Encoding: chunked")}7\r\nvalue=a\r\n0\r\n\r\n`,
-  `${head("POST", "/v2/members", "Content-Type: application/json", "Content-Length: 2")}{}`,
-  `${head("PUT", "/v2/keys/mutant", "Content-Type: multipart/form-data; boundary=b", "Content-Length: 63")}--b\r\nContent-Disposition: form-data; name="value"\r\n\r\nx\r\n--b--\r\n`,
-];
-
-/** A nearly valid request: one byte changed, left out or doubled. */
-async function throwMutant(port: number, prng: Prng): Promise<void> {
-  const model = MODELS[prng.below(MODELS.length)] as string;
-  const at = prng.below(model.length);
-  const other = [String.fromCharCode(prng.below(256)), "", model.charAt(at).repeat(2)];
-  const mutant = model.slice(0, at) + other[prng.below(3)] + model.slice(at + 1);
-  const connection = await RawConnection.open(port, mutant);
-  for (let turns = prng.below(10); turns >= 0 && connection.text === ""; turns--) await nextTurn();
-  connection.close();
-}
-
-/** Begins a request, a watch or a listing, and disconnects at some point. */
-async function abortSomewhere(port: number, prng: Prng): Promise<void> {
-  const model = MODELS[prng.below(MODELS.length)] as string;
-  const connection = await RawConnection.open(port, model.slice(0, prng.below(model.length + 1)));
-  for (let turns = prng.below(5); turns > 0; turns--) await nextTurn();
-  if (prng.below(2) === 0) connection.close();
-  else connection.socket.resetAndDestroy();
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
