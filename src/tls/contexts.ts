@@ -1,4 +1,5 @@
 import { constants } from "node:crypto";
+import { isIP } from "node:net";
 import type { SecureContextOptions, TLSSocket, TlsOptions } from "node:tls";
 import type { TlsSettings } from "../config/tls.js";
 import type { TlsMaterial } from "./files.js";
@@ -82,8 +83,6 @@ export function commonNameOf(socket: TLSSocket): string {
 function hasName(socket: TLSSocket, name: string): boolean {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return false;
-  return (
-    certificate.checkHost(name, { subject: "never" }) !== undefined ||
-    certificate.checkIP(name) !== undefined
-  );
+  if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
+  return certificate.checkHost(name, { subject: "never" }) !== undefined;
 }
