@@ -43,7 +43,7 @@ export class UwsExchange implements Exchange, Checked {
   body: Body | undefined;
   large: LargeRequest | undefined;
   readonly authorization: string;
-  /** The connection closes after its response. Only of requests with a body. */
+  /** The connection closes after its response. */
   isLast = false;
   readonly #shared: UwsShared;
   readonly #origin: string;
@@ -255,7 +255,7 @@ export class UwsExchange implements Exchange, Checked {
     const { backlogs } = this.#shared;
     // A late body of its own would look like another request.
     const handles = this.#handles;
-    if (handles === undefined || !this.#hasEnded) {
+    if (handles === undefined || !this.#hasEnded || this.isLast) {
       this.#watch = new ClosingWatch(this.res, backlogs, head);
       return;
     }
@@ -335,7 +335,7 @@ export class UwsExchange implements Exchange, Checked {
   #write(bytes: Uint8Array, isEnd: boolean, head: string | undefined): void {
     if (head !== undefined) this.#shared.unserved.onWithoutLength();
     this.#isChunked = true;
-    const hasRoom = writeChunks(this.res, head, bytes, isEnd);
+    const hasRoom = writeChunks(this.res, head, bytes, isEnd, this.isLast);
     if (hasRoom || isEnd) return;
     this.#heldBytes += bytes.length;
     if (this.#heldBytes > STREAM_BACKLOG_BYTES_MAX) this.#cutSlow(this.#heldBytes);

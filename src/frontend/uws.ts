@@ -271,7 +271,7 @@ function begin(
     // The library misreads chunk extensions, trailers and wrong line ends: what it takes for the
     // next request may be the rest of this one, so none follows on the connection.
     exchange.isLast = framing.isChunked;
-    if (framing.isUnclear || (framing.isChunked && !takesBody)) {
+    if (framing.isUnclear) {
       exchange.refuse(BAD_REQUEST, BAD_REQUEST_BODY);
       return;
     }

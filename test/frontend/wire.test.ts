@@ -168,8 +168,6 @@ const UNCLEAR: readonly (readonly [string, readonly string[]])[] = [
   ["PUT", ["Transfer-Encoding: identity"]],
   ["GET", [LENGTH, "Content-Length: 60"]],
   ["DELETE", [LENGTH, "Content-Length: 60"]],
-  ["DELETE", [CHUNKED]],
-  ["GET", [CHUNKED]],
 ];
 
 for (const [method, lines] of UNCLEAR) {
@@ -227,11 +225,16 @@ const MISREAD: Readonly<Record<string, string>> = {
   "the end of another chunked body": `7\r\nvalue=1\r\n0\r\n\r\n${REST}`,
 };
 
-for (const [name, body] of Object.entries(MISREAD)) {
-  test(`uws: no request follows a chunked body: ${name}`, async () => {
+const CHUNKED_METHODS = ["PUT", "GET", "DELETE", "PATCH", "HEAD"];
+const FIRSTS = Object.entries(MISREAD).flatMap(([name, body]) =>
+  CHUNKED_METHODS.map((method) => [method, name, body] as const),
+);
+
+for (const [method, name, body] of FIRSTS) {
+  test(`uws: no request follows a chunked body of ${method}: ${name}`, async () => {
     const { gateway, port, frontend } = await serve("uws");
     gateway.onRequest = (request) => answer(request, "{}");
-    const first = head("PUT", "/v2/keys/a", CHUNKED);
+    const first = head(method, "/v2/keys/a", CHUNKED);
     const connection = await RawConnection.open(port, first);
     // Byte by byte, so that the response may leave before what follows arrives.
     for (const byte of body) {
@@ -256,6 +259,24 @@ test("uws: any response to a chunked body closes, large ones and those without a
     assert.match(text, /^HTTP\/1\.1 200 OK\r\n.*\r\nConnection: close\r\n/s);
     assert.equal(text.split("x").length - 1, bytes);
   }
+  for (const method of ["GET", "DELETE", "PATCH"]) {
+    gateway.onRequest = (request) => answer(request, "ignored");
+    const connection = await RawConnection.open(port, sent.replace("PUT", method));
+    assert.match(await connection.untilClosed(), /^HTTP\/1\.1 200 OK\r\n.*\r\nignored$/s);
+  }
+  gateway.onRequest = (request) => {
+    request.exchange.open(answerHead(), Buffer.from("one "));
+    request.exchange.chunk(chunkOf("two"), true);
+  };
+  const listing = await RawConnection.open(port, sent.replace("PUT", "GET"));
+  assert.match(await listing.untilClosed(), /one [\s\S]*two[\s\S]*0\r\n\r\n$/);
+  gateway.onRequest = (request) => {
+    request.exchange.open(answerHead(), Buffer.alloc(0));
+    request.exchange.chunk(chunkOf('{"action":"set","node":{"createdIndex":7}}\n'), true);
+  };
+  const watch = sent.replace("PUT /v2/keys/a", "GET /v2/keys/a?wait=true");
+  const watching = await RawConnection.open(port, watch);
+  assert.match(await watching.untilClosed(), /"createdIndex": ?[\s\S]*7[\s\S]*0\r\n\r\n$/);
   gateway.onRequest = (request) => answer(request, "", 204);
   const none = await RawConnection.open(port, sent);
   assert.match(await none.untilClosed(), /^HTTP\/1\.1 204 No Content\r\n/);
