@@ -8,6 +8,8 @@ import { EtcdctlLink, etcdctl, Host, type Outcome, type RunOptions, ringctl } fr
 
 /** One in so many lines runs ringctl as a separate process. */
 const SAMPLE = 10;
+/** Enough on a machine that is busy with something else. */
+const PATIENT = ["--timeout", "30s", "--total-timeout", "60s"];
 
 /** One command line of a script. */
 export interface Line {
@@ -40,7 +42,8 @@ export function readScript(script: string): Line[] {
         const [name = "", ...value] = (rest.shift() as string).split("=");
         env[name] = value.join("=");
       }
-      const args = isRaw ? rest : ["--endpoints", "$E", ...rest];
+      const isTimed = rest.some((word) => word.includes("timeout"));
+      const args = isRaw ? rest : [...(isTimed ? [] : PATIENT), "--endpoints", "$E", ...rest];
       return { text, args, env, input: input.replaceAll("\\n", "\n") };
     });
 }
