@@ -64,9 +64,9 @@ export class Agreed {
   }
 
   /** As ClusterTime.applies. @throws NewerFormatError */
-  applies(entry: Entry, command: Command, isOwn: boolean, monoMs: number): boolean {
+  applies(entry: Entry, command: Command, ownMs: number | undefined, monoMs: number): boolean {
     if (command.op === CommandOp.raise) this.#raise(Number(command.prevIndex), command.value);
-    return this.time.applies(entry, command, isOwn, monoMs);
+    return this.time.applies(entry, command, ownMs, monoMs);
   }
 
   /** @param members of the cluster, learners and this one included */

@@ -234,7 +234,7 @@ function makeV2Machine(
     historyBytesMax: ports.limits.historyBytes,
   };
   return new V2Machine(recovered.store, membership, options, {
-    admits: (entry, command, isOwn) => agreed.applies(entry, command, isOwn, times.monoMs),
+    admits: (entry, command, ownMs) => agreed.applies(entry, command, ownMs, times.monoMs),
     onMembership,
     deliver: () => keys.deliver(),
     cutWatches: () => keys.cutWatches(),

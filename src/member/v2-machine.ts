@@ -52,9 +52,10 @@ export interface V2MachinePorts {
   /**
    * Called before a command is applied, for the member's state outside the store.
    *
+   * @param ownMs when this member proposed it, monotonic; undefined if it did not since its start
    * @returns false if the command is void; the same on all members
    */
-  readonly admits: (entry: Entry, command: Command, isOwn: boolean) => boolean;
+  readonly admits: (entry: Entry, command: Command, ownMs: number | undefined) => boolean;
   /** The membership may have changed. */
   readonly onMembership: () => void;
   /** Events are queued for watches. */
@@ -98,7 +99,7 @@ export class V2Machine implements StateMachine {
     const proposal = own instanceof V2Proposal ? own : undefined;
     assert(proposal === own, "a proposal for the v2 store is a V2Proposal");
     const command = proposal?.command ?? decodeCommand(entry.data, payloadAt);
-    const isAdmitted = this.#ports.admits(entry, command, proposal !== undefined);
+    const isAdmitted = this.#ports.admits(entry, command, proposal?.startMs);
     if (!isAdmitted || !this.#membership.mayApply(command)) {
       proposal?.failed(VOID);
       return;
