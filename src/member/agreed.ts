@@ -1,4 +1,4 @@
-import { FormatLevels, VERSIONED_LEVEL } from "../cluster/format.js";
+import { FormatLevels, LATE_TTL_LEVEL, VERSIONED_LEVEL } from "../cluster/format.js";
 import type { SnapshotHead } from "../cluster/snapshot-head.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -67,6 +67,12 @@ export class Agreed {
   applies(entry: Entry, command: Command, ownMs: number | undefined, monoMs: number): boolean {
     if (command.op === CommandOp.raise) this.#raise(Number(command.prevIndex), command.value);
     return this.time.applies(entry, command, ownMs, monoMs);
+  }
+
+  /** As ClusterTime.dated. */
+  dated(command: Command): Command {
+    if (command.expirationMs === 0 || this.formats.level < LATE_TTL_LEVEL) return command;
+    return this.time.dated(command);
   }
 
   /** @param members of the cluster, learners and this one included */

@@ -31,8 +31,8 @@ const OFFSET_MS_MAX = 1000;
 const WARN_MS = 60_000;
 
 /**
- * A SYNC is applied by a restarted member that long after it was proposed at most, or another one is
- * asked for: TTLs set by a clock that is behind end early.
+ * A restarted member that applies a SYNC so long after its own proposal asks for another one: the
+ * clock that it would learn may be behind by as much.
  */
 const STALE_MS_MAX = 2000;
 /** On a link that is always as slow, the last one is taken. */
@@ -63,8 +63,8 @@ export interface ClusterTimePorts {
  *      member has published itself, regularly while something can expire, and otherwise every ten
  *      minutes.
  *   2. A restarted member learns the time from a SYNC entry after an entry of its own, as that SYNC
- *      is not older than its own proposal, if that was not long ago. A leader without the time learns it from any SYNC of its term: followers that
- *      know the time propose one.
+ *      is not older than its own proposal, if that was not long ago. A leader without the time
+ *      learns it from any SYNC of its term: followers that know the time propose one.
  *   3. If nobody knows it, because all have restarted or are unreachable, the leader restarts the
  *      clock from its wall clock, but not before the latest time in its log. Members that knew
  *      another time drop it.
@@ -134,6 +134,18 @@ export class ClusterTime {
       if (place?.kind === "attributes") this.#onPublished(index, term, place.id);
     }
     return true;
+  }
+
+  /**
+   * A command to apply, whose proposer's clock may be behind a time in the log before it: it
+   * lagged, or the clock was restarted since. Its TTL then counts from that time, so that it is not
+   * shorter than it was asked for. The same on all members.
+   */
+  dated(command: Command): Command {
+    const { floorMs } = this.clock;
+    if (command.timeMs >= floorMs) return command;
+    const expirationMs = command.expirationMs + floorMs - command.timeMs;
+    return { ...command, timeMs: floorMs, expirationMs };
   }
 
   /** Called periodically. @param appliedTerm of the last applied entry */

@@ -235,6 +235,7 @@ function makeV2Machine(
   };
   return new V2Machine(recovered.store, membership, options, {
     admits: (entry, command, ownMs) => agreed.applies(entry, command, ownMs, times.monoMs),
+    dated: (command) => agreed.dated(command),
     onMembership,
     deliver: () => keys.deliver(),
     cutWatches: () => keys.cutWatches(),

@@ -56,6 +56,8 @@ export interface V2MachinePorts {
    * @returns false if the command is void; the same on all members
    */
   readonly admits: (entry: Entry, command: Command, ownMs: number | undefined) => boolean;
+  /** The command as it is to be applied; the same on all members. */
+  readonly dated: (command: Command) => Command;
   /** The membership may have changed. */
   readonly onMembership: () => void;
   /** Events are queued for watches. */
@@ -104,7 +106,7 @@ export class V2Machine implements StateMachine {
       proposal?.failed(VOID);
       return;
     }
-    const result = this.store.apply(command);
+    const result = this.store.apply(this.#ports.dated(command));
     if (result instanceof Event && Membership.concerns(result.node.path)) {
       this.#membership.apply(result);
       this.#ports.onMembership();

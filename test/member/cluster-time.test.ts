@@ -7,7 +7,7 @@ import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { cellOf } from "#ringd/metrics/families.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import type { Raft } from "#ringd/raft/raft.js";
-import { type Command, syncCommand } from "#ringd/store/command.js";
+import { type Command, CommandOp, syncCommand } from "#ringd/store/command.js";
 
 /** One of three members at format 2, and its proposals. */
 class Stage {
@@ -69,6 +69,17 @@ class Stage {
     return this.proposed[before];
   }
 }
+
+test("a TTL counts from the latest time in the log before its entry", () => {
+  const stage = new Stage(1000);
+  stage.leads(1n, 5);
+  stage.apply(syncCommand(90_000, true), 30);
+  const set = { ...syncCommand(70_000), op: CommandOp.set, expirationMs: 90_000 } as const;
+  const { timeMs, expirationMs } = stage.time.dated(set);
+  assert.deepEqual([timeMs, expirationMs], [90_000, 110_000]);
+  const later = { ...set, timeMs: 90_001 };
+  assert.equal(stage.time.dated(later), later);
+});
 
 test("a starting member learns no time that was long on its way, but asks for another", () => {
   const stage = new Stage(1000);
