@@ -1,4 +1,4 @@
-import { FormatLevels, VERSIONED_LEVEL } from "../cluster/format.js";
+import { FormatLevels, LATE_TTL_LEVEL, VERSIONED_LEVEL } from "../cluster/format.js";
 import type { SnapshotHead } from "../cluster/snapshot-head.js";
 import { assert } from "../lib/assert.js";
 import type { MetricCells } from "../metrics/cells.js";
@@ -67,9 +67,15 @@ export class Agreed {
   }
 
   /** As ClusterTime.applies. @throws NewerFormatError */
-  applies(entry: Entry, command: Command, isOwn: boolean, monoMs: number): boolean {
+  applies(entry: Entry, command: Command, ownMs: number | undefined, monoMs: number): boolean {
     if (command.op === CommandOp.raise) this.#raise(Number(command.prevIndex), command.value);
-    return this.time.applies(entry, command, isOwn, monoMs);
+    return this.time.applies(entry, command, ownMs, monoMs);
+  }
+
+  /** As ClusterTime.dated. */
+  dated(command: Command): Command {
+    if (command.expirationMs === 0 || this.formats.level < LATE_TTL_LEVEL) return command;
+    return this.time.dated(command);
   }
 
   /** @param members of the cluster, learners and this one included */

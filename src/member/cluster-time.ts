@@ -30,6 +30,14 @@ const RESTART_WAIT_MS = 1000;
 const OFFSET_MS_MAX = 1000;
 const WARN_MS = 60_000;
 
+/**
+ * A restarted member that applies a SYNC so long after its own proposal asks for another one: the
+ * clock that it would learn may be behind by as much.
+ */
+const STALE_MS_MAX = 2000;
+/** On a link that is always as slow, the last one is taken. */
+const STALE_MAX = 5;
+
 const OFFSET_SECONDS = cellOf("clockOffset");
 
 export interface ClusterTimePorts {
@@ -44,6 +52,8 @@ export interface ClusterTimePorts {
   readonly propose: (command: Command) => boolean;
   /** Called once, when this member learns the time. */
   readonly onKnown: () => void;
+  /** The SYNC after this member's publication was stale: it publishes itself again. */
+  readonly onStale: () => void;
 }
 
 /**
@@ -53,8 +63,8 @@ export interface ClusterTimePorts {
  *      member has published itself, regularly while something can expire, and otherwise every ten
  *      minutes.
  *   2. A restarted member learns the time from a SYNC entry after an entry of its own, as that SYNC
- *      cannot be old. A leader without the time learns it from any SYNC of its term: followers that
- *      know the time propose one.
+ *      is not older than its own proposal, if that was not long ago. A leader without the time
+ *      learns it from any SYNC of its term: followers that know the time propose one.
  *   3. If nobody knows it, because all have restarted or are unreachable, the leader restarts the
  *      clock from its wall clock, but not before the latest time in its log. Members that knew
  *      another time drop it.
@@ -68,8 +78,10 @@ export class ClusterTime {
   #publishedIndex = 0;
   /** Members that have published themselves in that term; each does so once per start. */
   #published: { readonly term: number; readonly ids: Set<bigint> } = { term: 0, ids: new Set() };
-  /** The first applied entry that this member proposed since it started. */
-  #ownIndex = Number.POSITIVE_INFINITY;
+  /** The applied entry that this member proposed last since it started, and when. */
+  #own = { index: Number.POSITIVE_INFINITY, monoMs: Number.NEGATIVE_INFINITY };
+  /** SYNC entries that came too late to learn the time from. */
+  #stale = 0;
   #term = 0;
   #termMonoMs = 0;
   /** Last term in which this leader proposed to restart the clock. */
@@ -99,12 +111,17 @@ export class ClusterTime {
   /**
    * Called before a command is applied.
    *
-   * @param isOwn this member proposed it since it started
+   * @param ownMs when this member proposed it; undefined if it did not since it started
    * @returns false if the command is void: a clock restart after another SYNC of the same term
    */
-  applies({ index, term }: Entry, command: Command, isOwn: boolean, monoMs: number): boolean {
+  applies(
+    { index, term }: Entry,
+    command: Command,
+    ownMs: number | undefined,
+    monoMs: number,
+  ): boolean {
     this.#assertTerms();
-    if (isOwn && index < this.#ownIndex) this.#ownIndex = index;
+    if (ownMs !== undefined && ownMs > this.#own.monoMs) this.#own = { index, monoMs: ownMs };
     if (command.op === CommandOp.sync) {
       // Older builds apply every SYNC, so none is void while the level allows such members.
       const mayBeVoid = this.#ports.formats.level >= VERSIONED_LEVEL;
@@ -119,6 +136,18 @@ export class ClusterTime {
       if (place?.kind === "attributes") this.#onPublished(index, term, place.id);
     }
     return true;
+  }
+
+  /**
+   * A command to apply, whose proposer's clock may be behind a time in the log before it: it
+   * lagged, or the clock was restarted since. Its TTL then counts from that time, so that it is not
+   * shorter than it was asked for. The same on all members.
+   */
+  dated(command: Command): Command {
+    const { floorMs } = this.clock;
+    if (command.timeMs >= floorMs) return command;
+    const expirationMs = command.expirationMs + floorMs - command.timeMs;
+    return { ...command, timeMs: floorMs, expirationMs };
   }
 
   /** Called periodically. @param appliedTerm of the last applied entry */
@@ -181,19 +210,29 @@ export class ClusterTime {
   }
 
   /**
-   * A SYNC is fresh if it comes after an entry of our own, or if we lead its term (rule 2). Others
-   * may be old: while the clock is unknown, they only raise its floor.
+   * A SYNC is fresh if it comes after a recent entry of our own, or if we lead its term (rule 2).
+   * Others may be old: while the clock is unknown, they only raise its floor.
    */
   #hear(index: number, term: number, timeMs: number, isStart: boolean, monoMs: number): void {
     const { raft } = this.#ports;
     const { isKnown } = this.clock;
-    const isFresh = index > this.#ownIndex || (raft.isLeader && raft.term === term);
+    const isFresh = (raft.isLeader && raft.term === term) || this.#isAfterOwn(index, monoMs);
     if (!isKnown && !isFresh) this.clock.mark(timeMs);
     else if (isStart) this.clock.restart(timeMs, monoMs);
     else this.clock.hear(timeMs, monoMs);
     assert(this.clock.floorMs >= timeMs, "the clock does not go back behind a time in the log");
     assert(!isKnown || this.clock.isKnown, "a member does not forget the time while it runs");
     if (!isKnown && this.clock.isKnown) this.#ports.onKnown();
+  }
+
+  #isAfterOwn(index: number, monoMs: number): boolean {
+    if (index <= this.#own.index) return false;
+    if (monoMs - this.#own.monoMs <= STALE_MS_MAX || this.#stale === STALE_MAX) return true;
+    if (!this.clock.isKnown) {
+      this.#stale++;
+      this.#ports.onStale();
+    }
+    return false;
   }
 
   #onPublished(index: number, term: number, id: bigint): void {

@@ -21,7 +21,7 @@ export interface OwnProposalsParts {
   readonly head: SnapshotHead;
   /** The newest format level this member supports. */
   readonly newestFormat: number;
-  readonly agreed: Omit<AgreedPorts, "raft" | "propose" | "onKnown">;
+  readonly agreed: Omit<AgreedPorts, "raft" | "propose" | "onKnown" | "onStale">;
   readonly publication: PublicationSources & Pick<PublicationPorts, "onReady">;
 }
 
@@ -43,6 +43,7 @@ export class OwnProposals {
       raft,
       propose: (command) => this.#propose(command),
       onKnown: () => this.#publication.check(),
+      onStale: () => this.#publication.again(),
     });
     this.#publication = new Publication(parts.publication, {
       propose: (command) => this.#propose(command),

@@ -305,7 +305,8 @@ function makeV2Machine(
   const onAuth = () => ports.metrics.set(AUTH_ENABLED, auth.isEnabled ? 1 : 0);
   onAuth();
   return new V2Machine(recovered.store, membership, auth, options, {
-    admits: (entry, command, isOwn) => agreed.applies(entry, command, isOwn, times.monoMs),
+    admits: (entry, command, ownMs) => agreed.applies(entry, command, ownMs, times.monoMs),
+    dated: (command) => agreed.dated(command),
     onMembership,
     onAuth,
     deliver: () => keys.deliver(),

@@ -76,6 +76,13 @@ export class Publication {
     this.#retryMs = Number.NEGATIVE_INFINITY;
   }
 
+  /** Until it is ready: the time came too late, and comes once more after another publication. */
+  again(): void {
+    if (this.#isReady) return;
+    this.#isPublished = false;
+    this.#retryMs = Number.NEGATIVE_INFINITY;
+  }
+
   /** Call when the membership, the cluster version or the cluster's time may have become known. */
   check(): void {
     if (this.#isReady || !this.#isPublished || this.#membership.version === "") return;

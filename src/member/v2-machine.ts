@@ -54,9 +54,12 @@ export interface V2MachinePorts {
   /**
    * Called before a command is applied, for the member's state outside the store.
    *
+   * @param ownMs when this member proposed it, monotonic; undefined if it did not since its start
    * @returns false if the command is void; the same on all members
    */
-  readonly admits: (entry: Entry, command: Command, isOwn: boolean) => boolean;
+  readonly admits: (entry: Entry, command: Command, ownMs: number | undefined) => boolean;
+  /** The command as it is to be applied; the same on all members. */
+  readonly dated: (command: Command) => Command;
   /** The membership may have changed. */
   readonly onMembership: () => void;
   /** Authentication may have been enabled or disabled. */
@@ -111,13 +114,13 @@ export class V2Machine implements StateMachine {
     assert(proposal === own, "a proposal for the v2 store is a V2Proposal");
     assert(payloadAt <= entry.data.length, "a payload lies within its entry");
     const command = proposal?.command ?? decodeCommand(entry.data, payloadAt);
-    const isAdmitted = this.#ports.admits(entry, command, proposal !== undefined);
+    const isAdmitted = this.#ports.admits(entry, command, proposal?.startMs);
     if (!isAdmitted || !this.#membership.mayApply(command)) {
       proposal?.failed(VOID);
       return;
     }
     const { index } = this.store;
-    const result = this.store.apply(command);
+    const result = this.store.apply(this.#ports.dated(command));
     assert(this.store.index >= index, "the store's index never goes back");
     if (result instanceof Event && Membership.concerns(result.node.path)) {
       this.#membership.apply(result);

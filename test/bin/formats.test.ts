@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
+import { FORMAT_LEVEL } from "#ringd/cluster/format.js";
 import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 
@@ -58,7 +59,7 @@ function digestOf(dir: string): string {
   return hash.digest("hex");
 }
 
-test("data of ringd 0.1.0 are read and continued in format 2; 0.1.0 then names the version needed", async () => {
+test("data of ringd 0.1.0 are read and continued in the newest format; 0.1.0 then names the version needed", async () => {
   const member = await TestMember.make("ringd", ["--snapshot-count", "10"]);
   try {
     unpack(member.dataDir);
@@ -74,9 +75,11 @@ test("data of ringd 0.1.0 are read and continued in format 2; 0.1.0 then names t
       [RINGD, "--data-dir", member.dataDir],
       { encoding: "utf8", env: { ...process.env, RINGD_TEST_FORMAT_LEVEL: "1" }, timeout: 20_000 },
     );
-    const lines = `${stdout}${stderr}`.split("\n").filter((line) => line.includes("format 2"));
+    const lines = `${stdout}${stderr}`
+      .split("\n")
+      .filter((line) => line.includes(`format ${FORMAT_LEVEL}`));
     assert.equal(lines.length, 1, stdout + stderr);
-    assert.match(lines[0] as string, /which ringd 0\.2\.0 or later reads; this ringd reads .* 1/);
+    assert.match(lines[0] as string, /which ringd 0\.3\.0 or later reads; this ringd reads .* 1/);
     assert.equal(status, 1);
     assert.equal(digestOf(member.dataDir), before, "a start that is refused writes nothing");
   } finally {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { FORMAT_LEVEL } from "#ringd/cluster/format.js";
 import { Client, NoAnswerError } from "../support/client.js";
 import { type ClusterMember, RINGD, TestCluster } from "../support/cluster.js";
 import { until } from "../support/until.js";
@@ -116,7 +117,7 @@ test("a cluster is upgraded to this build and back under writes; its level rises
     assert.equal(await levelOf(one), 1);
     await roll(cluster, three, true);
     for (const member of cluster.members) {
-      await until("the level rises", 20_000, async () => (await levelOf(member)) === 2);
+      await until("the level rises", 20_000, async () => (await levelOf(member)) === FORMAT_LEVEL);
     }
     await writer.stop();
     assert.ok(writer.acknowledged.length > 50, `${writer.acknowledged.length} writes`);
@@ -132,7 +133,7 @@ test("a cluster is upgraded to this build and back under writes; its level rises
 /** Rejected by all, with the reason on both sides. */
 async function checkOldJoining(cluster: TestCluster): Promise<void> {
   const old = await cluster.grow((member) => makeOld(member));
-  const why = /reads formats up to 1: it needs ringd 0\.2\.0 or later/;
+  const why = /reads formats up to 1: it needs ringd 0\.3\.0 or later/;
   const others = cluster.members.filter((member) => member !== old);
   await until("both sides say it", 30_000, () =>
     [old, ...others].every((member) => logHas(member, why)),

@@ -7,10 +7,11 @@ import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { cellOf } from "#ringd/metrics/families.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import type { Raft } from "#ringd/raft/raft.js";
-import { type Command, syncCommand } from "#ringd/store/command.js";
+import { type Command, CommandOp, syncCommand } from "#ringd/store/command.js";
 
 /** One of three members at format 2, and its proposals. */
 class Stage {
+  stale = 0;
   readonly raft = {
     ...{ id: 1n, lead: 0n, term: 0, isLeader: false },
     conf: { voters: [1n, 2n, 3n], learners: [] as bigint[] },
@@ -32,6 +33,9 @@ class Stage {
         raft: this.raft as unknown as Raft,
         ...{ formats, metrics: this.metrics, log: pino({ level: "warn" }, { write }) },
         ...{ electionMs: 1000, isFounding: false, onKnown: () => undefined },
+        onStale: () => {
+          this.stale++;
+        },
         propose: (command) => this.proposed.push(command) > 0 && this.canPropose,
       },
     );
@@ -42,20 +46,20 @@ class Stage {
   }
 
   /** Applies an entry of the term. @returns false if it is void */
-  apply(command: Command, monoMs: number, isOwn = false): boolean {
+  apply(command: Command, monoMs: number, isOwn = false, proposedMs = monoMs): boolean {
     const { term } = this.raft;
     const type = EntryType.normal;
     const entry: Entry = { index: ++this.#index, term, type, data: new Uint8Array(0) };
-    return this.time.applies(entry, command, isOwn, monoMs);
+    return this.time.applies(entry, command, isOwn ? proposedMs : undefined, monoMs);
   }
 
-  publish(id: bigint, monoMs: number): void {
+  publish(id: bigint, monoMs: number, proposedMs = monoMs): void {
     const set = {
       ...syncCommand(0),
       op: 1,
       path: `/0/members/${id.toString(16)}/attributes`,
     } as const;
-    this.apply(set, monoMs, id === 1n);
+    this.apply(set, monoMs, id === 1n, proposedMs);
   }
 
   /** @returns the command proposed at once */
@@ -65,6 +69,40 @@ class Stage {
     return this.proposed[before];
   }
 }
+
+test("a TTL counts from the latest time in the log before its entry", () => {
+  const stage = new Stage(1000);
+  stage.leads(1n, 5);
+  stage.apply(syncCommand(90_000, true), 30);
+  const set = { ...syncCommand(70_000), op: CommandOp.set, expirationMs: 90_000 } as const;
+  const { timeMs, expirationMs } = stage.time.dated(set);
+  assert.deepEqual([timeMs, expirationMs], [90_000, 110_000]);
+  const later = { ...set, timeMs: 90_001 };
+  assert.equal(stage.time.dated(later), later);
+});
+
+test("a starting member learns no time that was long on its way, but asks for another", () => {
+  const stage = new Stage(1000);
+  stage.leads(2n, 5);
+  stage.publish(1n, 17_000, 20);
+  stage.apply(syncCommand(90_000), 17_000);
+  assert.deepEqual([stage.time.clock.isKnown, stage.stale], [false, 1]);
+  stage.publish(1n, 17_100, 17_050);
+  stage.apply(syncCommand(107_000), 17_200);
+  assert.deepEqual([stage.time.clock.isKnown, stage.stale], [true, 1]);
+  assert.equal(stage.time.clock.read(0, 17_300), 107_100);
+});
+
+test("where no entry is ever fast, the time is taken as it comes", () => {
+  const stage = new Stage(1000);
+  stage.leads(2n, 5);
+  for (let n = 1; n <= 6; n++) {
+    assert.equal(stage.time.clock.isKnown, false);
+    stage.publish(1n, n * 10_000, n * 10_000 - 9000);
+    stage.apply(syncCommand(90_000 + n * 10_000), n * 10_000);
+  }
+  assert.deepEqual([stage.time.clock.isKnown, stage.stale], [true, 5]);
+});
 
 test("a starting member learns the time from entries after one of its own, not from older ones", () => {
   const stage = new Stage(1000);

@@ -7,7 +7,7 @@ import { raftAttributesPath } from "#ringd/cluster/paths.js";
 import { Proposals } from "#ringd/member/proposals.js";
 import { V2Machine } from "#ringd/member/v2-machine.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
-import { CommandOp, commandOf } from "#ringd/store/command.js";
+import { type Command, CommandOp, commandOf } from "#ringd/store/command.js";
 import { Event } from "#ringd/store/event.js";
 import { ErrorCode, Refusal } from "#ringd/store/refusal.js";
 import { Store, type StoreOptions } from "#ringd/store/store.js";
@@ -17,6 +17,7 @@ function setUp(options: StoreOptions = {}) {
   const calls: string[] = [];
   const ports = {
     admits: () => true,
+    dated: (command: Command) => command,
     onMembership: () => calls.push("membership"),
     onAuth: () => calls.push("auth"),
     deliver: () => calls.push("deliver"),

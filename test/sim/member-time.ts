@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readEnvelope } from "#ringd/cluster/envelope.js";
-import { VERSIONED_LEVEL } from "#ringd/cluster/format.js";
+import { LATE_TTL_LEVEL, VERSIONED_LEVEL } from "#ringd/cluster/format.js";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { type Command, CommandOp } from "#ringd/store/command.js";
 import { decodeCommand } from "#ringd/store/command-codec.js";
@@ -69,7 +69,7 @@ export class TimeChecks {
   /** A change not seen before. */
   onEvent({ action, node, prevNode, timeMs, isRefresh }: Event): void {
     if (action === Action.expire) this.#onExpired(node.path);
-    else if (this.#level < VERSIONED_LEVEL) return;
+    else if (this.#level < LATE_TTL_LEVEL) return;
     else if (node.expirationMs > 0 && !isRefresh && !node.isDirectory) {
       const askedMs = this.asked.get(node.value);
       const ttlMs = node.expirationMs - timeMs;
