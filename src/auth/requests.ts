@@ -11,6 +11,7 @@ import type { AuthScript, ScriptContext } from "./script.js";
 import type { AuthState } from "./state.js";
 
 const PREFIX = "/v2/auth";
+const NO_NAMES: ReadonlySet<string> = new Set();
 const ALLOWED = [Method.get, Method.put, Method.delete];
 
 /** What a request below /v2/auth is about. */
@@ -149,7 +150,7 @@ function listRoles(state: AuthState, request: ApiRequest): ApiResponse {
 
 /** etcd parses the query of these, and cannot say what is wrong with it. */
 function isBadQuery({ query }: ApiRequest): boolean {
-  return parseForm(query, undefined).kind === "invalid";
+  return parseForm(query, undefined, NO_NAMES).kind === "invalid";
 }
 
 function answered(answer: ApiResponse): AuthHandled {

@@ -125,7 +125,6 @@ export class RingGateway implements Gateway {
   }
 
   request(exchange: Exchange, request: FramedRequest): number | undefined {
-    if (this.#early !== undefined) return this.#keep(this.#early, exchange, request);
     const { method, path } = request;
     if (method === Method.options) {
       if (isMalformed(path)) exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
@@ -137,7 +136,8 @@ export class RingGateway implements Gateway {
       const served = this.requestLocally(exchange, request, this.#hooks.local);
       if (served !== "elsewhere") return served;
     }
-    return this.#send(exchange, request);
+    if (this.#early !== undefined) return this.#keep(this.#early, exchange, request);
+    return this.ask(exchange, request);
   }
 
   /**
@@ -152,7 +152,7 @@ export class RingGateway implements Gateway {
   ): number | undefined | "elsewhere" {
     const { method, path, query, body } = request;
     if (this.#hooks.guard?.isGuarded(path) === true) {
-      return this.#send(new GuardedExchange(exchange, request, handler), request);
+      return this.ask(new GuardedExchange(exchange, request, handler), request);
     }
     const local = handler({ method, path, query, body });
     if (local === undefined) return "elsewhere";
@@ -161,7 +161,8 @@ export class RingGateway implements Gateway {
     return undefined;
   }
 
-  #send(exchange: Exchange, request: FramedRequest): number | undefined {
+  /** Passes a request to the core, also while those of clients are held. */
+  ask(exchange: Exchange, request: FramedRequest): number | undefined {
     if (this.#requests.queuedBytes > QUEUED_BYTES_MAX) {
       exchange.answer(NO_ROOM, NO_ROOM_BODY);
       return undefined;

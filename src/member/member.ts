@@ -180,8 +180,9 @@ export class MemberCore {
 
   /** Does pending work that needs no new input, in pieces of about a millisecond. */
   step(): void {
-    const { snapshots, machines, applier, listings, hashes, gate } = this.#parts;
+    const { snapshots, machines, applier, listings, reads, hashes, gate } = this.#parts;
     this.#carryOutAll();
+    reads.answerUpTo(applier.index);
     if (snapshots.isDue(applier.index, machines.stateBytes)) this.#startSnapshot();
     if (snapshots.hasWork()) snapshots.step();
     listings.step();
@@ -191,8 +192,9 @@ export class MemberCore {
 
   /** Whether step() would do something. */
   hasWork(): boolean {
-    const { raft, snapshots, listings, hashes } = this.#parts;
-    return raft.hasReady() || snapshots.hasWork() || listings.hasWork() || hashes.hasWork();
+    const { raft, snapshots, listings, reads, applier, hashes } = this.#parts;
+    const isBusy = raft.hasReady() || snapshots.hasWork() || listings.hasWork();
+    return isBusy || reads.hasWork(applier.index) || hashes.hasWork();
   }
 
   /**

@@ -204,7 +204,10 @@ function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground)
         audit.write("member", source, status, `${change.kind} ${formatId(change.id)}`);
       },
     }),
-    reads: new Reads(raft, metrics),
+    reads: new Reads(raft, {
+      metrics,
+      hasRoom: (frontend) => clients.queuedBytes(frontend) <= memberLimits.batchResponseBytesMax,
+    }),
     hashes: new Hashes(ports.hashJobs, metrics),
     listings: new Listings(clients, { store, metrics, log, limits: memberLimits }),
     snapshots: new Snapshots(ports.jobs, config.snapshotCount, limits.logBytes, snapshot.index),
@@ -240,16 +243,17 @@ function restoreAuth(store: Store): AuthState {
 }
 
 function makeUnderway(
-  { raft }: Ground,
+  { recovered, raft }: Ground,
   { writes, listings, snapshots }: Flow,
   machines: () => Machines,
 ): Underway {
+  const { store } = recovered;
   return {
     get openBytes() {
       return writes.openBytes;
     },
     get viewBytes() {
-      return snapshots.viewBytes(machines()) + listings.viewBytes();
+      return snapshots.viewBytes(machines()) + listings.viewBytes() + store.hub.bytes;
     },
     get members() {
       return raft.conf.voters.length;

@@ -7,6 +7,7 @@ import { routePath } from "../v2/path.js";
 import { plainResponse } from "../v2/plain.js";
 import { type ApiRequest, Method } from "../v2/request.js";
 import { ContentKind } from "../v2/response.js";
+import type { HealthScope } from "../v2/status.js";
 import type { Audit } from "./audit.js";
 import type { Gate } from "./gate.js";
 import type { Health } from "./health.js";
@@ -108,6 +109,7 @@ export class Router {
       case "propose":
         // Changes committed before the request must be applied here before this one is validated.
         reads.add({
+          frontend: client.frontend,
           startMs: times.monoMs,
           isHealthCheck: false,
           confirmed: () => changes.add(client, outcome.change, times.monoMs),
@@ -115,7 +117,7 @@ export class Router {
         });
         return;
       case "health":
-        this.#checkHealth(client);
+        this.#checkHealth(client, outcome.scope);
         return;
       default:
         unreachable(outcome);
@@ -123,13 +125,19 @@ export class Router {
   }
 
   /** Healthy means: a linearizable read succeeds, and writes are accepted. */
-  #checkHealth(client: ClientRequest): void {
-    const { raft, health, reads, times, canWrite } = this.#parts;
+  #checkHealth(client: ClientRequest, { isSerializable, ignoresSpace }: HealthScope): void {
+    const { raft, health, reads, times } = this.#parts;
+    const canWrite = () => ignoresSpace || this.#parts.canWrite();
+    if (isSerializable) {
+      health.answer(client, canWrite());
+      return;
+    }
     if (raft.lead === NONE) {
       health.answer(client, false);
       return;
     }
     reads.add({
+      frontend: client.frontend,
       startMs: times.monoMs,
       isHealthCheck: true,
       confirmed: () => health.answer(client, canWrite()),

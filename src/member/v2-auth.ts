@@ -105,6 +105,7 @@ export class AuthService {
     switch (step.kind) {
       case "confirm":
         reads.add({
+          frontend: run.client.frontend,
           startMs: times.monoMs,
           isHealthCheck: false,
           confirmed: () => this.#advance(run, undefined),

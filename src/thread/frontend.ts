@@ -14,10 +14,11 @@ import {
 } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { ProfiledThread } from "../process/profiler.js";
+import { Pulse } from "../process/pulse.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { isServedByFrontend } from "../v2/local.js";
 import { authGuard } from "./guard.js";
+import { isLocalPath } from "./local.js";
 import { gatewayMetrics } from "./port-metrics.js";
 
 /**
@@ -36,7 +37,7 @@ function tellMain(message: FrontendMessage): void {
 }
 
 function askMain(request: LocalRequest): Promise<LocalResponse> | undefined {
-  if (!isServedByFrontend(request.path)) return undefined;
+  if (!isLocalPath(request.path)) return undefined;
   const id = asked++;
   tellMain({ kind: "ask", id, request });
   return new Promise((resolve) => questions.set(id, resolve));
@@ -92,6 +93,7 @@ async function main(): Promise<void> {
   if (config.enablePprof) {
     new ProfiledThread(topology.profiles, FIRST_FRONTEND_PART + number, tellMain).pollByTimer();
   }
+  new Pulse(topology.pulse, FIRST_FRONTEND_PART + number).beatByTimer();
   tellMain({ kind: "ready" });
 }
 

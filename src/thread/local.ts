@@ -20,8 +20,14 @@ import type { MetricsRegistry } from "../metrics/registry.js";
 import { unpackVersion } from "../metrics/version-id.js";
 import { fileDescriptorLimit } from "../process/descriptors.js";
 import { ringDepthBytes } from "../ring/ring.js";
-import { handleDebugVars, handleLogLevel, metricsResponse } from "../v2/local.js";
+import {
+  handleDebugVars,
+  handleLogLevel,
+  isServedByFrontend,
+  metricsResponse,
+} from "../v2/local.js";
 import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
+import { isProbePath } from "../v2/probes.js";
 import type { ApiRequest } from "../v2/request.js";
 import { COMPAT_VERSION } from "../v2/status.js";
 
@@ -39,6 +45,11 @@ const APPLIED = cellOf("proposalsApplied");
 const RAFT_STATES = ["StateFollower", "StateCandidate", "StateLeader", "StatePreCandidate"];
 /** Indexed by `ringd_raft_peer_state`. */
 const PROGRESS_STATES = ["StateProbe", "StateReplicate", "StateSnapshot"];
+
+/** Whether the main thread serves this path without the core. */
+export function isLocalPath(path: string): boolean {
+  return isServedByFrontend(path) || isProbePath(path);
+}
 
 /** Serves the paths that need no store: metrics, debug variables, log level. */
 export function debugVarsHandler(config: Config, topology: Topology, id: string): LocalHandler {
@@ -154,7 +165,7 @@ function ringSamples(topology: Topology) {
   ];
 }
 
-function toApi(request: LocalRequest): ApiRequest {
+export function toApi(request: LocalRequest): ApiRequest {
   return {
     method: request.method,
     path: request.path,
@@ -168,6 +179,6 @@ function toApi(request: LocalRequest): ApiRequest {
   };
 }
 
-function toLocal({ head, body }: ApiResponse): LocalResponse {
+export function toLocal({ head, body }: ApiResponse): LocalResponse {
   return { status: head.status, contentKind: head.contentKind, body, allow: head.allow };
 }

@@ -7,9 +7,10 @@ import { type GatewayHooks, RingGateway } from "../frontend/ring-gateway.js";
 import { listen, makeFrontends } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
 import { AuditFile } from "../log/audit-file.js";
-import { createLogger, type Logger } from "../log/logger.js";
+import { createLogger, type Logger, logReopenings, reopenLogFiles } from "../log/logger.js";
 import type { LocalHandler } from "../messages/local.js";
 import {
+  CORE_PART,
   createTopology,
   FIRST_FRONTEND_PART,
   type MemberIdentity,
@@ -29,6 +30,7 @@ import { authGuard } from "./guard.js";
 import { debugVarsHandler } from "./local.js";
 import { runPool } from "./pool.js";
 import { gatewayMetrics } from "./port-metrics.js";
+import { Probes } from "./probes.js";
 import { Profiles } from "./profiles.js";
 import { type Closable, exitFailed, stopOnSignals } from "./shutdown.js";
 import {
@@ -40,6 +42,7 @@ import {
   whenSaid,
 } from "./workers.js";
 
+const AUTH_ENABLED = cellOf("authEnabled");
 const AUDIT_FAILURES = cellOf("auditFailures");
 
 /** Created before any other thread runs. */
@@ -54,6 +57,7 @@ interface Base {
   readonly frontends: Closable[];
   /** What is answered without the core; set once it is known who this member is. */
   readonly local: { handler: LocalHandler; profiles: LocalHandler };
+  readonly probes: Probes;
 }
 
 /**
@@ -72,7 +76,8 @@ interface Base {
  */
 export async function start(config: Config): Promise<void> {
   const base = makeBase(config);
-  const { topology, log, gateway, heads, frontends, local } = base;
+  const { topology, log, gateway, heads, frontends, local, probes } = base;
+  reopenLogsOnSignal(topology, log);
   for (const warning of config.warnings) log.warn(warning);
   checkFileDescriptorLimit();
 
@@ -103,8 +108,10 @@ export async function start(config: Config): Promise<void> {
   const profiles = new Profiles(config, topology, { core, wal, peer });
   const debugVars = debugVarsHandler(config, topology, formatId(identity.memberId));
   local.profiles = (request) => profiles.handle(request);
-  local.handler = (request) => profiles.handleOfClient(request) ?? debugVars(request);
+  local.handler = (request) =>
+    probes.handle(request) ?? profiles.handleOfClient(request) ?? debugVars(request);
   gateway.start();
+  probes.recovered();
   // A signal before this kills the process, harmlessly: no client was served yet.
   stopOnSignals({ log, gateway, frontends, workers: [wal, core, peer] });
 
@@ -124,19 +131,34 @@ export async function start(config: Config): Promise<void> {
   notifySupervisor("READY=1", log);
 }
 
+/** SIGHUP, as logrotate sends it; from a terminal that closes, it ends the process. */
+function reopenLogsOnSignal(topology: Topology, log: Logger): void {
+  if (process.stdin.isTTY) return;
+  process.on("SIGHUP", () => {
+    reopenLogFiles(topology.logLevel);
+    log.info("received signal SIGHUP; log files are opened again");
+  });
+}
+
 function makeBase(config: Config): Base {
   const topology = createTopology(config);
   const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
-  // Until the member serves.
-  const local: Base["local"] = { handler: () => undefined, profiles: () => undefined };
+  // Until the member has read its log; the probes are answered from the first moment.
+  const local: Base["local"] = {
+    handler: (request) => probes.handle(request),
+    profiles: () => undefined,
+  };
   const log = createLogger(config.log, "main", topology.logLevel);
   const hooks: GatewayHooks = {
     local: (request) => local.handler(request),
     guard: authGuard(config, topology),
-    onAudit: openAuditLog(config, log, metrics),
+    onAudit: openAuditLog(config, topology, log, metrics),
   };
+  // Until the core knows better: what needs root while authentication is enabled waits for it.
+  new MetricCells(topology.metrics, CORE_PART).set(AUTH_ENABLED, 1);
   const gateway = mainGateway(topology, hooks, metrics);
   gateway.holdRequests();
+  const probes = new Probes(topology, gateway);
   return {
     config,
     topology,
@@ -146,12 +168,14 @@ function makeBase(config: Config): Base {
     heads: new HeadText(0n, config.corsOrigins),
     frontends: [],
     local,
+    probes,
   };
 }
 
 /** @returns what takes its lines @throws LogOutputError */
 function openAuditLog(
   { auditLog }: Config,
+  topology: Topology,
   log: Logger,
   metrics: MetricCells,
 ): (line: string) => void {
@@ -162,6 +186,7 @@ function openAuditLog(
       log.warn({ reason }, "cannot write audit log");
     },
     soon: setImmediate,
+    reopenings: () => logReopenings(topology.logLevel),
   });
   process.once("exit", () => file.flush());
   return (line) => file.write(line);

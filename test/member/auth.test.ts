@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HASH_JOBS_MAX } from "#ringd/member/hashes.js";
+import { NO_LIMITS } from "#ringd/process/heap.js";
 import { type Asked, OneMember } from "./one-member.js";
 
 const FLAGS = ["--bcrypt-cost", "4", "--audit-log", "stdout"];
@@ -14,7 +15,7 @@ function basic(user: string, password: string): string {
 
 /** A member whose authentication is enabled, with user ann of role reader. */
 function setUp(flags: readonly string[] = [], clientCertAuth = false) {
-  const member = new OneMember({}, 65_536, 1, [...FLAGS, ...flags], { clientCertAuth });
+  const member = new OneMember({}, 65_536, 1, NO_LIMITS, [...FLAGS, ...flags], { clientCertAuth });
   const answered = (asked: Asked): string => {
     member.until("the answer", () => asked.status !== 0);
     return `${asked.status} ${asked.body}`.trim();
