@@ -156,7 +156,8 @@ function buildConfig(
     frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
     ...readFrontends(read, addresses.listenClientUrls, !namesClientUrls(read)),
     enablePprof: read.bool("enable-pprof"),
-    clientCertAuth: read.bool("client-cert-auth"),
+    // The deprecated flag stands for both others.
+    clientCertAuth: read.bool("client-cert-auth") || read.string("ca-file") !== "",
     bcryptCost: bcryptCost(read),
     auditLog: read.string("audit-log"),
     protectStatus: read.bool("protect-status"),
