@@ -162,7 +162,11 @@ async function measure(
   const { load } = options;
   const { workload } = cell;
   const apply = (seconds: number) =>
-    Promise.all(loaded.map(({ url }) => applyLoad({ load, url, workload, connections, seconds })));
+    Promise.all(
+      loaded.map(({ url }) =>
+        applyLoad({ load, url, authorization: "", workload, connections, seconds }),
+      ),
+    );
   if (isFirst && options.warmup > 0) await apply(options.warmup);
   await delay(SETTLE_MS);
   const before = cpuMicrosOf(members);

@@ -1,6 +1,7 @@
 import { cpus } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { Client } from "#ringd/client/index.js";
 import { fill } from "./lib/client.js";
 import { run } from "./lib/lifetime.js";
 import { applyLoad, LOADS, type Load, type LoadResult } from "./lib/load.js";
@@ -24,6 +25,7 @@ const USAGE = `Usage: node dist/bench/end-to-end.js [options]
 
   --servers LIST       of ringd, etcd, echo (default ringd)
   --vs-etcd            adds etcd: ratios to it
+  --auth               adds a ringd that asks for credentials, and is sent them
   --echo               adds a bare uWebSockets.js that answers the same bytes: the ceiling
   --url URL            measures a server that already runs, instead of ringd
   --pid PID            its process, for the CPU figures
@@ -41,6 +43,7 @@ const USAGE = `Usage: node dist/bench/end-to-end.js [options]
 
 interface Options {
   readonly servers: readonly ServerKind[];
+  readonly auth: boolean;
   readonly url: string | undefined;
   readonly pid: number | undefined;
   readonly workloads: readonly Workload[];
@@ -59,6 +62,8 @@ interface Target {
   readonly url: string;
   /** Without it CPU is not measured. */
   readonly pid: number | undefined;
+  /** Sent with each request; "" for none. */
+  readonly authorization: string;
 }
 
 interface ThreadFigure {
@@ -96,6 +101,8 @@ interface Cell {
   readonly threads: readonly ThreadFigure[];
 }
 
+/** For the first password, which also starts a thread. */
+const AUTH_MS = 30_000;
 /** Pause between measurements, for the requests that the last one left in flight. */
 const SETTLE_MS = 250;
 
@@ -105,6 +112,7 @@ function readOptions(): Options {
       help: { type: "boolean" },
       servers: { type: "string" },
       "vs-etcd": { type: "boolean" },
+      auth: { type: "boolean" },
       echo: { type: "boolean" },
       url: { type: "string" },
       pid: { type: "string" },
@@ -134,9 +142,11 @@ function readOptions(): Options {
   if (values["vs-etcd"]) servers.add("etcd");
   if (values.echo) servers.add("echo");
   const threads = values["frontend-threads"];
-  const many = servers.size + (values.url === undefined ? 0 : 1) > 1;
+  const more = [values.url !== undefined, values.auth === true].filter(Boolean).length;
+  const many = servers.size + more > 1;
   return {
     servers: [...servers],
+    auth: values.auth === true,
     url: values.url,
     pid: values.pid === undefined ? undefined : number("pid", values.pid),
     workloads: list("workload", values.workload).map((name) => oneOf("workload", name, WORKLOADS)),
@@ -156,16 +166,31 @@ function readOptions(): Options {
 
 async function startTargets(options: Options): Promise<Target[]> {
   const targets: Target[] = [];
-  if (options.url !== undefined) targets.push({ name: "url", url: options.url, pid: options.pid });
+  const authorization = "";
+  if (options.url !== undefined) {
+    targets.push({ name: "url", url: options.url, pid: options.pid, authorization });
+  }
   for (const kind of options.servers) {
     const server = await startServer({
       kind,
       flags: kind === "ringd" ? options.ringdFlags : [],
       nodeFlags: options.nodeFlags,
     });
-    targets.push({ name: kind, url: server.url, pid: server.pid });
+    targets.push({ name: kind, url: server.url, pid: server.pid, authorization });
   }
+  if (options.auth) targets.push(await startWithUsers(options));
   return targets;
+}
+
+/** A ringd with a user root, whose credentials each request has. */
+async function startWithUsers({ ringdFlags: flags, nodeFlags }: Options): Promise<Target> {
+  const { url, pid } = await startServer({ kind: "ringd", flags, nodeFlags });
+  const client = new Client({ endpoints: [url], timeoutMs: AUTH_MS });
+  await client.auth.users.add("root", "bench");
+  await client.auth.enable();
+  await client.close();
+  const authorization = `Basic ${Buffer.from("root:bench").toString("base64")}`;
+  return { name: "ringd-auth", url, pid, authorization };
 }
 
 /**
@@ -192,13 +217,13 @@ async function measure(
   round: number,
 ): Promise<Sample> {
   const { load, seconds } = options;
-  const { url, pid } = target;
+  const { url, pid, authorization } = target;
   if (round === 0 && options.warmup > 0) {
-    await applyLoad({ load, url, workload, connections, seconds: options.warmup });
+    await applyLoad({ load, url, authorization, workload, connections, seconds: options.warmup });
   }
   await delay(SETTLE_MS);
   const before = pid === undefined ? undefined : usageOf(pid);
-  const result = await applyLoad({ load, url, workload, connections, seconds });
+  const result = await applyLoad({ load, url, authorization, workload, connections, seconds });
   const used =
     pid === undefined || before === undefined ? undefined : usageBetween(before, usageOf(pid));
   const { requests } = result;

@@ -21,6 +21,8 @@ export interface LoadOptions {
   readonly workload: Workload;
   readonly connections: number;
   readonly seconds: number;
+  /** Of every request; "" for none. */
+  readonly authorization: string;
 }
 
 export interface LoadResult {
@@ -72,11 +74,15 @@ async function cannon(options: LoadOptions): Promise<Measured> {
         const start = connection * perConnection + (connection % perConnection);
         const requests = Array.from({ length: perConnection }, (_, i) => {
           const request = requestAt(options.workload, start + i);
-          if (request.method === "GET") return { ...request, body: undefined };
+          const { authorization } = options;
+          const credentials = authorization === "" ? {} : { authorization };
+          if (request.method === "GET") {
+            return { ...request, body: undefined, headers: credentials };
+          }
           return {
             ...request,
             body: PUT_BODY,
-            headers: { "content-type": FORM },
+            headers: { "content-type": FORM, ...credentials },
           };
         });
         client.setRequests(requests);
@@ -116,19 +122,22 @@ async function cannon(options: LoadOptions): Promise<Measured> {
  * JSON at the end. wrk counts 4xx and 5xx as errors. A `response` function could count 3xx, too,
  * but wrk would then parse the headers of every response, at twice the cost.
  */
-function wrkScript(workload: Workload): string {
+function wrkScript({ workload, authorization }: LoadOptions): string {
   const rendered = Array.from({ length: KEYS }, (_, n) => {
     const { method, path } = requestAt(workload, n);
     const put = method === "PUT";
-    const args = [`"${method}"`, `"${path}"`, put ? "form" : "nil", put ? "body" : "nil"];
+    const args = [`"${method}"`, `"${path}"`, put ? "form" : "plain", put ? "body" : "nil"];
     return `  wrk.format(${args.join(", ")}),`;
   });
+  const credentials = (before: string) =>
+    authorization === "" ? "" : `${before} ["Authorization"] = "${authorization}"`;
   return `
 local requests
 local at = 0
 function init(args)
   local body = "${PUT_BODY}"
-  local form = { ["Content-Type"] = "${FORM}" }
+  local form = { ["Content-Type"] = "${FORM}"${credentials(", ")} }
+  local plain = {${credentials("")} }
   requests = {
 ${rendered.join("\n")}
   }
@@ -157,7 +166,7 @@ async function wrk(options: LoadOptions): Promise<Measured> {
   const takeBack = atExit(cleanUp);
   try {
     const script = join(directory, "load.lua");
-    writeFileSync(script, wrkScript(options.workload));
+    writeFileSync(script, wrkScript(options));
     const args = [
       ["--threads", "1"],
       ["--connections", String(options.connections)],

@@ -60,7 +60,7 @@ export function handleAuth(
   const { kind, name } = target;
   if (name === undefined) {
     const list = kind === "users" ? listUsers : listRoles;
-    return answered(isBadQuery(request) ? authFailure() : list(context.state));
+    return answered(list(context.state, request));
   }
   switch (method) {
     case Method.get:
@@ -119,8 +119,10 @@ function readRole(state: AuthState, name: string): ApiResponse {
 }
 
 /** As in etcd, `null` without any. */
-function listUsers(state: AuthState): ApiResponse {
-  const users = state.lookForUsers().flatMap((name) => state.lookForUser(name) ?? []);
+function listUsers(state: AuthState, request: ApiRequest): ApiResponse {
+  const names = state.lookForUsers();
+  if (isBadQuery(request)) return authFailure();
+  const users = names.flatMap((name) => state.lookForUser(name) ?? []);
   return authJson(200, (writer) => {
     writer.latin1('{"users":');
     if (users.length === 0) writer.latin1("null");
@@ -134,8 +136,10 @@ function listUsers(state: AuthState): ApiResponse {
   });
 }
 
-function listRoles(state: AuthState): ApiResponse {
-  const roles = state.lookForRoles().flatMap((name) => state.lookForRole(name) ?? []);
+function listRoles(state: AuthState, request: ApiRequest): ApiResponse {
+  const names = state.lookForRoles();
+  if (isBadQuery(request)) return authFailure();
+  const roles = names.flatMap((name) => state.lookForRole(name) ?? []);
   return authJson(200, (writer) => {
     writer.latin1('{"roles":');
     writeItems(writer, roles, writeRole);

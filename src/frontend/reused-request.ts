@@ -17,7 +17,7 @@ export class ReusedRequest implements FramedRequest {
   isBodyTooLarge = false;
 
   /** @returns this, without a body */
-  begin(method: Method, path: string, query: string, authorization: string): this {
+  begin(method: Method, path: string, query: string, authorization = ""): this {
     this.method = method;
     this.path = path;
     this.query = query;

@@ -34,6 +34,11 @@ export function setLogLevel(memory: SharedArrayBuffer, level: LogLevel): void {
   Atomics.store(new Int32Array(memory), LEVEL, LEVELS[level]);
 }
 
+/** How often files were to be reopened. */
+export function logReopenings(memory: SharedArrayBuffer): number {
+  return Atomics.load(new Int32Array(memory), REOPENINGS);
+}
+
 /** Makes each thread open its log files anew with its next line: they may have been rotated. */
 export function reopenLogFiles(memory: SharedArrayBuffer): void {
   Atomics.add(new Int32Array(memory), REOPENINGS, 1);

@@ -9,6 +9,8 @@ import type { Outlet } from "../ring/fragments.js";
  * who guesses passwords takes no more than one thread.
  */
 export const HASH_JOBS_MAX = 64;
+/** Room beyond that for new passwords, which root can set even while somebody guesses. */
+const NEW_PASSWORDS_MAX = 16;
 
 const HASHED = cellOf("authHashes", "hash");
 const COMPARED = cellOf("authHashes", "compare");
@@ -28,13 +30,9 @@ export class Hashes {
     this.#metrics = metrics;
   }
 
-  get isFull(): boolean {
-    return this.#open.size >= HASH_JOBS_MAX;
-  }
-
   /** @returns false if too many wait; then `done` is not called */
   hash(password: string, done: (hash: string) => void): boolean {
-    if (this.isFull) return false;
+    if (this.#open.size >= HASH_JOBS_MAX + NEW_PASSWORDS_MAX) return false;
     const job = this.#open.add({ type: "hash", done });
     writeHashJob(this.#jobs, HashJobType.hash, { job, hash: "", password });
     this.#metrics.add(HASHED, 1);
@@ -43,7 +41,7 @@ export class Hashes {
 
   /** @returns false if too many wait; then `done` is not called */
   compare(hash: string, password: string, done: (isEqual: boolean) => void): boolean {
-    if (this.isFull) return false;
+    if (this.#open.size >= HASH_JOBS_MAX) return false;
     const job = this.#open.add({ type: "compare", done });
     writeHashJob(this.#jobs, HashJobType.compare, { job, hash, password });
     this.#metrics.add(COMPARED, 1);

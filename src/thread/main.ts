@@ -8,9 +8,10 @@ import { type GatewayHooks, RingGateway } from "../frontend/ring-gateway.js";
 import { type Listening, listen, makeFrontends, plainKinds } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
 import { AuditFile } from "../log/audit-file.js";
-import { createLogger, type Logger, reopenLogFiles } from "../log/logger.js";
+import { createLogger, type Logger, logReopenings, reopenLogFiles } from "../log/logger.js";
 import type { LocalHandler } from "../messages/local.js";
 import {
+  CORE_PART,
   createTopology,
   FIRST_FRONTEND_PART,
   type MemberIdentity,
@@ -44,6 +45,7 @@ import {
   whenSaid,
 } from "./workers.js";
 
+const AUTH_ENABLED = cellOf("authEnabled");
 const AUDIT_FAILURES = cellOf("auditFailures");
 
 /** Created before any other thread runs. */
@@ -152,8 +154,10 @@ function makeBase(config: Config): Base {
   const hooks: GatewayHooks = {
     local: (request) => local.handler(request),
     guard: authGuard(config, topology),
-    onAudit: openAuditLog(config, log, metrics),
+    onAudit: openAuditLog(config, topology, log, metrics),
   };
+  // Until the core knows better: what needs root while authentication is enabled waits for it.
+  new MetricCells(topology.metrics, CORE_PART).set(AUTH_ENABLED, 1);
   const gateway = mainGateway(topology, hooks, metrics);
   gateway.holdRequests();
   const probes = new Probes(topology, gateway);
@@ -173,6 +177,7 @@ function makeBase(config: Config): Base {
 /** @returns what takes its lines @throws LogOutputError */
 function openAuditLog(
   { auditLog }: Config,
+  topology: Topology,
   log: Logger,
   metrics: MetricCells,
 ): (line: string) => void {
@@ -183,6 +188,7 @@ function openAuditLog(
       log.warn({ reason }, "cannot write audit log");
     },
     soon: setImmediate,
+    reopenings: () => logReopenings(topology.logLevel),
   });
   process.once("exit", () => file.flush());
   return (line) => file.write(line);

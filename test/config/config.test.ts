@@ -257,3 +257,16 @@ test("by default, clients of the old port are served as well", () => {
     assert.deepEqual(Object.values(said.frontendKinds), ["uws"]);
   }
 });
+
+test("a bcrypt cost out of range is warned of in etcd's words, and 10 is used", () => {
+  for (const [argument, cost, warnings] of [
+    ["--bcrypt-cost=4", 4, []],
+    ["--bcrypt-cost=31", 31, []],
+    ["--bcrypt-cost=3", 10, ["use default bcrypt cost instead of the invalid given cost"]],
+    ["--bcrypt-cost=32", 10, ["use default bcrypt cost instead of the invalid given cost"]],
+  ] as const) {
+    const config = configOf(argument);
+    assert.equal(config.bcryptCost, cost);
+    assert.deepEqual(config.warnings, warnings);
+  }
+});

@@ -148,8 +148,11 @@ test("too many comparisons at once are rejected, and others are not disturbed", 
   const known = member.ask("get", "/v2/keys/");
   for (let n = 0; n < 3; n++) member.turnBut(HASHES_AT, 1);
   assert.equal(known.status, 200, "known credentials do not wait for the pool");
+  const change = member.askJson("put", "/v2/auth/users/ann", { user: "ann", password: "new" });
   member.until("all others are answered", () => flood.every((asked) => asked.status !== 0));
   assert.equal(flood.filter((asked) => asked.status === 401).length, HASH_JOBS_MAX);
+  member.until("a password can be set meanwhile", () => change.status !== 0);
+  assert.equal(change.status, 200);
 });
 
 test("a client that disconnects while its credentials are compared leaves nothing behind", () => {
