@@ -20,7 +20,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   snap: ["lib", "messages", "ring", "storage"],
   messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],
   bootstrap: ["cluster", "config", "go", "lib"],
-  ctl: ["client", "go", "lib", "messages", "process", "snap", "storage", "wal"],
+  ctl: "bootstrap btree client cluster config etcd go lib messages process snap storage store v2 wal".split(
+    " ",
+  ),
+  etcd: ["btree", "cluster", "go", "lib", "storage", "store"],
   client: ["go", "lib"],
   config: ["cluster", "go", "lib", "process"],
   log: ["config", "lib", "process"],

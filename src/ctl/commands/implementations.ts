@@ -40,7 +40,7 @@ const LOADERS: Readonly<Record<string, () => Promise<Execute>>> = {
   "role revoke": async () => (await auth()).roleRevoke,
   "auth enable": async () => (await auth()).authEnable,
   "auth disable": async () => (await auth()).authDisable,
-  import: async () => (await import("./import.js")).importSnapshot,
+  import: async () => (await import("./import.js")).importData,
   dump: async () => (await import("./dump.js")).dump,
   load: async () => (await import("./load.js")).load,
   top: async () => (await import("./top.js")).top,

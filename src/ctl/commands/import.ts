@@ -29,11 +29,17 @@ interface Copy {
   readonly ttl: number | undefined;
 }
 
+/** Of an etcd member's directory, or of a snapshot of etcd 0.4. */
+export async function importData(context: Context): Promise<number> {
+  if (context.flags.string("etcd-data-dir") === "") return await importSnapshot(context);
+  return await (await import("./import-etcd.js")).importEtcd(context);
+}
+
 /**
  * Sets all keys of a snapshot of etcd 0.4; hidden ones (a name that begins with `_`) only with
  * --hidden.
  */
-export async function importSnapshot(context: Context): Promise<number> {
+async function importSnapshot(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { flags } = context;
   const file = flags.string("snap");
