@@ -41,6 +41,8 @@ const LOADERS: Readonly<Record<string, () => Promise<Execute>>> = {
   "auth enable": async () => (await auth()).authEnable,
   "auth disable": async () => (await auth()).authDisable,
   import: async () => (await import("./import.js")).importData,
+  migrate: async () => (await import("./migrate.js")).migrate,
+  mirror: async () => (await import("./migrate.js")).mirror,
   dump: async () => (await import("./dump.js")).dump,
   load: async () => (await import("./load.js")).load,
   top: async () => (await import("./top.js")).top,

@@ -4,9 +4,9 @@ import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
 import { EXIT, failure, keyFailure } from "../output/exit.js";
+import { inParallel } from "../output/parallel.js";
 import { err, out } from "../output/terminal.js";
 import { isRecord } from "./dump-format.js";
-import { inParallel } from "./parallel.js";
 
 /** The longest string of V8 has 512 Mi characters. */
 const SNAPSHOT_BYTES_MAX = 500 * 2 ** 20;

@@ -10,6 +10,10 @@ export const EXIT = {
   notHealthy: 5,
   /** `import --detect-v2`. */
   hasContent: 5,
+  /** `migrate`. */
+  differs: 5,
+  /** Ended by CTRL+C before it was done. */
+  interrupted: 130,
 } as const;
 
 /** Ends the command: its message goes to standard error, and the process exits with `exitCode`. */

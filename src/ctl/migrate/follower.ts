@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Node, WatchItem } from "../../client/responses.js";
+import { type Item, isBelow, isShown, itemOf, itemsBelow } from "./listing.js";
+import type { ScopeListing, Side } from "./side.js";
+
+/** A change in the source. */
+export type Change = { readonly index: number } & (
+  | { readonly kind: "put"; readonly item: Item }
+  | { readonly kind: "remove"; readonly key: string }
+  /** The history was cleared: everything as it is now. */
+  | { readonly kind: "reset"; readonly listing: ScopeListing }
+  /** Of a key that is not copied. */
+  | { readonly kind: "none" }
+);
+
+/** Read ahead of the target. */
+const CHANGES_MAX = 10_000;
+const PAUSE_MS = 500;
+const REMOVALS = ["delete", "expire", "compareAndDelete"];
+
+/**
+ * Reads the changes below one key of the source, ahead of those that are applied, so that the
+ * source's history of 1,000 events suffices for a burst.
+ */
+export class Follower {
+  readonly scope: string;
+  readonly #source: Side;
+  readonly #signal: AbortSignal;
+  #queue: Change[] = [];
+  #readIndex: number;
+  /** Set while `waitForChange` waits. */
+  #wake: (() => void) | undefined;
+  readonly #running: Promise<void>;
+  #failure: { readonly reason: unknown } | undefined;
+
+  /** @param afterIndex changes after it are read; ends with the signal */
+  constructor(source: Side, scope: string, afterIndex: number, signal: AbortSignal) {
+    this.scope = scope;
+    this.#source = source;
+    this.#signal = signal;
+    this.#readIndex = afterIndex;
+    this.#running = this.#run().catch((reason: unknown) => {
+      if (!signal.aborted) this.#failure = { reason };
+      this.#wake?.();
+    });
+  }
+
+  /** The next changes, up to that index. @throws what ended the watch */
+  take(indexMax = Number.POSITIVE_INFINITY): Change[] {
+    if (this.#failure !== undefined) throw this.#failure.reason;
+    const end = this.#queue.findIndex(({ index }) => index > indexMax);
+    return this.#queue.splice(0, end < 0 ? this.#queue.length : end);
+  }
+
+  /** Whether all changes up to that index were read. */
+  hasRead(index: number): boolean {
+    return this.#readIndex >= index;
+  }
+
+  /** @returns false if there was none for so long */
+  async waitForChange(ms: number): Promise<boolean> {
+    if (this.#queue.length > 0 || this.#failure !== undefined) return true;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ms);
+      this.#wake = resolve;
+    });
+    clearTimeout(timer);
+    this.#wake = undefined;
+    return this.#queue.length > 0 || this.#failure !== undefined;
+  }
+
+  async end(): Promise<void> {
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#signal.aborted) {
+      try {
+        await this.#watch();
+      } catch (error) {
+        this.#source.noteDown(error);
+        await sleep(PAUSE_MS, undefined, { signal: this.#signal });
+      }
+    }
+  }
+
+  async #watch(): Promise<void> {
+    // An outage ends the watch at once: it is reported, and waited for, here.
+    const options = {
+      ...{ recursive: true, outageMs: 0 },
+      ...{ afterIndex: this.#readIndex, signal: this.#signal },
+    };
+    for await (const item of this.#source.client.watch(this.scope, options)) {
+      this.#source.noteUp();
+      this.#readIndex = item.index;
+      this.#queue.push(this.#changeOf(item));
+      this.#wake?.();
+      while (this.#queue.length >= CHANGES_MAX) {
+        await sleep(10, undefined, { signal: this.#signal });
+      }
+    }
+  }
+
+  #changeOf(item: WatchItem): Change {
+    const { index } = item;
+    if (item.kind === "reset") {
+      this.#source.setClock(item.node, Date.now());
+      return { kind: "reset", index, listing: { items: itemsBelow(item.node), index } };
+    }
+    if (REMOVALS.includes(item.action)) return this.#removalOf(item.node, index);
+    if (!isShown(item.node.key, this.scope)) return { kind: "none", index };
+    return { kind: "put", index, item: itemOf(item.node) };
+  }
+
+  /** A directory that was removed may contain the scope. */
+  #removalOf({ key }: Node, index: number): Change {
+    if (isShown(key, this.scope)) return { kind: "remove", index, key };
+    if (isBelow(this.scope, key)) return { kind: "remove", index, key: this.scope };
+    return { kind: "none", index };
+  }
+}
