@@ -6,7 +6,7 @@ import type { ScopeListing, Side } from "./side.js";
 /** A change in the source. */
 export type Change = { readonly index: number } & (
   | { readonly kind: "put"; readonly item: Item }
-  | { readonly kind: "remove"; readonly key: string }
+  | { readonly kind: "remove"; readonly key: string; readonly isDirectory: boolean }
   /** The history was cleared: everything as it is now. */
   | { readonly kind: "reset"; readonly listing: ScopeListing }
   /** Of a key that is not copied. */
@@ -114,9 +114,11 @@ export class Follower {
   }
 
   /** A directory that was removed may contain the scope. */
-  #removalOf({ key }: Node, index: number): Change {
-    if (isShown(key, this.scope)) return { kind: "remove", index, key };
-    if (isBelow(this.scope, key)) return { kind: "remove", index, key: this.scope };
+  #removalOf({ key, dir = false }: Node, index: number): Change {
+    if (isShown(key, this.scope)) return { kind: "remove", index, key, isDirectory: dir };
+    if (isBelow(this.scope, key)) {
+      return { kind: "remove", index, key: this.scope, isDirectory: true };
+    }
     return { kind: "none", index };
   }
 }

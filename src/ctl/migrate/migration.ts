@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Follower } from "./follower.js";
 import { Replica, type ReplicaOptions } from "./replica.js";
-import type { Side } from "./side.js";
+import type { ScopeListing, Side } from "./side.js";
 
 /** TTLs are looked up in the source when they would end in the target. */
 const RENEW_EVERY_MS = 1000;
@@ -114,14 +114,21 @@ export class Migration {
       const listing = await this.#source.list(scope);
       await this.#applyUpTo(follower, listing.index);
       nodes += listing.items.size;
-      repaired += await this.replica.sync(scope, listing);
-      const { put, remove } = await this.replica.difference(scope, listing);
-      for (const { key } of put) left.push({ key, why: "missing or different in the target" });
-      for (const key of remove) left.push({ key, why: "only in the target" });
+      const written = await this.replica.sync(scope, listing);
+      if (written > 0) left.push(...(await this.#leftOf(scope, listing)));
+      repaired += written;
       this.#indexes[scope] = listing.index;
     }
     this.#save(true);
     return { nodes, repaired, left };
+  }
+
+  async #leftOf(scope: string, listing: ScopeListing): Promise<LeftDifference[]> {
+    const { put, remove } = await this.replica.difference(scope, listing);
+    return [
+      ...put.map(({ key }) => ({ key, why: "missing or different in the target" }) as const),
+      ...remove.map((key) => ({ key, why: "only in the target" }) as const),
+    ];
   }
 
   async #applyUpTo(follower: Follower, index: number): Promise<void> {

@@ -53,7 +53,7 @@ export class Replica {
     const { put, remove } = await this.difference(scope, listing);
     onCount?.(put.length);
     for (const item of listing.items.values()) this.#know(item);
-    for (const key of remove) await this.#remove(key);
+    for (const key of remove) await this.#remove(key, true);
     // Directories first and in order, as a TTL may be set before they have children.
     for (const item of put) if (item.isDirectory) await this.#put(item);
     const files = put.filter(({ isDirectory }) => !isDirectory);
@@ -94,6 +94,7 @@ export class Replica {
       await flush();
       if (change.kind === "put") await this.#put(change.item);
       else if (change.kind === "reset") await this.sync(scope, change.listing);
+      else if (!change.isDirectory) await this.#remove(change.key, false);
       else await this.#removeWithScopes(change.key, scope, scopes);
     }
     await flush();
@@ -118,7 +119,7 @@ export class Replica {
   }
 
   async #removeWithScopes(key: string, scope: string, scopes: readonly string[]): Promise<void> {
-    await this.#remove(key);
+    await this.#remove(key, true);
     for (const other of scopes) {
       if (other === scope || !isBelow(other, key)) continue;
       await this.sync(other, await this.#options.source.list(other));
@@ -137,13 +138,13 @@ export class Replica {
     onWritten();
   }
 
-  async #remove(key: string): Promise<void> {
+  async #remove(key: string, isDirectory: boolean): Promise<void> {
     if (this.#isUnnamed(key)) return;
     await this.#options.target.remove(key);
     this.counts.removed++;
     for (const kept of [this.deadlines, this.altered, this.#known]) {
       kept.delete(key);
-      if (kept.size === 0) continue;
+      if (!isDirectory) continue;
       for (const other of [...kept.keys()]) if (isBelow(other, key)) kept.delete(other);
     }
   }
