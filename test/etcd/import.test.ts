@@ -34,7 +34,8 @@ async function assertSameAnswers(etcd: TestMember): Promise<void> {
     // Each start publishes the member, which takes an index.
     assert.match(out, new RegExp(`etcd index +${expected.index - 1} `));
     const users = await usersOf(ringd.clientUrl);
-    if (users !== undefined) assert.deepEqual(users, await usersOf(etcd.clientUrl));
+    if (users === undefined) process.stderr.write("users are not compared: ringd has none\n");
+    else assert.deepEqual(users, await usersOf(etcd.clientUrl));
     assert.match(out, /users +2, 2 roles; authentication is on\n/);
   } finally {
     await ringd.destroy();

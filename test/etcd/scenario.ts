@@ -139,15 +139,23 @@ function settled(value: unknown): unknown {
   );
 }
 
-/** @returns undefined without authentication */
+/** Users, roles, and what a user may do. @returns undefined if the server has no users */
 export async function usersOf(url: string): Promise<unknown> {
+  if ((await call("GET", `${url}/v2/auth/enable`)).status === 404) return undefined;
   const answers: string[] = [];
-  for (const path of ["users", "roles", "enable"]) {
-    const response = await call("GET", `${url}/v2/auth/${path}`, undefined, {
-      authorization: ROOT,
-    });
-    if (response.status !== 200) return undefined;
-    answers.push(response.text);
+  const alice = `Basic ${Buffer.from("alice:wonder").toString("base64")}`;
+  const wrong = `Basic ${Buffer.from("alice:other").toString("base64")}`;
+  for (const [path, authorization] of [
+    ["auth/enable", ROOT],
+    ["auth/users", ROOT],
+    ["auth/roles", ROOT],
+    ["auth/users/alice", ROOT],
+    ["keys/cas", alice],
+    ["keys/updated", alice],
+    ["keys/cas", wrong],
+  ] as const) {
+    const { status, text } = await call("GET", `${url}/v2/${path}`, undefined, { authorization });
+    answers.push(`${status} ${text}`);
   }
   return answers;
 }
