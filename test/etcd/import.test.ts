@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ringctl } from "../ctl/run.js";
+import { etcdctl, ringctl } from "../ctl/run.js";
 import { TestMember } from "../support/member.js";
 import { answersOf, fill, usersOf } from "./scenario.js";
 
@@ -84,6 +84,36 @@ test("a log of several segments, in a directory of its own", needsEtcd, async ()
     assert.ok(segments.length > 1, segments.join());
     assert.ok(statSync(walDir).isDirectory());
     await assertSameAnswers(etcd);
+  } finally {
+    await etcd.destroy();
+  }
+});
+
+test("data of the v3 API: said, not carried", needsEtcd, async () => {
+  const etcd = await TestMember.create("etcd");
+  try {
+    await fetch(`${etcd.clientUrl}/v2/keys/a?value=1`, { method: "PUT" });
+    const imported = async (dataDir: string) => {
+      await etcd.end("SIGTERM");
+      const args = ["import", "--etcd-data-dir", etcd.dataDir, "--data-dir", dataDir];
+      const { code, out } = await ringctl(args);
+      assert.equal(code, 0);
+      return out;
+    };
+    assert.doesNotMatch(await imported(`${etcd.dataDir}-1`), /left out/);
+    await etcd.start();
+    const env = { ETCDCTL_API: "3", ETCDCTL_ENDPOINTS: etcd.clientUrl };
+    for (let i = 0; i < 300; i++) {
+      const key = Buffer.from(`key${i}`).toString("base64");
+      const value = Buffer.alloc(120, "v").toString("base64");
+      const body = JSON.stringify({ key, value });
+      await fetch(`${etcd.clientUrl}/v3/kv/put`, { method: "POST", body });
+    }
+    assert.equal((await etcdctl(["lease", "grant", "100"], { env })).code, 0);
+    assert.match(
+      await imported(`${etcd.dataDir}-2`),
+      /left out +data of the v3 API in .*\/db: 300 revisions of keys, 1 lease, 0 users\n {2}left out +301 requests/,
+    );
   } finally {
     await etcd.destroy();
   }

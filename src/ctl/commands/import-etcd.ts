@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { checkDuplicateUrls, foundingPlan, type StartPlan } from "../../bootstrap/start-plan.js";
 import { formatId } from "../../cluster/ids.js";
 import { type EtcdContent, readEtcdMember } from "../../etcd/member-dir.js";
+import { countV3 } from "../../etcd/v3-file.js";
 import { parseUrlList } from "../../go/url-list.js";
 import { RingdError } from "../../lib/errors.js";
 import { KEYS_PREFIX, PERMANENT } from "../../store/node.js";
@@ -157,9 +158,23 @@ function leftOut({ members, uncommitted, torn, v3File, v3Requests }: EtcdContent
   if (torn !== undefined) {
     texts.push(`a record that etcd had not completed, at byte ${torn.atBytes} of ${torn.file}`);
   }
-  if (v3File !== undefined) texts.push(`the v3 store, ${v3File}: ringd has no v3 API`);
+  if (v3File !== undefined) texts.push(...leftOutV3(v3File));
   if (v3Requests > 0) texts.push(`${counted(v3Requests, "request")} of the v3 API in the log`);
   return texts;
+}
+
+/** Every etcd 3 has the file, also if nobody used its v3 API. */
+function leftOutV3(file: string): string[] {
+  const content = countV3(file);
+  if (content === undefined) return [`data of the v3 API in ${file}, which cannot be read`];
+  const { revisions, leases, users } = content;
+  if (revisions + leases + users === 0) return [];
+  const parts = [
+    `${counted(revisions, "revision")} of keys`,
+    counted(leases, "lease"),
+    counted(users, "user"),
+  ];
+  return [`data of the v3 API in ${file}: ${parts.join(", ")}`];
 }
 
 function counted(count: number, what: string): string {
