@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { ringctl } from "../ctl/run.js";
@@ -83,6 +92,45 @@ test("bad input: one line, and nothing is written", async () => {
   );
   assert.deepEqual(readdirSync(dir.parent).sort(), before);
   rmSync(full, { recursive: true });
+});
+
+test("--wal-dir is the new member's, --etcd-wal-dir is etcd's", async () => {
+  const target = join(dir.parent, "new");
+  const walDir = join(dir.parent, "wal");
+  renameSync(join(dir.path, "member/wal"), walDir);
+  try {
+    await fails(
+      /^--wal-dir .* is the new member's; .* by --etcd-wal-dir$/m,
+      target,
+      "--wal-dir",
+      walDir,
+    );
+    assert.equal((await importTo(target, "--etcd-wal-dir", walDir)).code, 0);
+  } finally {
+    renameSync(walDir, join(dir.path, "member/wal"));
+    rmSync(target, { recursive: true, force: true });
+  }
+});
+
+test("a full disk: one line, and nothing is left", async (t) => {
+  const place = join(dir.parent, "full");
+  mkdirSync(place);
+  const mount = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", place];
+  if (spawnSync("mount", mount).status !== 0) {
+    t.skip("no permission to mount a small disk");
+    return;
+  }
+  try {
+    await fails(/ENOSPC/, join(place, "new"));
+    assert.deepEqual(readdirSync(place), []);
+    const target = join(dir.parent, "new");
+    await fails(/ENOSPC/, target, "--wal-dir", join(place, "wal"));
+    assert.deepEqual(readdirSync(place), []);
+    assert.deepEqual(readdirSync(dir.parent).sort(), ["etcd", "full"]);
+  } finally {
+    spawnSync("umount", [place]);
+    rmSync(place, { recursive: true });
+  }
 });
 
 function peerUrls(urls: string): string[] {

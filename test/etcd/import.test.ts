@@ -89,6 +89,38 @@ test("a log of several segments, in a directory of its own", needsEtcd, async ()
   }
 });
 
+test("members that were added and removed take the indexes they took", needsEtcd, async () => {
+  const etcd = await TestMember.create("etcd", ["--strict-reconfig-check=false"]);
+  const second = await TestMember.make("etcd", ["--name", "second"]);
+  try {
+    const members = `${etcd.clientUrl}/v2/members`;
+    const added = await fetch(members, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ peerURLs: [second.peerUrl] }),
+    });
+    const { id } = (await added.json()) as { id: string };
+    const cluster = `default=${etcd.peerUrl},second=${second.peerUrl}`;
+    await second.start(["--initial-cluster", cluster, "--initial-cluster-state", "existing"]);
+    await fetch(`${etcd.clientUrl}/v2/keys/with-two?value=1`, { method: "PUT" });
+    const imported = async (dataDir: string) => {
+      const args = ["import", "--etcd-data-dir", dataDir, "--data-dir", `${dataDir}-new`];
+      const { code, out, err } = await ringctl(args);
+      assert.equal(code, 0, err);
+      return out;
+    };
+    assert.equal((await fetch(`${members}/${id}`, { method: "DELETE" })).status, 204);
+    await second.untilExit();
+    const last = await fetch(`${etcd.clientUrl}/v2/keys/alone?value=1`, { method: "PUT" });
+    const index = last.headers.get("x-etcd-index");
+    await etcd.end("SIGTERM");
+    assert.match(await imported(etcd.dataDir), new RegExp(`etcd index +${index} `));
+  } finally {
+    await etcd.destroy();
+    await second.destroy();
+  }
+});
+
 test("data of the v3 API: said, not carried", needsEtcd, async () => {
   const etcd = await TestMember.create("etcd");
   try {

@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { checkDuplicateUrls, foundingPlan, type StartPlan } from "../../bootstrap/start-plan.js";
 import { formatId } from "../../cluster/ids.js";
 import { type EtcdContent, readEtcdMember } from "../../etcd/member-dir.js";
@@ -22,6 +24,7 @@ export async function importEtcd({ flags }: Context): Promise<number> {
     if (flags.bool("detect-v2")) return detect(readContent(flags));
     const dataDir = flags.string("data-dir");
     const walDir = flags.string("wal-dir");
+    checkWalDir(flags.string("etcd-data-dir"), walDir, flags.string("etcd-wal-dir"));
     if (dataDir === "") throw failure("--data-dir is needed: the data directory to make");
     const plan = planOf(flags);
     checkAbsent(dataDir, walDir);
@@ -42,6 +45,14 @@ export async function importEtcd({ flags }: Context): Promise<number> {
 function readContent(flags: FlagValues): EtcdContent {
   const walDir = flags.string("etcd-wal-dir");
   return readEtcdMember(flags.string("etcd-data-dir"), walDir || undefined, Date.now());
+}
+
+/** etcd's flag of this name is easily meant. @throws Failure */
+function checkWalDir(etcdDataDir: string, walDir: string, etcdWalDir: string): void {
+  if (walDir === "" || etcdWalDir !== "" || existsSync(join(etcdDataDir, "member", "wal"))) return;
+  throw failure(
+    `--wal-dir ${walDir} is the new member's; etcd's log, which is not in ${etcdDataDir}, is named by --etcd-wal-dir`,
+  );
 }
 
 /** @throws Failure, StartPlanError */

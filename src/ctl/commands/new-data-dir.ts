@@ -67,7 +67,7 @@ export function writeNewMember(member: NewMember): void {
     }
     moveTo(data, dataDir);
   } catch (error) {
-    for (const dir of made.filter((each) => existsSync(each))) rmSync(dir, { recursive: true });
+    for (const dir of made) if (existsSync(dir)) rmSync(dir, { recursive: true });
     throw error;
   }
 }
