@@ -24,6 +24,8 @@ const BUCKET = 1;
 const BUCKET_HEAD_BYTES = 16;
 /** A corrupt tree must not keep us forever. */
 const DEPTH_MAX = 64;
+/** A file of gigabytes need not be read for a summary. */
+const PAGES_MAX = 20_000;
 
 /** What the v3 API keeps. */
 export interface V3Content {
@@ -31,6 +33,8 @@ export interface V3Content {
   readonly revisions: number;
   readonly leases: number;
   readonly users: number;
+  /** False if there are more. */
+  readonly isWhole: boolean;
 }
 
 class V3FileError extends RingdError {
@@ -58,6 +62,7 @@ class V3File {
   readonly #descriptor: number;
   readonly #pageBytes: number;
   readonly #root: bigint;
+  #pagesLeft = PAGES_MAX;
 
   constructor(descriptor: number) {
     this.#descriptor = descriptor;
@@ -87,6 +92,7 @@ class V3File {
       revisions: counts.get("key") ?? 0,
       leases: counts.get("lease") ?? 0,
       users: counts.get("authUsers") ?? 0,
+      isWhole: this.#pagesLeft > 0,
     };
   }
 
@@ -100,6 +106,7 @@ class V3File {
     if (depth > DEPTH_MAX || (kind !== BRANCH && kind !== LEAF)) throw new V3FileError("bad page");
     for (let i = 0; i < count; i++) {
       const at = PAGE_HEAD_BYTES + i * ELEMENT_BYTES;
+      if (this.#pagesLeft <= 0) return;
       if (kind === BRANCH) {
         this.#walk(this.#page(page.readBigUInt64LE(at + 8)), depth + 1, visit);
         continue;
@@ -116,6 +123,7 @@ class V3File {
   }
 
   #page(id: bigint): Buffer {
+    this.#pagesLeft--;
     const atBytes = Number(id) * this.#pageBytes;
     const overflow = this.#read(atBytes, PAGE_HEAD_BYTES).readUInt32LE(12);
     return this.#read(atBytes, (1 + overflow) * this.#pageBytes);

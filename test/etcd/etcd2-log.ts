@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { crc32c } from "#ringd/storage/crc32c.js";
 
-/** Writes a log as etcd 2.0 to 2.2 did, of a member alone in its cluster. */
+/** Writes logs as etcd 2.0 to 2.2 did. */
 
 export interface Etcd2Request {
   readonly method: string;
@@ -14,7 +14,16 @@ export interface Etcd2Request {
 
 const MEMBER = 0x8e9e05c52164694dn;
 
-export function writeEtcd2(file: string, requests: readonly Etcd2Request[]): void {
+/**
+ * @param others number of other members
+ * @param commit index of the hard state; all entries by default
+ */
+export function writeEtcd2(
+  file: string,
+  requests: readonly Etcd2Request[],
+  others = 0,
+  commit = requests.length + others + 1,
+): void {
   let crc = 0;
   const frames: Buffer[] = [];
   const record = (type: number, data: Buffer | undefined) => {
@@ -33,12 +42,15 @@ export function writeEtcd2(file: string, requests: readonly Etcd2Request[]): voi
   record(4, undefined);
   record(1, Buffer.concat([uint(1, MEMBER), uint(2, 0x1234n)]));
   record(5, Buffer.concat([uint(1, 0n), uint(2, 0n)]));
-  const context = { id: MEMBER.toString(), peerURLs: ["http://localhost:2380"], name: "default" };
-  const change = [uint(1, 0n), uint(2, 0n), uint(3, MEMBER)];
-  const json = Buffer.from(JSON.stringify(context));
-  entry(1, 1, Buffer.concat([...change, bytes(4, json)]));
-  for (const [i, request] of requests.entries()) entry(i + 2, 0, encode(request));
-  record(3, Buffer.concat([uint(1, 1n), uint(2, MEMBER), uint(3, BigInt(requests.length + 1))]));
+  for (let i = 0; i <= others; i++) {
+    const id = MEMBER + BigInt(i);
+    const context = { id: id.toString(), peerURLs: [`http://localhost:${2380 + i}`] };
+    const change = [uint(1, 0n), uint(2, 0n), uint(3, id)];
+    const json = Buffer.from(JSON.stringify(context));
+    entry(i + 1, 1, Buffer.concat([...change, bytes(4, json)]));
+  }
+  for (const [i, request] of requests.entries()) entry(i + others + 2, 0, encode(request));
+  record(3, Buffer.concat([uint(1, 1n), uint(2, MEMBER), uint(3, BigInt(commit))]));
   writeFileSync(file, Buffer.concat(frames));
 }
 

@@ -227,3 +227,24 @@ test("a log of etcd 2: bare requests, frames without padding, in-order keys with
     assert.equal(content.syncMs, expirationMs - 1);
   });
 });
+
+test("entries that are not known to be committed count only if the member was alone", () => {
+  withDir((dir) => {
+    const walDir = join(dir.parent, "wal");
+    mkdirSync(walDir);
+    const file = join(walDir, "0000000000000000-0000000000000000.wal");
+    const requests = ["a", "b", "c"].map((key) => ({ method: "PUT", path: `/1/${key}` }));
+    const readWith = (others: number, commit: number) => {
+      writeEtcd2(file, requests, others, commit);
+      const content = readEtcdMember(dir.path, walDir, 0);
+      const keys = keysOf(content, "/", () => true).map((line) => line.split(" ")[0]);
+      const { uncommitted, index, members } = content;
+      return { keys, uncommitted, index, members };
+    };
+    const all = ["/a", "/b", "/c"];
+    assert.deepEqual(readWith(0, 2), { keys: all, uncommitted: 0, index: 4, members: 1 });
+    assert.deepEqual(readWith(2, 4), { keys: ["/a"], uncommitted: 2, index: 4, members: 3 });
+    assert.deepEqual(readWith(2, 6), { keys: all, uncommitted: 0, index: 6, members: 3 });
+    assert.throws(() => readWith(0, 9), /the log ends with entry 4, and entry 9 was committed/);
+  });
+});

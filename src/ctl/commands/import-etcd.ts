@@ -178,14 +178,14 @@ function leftOut({ members, uncommitted, torn, v3File, v3Requests }: EtcdContent
 function leftOutV3(file: string): string[] {
   const content = countV3(file);
   if (content === undefined) return [`data of the v3 API in ${file}, which cannot be read`];
-  const { revisions, leases, users } = content;
+  const { revisions, leases, users, isWhole } = content;
   if (revisions + leases + users === 0) return [];
   const parts = [
     `${counted(revisions, "revision")} of keys`,
     counted(leases, "lease"),
     counted(users, "user"),
   ];
-  return [`data of the v3 API in ${file}: ${parts.join(", ")}`];
+  return [`data of the v3 API in ${file}: ${isWhole ? "" : "at least "}${parts.join(", ")}`];
 }
 
 function counted(count: number, what: string): string {

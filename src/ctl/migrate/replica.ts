@@ -131,7 +131,7 @@ export class Replica {
     const { key, isDirectory, value, expirationMs } = item;
     if (this.#isUnnamed(key)) return;
     this.#know(item);
-    await target.put(item, expirationMs === 0 ? undefined : source.remaining(expirationMs));
+    await target.put(item, expirationMs === 0 ? undefined : () => source.remaining(expirationMs));
     if (isDirectory) this.counts.directories++;
     else this.counts.files++;
     this.counts.bytes += Buffer.byteLength(key) + Buffer.byteLength(value);

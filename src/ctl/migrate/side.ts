@@ -107,16 +107,16 @@ export class Side {
   /**
    * Writes a file, replacing what is in its way, or a directory with its TTL.
    *
-   * @param remainingMs until it expires; undefined: never. An overdue one is removed
+   * @param remaining milliseconds until it expires, asked at each attempt
    */
-  async put({ key, isDirectory, value }: Item, remainingMs: number | undefined): Promise<void> {
-    if (remainingMs !== undefined && remainingMs <= 0) {
-      await this.remove(key);
-      return;
-    }
-    // Rounded up: the source's own expiry comes as an event and is not late.
-    const ttl = remainingMs === undefined ? undefined : Math.ceil(remainingMs / 1000);
+  async put({ key, isDirectory, value }: Item, remaining?: () => number): Promise<void> {
     await this.#persist(async () => {
+      // Rounded up: the source's own expiry comes as an event and is not late.
+      const ttl = remaining === undefined ? undefined : Math.ceil(remaining() / 1000);
+      if (ttl !== undefined && ttl <= 0) {
+        await this.#delete(key);
+        return;
+      }
       const write = () =>
         isDirectory ? this.#putDirectory(key, ttl) : this.#putFile(key, value, ttl);
       try {
