@@ -174,6 +174,19 @@ test("while it is written to, up to the cut-over; and back to etcd", needsEtcd, 
   assert.deepEqual(await contentOf(to, "/live/_h"), await contentOf(from, "/live/_h"));
 });
 
+test("a burst of more changes than the history holds is followed", async () => {
+  const [from, to] = [await start("ringd"), await start("ringd")];
+  const command = new Running(["migrate", ...between(from, to)]);
+  await command.says(/^following/m);
+  for (let round = 0; round < 24; round++) {
+    const keys = Array.from({ length: 50 }, (_, i) => i);
+    await Promise.all(keys.map((i) => put(from, `/burst/${i}`, `value=${round}`)));
+  }
+  assert.equal(await command.end("SIGINT"), 0, command.err);
+  assert.doesNotMatch(command.err, /too short/);
+  assert.match(command.out, /\nfollowed +1200 changes\ncompared +51 nodes: equal\n/);
+});
+
 test("a target that is not empty is refused unless --merge", async () => {
   const [from, to] = [await start("ringd"), await start("ringd")];
   await put(from, "/a", "value=1");

@@ -68,6 +68,11 @@ test("bad input: one line, and nothing is written", async () => {
   mkdirSync(full);
   writeFileSync(join(full, "file"), "");
   const before = readdirSync(dir.parent).sort();
+  for (const args of [["--detect-v2"], ["--data-dir", target]]) {
+    const { code, err } = await ringctl(["import", ...args]);
+    assert.equal(code, 1);
+    assert.equal(err, "--etcd-data-dir is needed: the data directory of a stopped etcd\n");
+  }
   await fails(/^--data-dir is needed: the data directory to make$/m, "");
   await fails(/^.*\/full is not empty$/m, full);
   await fails(/^.*\/full is not empty$/m, target, "--wal-dir", full);

@@ -20,6 +20,9 @@ const AUTH_PREFIX = "/2";
 
 /** Makes the data directory of a new cluster of one from that of an etcd member. */
 export async function importEtcd({ flags }: Context): Promise<number> {
+  if (flags.string("etcd-data-dir") === "") {
+    throw failure("--etcd-data-dir is needed: the data directory of a stopped etcd");
+  }
   try {
     if (flags.bool("detect-v2")) return detect(readContent(flags));
     const dataDir = flags.string("data-dir");

@@ -31,7 +31,9 @@ interface Copy {
 
 /** Of an etcd member's directory, or of a snapshot of etcd 0.4. */
 export async function importData(context: Context): Promise<number> {
-  if (context.flags.string("etcd-data-dir") === "") return await importSnapshot(context);
+  const { flags } = context;
+  const isDirectory = flags.string("etcd-data-dir") + flags.string("data-dir") !== "";
+  if (!isDirectory && !flags.bool("detect-v2")) return await importSnapshot(context);
   return await (await import("./import-etcd.js")).importEtcd(context);
 }
 

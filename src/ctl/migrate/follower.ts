@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Node, WatchItem } from "../../client/responses.js";
+import type { StreamEvent } from "../../client/stream.js";
 import { type Item, isBelow, isShown, itemOf, itemsBelow } from "./listing.js";
 import type { ScopeListing, Side } from "./side.js";
 
@@ -15,7 +16,8 @@ export type Change = { readonly index: number } & (
 
 /** Read ahead of the target. */
 const CHANGES_MAX = 10_000;
-const PAUSE_MS = 500;
+/** Between two streams. */
+const PAUSE_MS = 100;
 const REMOVALS = ["delete", "expire", "compareAndDelete"];
 
 /**
@@ -77,28 +79,70 @@ export class Follower {
   async #run(): Promise<void> {
     while (!this.#signal.aborted) {
       try {
-        await this.#watch();
+        await this.#watch(); // Until the server ends the stream.
       } catch (error) {
         this.#source.noteDown(error);
-        await sleep(PAUSE_MS, undefined, { signal: this.#signal });
       }
+      await sleep(PAUSE_MS, undefined, { signal: this.#signal });
     }
   }
 
+  /**
+   * A stream delivers changes from its beginning on, and is fast; a watch those before, one by one.
+   * The stream is read meanwhile, as servers drop slow clients.
+   */
   async #watch(): Promise<void> {
+    const ending = new AbortController();
+    const signal = AbortSignal.any([this.#signal, ending.signal]);
+    const stream = await this.#source.stream(this.scope, signal);
+    const early: StreamEvent[] = [];
+    let isFilled = false;
+    const read = async () => {
+      for await (const event of stream.events) {
+        if (isFilled) await this.#take(event);
+        else early.push(event);
+      }
+    };
+    const fill = async () => {
+      await this.#fill(stream.index, signal);
+      for (let event = early.shift(); event !== undefined; event = early.shift()) {
+        await this.#take(event);
+      }
+      isFilled = true;
+      this.#source.noteUp();
+    };
+    try {
+      await Promise.all([read(), fill()]);
+    } finally {
+      ending.abort(); // One of the two may have failed while the other waits.
+    }
+  }
+
+  /** Reads up to the first change after the index, or to the index itself. */
+  async #fill(index: number, signal: AbortSignal): Promise<void> {
+    if (this.#readIndex >= index) return;
     // An outage ends the watch at once: it is reported, and waited for, here.
     const options = {
       ...{ recursive: true, outageMs: 0 },
-      ...{ afterIndex: this.#readIndex, signal: this.#signal },
+      ...{ afterIndex: this.#readIndex, signal },
     };
     for await (const item of this.#source.client.watch(this.scope, options)) {
-      this.#source.noteUp();
-      this.#readIndex = item.index;
-      this.#queue.push(this.#changeOf(item));
-      this.#wake?.();
-      while (this.#queue.length >= CHANGES_MAX) {
-        await sleep(10, undefined, { signal: this.#signal });
-      }
+      await this.#push(this.#changeOf(item));
+      if (item.index >= index) return;
+    }
+  }
+
+  async #take({ action, node }: StreamEvent): Promise<void> {
+    const index = node.modifiedIndex;
+    if (index > this.#readIndex) await this.#push(this.#eventChange(action, node, index));
+  }
+
+  async #push(change: Change): Promise<void> {
+    this.#readIndex = change.index;
+    this.#queue.push(change);
+    this.#wake?.();
+    while (this.#queue.length >= CHANGES_MAX) {
+      await sleep(10, undefined, { signal: this.#signal });
     }
   }
 
@@ -108,9 +152,13 @@ export class Follower {
       this.#source.setClock(item.node, Date.now());
       return { kind: "reset", index, listing: { items: itemsBelow(item.node), index } };
     }
-    if (REMOVALS.includes(item.action)) return this.#removalOf(item.node, index);
-    if (!isShown(item.node.key, this.scope)) return { kind: "none", index };
-    return { kind: "put", index, item: itemOf(item.node) };
+    return this.#eventChange(item.action, item.node, index);
+  }
+
+  #eventChange(action: string, node: Node, index: number): Change {
+    if (REMOVALS.includes(action)) return this.#removalOf(node, index);
+    if (!isShown(node.key, this.scope)) return { kind: "none", index };
+    return { kind: "put", index, item: itemOf(node) };
   }
 
   /** A directory that was removed may contain the scope. */

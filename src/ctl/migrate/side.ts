@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "../../client/client.js";
+import { Cluster } from "../../client/cluster.js";
 import {
+  EndpointError,
   KeyExistsError,
   KeyNotFoundError,
   MaybeAppliedError,
@@ -11,6 +13,7 @@ import {
 } from "../../client/errors.js";
 import type { ClientOptions } from "../../client/options.js";
 import type { KeysAnswer, Node } from "../../client/responses.js";
+import { type EventStream, openStream } from "../../client/stream.js";
 import { clockAheadMs, type Item, itemOf, itemsBelow } from "./listing.js";
 
 const PAUSE_MS_MIN = 100;
@@ -29,6 +32,8 @@ export interface ScopeListing {
 export class Side {
   readonly name: "source" | "target";
   readonly client: Client;
+  /** For streams. */
+  readonly #cluster: Cluster;
   readonly #signal: AbortSignal;
   readonly #say: (text: string) => void;
   #clockAheadMs = 0;
@@ -46,6 +51,7 @@ export class Side {
   ) {
     this.name = name;
     this.client = new Client(options);
+    this.#cluster = new Cluster(options);
     this.#signal = signal;
     this.#say = say;
   }
@@ -80,6 +86,11 @@ export class Side {
         throw error;
       }
     });
+  }
+
+  /** One attempt. @throws ClientError */
+  async stream(key: string, signal: AbortSignal): Promise<EventStream> {
+    return await openStream(this.#cluster, key, signal);
   }
 
   /** @param localMs when the server rendered it */
@@ -192,6 +203,7 @@ export class Side {
   noteDown(error: unknown): void {
     const isOutage =
       error instanceof UnavailableError ||
+      error instanceof EndpointError ||
       error instanceof MaybeAppliedError ||
       error instanceof TimeoutError;
     if (!isOutage || this.#signal.aborted) throw error;
@@ -205,6 +217,6 @@ export class Side {
   }
 
   async close(): Promise<void> {
-    await this.client.close();
+    await Promise.all([this.client.close(), this.#cluster.close()]);
   }
 }
