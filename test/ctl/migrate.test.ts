@@ -174,6 +174,27 @@ test("while it is written to, up to the cut-over; and back to etcd", needsEtcd, 
   assert.deepEqual(await contentOf(to, "/live/_h"), await contentOf(from, "/live/_h"));
 });
 
+test("a source with users: the URL names one", needsEtcd, async () => {
+  const [from, to] = [await start("etcd"), await start("ringd")];
+  await fill(from.clientUrl, 10);
+  const authorization = `Basic ${Buffer.from("root:secret").toString("base64")}`;
+  const guest = `${from.clientUrl}/v2/auth/roles/guest`;
+  await fetch(guest, { method: "DELETE", headers: { authorization } });
+  const args = ["migrate", "--to", to.clientUrl, "--until-caught-up", "--from"];
+  const refused = await ringctl([...args, from.clientUrl]);
+  assert.equal(refused.code, 4);
+  assert.equal(
+    refused.err,
+    "source: 110: The request requires user authentication (Insufficient credentials) [0]\n",
+  );
+  const { code, out, err } = await ringctl([
+    ...args,
+    from.clientUrl.replace("//", "//root:secret@"),
+  ]);
+  assert.equal(code, 0, err);
+  assert.match(out, /nodes: equal\n/);
+});
+
 test("a burst of more changes than the history holds is followed", async () => {
   const [from, to] = [await start("ringd"), await start("ringd")];
   const command = new Running(["migrate", ...between(from, to)]);

@@ -6,7 +6,7 @@ import type { Context, FlagValues } from "../cli/spec.js";
 import { type Comparison, Migration } from "../migrate/migration.js";
 import { Side } from "../migrate/side.js";
 import { type MigrationState, readState, writeState } from "../migrate/state.js";
-import { toKeyFailure } from "../output/errors.js";
+import { isConnectionFailure, toKeyFailure } from "../output/errors.js";
 import { EXIT, Failure, failure } from "../output/exit.js";
 import { ProgressBar } from "../output/progress.js";
 import { err, out } from "../output/terminal.js";
@@ -259,8 +259,9 @@ async function firstOf(side: Side): Promise<KeysAnswer> {
   try {
     return await side.first();
   } catch (error) {
-    const { message } = await toKeyFailure(EXIT.badConnection, error);
-    throw new Failure(EXIT.badConnection, `${side.name}: ${message.replace(/^Error: +/, "")}`);
+    const { message } = await toKeyFailure(EXIT.server, error);
+    const exitCode = isConnectionFailure(error) ? EXIT.badConnection : EXIT.server;
+    throw new Failure(exitCode, `${side.name}: ${message.replace(/^Error: +/, "")}`);
   }
 }
 
