@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Requests that leave an etcd directory with some of everything that an import carries over. */
@@ -93,6 +94,7 @@ export interface Answers {
 
 const HIDDEN = ["/_hidden", "/visible/_hidden", "/last/_hidden"];
 
+/** The last write to the server must have been one of a key that all see. */
 export async function answersOf(url: string): Promise<Answers> {
   const listings: Record<string, unknown> = {};
   let index = 0;
@@ -104,35 +106,27 @@ export async function answersOf(url: string): Promise<Answers> {
   const events: unknown[] = [];
   for (let waitIndex = 1; waitIndex <= index; ) {
     const query = `wait=true&recursive=true&waitIndex=${waitIndex}`;
-    const event = await eventAt(`${url}/v2/keys/?${query}`);
-    if (event === undefined) break;
+    const { text } = await call("GET", `${url}/v2/keys/?${query}`);
+    const event = JSON.parse(text) as { cause?: string; node?: { modifiedIndex: number } };
     events.push(settled(event));
-    const { cause = "", node } = event;
     // "the requested history has been cleared [1200/1]"
-    const first = /\[(\d+)\//.exec(cause)?.[1];
-    waitIndex = first === undefined ? (node?.modifiedIndex ?? waitIndex) + 1 : Number(first);
+    const first = /\[(\d+)\//.exec(event.cause ?? "")?.[1];
+    waitIndex = first === undefined ? (event.node?.modifiedIndex ?? 0) + 1 : Number(first);
   }
   return { index, listings, events };
 }
 
-/** @returns undefined if there is no event from this index on */
-async function eventAt(
-  url: string,
-): Promise<{ cause?: string; node?: { modifiedIndex?: number } } | undefined> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(1000) });
-    return (await response.json()) as object;
-  } catch (error) {
-    if ((error as Error).name === "TimeoutError") return undefined;
-    throw error;
-  }
-}
+/** Long values would make a difference unreadable. */
+const TEXT_MAX = 1000;
 
 /** Without what depends on the moment: TTLs; and ringd keeps milliseconds. */
 function settled(value: unknown): unknown {
   return JSON.parse(
     JSON.stringify(value, (name, part) => {
       if (name === "ttl") return undefined;
+      if (typeof part === "string" && part.length > TEXT_MAX) {
+        return `${part.length} ${createHash("sha256").update(part).digest("hex")}`;
+      }
       if (name === "expiration") return new Date(part).toISOString();
       return part;
     }),
