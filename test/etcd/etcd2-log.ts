@@ -65,11 +65,13 @@ function encode(request: Etcd2Request): Buffer {
   ]);
 }
 
-function uint(field: number, value: bigint): Buffer {
+/** A field of a message: a number. */
+export function uint(field: number, value: bigint): Buffer {
   return Buffer.concat([varint(BigInt(field * 8)), varint(value)]);
 }
 
-function bytes(field: number, content: Buffer): Buffer {
+/** A field of a message: bytes, text or another message. */
+export function bytes(field: number, content: Buffer): Buffer {
   return Buffer.concat([varint(BigInt(field * 8 + 2)), varint(BigInt(content.length)), content]);
 }
 
