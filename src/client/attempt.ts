@@ -90,6 +90,23 @@ export class Attempt {
     });
   }
 
+  /**
+   * Reads the rest of the response as UTF-8, as it comes, and ends the attempt.
+   *
+   * @throws ConnectionLostError, or a signal's reason
+   */
+  async *pieces(response: IncomingMessage): AsyncGenerator<string, void, undefined> {
+    try {
+      if (this.#failure !== undefined) throw this.#failure.reason;
+      response.setEncoding("utf8");
+      for await (const piece of response) yield piece as string;
+    } catch (error) {
+      throw this.#failure === undefined ? this.#connectionError(error) : this.#failure.reason;
+    } finally {
+      this.end();
+    }
+  }
+
   /** Removes the listeners from the signals. */
   end(): void {
     this.stopTimer();

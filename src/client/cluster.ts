@@ -137,7 +137,11 @@ export class Cluster {
           unhealthy.signal,
         ]);
         if (response.status >= 500) throw await memberError(response);
-        return { ...response, text: () => response.text().finally(endMonitoring) };
+        return {
+          ...response,
+          text: () => response.text().finally(endMonitoring),
+          pieces: () => withEnd(response.pieces(), endMonitoring),
+        };
       } catch (error) {
         endMonitoring();
         throw error;
@@ -215,6 +219,17 @@ export class Cluster {
       if (error instanceof ClientError || this.#closing.signal.aborted) return false;
       throw error;
     }
+  }
+}
+
+async function* withEnd(
+  pieces: AsyncGenerator<string, void, undefined>,
+  end: () => void,
+): AsyncGenerator<string, void, undefined> {
+  try {
+    yield* pieces;
+  } finally {
+    end();
   }
 }
 

@@ -19,13 +19,15 @@ export interface MemberRequest {
   readonly takesAnyStatus?: boolean | undefined;
 }
 
-/** Status and headers; the body is read with `text`, which ends the request. */
+/** Status and headers; the body is read with `text` or `pieces`, which end the request. */
 export interface MemberResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly endpoint: string;
   /** @throws ConnectionLostError, or a signal's reason */
   text(): Promise<string>;
+  /** Instead of `text`: the body as it comes. Leaving the loop ends the request. */
+  pieces(): AsyncGenerator<string, void, undefined>;
 }
 
 /** Sends one request to one member, once: failover and repetition are the cluster's job. */
@@ -73,8 +75,11 @@ export class Transport {
           continue;
         }
         attempt.stopTimer();
-        const text = () => attempt.text(response);
-        return { status: statusCode, headers, endpoint, text };
+        return {
+          ...{ status: statusCode, headers, endpoint },
+          text: () => attempt.text(response),
+          pieces: () => attempt.pieces(response),
+        };
       }
     } catch (error) {
       attempt.end();

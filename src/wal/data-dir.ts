@@ -69,9 +69,9 @@ export function openDataDir(dir: string, walDir = join(dir, "member", "wal")): D
       "it belongs to a proxy; remove proxy/ to start a member here",
     );
   }
-  for (const candidate of [walDir, join(dir, "member", "wal")]) checkLog(candidate);
+  for (const candidate of [walDir, join(dir, "member", "wal")]) checkLog(dir, candidate);
   if (existsSync(join(snapDir, "db"))) {
-    throw new ForeignDataDirError(dir, "it was written by etcd (member/snap/db)");
+    throw new ForeignDataDirError(dir, `it was written by etcd (member/snap/db). ${toImport(dir)}`);
   }
   checkNothingIsLost(dir, walDir, snapDir);
   checkSameMember(dir, walDir, snapDir);
@@ -207,12 +207,13 @@ function namesIn(dir: string, role: DirRole): string[] {
 }
 
 /** Reads the start of the newest segment only: recovery reads them all. */
-function checkLog(walDir: string): void {
+function checkLog(dir: string, walDir: string): void {
   const newest = segmentsIn(walDir).at(-1);
   if (newest === undefined) return;
   const scan = decodeSegmentHeader(readStart(join(walDir, newest), SEGMENT_HEADER_BYTES));
   if (scan.kind === "etcd") {
-    throw new ForeignDataDirError(walDir, `${newest} was written by etcd`, "log directory");
+    const why = `${newest} was written by etcd. ${toImport(dir)}`;
+    throw new ForeignDataDirError(walDir, why, "log directory");
   }
   if (scan.kind === "newer") {
     throw new ForeignDataDirError(
@@ -221,6 +222,10 @@ function checkLog(walDir: string): void {
       "log directory",
     );
   }
+}
+
+function toImport(dir: string): string {
+  return `To carry its keys over: ringctl import --etcd-data-dir ${dir} --data-dir NEW`;
 }
 
 function readStart(path: string, lengthMax: number): Uint8Array {

@@ -1,4 +1,5 @@
 import type { CommandSpec, FlagSpec } from "./spec.js";
+import { TRANSFER_COMMANDS } from "./transfer-commands.js";
 
 /** All flags and commands, in the order of the help texts. */
 
@@ -302,17 +303,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       },
     ],
   },
-  {
-    name: "import",
-    usage: "import a snapshot of etcd 0.4 to a cluster",
-    argsUsage: " ",
-    flags: [
-      string("snap", "Path to the valid etcd 0.x snapshot"),
-      { names: ["hidden"], kind: "strings", usage: "Hidden key spaces to import from snapshot" },
-      { names: ["c"], kind: "int", usage: "Number of concurrent clients", initial: "10" },
-    ],
-    isOwn: true,
-  },
+  ...TRANSFER_COMMANDS,
   {
     name: "dump",
     usage: "write a directory with all its descendants to standard output or a file, as JSON",

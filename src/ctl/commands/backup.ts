@@ -57,7 +57,9 @@ interface Dirs {
 function copy(source: Dirs, target: Dirs): void {
   if (!existsSync(source.wal)) throw failure(`${source.wal}: no such directory`);
   if (existsSync(join(source.snap, "db"))) {
-    throw failure(`${source.snap} was written by etcd: only etcdctl can back it up`);
+    throw failure(
+      `${source.snap} was written by etcd: etcdctl backs it up, and ringctl import carries it over`,
+    );
   }
   for (const dir of [target.snap, target.wal]) {
     makeDir(dir, "backup directory");

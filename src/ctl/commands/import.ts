@@ -4,9 +4,9 @@ import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
 import { EXIT, failure, keyFailure } from "../output/exit.js";
+import { inParallel } from "../output/parallel.js";
 import { err, out } from "../output/terminal.js";
 import { isRecord } from "./dump-format.js";
-import { inParallel } from "./parallel.js";
 
 /** The longest string of V8 has 512 Mi characters. */
 const SNAPSHOT_BYTES_MAX = 500 * 2 ** 20;
@@ -29,11 +29,19 @@ interface Copy {
   readonly ttl: number | undefined;
 }
 
+/** Of an etcd member's directory, or of a snapshot of etcd 0.4. */
+export async function importData(context: Context): Promise<number> {
+  const { flags } = context;
+  const isDirectory = flags.string("etcd-data-dir") + flags.string("data-dir") !== "";
+  if (!isDirectory && !flags.bool("detect-v2")) return await importSnapshot(context);
+  return await (await import("./import-etcd.js")).importEtcd(context);
+}
+
 /**
  * Sets all keys of a snapshot of etcd 0.4; hidden ones (a name that begins with `_`) only with
  * --hidden.
  */
-export async function importSnapshot(context: Context): Promise<number> {
+async function importSnapshot(context: Context): Promise<number> {
   const session = await Session.open(context);
   const { flags } = context;
   const file = flags.string("snap");

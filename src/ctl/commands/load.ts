@@ -8,10 +8,10 @@ import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { toKeyFailure } from "../output/errors.js";
 import { EXIT, failure } from "../output/exit.js";
+import { inParallel } from "../output/parallel.js";
 import { ProgressBar } from "../output/progress.js";
 import { out } from "../output/terminal.js";
 import { type Dump, type DumpedNode, parseDump } from "./dump-format.js";
-import { inParallel } from "./parallel.js";
 
 /** The longest string of V8 has 512 Mi characters. */
 const DUMP_BYTES_MAX = 500 * 2 ** 20;

@@ -8,6 +8,12 @@ export const EXIT = {
   unknownCommand: 3,
   server: 4,
   notHealthy: 5,
+  /** `import --detect-v2`. */
+  hasContent: 5,
+  /** `migrate`. */
+  differs: 5,
+  /** Ended by CTRL+C before it was done. */
+  interrupted: 130,
 } as const;
 
 /** Ends the command: its message goes to standard error, and the process exits with `exitCode`. */

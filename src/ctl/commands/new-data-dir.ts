@@ -1,0 +1,149 @@
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import type { StartPlan } from "../../bootstrap/start-plan.js";
+import { comparePaths } from "../../btree/path-order.js";
+import { Tree } from "../../btree/tree.js";
+import { FORMAT_LEVEL } from "../../cluster/format.js";
+import { MEMBERS_PATH, memberPath, raftAttributesPath, VERSION_PATH } from "../../cluster/paths.js";
+import { encodeSnapshotHead } from "../../cluster/snapshot-head.js";
+import { goJsonStrings } from "../../go/text.js";
+import { systemReason } from "../../lib/errors.js";
+import { SnapshotWriter } from "../../snap/writer.js";
+import { FileDisk, syncDirectory } from "../../storage/disk.js";
+import { CLUSTER_PREFIX, Node, PERMANENT } from "../../store/node.js";
+import { SnapshotEncoder } from "../../store/snapshot.js";
+import { StoreStats } from "../../store/stats.js";
+import { Store } from "../../store/store.js";
+import { makeDir } from "../../wal/data-dir.js";
+import { writeIdentity } from "../../wal/identity.js";
+import { Wal } from "../../wal/wal.js";
+import { failure } from "../output/exit.js";
+
+/** The data directory of a member that begins as the only one of a new cluster. */
+export interface NewMember {
+  readonly dataDir: string;
+  /** "" for the log's place below `dataDir`. */
+  readonly walDir: string;
+  /** Of one member. */
+  readonly plan: StartPlan;
+  /** Its keys; whatever it says about members is replaced. */
+  readonly store: Store;
+  /** Of the last entry that `store` contains. */
+  readonly index: number;
+  readonly term: number;
+  /** The cluster's clock does not start before this, Unix milliseconds. */
+  readonly clockMs: number;
+  /** "3.4.0" */
+  readonly clusterVersion: string;
+}
+
+/** @throws Failure unless both are absent or empty */
+export function checkAbsent(dataDir: string, walDir: string): void {
+  for (const dir of walDir === "" ? [dataDir] : [dataDir, walDir]) {
+    if (!existsSync(dir)) continue;
+    const names = attempt(dir, () => readdirSync(dir));
+    if (names.length > 0) throw failure(`${dir} is not empty`);
+  }
+}
+
+/**
+ * Writes a data directory beside its place, durably, and renames it. A failure leaves nothing
+ * behind.
+ *
+ * @throws Failure, RingdError
+ */
+export function writeNewMember(member: NewMember): void {
+  const { dataDir, walDir } = member;
+  checkAbsent(dataDir, walDir);
+  const data = beside(dataDir);
+  const log = walDir === "" ? join(data, "member", "wal") : beside(walDir);
+  const made = [data, log];
+  try {
+    write(member, data, log);
+    // The log first: a data directory without its log would pass for one that lost it.
+    if (walDir !== "") {
+      moveTo(log, walDir);
+      made.push(walDir);
+    }
+    moveTo(data, dataDir);
+  } catch (error) {
+    for (const dir of made) if (existsSync(dir)) rmSync(dir, { recursive: true });
+    throw error;
+  }
+}
+
+function beside(dir: string): string {
+  const path = resolve(dir);
+  return join(dirname(path), `.${basename(path)}.tmp-${process.pid}`);
+}
+
+/** Replaces an empty directory. */
+function moveTo(from: string, to: string): void {
+  attempt(to, () => {
+    renameSync(from, to);
+    syncDirectory(dirname(resolve(to)));
+  });
+}
+
+function write(member: NewMember, data: string, log: string): void {
+  const { plan, index, term, clockMs } = member;
+  const snap = join(data, "member", "snap");
+  for (const dir of [dirname(data), dirname(log)])
+    attempt(dir, () => mkdirSync(dir, { recursive: true }));
+  for (const dir of [data, join(data, "member"), snap, log]) makeDir(dir, "data directory");
+  const conf = { voters: [plan.memberId], learners: [] };
+  const clock = { ms: clockMs, term: 0, index: 0 };
+  const metadata = encodeSnapshotHead(conf, { format: FORMAT_LEVEL, clock });
+  const writer = new SnapshotWriter(snap, { index, term, metadata });
+  try {
+    const encoder = new SnapshotEncoder(ofOneMember(member));
+    for (let block = encoder.next(); block !== undefined; block = encoder.next()) {
+      writer.writeBlock(block);
+    }
+    writer.finish();
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+  const { wal } = Wal.create({
+    disk: new FileDisk(log),
+    metadataIfNew: plan,
+    snapshot: { index, term },
+  });
+  wal.setHardState({ term, vote: 0n, commit: index });
+  wal.sync();
+  wal.close();
+  writeIdentity(data, plan);
+  for (const dir of [join(data, "member"), data, log]) syncDirectory(dir);
+}
+
+/** The same keys, indexes and events; the only member is the new one. */
+function ofOneMember({ store, plan, clusterVersion }: NewMember): Store {
+  const { index } = store;
+  const nodes: Node[] = [];
+  const view = store.view().cursor("");
+  for (let node = view.next(); node !== undefined; node = view.next()) {
+    if (!node.path.startsWith(`${CLUSTER_PREFIX}/`)) nodes.push(node);
+  }
+  const peerUrls = plan.members.flatMap((member) => member.peerUrls);
+  const urls = Buffer.from(`{"peerURLs":${goJsonStrings(peerUrls)}}`).toString("latin1");
+  const { modifiedIndex: at = index } = store.get(VERSION_PATH) ?? {};
+  nodes.push(
+    new Node(MEMBERS_PATH, "", true, index, index, PERMANENT),
+    new Node(memberPath(plan.memberId), "", true, index, index, PERMANENT),
+    new Node(raftAttributesPath(plan.memberId), urls, false, index, index, PERMANENT),
+    new Node(VERSION_PATH, clusterVersion, false, at, at, PERMANENT),
+  );
+  nodes.sort((a, b) => comparePaths(a.path, b.path));
+  const stats = StoreStats.of(store.stats.toArray());
+  return new Store({}, { index, tree: Tree.load(nodes), stats, events: store.events });
+}
+
+function attempt<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    throw failure(`${path}: ${systemReason(error)}`);
+  }
+}
