@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import { commonNameOf, rejectionOf } from "../tls/contexts.js";
-import { goHandshakeError, goVerifyError, NOT_TLS } from "../tls/go-errors.js";
+import { goHandshakeError, goVerifyError, NOT_TLS, TOO_MANY_HANDSHAKES } from "../tls/go-errors.js";
 import type { TlsIdentity } from "../tls/identity.js";
 
 /** Timeout for a handshake, from the connection on. */
@@ -125,7 +125,7 @@ export class TlsDoor {
     if (this.#handshakes.size <= (this.#options.handshakesMax ?? HANDSHAKES_MAX)) return;
     const [oldest] = this.#handshakes;
     if (oldest === undefined) return;
-    this.#reject(oldest, "too many handshakes in flight", "");
+    this.#reject(oldest, TOO_MANY_HANDSHAKES, "");
     oldest.destroy();
     this.#leave(oldest);
   }

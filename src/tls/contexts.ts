@@ -1,4 +1,4 @@
-import { constants } from "node:crypto";
+import { constants, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import type { SecureContextOptions, TLSSocket, TlsOptions } from "node:tls";
 import type { TlsSettings } from "../config/tls.js";
@@ -71,7 +71,7 @@ export function rejectionOf(
   return serial === undefined ? undefined : `transport: certificate serial ${serial} revoked`;
 }
 
-const AUTHENTICATION_FAILED = "client certificate authentication failed";
+export const AUTHENTICATION_FAILED = "client certificate authentication failed";
 
 /** The last common name of the other side's certificate, as Go takes it; "" without one. */
 export function commonNameOf(socket: TLSSocket): string {
@@ -79,9 +79,18 @@ export function commonNameOf(socket: TLSSocket): string {
   return (Array.isArray(name) ? name.at(-1) : name) ?? "";
 }
 
+/**
+ * The other side's certificate. Node's `getPeerX509Certificate` takes the certificates that it
+ * returns out of the connection: a second call, or any other one, misses them.
+ */
+export function certificateOf(socket: TLSSocket): X509Certificate | undefined {
+  const raw: Buffer | undefined = socket.getPeerCertificate()?.raw;
+  return raw === undefined ? undefined : new X509Certificate(raw);
+}
+
 /** As by Go's VerifyHostname: the common name does not count. */
-function hasName(socket: TLSSocket, name: string): boolean {
-  const certificate = socket.getPeerX509Certificate();
+export function hasName(socket: TLSSocket, name: string): boolean {
+  const certificate = certificateOf(socket);
   if (certificate === undefined) return false;
   if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
   return certificate.checkHost(name, { subject: "never" }) !== undefined;
