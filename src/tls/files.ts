@@ -168,7 +168,7 @@ function unusable({ flag, file }: NamedFile, why: string): TlsFileError {
 }
 
 /** OpenSSL's texts have a number and a function before the reason. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   return systemReason(error).replace(/^error:[0-9A-F]+:/i, "");
 }
 

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { getCiphers } from "node:tls";
 import { parseCipherSuites } from "#ringd/config/cipher-suites.js";
 import { type Config, readConfig } from "#ringd/config/config.js";
+import { clientListeners, hasTlsThread } from "#ringd/config/frontends.js";
 
 const SECURE = [
   ...["--listen-client-urls", "https://127.0.0.1:1"],
@@ -158,4 +159,28 @@ test("0.4's address flags name https URLs with a certificate", () => {
   const { advertiseClientUrls, listenClientUrls } = configOf("--addr=127.0.0.1:1", ...PAIR);
   assert.deepEqual(advertiseClientUrls, ["https://127.0.0.1:1"]);
   assert.equal(listenClientUrls[0]?.text, "https://[::]:1");
+});
+
+test("ports with TLS are node's, and so is an http URL that shares one", () => {
+  const urls = "https://127.0.0.1:1,http://127.0.0.1:1,http://127.0.0.1:2";
+  const of = (...argv: string[]) =>
+    configOf(
+      ...[`--listen-client-urls=${urls}`, "--advertise-client-urls=http://a:1"],
+      ...[...PAIR, ...argv],
+    );
+  const config = of("--frontend-threads=2");
+  assert.deepEqual(
+    clientListeners(config).map(({ url, kind, protocols }) => [url.port, kind, protocols]),
+    [
+      [1, "node", "both"],
+      [2, "uws", "http"],
+    ],
+  );
+  assert.equal(hasTlsThread(config), true);
+  for (const url of ["https://127.0.0.1:1", "http://127.0.0.1:1"]) {
+    assert.throws(() => of(`--frontend=node,${url}=uws`), /cannot be served by uws, as its port/);
+  }
+  const all = [...SECURE, ...PAIR];
+  assert.throws(() => configOf(...all, "--frontend-threads=2"), /--frontend-threads needs/);
+  assert.equal(hasTlsThread(configOf()), false);
 });
