@@ -7,6 +7,7 @@ import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { bindAddressOf, clearSocketPath } from "../process/bind-address.js";
 import { connectionsMax } from "../process/descriptors.js";
+import { tlsInfoText } from "../tls/files.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Frontend, FrontendOptions, PortSharing } from "./frontend.js";
 import { HeadText } from "./head-text.js";
@@ -99,7 +100,7 @@ export async function listenSecurely(
   const { NodeFrontend } = await import("./node-http.js");
   const options = frontendOptions(config, heads, log, metrics)("node");
   const frontend = new NodeFrontend(gateway, options, tls);
-  const news: string[] = [];
+  const news = [`ClientTLS: ${tlsInfoText(tls.identity.settings)}`];
   for (const { url, protocols } of clientListeners(config)) {
     if (protocols === "http") continue;
     const endpoint = await listenOn(frontend, url, "alone", protocols);

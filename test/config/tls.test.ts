@@ -32,8 +32,12 @@ test("an https URL needs a certificate, generated or not", () => {
     assert.throws(() => configOf(...argv), { message: missing, exitCode: 1 }, argv.join(" "));
   }
   assert.equal(configOf(...SECURE, ...PAIR).clientTls?.certFile, "c.pem");
-  const { clientTls } = configOf(...SECURE, "--auto-tls", "--name=x");
-  assert.deepEqual(clientTls?.auto, { dir: "x.etcd/fixtures/client", hosts: ["127.0.0.1"] });
+  const more = ["--advertise-client-urls=https://a.example:1", "--name=x"];
+  const { clientTls } = configOf(...SECURE, "--auto-tls", ...more);
+  assert.deepEqual(clientTls?.auto, {
+    dir: "x.etcd/fixtures/client",
+    hosts: ["127.0.0.1", "a.example"],
+  });
   assert.equal(configOf(...PAIR).clientTls, undefined);
 });
 
@@ -83,6 +87,9 @@ test("certificates without a URL to use them on are warned of, as are ignored fl
       "The scheme of peer url http://localhost:2380 is HTTP while k",
     ],
   );
+  assert.deepEqual(configOf("--trusted-ca-file=c", "--client-crl-file=d").warnings, [
+    "flags without effect, as no client URL is https: --trusted-ca-file, --client-crl-file",
+  ]);
   const both = configOf(...SECURE, ...PAIR, "--auto-tls");
   assert.deepEqual(both.warnings, ["ignoring client auto TLS since certs given"]);
   assert.equal(both.clientTls?.auto, undefined);
