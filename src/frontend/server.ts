@@ -7,13 +7,11 @@ import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { bindAddressOf, clearSocketPath } from "../process/bind-address.js";
 import { connectionsMax } from "../process/descriptors.js";
-import { tlsInfoText } from "../tls/files.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Frontend, FrontendOptions, PortSharing } from "./frontend.js";
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
-import { nodeTls } from "./node-tls.js";
 import { checkSoleListener, whyNotBound } from "./port-check.js";
 import type { RingGateway } from "./ring-gateway.js";
 import type { Protocols } from "./tls-door.js";
@@ -96,11 +94,12 @@ export async function listenSecurely(
   log: Logger,
   metrics: MetricCells,
 ): Promise<{ frontend: Frontend; news: readonly string[] }> {
+  const { nodeTls } = await import("./node-tls.js");
   const tls = await nodeTls(config, log, metrics, metrics);
   const { NodeFrontend } = await import("./node-http.js");
   const options = frontendOptions(config, heads, log, metrics)("node");
   const frontend = new NodeFrontend(gateway, options, tls);
-  const news = [`ClientTLS: ${tlsInfoText(tls.identity.settings)}`];
+  const news = [tls.info];
   for (const { url, protocols } of clientListeners(config)) {
     if (protocols === "http") continue;
     const endpoint = await listenOn(frontend, url, "alone", protocols);
