@@ -175,6 +175,22 @@ test("a client's certificate decides, and names a user", { skip }, async () => {
   assert.deepEqual(door.names, ["alice", "", "bob"]);
 });
 
+test("an intermediate CA can be the trusted one, or be sent along", { skip }, async () => {
+  const between = ca().issue({ cn: "between", isCa: true });
+  const client = ca().issue({ cn: "alice", by: between });
+  const withChain = { key: client.key, cert: client.cert + between.cert };
+  const base = { requiresClientCert: true, takesCommonName: true };
+  const root = await EchoDoor.open({ ...base, trustedCaFile: ca().caFile });
+  assert.equal(await hello(root.port, withChain), "alice:hello");
+  assert.equal(await hello(root.port, certified(client)), "");
+  const direct = await EchoDoor.open({ ...base, trustedCaFile: between.certFile });
+  assert.equal(await hello(direct.port, certified(client)), "alice:hello");
+  const revoking = await EchoDoor.open({
+    ...{ ...base, trustedCaFile: ca().caFile, crlFile: ca().revoke(between) },
+  });
+  assert.equal(await hello(revoking.port, withChain), "");
+});
+
 test("without --client-cert-auth a common name is no user", { skip }, async () => {
   const door = await EchoDoor.open({ requiresClientCert: true, trustedCaFile: ca().caFile });
   assert.equal(await hello(door.port, certified(ca().issue({ cn: "alice" }))), ":hello");
@@ -311,17 +327,18 @@ test("sessions are resumed, but not past the check of a client's certificate", {
     [{ requiresClientCert: true, trustedCaFile: ca().caFile }, false],
   ] as const) {
     const door = await EchoDoor.open(settings);
-    const options = { port: door.port, host: "127.0.0.1", ca: ca().ca, ...own };
-    const first = connectSecurely({ ...options, maxVersion: "TLSv1.2" });
-    await once(first, "secureConnect");
-    const session = first.getSession();
-    first.destroy();
-    const second = connectSecurely({
-      ...{ ...options, maxVersion: "TLSv1.2" },
-      ...(session === undefined ? {} : { session }),
-    });
-    await once(second, "secureConnect");
-    assert.equal(second.isSessionReused(), isResumed);
-    second.destroy();
+    for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+      const options = { port: door.port, host: "127.0.0.1", ca: ca().ca, ...own, maxVersion };
+      const first = connectSecurely(options);
+      let session: Buffer | undefined;
+      first.on("session", (given) => {
+        session = given;
+      });
+      assert.equal(await echoOf(first), ":hello");
+      const second = connectSecurely({ ...options, ...(session && { session }) });
+      await once(second, "secureConnect");
+      assert.equal(second.isSessionReused(), isResumed, maxVersion);
+      second.destroy();
+    }
   }
 });
