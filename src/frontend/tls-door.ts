@@ -3,6 +3,7 @@ import { createServer, type Server, type TLSSocket } from "node:tls";
 import { commonNameOf, rejectionOf } from "../tls/contexts.js";
 import { goHandshakeError, goVerifyError, NOT_TLS, TOO_MANY_HANDSHAKES } from "../tls/go-errors.js";
 import type { TlsIdentity } from "../tls/identity.js";
+import { setServerContext } from "../tls/server-context.js";
 
 /** Timeout for a handshake, from the connection on. */
 const HANDSHAKE_MS_MAX = 10_000;
@@ -67,7 +68,9 @@ export class TlsDoor {
     });
     this.#server.on("secureConnection", (socket) => this.#onSecure(socket));
     this.#server.on("tlsClientError", (error, socket) => this.#onFailed(error, socket));
-    identity.onChange(() => this.#server.setSecureContext(identity.serverOptions()));
+    const renew = () => setServerContext(this.#server, identity.serverOptions());
+    renew();
+    identity.onChange(renew);
   }
 
   /** Takes a new connection. Its "close" event still comes on `socket`. */

@@ -23,6 +23,10 @@ export interface Wish {
   readonly fromDays?: number;
   readonly toDays?: number;
   readonly rsa?: boolean;
+  /** An intermediate CA. */
+  readonly isCa?: boolean;
+  /** Issued by this one instead of the CA itself. */
+  readonly by?: Issued;
 }
 
 const LOOPBACK_NAMES = "IP:127.0.0.1,DNS:localhost";
@@ -76,13 +80,16 @@ export class Authority {
     );
     writeFileSync(
       `${base}.ext`,
-      `basicConstraints=critical,CA:FALSE\nextendedKeyUsage=${usage}\n` +
-        (names === "" ? "" : `subjectAltName=${names}\n`),
+      wish.isCa
+        ? "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+        : `basicConstraints=critical,CA:FALSE\nextendedKeyUsage=${usage}\n` +
+            (names === "" ? "" : `subjectAltName=${names}\n`),
     );
     this.#openssl(
       ...["ca", "-config", this.#configFile, "-batch", "-notext"],
       ...["-in", `${base}.csr`, "-out", certFile, "-extfile", `${base}.ext`],
       ...["-startdate", timeOf(wish.fromDays ?? -1), "-enddate", timeOf(wish.toDays ?? 365)],
+      ...(wish.by === undefined ? [] : ["-cert", wish.by.certFile, "-keyfile", wish.by.keyFile]),
     );
     return {
       certFile,

@@ -146,7 +146,7 @@ test("a client's certificate decides, and names a user", { skip }, async () => {
   assert.equal(await accepted({ cn: "", names: "DNS:b" }), ":hello");
   assert.equal(await accepted({ cn: "bob", usage: "clientAuth" }), "bob:hello");
   assert.equal(door.rejections.length, 0);
-  const verify = "tls: failed to verify client's certificate: x509:";
+  const verify = "tls: failed to verify client certificate: x509:";
   const late = "certificate has expired or is not yet valid";
   const serial = /^transport: certificate serial [0-9a-f]+ revoked$/;
   const cases: readonly (readonly [ConnectionOptions, string | RegExp])[] = [
@@ -175,6 +175,22 @@ test("a client's certificate decides, and names a user", { skip }, async () => {
   assert.deepEqual(door.names, ["alice", "", "bob"]);
 });
 
+test("an intermediate CA can be the trusted one, or be sent along", { skip }, async () => {
+  const between = ca().issue({ cn: "between", isCa: true });
+  const client = ca().issue({ cn: "alice", by: between });
+  const withChain = { key: client.key, cert: client.cert + between.cert };
+  const base = { requiresClientCert: true, takesCommonName: true };
+  const root = await EchoDoor.open({ ...base, trustedCaFile: ca().caFile });
+  assert.equal(await hello(root.port, withChain), "alice:hello");
+  assert.equal(await hello(root.port, certified(client)), "");
+  const direct = await EchoDoor.open({ ...base, trustedCaFile: between.certFile });
+  assert.equal(await hello(direct.port, certified(client)), "alice:hello");
+  const revoking = await EchoDoor.open({
+    ...{ ...base, trustedCaFile: ca().caFile, crlFile: ca().revoke(between) },
+  });
+  assert.equal(await hello(revoking.port, withChain), "");
+});
+
 test("without --client-cert-auth a common name is no user", { skip }, async () => {
   const door = await EchoDoor.open({ requiresClientCert: true, trustedCaFile: ca().caFile });
   assert.equal(await hello(door.port, certified(ca().issue({ cn: "alice" }))), ":hello");
@@ -192,6 +208,11 @@ test("names that a client's certificate must have", { skip }, async () => {
   assert.equal(await isServed({ names: "DNS:b.example" }), false);
   await named.untilRejected(2);
   assert.equal(named.rejections[0]?.why, "client certificate authentication failed");
+  const revoked = ca().issue({ names: "DNS:m.a.example" });
+  const listed = await EchoDoor.open({
+    ...{ ...base, allowedHostname: "m.a.example", crlFile: ca().revoke(revoked) },
+  });
+  assert.equal(await hello(listed.port, certified(revoked)), "");
   const common = await EchoDoor.open({ ...base, allowedCn: "member" });
   assert.equal(await hello(common.port, certified(ca().issue({ cn: "member" }))), ":hello");
   assert.equal(await hello(common.port, certified(ca().issue({ cn: "other" }))), "");
@@ -306,17 +327,18 @@ test("sessions are resumed, but not past the check of a client's certificate", {
     [{ requiresClientCert: true, trustedCaFile: ca().caFile }, false],
   ] as const) {
     const door = await EchoDoor.open(settings);
-    const options = { port: door.port, host: "127.0.0.1", ca: ca().ca, ...own };
-    const first = connectSecurely({ ...options, maxVersion: "TLSv1.2" });
-    await once(first, "secureConnect");
-    const session = first.getSession();
-    first.destroy();
-    const second = connectSecurely({
-      ...{ ...options, maxVersion: "TLSv1.2" },
-      ...(session === undefined ? {} : { session }),
-    });
-    await once(second, "secureConnect");
-    assert.equal(second.isSessionReused(), isResumed);
-    second.destroy();
+    for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+      const options = { port: door.port, host: "127.0.0.1", ca: ca().ca, ...own, maxVersion };
+      const first = connectSecurely(options);
+      let session: Buffer | undefined;
+      first.on("session", (given) => {
+        session = given;
+      });
+      assert.equal(await echoOf(first), ":hello");
+      const second = connectSecurely({ ...options, ...(session && { session }) });
+      await once(second, "secureConnect");
+      assert.equal(second.isSessionReused(), isResumed, maxVersion);
+      second.destroy();
+    }
   }
 });
