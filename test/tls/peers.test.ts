@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { copyFileSync } from "node:fs";
-import { connect, type Socket } from "node:net";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import { after, test } from "node:test";
-import { connect as secureConnect } from "node:tls";
+import { createServer, connect as secureConnect, type TLSSocket } from "node:tls";
 import type { TlsSettings } from "#ringd/config/tls.js";
+import { Arrival } from "#ringd/peer/arrival.js";
+import { FrameBatch, FrameKind, FrameReader } from "#ringd/peer/frame.js";
 import { PeerListener } from "#ringd/peer/listener.js";
 import type { TlsIdentity } from "#ringd/tls/identity.js";
 import { Endpoint, listenUrl, membersOf, reply, stopAll, trustOf } from "../peer/endpoint.js";
@@ -342,6 +344,34 @@ test("other certificate files take effect on new streams, and end none", { skip 
   await two.until("message", () => two.messages.length === 2);
   assert.deepEqual([one.count("down"), two.count("down")], [0, 0]);
   await stopAll([one, two]);
+});
+
+test("a probe is echoed although a ping has just been sent", {
+  skip,
+  timeout: 10_000,
+}, async () => {
+  const { cert, key } = ca().issue();
+  const server = createServer({ cert, key });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const client = secureConnect({ port, host: "127.0.0.1", ca: ca().ca });
+  const [socket] = (await once(server, "secureConnection")) as [TLSSocket];
+  const arrival = new Arrival(2n, socket, {
+    memberId: 1n,
+    message: () => undefined,
+    ended: () => undefined,
+  });
+  const probe = new FrameBatch();
+  probe.add(FrameKind.ping, Buffer.from("echo"), 0, 4);
+  arrival.start(Buffer.concat(probe.take()));
+  const echoed: string[] = [];
+  const reader = new FrameReader((_kind, payload) => echoed.push(payload.toString()));
+  while (echoed.length < 2) reader.push(((await once(client, "data")) as [Buffer])[0]);
+  assert.deepEqual(echoed, ["", "echo"]);
+  arrival.close("the test is over");
+  client.destroy();
+  server.close();
 });
 
 test("an alert of a stranger is not taken for more than a text", { skip }, async () => {
