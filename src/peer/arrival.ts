@@ -15,8 +15,8 @@ export class StrayMessageError extends RingdError {
 export const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Unread bytes above which a peer gets no more pings and echoes. Not 0: a TLS socket reports what it
- * was given as unsent until the event loop's next turn.
+ * Unread bytes above which a peer gets no more pings and echoes. Not 0: a TLS socket reports what
+ * it was given as unsent until the event loop's next turn.
  */
 const UNREAD_BYTES_MAX = 1024;
 
