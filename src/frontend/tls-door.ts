@@ -46,8 +46,13 @@ export class TlsDoor {
   readonly #rooms: Rooms;
   readonly #options: DoorOptions;
   readonly #server: Server;
-  /** Not handed over yet; addresses, as a closed socket has none. */
-  readonly #waiting = new Map<Socket, string>();
+  /** Not handed over yet. */
+  readonly #waiting = new Set<Socket>();
+  /**
+   * Of those, until one is rejected: a closed socket has no address, and Node tells of a
+   * certificate that it did not accept only then.
+   */
+  readonly #addresses = new WeakMap<Socket, string>();
   /** Those of `#waiting` with a handshake begun or due, oldest first. */
   readonly #handshakes = new Set<Socket>();
 
@@ -67,7 +72,8 @@ export class TlsDoor {
 
   /** Takes a new connection. Its "close" event still comes on `socket`. */
   admit(socket: Socket): void {
-    this.#waiting.set(socket, addressOf(socket));
+    this.#waiting.add(socket);
+    this.#addresses.set(socket, addressOf(socket));
     let timer: NodeJS.Timeout | undefined;
     if (this.#rooms.plain === undefined) {
       this.#beginHandshake(socket);
@@ -91,7 +97,7 @@ export class TlsDoor {
 
   /** Closes what has not been handed over. */
   close(): void {
-    for (const socket of this.#waiting.keys()) socket.destroy();
+    for (const socket of this.#waiting) socket.destroy();
   }
 
   get #handshakeMsMax(): number {
@@ -150,9 +156,10 @@ export class TlsDoor {
   }
 
   #reject(socket: Socket | undefined, why: string, serverName: string): void {
-    const remote = socket === undefined ? undefined : this.#waiting.get(socket);
+    if (socket === undefined) return;
+    const remote = this.#addresses.get(socket);
     if (remote === undefined) return; // It has its line already.
-    this.#waiting.delete(socket as Socket);
+    this.#addresses.delete(socket);
     this.#options.onRejected({ why, remote, serverName });
   }
 

@@ -10,14 +10,16 @@ import { head, RawConnection } from "./raw.js";
 const NO_BYTES = Buffer.alloc(0);
 
 function nodeTest(name: string, run: (served: Served) => Promise<void>): void {
-  test(name, async (t) => {
-    const served = await serve("node");
-    t.after(() => {
-      served.frontend.stopListening();
-      served.frontend.close();
+  for (const kind of ["node", "tls"] as const) {
+    test(`${kind}: ${name}`, async (t) => {
+      const served = await serve(kind);
+      t.after(() => {
+        served.frontend.stopListening();
+        served.frontend.close();
+      });
+      await run(served);
     });
-    await run(served);
-  });
+  }
 }
 
 async function halfClosed(port: number, bytes: string): Promise<RawConnection> {
@@ -118,7 +120,7 @@ nodeTest("a connection may rest before its first request, a head may not", async
   const bad = await RawConnection.open(port, "\x16\x03\x01");
   await bad.untilClosed();
   const probe = await RawConnection.open(port);
-  probe.close();
+  probe.socket.end();
   await gateway.until(() => unserved.length === 3, "the third reason");
   assert.deepEqual(unserved, ["timeout", "bad_request", "no_request"]);
   served.frontend.stopListening(); // Nothing is open on it.
