@@ -51,6 +51,8 @@ export class Handshakes {
   readonly #limits: HandshakeLimits;
   /** By remote address and port; in order of arrival. */
   readonly #pending = new Map<string, Pending>();
+  /** Rejected connections that are still told so. */
+  #leaving = 0;
 
   constructor(port: SecurePort, limits: HandshakeLimits) {
     this.#port = port;
@@ -142,6 +144,12 @@ export class Handshakes {
 
   /** It may have rejected our certificate, too, and say so. */
   #reject(socket: TLSSocket, remote: string): void {
+    if (this.#leaving >= this.#limits.handshakes) {
+      socket.destroy();
+      return;
+    }
+    this.#leaving++;
+    socket.once("close", () => this.#leaving--);
     let last = "";
     socket.on("data", (bytes: Buffer) => {
       if (last.length > LAST_BYTES_MAX) return;

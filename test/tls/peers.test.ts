@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { copyFileSync } from "node:fs";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  connect,
+  createServer as createPlainServer,
+  type Socket,
+} from "node:net";
 import { after, test } from "node:test";
 import { createServer, connect as secureConnect, type TLSSocket } from "node:tls";
 import type { TlsSettings } from "#ringd/config/tls.js";
@@ -10,6 +15,8 @@ import { FrameBatch, FrameKind, FrameReader } from "#ringd/peer/frame.js";
 import { PeerListener } from "#ringd/peer/listener.js";
 import type { TlsIdentity } from "#ringd/tls/identity.js";
 import { Endpoint, listenUrl, membersOf, reply, stopAll, trustOf } from "../peer/endpoint.js";
+import { Prng } from "../support/prng.js";
+import { SEED } from "../support/seed.js";
 import { Authority, type Issued, NO_OPENSSL, type Wish } from "./authority.js";
 import { tlsSettings } from "./settings.js";
 
@@ -345,6 +352,68 @@ test("other certificate files take effect on new streams, and end none", { skip 
   assert.deepEqual([one.count("down"), two.count("down")], [0, 0]);
   await stopAll([one, two]);
 });
+
+test("members talk over TLS on unix sockets; the name is the host of the URL", {
+  skip,
+}, async () => {
+  const host = `ringd-test-${process.pid}`;
+  const one = new Endpoint(1n, {}, await trust({ names: `DNS:${host}-1` }));
+  const two = new Endpoint(2n, {}, await trust({ names: `DNS:${host}-2` }));
+  for (const endpoint of [one, two]) {
+    endpoint.url = `unixs://${host}-${endpoint.id}:1`;
+    await endpoint.network.listen(listenUrl(endpoint.url));
+  }
+  for (const endpoint of [one, two]) endpoint.network.setMembers(membersOf([one, two]));
+  await talk({ one, two });
+  await stopAll([one, two]);
+});
+
+test(`garbage and cut handshakes harm nobody, SEED=${SEED}`, { skip }, async () => {
+  const calm = { heartbeatMs: 1000, electionMs: 10_000 }; // All is one thread here.
+  const one = new Endpoint(1n, calm, await trust());
+  const two = new Endpoint(2n, calm, await trust());
+  for (const endpoint of [one, two]) await endpoint.listen("https");
+  for (const endpoint of [one, two]) endpoint.network.setMembers(membersOf([one, two]));
+  await talk({ one, two });
+  const prng = new Prng(SEED);
+  const hello = await helloOf(ca().ca);
+  const attack = async () => {
+    const socket = connect(one.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.resume();
+    await once(socket, "connect");
+    const bytes = Buffer.from(hello);
+    for (let i = prng.below(8); i > 0; i--) bytes[prng.below(bytes.length)] = prng.below(256);
+    const part = bytes.subarray(0, 1 + prng.below(bytes.length));
+    socket.write(prng.below(4) === 0 ? Buffer.alloc(20_000, prng.uint32()) : part);
+    if (prng.below(2) === 0) socket.end();
+    else setTimeout(() => socket.destroy(), prng.below(50));
+    await new Promise((resolve) => socket.on("close", resolve));
+  };
+  for (let round = 0; round < 20; round++) await Promise.all(Array.from({ length: 20 }, attack));
+  const late = new Endpoint(3n, {}, await trust());
+  await late.listen("https");
+  for (const each of [one, late]) each.network.setMembers(membersOf([one, two, late]));
+  await late.untilUp(1n);
+  assert.deepEqual([one.count("down"), two.count("down")], [0, 0]);
+  await stopAll([one, two, late]);
+});
+
+/** The first bytes that a TLS client sends. */
+async function helloOf(ca: string): Promise<Buffer> {
+  const listener = createPlainServer();
+  listener.listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+  const client = secureConnect({ port, host: "127.0.0.1", ca });
+  client.on("error", () => undefined);
+  const [socket] = (await once(listener, "connection")) as [Socket];
+  const [bytes] = (await once(socket, "data")) as [Buffer];
+  client.destroy();
+  socket.destroy();
+  listener.close();
+  return bytes;
+}
 
 test("a probe is echoed although a ping has just been sent", {
   skip,
