@@ -188,6 +188,23 @@ const REJECTED: Readonly<Record<string, Rejected>> = {
       /rejected connection.*client certificate authentication failed/,
     ],
   },
+  "over TLS 1.2 where 1.3 is asked for": {
+    first: () => trust({}, { minVersion: "TLSv1.3" }),
+    second: () => trust({}, { maxVersion: "TLSv1.2" }),
+    theySay: [
+      /cannot reach peer.*remote error: tls: protocol version not supported/,
+      /rejected connection.*tls: client offered only unsupported versions/,
+    ],
+  },
+  "over cipher suites that are not allowed": {
+    first: () =>
+      trust({}, { cipherSuites: ["ECDHE-ECDSA-AES128-GCM-SHA256"], maxVersion: "TLSv1.2" }),
+    second: () => trust({}, { cipherSuites: ["ECDHE-ECDSA-AES256-GCM-SHA384"] }),
+    theySay: [
+      /cannot reach peer.*remote error: tls: handshake failure/,
+      /rejected connection.*tls: no cipher suite supported by both client and server/,
+    ],
+  },
   "and none on the client's side": {
     second: () => trustOf(ca(), ca().issue(), { certFile: "", keyFile: "" }),
     theySay: [/rejected connection.*"tls: client didn't provide a certificate"/],
