@@ -1,4 +1,4 @@
-import { getCiphers } from "node:tls";
+import { createRequire } from "node:module";
 import { cannotVerify } from "./config-error.js";
 
 /**
@@ -35,6 +35,11 @@ const SUITES: Readonly<Record<string, string>> = {
   TLS_ECDHE_RSA_WITH_RC4_128_SHA: "ECDHE-RSA-RC4-SHA",
 };
 
+/** Loaded only with the flag: most members do without. */
+function tls(): typeof import("node:tls") {
+  return createRequire(import.meta.url)("node:tls") as typeof import("node:tls");
+}
+
 /**
  * @param text of `--cipher-suites`
  * @returns OpenSSL's names of the TLS 1.2 suites, in the given order; empty for the default
@@ -45,7 +50,7 @@ export function parseCipherSuites(text: string): string[] {
     .split(",")
     .map((name) => name.trim())
     .filter((name) => name !== "");
-  const available = names.length === 0 ? [] : getCiphers();
+  const available = names.length === 0 ? [] : tls().getCiphers();
   const suites: string[] = [];
   for (const name of names) {
     const suite = Object.hasOwn(SUITES, name) ? SUITES[name] : undefined;

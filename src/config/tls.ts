@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { parseCipherSuites } from "./cipher-suites.js";
 import { cannotVerify } from "./config-error.js";
 import type { FlagReader } from "./flag-reader.js";
-import type { ListenUrl } from "./urls.js";
+import { type ListenUrl, splitListenUrl } from "./urls.js";
 
 export type TlsVersion = "TLSv1.2" | "TLSv1.3";
 
@@ -50,7 +50,17 @@ export interface ListenLists {
   readonly listenPeerUrls: readonly ListenUrl[];
   readonly listenClientUrls: readonly ListenUrl[];
   readonly listenMetricsUrls: readonly ListenUrl[];
+  readonly advertiseClientUrls: readonly string[];
+  readonly initialAdvertisePeerUrls: readonly string[];
 }
+
+/** Of the client side, without effect unless a URL is https; etcd says nothing of them. */
+const SECURE_ONLY = [
+  "trusted-ca-file",
+  "client-crl-file",
+  "client-cert-allowed-hostname",
+  "auto-tls",
+];
 
 type Shared = Pick<TlsSettings, "cipherSuites" | "minVersion" | "maxVersion">;
 
@@ -76,8 +86,10 @@ export function readTlsFlags(
 ): TlsConfig {
   const shared = readShared(read);
   const { listenClientUrls, listenMetricsUrls, listenPeerUrls } = lists;
-  const client = readSide(read, "client", shared, dataDir, listenClientUrls, warnings);
-  const peer = readSide(read, "peer", shared, dataDir, listenPeerUrls, warnings);
+  const clientHosts = hostsOf(listenClientUrls, lists.advertiseClientUrls);
+  const peerHosts = hostsOf(listenPeerUrls, lists.initialAdvertisePeerUrls);
+  const client = readSide(read, "client", shared, dataDir, clientHosts, warnings);
+  const peer = readSide(read, "peer", shared, dataDir, peerHosts, warnings);
   const secureClientUrl = listenClientUrls.find(isSecure);
   const secureMetricsUrl = listenMetricsUrls.find(isSecure);
   const securePeerUrl = listenPeerUrls.find(isSecure);
@@ -91,11 +103,24 @@ export function readTlsFlags(
   warnOfPlainUrls(client, listenClientUrls, warnings);
   warnOfPlainUrls(peer, listenPeerUrls, warnings);
   const isClientSecure = (secureClientUrl ?? secureMetricsUrl) !== undefined;
+  if (!isClientSecure) warnOfNoEffect(read, warnings);
   const isPeerSet = hasPair(peer) || peer.trustedCaFile !== "" || peer.requiresClientCert;
   return {
     clientTls: isClientSecure ? client : undefined,
     peerTls: isPeerSet ? peer : undefined,
   };
+}
+
+function warnOfNoEffect(read: FlagReader, warnings: string[]): void {
+  const given = SECURE_ONLY.filter((flag) => !["", "false"].includes(read.string(flag)));
+  if (given.length === 0) return;
+  const names = given.map((flag) => `--${flag}`).join(", ");
+  warnings.push(`flags without effect, as no client URL is https: ${names}`);
+}
+
+function hostsOf(listened: readonly ListenUrl[], advertised: readonly string[]): string[] {
+  const hosts = [...listened, ...advertised.map(splitListenUrl)].map((url) => url?.host ?? "");
+  return [...new Set(hosts)].filter((host) => host !== "");
 }
 
 function hasPair({ certFile, auto }: TlsSettings): boolean {
@@ -113,7 +138,7 @@ function readSide(
   side: TlsSettings["side"],
   shared: Shared,
   dataDir: string,
-  urls: readonly ListenUrl[],
+  hosts: readonly string[],
   warnings: string[],
 ): TlsSettings {
   const prefix = side === "peer" ? "peer-" : "";
@@ -135,7 +160,6 @@ function readSide(
   if (read.bool(`${prefix}auto-tls`) && !isAuto) {
     warnings.push(`ignoring ${side} auto TLS since certs given`);
   }
-  const hosts = [...new Set(urls.map(({ host }) => host))];
   const settings: TlsSettings = {
     ...{ side, certFile, keyFile, trustedCaFile, takesCommonName, ...shared },
     auto: isAuto ? { dir: join(dataDir, "fixtures", side), hosts } : undefined,

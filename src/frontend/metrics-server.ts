@@ -11,7 +11,7 @@ import type { Exchange, Frontend, FrontendOptions, Gateway } from "./frontend.js
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
 import { answerLater, answerLocally, localHead } from "./local-responses.js";
-import { nodeTls } from "./node-tls.js";
+import type { NodeTls } from "./node-http.js";
 import { listenOn } from "./server.js";
 
 /** Enough for probes and scrapers. */
@@ -34,10 +34,11 @@ export async function listenForMetrics(
 ): Promise<Frontend | undefined> {
   const { listenMetricsUrls } = config;
   if (listenMetricsUrls.length === 0) return undefined;
-  const owned = hasTlsThread(config) ? undefined : metrics;
-  const tls = listenMetricsUrls.some(isSecure)
-    ? await nodeTls(config, log, metrics, owned)
-    : undefined;
+  let tls: NodeTls | undefined;
+  if (listenMetricsUrls.some(isSecure)) {
+    const { nodeTls } = await import("./node-tls.js");
+    tls = await nodeTls(config, log, metrics, hasTlsThread(config) ? undefined : metrics);
+  }
   const { NodeFrontend } = await import("./node-http.js");
   const options: FrontendOptions = {
     heads: new HeadText(0n, []),

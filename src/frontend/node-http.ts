@@ -1,11 +1,10 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { assert } from "../lib/assert.js";
-import type { TlsIdentity } from "../tls/identity.js";
 import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { HttpConnection, type Shared } from "./http-connection.js";
 import { ListenError } from "./listen-error.js";
 import { ReusedRequest } from "./reused-request.js";
-import { type DoorOptions, type Protocols, TlsDoor } from "./tls-door.js";
+import type { Protocols, Rooms, TlsDoor } from "./tls-door.js";
 
 /** Timeout for the headers from their first byte; enough to type them by hand. */
 const HEAD_MS_MAX = 20_000;
@@ -76,15 +75,10 @@ export class NodeFrontend implements Frontend {
     const known = this.#doors.get(protocols);
     if (known !== undefined) return known;
     assert(this.#tls !== undefined, "a frontend that serves https has certificates");
-    const { identity, ...options } = this.#tls;
-    const door = new TlsDoor(
-      identity,
-      {
-        plain: protocols === "both" ? (socket) => this.#serve(socket, "") : undefined,
-        secure: (socket, commonName) => this.#serve(socket, commonName),
-      },
-      options,
-    );
+    const door = this.#tls.openDoor({
+      plain: protocols === "both" ? (socket) => this.#serve(socket, "") : undefined,
+      secure: (socket, commonName) => this.#serve(socket, commonName),
+    });
     this.#doors.set(protocols, door);
     return door;
   }
@@ -123,6 +117,7 @@ export class NodeFrontend implements Frontend {
   }
 }
 
-export interface NodeTls extends DoorOptions {
-  readonly identity: TlsIdentity;
+/** How https is served: node-tls.ts, loaded only for it. */
+export interface NodeTls {
+  openDoor(rooms: Rooms): TlsDoor;
 }

@@ -3,8 +3,10 @@ import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { tlsInfoText } from "../tls/files.js";
 import { TlsIdentity } from "../tls/identity.js";
 import type { NodeTls } from "./node-http.js";
+import { type Rejection, TlsDoor } from "./tls-door.js";
 
 const REJECTED = cellOf("tlsRejected");
 
@@ -15,17 +17,19 @@ const REJECTED = cellOf("tlsRejected");
  * @throws TlsFileError
  */
 export async function nodeTls(
-  config: Config,
+  { clientTls }: Config,
   log: Logger,
   metrics: MetricCells,
   owned: MetricCells | undefined,
-): Promise<NodeTls> {
-  assert(config.clientTls !== undefined, "https URLs come with TLS settings");
+): Promise<NodeTls & { readonly info: string }> {
+  assert(clientTls !== undefined, "https URLs come with TLS settings");
+  const identity = await TlsIdentity.open(clientTls, { log, metrics: owned });
+  const onRejected = ({ why, remote, serverName }: Rejection) => {
+    metrics.add(REJECTED, 1);
+    log.warn({ remote, serverName, reason: why }, `rejected connection (error "${why}")`);
+  };
   return {
-    identity: await TlsIdentity.open(config.clientTls, { log, metrics: owned }),
-    onRejected: ({ why, remote, serverName }) => {
-      metrics.add(REJECTED, 1);
-      log.warn({ remote, serverName, reason: why }, `rejected connection (error "${why}")`);
-    },
+    openDoor: (rooms) => new TlsDoor(identity, rooms, { onRejected }),
+    info: `ClientTLS: ${tlsInfoText(clientTls)}`,
   };
 }

@@ -12,7 +12,6 @@ import type { Frontend, FrontendOptions, PortSharing } from "./frontend.js";
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
-import { nodeTls } from "./node-tls.js";
 import { checkSoleListener, whyNotBound } from "./port-check.js";
 import type { RingGateway } from "./ring-gateway.js";
 import type { Protocols } from "./tls-door.js";
@@ -95,11 +94,12 @@ export async function listenSecurely(
   log: Logger,
   metrics: MetricCells,
 ): Promise<{ frontend: Frontend; news: readonly string[] }> {
+  const { nodeTls } = await import("./node-tls.js");
   const tls = await nodeTls(config, log, metrics, metrics);
   const { NodeFrontend } = await import("./node-http.js");
   const options = frontendOptions(config, heads, log, metrics)("node");
   const frontend = new NodeFrontend(gateway, options, tls);
-  const news: string[] = [];
+  const news = [tls.info];
   for (const { url, protocols } of clientListeners(config)) {
     if (protocols === "http") continue;
     const endpoint = await listenOn(frontend, url, "alone", protocols);

@@ -55,6 +55,16 @@ export function filesOf(settings: TlsSettings): { cert: NamedFile; key: NamedFil
   };
 }
 
+/** As etcd logs its TLSInfo. */
+export function tlsInfoText(settings: TlsSettings): string {
+  const { trustedCaFile, takesCommonName, crlFile } = settings;
+  const { cert, key } = filesOf(settings);
+  return (
+    `cert = ${cert.file}, key = ${key.file}, trusted-ca = ${trustedCaFile}, ` +
+    `client-cert-auth = ${takesCommonName}, crl-file = ${crlFile}`
+  );
+}
+
 /**
  * Reads and checks all files of one side.
  *
@@ -168,7 +178,7 @@ function unusable({ flag, file }: NamedFile, why: string): TlsFileError {
 }
 
 /** OpenSSL's texts have a number and a function before the reason. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   return systemReason(error).replace(/^error:[0-9A-F]+:/i, "");
 }
 

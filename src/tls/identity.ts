@@ -1,11 +1,11 @@
 import { statSync } from "node:fs";
-import type { TlsOptions } from "node:tls";
+import { createSecureContext, type TlsOptions } from "node:tls";
 import type { TlsSettings } from "../config/tls.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
-import { serverOptions } from "./contexts.js";
-import { filesOf, readMaterial, type TlsMaterial } from "./files.js";
+import { contextOptions, serverOptions } from "./contexts.js";
+import { filesOf, readMaterial, reasonOf, type TlsMaterial } from "./files.js";
 import { ensureSelfSigned } from "./self-signed.js";
 import { TlsFileError } from "./tls-error.js";
 
@@ -45,7 +45,7 @@ export class TlsIdentity {
   static async open(settings: TlsSettings, owner: TlsOwner): Promise<TlsIdentity> {
     if (owner.metrics !== undefined) await renew(settings, owner.log);
     const seen = signatureOf(settings);
-    const material = await readMaterial(settings, Date.now());
+    const material = await readChecked(settings);
     return new TlsIdentity(settings, owner, material, seen);
   }
 
@@ -87,15 +87,15 @@ export class TlsIdentity {
       const seen = signatureOf(this.settings);
       if (seen === this.#seen) return;
       this.#seen = seen; // Also if they cannot be used: they are read again when they change.
-      this.#material = await readMaterial(this.settings, Date.now());
+      this.#material = await readChecked(this.settings);
       log.info(`${this.settings.side} TLS: certificate files have changed and are in use`);
       for (const line of this.#material.warnings) log.warn(line);
       this.#checkedDay = -1;
       this.#lookAtEnd();
       for (const listener of this.#listeners) listener(this.#material);
     } catch (error) {
-      if (!(error instanceof TlsFileError)) throw error;
-      log.warn(`${error.message}; the former files stay in use`);
+      // Also one that vanished between two calls: the next look finds what has come of it.
+      log.warn(`${(error as Error).message}; the former files stay in use`);
     } finally {
       this.#isBusy = false;
     }
@@ -120,6 +120,18 @@ export class TlsIdentity {
     if (daysLeft > 0) log.warn(`${flag} ${file}: expires in ${Math.floor(daysLeft)} days`);
     else log.error(`${flag} ${file}: has expired`);
   }
+}
+
+/** Such as a CA whose signature OpenSSL considers too weak. @throws TlsFileError */
+async function readChecked(settings: TlsSettings): Promise<TlsMaterial> {
+  const material = await readMaterial(settings, Date.now());
+  try {
+    createSecureContext(contextOptions(settings, material));
+  } catch (error) {
+    const files = [filesOf(settings).cert.file, settings.trustedCaFile].filter(Boolean);
+    throw new TlsFileError(`cannot use ${files.join(" and ")}: ${reasonOf(error)}`);
+  }
+  return material;
 }
 
 async function renew(settings: TlsSettings, log: Logger): Promise<void> {

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { getCiphers } from "node:tls";
 import { parseCipherSuites } from "#ringd/config/cipher-suites.js";
 import { type Config, readConfig } from "#ringd/config/config.js";
+import { clientListeners, hasTlsThread } from "#ringd/config/frontends.js";
 
 const SECURE = [
   ...["--listen-client-urls", "https://127.0.0.1:1"],
@@ -31,8 +32,12 @@ test("an https URL needs a certificate, generated or not", () => {
     assert.throws(() => configOf(...argv), { message: missing, exitCode: 1 }, argv.join(" "));
   }
   assert.equal(configOf(...SECURE, ...PAIR).clientTls?.certFile, "c.pem");
-  const { clientTls } = configOf(...SECURE, "--auto-tls", "--name=x");
-  assert.deepEqual(clientTls?.auto, { dir: "x.etcd/fixtures/client", hosts: ["127.0.0.1"] });
+  const more = ["--advertise-client-urls=https://a.example:1", "--name=x"];
+  const { clientTls } = configOf(...SECURE, "--auto-tls", ...more);
+  assert.deepEqual(clientTls?.auto, {
+    dir: "x.etcd/fixtures/client",
+    hosts: ["127.0.0.1", "a.example"],
+  });
   assert.equal(configOf(...PAIR).clientTls, undefined);
 });
 
@@ -82,6 +87,9 @@ test("certificates without a URL to use them on are warned of, as are ignored fl
       "The scheme of peer url http://localhost:2380 is HTTP while k",
     ],
   );
+  assert.deepEqual(configOf("--trusted-ca-file=c", "--client-crl-file=d").warnings, [
+    "flags without effect, as no client URL is https: --trusted-ca-file, --client-crl-file",
+  ]);
   const both = configOf(...SECURE, ...PAIR, "--auto-tls");
   assert.deepEqual(both.warnings, ["ignoring client auto TLS since certs given"]);
   assert.equal(both.clientTls?.auto, undefined);
@@ -158,4 +166,28 @@ test("0.4's address flags name https URLs with a certificate", () => {
   const { advertiseClientUrls, listenClientUrls } = configOf("--addr=127.0.0.1:1", ...PAIR);
   assert.deepEqual(advertiseClientUrls, ["https://127.0.0.1:1"]);
   assert.equal(listenClientUrls[0]?.text, "https://[::]:1");
+});
+
+test("ports with TLS are node's, and so is an http URL that shares one", () => {
+  const urls = "https://127.0.0.1:1,http://127.0.0.1:1,http://127.0.0.1:2";
+  const of = (...argv: string[]) =>
+    configOf(
+      ...[`--listen-client-urls=${urls}`, "--advertise-client-urls=http://a:1"],
+      ...[...PAIR, ...argv],
+    );
+  const config = of("--frontend-threads=2");
+  assert.deepEqual(
+    clientListeners(config).map(({ url, kind, protocols }) => [url.port, kind, protocols]),
+    [
+      [1, "node", "both"],
+      [2, "uws", "http"],
+    ],
+  );
+  assert.equal(hasTlsThread(config), true);
+  for (const url of ["https://127.0.0.1:1", "http://127.0.0.1:1"]) {
+    assert.throws(() => of(`--frontend=node,${url}=uws`), /cannot be served by uws, as its port/);
+  }
+  const all = [...SECURE, ...PAIR];
+  assert.throws(() => configOf(...all, "--frontend-threads=2"), /--frontend-threads needs/);
+  assert.equal(hasTlsThread(configOf()), false);
 });

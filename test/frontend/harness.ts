@@ -5,7 +5,8 @@ import { BODIES_BYTES_MAX, BodyRoom } from "#ringd/frontend/body-room.js";
 import type { ChunkBody, Exchange, Frontend, Gateway } from "#ringd/frontend/frontend.js";
 import { HeadText } from "#ringd/frontend/head-text.js";
 import { LARGE_LIMITS, type LargeLimits, LargeRequests } from "#ringd/frontend/large-requests.js";
-import { NodeFrontend } from "#ringd/frontend/node-http.js";
+import { NodeFrontend, type NodeTls } from "#ringd/frontend/node-http.js";
+import { TlsDoor } from "#ringd/frontend/tls-door.js";
 import { loadUws, UwsFrontend } from "#ringd/frontend/uws.js";
 import { type FramedRequest, ResponseRecord } from "#ringd/messages/requests.js";
 import { TlsIdentity } from "#ringd/tls/identity.js";
@@ -137,7 +138,7 @@ export async function serve(
     onSlowClient: (bytes: number) => slow.push(bytes),
     onUnserved: (reason: string) => unserved.push(reason),
   };
-  const tls = kind === "tls" ? { identity: await loopbackIdentity(), onRejected() {} } : undefined;
+  const tls = kind === "tls" ? await loopbackTls() : undefined;
   const frontend =
     kind === "uws"
       ? await UwsFrontend.create(loadUws(), gateway, options)
@@ -170,7 +171,7 @@ export function chunkOf(bytes: string | Buffer): ChunkBody {
 }
 
 /** With the certificate of 127.0.0.1 that tests share. */
-async function loopbackIdentity(): Promise<TlsIdentity> {
+async function loopbackTls(): Promise<NodeTls> {
   const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
   const certFile = join(dir, "cert.pem");
   const keyFile = join(dir, "key.pem");
@@ -180,5 +181,5 @@ async function loopbackIdentity(): Promise<TlsIdentity> {
   const identity = await TlsIdentity.open(tlsSettings({ certFile, keyFile }), owner);
   identity.close();
   rmSync(dir, { recursive: true });
-  return identity;
+  return { openDoor: (rooms) => new TlsDoor(identity, rooms, { onRejected: () => undefined }) };
 }
