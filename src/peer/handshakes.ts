@@ -1,5 +1,6 @@
 import type { X509Certificate } from "node:crypto";
-import type { Server } from "node:https";
+import type { IncomingMessage, ServerOptions } from "node:http";
+import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ALERT_HEADER, BAD_CERTIFICATE, sayGoodbye } from "../tls/connect.js";
@@ -59,8 +60,15 @@ export class Handshakes {
     this.#limits = limits;
   }
 
-  guard(server: Server): void {
+  /** @param options of its HTTP */
+  createServer(options: ServerOptions): Server {
     const { identity } = this.#port;
+    const server = createServer({
+      ...options,
+      ...identity.serverOptions(),
+      // By `#check`, so that the reason is known and can be told.
+      rejectUnauthorized: false,
+    });
     const [serve] = server.listeners("secureConnection");
     server.removeAllListeners("secureConnection");
     server.on("connection", (socket) => this.#begin(socket as Socket));
@@ -76,12 +84,15 @@ export class Handshakes {
     });
     // Connections that exist are kept.
     identity.onChange(() => server.setSecureContext(identity.serverOptions()));
+    return server;
   }
 
-  /** A member that dialled us rejected our certificate, and says so. */
-  alerted(socket: Socket): void {
+  /** Takes a request by which a member that dialled us says that it rejects our certificate. */
+  takesAlert({ headers, socket }: IncomingMessage): boolean {
+    if (headers[ALERT_HEADER] === undefined) return false;
     this.#log(remoteOf(socket), BAD_CERTIFICATE, socket as TLSSocket);
     socket.destroy();
+    return true;
   }
 
   close(): void {
