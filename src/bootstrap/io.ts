@@ -71,7 +71,8 @@ async function getFromPeer(
   const { scheme, host, target } = whereOf(peerUrl);
   const signal = AbortSignal.timeout(timeoutMs);
   const { get } = await import("node:http");
-  const { secureSocket } = await import("../tls/connect.js");
+  const isSecure = scheme === "https" || scheme === "unixs";
+  const secureSocket = isSecure && (await import("../tls/connect.js")).secureSocket;
   return new Promise((resolve, reject) => {
     const onError = (error: Error) => {
       socket.destroy();
@@ -82,8 +83,7 @@ async function getFromPeer(
     socket.on("error", onError);
     socket.once("connect", async () => {
       try {
-        const isSecure = scheme === "https" || scheme === "unixs";
-        const over = isSecure ? await secureSocket(socket, host, trust, timeoutMs) : socket;
+        const over = secureSocket ? await secureSocket(socket, host, trust, timeoutMs) : socket;
         const options = { ...("path" in target ? {} : target), createConnection: () => over };
         const request = get({ ...options, path, signal }, (answer) => {
           readAnswer(answer).then(resolve, onError);

@@ -14,6 +14,12 @@ export class StrayMessageError extends RingdError {
 /** TCP keep-alive, for devices on the network path; the members themselves send pings. */
 export const KEEP_ALIVE_MS = 30_000;
 
+/**
+ * Unread bytes above which a peer gets no more pings and echoes. Not 0: a TLS socket reports what
+ * it was given as unsent until the event loop's next turn.
+ */
+const UNREAD_BYTES_MAX = 1024;
+
 const PING = Buffer.alloc(FRAME_HEAD_BYTES);
 encodeFrameHead(PING, 0, FrameKind.ping, Buffer.alloc(0));
 
@@ -90,8 +96,7 @@ export class Arrival {
       this.close(`no data for ${Math.round(monoMs - this.#heardMs)} ms`);
       return;
     }
-    // No further pings to a peer that does not read them.
-    if (this.#socket.writableLength === 0) this.#socket.write(PING);
+    if (this.#socket.writableLength < UNREAD_BYTES_MAX) this.#socket.write(PING);
   }
 
   forgiveSilence(monoMs: number): void {
@@ -116,7 +121,7 @@ export class Arrival {
   }
 
   #echo(probe: Buffer): void {
-    if (this.#socket.writableLength > 0) return;
+    if (this.#socket.writableLength >= UNREAD_BYTES_MAX) return;
     const frame = Buffer.alloc(FRAME_HEAD_BYTES + PROBE_BYTES);
     probe.copy(frame, FRAME_HEAD_BYTES);
     encodeFrameHead(frame, 0, FrameKind.ping, frame.subarray(FRAME_HEAD_BYTES));

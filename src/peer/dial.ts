@@ -1,7 +1,6 @@
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { messageOf, RingdError } from "../lib/errors.js";
-import { PeerTlsError, secureSocket } from "../tls/connect.js";
 import { connectionError } from "../tls/go-errors.js";
 import type { PeerTrust } from "../tls/peer-checks.js";
 import type { PeerAddress } from "./address.js";
@@ -96,6 +95,8 @@ async function connectTo(
   const startMs = performance.now();
   const socket = await connectSoon(address, timeoutMs, signal);
   if ("kind" in socket || !address.isSecure) return socket;
+  // node:tls takes 5 to 20 ms and 0.8 MB: a member without TLS does not load it.
+  const { PeerTlsError, secureSocket } = await import("../tls/connect.js");
   const leftMs = timeoutMs - (performance.now() - startMs);
   try {
     return await secureSocket(socket, address.host, trust, leftMs, signal);

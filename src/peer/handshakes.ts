@@ -1,5 +1,6 @@
 import type { X509Certificate } from "node:crypto";
-import type { Server } from "node:https";
+import type { IncomingMessage, ServerOptions } from "node:http";
+import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ALERT_HEADER, BAD_CERTIFICATE, sayGoodbye } from "../tls/connect.js";
@@ -51,14 +52,23 @@ export class Handshakes {
   readonly #limits: HandshakeLimits;
   /** By remote address and port; in order of arrival. */
   readonly #pending = new Map<string, Pending>();
+  /** Rejected connections that are still told so. */
+  #leaving = 0;
 
   constructor(port: SecurePort, limits: HandshakeLimits) {
     this.#port = port;
     this.#limits = limits;
   }
 
-  guard(server: Server): void {
+  /** @param options of its HTTP */
+  createServer(options: ServerOptions): Server {
     const { identity } = this.#port;
+    const server = createServer({
+      ...options,
+      ...identity.serverOptions(),
+      // By `#check`, so that the reason is known and can be told.
+      rejectUnauthorized: false,
+    });
     const [serve] = server.listeners("secureConnection");
     server.removeAllListeners("secureConnection");
     server.on("connection", (socket) => this.#begin(socket as Socket));
@@ -74,12 +84,15 @@ export class Handshakes {
     });
     // Connections that exist are kept.
     identity.onChange(() => server.setSecureContext(identity.serverOptions()));
+    return server;
   }
 
-  /** A member that dialled us rejected our certificate, and says so. */
-  alerted(socket: Socket): void {
+  /** Takes a request by which a member that dialled us says that it rejects our certificate. */
+  takesAlert({ headers, socket }: IncomingMessage): boolean {
+    if (headers[ALERT_HEADER] === undefined) return false;
     this.#log(remoteOf(socket), BAD_CERTIFICATE, socket as TLSSocket);
     socket.destroy();
+    return true;
   }
 
   close(): void {
@@ -142,6 +155,12 @@ export class Handshakes {
 
   /** It may have rejected our certificate, too, and say so. */
   #reject(socket: TLSSocket, remote: string): void {
+    if (this.#leaving >= this.#limits.handshakes) {
+      socket.destroy();
+      return;
+    }
+    this.#leaving++;
+    socket.once("close", () => this.#leaving--);
     let last = "";
     socket.on("data", (bytes: Buffer) => {
       if (last.length > LAST_BYTES_MAX) return;

@@ -6,14 +6,13 @@ import {
   type ServerResponse,
   STATUS_CODES,
 } from "node:http";
-import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
+import type { Server as SecureServer } from "node:https";
 import type { Socket } from "node:net";
 import type { ListenUrl } from "../config/urls.js";
 import { RingdError } from "../lib/errors.js";
 import { bindAddressOf, clearSocketPath } from "../process/bind-address.js";
-import { ALERT_HEADER } from "../tls/connect.js";
 import { addressOf } from "./address.js";
-import { type HandshakeLimits, Handshakes, type SecurePort } from "./handshakes.js";
+import type { HandshakeLimits, Handshakes, SecurePort } from "./handshakes.js";
 import type { PeerApiResponse } from "./peer-api.js";
 
 const HEAD_BYTES_MAX = 16 * 1024;
@@ -85,7 +84,7 @@ export class PeerListener {
   readonly #requests = new WaitingRequests();
   readonly #limits: ListenerLimits;
   readonly #securePort: SecurePort | undefined;
-  readonly #handshakes: Handshakes | undefined;
+  #handshakes: Handshakes | undefined;
 
   /**
    * @param requests omitted by an owner that does not know its identity yet: requests then wait
@@ -100,7 +99,6 @@ export class PeerListener {
     if (requests !== undefined) this.#requests.serve(requests);
     this.#limits = { ...LIMITS, ...limits };
     this.#securePort = securePort;
-    if (securePort !== undefined) this.#handshakes = new Handshakes(securePort, this.#limits);
   }
 
   serve(requests: PeerRequests): void {
@@ -115,8 +113,10 @@ export class PeerListener {
       const why = await clearSocketPath(target.path);
       if (why !== undefined) throw new PeerListenError(text, why);
     }
-    const server = isSecure ? this.#makeSecureServer(text) : createServer(optionsOf(this.#limits));
-    serveOn(server, isSecure ? this.#withoutAlerts() : this.#requests, this.#limits);
+    const handshakes = isSecure ? await this.#loadHandshakes(text) : undefined;
+    const options = optionsOf(this.#limits);
+    const server = handshakes?.createServer(options) ?? createServer(options);
+    serveOn(server, handshakes ? this.#withoutAlerts(handshakes) : this.#requests, this.#limits);
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(new PeerListenError(text, error.message)));
@@ -136,25 +136,19 @@ export class PeerListener {
     }
   }
 
-  #makeSecureServer(url: string): SecureServer {
+  /** Loads node:tls only here: a member without TLS does not need it. */
+  async #loadHandshakes(url: string): Promise<Handshakes> {
     if (this.#securePort === undefined) throw new PeerListenError(url, NO_PAIR);
-    const server = createSecureServer({
-      ...optionsOf(this.#limits),
-      ...this.#securePort.identity.serverOptions(),
-      // By `Handshakes`, so that the reason is known and can be told.
-      rejectUnauthorized: false,
-    });
-    this.#handshakes?.guard(server);
-    return server;
+    const { Handshakes } = await import("./handshakes.js");
+    this.#handshakes ??= new Handshakes(this.#securePort, this.#limits);
+    return this.#handshakes;
   }
 
-  #withoutAlerts(): PeerRequests {
+  #withoutAlerts(handshakes: Handshakes): PeerRequests {
     const requests = this.#requests;
     return {
       request: (request, response, mayContinue) => {
-        if (request.headers[ALERT_HEADER] === undefined) {
-          requests.request(request, response, mayContinue);
-        } else this.#handshakes?.alerted(request.socket);
+        if (!handshakes.takesAlert(request)) requests.request(request, response, mayContinue);
       },
       upgrade: (...upgrade) => requests.upgrade(...upgrade),
     };

@@ -101,6 +101,7 @@ export interface PeerNetworkOptions {
  * reconnects, and the two directions fail independently.
  *
  *   listener.ts   HTTP on the peer URLs: /members, /version, the upgrade to a stream
+ *   handshakes.ts who is a member over TLS, before HTTP reads anything
  *   hello.ts      who may open a stream: right cluster, right member, same protocol, not removed
  *   frame.ts      the bytes of a stream
  *   link.ts       dialling, sending          arrival.ts  receiving

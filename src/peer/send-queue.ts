@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
 
 /**
  * Bytes that a TLS socket gets at a time. It encrypts all that it gets at once, in memory of its
@@ -20,7 +19,7 @@ export class SendQueue {
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    this.#isSecure = socket instanceof TLSSocket;
+    this.#isSecure = "encrypted" in socket; // Of a TLSSocket; node:tls is not loaded without need.
   }
 
   /** Bytes that the system has not taken yet. */

@@ -22,8 +22,7 @@ import { Bell } from "../ring/bell.js";
 import { EventLoopPort } from "../ring/event-loop-port.js";
 import { Inlet, type OnCursor, Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { filesOf } from "../tls/files.js";
-import { TlsIdentity } from "../tls/identity.js";
+import type { TlsIdentity } from "../tls/identity.js";
 import { portMetrics } from "./port-metrics.js";
 
 /**
@@ -130,8 +129,7 @@ async function listen(): Promise<Opened | undefined> {
   const { peerTls, listenPeerUrls } = config;
   let listener: PeerListener | undefined;
   try {
-    const tls = peerTls && (await TlsIdentity.open(peerTls, { log, metrics }));
-    if (peerTls !== undefined) log.info(`peerTLS: ${describeTls(peerTls)}`);
+    const tls = peerTls && (await openTls(peerTls));
     listener = new PeerListener(undefined, {}, tls && { identity: tls, log });
     for (const url of listenPeerUrls) await listener.listen(url);
     return { listener, tls };
@@ -143,14 +141,19 @@ async function listen(): Promise<Opened | undefined> {
   }
 }
 
-/** As etcd's TLSInfo. */
-function describeTls(settings: TlsSettings): string {
+/** Loads its code only here: a member without TLS does not need it. @throws TlsFileError */
+async function openTls(settings: TlsSettings): Promise<TlsIdentity> {
+  const { TlsIdentity } = await import("../tls/identity.js");
+  const { filesOf } = await import("../tls/files.js");
+  const tls = await TlsIdentity.open(settings, { log, metrics });
   const { trustedCaFile, takesCommonName, crlFile } = settings;
   const { cert, key } = filesOf(settings);
-  return (
-    `cert = ${cert.file}, key = ${key.file}, trusted-ca = ${trustedCaFile}, ` +
-    `client-cert-auth = ${takesCommonName}, crl-file = ${crlFile}`
+  // As etcd's TLSInfo.
+  log.info(
+    `peerTLS: cert = ${cert.file}, key = ${key.file}, trusted-ca = ${trustedCaFile}, ` +
+      `client-cert-auth = ${takesCommonName}, crl-file = ${crlFile}`,
   );
+  return tls;
 }
 
 async function main(): Promise<void> {

@@ -203,11 +203,8 @@ export function membersOf(
 }
 
 /** Endpoints 1 .. count that know each other, with all streams open. */
-export async function connected(
-  count: number,
-  options: Partial<PeerNetworkOptions> = {},
-): Promise<Endpoint[]> {
-  const endpoints = Array.from({ length: count }, (_, i) => new Endpoint(BigInt(i + 1), options));
+export async function connected(count: number): Promise<Endpoint[]> {
+  const endpoints = Array.from({ length: count }, (_, i) => new Endpoint(BigInt(i + 1)));
   for (const endpoint of endpoints) await endpoint.listen();
   for (const endpoint of endpoints) endpoint.network.setMembers(membersOf(endpoints));
   for (const one of endpoints) {

@@ -1,13 +1,22 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { copyFileSync } from "node:fs";
-import { connect, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  connect,
+  createServer as createPlainServer,
+  type Socket,
+} from "node:net";
 import { after, test } from "node:test";
-import { connect as secureConnect } from "node:tls";
+import { createServer, connect as secureConnect, type TLSSocket } from "node:tls";
 import type { TlsSettings } from "#ringd/config/tls.js";
+import { Arrival } from "#ringd/peer/arrival.js";
+import { FrameBatch, FrameKind, FrameReader } from "#ringd/peer/frame.js";
 import { PeerListener } from "#ringd/peer/listener.js";
 import type { TlsIdentity } from "#ringd/tls/identity.js";
 import { Endpoint, listenUrl, membersOf, reply, stopAll, trustOf } from "../peer/endpoint.js";
+import { Prng } from "../support/prng.js";
+import { SEED } from "../support/seed.js";
 import { Authority, type Issued, NO_OPENSSL, type Wish } from "./authority.js";
 import { tlsSettings } from "./settings.js";
 
@@ -179,6 +188,23 @@ const REJECTED: Readonly<Record<string, Rejected>> = {
       /rejected connection.*client certificate authentication failed/,
     ],
   },
+  "over TLS 1.2 where 1.3 is asked for": {
+    first: () => trust({}, { minVersion: "TLSv1.3" }),
+    second: () => trust({}, { maxVersion: "TLSv1.2" }),
+    theySay: [
+      /cannot reach peer.*remote error: tls: protocol version not supported/,
+      /rejected connection.*tls: client offered only unsupported versions/,
+    ],
+  },
+  "over cipher suites that are not allowed": {
+    first: () =>
+      trust({}, { cipherSuites: ["ECDHE-ECDSA-AES128-GCM-SHA256"], maxVersion: "TLSv1.2" }),
+    second: () => trust({}, { cipherSuites: ["ECDHE-ECDSA-AES256-GCM-SHA384"] }),
+    theySay: [
+      /cannot reach peer.*remote error: tls: handshake failure/,
+      /rejected connection.*tls: no cipher suite supported by both client and server/,
+    ],
+  },
   "and none on the client's side": {
     second: () => trustOf(ca(), ca().issue(), { certFile: "", keyFile: "" }),
     theySay: [/rejected connection.*"tls: client didn't provide a certificate"/],
@@ -342,6 +368,96 @@ test("other certificate files take effect on new streams, and end none", { skip 
   await two.until("message", () => two.messages.length === 2);
   assert.deepEqual([one.count("down"), two.count("down")], [0, 0]);
   await stopAll([one, two]);
+});
+
+test("members talk over TLS on unix sockets; the name is the host of the URL", {
+  skip,
+}, async () => {
+  const host = `ringd-test-${process.pid}`;
+  const one = new Endpoint(1n, {}, await trust({ names: `DNS:${host}-1` }));
+  const two = new Endpoint(2n, {}, await trust({ names: `DNS:${host}-2` }));
+  for (const endpoint of [one, two]) {
+    endpoint.url = `unixs://${host}-${endpoint.id}:1`;
+    await endpoint.network.listen(listenUrl(endpoint.url));
+  }
+  for (const endpoint of [one, two]) endpoint.network.setMembers(membersOf([one, two]));
+  await talk({ one, two });
+  await stopAll([one, two]);
+});
+
+test(`garbage and cut handshakes harm nobody, SEED=${SEED}`, { skip }, async () => {
+  const calm = { heartbeatMs: 1000, electionMs: 10_000 }; // All is one thread here.
+  const one = new Endpoint(1n, calm, await trust());
+  const two = new Endpoint(2n, calm, await trust());
+  for (const endpoint of [one, two]) await endpoint.listen("https");
+  for (const endpoint of [one, two]) endpoint.network.setMembers(membersOf([one, two]));
+  await talk({ one, two });
+  const prng = new Prng(SEED);
+  const hello = await helloOf(ca().ca);
+  const attack = async () => {
+    const socket = connect(one.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.resume();
+    await once(socket, "connect");
+    const bytes = Buffer.from(hello);
+    for (let i = prng.below(8); i > 0; i--) bytes[prng.below(bytes.length)] = prng.below(256);
+    const part = bytes.subarray(0, 1 + prng.below(bytes.length));
+    socket.write(prng.below(4) === 0 ? Buffer.alloc(20_000, prng.uint32()) : part);
+    if (prng.below(2) === 0) socket.end();
+    else setTimeout(() => socket.destroy(), prng.below(50));
+    await new Promise((resolve) => socket.on("close", resolve));
+  };
+  for (let round = 0; round < 20; round++) await Promise.all(Array.from({ length: 20 }, attack));
+  const late = new Endpoint(3n, {}, await trust());
+  await late.listen("https");
+  for (const each of [one, late]) each.network.setMembers(membersOf([one, two, late]));
+  await late.untilUp(1n);
+  assert.deepEqual([one.count("down"), two.count("down")], [0, 0]);
+  await stopAll([one, two, late]);
+});
+
+/** The first bytes that a TLS client sends. */
+async function helloOf(ca: string): Promise<Buffer> {
+  const listener = createPlainServer();
+  listener.listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+  const client = secureConnect({ port, host: "127.0.0.1", ca });
+  client.on("error", () => undefined);
+  const [socket] = (await once(listener, "connection")) as [Socket];
+  const [bytes] = (await once(socket, "data")) as [Buffer];
+  client.destroy();
+  socket.destroy();
+  listener.close();
+  return bytes;
+}
+
+test("a probe is echoed although a ping has just been sent", {
+  skip,
+  timeout: 10_000,
+}, async () => {
+  const { cert, key } = ca().issue();
+  const server = createServer({ cert, key });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const client = secureConnect({ port, host: "127.0.0.1", ca: ca().ca });
+  const [socket] = (await once(server, "secureConnection")) as [TLSSocket];
+  const arrival = new Arrival(2n, socket, {
+    memberId: 1n,
+    message: () => undefined,
+    ended: () => undefined,
+  });
+  const probe = new FrameBatch();
+  probe.add(FrameKind.ping, Buffer.from("echo"), 0, 4);
+  arrival.start(Buffer.concat(probe.take()));
+  const echoed: string[] = [];
+  const reader = new FrameReader((_kind, payload) => echoed.push(payload.toString()));
+  while (echoed.length < 2) reader.push(((await once(client, "data")) as [Buffer])[0]);
+  assert.deepEqual(echoed, ["", "echo"]);
+  arrival.close("the test is over");
+  client.destroy();
+  server.close();
 });
 
 test("an alert of a stranger is not taken for more than a text", { skip }, async () => {

@@ -19,6 +19,8 @@ export function peerFlags(authority: Authority, pair: Issued): string[] {
 export interface TrioOptions {
   readonly scheme?: "http" | "https";
   readonly flags: (trio: Trio, i: number) => readonly string[];
+  /** More flags, of a member with this client port. */
+  readonly clientFlags?: (port: number) => readonly string[];
 }
 
 /** Three members, each with a loopback address of its own for its peer URL. */
@@ -49,7 +51,8 @@ export class Trio {
   static async start(options: TrioOptions): Promise<Trio> {
     const trio = await Trio.make(options);
     try {
-      await Promise.all(trio.members.map((member) => member.start()));
+      const more = (member: TestMember) => options.clientFlags?.(member.port) ?? [];
+      await Promise.all(trio.members.map((member) => member.start(more(member))));
     } catch (error) {
       await trio.destroy();
       throw error;
