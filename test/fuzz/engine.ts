@@ -65,11 +65,9 @@ export function fuzz(run: FuzzTarget["run"], options: FuzzOptions): FuzzResult {
       }
       if (coverage?.hasGrown() !== true) continue;
       coverage.forget();
-      for (const input of tries) {
-        if (!coverage.isNew(() => tried(run, input))) continue;
-        corpus.push(input);
-        found.push(input);
-      }
+      const news = coverage.thatReachNew(tries, (input) => tried(run, input));
+      corpus.push(...news);
+      found.push(...news);
     }
     return { inputs, found, failure: undefined };
   } finally {
@@ -196,6 +194,17 @@ class Coverage {
     this.#take();
     call();
     return this.hasGrown();
+  }
+
+  /** Those of the inputs that do, found by halves, as a look costs as much as a hundred inputs. */
+  thatReachNew(inputs: readonly Buffer[], run: (input: Buffer) => void): readonly Buffer[] {
+    if (!this.isNew(() => inputs.forEach(run)) || inputs.length === 1) {
+      return this.#last.size > 0 ? inputs : [];
+    }
+    this.forget();
+    const half = inputs.length >>> 1;
+    const first = this.thatReachNew(inputs.slice(0, half), run);
+    return [...first, ...this.thatReachNew(inputs.slice(half), run)];
   }
 
   end(): void {
