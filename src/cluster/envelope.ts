@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.js";
 import { CommandOp } from "../store/command.js";
-import { decodeCommand } from "../store/command-codec.js";
+import { CommandDecodeError, decodeCommand } from "../store/command-codec.js";
 import { NewerFormatError } from "./format.js";
 
 /**
@@ -69,8 +69,9 @@ export interface Envelope {
   readonly payloadAt: number;
 }
 
-/** @throws NewerFormatError */
+/** @throws NewerFormatError, CommandDecodeError */
 export function readEnvelope(data: Uint8Array, newest = FORMAT): Envelope {
+  if (data.length < ENVELOPE_2_BYTES) throw new CommandDecodeError("an entry ends in its envelope");
   const view = new DataView(data.buffer, data.byteOffset, data.length);
   const origin = view.getBigUint64(0, true);
   const number = view.getFloat64(8, true);

@@ -54,7 +54,16 @@ export function decodeSnapshotHead(
     machines = [MachineId.v2Store],
     readBy = "",
   } = content;
+  if (typeof format !== "number" || !Array.isArray(machines) || !isClock(clock)) {
+    throw new SyntaxError("the head of a snapshot has other fields");
+  }
   const isKnown = format <= newest && machines.every(isKnownMachine);
   if (!isKnown) throw new NewerFormatError("the snapshot", format, readBy, newest);
   return { conf, format, clock };
+}
+
+function isClock(clock: unknown): clock is ClockMark {
+  if (typeof clock !== "object" || clock === null) return false;
+  const { ms, term, index } = clock as Record<string, unknown>;
+  return [ms, term, index].every((value) => typeof value === "number");
 }

@@ -122,7 +122,8 @@ function readEnvironment(
 function readFile(file: string, warnings: string[]): Map<string, string> {
   let content: unknown;
   try {
-    content = yaml().parse(readTextFile(file, FILE_BYTES_MAX));
+    // Warnings, which it would print itself, do not matter to a map of flags.
+    content = yaml().parse(readTextFile(file, FILE_BYTES_MAX), { logLevel: "error" });
   } catch (error) {
     // For a YAML syntax error the first line also has the position.
     const [why = ""] = systemReason(error).split("\n", 1);

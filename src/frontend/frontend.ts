@@ -86,6 +86,8 @@ export interface FrontendOptions {
   readonly onMisdirected?: (host: string) => void;
   /** Limit of request line and headers. Undefined: HEAD_BYTES_MAX. */
   readonly headBytesMax?: number;
+  /** A request was rejected because of that. */
+  readonly onHeadTooLong?: () => void;
   /** A connection ended without a valid request; the reason, if known. */
   readonly onUnserved?: (reason: string) => void;
 }

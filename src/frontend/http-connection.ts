@@ -193,6 +193,7 @@ export class HttpConnection implements Wire {
     const end = findHeadEnd(bytes, this.#searched);
     const { headBytesMax = HEAD_BYTES_MAX } = this.#shared.options;
     if ((end < 0 ? bytes.length : end) > headBytesMax + HEAD_SLACK_BYTES) {
+      this.#shared.options.onHeadTooLong?.();
       this.#refuse(431, "too long");
     } else if (end < 0 && !mayBecomeHead(bytes)) {
       this.#refuse(400, "malformed request line");

@@ -25,6 +25,7 @@ const REFUSED = {
   all: cellOf("frontendRefused"),
   address: cellOf("frontendRefusedOfAddress"),
 };
+const HEADS_TOO_LONG = cellOf("frontendHeadsTooLong");
 const MISDIRECTED = cellOf("frontendMisdirected");
 const TOO_MANY = cellOf("frontendTooMany");
 /** Of a rejected request's host. */
@@ -248,6 +249,7 @@ function frontendOptions(
       return most - (kind === "uws" ? open.node : open.uws);
     },
     headBytesMax: clientLimits.headBytesMax,
+    onHeadTooLong: () => metrics.add(HEADS_TOO_LONG, 1),
     hosts,
     onMisdirected: (host) => {
       metrics.add(MISDIRECTED, 1);

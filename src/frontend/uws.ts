@@ -279,6 +279,7 @@ function begin(
   const { headBytesMax = HEAD_BYTES_MAX } = options;
   // The library has no limit for a head that arrives in one piece.
   if (headBytesMax < HEAD_BYTES_MAX && headBytesOf(req) > headBytesMax) {
+    options.onHeadTooLong?.();
     exchange.refuse(HEAD_TOO_LONG, HEAD_TOO_LONG_BODY);
     return;
   }

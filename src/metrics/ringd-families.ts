@@ -147,6 +147,11 @@ export const RINGD_FAMILIES = {
     name: "ringd_frontend_refused_connections_of_address_total",
     help: "Connections rejected because too many were open from their address.",
   },
+  frontendHeadsTooLong: {
+    kind: "counter",
+    name: "ringd_frontend_refused_heads_total",
+    help: "Requests rejected because request line and headers were too long.",
+  },
   frontendMisdirected: {
     kind: "counter",
     name: "ringd_frontend_misdirected_requests_total",

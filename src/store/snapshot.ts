@@ -1,3 +1,4 @@
+import { comparePaths } from "../btree/path-order.js";
 import "../lib/latin1.js";
 import type { Cursor } from "../btree/cursor.js";
 import { Tree } from "../btree/tree.js";
@@ -124,6 +125,10 @@ export class SnapshotDecoder {
     } else if (kind === BlockKind.nodes) {
       while (!input.isAtEnd) {
         const node = readNode(input);
+        const last = this.#nodes.at(-1);
+        if (last !== undefined && comparePaths(last.path, node.path) >= 0) {
+          throw new SnapshotDecodeError("nodes are not in order");
+        }
         const old = this.#before?.get(node.path);
         this.#nodes.push(old !== undefined && isEqual(old, node) ? old : node);
       }

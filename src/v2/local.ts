@@ -121,7 +121,11 @@ export function handleLogLevel(request: ApiRequest): LogLevelOutcome {
   return { answer, level };
 }
 
+/** Parsed, a longer body could take twenty times its length. */
+const LEVEL_BODY_BYTES_MAX = 64 * 1024;
+
 function readLevelName(body: Buffer): string | undefined {
+  if (body.length > LEVEL_BODY_BYTES_MAX) return undefined;
   const scan = scanJson(body, "prefix");
   if (scan.kind === "invalid") return undefined;
   const value = parseScanned(body, scan);

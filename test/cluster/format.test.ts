@@ -98,3 +98,28 @@ test("the version that reads the newest level is not newer than this one", () =>
   const at = ours.findIndex((part, i) => part !== needed[i]);
   assert.ok(at < 0 || (ours[at] as number) > (needed[at] as number), version);
 });
+
+test("bytes that are no envelope, and heads with other fields, are rejected with errors of their own", () => {
+  for (const length of [0, 15, 16, 19]) {
+    const short = entryOf(syncCommand(5), 2).subarray(0, length);
+    assert.throws(() => readEnvelope(short), { code: "COMMAND_MALFORMED" });
+  }
+  const heads = [
+    "null",
+    '{"voters":0}',
+    '{"voters":["x"]}',
+    '{"voters":["0x1"]}',
+    '{"voters":["1"],"learners":[2]}',
+    '{"voters":["1"],"format":"2"}',
+    '{"voters":["1"],"machines":{}}',
+    '{"voters":["1"],"clock":{"ms":"1","term":1,"index":1}}',
+    '{"voters":["1"],"clock":null}',
+  ];
+  for (const head of heads) {
+    assert.throws(() => decodeSnapshotHead(Buffer.from(head), FORMAT_LEVEL), SyntaxError, head);
+  }
+  assert.deepEqual(decodeSnapshotHead(Buffer.from("{}"), FORMAT_LEVEL).conf, {
+    voters: [],
+    learners: [],
+  });
+});

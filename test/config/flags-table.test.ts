@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readConfig } from "#ringd/config/config.js";
 import { ConfigError } from "#ringd/config/config-error.js";
-import { usage } from "#ringd/config/flags.js";
+import { FLAGS, usage } from "#ringd/config/flags.js";
 
 /**
  * Every flag of `etcd --help`, of 3.4 and 2.3, with a value that requests something: it works, is
@@ -204,4 +204,13 @@ test("--help says whether each flag is available", () => {
     }
   }
   assert.match(text, /--snapshot-count .*\n(?!.*Not available)/);
+});
+
+test("every flag that SECURITY names exists", () => {
+  const file = new URL("../../../.github/SECURITY.md", import.meta.url);
+  const names = [...readFileSync(file, "utf8").matchAll(/--([a-z][a-z-]+)/g)].map(
+    ([, name = ""]) => name,
+  );
+  assert.ok(names.length > 10);
+  for (const name of names) assert.ok(Object.hasOwn(FLAGS, name), name);
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { head, RawConnection } from "../frontend/raw.js";
 import { request, send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
@@ -13,6 +14,10 @@ import { CLOSED_MS, descriptors, rssBytes, serves, untilDescriptors } from "./li
 const SEED = Number(process.env.SEED ?? 20_260);
 /** IDLE=20000 where the limit of open files allows it, for both ends. */
 const IDLE = Number(process.env.IDLE ?? 2000);
+/** The same for SLOW=10000. */
+const SLOW = Number(process.env.SLOW ?? 1000);
+/** For a few requests, on a machine that does other things. */
+const SERVED_MS = 3000;
 const KINDS = ["uws", "node"] as const;
 const MIB = 1024 * 1024;
 
@@ -87,6 +92,26 @@ for (const kind of KINDS) {
         t.diagnostic(`${Math.round(bytesEach)} bytes of memory for each`);
         await serves(member, "among idle ones");
         for (const connection of idle) connection.close();
+      });
+
+      await t.test(`${SLOW} connections that send a byte a second`, async () => {
+        const text = `${head("PUT", "/v2/keys/slow", "Content-Length: 9")}value=1`;
+        const slow: RawConnection[] = [];
+        while (slow.length < SLOW) {
+          const more = Array.from({ length: 100 }, () =>
+            RawConnection.open(port, text.slice(0, 20)),
+          );
+          slow.push(...(await Promise.all(more)));
+        }
+        for (let second = 0; second < 4; second++) {
+          for (const connection of slow) connection.send(text.charAt(20 + second));
+          const startMs = performance.now();
+          await serves(member, `second ${second}`);
+          assert.ok(performance.now() - startMs < SERVED_MS, "others are served meanwhile");
+          await sleep(1000);
+        }
+        for (const connection of slow) connection.close();
+        assert.equal((await send(port, "GET", "/v2/keys/slow")).status, 404);
       });
 
       await untilDescriptors(member, before.descriptors);

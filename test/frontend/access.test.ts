@@ -181,6 +181,7 @@ test("both frontends keep hosts, sizes, watches and connections to their flags",
       assert.equal(await ask(port, target(8000)), "404");
       const above = await RawConnection.open(port, target(13_000));
       assert.match(await above.untilClosed(), /^HTTP\/1\.1 431 /);
+      assert.ok((await metric(port, "ringd_frontend_refused_heads_total")) >= 1);
       const value = (bytes: number) => `value=${"x".repeat(bytes - 6)}`;
       assert.match(await put("/v2/keys/v", value(4096), form), /^20[01]$/);
       assert.equal(await put("/v2/keys/v", value(4097), form), "400");

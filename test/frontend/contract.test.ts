@@ -438,8 +438,9 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
   );
 
   contractTest("heads that never become complete are closed in time", async (served) => {
-    const { gateway, port } = served;
+    const { gateway, port, unserved } = served;
     const seen = gateway.requests.length;
+    const before = unserved.length;
     // The node frontend responds with 400 at once; uWebSockets.js keeps waiting for a valid line.
     const cases = [
       "GET / HTTP/1.1\r\nHost: local",
@@ -452,6 +453,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
     for (const connection of connections) {
       assert.match(await connection.untilClosed(IDLE_MS), isUws ? /^$/ : /^(HTTP\/1\.1 4|$)/);
     }
+    await gateway.until(() => unserved.length >= before + cases.length, "the count of all");
     assert.equal(gateway.requests.length, seen);
   });
 

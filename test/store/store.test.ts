@@ -313,3 +313,18 @@ test("calls that would corrupt the store's state end the thread", () => {
   assert.throws(() => keys.put(other, undefined), isMistake);
   assert.throws(() => keys.remove(node), isMistake);
 });
+
+test("a snapshot whose nodes are not in order is rejected, and is no bug of the tree", () => {
+  const node = (path: string) => {
+    const bytes = Buffer.alloc(33 + path.length);
+    bytes.writeUInt32LE(path.length, 0);
+    bytes.write(path, 33, "latin1");
+    return bytes;
+  };
+  const encoder = new SnapshotEncoder(new Store());
+  encoder.next();
+  const kind = encoder.next()?.subarray(0, 1) as Uint8Array;
+  const decoder = new SnapshotDecoder();
+  decoder.push(Buffer.concat([kind, node("/1/a"), node("/1/b")]));
+  assert.throws(() => decoder.push(Buffer.concat([kind, node("/1/b")])), SnapshotDecodeError);
+});
