@@ -10,7 +10,7 @@ const SRC = join(ROOT, "src");
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["config", "ctl", "lib", "thread", "v2"],
   thread:
-    "bootstrap cluster config frontend lib log member messages metrics peer process raft ring snap storage store v2 wal".split(
+    "bootstrap cluster config discovery frontend lib log member messages metrics peer process raft ring snap storage store v2 wal".split(
       " ",
     ),
   member: "bootstrap cluster config lib log messages metrics process raft ring store v2".split(" "),
@@ -20,6 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   snap: ["lib", "messages", "ring", "storage"],
   messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],
   bootstrap: ["cluster", "config", "go", "lib"],
+  discovery: ["config", "lib"],
   ctl: ["client", "go", "lib", "messages", "process", "snap", "storage", "wal"],
   client: ["go", "lib"],
   config: ["cluster", "go", "lib", "process"],

@@ -17,8 +17,24 @@ export interface StartIo {
   identityLeft(dataDir: string, walDir: string): StartIdentity | undefined;
   sha1(bytes: Uint8Array): Uint8Array;
   warn(message: string): void;
+  /** What --discovery names. */
+  readonly token?: ClusterToken | undefined;
   /** How long an unknown host is retried; 30 seconds by default. */
   readonly resolveMs?: number;
+}
+
+/** A token at a discovery service, where the founders of one cluster find each other. */
+export interface ClusterToken {
+  /**
+   * Registers this member, and waits for the others.
+   *
+   * @param id in hex @param member its entry of the initial cluster
+   * @returns the initial cluster
+   * @throws DiscoveryError
+   */
+  join(id: string, member: string): Promise<string>;
+  /** The initial cluster, without registering. @throws DiscoveryError */
+  cluster(): Promise<string>;
 }
 
 export interface StartIdentity {
@@ -44,6 +60,7 @@ const BODY_BYTES_MAX = 4 * 1024 * 1024;
 export function nodeStartIo(
   identityLeft: StartIo["identityLeft"],
   warn: (message: string) => void,
+  token?: ClusterToken,
 ): StartIo {
   return {
     get: getFromPeer,
@@ -51,6 +68,7 @@ export function nodeStartIo(
     identityLeft,
     sha1: (bytes) => createHash("sha1").update(bytes).digest(),
     warn,
+    token,
   };
 }
 

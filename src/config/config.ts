@@ -1,5 +1,6 @@
 import { FORMAT_LEVEL } from "../cluster/format.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
+import { type DiscoveryConfig, readDiscovery } from "./discovery.js";
 import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
 import { type ClientFrontends, readFrontends } from "./frontends.js";
@@ -41,6 +42,8 @@ export interface Config extends ClientFrontends {
   readonly initialCluster: string;
   readonly initialClusterState: "new" | "existing";
   readonly initialClusterToken: string;
+  /** Like initialCluster, only of a first start. */
+  readonly discovery: DiscoveryConfig;
   /** 0 keeps all. */
   readonly maxSnapshots: number;
   readonly maxWals: number;
@@ -134,6 +137,7 @@ function buildConfig(
     initialCluster,
     initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
     initialClusterToken: read.string("initial-cluster-token"),
+    discovery: readDiscovery(read),
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),
     corsOrigins: items(read.string("cors")),
@@ -221,7 +225,8 @@ function readAddresses(read: FlagReader): Addresses {
     !read.isFromFile &&
     read.isGiven("listen-client-urls") &&
     !read.isGiven("advertise-client-urls") &&
-    !read.isGiven("addr")
+    !read.isGiven("addr") &&
+    !mayBeProxy(read)
   ) {
     throw cannotVerify(
       "--advertise-client-urls is required when --listen-client-urls is set explicitly",
@@ -238,6 +243,12 @@ function readAddresses(read: FlagReader): Addresses {
     listenPeerUrls: peer.listen,
     initialAdvertisePeerUrls: peer.advertised.map((url) => url.text),
   };
+}
+
+/** As in etcd, a process that may become a proxy need not advertise itself. */
+function mayBeProxy(read: FlagReader): boolean {
+  if (read.string("proxy") !== "off") return true;
+  return read.string("discovery") !== "" && read.string("discovery-fallback") === "proxy";
 }
 
 /** Whether any source sets the client URLs to listen on. */

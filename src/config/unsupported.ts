@@ -15,12 +15,9 @@ export function refuseUnsupported(read: FlagReader): void {
   for (const flag of ["auto-tls", "peer-auto-tls", "client-cert-auth", "peer-client-cert-auth"]) {
     if (read.bool(flag)) refuse(`TLS (--${flag})`);
   }
-  read.oneOf("discovery-fallback", ["exit", "proxy"]);
   read.oneOf("proxy", ["off", "readonly", "on"]);
   if (read.string("proxy") !== "off") refuse(`proxy mode (--proxy=${read.string("proxy")})`);
-  for (const flag of ["discovery", "discovery-srv"]) {
-    if (read.string(flag) !== "") refuse(`discovery (--${flag})`);
-  }
+  if (read.string("discovery-srv") !== "") refuse("discovery (--discovery-srv)");
 }
 
 /** One line that names the flags without effect; undefined if there are none. */

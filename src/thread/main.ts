@@ -1,4 +1,3 @@
-import type { StartPlan } from "../bootstrap/start-plan.js";
 import { formatId } from "../cluster/ids.js";
 import type { Config } from "../config/config.js";
 import { HeadText } from "../frontend/head-text.js";
@@ -21,7 +20,7 @@ import { limitHeapGrowth } from "../process/heap.js";
 import { notifySupervisor } from "../process/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { checkFirstStart, hasBegun, identityLeft } from "../wal/data-dir.js";
+import { planFirstStart } from "./first-start.js";
 import { FrontendWorkers } from "./frontend-workers.js";
 import { debugVarsHandler } from "./local.js";
 import { runPool } from "./pool.js";
@@ -189,20 +188,4 @@ async function serveOnMoreThreads(
   };
   frontends.push(new FrontendWorkers(workers, local.handler, onDeath));
   await Promise.race([failed, whenFailed(workers), whenSaid("ready", Object.values(workers))]);
-}
-
-/** Plans the start of a member without a log. @throws StartPlanError, DataDirAccessError */
-async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
-  if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
-  const { planStart } = await import("../bootstrap/plan-start.js");
-  const { nodeStartIo } = await import("../bootstrap/io.js");
-  const plan = await planStart(
-    config,
-    nodeStartIo(
-      (dataDir, walDir) => identityLeft(dataDir, walDir || undefined),
-      (message) => log.warn(message),
-    ),
-  );
-  checkFirstStart(config.dataDir, config.walDir || undefined, plan);
-  return plan;
 }

@@ -34,7 +34,7 @@ const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
   [["--initial-cluster", "other=http://localhost:2380"], 1, /couldn't find local name "default"/],
   [["--proxy", "on"], 1, /proxy mode .* is not available/],
   [["--auto-tls"], 1, /TLS .* is not available/],
-  [["--discovery", "http://d"], 1, /discovery .* is not available/],
+  [["--discovery", "disc/t"], 1, /--discovery=disc\/t is not an http or https URL/],
   [["--frontend-threads", "2", "--frontend", "node"], 1, /--frontend-threads needs --frontend=uws/],
   [["--peers", "x"], 1, /flag "-peers" is no longer supported/],
 ];

@@ -20,6 +20,8 @@ interface World {
   readonly hosts?: Readonly<Record<string, readonly string[]>>;
   /** Of an interrupted start. */
   readonly left?: StartIdentity;
+  /** The initial cluster that the discovery URL leads to. */
+  readonly registered?: string;
 }
 
 class FakeIo implements StartIo {
@@ -45,6 +47,18 @@ class FakeIo implements StartIo {
     return addresses;
   }
 
+  get token() {
+    const { registered } = this.#world;
+    if (registered === undefined) return undefined;
+    return {
+      join: async (id: string, member: string) => {
+        this.asked.push(`join ${id} ${member}`);
+        return registered;
+      },
+      cluster: async () => registered,
+    };
+  }
+
   identityLeft() {
     return this.#world.left;
   }
@@ -66,6 +80,7 @@ function configOf(config: Partial<StartConfig> & { initialCluster: string }): St
     initialAdvertisePeerUrls: [P2],
     dataDir: "",
     walDir: "",
+    discoveryUrl: "",
     ...config,
   };
 }
@@ -391,4 +406,28 @@ test("real sockets: TCP and unix peers respond; silence and too long a body are 
     }
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+test("members of a discovery URL are founders, with the URL as their token", async () => {
+  const registered = `n1=${P1},n2=${P2}`;
+  const discoveryUrl = "http://d:1/t";
+  const flags = configOf({ initialCluster: `n2=${P2}`, discoveryUrl });
+  const io = new FakeIo({ registered });
+  const plan = await planStart(flags, io);
+  assert.deepEqual(
+    plan,
+    await planStart(
+      configOf({ initialCluster: registered, initialClusterToken: discoveryUrl }),
+      new FakeIo({}),
+    ),
+  );
+  assert.equal(io.asked[0], `join ${formatId(plan.memberId)} n2=${P2}`);
+  // Interrupted afterwards, it must not register a second time.
+  const again = new FakeIo({ registered, left: plan });
+  assert.deepEqual(await planStart(flags, again), plan);
+  assert.deepEqual(again.asked, []);
+  assert.equal(
+    await refusal({ ...flags, initialClusterState: "existing" }, { registered }),
+    "discovery URL should not be set when joining existing initial cluster",
+  );
 });

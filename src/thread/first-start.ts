@@ -1,0 +1,44 @@
+import type { ClusterToken } from "../bootstrap/io.js";
+import type { StartPlan } from "../bootstrap/start-plan.js";
+import type { Config } from "../config/config.js";
+import type { Logger } from "../log/logger.js";
+import { checkFirstStart, hasBegun, identityLeft } from "../wal/data-dir.js";
+
+/**
+ * Plans the start of a member without a log.
+ *
+ * @returns undefined if there is a log
+ * @throws StartPlanError, DiscoveryError, DataDirAccessError
+ */
+export async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
+  const { dataDir, discovery } = config;
+  const walDir = config.walDir || undefined;
+  if (hasBegun(dataDir, walDir)) {
+    if (discovery.url !== "") {
+      log.warn(
+        { dataDir },
+        "discovery token is ignored since cluster already initialized; valid logs are found",
+      );
+    }
+    return undefined;
+  }
+  const { planStart } = await import("../bootstrap/plan-start.js");
+  const { nodeStartIo } = await import("../bootstrap/io.js");
+  const plan = await planStart(
+    { ...config, discoveryUrl: discovery.url },
+    nodeStartIo(
+      (dir, wal) => identityLeft(dir, wal || undefined),
+      (message) => log.warn(message),
+      await tokenOf(config, log),
+    ),
+  );
+  checkFirstStart(dataDir, walDir, plan);
+  return plan;
+}
+
+async function tokenOf({ discovery }: Config, log: Logger): Promise<ClusterToken | undefined> {
+  if (discovery.url === "") return undefined;
+  const { DiscoveryToken } = await import("../discovery/token.js");
+  const { httpRegistry } = await import("../discovery/registry.js");
+  return new DiscoveryToken(discovery.url, httpRegistry(discovery.httpProxy), log);
+}
