@@ -44,6 +44,8 @@ export interface Config extends ClientFrontends {
   readonly initialClusterToken: string;
   /** Like initialCluster, only of a first start. */
   readonly discovery: DiscoveryConfig;
+  /** Serve tokens to others. */
+  readonly discoveryService: boolean;
   /** 0 keeps all. */
   readonly maxSnapshots: number;
   readonly maxWals: number;
@@ -138,6 +140,7 @@ function buildConfig(
     initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
     initialClusterToken: read.string("initial-cluster-token"),
     discovery: readDiscovery(read),
+    discoveryService: read.bool("enable-discovery-service"),
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),
     corsOrigins: items(read.string("cors")),

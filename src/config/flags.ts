@@ -89,6 +89,11 @@ const FLAG_SECTIONS = {
     "discovery-srv-name": ignored("string", "", "Suffix of the DNS service name."),
     "discovery-fallback": flag("string", "proxy", "If the token is full: 'exit' or 'proxy'."),
     "discovery-proxy": flag("string", "", "HTTP proxy for the discovery service."),
+    "enable-discovery-service": flag(
+      "bool",
+      "false",
+      "Serve tokens to others: /new?size=N and below /TOKEN, as discovery.etcd.io did.",
+    ),
     "enable-v2": flag("bool", "true", "Serve the v2 API; cannot be disabled."),
   },
   Proxy: {

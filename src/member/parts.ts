@@ -10,6 +10,7 @@ import type { Outlet } from "../ring/fragments.js";
 import { RaftStats } from "../v2/raft-stats.js";
 import { Applier } from "./apply.js";
 import { ClusterView } from "./cluster-view.js";
+import { DiscoveryService } from "./discovery-service.js";
 import { FirstElection } from "./first-election.js";
 import { Health } from "./health.js";
 import { IncomingSnapshot } from "./incoming-snapshot.js";
@@ -29,7 +30,7 @@ import { Removal } from "./removal.js";
 import type { ClientPort } from "./replies.js";
 import { Router } from "./router.js";
 import { Snapshots } from "./snapshots.js";
-import { Space } from "./space.js";
+import { Space, type Underway } from "./space.js";
 import { Timeouts } from "./timeouts.js";
 import type { TurnTimes } from "./times.js";
 import { KeysService } from "./v2-keys.js";
@@ -128,7 +129,8 @@ export function assemble(
     expected: plan?.members ?? [],
     writes: flow.writes,
   });
-  const keys = makeKeys(ground, flow, () => machines);
+  const underway = makeUnderway(ground, flow, () => machines);
+  const keys = makeKeys(ground, flow, underway);
   const v2 = makeV2Machine(ground, own, keys, onMembership);
   const machines = new Machines([v2]);
   const incoming = new IncomingSnapshot(machines, append, config.formatLevel);
@@ -152,7 +154,7 @@ export function assemble(
   return {
     ...{ raft, machines, applier, view, own, keys, traffic, incoming, removal, stats, raftMetrics },
     ...flow,
-    router: makeRouter(ground, flow, keys),
+    router: makeRouter(ground, flow, keys, makeDiscovery(ground, flow, keys, underway)),
     leadership: new Leadership(raft, metrics, log),
     timeouts: new Timeouts(raft, peers, config.electionMs),
   };
@@ -198,14 +200,12 @@ function makeOwnProposals(
   });
 }
 
-function makeKeys(
-  { recovered, ports, times, raft }: Ground,
-  { writes, reads, listings, snapshots, space }: Flow,
+function makeUnderway(
+  { raft }: Ground,
+  { writes, listings, snapshots }: Flow,
   machines: () => Machines,
-): KeysService {
-  const { store } = recovered;
-  const { clients, frontends, metrics, log } = ports;
-  const underway = {
+): Underway {
+  return {
     get openBytes() {
       return writes.openBytes;
     },
@@ -216,11 +216,32 @@ function makeKeys(
       return raft.conf.voters.length;
     },
   };
+}
+
+function makeKeys(
+  { recovered, ports, times }: Ground,
+  { writes, reads, listings, space }: Flow,
+  underway: Underway,
+): KeysService {
+  const { store } = recovered;
+  const { clients, frontends, metrics, log } = ports;
   return new KeysService({
     ...{ store, frontends, space, underway, writes, reads, listings, times, metrics, log },
     limits: ports.memberLimits,
     port: clients,
   });
+}
+
+function makeDiscovery(
+  { config, ports, times }: Ground,
+  { writes, space }: Flow,
+  keys: KeysService,
+  underway: Underway,
+): DiscoveryService | undefined {
+  if (!config.discoveryService) return undefined;
+  const { clients, log } = ports;
+  const [url = ""] = config.advertiseClientUrls;
+  return new DiscoveryService({ clients, keys, writes, space, underway, times, log, url });
 }
 
 function makeV2Machine(
@@ -245,11 +266,12 @@ function makeRouter(
   { config, recovered, ports, times, membership, raft, stats }: Ground,
   { writes, reads, changes, listings, space }: Flow,
   keys: KeysService,
+  discovery: DiscoveryService | undefined,
 ): Router {
   const { store } = recovered;
   const { clients, metrics, peers } = ports;
   return new Router({
-    ...{ raft, clients, keys, changes, listings, reads, times },
+    ...{ raft, clients, keys, changes, listings, reads, times, discovery },
     status: new StatusService({
       ...{ config, raft, store, membership, peers, stats },
       id: raft.id,

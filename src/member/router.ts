@@ -4,6 +4,7 @@ import type { Raft } from "../raft/raft.js";
 import { internalError } from "../v2/members.js";
 import { routePath } from "../v2/path.js";
 import type { ApiRequest } from "../v2/request.js";
+import type { DiscoveryService } from "./discovery-service.js";
 import type { Health } from "./health.js";
 import type { Listings } from "./listings.js";
 import type { MembershipChanges } from "./membership-changes.js";
@@ -18,6 +19,8 @@ export interface RouterParts {
   readonly clients: ClientPort;
   readonly keys: KeysService;
   readonly status: StatusService;
+  /** Undefined unless it is enabled. */
+  readonly discovery: DiscoveryService | undefined;
   readonly health: Health;
   readonly changes: MembershipChanges;
   readonly listings: Listings;
@@ -49,13 +52,15 @@ export class Router {
       this.#parts.keys.handle(client, request, path);
       return;
     }
-    const { status, times } = this.#parts;
+    const { status, times, discovery } = this.#parts;
+    if (discovery?.handle(client, request, path)) return;
     this.#conclude(client, status.handle(request, path, times.wallMs, times.monoMs));
   }
 
   /** The client disconnected. */
   abort(client: ClientRequest): void {
     this.#parts.keys.abort(client);
+    this.#parts.discovery?.abort(client);
     this.#parts.listings.abort(client);
   }
 

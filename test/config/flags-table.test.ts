@@ -34,6 +34,7 @@ const TABLE: Readonly<Record<"works" | "warned" | "refused", readonly string[]>>
     "strict-reconfig-check=false",
     "pre-vote=false",
     "enable-v2=true",
+    "enable-discovery-service=true",
     "force-new-cluster=true",
     "metrics=basic",
     "logger=zap",

@@ -1,11 +1,19 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { test } from "node:test";
 import { send } from "../support/http.js";
 import { type MemberKind, TestMember } from "../support/member.js";
+import { freePorts } from "../support/ports.js";
 import { until } from "../support/until.js";
-import { assertOneCluster, destroy, found, hasEtcd } from "./founders.js";
+import { assertOneCluster, destroy, found, hasEtcd, hasProgram } from "./founders.js";
 
 const TOKEN = "/v2/keys/discovery/6c007a14875d53d9bf0ef5a6fc0257c8";
+
+/** It does not start without its file. */
+function hasDebiansService(): boolean {
+  return existsSync("/etc/etcd-discovery") && hasProgram("discovery.etcd.io", "--help");
+}
 
 async function withRegistry(kind: MemberKind, work: (host: TestMember) => Promise<void>) {
   const host = await TestMember.create(kind);
@@ -28,8 +36,9 @@ for (const kind of ["ringd", "etcd"] as const) {
     skip,
   }, async () => {
     await withRegistry(kind, async (host) => {
-      const url = await setSize(host, "3");
-      const members = await found("ringd", 3, ["--discovery", url]);
+      const members = await found("ringd", 3, async (n) => {
+        return ["--discovery", await setSize(host, "3", `${TOKEN}/${n}`)];
+      });
       try {
         await assertOneCluster(members);
         await host.end("SIGKILL");
@@ -63,6 +72,53 @@ test("a ringd and an etcd find each other at a token", {
       await destroy([ringd, etcd]);
     }
   });
+});
+
+for (const kind of ["ringd", "etcd"] as const) {
+  const skip = kind === "etcd" && !hasEtcd() ? "etcd is not installed" : false;
+  test(`three members of ${kind} found a cluster by a token of ringd's discovery service`, {
+    skip,
+  }, async () => {
+    const host = await TestMember.create("ringd", ["--enable-discovery-service"]);
+    try {
+      const members = await found(kind, 3, async () => {
+        const url = (await send(host.port, "GET", "/new?size=3")).body.toString();
+        assert.match(url, new RegExp(`^${host.clientUrl}/[0-9a-f]{32}$`));
+        return ["--discovery", url];
+      });
+      await assertOneCluster(members).finally(() => destroy(members));
+    } finally {
+      await host.destroy();
+    }
+  });
+}
+
+test("Debian's etcd-discovery runs on ringd", {
+  skip: hasDebiansService() ? false : "etcd-discovery is not installed",
+}, async () => {
+  const host = await TestMember.create("ringd");
+  const [port = 0] = await freePorts(1);
+  const at = ["--addr", `127.0.0.1:${port}`, "--host", `http://127.0.0.1:${port}`];
+  const service = spawn("discovery.etcd.io", [...at, "--etcd", host.clientUrl], {
+    stdio: "ignore",
+  });
+  try {
+    let url = "";
+    await until("it serves", 10_000, async () => {
+      const answer = await send(port, "GET", "/new?size=2").catch(() => undefined);
+      url = answer?.status === 200 ? answer.body.toString() : "";
+      return url !== "";
+    });
+    assert.equal((await send(port, "GET", "/health")).body.toString(), "OK");
+    const members = await found("ringd", 2, async () => {
+      url = (await send(port, "GET", "/new?size=2")).body.toString();
+      return ["--discovery", url];
+    });
+    await assertOneCluster(members).finally(() => destroy(members));
+  } finally {
+    service.kill();
+    await host.destroy();
+  }
 });
 
 test("full, duplicate, without a size: exit 1, with one line that says what to do", async () => {

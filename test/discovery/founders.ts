@@ -1,30 +1,41 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { send } from "../support/http.js";
-import { type MemberKind, TestMember } from "../support/member.js";
+import { type MemberKind, PORT_LOST, TestMember } from "../support/member.js";
 import { until } from "../support/until.js";
 
-export function hasEtcd(): boolean {
-  return spawnSync("etcd", ["--version"]).status === 0;
+export function hasProgram(name: string, flag: string): boolean {
+  return spawnSync(name, [flag], { timeout: 5000 }).error === undefined;
 }
 
-/** Founds a cluster of members that get only these flags, and a name each. */
+export function hasEtcd(): boolean {
+  return hasProgram("etcd", "--version");
+}
+
+/**
+ * Founds a cluster of members that get only these flags, and a name each.
+ *
+ * @param flagsOf for each attempt, as a token serves for one: a port may be lost before it is bound
+ */
 export async function found(
   kind: MemberKind,
   size: number,
-  flags: readonly string[],
+  flagsOf: (attempt: number) => Promise<readonly string[]>,
 ): Promise<TestMember[]> {
-  const members: TestMember[] = [];
-  for (let n = 1; n <= size; n++) {
-    members.push(await TestMember.make(kind, ["--name", `n${n}`, ...flags]));
+  for (let attempt = 1; ; attempt++) {
+    const flags = await flagsOf(attempt);
+    const members: TestMember[] = [];
+    for (let n = 1; n <= size; n++) {
+      members.push(await TestMember.make(kind, ["--name", `n${n}`, ...flags]));
+    }
+    try {
+      await Promise.all(members.map((member) => member.start()));
+      return members;
+    } catch (error) {
+      await destroy(members);
+      if (attempt === 5 || !members.some(({ log }) => PORT_LOST.test(log))) throw error;
+    }
   }
-  try {
-    await Promise.all(members.map((member) => member.start()));
-  } catch (error) {
-    await destroy(members);
-    throw error;
-  }
-  return members;
 }
 
 export async function destroy(members: readonly TestMember[]): Promise<void> {

@@ -32,7 +32,12 @@ export class OneMember {
   readonly #member: SimMember;
   #nowMs = 1000;
 
-  constructor(memberLimits: Partial<MemberLimits>, ringBytes = 65_536, frontends = 1) {
+  constructor(
+    memberLimits: Partial<MemberLimits>,
+    ringBytes = 65_536,
+    frontends = 1,
+    options: Partial<Config> = {},
+  ) {
     const me = [{ name: "n1", peerUrls: ["http://127.0.0.1:2380"] }];
     const plan = foundingPlan(me, "n1", "etcd-cluster", (bytes) =>
       createHash("sha1").update(bytes).digest(),
@@ -51,7 +56,7 @@ export class OneMember {
     this.#member = new SimMember(
       plan.memberId,
       "n1",
-      { ...config, frontendThreads: frontends },
+      { ...config, ...options, frontendThreads: frontends },
       plan,
       {
         ...{ seed: 1, isHealed: false, prng, faults, log },
