@@ -20,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   snap: ["lib", "messages", "ring", "storage"],
   messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],
   bootstrap: ["cluster", "config", "go", "lib"],
-  discovery: ["config", "lib"],
+  discovery: ["config", "go", "lib"],
   ctl: ["client", "go", "lib", "messages", "process", "snap", "storage", "wal"],
   client: ["go", "lib"],
   config: ["cluster", "go", "lib", "process"],

@@ -85,8 +85,8 @@ const FLAG_SECTIONS = {
       "After a start, shorten the wait for a leader once a majority is connected.",
     ),
     discovery: flag("string", "", "Discovery URL: a token at a discovery service."),
-    "discovery-srv": refused("string", "", "DNS domain for discovery."),
-    "discovery-srv-name": ignored("string", "", "Suffix of the DNS service name."),
+    "discovery-srv": flag("string", "", "DNS domain whose SRV records list the initial members."),
+    "discovery-srv-name": flag("string", "", "Suffix of the DNS service name."),
     "discovery-fallback": flag("string", "proxy", "If the token is full: 'exit' or 'proxy'."),
     "discovery-proxy": flag("string", "", "HTTP proxy for the discovery service."),
     "enable-discovery-service": flag(

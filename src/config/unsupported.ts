@@ -17,7 +17,6 @@ export function refuseUnsupported(read: FlagReader): void {
   }
   read.oneOf("proxy", ["off", "readonly", "on"]);
   if (read.string("proxy") !== "off") refuse(`proxy mode (--proxy=${read.string("proxy")})`);
-  if (read.string("discovery-srv") !== "") refuse("discovery (--discovery-srv)");
 }
 
 /** One line that names the flags without effect; undefined if there are none. */

@@ -8,7 +8,7 @@ import { checkFirstStart, hasBegun, identityLeft } from "../wal/data-dir.js";
  * Plans the start of a member without a log.
  *
  * @returns undefined if there is a log
- * @throws StartPlanError, DiscoveryError, DataDirAccessError
+ * @throws StartPlanError, DiscoveryError, SrvError, DataDirAccessError
  */
 export async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
   const { dataDir, discovery } = config;
@@ -24,8 +24,9 @@ export async function planFirstStart(config: Config, log: Logger): Promise<Start
   }
   const { planStart } = await import("../bootstrap/plan-start.js");
   const { nodeStartIo } = await import("../bootstrap/io.js");
+  const initialCluster = await initialClusterOf(config, log);
   const plan = await planStart(
-    { ...config, discoveryUrl: discovery.url },
+    { ...config, initialCluster, discoveryUrl: discovery.url },
     nodeStartIo(
       (dir, wal) => identityLeft(dir, wal || undefined),
       (message) => log.warn(message),
@@ -34,6 +35,17 @@ export async function planFirstStart(config: Config, log: Logger): Promise<Start
   );
   checkFirstStart(dataDir, walDir, plan);
   return plan;
+}
+
+/** @throws SrvError */
+async function initialClusterOf(config: Config, log: Logger): Promise<string> {
+  const { discovery, name, initialAdvertisePeerUrls: peerUrls } = config;
+  const { srvDomain: domain, srvName: suffix } = discovery;
+  if (domain === "") return config.initialCluster;
+  const { srvInitialCluster } = await import("../discovery/srv.js");
+  const initialCluster = await srvInitialCluster({ domain, suffix }, { name, peerUrls });
+  log.info({ domain, initialCluster }, "got bootstrap from DNS for etcd-server");
+  return initialCluster;
 }
 
 async function tokenOf({ discovery }: Config, log: Logger): Promise<ClusterToken | undefined> {
