@@ -5,6 +5,7 @@ import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
 import { type ClientFrontends, readFrontends } from "./frontends.js";
 import { initialClusterText } from "./initial-cluster.js";
+import { type ProxyConfig, readProxy } from "./proxy.js";
 import { type Environment, readSources } from "./sources.js";
 import { refuseUnsupported, unavailableWarning } from "./unsupported.js";
 import { checkBindUrls, type ListenUrl, parseUrls, withoutRepeats } from "./urls.js";
@@ -44,6 +45,7 @@ export interface Config extends ClientFrontends {
   readonly initialClusterToken: string;
   /** Like initialCluster, only of a first start. */
   readonly discovery: DiscoveryConfig;
+  readonly proxy: ProxyConfig;
   /** Serve tokens to others. */
   readonly discoveryService: boolean;
   /** 0 keeps all. */
@@ -140,6 +142,7 @@ function buildConfig(
     initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
     initialClusterToken: read.string("initial-cluster-token"),
     discovery: readDiscovery(read),
+    proxy: readProxy(read),
     discoveryService: read.bool("enable-discovery-service"),
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),

@@ -97,20 +97,20 @@ const FLAG_SECTIONS = {
     "enable-v2": flag("bool", "true", "Serve the v2 API; cannot be disabled."),
   },
   Proxy: {
-    proxy: refused("string", "off", "'off', 'readonly' or 'on'."),
-    "proxy-failure-wait": ignored(
+    proxy: flag("string", "off", "'on' or 'readonly': forward requests to the members."),
+    "proxy-failure-wait": flag(
       "uint",
       "5000",
       "Time that an endpoint stays in the failed state, in ms.",
     ),
-    "proxy-refresh-interval": ignored(
+    "proxy-refresh-interval": flag(
       "uint",
       "30000",
       "Interval between refreshes of the endpoints, in ms.",
     ),
-    "proxy-dial-timeout": ignored("uint", "1000", "Dial timeout, in ms."),
-    "proxy-write-timeout": ignored("uint", "5000", "Write timeout, in ms."),
-    "proxy-read-timeout": ignored("uint", "0", "Read timeout, in ms."),
+    "proxy-dial-timeout": flag("uint", "1000", "Dial timeout, in ms."),
+    "proxy-write-timeout": flag("uint", "5000", "Write timeout, in ms."),
+    "proxy-read-timeout": flag("uint", "0", "Read timeout, in ms; ends watches. 0: none."),
   },
   Security: {
     "cert-file": ignored("string", "", "Client server TLS certificate."),

@@ -15,8 +15,6 @@ export function refuseUnsupported(read: FlagReader): void {
   for (const flag of ["auto-tls", "peer-auto-tls", "client-cert-auth", "peer-client-cert-auth"]) {
     if (read.bool(flag)) refuse(`TLS (--${flag})`);
   }
-  read.oneOf("proxy", ["off", "readonly", "on"]);
-  if (read.string("proxy") !== "off") refuse(`proxy mode (--proxy=${read.string("proxy")})`);
 }
 
 /** One line that names the flags without effect; undefined if there are none. */

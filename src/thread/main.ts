@@ -80,7 +80,13 @@ export async function start(config: Config): Promise<void> {
     whenSaid("ready", [peer]),
   );
 
-  const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
+  const plan = await planFirstStart(config, log).catch(async (error: unknown) => {
+    // The caller may use the ports for a proxy.
+    for (const frontend of frontends) await frontend.close();
+    await peer.terminate();
+    throw error;
+  });
+  const input: WorkerInput = { config, topology, plan };
   const core = startWorker("core", input); // Before wal: it loads the most code.
   const wal = startWorker("wal", input);
   // Watched from here to the end of the process. A peer thread that failed during planning is not

@@ -32,7 +32,7 @@ const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
   [["--election-timeout", "60000"], 1, /is too long/],
   [["--listen-client-urls", "http://127.0.0.1:0"], 1, /--advertise-client-urls is required/],
   [["--initial-cluster", "other=http://localhost:2380"], 1, /couldn't find local name "default"/],
-  [["--proxy", "on"], 1, /proxy mode .* is not available/],
+  [["--proxy", "maybe"], 2, /invalid value "maybe" for flag -proxy: it is one of/],
   [["--auto-tls"], 1, /TLS .* is not available/],
   [["--discovery", "disc/t"], 1, /--discovery=disc\/t is not an http or https URL/],
   [["--frontend-threads", "2", "--frontend", "node"], 1, /--frontend-threads needs --frontend=uws/],
