@@ -32,11 +32,28 @@ async function runProxy(config: Config): Promise<void> {
   await startProxy(config);
 }
 
-try {
-  const request = readConfig(process.argv.slice(2), process.env);
+/** @throws RingdError */
+async function runGateway(argv: readonly string[]): Promise<void> {
+  const { GATEWAY_USAGE, readGatewayFlags } = await import("../proxy/gateway-flags.js");
+  const { startGateway } = await import("../proxy/gateway-start.js");
+  const flags = readGatewayFlags(argv);
+  if (flags === "help") process.stdout.write(GATEWAY_USAGE);
+  else await startGateway(flags);
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  if (argv[0] === "gateway") {
+    await runGateway(argv.slice(1));
+    return;
+  }
+  const request = readConfig(argv, process.env);
   if (request.kind === "help") process.stdout.write(`${usage()}\n`);
   else if (request.kind === "version") process.stdout.write(`${versionText()}\n`);
   else await run(request.config);
+}
+
+try {
+  await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof RingdError)) throw error;
   process.stderr.write(`${error.message}\n`);

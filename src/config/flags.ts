@@ -236,7 +236,16 @@ const LACKS = {
 
 /** The text of --help. */
 export function usage(): string {
-  const lines = ["Usage:", "", "  ringd [flags]", "    Start a member.", ""];
+  const lines = [
+    "Usage:",
+    "",
+    "  ringd [flags]",
+    "    Start a member.",
+    "",
+    "  ringd gateway start [flags]",
+    "    Forward TCP connections to members; see ringd gateway --help.",
+    "",
+  ];
   for (const [title, flags] of Object.entries(FLAG_SECTIONS)) {
     lines.push(`${title}:`);
     for (const [name, { value, help, lacks }] of Object.entries(flags)) {
