@@ -12,12 +12,20 @@ import { versionText } from "./version.js";
 async function run(config: Config): Promise<void> {
   const { proxy, discovery, dataDir } = config;
   const kind = dataDirKind(dataDir);
-  if (kind === "proxy" || (kind === "empty" && proxy.mode !== "off")) {
-    await runProxy(config);
+  const isProxy = kind === "proxy" || (kind === "empty" && proxy.mode !== "off");
+  const warnings = [...config.warnings];
+  if (kind !== "empty" && isProxy !== (proxy.mode !== "off")) {
+    warnings.push(
+      `the server is already initialized as ${kind} before, starting as etcd ${kind}: ` +
+        `--data-dir=${dataDir} counts, and not --proxy=${proxy.mode}`,
+    );
+  }
+  if (isProxy) {
+    await runProxy({ ...config, warnings });
     return;
   }
   try {
-    await start(config);
+    await start({ ...config, warnings });
   } catch (error) {
     const isFull = error instanceof DiscoveryError && error.reason === "full";
     if (!isFull || discovery.fallback !== "proxy") throw error;

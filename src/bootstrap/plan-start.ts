@@ -7,6 +7,7 @@ import {
   parseInitialCluster,
 } from "../config/initial-cluster.js";
 import { compareBytes } from "../go/url-list.js";
+import { RingdError } from "../lib/errors.js";
 import type { ClusterToken, StartIdentity, StartIo } from "./io.js";
 import { isCompatible, type RemoteCluster, readRemoteMembers } from "./remote-members.js";
 import { hostsToResolve, type Resolution, type Resolutions } from "./same-urls.js";
@@ -54,7 +55,7 @@ const RESOLVE_AGAIN_MS = 1000;
 export async function planStart(config: StartConfig, io: StartIo): Promise<StartPlan> {
   const left = io.identityLeft(config.dataDir, config.walDir);
   const { token } = io;
-  if (left !== undefined) return planAgain(await asRegistered(config, token), left, io);
+  if (left !== undefined) return planAgain(await asRegistered(config, io), left, io);
   if (token !== undefined) return await planByToken(config, token, io);
   const parsed = parseInitialCluster(config.initialCluster);
   if (parsed.kind === "invalid") {
@@ -87,13 +88,17 @@ async function planByToken(
 }
 
 /** The configuration that stands for what an interrupted first start found at the token. */
-async function asRegistered(
-  config: StartConfig,
-  token: ClusterToken | undefined,
-): Promise<StartConfig> {
+async function asRegistered(config: StartConfig, { token, warn }: StartIo): Promise<StartConfig> {
   if (token === undefined) return config;
-  const initialCluster = await token.cluster();
-  return { ...config, initialCluster, initialClusterToken: config.discoveryUrl };
+  try {
+    const initialCluster = await token.cluster();
+    return { ...config, initialCluster, initialClusterToken: config.discoveryUrl };
+  } catch (error) {
+    // The token may be gone, and its cluster alive.
+    if (!(error instanceof RingdError)) throw error;
+    warn(error.message);
+    return config;
+  }
 }
 
 /**

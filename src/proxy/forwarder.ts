@@ -75,7 +75,10 @@ export class Forwarder {
     metrics.handled(method, status, (performance.now() - startMs) / 1000);
     const headers = endToEnd(upstream.rawHeaders, extra.length > 0 ? CORS : NOTHING);
     response.writeHead(status, statusMessage, [...extra, ...headers]);
-    response.flushHeaders(); // Those of a watch come long before its event.
+    // The headers of a watch come long before its event; others leave with the body, in one write.
+    if (upstream.headers["content-length"] === undefined) {
+      setImmediate(() => response.flushHeaders());
+    }
     upstream.on("error", () => undefined); // "close" tells, too.
     upstream.on("close", () => {
       // Half a response must not look like a whole one.

@@ -60,13 +60,14 @@ export class MemberWatch {
       try {
         const { body, clusterId } = await this.#get(url, "/members", MEMBERS_MS);
         const answer = readRemoteMembers(body, clusterId);
-        if (answer.kind === "cluster" && answer.cluster.members.length > 0) {
-          const { members } = answer.cluster;
-          this.#endpoints.replace(unique(members.flatMap(({ clientUrls }) => clientUrls)));
+        const members = answer.kind === "cluster" ? answer.cluster.members : [];
+        const clientUrls = unique(members.flatMap((member) => member.clientUrls));
+        if (clientUrls.length > 0) {
+          this.#endpoints.replace(clientUrls);
           this.#keep(unique(members.flatMap(({ peerUrls }) => peerUrls)));
           return true;
         }
-        why = answer.kind === "cluster" ? "it knows no members" : answer.why;
+        why = answer.kind === "cluster" ? "its members have no client URLs yet" : answer.why;
       } catch (error) {
         why = error instanceof Error ? error.message : String(error);
       }

@@ -36,6 +36,9 @@ export async function startProxy(config: Config): Promise<void> {
   const { proxy } = config;
   const log = createLogger(config.log, "proxy", createLevelCell(config.log.level));
   for (const warning of config.warnings) log.warn(warning);
+  if (config.listenMetricsUrls.length > 0) {
+    log.warn("--listen-metrics-urls has no effect: a proxy serves /metrics on its client URLs");
+  }
   log.info("v2 API proxy starting");
   checkFileDescriptorLimit();
   const endpoints = new Endpoints(proxy.failureWaitMs, log);
@@ -45,13 +48,22 @@ export async function startProxy(config: Config): Promise<void> {
     forwarder: new Forwarder({ endpoints, upstream, log, metrics }),
     ...{ endpoints, metrics, corsOrigins: config.corsOrigins },
     isReadonly: proxy.mode === "readonly",
-    connectionsMax: connectionsMax(DESCRIPTORS_PER_CLIENT),
+    // Each URL has a server of its own.
+    connectionsMax: connectionsMax(DESCRIPTORS_PER_CLIENT * config.listenClientUrls.length),
   });
   await listenOnAll(server, config, log);
   const dir = join(config.dataDir, "proxy");
   const file = new ClusterFile(dir);
   makeDir(dir, "data directory");
-  const peerUrls = file.read() ?? (await findPeers(config, log));
+  const known = file.read();
+  const { url, srvDomain } = config.discovery;
+  if (known !== undefined && url + srvDomain !== "") {
+    log.warn(
+      { clusterFile: file.path },
+      "discovery ignored since the proxy has already been initialized",
+    );
+  }
+  const peerUrls = known ?? (await findPeers(config, log));
   log.info({ peerUrls }, "proxy using peer URLs");
   const io = nodeStartIo(
     () => undefined,

@@ -10,6 +10,7 @@ import { test } from "node:test";
 import { nodeStartIo, type StartIdentity, type StartIo } from "#ringd/bootstrap/io.js";
 import { planStart, type StartConfig } from "#ringd/bootstrap/plan-start.js";
 import { formatId } from "#ringd/cluster/ids.js";
+import { DiscoveryError } from "#ringd/discovery/discovery-error.js";
 
 const P1 = "http://127.0.0.1:41117";
 const P2 = "http://127.0.0.1:41119";
@@ -55,7 +56,10 @@ class FakeIo implements StartIo {
         this.asked.push(`join ${id} ${member}`);
         return registered;
       },
-      cluster: async () => registered,
+      cluster: async () => {
+        if (registered === "") throw new DiscoveryError("size not found", "http://d:1/t");
+        return registered;
+      },
     };
   }
 
@@ -67,9 +71,9 @@ class FakeIo implements StartIo {
     return createHash("sha1").update(bytes).digest();
   }
 
-  warn(message: string) {
+  readonly warn = (message: string) => {
     this.warnings.push(message);
-  }
+  };
 }
 
 function configOf(config: Partial<StartConfig> & { initialCluster: string }): StartConfig {
@@ -423,9 +427,15 @@ test("members of a discovery URL are founders, with the URL as their token", asy
   );
   assert.equal(io.asked[0], `join ${formatId(plan.memberId)} n2=${P2}`);
   // Interrupted afterwards, it must not register a second time.
-  const again = new FakeIo({ registered, left: plan });
+  const left = { memberId: plan.memberId, clusterId: plan.clusterId };
+  const again = new FakeIo({ registered, left });
   assert.deepEqual(await planStart(flags, again), plan);
   assert.deepEqual(again.asked, []);
+  // With the token gone, it waits for the others' log under the identity it has.
+  const late = new FakeIo({ registered: "", left });
+  const joining = await planStart(flags, late);
+  assert.deepEqual([joining.kind, joining.memberId], ["join", plan.memberId]);
+  assert.match(late.warnings[0] ?? "", /size key not found/);
   assert.equal(
     await refusal({ ...flags, initialClusterState: "existing" }, { registered }),
     "discovery URL should not be set when joining existing initial cluster",

@@ -79,6 +79,10 @@ test("members: the first that answers counts; without any the endpoints stay", a
   const watch = new MemberWatch(["http://p1:1", "http://p2:1"], get, endpoints, file, log);
   assert.equal(await watch.refresh(), false);
   assert.equal(file.read(), undefined);
+  // Its members have not published themselves yet: there will be more in a second.
+  answers.set("http://p1:1", JSON.stringify([member(1, "http://p1:1", "")]));
+  assert.equal(await watch.refresh(), false);
+  assert.equal(file.read(), undefined);
   answers.set("http://p1:1", "[]");
   const both = [member(1, "http://p3:1", "http://c3:1"), member(2, "http://p2:1", "")];
   answers.set("http://p2:1", JSON.stringify(both));

@@ -45,6 +45,7 @@ test("the disk remembers the members and the role, whatever the flags say then",
     assert.equal(statSync(join(proxy.dataDir, "proxy")).mode & 0o777, 0o700);
     assert.equal(await proxy.end("SIGTERM"), 0);
     await proxy.start(["--proxy", "off", "--initial-cluster", "x=http://127.0.0.1:1"]);
+    assert.match(proxy.log, /already initialized as proxy before, starting as etcd proxy/);
     assert.equal((await send(proxy.port, "GET", "/v2/members")).status, 200);
     assert.match((await send(proxy.port, "GET", "/health")).body.toString(), /"true"/);
     const metrics = (await send(proxy.port, "GET", "/metrics")).body.toString();
