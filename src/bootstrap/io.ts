@@ -60,7 +60,6 @@ const BODY_BYTES_MAX = 4 * 1024 * 1024;
 export function nodeStartIo(
   identityLeft: StartIo["identityLeft"],
   warn: (message: string) => void,
-  token?: ClusterToken,
 ): StartIo {
   return {
     get: getFromPeer,
@@ -68,7 +67,6 @@ export function nodeStartIo(
     identityLeft,
     sha1: (bytes) => createHash("sha1").update(bytes).digest(),
     warn,
-    token,
   };
 }
 

@@ -26,6 +26,8 @@ interface Found {
 }
 
 const CALL_MS = 5000;
+/** Between long polls that the service ends without an event, perhaps at once. */
+const POLL_AGAIN_MS = 1000;
 const DOUBLINGS_MAX = 8;
 const KEY_NOT_FOUND = 100;
 const NODE_EXISTS = 105;
@@ -185,7 +187,9 @@ export class DiscoveryToken {
       const answer = await this.#registry.call({ method: "GET", url, timeoutMs: undefined });
       // A long poll that the service ended has no body.
       const isOver = answer.body === null || errorCodeOf(answer) === INDEX_CLEARED;
-      return isOver ? undefined : answer;
+      if (!isOver) return answer;
+      await this.#sleep(POLL_AGAIN_MS);
+      return undefined;
     } catch (error) {
       if (!(error instanceof DiscoveryUnreachableError)) throw error;
       await this.#backOff("waiting for other nodes", error.message);

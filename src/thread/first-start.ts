@@ -25,13 +25,13 @@ export async function planFirstStart(config: Config, log: Logger): Promise<Start
   const { planStart } = await import("../bootstrap/plan-start.js");
   const { nodeStartIo } = await import("../bootstrap/io.js");
   const initialCluster = await initialClusterOf(config, log);
+  const io = nodeStartIo(
+    (dir, wal) => identityLeft(dir, wal || undefined),
+    (message) => log.warn(message),
+  );
   const plan = await planStart(
     { ...config, initialCluster, discoveryUrl: discovery.url },
-    nodeStartIo(
-      (dir, wal) => identityLeft(dir, wal || undefined),
-      (message) => log.warn(message),
-      await tokenOf(config, log),
-    ),
+    { ...io, token: await tokenOf(config, log) },
   );
   checkFirstStart(dataDir, walDir, plan);
   return plan;

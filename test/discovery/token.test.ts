@@ -79,7 +79,10 @@ function tokenOf(registry: Registry) {
   const lines: string[] = [];
   const take = (_: object, message: string) => lines.push(message);
   const log = { info: take, warn: take };
-  const token = new DiscoveryToken(URL_, registry, log, async (ms) => waits.push(ms / 1000));
+  const token = new DiscoveryToken(URL_, registry, log, async (ms) => {
+    waits.push(ms / 1000);
+    await new Promise(setImmediate);
+  });
   return { token, waits, lines };
 }
 
@@ -115,10 +118,11 @@ test("members found a cluster in the order of registration, late ones as they co
 test("a long poll that ends without an event has the directory read again", async () => {
   const registry = new FakeRegistry();
   registry.size = "2";
-  const { token } = tokenOf(registry);
+  const { token, waits } = tokenOf(registry);
   const whole = token.join("c", "n3=http://c:1");
   setImmediate(() => registry.add("b", "n2=http://b:1"));
   assert.equal(await whole, "n3=http://c:1,n2=http://b:1");
+  assert.ok(waits.length >= 1 && waits.every((seconds) => seconds === 1), "it does not spin");
 });
 
 test("a full token, a registered id, a name used twice: etcd's messages", async () => {
@@ -138,6 +142,18 @@ test("a full token, a registered id, a name used twice: etcd's messages", async 
   named.add("a", "n3=http://a:1");
   named.add("b", "n2=http://a:1");
   assert.match(await refusal(named, join), /\(discovery: found duplicate name\)/);
+});
+
+test("a member that others outran between its look and its registration is one too many", async () => {
+  const registry = new FakeRegistry();
+  registry.size = "1";
+  const { call } = registry;
+  registry.call = async (asked) => {
+    if (asked.method === "PUT" && !registry.keys.has("a")) registry.add("a", "n1=http://a:1");
+    return await call.call(registry, asked);
+  };
+  assert.match(await refusal(registry, join), /\(discovery: cluster is full\)/);
+  assert.equal(await tokenOf(registry).token.cluster(), "n1=http://a:1");
 });
 
 test("of more members than the size, the first count", async () => {

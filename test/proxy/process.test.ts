@@ -36,6 +36,26 @@ test("members are killed one by one, and the client never needs another address"
   }
 });
 
+test("hundreds of watches wait behind a proxy, and each sees the write", async () => {
+  const proxied = await makeProxied(1);
+  const { port } = proxied.proxy;
+  try {
+    const watches = await Promise.all(
+      Array.from({ length: 300 }, () => {
+        return open(port, { method: "GET", path: "/v2/keys/k?wait=true" });
+      }),
+    );
+    await send(port, "PUT", "/v2/keys/k", "value=seen");
+    await Promise.all(watches.map(({ ended }) => ended));
+    for (const { body, isComplete } of watches) {
+      assert.ok(isComplete);
+      assert.match(body.toString(), /"value":"seen"/);
+    }
+  } finally {
+    await destroyProxied(proxied);
+  }
+});
+
 test("the disk remembers the members and the role, whatever the flags say then", async () => {
   const proxied = await makeProxied(1);
   const { members, proxy } = proxied;
