@@ -17,6 +17,8 @@ export interface ProxyServerParts {
   /** Allowed by CORS; "*" allows all. */
   readonly corsOrigins: readonly string[];
   readonly connectionsMax: number;
+  /** For the bodies of all requests that no member has answered yet. */
+  readonly bodyRoom?: BodyRoom;
 }
 
 const CORS_FIXED = [
@@ -36,10 +38,11 @@ const CONFIG_PATH = "/v2/config/local/proxy";
 export class ProxyServer implements Frontend {
   readonly #parts: ProxyServerParts;
   readonly #servers: Server[] = [];
-  readonly #bodyRoom = new BodyRoom(BODIES_BYTES_MAX);
+  readonly #bodyRoom: BodyRoom;
 
   constructor(parts: ProxyServerParts) {
     this.#parts = parts;
+    this.#bodyRoom = parts.bodyRoom ?? new BodyRoom(BODIES_BYTES_MAX);
   }
 
   listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
@@ -108,7 +111,7 @@ export class ProxyServer implements Frontend {
     }
     metrics.incoming(method);
     const body = await readBody(request, this.#bodyRoom);
-    if (body === "no room") {
+    if (body === "no room" || (body instanceof Buffer && !this.#keep(body, response))) {
       const length = String(NO_ROOM_BODY.length);
       response.writeHead(500, [
         ...cors,
@@ -117,6 +120,13 @@ export class ProxyServer implements Frontend {
       response.end(NO_ROOM_BODY);
     } else if (body === "gone") response.destroy();
     else await forwarder.forward(request, response, body, cors);
+  }
+
+  /** A body is kept until its response ends. @returns false if there is no room */
+  #keep({ length }: Buffer, response: ServerResponse): boolean {
+    if (!this.#bodyRoom.take(length)) return false;
+    response.once("close", () => this.#bodyRoom.give(length));
+    return true;
   }
 
   #answerConfig(method: string, response: ServerResponse, cors: RawHeaders): void {

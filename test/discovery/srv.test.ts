@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import { test } from "node:test";
 import { type Dns, type SrvRecord, srvClients, srvInitialCluster } from "#ringd/discovery/srv.js";
 import { TestDns } from "../support/dns.js";
+import { send } from "../support/http.js";
 import { PORT_LOST, TestMember } from "../support/member.js";
 import { assertOneCluster, destroy } from "./founders.js";
 
@@ -135,6 +136,14 @@ test("three members found a cluster by DNS alone; one that is not listed is refu
       }
     }
     await assertOneCluster(started);
+    const proxy = await TestMember.make("ringd", [
+      ...["--proxy", "readonly", "--discovery-srv", "srv.test"],
+    ]);
+    started.push(proxy);
+    await proxy.start();
+    const read = await send(proxy.port, "GET", "/v2/keys/hello");
+    assert.match(read.body.toString(), /"value":"all"/);
+    assert.equal((await send(proxy.port, "PUT", "/v2/keys/hello", "value=x")).status, 501);
     const other = await TestMember.make("ringd", ["--discovery-srv", "srv.test"]);
     started.push(other);
     other.launch();

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
 import { type TestContext, test } from "node:test";
+import { BodyRoom } from "#ringd/frontend/body-room.js";
 import { Endpoints } from "#ringd/proxy/endpoints.js";
 import { Forwarder } from "#ringd/proxy/forwarder.js";
 import { ProxyMetrics } from "#ringd/proxy/metrics.js";
@@ -34,6 +35,7 @@ async function fakeMember(t: TestContext, handle: Handler) {
 interface Options {
   readonly isReadonly?: boolean;
   readonly corsOrigins?: readonly string[];
+  readonly bodyRoom?: BodyRoom;
   readonly times?: Partial<ConstructorParameters<typeof Upstream>[0]>;
 }
 
@@ -51,6 +53,7 @@ async function makeProxy(t: TestContext, urls: readonly string[], options: Optio
     ...{ endpoints, metrics, isReadonly: options.isReadonly ?? false },
     corsOrigins: options.corsOrigins ?? [],
     connectionsMax: 1000,
+    ...(options.bodyRoom === undefined ? {} : { bodyRoom: options.bodyRoom }),
   });
   const port = await server.listen("127.0.0.1", 0, "alone");
   t.after(() => {
@@ -174,7 +177,6 @@ test("what a client does not read stops the member", async (t) => {
     more();
   });
   const { port } = await makeProxy(t, [url]);
-  const { connect } = await import("node:net");
   const socket = connect(port, "127.0.0.1");
   socket.write("GET /v2/keys/a HTTP/1.1\r\nHost: x\r\n\r\n");
   socket.pause();
@@ -233,4 +235,50 @@ test("a read timeout ends a watch; a body that every member rejects is cut short
   const answer = await request(port, { method: "PUT", path: "/v2/keys/a", body: large });
   assert.equal(answer.status, 200);
   assert.equal(bytes, 10 * 1024 * 1024 + 1);
+});
+
+test("bodies take up room until they are answered, and give it back however they end", async (t) => {
+  const waiting: ServerResponse[] = [];
+  const { url } = await fakeMember(t, (_, response) => waiting.push(response));
+  const room = new BodyRoom(1000);
+  const { port } = await makeProxy(t, [url], { bodyRoom: room });
+  const put = (bytes: number) => send(port, "PUT", "/v2/keys/a", `value=${"x".repeat(bytes)}`);
+  const first = put(600);
+  await until("the member has it", 5000, () => waiting.length === 1);
+  const second = await put(600);
+  assert.equal(second.status, 500);
+  assert.match(second.body.toString(), /"errorCode":300,.*too many requests/);
+  waiting.shift()?.end("done");
+  assert.equal((await first).status, 200);
+  // Half a body, and no more.
+  const socket = connect(port, "127.0.0.1");
+  socket.write(
+    `PUT /v2/keys/a HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n${"x".repeat(800)}`,
+  );
+  await until("it takes up room", 5000, () => {
+    const isFree = room.take(500);
+    if (isFree) room.give(500);
+    return !isFree;
+  });
+  socket.destroy();
+  await until("its room is free again", 5000, () => {
+    const isFree = room.take(1000);
+    if (isFree) room.give(1000);
+    return isFree;
+  });
+});
+
+test("a member that does not speak HTTP, or stops in the middle of a head: 502", async (t) => {
+  for (const text of ["SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\nX-A: 1\r\n", "HTTP/1.1 2"]) {
+    const server = createTcpServer((socket) => {
+      socket.on("error", () => undefined);
+      socket.once("data", () => socket.end(text));
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    t.after(() => server.close());
+    const { port } = await makeProxy(t, [
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    ]);
+    assert.equal((await send(port, "GET", "/v2/keys/a")).status, 502, text);
+  }
 });

@@ -93,6 +93,11 @@ test("a member beyond the size of its token becomes a proxy of the cluster", asy
     await send(second.port, "PUT", "/v2/keys/k", "value=through");
     const read = await send(founder.port, "GET", "/v2/keys/k");
     assert.match(read.body.toString(), /"value":"through"/);
+    // One that was to be a proxy does not count against the size, and waits for the cluster.
+    const third = await TestMember.make("ringd", ["--proxy", "on", "--discovery", url]);
+    all.push(third);
+    await third.start();
+    assert.equal((await send(third.port, "GET", "/v2/keys/k")).status, 200);
     await second.restart();
     assert.equal((await send(second.port, "GET", "/v2/keys/k")).status, 200);
   } finally {
