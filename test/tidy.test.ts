@@ -239,3 +239,31 @@ test("every error has a class, and every class a code of its own", () => {
   }
   assert.ok(fileOf.size > 20);
 });
+
+test("the README of the tests names every folder of tests", () => {
+  const text = readFileSync(join(ROOT, "test/README.md"), "utf8");
+  const folders = readdirSync(join(ROOT, "test"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
+  const unnamed = folders.filter(
+    (name) => !text.includes(`\`${name}\``) && !text.includes(`\`${name}/`),
+  );
+  assert.deepEqual(unnamed, []);
+});
+
+/** Set by the tests themselves for their children, or by the system. */
+const OWN_VARIABLES: ReadonlySet<string> = new Set(
+  "DYING_THREADS FAILING_CALLS TEST_WALL_CLOCK NODE_OPTIONS NOTIFY_SOCKET PATH".split(" "),
+);
+
+test("the README of the tests names every variable that changes a test", () => {
+  const text = readFileSync(join(ROOT, "test/README.md"), "utf8");
+  const read = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .flatMap((file) => [
+      ...readFileSync(join(ROOT, "test", file), "utf8").matchAll(/process\.env\.([A-Z_]+)/g),
+    ])
+    .map(([, name = ""]) => name);
+  const unnamed = new Set(read.filter((name) => !OWN_VARIABLES.has(name) && !text.includes(name)));
+  assert.deepEqual([...unnamed], []);
+});

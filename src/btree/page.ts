@@ -34,6 +34,11 @@ export interface Branch<N extends Keyed> {
  */
 export const PAGE_ITEMS_MAX = 64;
 
+/** The objects of a page and of its arrays. */
+const PAGE_BYTES = 160;
+/** A pointer, with the half as much that a growing array adds. */
+const ITEM_BYTES = 12;
+
 export function findNode<N extends Keyed>(root: Page<N>, path: string): N | undefined {
   let page = root;
   while (!page.isLeaf) page = page.children[childIndex(page, path)] as Page<N>;
@@ -91,6 +96,13 @@ export function childIndex(branch: Branch<Keyed>, path: string): number {
 
 export function itemsOf(page: Page<Keyed>): number {
   return page.isLeaf ? page.nodes.length : page.children.length;
+}
+
+/** Heap bytes of a page without its nodes; an array has room for some more items. */
+export function pageBytes(page: Page<Keyed>): number {
+  return page.isLeaf
+    ? PAGE_BYTES + ITEM_BYTES * page.nodes.length
+    : PAGE_BYTES + 2 * ITEM_BYTES * page.children.length;
 }
 
 /**

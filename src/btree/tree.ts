@@ -10,6 +10,7 @@ import {
   lowestKey,
   PAGE_ITEMS_MAX,
   type Page,
+  pageBytes,
 } from "./page.js";
 import { comparePaths } from "./path-order.js";
 
@@ -39,6 +40,7 @@ export class Tree<N extends Keyed> {
   #epoch = 0;
   #root: Page<N> = { isLeaf: true, epoch: 0, nodes: [] };
   #size = 0;
+  #copiedBytes = 0;
   #lastLeaf: Leaf<N> = NO_LEAF;
   /** Index into `#lastLeaf.nodes`. */
   #lastAt = 0;
@@ -49,6 +51,14 @@ export class Tree<N extends Keyed> {
 
   get size(): number {
     return this.#size;
+  }
+
+  /**
+   * Heap bytes of all pages that writes ever copied, as a view might hold them; only grows. Beside
+   * replaced nodes, a view keeps alive those copied since it was taken.
+   */
+  get copiedBytes(): number {
+    return this.#copiedBytes;
   }
 
   get(path: string): N | undefined {
@@ -209,6 +219,7 @@ export class Tree<N extends Keyed> {
   /** Returns the page if no view can hold it, else a writable copy. */
   #own<P extends Page<N>>(page: P): P {
     if (page.epoch === this.#epoch) return page;
+    this.#copiedBytes += pageBytes(page);
     if (page.isLeaf) return { isLeaf: true, epoch: this.#epoch, nodes: page.nodes.slice() } as P;
     const { keys, children } = page as Branch<N>;
     return {

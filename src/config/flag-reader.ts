@@ -4,7 +4,7 @@ import { FLAGS, type FlagKind, IGNORED } from "./flags.js";
 import type { Given } from "./sources.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
 
-const GO_DURATION = /^[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$/;
+const GO_DURATION = /^[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$/;
 
 function kindOf(name: string): FlagKind | undefined {
   return FLAGS[name]?.kind ?? IGNORED.get(name);

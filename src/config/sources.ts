@@ -138,7 +138,7 @@ function readFile(file: string, warnings: string[]): Map<string, string> {
     for (const [key, value] of Object.entries(map)) {
       const name = `${prefix}${key}`;
       if (section === "" && TLS_SECTIONS.has(key)) continue;
-      if (!(name in FLAGS) && !IGNORED.has(name)) unknown.push(`${section}${key}`);
+      if (!Object.hasOwn(FLAGS, name) && !IGNORED.has(name)) unknown.push(`${section}${key}`);
       else if (Array.isArray(value)) texts.set(name, value.join(","));
       else if (value !== null && typeof value !== "object") texts.set(name, String(value));
     }

@@ -2,6 +2,7 @@ import type { Config } from "../config/config.js";
 import type { LocalHandler } from "../messages/local.js";
 import type { FramedRequest } from "../messages/requests.js";
 import { NOT_FOUND } from "../v2/plain.js";
+import { isProbePath } from "../v2/probes.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
 import { HeadText } from "./head-text.js";
@@ -14,7 +15,8 @@ const CONNECTIONS_MAX = 256;
 const PATHS: ReadonlySet<string> = new Set(["/metrics", "/health"]);
 
 /**
- * Serves /metrics and /health on --listen-metrics-urls, with the responses of the client URLs.
+ * Serves /metrics, /health and the probes on --listen-metrics-urls, with the responses of the
+ * client URLs.
  * Requests are few, so the node frontend on the main thread does.
  *
  * @param profiles answers requests for profiles, which belong here rather than on client URLs
@@ -41,7 +43,7 @@ export async function listenForMetrics(
   return frontend;
 }
 
-/** Lets requests for two paths through, and answers those for profiles. */
+/** Lets requests for these paths through, and answers those for profiles. */
 class MetricsGateway implements Gateway {
   readonly #gateway: Gateway;
   readonly #profiles: LocalHandler;
@@ -52,7 +54,8 @@ class MetricsGateway implements Gateway {
   }
 
   request(exchange: Exchange, request: FramedRequest): number | undefined {
-    if (PATHS.has(request.path)) return this.#gateway.request(exchange, request);
+    if (PATHS.has(request.path) || isProbePath(request.path))
+      return this.#gateway.request(exchange, request);
     const { method, path, query, body } = request;
     const local = this.#profiles({ method, path, query, body });
     if (local !== undefined) {

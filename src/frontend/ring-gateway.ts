@@ -113,7 +113,6 @@ export class RingGateway implements Gateway {
   }
 
   request(exchange: Exchange, request: FramedRequest): number | undefined {
-    if (this.#early !== undefined) return this.#keep(this.#early, exchange, request);
     const { method, path } = request;
     if (method === Method.options) {
       if (isMalformed(path)) exchange.answer(BAD_REQUEST, BAD_REQUEST_BODY);
@@ -133,12 +132,18 @@ export class RingGateway implements Gateway {
         return undefined;
       }
     }
+    if (this.#early !== undefined) return this.#keep(this.#early, exchange, request);
+    return this.ask(exchange, request);
+  }
+
+  /** Passes a request to the core, also while those of clients are held. */
+  ask(exchange: Exchange, request: FramedRequest): number | undefined {
     if (this.#requests.queuedBytes > QUEUED_BYTES_MAX) {
       exchange.answer(NO_ROOM, NO_ROOM_BODY);
       return undefined;
     }
     const id = this.#exchanges.add(exchange);
-    this.#pollsLeft = method === Method.get ? READ_POLLS : 0;
+    this.#pollsLeft = request.method === Method.get ? READ_POLLS : 0;
     writeRequest(this.#requests, id, request);
     this.#port.sent();
     return id;

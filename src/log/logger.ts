@@ -1,11 +1,11 @@
-import { fstatSync, openSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { createRequire } from "node:module";
 import { isatty } from "node:tty";
 import { destination, type Logger, multistream, pino, type StreamEntry } from "pino";
 import type pinoPretty from "pino-pretty";
 import type { LogConfig, LogLevel } from "../config/config.js";
 import { RingdError, systemReason } from "../lib/errors.js";
-import { refuseUnreadPipe } from "../process/text-file.js";
+import { LogFile } from "./log-file.js";
 import { RepeatFilter } from "./repeats.js";
 
 export type { Logger } from "pino";
@@ -18,16 +18,25 @@ const require = createRequire(import.meta.url);
 /** pino's level numbers, as in the shared cell. */
 const LEVELS: Readonly<Record<LogLevel, number>> = pino.levels.values as Record<LogLevel, number>;
 
-/** The log level shared by all threads. */
-export function createLevelCell(level: LogLevel): SharedArrayBuffer {
-  const memory = new SharedArrayBuffer(4);
+/** Cells: the level, and how often files were to be reopened. */
+const LEVEL = 0;
+const REOPENINGS = 1;
+
+/** What all threads share for their logs. */
+export function createLogCells(level: LogLevel): SharedArrayBuffer {
+  const memory = new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT);
   setLogLevel(memory, level);
   return memory;
 }
 
 /** Takes effect on each thread with its next line. */
 export function setLogLevel(memory: SharedArrayBuffer, level: LogLevel): void {
-  Atomics.store(new Int32Array(memory), 0, LEVELS[level]);
+  Atomics.store(new Int32Array(memory), LEVEL, LEVELS[level]);
+}
+
+/** Makes each thread open its log files anew with its next line: they may have been rotated. */
+export function reopenLogFiles(memory: SharedArrayBuffer): void {
+  Atomics.add(new Int32Array(memory), REOPENINGS, 1);
 }
 
 /**
@@ -40,17 +49,18 @@ export function setLogLevel(memory: SharedArrayBuffer, level: LogLevel): void {
 export function createLogger(
   config: LogConfig,
   thread: string,
-  level: SharedArrayBuffer,
+  memory: SharedArrayBuffer,
   repeats = new RepeatFilter(),
 ): Logger {
   const filteredFrom = CHATTY.has(thread) ? pino.levels.values.info : pino.levels.values.warn;
   const fatal = pino.levels.values.fatal as number;
-  const cell = new Int32Array(level);
+  const cells = new Int32Array(memory);
+  const reopenings = () => Atomics.load(cells, REOPENINGS);
   const streams = config.outputs.map((output): StreamEntry => {
-    const fd = descriptorOf(output, config.outputsFlag ?? "log-outputs");
-    const isPretty =
-      config.format === "pretty" || (config.format === "auto" && fd <= 2 && isatty(fd));
-    const stream = isPretty ? prettyStream(fd) : destination({ fd, sync: true });
+    const target = targetOf(output, config.outputsFlag ?? "log-outputs", reopenings);
+    const isTerminal = typeof target === "number" && isatty(target);
+    const isPretty = config.format === "pretty" || (config.format === "auto" && isTerminal);
+    const stream = isPretty ? prettyStream(target, isTerminal) : plainStream(target);
     // A full disk or a broken pipe loses lines, and must not end the member.
     if ("on" in stream && typeof stream.on === "function") stream.on("error", () => undefined);
     return { level: "trace", stream };
@@ -64,7 +74,7 @@ export function createLogger(
       formatters: { level: (label) => ({ level: label }) },
       hooks: {
         logMethod(input, method, lineLevel) {
-          if (lineLevel < Atomics.load(cell, 0)) return;
+          if (lineLevel < Atomics.load(cells, LEVEL)) return;
           const emit = (line: readonly unknown[]) => method.apply(this, line as typeof input);
           if (lineLevel < (filteredFrom as number) || lineLevel >= fatal) emit(input);
           else repeats.log(lineLevel, input, emit);
@@ -75,10 +85,14 @@ export function createLogger(
   );
 }
 
+function plainStream(target: number | LogFile): StreamEntry["stream"] {
+  return typeof target === "number" ? destination({ fd: target, sync: true }) : target;
+}
+
 /** Lazily: it takes each thread longer to load than all of pino. */
-function prettyStream(fd: number): StreamEntry["stream"] {
+function prettyStream(target: number | LogFile, colorize: boolean): StreamEntry["stream"] {
   const pretty: typeof pinoPretty = require("pino-pretty");
-  return pretty({ destination: fd, sync: true, ignore: "pid,hostname", colorize: isatty(fd) });
+  return pretty({ destination: target, sync: true, ignore: "pid,hostname", colorize });
 }
 
 /** A log output cannot be opened. */
@@ -91,8 +105,8 @@ export class LogOutputError extends RingdError {
   }
 }
 
-/** @throws LogOutputError */
-function descriptorOf(output: string, flag: string): number {
+/** @returns a descriptor of the process, or a file @throws LogOutputError */
+function targetOf(output: string, flag: string, reopenings: () => number): number | LogFile {
   if (output === "stdout") return 1;
   if (output === "stderr" || output === "default") return 2;
   if (output === "systemd/journal") {
@@ -104,8 +118,7 @@ function descriptorOf(output: string, flag: string): number {
     throw new LogOutputError(flag, output, `unknown output scheme "${scheme}"`);
   }
   try {
-    refuseUnreadPipe(path);
-    return openSync(path, "a", 0o600);
+    return new LogFile(path, reopenings);
   } catch (error) {
     throw new LogOutputError(flag, output, systemReason(error));
   }

@@ -21,7 +21,7 @@ export interface MemberLimits {
   readonly proposalsMax: number;
   /** Bytes of their entries. */
   readonly proposalBytesMax: number;
-  /** Writes among them that wait for a leader. */
+  /** Writes that wait for a leader, above which no further ones do. */
   readonly parkedMax: number;
   readonly parkedBytesMax: number;
   /**
@@ -34,16 +34,17 @@ export interface MemberLimits {
 }
 
 /**
- * Share of the core's heap for watches, and for the views of listings. Even with a full store, 70 %
- * of the heap, this leaves writes the 10 % they need (process/heap.ts).
+ * Share of the core's heap for watches, and for the views of listings. Of the 90 % that requests
+ * may fill (process/heap.ts), a full store takes 70 and both of these 12.5 at most, which leaves
+ * writes in flight 7.5 %: a member with more of them in flight rejects some.
  */
-const HEAP_SHARE = 1 / 8;
+const HEAP_SHARE = 1 / 16;
 
 /** @param heapBytes limit of the core's heap */
 export function memberLimits(heapBytes: number): MemberLimits {
   return {
     // Each has a connection, and few systems allow a process more open files. The byte limit comes
-    // first with a heap below 2 GB or with long paths, of up to 1 MiB.
+    // first with a heap below 5 GB or with long paths, of up to 1 MiB.
     watchesMax: 1_000_000,
     watchBytesMax: heapBytes * HEAP_SHARE,
     // Each takes 1 KB and is checked in every turn of the core. Measured: this many, all waiting

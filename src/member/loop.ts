@@ -193,7 +193,7 @@ export class CoreLoop {
   /** @returns whether the queues to the wal and peer threads are empty */
   flush(): boolean {
     this.#publish();
-    return this.#append.queuedBytes === 0 && this.#peers.queuedBytes === 0;
+    return this.#append.isEmpty && this.#peers.isEmpty;
   }
 
   canFlush(): boolean {

@@ -174,8 +174,9 @@ export class MemberCore {
 
   /** Does pending work that needs no new input, in pieces of about a millisecond. */
   step(): void {
-    const { snapshots, machines, applier, listings } = this.#parts;
+    const { snapshots, machines, applier, listings, reads } = this.#parts;
     this.#carryOutAll();
+    reads.answerUpTo(applier.index);
     if (snapshots.isDue(applier.index, machines.stateBytes)) this.#startSnapshot();
     if (snapshots.hasWork()) snapshots.step();
     listings.step();
@@ -183,8 +184,10 @@ export class MemberCore {
 
   /** Whether step() would do something. */
   hasWork(): boolean {
-    const { raft, snapshots, listings } = this.#parts;
-    return raft.hasReady() || snapshots.hasWork() || listings.hasWork();
+    const { raft, snapshots, listings, reads, applier } = this.#parts;
+    return (
+      raft.hasReady() || snapshots.hasWork() || listings.hasWork() || reads.hasWork(applier.index)
+    );
   }
 
   /**

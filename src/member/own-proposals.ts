@@ -65,6 +65,7 @@ export class OwnProposals {
 
   /** The stream to the leader is open again: propose now what may have been lost on it. */
   onLeaderReached(): void {
+    this.#publication.onLeaderReached();
     this.#publish();
   }
 

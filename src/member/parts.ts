@@ -175,7 +175,10 @@ function makeFlow({ config, recovered, ports, membership, raft }: Ground): Flow 
       limits: memberLimits,
       answer: (client, answer) => clients.answerWhole(client, answer),
     }),
-    reads: new Reads(raft, metrics),
+    reads: new Reads(raft, {
+      metrics,
+      hasRoom: (frontend) => clients.queuedBytes(frontend) <= memberLimits.batchResponseBytesMax,
+    }),
     listings: new Listings(clients, { store, metrics, log, limits: memberLimits }),
     snapshots: new Snapshots(ports.jobs, config.snapshotCount, limits.logBytes, snapshot.index),
     space: new Space(store, limits, metrics, log),
@@ -201,7 +204,7 @@ function makeOwnProposals(
 }
 
 function makeUnderway(
-  { raft }: Ground,
+  { raft, recovered: { store } }: Ground,
   { writes, listings, snapshots }: Flow,
   machines: () => Machines,
 ): Underway {
@@ -210,7 +213,7 @@ function makeUnderway(
       return writes.openBytes;
     },
     get viewBytes() {
-      return snapshots.viewBytes(machines()) + listings.viewBytes();
+      return snapshots.viewBytes(machines()) + listings.viewBytes() + store.hub.bytes;
     },
     get members() {
       return raft.conf.voters.length;

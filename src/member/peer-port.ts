@@ -92,6 +92,10 @@ export class PeerPort {
     return { activeMembers: active.length, isConnected: (id) => this.isConnected(id) };
   }
 
+  get isEmpty(): boolean {
+    return this.#outbox.isEmpty;
+  }
+
   get queuedBytes(): number {
     return this.#outbox.queuedBytes;
   }

@@ -60,6 +60,11 @@ export class Publication {
     }
   }
 
+  /** A command in flight may have been lost on its way to the leader: the next step is due. */
+  onLeaderReached(): void {
+    this.#retryMs = Number.NEGATIVE_INFINITY;
+  }
+
   /** One of this member's own commands was applied. */
   onOwnCommand(command: Command): void {
     if (command.op !== CommandOp.set || command.path === VERSION_PATH) return;

@@ -12,6 +12,8 @@ const SLOW = cellOf("slowReadIndexes");
 
 /** A linearizable read in progress. Exactly one of its methods is called, once. */
 export interface WaitingRead {
+  /** Where its client is. */
+  readonly frontend: number;
   /** Monotonic, milliseconds. */
   readonly startMs: number;
   /** Times out after HEALTH_CHECK_MS instead of the request timeout. */
@@ -22,25 +24,31 @@ export interface WaitingRead {
   failed(why: string): void;
 }
 
+export interface ReadsPorts {
+  readonly metrics: MetricCells;
+  /** Whether the frontend takes responses; reads of its clients wait while it does not. */
+  readonly hasRoom: (frontend: number) => boolean;
+}
+
 /** Linearizable reads that wait for raft's read index, and then until it is applied. */
 export class Reads {
   readonly #raft: Raft;
-  readonly #metrics: MetricCells;
+  readonly #ports: ReadsPorts;
   /** By the context passed to raft. */
   readonly #waiting = new OpenTable<WaitingRead>();
-  /** Reads with an index that is not applied yet. */
+  /** Reads with an index that is not applied yet, or without room for their response. */
   #confirmed: ReadState[] = [];
 
-  constructor(raft: Raft, metrics: MetricCells) {
+  constructor(raft: Raft, ports: ReadsPorts) {
     this.#raft = raft;
-    this.#metrics = metrics;
+    this.#ports = ports;
   }
 
   add(read: WaitingRead): void {
     const context = this.#waiting.add(read);
     if (this.#raft.readIndex(context)) return;
     this.#waiting.take(context);
-    this.#metrics.add(FAILED, 1);
+    this.#ports.metrics.add(FAILED, 1);
     read.failed(TOO_MANY);
   }
 
@@ -53,17 +61,31 @@ export class Reads {
 
   /** The store contains all entries up to `applied`. */
   answerUpTo(applied: number): void {
-    if (this.#confirmed.length === 0) return;
-    const due = this.#confirmed.filter(({ index }) => index <= applied);
-    if (due.length === 0) return;
-    this.#confirmed = this.#confirmed.filter(({ index }) => index > applied);
-    for (const { ctx } of due) this.#waiting.take(ctx)?.confirmed();
+    if (!this.hasWork(applied)) return;
+    const confirmed = this.#confirmed;
+    this.#confirmed = [];
+    for (const state of confirmed) {
+      if (this.#isDue(state, applied)) this.#waiting.take(state.ctx)?.confirmed();
+      else this.#confirmed.push(state);
+    }
+  }
+
+  /** Whether `answerUpTo` would do something. */
+  hasWork(applied: number): boolean {
+    return this.#confirmed.some((state) => this.#isDue(state, applied));
+  }
+
+  /** One that timed out meanwhile is due: it is only forgotten. */
+  #isDue({ ctx, index }: ReadState, applied: number): boolean {
+    if (index > applied) return false;
+    const read = this.#waiting.get(ctx);
+    return read === undefined || this.#ports.hasRoom(read.frontend);
   }
 
   /** Fails the reads that timed out. @param why returns the error text for a read's `startMs` */
   expire(monoMs: number, timeoutMs: number, why: (startMs: number) => string): void {
     for (const read of this.#takeExpired(monoMs, timeoutMs, HEALTH_CHECK_MS)) {
-      this.#metrics.add(SLOW, 1);
+      this.#ports.metrics.add(SLOW, 1);
       read.failed(why(read.startMs));
     }
   }

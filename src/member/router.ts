@@ -4,6 +4,7 @@ import type { Raft } from "../raft/raft.js";
 import { internalError } from "../v2/members.js";
 import { routePath } from "../v2/path.js";
 import type { ApiRequest } from "../v2/request.js";
+import type { HealthScope } from "../v2/status.js";
 import type { DiscoveryService } from "./discovery-service.js";
 import type { Health } from "./health.js";
 import type { Listings } from "./listings.js";
@@ -78,6 +79,7 @@ export class Router {
       case "propose":
         // Changes committed before the request must be applied here before this one is validated.
         reads.add({
+          frontend: client.frontend,
           startMs: times.monoMs,
           isHealthCheck: false,
           confirmed: () => changes.add(client, outcome.change, times.monoMs),
@@ -85,7 +87,7 @@ export class Router {
         });
         return;
       case "health":
-        this.#checkHealth(client);
+        this.#checkHealth(client, outcome.scope);
         return;
       default:
         unreachable(outcome);
@@ -93,13 +95,19 @@ export class Router {
   }
 
   /** Healthy means: a linearizable read succeeds, and writes are accepted. */
-  #checkHealth(client: ClientRequest): void {
-    const { raft, health, reads, times, canWrite } = this.#parts;
+  #checkHealth(client: ClientRequest, { isSerializable, ignoresSpace }: HealthScope): void {
+    const { raft, health, reads, times } = this.#parts;
+    const canWrite = () => ignoresSpace || this.#parts.canWrite();
+    if (isSerializable) {
+      health.answer(client, canWrite());
+      return;
+    }
     if (raft.lead === NONE) {
       health.answer(client, false);
       return;
     }
     reads.add({
+      frontend: client.frontend,
       startMs: times.monoMs,
       isHealthCheck: true,
       confirmed: () => health.answer(client, canWrite()),

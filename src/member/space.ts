@@ -30,7 +30,10 @@ export type Admission = "admitted" | "full" | "busy";
 export interface Underway {
   /** Of writes proposed here that are not applied yet. */
   readonly openBytes: number;
-  /** Of nodes that left the tree but are kept alive by a snapshot or listing. */
+  /**
+   * Of open watches, and of nodes and pages that left the tree but are kept alive by a snapshot or
+   * listing.
+   */
   readonly viewBytes: number;
   /** Voting members: each may have as much in flight as this one. */
   readonly members: number;
@@ -97,7 +100,7 @@ export class Space {
 
   /**
    * The cheap common case. Does not read `viewBytes`, but assumes the worst: a view of the whole
-   * store.
+   * store. Watches have room beside the quota (limits.ts).
    */
   hasPlenty({ path, value }: Command, openBytes: number): boolean {
     const parents = newParentsBytes(path);

@@ -69,6 +69,8 @@ export class KeysService {
   readonly #store: Store;
   readonly #port: ClientPort;
   readonly #metrics: MetricCells;
+  /** Whose watches were ended, as their response queue exceeded the limit. */
+  readonly #cutFrontends = new Set<number>();
   #isStopping = false;
 
   constructor(parts: KeysParts) {
@@ -141,12 +143,21 @@ export class KeysService {
   deliver(): void {
     const deliveries = this.#store.hub.takeDeliveries();
     if (deliveries.length === 0) return;
-    const frontends = this.#frontendsToTell(deliveries);
-    for (const { event, oneShots, streams } of deliveries) {
+    const { frontends, limits } = this.#parts;
+    /** Of this call's. */
+    const cut = new Set<number>();
+    for (const [i, { event, oneShots, streams }] of deliveries.entries()) {
       const { body } = this.#port;
       body.clear();
       writeEvent(body, event, false);
-      for (const frontend of frontends) {
+      for (let frontend = 0; frontend < frontends; frontend++) {
+        if (cut.has(frontend)) continue;
+        if (this.#port.queuedBytes(frontend) > limits.responseBytesMax) {
+          this.#cutWatchesOf(frontend, deliveries.slice(i));
+          cut.add(frontend);
+          continue;
+        }
+        this.#cutFrontends.delete(frontend);
         const isHere = isAt(frontend);
         const ended = oneShots.filter(isHere).map(requestIdOf);
         const going = streams.filter(isHere).map(requestIdOf);
@@ -169,25 +180,12 @@ export class KeysService {
 
   /** Disconnects all watches mid-response, as etcd does when it stops. */
   cutWatches(): void {
-    for (const id of this.#store.hub.clear()) {
-      this.#port.cut(Math.floor(id / WATCHER_ID_FRONTEND), [requestIdOf(id)]);
+    const ids = this.#store.hub.clear();
+    for (let frontend = 0; frontend < this.#parts.frontends; frontend++) {
+      const here = ids.filter(isAt(frontend)).map(requestIdOf);
+      if (here.length > 0) this.#port.cut(frontend, here);
     }
     this.#showWatches();
-  }
-
-  /**
-   * Ends the watches of frontends whose response queue exceeds the limit.
-   *
-   * @returns the other frontends
-   */
-  #frontendsToTell(deliveries: readonly Delivery[]): number[] {
-    const { frontends, limits } = this.#parts;
-    const toTell: number[] = [];
-    for (let frontend = 0; frontend < frontends; frontend++) {
-      if (this.#port.queuedBytes(frontend) <= limits.responseBytesMax) toTell.push(frontend);
-      else this.#cutWatchesOf(frontend, deliveries);
-    }
-    return toTell;
   }
 
   /**
@@ -199,9 +197,16 @@ export class KeysService {
   #cutWatchesOf(frontend: number, unmade: readonly Delivery[]): void {
     const { metrics, log } = this.#parts;
     const isHere = isAt(frontend);
-    const cut = new Set(this.#store.hub.removeAll(isHere));
+    // Once per overflow: until the queue is empty, the frontend's requests wait, watches included.
+    const open = this.#cutFrontends.has(frontend) ? [] : this.#store.hub.removeAll(isHere);
+    this.#cutFrontends.add(frontend);
+    const cut = new Set(open);
     for (const { oneShots, streams } of unmade) {
-      for (const id of [...oneShots, ...streams]) if (isHere(id)) cut.add(id);
+      for (const id of [...oneShots, ...streams]) {
+        if (!isHere(id)) continue;
+        cut.add(id);
+        this.#store.hub.remove(id);
+      }
     }
     if (cut.size === 0) return;
     this.#port.cut(frontend, [...cut].map(requestIdOf));
@@ -343,6 +348,7 @@ class KeysWrite extends V2Proposal {
 /** A GET with quorum=true. */
 class QuorumGet implements WaitingRead {
   readonly isHealthCheck = false;
+  readonly frontend: number;
   readonly startMs: number;
   readonly #service: KeysService;
   readonly #client: ClientRequest;
@@ -356,6 +362,7 @@ class QuorumGet implements WaitingRead {
     clusterMs: number,
     startMs: number,
   ) {
+    this.frontend = client.frontend;
     this.startMs = startMs;
     this.#service = service;
     this.#client = client;

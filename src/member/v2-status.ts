@@ -14,7 +14,7 @@ import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
 import type { RaftStats } from "../v2/raft-stats.js";
 import type { ApiRequest } from "../v2/request.js";
 import { handleLeaderStats, handleSelfStats, handleStoreStats } from "../v2/stats.js";
-import { handleVersion, refuseHealthMethod } from "../v2/status.js";
+import { type HealthScope, handleVersion, healthScope, refuseHealthMethod } from "../v2/status.js";
 import type { PeerPort } from "./peer-port.js";
 
 /** Sources of the responses outside /v2/keys. */
@@ -32,7 +32,9 @@ export interface StatusSources {
  * Result of a request: a response, a membership change to propose, or a health check, which needs a
  * read first.
  */
-export type StatusOutcome = MembersOutcome | { readonly kind: "health" };
+export type StatusOutcome =
+  | MembersOutcome
+  | { readonly kind: "health"; readonly scope: HealthScope };
 
 /** Everything but /v2/keys: members, machines, statistics, version, health. */
 export class StatusService {
@@ -48,7 +50,8 @@ export class StatusService {
     }
     if (path === "/health") {
       const refusal = refuseHealthMethod(request);
-      return refusal === undefined ? { kind: "health" } : { kind: "answer", answer: refusal };
+      if (refusal !== undefined) return { kind: "answer", answer: refusal };
+      return { kind: "health", scope: healthScope(request.query) };
     }
     return { kind: "answer", answer: this.#answer(request, path, wallMs, monoMs) };
   }

@@ -100,7 +100,7 @@ export class Writes {
       return false;
     }
     this.#proposals.add(proposal);
-    return this.#submit(proposal);
+    return this.#submit(proposal, true);
   }
 
   #isFull(): boolean {
@@ -108,15 +108,20 @@ export class Writes {
     return this.#proposals.size >= proposalsMax || this.#proposals.dataBytes >= proposalBytesMax;
   }
 
-  /** Proposes it, or parks it: a proposal forwarded to an unreachable leader would be lost. */
-  #submit(open: Proposal): boolean {
+  /**
+   * Proposes it, or parks it: a proposal forwarded to an unreachable leader would be lost.
+   *
+   * @param isNew it was not parked or proposed before; only then do the limits of parked writes
+   *   apply, as a change of leader may make all open ones wait at once
+   */
+  #submit(open: Proposal, isNew: boolean): boolean {
     assert(open.term === 0, "it is in no log that still counts");
     const { lead } = this.#raft;
     const hasLeader = lead !== NONE && this.#ports.isConnected(lead);
     const result = hasLeader
       ? this.#raft.propose(open.data, open.number, this.#proposals.oldest)
       : NO_LEADER;
-    if (result.kind === "refused") return this.#parks(open, result.reason);
+    if (result.kind === "refused") return this.#parks(open, result.reason, isNew);
     const isOnce = result.kind === "appended" || result.isOnce;
     open.term = isOnce ? result.term : Number.POSITIVE_INFINITY;
     return true;
@@ -146,7 +151,7 @@ export class Writes {
         continue;
       }
       open.term = 0;
-      this.#submit(open);
+      this.#submit(open, false);
     }
   }
 
@@ -160,12 +165,14 @@ export class Writes {
 
   /** Fails parked writes whose client is gone. Writes passed to a leader stay open. */
   abandon(isAbandoned: (proposal: Proposal) => boolean): void {
-    if (this.#parked.length === 0) return;
+    let hasDropped = false;
     for (const open of this.#parked) {
       if (!this.#proposals.has(open) || !isAbandoned(open)) continue;
       this.#proposals.drop(open);
       this.#fail(open, TIMED_OUT);
+      hasDropped = true;
     }
+    if (!hasDropped) return;
     this.#parked = this.#parked.filter((open) => this.#proposals.has(open));
     this.#parkedBytes = this.#parked.reduce((sum, { data }) => sum + data.length, 0);
   }
@@ -187,7 +194,7 @@ export class Writes {
     this.#parked = [];
     this.#parkedBytes = 0;
     for (const open of parked) {
-      if (this.#proposals.has(open)) this.#submit(open); // Otherwise it timed out.
+      if (this.#proposals.has(open)) this.#submit(open, false); // Otherwise it timed out.
     }
   }
 
@@ -202,12 +209,16 @@ export class Writes {
     }
   }
 
-  /** @returns whether the write is parked until there is a leader; otherwise it has failed */
-  #parks(open: Proposal, reason: ProposeRefusal): boolean {
+  /**
+   * @returns whether the write is parked until there is a leader, or room on the way to it;
+   *   otherwise it has failed
+   */
+  #parks(open: Proposal, reason: ProposeRefusal, isNew: boolean): boolean {
     assert(open.term === 0, "a rejected proposal was handed to nobody");
-    const waits = reason === "noLeader" || reason === "transferring";
+    const isHeldUp = reason === "tooMany" && !this.#raft.isLeader;
+    const waits = reason === "noLeader" || reason === "transferring" || isHeldUp;
     if (waits && open.isRetried) {
-      if (this.#hasRoomToPark()) {
+      if (!isNew || this.#hasRoomToPark()) {
         this.#parked.push(open);
         this.#parkedBytes += open.data.length;
         return true;

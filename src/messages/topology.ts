@@ -1,8 +1,9 @@
 import type { StartPlan } from "../bootstrap/start-plan.js";
 import type { Config } from "../config/config.js";
-import { createLevelCell } from "../log/logger.js";
+import { createLogCells } from "../log/logger.js";
 import { createMetricsMemory } from "../metrics/cells.js";
 import { createProfileCells, type ProfileReport } from "../process/profiler.js";
+import { createPulse } from "../process/pulse.js";
 import { Bell } from "../ring/bell.js";
 import { createRing } from "../ring/ring.js";
 import type { LocalRequest, LocalResponse } from "./local.js";
@@ -55,6 +56,8 @@ export interface Topology {
   readonly logLevel: SharedArrayBuffer;
   /** Profiles requested from threads, by part as in `metrics`. */
   readonly profiles: SharedArrayBuffer;
+  /** Beats of the threads, by part as in `metrics`. */
+  readonly pulse: SharedArrayBuffer;
 }
 
 export interface FrontendMemory {
@@ -118,8 +121,9 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     walBell: Bell.create(),
     poolBell: Bell.create(),
     metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontendThreads),
-    logLevel: createLevelCell(config.log.level),
+    logLevel: createLogCells(config.log.level),
     profiles: createProfileCells(FIRST_FRONTEND_PART + frontendThreads),
+    pulse: createPulse(FIRST_FRONTEND_PART + frontendThreads),
   };
 }
 

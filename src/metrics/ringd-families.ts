@@ -27,6 +27,11 @@ export const RINGD_FAMILIES = {
     help: "Duration of each WAL fdatasync, in finer buckets than etcd's.",
     bounds: FINE_SECONDS,
   },
+  walFailed: {
+    kind: "gauge",
+    name: "ringd_wal_failed",
+    help: "1 once the WAL has failed: the member serves reads only, until it is restarted.",
+  },
   walBatchRecords: {
     kind: "histogram",
     name: "ringd_wal_batch_records",

@@ -2,10 +2,11 @@ import { lookup } from "node:dns/promises";
 import { connect } from "node:tls";
 import { type SrvRecord, srvClients } from "../discovery/srv.js";
 import { systemReason } from "../lib/errors.js";
-import { createLevelCell, createLogger, type Logger } from "../log/logger.js";
+import type { Logger } from "../log/logger.js";
 import { notifySupervisor } from "../process/notify.js";
 import { readTextFile } from "../process/text-file.js";
 import { type GatewayFlags, type HostPort, hostPortText } from "./gateway-flags.js";
+import { openProcessLog } from "./process-log.js";
 import { ProxyStartError } from "./proxy-error.js";
 import { type Remote, Remotes } from "./remotes.js";
 import { TcpGateway } from "./tcp-gateway.js";
@@ -16,7 +17,7 @@ const CA_BYTES_MAX = 1024 * 1024;
 /** Runs a gateway until the process is told to stop. @throws RingdError for an operator to fix */
 export async function startGateway(flags: GatewayFlags): Promise<void> {
   const config = { level: "info", format: "auto", outputs: ["default"] } as const;
-  const log = createLogger(config, "gateway", createLevelCell("info"));
+  const log = openProcessLog(config, "gateway");
   const remotes = await findRemotes(flags, log);
   await checkNoLoop(flags.listenAddr, remotes);
   const all = new Remotes(remotes);

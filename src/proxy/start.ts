@@ -8,7 +8,7 @@ import { DiscoveryToken } from "../discovery/token.js";
 import { ListenError } from "../frontend/listen-error.js";
 import { listenOn } from "../frontend/server.js";
 import { compareBytes } from "../go/url-list.js";
-import { createLevelCell, createLogger, type Logger } from "../log/logger.js";
+import type { Logger } from "../log/logger.js";
 import { checkFileDescriptorLimit, connectionsMax } from "../process/descriptors.js";
 import { notifySupervisor } from "../process/notify.js";
 import { makeDir } from "../wal/data-dir.js";
@@ -17,6 +17,7 @@ import { Endpoints } from "./endpoints.js";
 import { Forwarder } from "./forwarder.js";
 import { MemberWatch } from "./members.js";
 import { ProxyMetrics } from "./metrics.js";
+import { openProcessLog } from "./process-log.js";
 import { ProxyStartError } from "./proxy-error.js";
 import { ProxyServer } from "./server.js";
 import { Upstream } from "./upstream.js";
@@ -34,7 +35,7 @@ const STOP_MS = 500;
  */
 export async function startProxy(config: Config): Promise<void> {
   const { proxy } = config;
-  const log = createLogger(config.log, "proxy", createLevelCell(config.log.level));
+  const log = openProcessLog(config.log, "proxy");
   for (const warning of config.warnings) log.warn(warning);
   if (config.listenMetricsUrls.length > 0) {
     log.warn("--listen-metrics-urls has no effect: a proxy serves /metrics on its client URLs");

@@ -53,8 +53,8 @@ function silentTicks(core: RaftCore): number {
 function onHeard(core: RaftCore, peer: Progress): void {
   peer.recentlyActive = true;
   peer.silentTicks = 0;
-  if (!core.contact.isLost || !core.options.checkQuorum) return;
-  if (core.contact.isShaky(silentTicks(core))) handOverSoon(core);
+  if (peer.learner || !core.contact.isLost || !core.options.checkQuorum) return;
+  if (core.contact.isShaky(silentTicks(core))) handOverSoon(core, peer);
 }
 
 /** Forwarded proposals do not prove two-way contact, but large ones may have delayed a reply. */
@@ -62,12 +62,10 @@ export function onForwards(peer: Progress, { proposals }: ForwardOnce): void {
   if (bytesOf(proposals) >= LIGHT_BYTES) peer.silentTicks = 0;
 }
 
-/** Transfers leadership to a member heard just now, whose links may be better than ours. */
-function handOverSoon(core: RaftCore): void {
-  const heard = core.peers.filter((peer) => !peer.learner && peer.silentTicks === 0);
-  const best = heard.toSorted((a, b) => b.match - a.match)[0];
-  if (best === undefined || core.transferee !== NONE) return;
-  startTransfer(core, best.id, HASTY_HEARTBEATS * core.options.heartbeatTicks);
+/** Transfers leadership to the voter heard just now, whose links may be better than ours. */
+function handOverSoon(core: RaftCore, { id }: Progress): void {
+  if (core.transferee !== NONE) return;
+  startTransfer(core, id, HASTY_HEARTBEATS * core.options.heartbeatTicks);
 }
 
 function hasActiveQuorum(core: RaftCore): boolean {

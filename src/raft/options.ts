@@ -79,8 +79,10 @@ export const RAFT_LIMITS: RaftLimits = Object.freeze({
   committedBytesMax: 4 * MIB,
   uncommittedEntriesMax: 65_536,
   uncommittedBytesMax: 256 * MIB,
-  forwardProposalsMax: 4096,
-  forwardBytesMax: 64 * MIB,
+  // As many as a member may have open: after a change of leader, all are proposed again.
+  forwardProposalsMax: 65_536,
+  // Less than the queue of a stream holds (peer/link.ts), which drops the rest.
+  forwardBytesMax: 48 * MIB,
   readsMax: 65_536,
   readRoundsMax: 4,
   promoteLagMax: 4096,

@@ -52,6 +52,11 @@ export class Outlet {
     return this.#queuedBytes;
   }
 
+  /** Whether no message waits for room; one without payload has no bytes to wait with. */
+  get isEmpty(): boolean {
+    return this.#queue.length === 0;
+  }
+
   /**
    * Whether publish() would move queued bytes. The owner checks this before it parks, as the
    * consumer may have released space and rung while the owner was still awake. That consumed the

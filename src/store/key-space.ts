@@ -18,6 +18,7 @@ export class KeySpace {
   #tree: Tree<Node>;
   #expiry: Expiry;
   #bytes = 0;
+  /** Of nodes; pages are counted by the tree. */
   #outBytes = 0;
 
   constructor(tree = new Tree<Node>()) {
@@ -33,7 +34,7 @@ export class KeySpace {
   /** Takes over the nodes of another key space, which must not be used afterwards. */
   become(other: KeySpace): void {
     assert(other !== this, "a key space does not take over itself");
-    this.#outBytes += this.#bytes;
+    this.#outBytes += this.#bytes + this.#tree.copiedBytes - other.#tree.copiedBytes;
     this.#bytes = other.#bytes;
     this.#tree = other.#tree;
     this.#expiry = other.#expiry;
@@ -50,11 +51,11 @@ export class KeySpace {
   }
 
   /**
-   * Heap bytes of all nodes that ever left the tree; only grows. A view keeps alive those that left
-   * since it was taken.
+   * Heap bytes of all nodes and pages that ever left the tree; only grows. A view keeps alive those
+   * that left since it was taken.
    */
   get outBytes(): number {
-    return this.#outBytes;
+    return this.#outBytes + this.#tree.copiedBytes;
   }
 
   /** Nodes with a deadline. */

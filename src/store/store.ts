@@ -109,8 +109,8 @@ export class Store {
   }
 
   /**
-   * Heap bytes of all nodes that ever left the tree; only grows. A view keeps alive those that left
-   * since it was taken.
+   * Heap bytes of all nodes and pages that ever left the tree; only grows. A view keeps alive those
+   * that left since it was taken.
    */
   get outBytes(): number {
     return this.#keys.outBytes;

@@ -13,6 +13,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { storeLimits } from "../process/heap.js";
 import { ProfiledThread } from "../process/profiler.js";
+import { Pulse } from "../process/pulse.js";
 import { RAFT_LIMITS } from "../raft/options.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader } from "../ring/ring.js";
@@ -68,7 +69,9 @@ function run(): void {
     onReady: (news) => tellMain({ kind: "published", news }),
   });
   const hasWork = () => loop.hasWork();
+  const pulse = new Pulse(topology.pulse, CORE_PART);
   while (!loop.isStopped) {
+    pulse.beat();
     repeats.sweep();
     if (config.enablePprof) profiled.poll();
     if (loop.turn()) continue;

@@ -14,6 +14,7 @@ import {
 } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { ProfiledThread } from "../process/profiler.js";
+import { Pulse } from "../process/pulse.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { isLocalPath } from "./local.js";
@@ -89,6 +90,7 @@ async function main(): Promise<void> {
   if (config.enablePprof) {
     new ProfiledThread(topology.profiles, FIRST_FRONTEND_PART + number, tellMain).pollByTimer();
   }
+  new Pulse(topology.pulse, FIRST_FRONTEND_PART + number).beatByTimer();
   tellMain({ kind: "ready" });
 }
 

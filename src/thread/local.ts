@@ -22,6 +22,7 @@ import { fileDescriptorLimit } from "../process/descriptors.js";
 import { ringDepthBytes } from "../ring/ring.js";
 import { handleDebugVars, handleLogLevel, metricsResponse } from "../v2/local.js";
 import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
+import { isProbePath } from "../v2/probes.js";
 import type { ApiRequest } from "../v2/request.js";
 import { COMPAT_VERSION } from "../v2/status.js";
 
@@ -42,7 +43,12 @@ const PROGRESS_STATES = ["StateProbe", "StateReplicate", "StateSnapshot"];
 
 /** Whether the main thread serves this path without the core. */
 export function isLocalPath(path: string): boolean {
-  return path === "/metrics" || path === "/config/local/log" || path.startsWith("/debug/");
+  return (
+    path === "/metrics" ||
+    path === "/config/local/log" ||
+    path.startsWith("/debug/") ||
+    isProbePath(path)
+  );
 }
 
 /** Serves the paths that need no store: metrics, debug variables, log level. */
@@ -159,7 +165,7 @@ function ringSamples(topology: Topology) {
   ];
 }
 
-function toApi(request: LocalRequest): ApiRequest {
+export function toApi(request: LocalRequest): ApiRequest {
   return {
     method: request.method,
     path: request.path,
@@ -170,6 +176,6 @@ function toApi(request: LocalRequest): ApiRequest {
   };
 }
 
-function toLocal({ head, body }: ApiResponse): LocalResponse {
+export function toLocal({ head, body }: ApiResponse): LocalResponse {
   return { status: head.status, contentKind: head.contentKind, body, allow: head.allow };
 }

@@ -5,7 +5,7 @@ import { listenForMetrics } from "../frontend/metrics-server.js";
 import { RingGateway } from "../frontend/ring-gateway.js";
 import { listen, makeFrontends } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
-import { createLogger, type Logger } from "../log/logger.js";
+import { createLogger, type Logger, reopenLogFiles } from "../log/logger.js";
 import type { LocalHandler } from "../messages/local.js";
 import {
   createTopology,
@@ -25,6 +25,7 @@ import { FrontendWorkers } from "./frontend-workers.js";
 import { debugVarsHandler } from "./local.js";
 import { runPool } from "./pool.js";
 import { gatewayMetrics } from "./port-metrics.js";
+import { Probes } from "./probes.js";
 import { Profiles } from "./profiles.js";
 import { type Closable, exitFailed, stopOnSignals } from "./shutdown.js";
 import {
@@ -48,6 +49,7 @@ interface Base {
   readonly frontends: Closable[];
   /** What is answered without the core; set once it is known who this member is. */
   readonly local: { handler: LocalHandler; profiles: LocalHandler };
+  readonly probes: Probes;
 }
 
 /**
@@ -66,7 +68,8 @@ interface Base {
  */
 export async function start(config: Config): Promise<void> {
   const base = makeBase(config);
-  const { topology, log, gateway, heads, frontends, local } = base;
+  const { topology, log, gateway, heads, frontends, local, probes } = base;
+  reopenLogsOnSignal(topology, log);
   for (const warning of config.warnings) log.warn(warning);
   checkFileDescriptorLimit();
 
@@ -103,8 +106,10 @@ export async function start(config: Config): Promise<void> {
   const profiles = new Profiles(config, topology, { core, wal, peer });
   const debugVars = debugVarsHandler(config, topology, formatId(identity.memberId));
   local.profiles = (request) => profiles.handle(request);
-  local.handler = (request) => profiles.handleOfClient(request) ?? debugVars(request);
+  local.handler = (request) =>
+    probes.handle(request) ?? profiles.handleOfClient(request) ?? debugVars(request);
   gateway.start();
+  probes.recovered();
   // A signal before this kills the process, harmlessly: no client was served yet.
   stopOnSignals({ log, gateway, frontends, workers: [wal, core, peer] });
 
@@ -124,13 +129,26 @@ export async function start(config: Config): Promise<void> {
   notifySupervisor("READY=1", log);
 }
 
+/** SIGHUP, as logrotate sends it; from a terminal that closes, it ends the process. */
+function reopenLogsOnSignal(topology: Topology, log: Logger): void {
+  if (process.stdin.isTTY) return;
+  process.on("SIGHUP", () => {
+    reopenLogFiles(topology.logLevel);
+    log.info("received signal SIGHUP; log files are opened again");
+  });
+}
+
 function makeBase(config: Config): Base {
   const topology = createTopology(config);
   const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
-  // Until the member serves.
-  const local: Base["local"] = { handler: () => undefined, profiles: () => undefined };
+  // Until the member has read its log; the probes are answered from the first moment.
+  const local: Base["local"] = {
+    handler: (request) => probes.handle(request),
+    profiles: () => undefined,
+  };
   const gateway = mainGateway(topology, (request) => local.handler(request), metrics);
   gateway.holdRequests();
+  const probes = new Probes(topology, gateway);
   return {
     config,
     topology,
@@ -140,6 +158,7 @@ function makeBase(config: Config): Base {
     heads: new HeadText(0n, config.corsOrigins),
     frontends: [],
     local,
+    probes,
   };
 }
 

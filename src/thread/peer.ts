@@ -16,6 +16,7 @@ import { PeerTable } from "../metrics/peer-table.js";
 import { PeerListener } from "../peer/listener.js";
 import { type PeerInbox, PeerNetwork } from "../peer/network.js";
 import { ProfiledThread } from "../process/profiler.js";
+import { Pulse } from "../process/pulse.js";
 import { Bell } from "../ring/bell.js";
 import { EventLoopPort } from "../ring/event-loop-port.js";
 import { Inlet, type OnCursor, Outlet } from "../ring/fragments.js";
@@ -175,6 +176,7 @@ async function main(): Promise<void> {
   if (config.enablePprof) {
     new ProfiledThread(topology.profiles, PEER_PART, tellMain).pollByTimer();
   }
+  new Pulse(topology.pulse, PEER_PART).beatByTimer();
   port.start();
 }
 

@@ -59,6 +59,8 @@ export function stopOnSignals({ log, gateway, frontends, workers }: ShutdownPart
     begin();
     gateway.stopCore();
   };
+  // A terminal that closes. Without one, it is for the log files: see main.ts.
+  if (process.stdin.isTTY) process.on("SIGHUP", onSignal);
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
 }

@@ -8,6 +8,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { collectGarbage } from "../process/heap.js";
 import { ProfiledThread } from "../process/profiler.js";
+import { Pulse } from "../process/pulse.js";
 import { Bell } from "../ring/bell.js";
 import { Outlet } from "../ring/fragments.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
@@ -78,7 +79,9 @@ function serve(wal: Wal, snapshots: SnapshotDir, whatIsMissing: () => string | u
     log,
   });
   const hasWork = () => loop.hasWork();
+  const pulse = new Pulse(topology.pulse, WAL_PART);
   while (!loop.isStopped) {
+    pulse.beat();
     if (config.enablePprof) profiled.poll();
     if (loop.turn() || loop.isStopped) continue;
     bell.park(hasWork, loop.msToNext());

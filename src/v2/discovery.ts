@@ -8,6 +8,7 @@ import { ContentKind } from "./response.js";
 
 const DEFAULT_SIZE = 3;
 const TOKEN_PATH = /^\/[0-9a-f]{32}(\/_config\/size|\/[^/]*)?$/;
+const FIELDS: ReadonlySet<string> = new Set(["size"]);
 const GO_INT_MAX = 2n ** 63n - 1n;
 
 export const ROBOTS: ApiResponse = plainResponse(
@@ -31,7 +32,7 @@ export function tokenResponse(url: string, token: string): ApiResponse {
 /** The size in a request for a new token, from query or form, or the response that rejects it. */
 export function readTokenSize({ query, contentType, body }: ApiRequest): number | ApiResponse {
   const isForm = contentType.split(";", 1)[0]?.trim().toLowerCase() === FORM_TYPE;
-  const parsed = parseForm(query, isForm ? body : undefined);
+  const parsed = parseForm(query, isForm ? body : undefined, FIELDS);
   // As in Go's FormValue, what cannot be parsed counts as absent.
   const text = parsed.kind === "form" ? (parsed.form.get("size") ?? "") : "";
   if (text === "") return DEFAULT_SIZE;

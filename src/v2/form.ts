@@ -19,19 +19,39 @@ const SPECIAL = /[%+;]/;
  * http.Request.ParseForm and url.ParseQuery.
  *
  * @param body undefined unless it is a form
+ * @param names of the fields to keep: 10 MiB of others would take hundreds of MB of the heap
  */
-export function parseForm(query: string, body: Buffer | undefined): ParsedForm {
+export function parseForm(
+  query: string,
+  body: Buffer | undefined,
+  names: ReadonlySet<string>,
+): ParsedForm {
   if (body === undefined && query === "") return { kind: "form", form: EMPTY };
-  const form = new Map<string, string>();
+  const form = new KnownFields(names);
   const error = (body === undefined ? "" : readBody(body, form)) || readQuery(query, form);
-  return error === "" ? { kind: "form", form } : { kind: "invalid", cause: error };
+  return error === "" ? { kind: "form", form: form.values } : { kind: "invalid", cause: error };
+}
+
+/** The first value of each field with one of the names. */
+class KnownFields {
+  readonly values = new Map<string, string>();
+  readonly #names: ReadonlySet<string>;
+
+  constructor(names: ReadonlySet<string>) {
+    this.#names = names;
+  }
+
+  /** Keeps it if it is the first of a known name. */
+  offer(name: string, value: string): void {
+    if (this.#names.has(name) && !this.values.has(name)) this.values.set(name, value);
+  }
 }
 
 /**
  * Each value is decoded on its own: a substring of the whole body would keep all of it alive in the
  * store.
  */
-function readBody(body: Buffer, form: Map<string, string>): string {
+function readBody(body: Buffer, form: KnownFields): string {
   let error = "";
   let equals = -1;
   for (let at = 0; at <= body.length; ) {
@@ -53,7 +73,7 @@ function find(body: Buffer, byte: number, at: number): number {
   return found < 0 ? body.length : found;
 }
 
-function readQuery(query: string, form: Map<string, string>): string {
+function readQuery(query: string, form: KnownFields): string {
   let error = "";
   if (query === "") return error;
   for (const pair of query.split("&")) {
@@ -73,9 +93,9 @@ function flat(text: string): string {
 }
 
 /** @returns the error so far: a semicolon replaces an earlier one, a bad escape does not */
-function take(form: Map<string, string>, name: string, value: string, error: string): string {
+function take(form: KnownFields, name: string, value: string, error: string): string {
   if (!SPECIAL.test(name) && !SPECIAL.test(value)) {
-    if (!form.has(name)) form.set(name, value);
+    form.offer(name, value);
     return error;
   }
   if (name.includes(";") || value.includes(";")) return "invalid semicolon separator in query";
@@ -85,7 +105,7 @@ function take(form: Map<string, string>, name: string, value: string, error: str
   if (typeof bad !== "string") {
     return error || `invalid URL escape ${quoted(bad.bad)}`;
   }
-  if (typeof plainName === "string" && !form.has(plainName)) form.set(plainName, bad);
+  if (typeof plainName === "string") form.offer(plainName, bad);
   return error;
 }
 

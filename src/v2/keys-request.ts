@@ -116,14 +116,16 @@ function toPlainWrite(method: Method, path: string, value: string, clusterMs: nu
 
 function readForm(request: ApiRequest): ReturnType<typeof parseForm> {
   const { method, query } = request;
-  if (method !== Method.put && method !== Method.post) return parseForm(query, undefined);
+  if (method !== Method.put && method !== Method.post) {
+    return parseForm(query, undefined, PARAMETER_NAMES);
+  }
   const { type, error } = mediaTypeOf(request.contentType);
   const hasForm = type === FORM_TYPE;
   if (hasForm && request.isBodyTooLarge) {
     return { kind: "invalid", cause: "http: POST too large" };
   }
   if (error !== "") return { kind: "invalid", cause: error };
-  return parseForm(query, hasForm ? request.body : undefined);
+  return parseForm(query, hasForm ? request.body : undefined, PARAMETER_NAMES);
 }
 
 function mediaTypeOf(contentType: string): MediaType {
@@ -153,6 +155,13 @@ interface Parameters {
   readonly prevExist: boolean | undefined;
   readonly refresh: boolean;
 }
+
+/** Others have no effect. */
+export const PARAMETER_NAMES: ReadonlySet<string> = new Set(
+  "value prevValue prevIndex prevExist waitIndex wait stream recursive sorted quorum dir ttl refresh noValueOnSuccess".split(
+    " ",
+  ),
+);
 
 const NO_PARAMETERS: Parameters = {
   value: "",

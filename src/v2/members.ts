@@ -24,6 +24,8 @@ import { type ApiRequest, Method } from "./request.js";
 import { ContentKind } from "./response.js";
 
 const PREFIX = "/v2/members";
+/** Parsed, 10 MiB of JSON could take hundreds of MB of the heap. */
+const JSON_BYTES_MAX = 1024 * 1024;
 const ALLOWED = [Method.get, Method.post, Method.delete, Method.put];
 /** Every response has X-Etcd-Cluster-Id, except the 405 of a method that is never allowed. */
 const HEADERS = { hasClusterId: true };
@@ -187,7 +189,8 @@ function readPeerUrls(request: ApiRequest): PeerUrls {
   if (type !== "application/json") {
     return refused(415, `Bad Content-Type ${type}, accept application/json`);
   }
-  if (request.isBodyTooLarge) return refused(400, "http: request body too large");
+  if (request.isBodyTooLarge || request.body.length > JSON_BYTES_MAX)
+    return refused(400, "http: request body too large");
   const urls = decodePeerUrls(request.body);
   return urls.kind === "urls" ? urls : refused(400, urls.message);
 }

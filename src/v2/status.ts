@@ -1,4 +1,5 @@
 import { goJsonString } from "../go/text.js";
+import { parseForm } from "./form.js";
 import { type ApiResponse, plainResponse, refuseMethod } from "./plain.js";
 import { type ApiRequest, Method } from "./request.js";
 import { ContentKind } from "./response.js";
@@ -28,6 +29,25 @@ export function versionJson(clusterVersion: string): string {
 /** Rejects methods other than GET; for GET the caller makes a quorum read first. */
 export function refuseHealthMethod(request: ApiRequest): ApiResponse | undefined {
   return refuseMethod(request.method, [Method.get]);
+}
+
+const SCOPE: ReadonlySet<string> = new Set(["serializable", "exclude"]);
+
+/** What a health check asks, as in etcd 3.5. */
+export interface HealthScope {
+  /** `serializable=true`: about this member alone, with a leader or without. */
+  readonly isSerializable: boolean;
+  /** `exclude=NOSPACE` leaves out whether there is room for writes. */
+  readonly ignoresSpace: boolean;
+}
+
+export function healthScope(query: string): HealthScope {
+  const parsed = parseForm(query, undefined, SCOPE);
+  const form = parsed.kind === "form" ? parsed.form : undefined;
+  return {
+    isSerializable: form?.get("serializable") === "true",
+    ignoresSpace: form?.get("exclude") === "NOSPACE",
+  };
 }
 
 /**

@@ -55,6 +55,7 @@ const BATCH_BYTES = cellOf("walBatchBytes");
 const WRITTEN_BYTES = cellOf("walWriteBytes");
 const RING_FULL = cellOf("ringFull", "wal");
 const LAST_INDEX = cellOf("walLastIndexSaved");
+const FAILED = cellOf("walFailed");
 
 /** The loop's dependencies; a simulation provides its own disk and clock. */
 export interface WalLoopPorts {
@@ -284,8 +285,9 @@ export class WalLoop {
 
   /** Acknowledges nothing more; the core continues to serve reads. */
   #fail(error: LogFailedError): void {
-    const { log, durable } = this.#ports;
+    const { log, durable, metrics } = this.#ports;
     assert(this.#failure === undefined, "a log fails once");
+    metrics.set(FAILED, 1);
     this.#failure = error;
     this.#retryMs = undefined;
     this.#lookMs = Number.POSITIVE_INFINITY;

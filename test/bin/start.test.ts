@@ -1,13 +1,22 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
+import { until } from "../support/until.js";
 
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
@@ -24,6 +33,16 @@ function run(...args: string[]) {
   return { status, stdout, stderr };
 }
 
+/** For a start that binds its ports before it fails: the defaults may be in use. */
+const ANY_PORTS = [
+  ...[
+    "--listen-client-urls",
+    "http://127.0.0.1:0",
+    "--advertise-client-urls",
+    "http://localhost:1",
+  ],
+  ...["--listen-peer-urls", "http://127.0.0.1:0"],
+];
 const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
   [["--nope"], 2, /^flag provided but not defined: -nope\nUsage:/],
   [["--heartbeat-interval", "abc"], 2, /^invalid value "abc" for flag -heartbeat-interval/],
@@ -31,7 +50,11 @@ const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
   [["--election-timeout", "400"], 1, /should be at least as 5 times as --heartbeat-interval/],
   [["--election-timeout", "60000"], 1, /is too long/],
   [["--listen-client-urls", "http://127.0.0.1:0"], 1, /--advertise-client-urls is required/],
-  [["--initial-cluster", "other=http://localhost:2380"], 1, /couldn't find local name "default"/],
+  [
+    ["--initial-cluster", "other=http://localhost:2380", ...ANY_PORTS],
+    1,
+    /couldn't find local name "default"/,
+  ],
   [["--proxy", "maybe"], 2, /invalid value "maybe" for flag -proxy: it is one of/],
   [["--auto-tls"], 1, /TLS .* is not available/],
   [["--discovery", "disc/t"], 1, /--discovery=disc\/t is not an http or https URL/],
@@ -151,5 +174,22 @@ test("the node frontend gives the same responses", async () => {
     );
   } finally {
     await member.destroy();
+  }
+});
+
+test("SIGHUP reopens log files and ends nothing", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "ringd-hup-"));
+  const file = join(dir, "ringd.log");
+  const member = await TestMember.create("ringd", ["--log-outputs", `stderr,${file}`]);
+  try {
+    renameSync(file, `${file}.1`);
+    process.kill(member.pid, "SIGHUP");
+    await until("the log goes on in a new file", 10_000, () => existsSync(file));
+    assert.match(readFileSync(file, "utf8"), /received signal SIGHUP; log files are opened again/);
+    assert.equal((await send(member.port, "PUT", "/v2/keys/a", "value=1")).status, 201);
+    assert.equal(await member.end("SIGTERM"), 0);
+  } finally {
+    await member.destroy();
+    rmSync(dir, { recursive: true });
   }
 });

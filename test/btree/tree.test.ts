@@ -57,6 +57,24 @@ test(`the tree is a sorted map, and its views never change, SEED=${SEED}`, () =>
   for (const { view, expected } of views) assert.deepEqual(all(view), expected);
 });
 
+test("pages that a view keeps from being changed in place are counted", () => {
+  const tree = Tree.load(Array.from({ length: 10_000 }, (_, i) => node(`/k${10_000 + i}`, i)));
+  tree.set(node("/k10000", 1));
+  const before = tree.copiedBytes;
+  for (let i = 0; i < 64; i++) tree.set(node(`/k${10_000 + i}`, 2));
+  assert.equal(tree.copiedBytes, before);
+  tree.view();
+  for (let n = 0; n < 3; n++) tree.set(node("/k10000", 3));
+  const path = tree.copiedBytes - before;
+  assert.ok(path > 3 * 64 * 8 && path < 10_000, `${path} bytes for a leaf and its branches`);
+  tree.view();
+  tree.set(node("/k10000", 4));
+  assert.equal(tree.copiedBytes, before + 2 * path);
+  tree.view();
+  for (let i = 0; i < 10_000; i += 64) tree.delete(`/k${10_000 + i}`);
+  assert.ok(tree.copiedBytes > before + 2 * path + 10_000 * 8);
+});
+
 test("a subtree is one range: '/' sorts below every other byte", () => {
   const paths = ["/a", "/a/b", "/a/b/c", "/a/c", "/a\0", "/a!", "/a-b", "/ab", "/b"];
   assert.deepEqual([...paths].reverse().sort(comparePaths), paths);

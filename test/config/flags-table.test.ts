@@ -176,12 +176,12 @@ test("TLS settings and unknown keys of a file are named", (t) => {
   const file = join(dir, "ringd.yml");
   writeFileSync(
     file,
-    "peer-transport-security:\n  cert-file: c\n  shape: round\ncolour: red\nlog-outputs: [stderr, stdout]\n",
+    "peer-transport-security:\n  cert-file: c\n  shape: round\ncolour: red\ntoString: x\nlog-outputs: [stderr, stdout]\n",
   );
   const request = readConfig(["--config-file", file], {});
   assert.ok(request.kind === "run");
   assert.deepEqual(request.config.warnings, [
-    `unrecognized keys in ${file}: colour, peer-transport-security.shape`,
+    `unrecognized keys in ${file}: colour, toString, peer-transport-security.shape`,
     "flags accepted but not available: --peer-cert-file",
   ]);
   assert.deepEqual(request.config.log.outputs, ["stderr", "stdout"]);

@@ -146,6 +146,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
 
   // The library's binaries of before September 2024, used with Node.js 20, need the first line in
   // one piece.
+  const needsWholeLine = isUws && process.versions.node.startsWith("20.");
   test(`${kind}: a head in two pieces is served, wherever it is cut`, async () => {
     const { frontend, gateway, port } = await serve(kind);
     gateway.onRequest = (request) => answer(request, request.path);
@@ -160,7 +161,7 @@ function contract(kind: FrontendKind, served: Promise<Served>): void {
       return connection.text;
     });
     for (const [i, text] of (await Promise.all(results)).entries()) {
-      const isCut = isUws && i < firstLine && text.startsWith("HTTP/1.1 505 ");
+      const isCut = needsWholeLine && i < firstLine && text.startsWith("HTTP/1.1 505 ");
       if (isCut) continue;
       assert.match(text, /^HTTP\/1\.1 200 /, `cut after ${i}`);
       assert.match(text, /\r\n\/v2\/keys\/a$/, `cut after ${i}`);

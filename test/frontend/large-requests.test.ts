@@ -162,9 +162,8 @@ test("a large request that leaves the queue lets smaller ones after it go", () =
 });
 
 test("uws: a chunked body that arrives whole before its turn is served, and outlives its wait", async () => {
-  const patienceMs = 300;
   const { frontend, gateway, port } = await serve("uws", {
-    largeLimits: { bytesMax: BYTES, patienceMs },
+    largeLimits: { bytesMax: BYTES, patienceMs: 300 },
   });
   const carried = await RawConnection.open(port, PUT);
   carried.send(BODY);
@@ -179,8 +178,10 @@ test("uws: a chunked body that arrives whole before its turn is served, and outl
   for (const { body } of requests) assert.equal(body.toString(), "halfhalf");
   leaves.socket.resetAndDestroy();
   await gateway.until(() => gateway.aborted.size === 1, "the abort");
-  // The wait's timer must have no effect.
-  await new Promise((resolve) => setTimeout(resolve, 2 * patienceMs));
+  // One that came later has waited too long: the timers of these two must have had no effect.
+  const late = await RawConnection.open(port, PUT);
+  late.send(BODY.subarray(0, 150_000));
+  await late.until(TOO_MANY);
   for (const request of requests) answer(request, "{}");
   await stays.until("{}");
   answer(first, "{}");
@@ -190,7 +191,7 @@ test("uws: a chunked body that arrives whole before its turn is served, and outl
   last.send(BODY);
   answer(await gateway.next(), "{}");
   await last.until("{}");
-  for (const client of [carried, stays, last]) client.close();
+  for (const client of [carried, stays, late, last]) client.close();
   frontend.stopListening();
   frontend.close();
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { readSources } from "#ringd/config/sources.js";
-import { createLevelCell, createLogger } from "#ringd/log/logger.js";
+import { createLogCells, createLogger } from "#ringd/log/logger.js";
 
 const dir = mkdtempSync(join(tmpdir(), "ringd-logger-"));
 after(() => rmSync(dir, { recursive: true }));
@@ -19,7 +19,7 @@ function isLoaded(name: string): boolean {
 test("packages that only some starts need are loaded on demand", () => {
   const line = (format: "json" | "pretty") => {
     const output = join(dir, `${format}.log`);
-    const level = createLevelCell("info");
+    const level = createLogCells("info");
     createLogger({ level: "info", format, outputs: [output] }, "core", level).info("elected");
     return readFileSync(output, "utf8");
   };

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { createLevelCell, createLogger } from "#ringd/log/logger.js";
+import { createLogCells, createLogger } from "#ringd/log/logger.js";
 import { RepeatFilter } from "#ringd/log/repeats.js";
 
 function logged(): { filter: RepeatFilter; lines: string[]; pass(ms: number): void } {
@@ -72,7 +72,7 @@ test("a thread's logger filters warnings and errors, and the peer thread's info 
     ] as const) {
       const output = join(dir, `${thread}.log`);
       const config = { level: "info", format: "json", outputs: [output] } as const;
-      const log = createLogger(config, thread, createLevelCell("info"));
+      const log = createLogger(config, thread, createLogCells("info"));
       for (let n = 0; n < 3; n++) {
         log.warn({ backlogBytes: n }, "disconnected client that does not read its response");
         log.error(new Error("x"));

@@ -12,7 +12,7 @@ function answered(member: OneMember, asked: Asked): Asked {
 }
 
 test("a token is made, filled, watched and removed, and is a directory of the key space", () => {
-  const member = new OneMember({}, undefined, undefined, OPTIONS);
+  const member = new OneMember({}, undefined, undefined, undefined, OPTIONS);
   const ask = (...args: Parameters<OneMember["ask"]>) => answered(member, member.ask(...args));
   const made = ask("get", "/new?size=5");
   assert.equal(made.status, 200);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MemberLimits } from "#ringd/member/limits.js";
+import { type MemberLimits, memberLimits } from "#ringd/member/limits.js";
+import { NO_LIMITS, storeLimits } from "#ringd/process/heap.js";
 import { type Asked, OneMember } from "./one-member.js";
 
 const KIB = 1024;
@@ -141,11 +142,39 @@ test("watches of a frontend that takes no responses end, and those of another go
   assert.match(again.body, /"key":"\/d\/0"/);
 });
 
-test("a batch of requests waits while its responses do", () => {
-  const member = withKeys({ batchResponseBytesMax: 32 * KIB }, 1, 16 * KIB);
-  const gets = Array.from({ length: 100 }, () => member.ask("get", "/v2/keys/d/0"));
-  member.turnBut(0, 20);
-  const queued = member.metric("responseQueueBytes");
-  assert.ok(queued > 0 && queued <= 64 * KIB, `${queued} bytes wait`);
-  member.until("all are answered", () => gets.every(({ status }) => status === 200));
+for (const query of ["", "?quorum=true"]) {
+  test(`a batch of requests${query} waits while its responses do`, () => {
+    const member = withKeys({ batchResponseBytesMax: 32 * KIB }, 1, 16 * KIB);
+    const gets = Array.from({ length: 100 }, () => member.ask("get", `/v2/keys/d/0${query}`));
+    member.turnBut(0, 20);
+    const queued = member.metric("responseQueueBytes");
+    assert.ok(queued > 0 && queued <= 64 * KIB, `${queued} bytes wait`);
+    member.until("all are answered", () => gets.every(({ status }) => status === 200));
+  });
+}
+
+test("of the core's heap, a full store, watches and listings leave room for writes", () => {
+  const heapBytes = 2 ** 30;
+  const { watchBytesMax, listingViewBytesMax } = memberLimits(heapBytes);
+  const { quotaBytes, heapBytes: fillBytes } = storeLimits(0, heapBytes);
+  assert.ok(quotaBytes + watchBytesMax + listingViewBytesMax < 0.95 * fillBytes);
+});
+
+test("the memory of open watches counts where writes are admitted", () => {
+  const limits = { ...NO_LIMITS, quotaBytes: 20_000, heapBytes: 22_000 };
+  const member = new OneMember({}, 65_536, 1, limits);
+  const put = () => {
+    const asked = member.ask("put", "/v2/keys/a", `value=${"x".repeat(6000)}`);
+    member.until("it is answered", () => !asked.isOpen);
+    return asked;
+  };
+  const watches = Array.from({ length: 60 }, (_, i) =>
+    member.ask("get", `/v2/keys/w${i}?wait=true`),
+  );
+  member.until("all are open", () => watches.every(({ status }) => status === 200));
+  assert.ok(member.metric("watchBytes") > 15_000);
+  assertRejected(put());
+  for (const { giveUp } of watches) giveUp();
+  member.until("all have left", () => member.metric("storeWatchers") === 0);
+  assert.equal(put().status, 201);
 });

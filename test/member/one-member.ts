@@ -5,6 +5,7 @@ import { type Config, readConfig } from "#ringd/config/config.js";
 import type { Logger } from "#ringd/log/logger.js";
 import type { MemberLimits } from "#ringd/member/limits.js";
 import { cellOf, type FamilyKey } from "#ringd/metrics/families.js";
+import { NO_LIMITS } from "#ringd/process/heap.js";
 import { FORM_TYPE, Method } from "#ringd/v2/request.js";
 import { drawFaults } from "../sim/member-faults.js";
 import { type Life, SimMember } from "../sim/member-node.js";
@@ -36,6 +37,7 @@ export class OneMember {
     memberLimits: Partial<MemberLimits>,
     ringBytes = 65_536,
     frontends = 1,
+    storeLimits = NO_LIMITS,
     options: Partial<Config> = {},
   ) {
     const me = [{ name: "n1", peerUrls: ["http://127.0.0.1:2380"] }];
@@ -45,7 +47,7 @@ export class OneMember {
     const prng = new Prng(1);
     const faults = {
       ...drawFaults(prng, prng),
-      ...{ ringBytes, frontends, memberLimits, startFaultOneIn: 0, raftLimits: {} },
+      ...{ ringBytes, frontends, memberLimits, storeLimits, startFaultOneIn: 0, raftLimits: {} },
     };
     const request = readConfig(["--name", "n1", "--data-dir", "/sim"], {});
     assert.equal(request.kind, "run");

@@ -4,6 +4,7 @@ import { LIMIT_REACHED, memberLimits } from "#ringd/member/limits.js";
 import { Writes } from "#ringd/member/writes.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { NONE } from "#ringd/raft/entry.js";
+import { RAFT_LIMITS } from "#ringd/raft/options.js";
 import type { ProposeResult } from "#ringd/raft/propose.js";
 import type { Raft } from "#ringd/raft/raft.js";
 import { syncCommand } from "#ringd/store/command.js";
@@ -187,8 +188,12 @@ test("a parked write whose client has disconnected is dropped", () => {
   writes.propose(abandoned);
   writes.propose(proposal(1));
   const { openBytes } = writes;
-  writes.abandon(() => false);
-  assert.equal(writes.open, 2);
+  let asked = 0;
+  writes.abandon(() => {
+    asked++;
+    return false;
+  });
+  assert.deepEqual([writes.open, asked], [2, 2]);
   writes.abandon((open) => open === abandoned);
   assert.deepEqual([writes.open, writes.openBytes], [1, openBytes / 2]);
   assert.equal(refused.length, 1);
@@ -216,6 +221,33 @@ test("a follower's open proposals have a limit, by number and by bytes of their 
     assert.deepEqual([writes.open, writes.dataBytes], [0, 0]);
     assert.equal(writes.propose(proposal(2)), true, "there is room again");
   }
+});
+
+test("writes proposed again after a change of leader wait for room on the way to it", () => {
+  const { raft, connected, refused, writes, proposal } = setUp({
+    ...memberLimits(2 ** 30),
+    parkedMax: 2,
+  });
+  raft.lead = OTHER;
+  connected.add(OTHER);
+  raft.answer = ONCE;
+  for (let n = 0; n < 5; n++) writes.propose(proposal(1));
+  raft.term = 2;
+  raft.answer = { kind: "refused", reason: "tooMany" };
+  writes.onTerm(2);
+  assert.deepEqual([refused, writes.open], [[], 5]);
+  writes.retry();
+  assert.deepEqual([refused, writes.open], [[], 5]);
+  assert.equal(writes.propose(proposal(1)), false, "new ones have the limit");
+  raft.answer = { ...ONCE, term: 2 };
+  const before = raft.proposed;
+  writes.retry();
+  assert.deepEqual([raft.proposed - before, writes.open], [5, 5]);
+});
+
+test("a follower can forward all writes that it may have open, between two readies", () => {
+  const { proposalsMax } = memberLimits(2 ** 30);
+  assert.ok(RAFT_LIMITS.forwardProposalsMax >= proposalsMax);
 });
 
 test("writes that wait for a leader have a limit", () => {

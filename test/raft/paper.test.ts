@@ -383,6 +383,19 @@ for (const { bytes, handsOver } of [
   });
 }
 
+test("a shaky leader hands over to the voter that is heard again, not to one that only sends", () => {
+  const raft = leader({}, { checkQuorum: true });
+  const envelope = { to: 1n, term: 1 } as const;
+  for (let time = 0; time < 3; time++) {
+    drain(raft);
+    for (let tick = 0; tick < 4; tick++) raft.tick();
+    const proposals = [{ type: EntryType.normal, data: new Uint8Array(65_536), number: time + 1 }];
+    raft.step({ type: "forwardOnce", ...envelope, from: 2n, life: 7, oldest: 1, proposals });
+    raft.step({ type: "heartbeatReply", ...envelope, from: 3n, round: 0 });
+  }
+  assert.equal(raft.status().transferee, 3n);
+});
+
 test("forward: a proposal is sent with its number; parked ones are for one leader", () => {
   const follower = member(1n);
   follower.peerTakesOnce(2n, true);

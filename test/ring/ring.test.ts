@@ -55,6 +55,24 @@ test("records are read as written, across many wraps of the area", () => {
   assert.ok(expected.length > 10_000);
 });
 
+test("a message without payload that waits for room has no bytes, and still waits", () => {
+  const { writer, reader } = pair(4096);
+  const outlet = new Outlet(writer);
+  let sent = 0;
+  for (; outlet.isEmpty; sent++) {
+    outlet.open(0);
+    outlet.close(2, 0);
+  }
+  outlet.publish();
+  assert.deepEqual([outlet.queuedBytes, outlet.isEmpty], [0, false]);
+  const inlet = Inlet.withCursor(reader, () => undefined);
+  let taken = inlet.drain(sent);
+  assert.equal(taken, sent - 1);
+  outlet.publish();
+  taken += inlet.drain(sent);
+  assert.deepEqual([outlet.isEmpty, taken], [true, sent]);
+});
+
 test("a callback may end its batch: later records stay", () => {
   const { writer, reader } = pair(4096);
   for (let type = 1; type <= 5; type++) {

@@ -1,4 +1,5 @@
 import type { MemberLimits } from "#ringd/member/limits.js";
+import type { StoreLimits } from "#ringd/process/heap.js";
 import type { RaftLimits } from "#ringd/raft/options.js";
 import type { Prng } from "../support/prng.js";
 
@@ -67,6 +68,8 @@ export interface MemberFaults {
   readonly raftLimits: Partial<RaftLimits>;
   /** What clients reach while things go wrong; without limit at the end. */
   readonly memberLimits: Partial<MemberLimits>;
+  /** Default: none. */
+  readonly storeLimits?: StoreLimits;
 
   // Clients.
   readonly clients: number;

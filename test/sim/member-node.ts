@@ -355,7 +355,7 @@ export class Life {
       monoMs,
       random: (below) => world.prng.below(below),
       log,
-      limits: NO_LIMITS,
+      limits: faults.storeLimits ?? NO_LIMITS,
       raftLimits: { ...RAFT_LIMITS, ...faults.raftLimits },
       memberLimits: simLimits(world),
       onReady: () => {

@@ -457,6 +457,11 @@ export class ClusterMember {
     writeFileSync(this.#orders, "fdatasyncSync .wal EIO");
   }
 
+  /** Its log's syncs take until `syncAgain`. */
+  stallSyncs(): void {
+    writeFileSync(this.#orders, "fdatasyncSync .wal STALL");
+  }
+
   syncAgain(): void {
     rmSync(this.#orders, { force: true });
   }

@@ -7,10 +7,12 @@ import { type LostRange, lostFile, readLost, withoutWritten, writeLost } from ".
  * the file named by FAILING_CALLS exists, it says which:
  *
  *   <call> <part of the path> <errno>      "fdatasyncSync .wal EIO"
+ *   <call> <part of the path> STALL        the call waits until the order is withdrawn
  *
  * Data written before a failed fdatasync stays readable, as in Linux's page cache, and counts as
  * lost until rewritten: see lost-pages.ts.
  */
+const STALL_LOOK_MS = 20;
 const orders = process.env.FAILING_CALLS ?? "";
 /** By path: the disk's content of ranges written since the last fdatasync. */
 const unsynced = new Map<string, LostRange[]>();
@@ -28,6 +30,11 @@ function refuse(call: string, descriptor: number): void {
   }
   const [failing, part = "", errno = ""] = order.trim().split(" ");
   if (failing !== call || !pathOf(descriptor).includes(part)) return;
+  if (errno === "STALL") {
+    const cell = new Int32Array(new SharedArrayBuffer(4));
+    while (fs.existsSync(orders)) Atomics.wait(cell, 0, 0, STALL_LOOK_MS);
+    return;
+  }
   if (call === "fdatasyncSync") {
     const path = pathOf(descriptor);
     writeLost(orders, [...readLost(orders), ...(unsynced.get(path) ?? [])]);

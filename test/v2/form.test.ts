@@ -4,14 +4,25 @@ import { parseForm } from "#ringd/v2/form.js";
 import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
+/** Keeps fields of any name. */
+const ALL = { has: () => true } as unknown as ReadonlySet<string>;
+
 function formOf(query: string, body?: string): Record<string, string> {
-  const parsed = parseForm(query, body === undefined ? undefined : Buffer.from(body, "latin1"));
+  const parsed = parseForm(
+    query,
+    body === undefined ? undefined : Buffer.from(body, "latin1"),
+    ALL,
+  );
   assert.equal(parsed.kind, "form", `${query} | ${body}`);
   return parsed.kind === "form" ? Object.fromEntries(parsed.form) : {};
 }
 
 function causeOf(query: string, body?: string): string {
-  const parsed = parseForm(query, body === undefined ? undefined : Buffer.from(body, "latin1"));
+  const parsed = parseForm(
+    query,
+    body === undefined ? undefined : Buffer.from(body, "latin1"),
+    ALL,
+  );
   return parsed.kind === "invalid" ? parsed.cause : "";
 }
 
@@ -71,7 +82,7 @@ test("of several errors the first escape, but the semicolon over it, and the bod
 
 test("a value is not a slice of its request", () => {
   const body = Buffer.from(`value=${"x".repeat(64)}`);
-  const parsed = parseForm("", body);
+  const parsed = parseForm("", body, ALL);
   body.fill(0);
   assert.equal(parsed.kind === "form" && parsed.form.get("value"), "x".repeat(64));
 });
@@ -79,7 +90,7 @@ test("a value is not a slice of its request", () => {
 test("a body of ten million bytes without a value takes time with its size, not its square", () => {
   const body = Buffer.alloc(10 * 1024 * 1024, "a&");
   const start = process.cpuUsage();
-  const parsed = parseForm("", body);
+  const parsed = parseForm("", body, ALL);
   const { user } = process.cpuUsage(start);
   assert.deepEqual(parsed.kind === "form" && [...parsed.form], [["a", ""]]);
   assert.ok(user < 30e6, `${user} microseconds; the square takes several minutes`);
@@ -91,8 +102,17 @@ test("queries and bodies of any bytes are parsed alike", () => {
   for (let run = 0; run < 50_000; run++) {
     let text = "";
     for (let n = prng.below(16); n > 0; n--) text += bytes[prng.below(bytes.length)];
-    const asQuery = parseForm(text, undefined);
-    const asBody = parseForm("", Buffer.from(text, "latin1"));
+    const asQuery = parseForm(text, undefined, ALL);
+    const asBody = parseForm("", Buffer.from(text, "latin1"), ALL);
     assert.deepEqual(asQuery, asBody, `${JSON.stringify(text)}, SEED=${SEED}`);
   }
+});
+
+test("fields of other names are checked and not kept", () => {
+  const names = new Set(["value"]);
+  const body = Buffer.from("a=1&value=2&value=3&%61=4&__proto__=5&constructor=6");
+  const parsed = parseForm("value=7&b=8", body, names);
+  assert.ok(parsed.kind === "form");
+  assert.deepEqual([...parsed.form], [["value", "2"]]);
+  assert.equal(parseForm("", Buffer.from("a=%zz"), names).kind, "invalid");
 });

@@ -328,3 +328,11 @@ test("/v2/machines joins all client URLs", () => {
   expect(post, 405, ContentKind.textError, "Method Not Allowed\n");
   assert.equal(post.head.allow, "GET,HEAD");
 });
+
+test("a JSON body above 1 MiB is not parsed", () => {
+  const body = (bytes: number) => `{"peerURLs":[]${" ".repeat(bytes)}}`;
+  const post = (bytes: number) => ask(requestOf("POST", "/v2/members", body(bytes)));
+  const none = '{"message":"no valid URLs given"}';
+  assert.equal(post(1000).body.toString(), none);
+  assert.equal(post(2 ** 20).body.toString(), '{"message":"http: request body too large"}');
+});
