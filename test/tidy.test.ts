@@ -8,9 +8,10 @@ const SRC = join(ROOT, "src");
 
 /** Allowed imports between folders; every folder may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  bin: ["config", "ctl", "lib", "thread", "v2"],
+  bin: ["config", "ctl", "discovery", "lib", "proxy", "thread", "v2", "wal"],
+  proxy: "bootstrap config discovery frontend go lib log process tls wal".split(" "),
   thread:
-    "bootstrap cluster config frontend lib log member messages metrics peer process raft ring snap storage store tls v2 wal".split(
+    "bootstrap cluster config discovery frontend lib log member messages metrics peer process raft ring snap storage store tls v2 wal".split(
       " ",
     ),
   member: "auth bootstrap cluster config lib log messages metrics process raft ring store v2".split(
@@ -23,6 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   snap: ["lib", "messages", "ring", "storage"],
   messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],
   bootstrap: ["cluster", "config", "go", "lib", "tls"],
+  discovery: ["config", "go", "lib"],
   ctl: "bootstrap btree client cluster config etcd go lib messages process snap storage store v2 wal".split(
     " ",
   ),

@@ -20,8 +20,24 @@ export interface StartIo {
   identityLeft(dataDir: string, walDir: string): StartIdentity | undefined;
   sha1(bytes: Uint8Array): Uint8Array;
   warn(message: string): void;
+  /** What --discovery names. */
+  readonly token?: ClusterToken | undefined;
   /** How long an unknown host is retried; 30 seconds by default. */
   readonly resolveMs?: number;
+}
+
+/** A token at a discovery service, where the founders of one cluster find each other. */
+export interface ClusterToken {
+  /**
+   * Registers this member, and waits for the others.
+   *
+   * @param id in hex @param member its entry of the initial cluster
+   * @returns the initial cluster
+   * @throws DiscoveryError
+   */
+  join(id: string, member: string): Promise<string>;
+  /** The initial cluster, without registering. @throws DiscoveryError */
+  cluster(): Promise<string>;
 }
 
 export interface StartIdentity {

@@ -1,8 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { formatId, memberId } from "../cluster/ids.js";
 import type { Config } from "../config/config.js";
-import { type InitialMember, parseInitialCluster } from "../config/initial-cluster.js";
+import {
+  type InitialMember,
+  initialClusterText,
+  parseInitialCluster,
+} from "../config/initial-cluster.js";
 import { compareBytes } from "../go/url-list.js";
-import type { StartIdentity, StartIo } from "./io.js";
+import { RingdError } from "../lib/errors.js";
+import type { ClusterToken, StartIdentity, StartIo } from "./io.js";
 import { isCompatible, type RemoteCluster, readRemoteMembers } from "./remote-members.js";
 import { hostsToResolve, type Resolution, type Resolutions } from "./same-urls.js";
 import {
@@ -26,7 +32,10 @@ export type StartConfig = Pick<
   | "initialAdvertisePeerUrls"
   | "dataDir"
   | "walDir"
->;
+> & {
+  /** "" without one. */
+  readonly discoveryUrl: string;
+};
 
 /** Timeout of asking a founding member whether this one was already bootstrapped. */
 const BOOTSTRAPPED_MS = 1000;
@@ -45,7 +54,9 @@ const RESOLVE_AGAIN_MS = 1000;
  */
 export async function planStart(config: StartConfig, io: StartIo): Promise<StartPlan> {
   const left = io.identityLeft(config.dataDir, config.walDir);
-  if (left !== undefined) return planAgain(config, left, io);
+  const { token } = io;
+  if (left !== undefined) return planAgain(await asRegistered(config, io), left, io);
+  if (token !== undefined) return await planByToken(config, token, io);
   const parsed = parseInitialCluster(config.initialCluster);
   if (parsed.kind === "invalid") {
     throw new StartPlanError(`error setting up initial cluster: ${parsed.message}`);
@@ -54,6 +65,40 @@ export async function planStart(config: StartConfig, io: StartIo): Promise<Start
   return config.initialClusterState === "existing"
     ? await planToJoin(config, members, io)
     : await planToFound(config, members, io);
+}
+
+/** Founds a cluster with the members that register with the same discovery URL. */
+async function planByToken(
+  config: StartConfig,
+  token: ClusterToken,
+  io: StartIo,
+): Promise<StartPlan> {
+  const { name, initialAdvertisePeerUrls: peerUrls, discoveryUrl } = config;
+  if (config.initialClusterState === "existing") {
+    throw new StartPlanError(
+      "discovery URL should not be set when joining existing initial cluster",
+    );
+  }
+  const id = formatId(memberId(peerUrls, discoveryUrl, io.sha1));
+  const text = await token.join(id, initialClusterText([{ name, peerUrls }]));
+  const parsed = parseInitialCluster(text);
+  if (parsed.kind === "invalid") throw new StartPlanError(parsed.message);
+  // As in etcd, the discovery URL stands in for --initial-cluster-token.
+  return await planToFound({ ...config, initialClusterToken: discoveryUrl }, parsed.members, io);
+}
+
+/** The configuration that stands for what an interrupted first start found at the token. */
+async function asRegistered(config: StartConfig, { token, warn }: StartIo): Promise<StartConfig> {
+  if (token === undefined) return config;
+  try {
+    const initialCluster = await token.cluster();
+    return { ...config, initialCluster, initialClusterToken: config.discoveryUrl };
+  } catch (error) {
+    // The token may be gone, and its cluster alive.
+    if (!(error instanceof RingdError)) throw error;
+    warn(error.message);
+    return config;
+  }
 }
 
 /**

@@ -1,12 +1,14 @@
 import { FORMAT_LEVEL } from "../cluster/format.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
+import { type DiscoveryConfig, readDiscovery } from "./discovery.js";
 import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
 import { type ClientFrontends, readFrontends } from "./frontends.js";
 import { initialClusterText } from "./initial-cluster.js";
+import { type ProxyConfig, readProxy } from "./proxy.js";
 import { type Environment, readSources } from "./sources.js";
 import { readTlsFlags, type TlsConfig } from "./tls.js";
-import { refuseUnsupported, unavailableWarning } from "./unsupported.js";
+import { unavailableWarning } from "./unsupported.js";
 import { checkBindUrls, type ListenUrl, parseUrls, withoutRepeats } from "./urls.js";
 
 export interface LogConfig {
@@ -55,6 +57,11 @@ export interface Config extends ClientFrontends, TlsConfig {
   readonly initialCluster: string;
   readonly initialClusterState: "new" | "existing";
   readonly initialClusterToken: string;
+  /** Like initialCluster, only of a first start. */
+  readonly discovery: DiscoveryConfig;
+  readonly proxy: ProxyConfig;
+  /** Serve tokens to others. */
+  readonly discoveryService: boolean;
   /** 0 keeps all. */
   readonly maxSnapshots: number;
   readonly maxWals: number;
@@ -131,7 +138,6 @@ export function readConfig(argv: readonly string[], environment: Environment): R
   if (read.bool("version")) return { kind: "version" };
   read.checkAll();
   checkBootstrapFlags(read);
-  refuseUnsupported(read);
   const config = buildConfig(read, given.warnings, argv);
   const level = Number(environment[FORMAT_LEVEL_VARIABLE] ?? config.formatLevel);
   return { kind: "run", config: { ...config, formatLevel: level } };
@@ -167,6 +173,9 @@ function buildConfig(
     initialCluster,
     initialClusterState: read.oneOf("initial-cluster-state", ["new", "existing"]),
     initialClusterToken: read.string("initial-cluster-token"),
+    discovery: readDiscovery(read),
+    proxy: readProxy(read),
+    discoveryService: read.bool("enable-discovery-service"),
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),
     corsOrigins: items(read.string("cors")),
@@ -278,7 +287,8 @@ function readAddresses(read: FlagReader): Addresses {
     !read.isFromFile &&
     read.isGiven("listen-client-urls") &&
     !read.isGiven("advertise-client-urls") &&
-    !read.isGiven("addr")
+    !read.isGiven("addr") &&
+    !mayBeProxy(read)
   ) {
     throw cannotVerify(
       "--advertise-client-urls is required when --listen-client-urls is set explicitly",
@@ -295,6 +305,12 @@ function readAddresses(read: FlagReader): Addresses {
     listenPeerUrls: peer.listen,
     initialAdvertisePeerUrls: peer.advertised.map((url) => url.text),
   };
+}
+
+/** As in etcd, a process that may become a proxy need not advertise itself. */
+function mayBeProxy(read: FlagReader): boolean {
+  if (read.string("proxy") !== "off") return true;
+  return read.string("discovery") !== "" && read.string("discovery-fallback") === "proxy";
 }
 
 /** Whether any source sets the client URLs to listen on. */

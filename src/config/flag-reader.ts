@@ -81,7 +81,7 @@ export class FlagReader {
   /** Given flags that have no effect, without bools that are false. */
   withoutEffect(): string[] {
     return [...this.#given.texts.keys()].filter((name) => {
-      if (!IGNORED.has(name) && FLAGS[name]?.lacks !== "ignored") return false;
+      if (!IGNORED.has(name)) return false;
       return kindOf(name) !== "bool" || this.bool(name);
     });
   }

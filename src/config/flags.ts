@@ -6,22 +6,12 @@ export interface Flag {
   /** The default, as text: the usage prints it. */
   readonly value: string;
   readonly help: string;
-  /** Set where ringd lacks the feature: accepted with a warning, or rejected (unsupported.ts). */
-  readonly lacks?: "ignored" | "refused";
 }
 
 const flag = (kind: FlagKind, value: string, help: string): Flag => ({ kind, value, help });
-const ignored = (kind: FlagKind, value: string, help: string): Flag => ({
-  ...{ kind, value, help },
-  lacks: "ignored",
-});
-const refused = (kind: FlagKind, value: string, help: string): Flag => ({
-  ...{ kind, value, help },
-  lacks: "refused",
-});
 
 /**
- * Every flag that has an effect or is rejected (unsupported.ts), by section of the usage text.
+ * Every flag that has an effect, by section of the usage text.
  * Names and most defaults are etcd 3.4's.
  */
 const FLAG_SECTIONS = {
@@ -84,28 +74,33 @@ const FLAG_SECTIONS = {
       "true",
       "After a start, shorten the wait for a leader once a majority is connected.",
     ),
-    discovery: refused("string", "", "Discovery URL."),
-    "discovery-srv": refused("string", "", "DNS domain for discovery."),
-    "discovery-srv-name": ignored("string", "", "Suffix of the DNS service name."),
-    "discovery-fallback": ignored("string", "proxy", "'exit' or 'proxy'."),
-    "discovery-proxy": ignored("string", "", "HTTP proxy for the discovery service."),
+    discovery: flag("string", "", "Discovery URL: a token at a discovery service."),
+    "discovery-srv": flag("string", "", "DNS domain whose SRV records list the initial members."),
+    "discovery-srv-name": flag("string", "", "Suffix of the DNS service name."),
+    "discovery-fallback": flag("string", "proxy", "If the token is full: 'exit' or 'proxy'."),
+    "discovery-proxy": flag("string", "", "HTTP proxy for the discovery service."),
+    "enable-discovery-service": flag(
+      "bool",
+      "false",
+      "Serve tokens to others: /new?size=N and below /TOKEN, as discovery.etcd.io did.",
+    ),
     "enable-v2": flag("bool", "true", "Serve the v2 API; cannot be disabled."),
   },
   Proxy: {
-    proxy: refused("string", "off", "'off', 'readonly' or 'on'."),
-    "proxy-failure-wait": ignored(
+    proxy: flag("string", "off", "'on' or 'readonly': forward requests to the members."),
+    "proxy-failure-wait": flag(
       "uint",
       "5000",
       "Time that an endpoint stays in the failed state, in ms.",
     ),
-    "proxy-refresh-interval": ignored(
+    "proxy-refresh-interval": flag(
       "uint",
       "30000",
       "Interval between refreshes of the endpoints, in ms.",
     ),
-    "proxy-dial-timeout": ignored("uint", "1000", "Dial timeout, in ms."),
-    "proxy-write-timeout": ignored("uint", "5000", "Write timeout, in ms."),
-    "proxy-read-timeout": ignored("uint", "0", "Read timeout, in ms."),
+    "proxy-dial-timeout": flag("uint", "1000", "Dial timeout, in ms."),
+    "proxy-write-timeout": flag("uint", "5000", "Write timeout, in ms."),
+    "proxy-read-timeout": flag("uint", "0", "Read timeout, in ms; ends watches. 0: none."),
   },
   Limits: {
     "max-connections": flag(
@@ -263,18 +258,22 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   ...LEGACY_ADDRESSES,
 };
 
-const LACKS = {
-  ignored: " Not available: accepted with a warning.",
-  refused: " Not available: rejected.",
-} as const;
-
 /** The text of --help. */
 export function usage(): string {
-  const lines = ["Usage:", "", "  ringd [flags]", "    Start a member.", ""];
+  const lines = [
+    "Usage:",
+    "",
+    "  ringd [flags]",
+    "    Start a member.",
+    "",
+    "  ringd gateway start [flags]",
+    "    Forward TCP connections to members; see ringd gateway --help.",
+    "",
+  ];
   for (const [title, flags] of Object.entries(FLAG_SECTIONS)) {
     lines.push(`${title}:`);
-    for (const [name, { value, help, lacks }] of Object.entries(flags)) {
-      lines.push(`  --${name} '${value}'`, `    ${help}${lacks === undefined ? "" : LACKS[lacks]}`);
+    for (const [name, { value, help }] of Object.entries(flags)) {
+      lines.push(`  --${name} '${value}'`, `    ${help}`);
     }
     lines.push("");
   }

@@ -19,6 +19,7 @@ import { Applier } from "./apply.js";
 import { Audit } from "./audit.js";
 import { ClusterView } from "./cluster-view.js";
 import { Credentials } from "./credentials.js";
+import { DiscoveryService } from "./discovery-service.js";
 import { FirstElection } from "./first-election.js";
 import { Gate } from "./gate.js";
 import { Hashes } from "./hashes.js";
@@ -178,7 +179,14 @@ export function assemble(
     firstElection: new FirstElection(config),
     onLeaderReached: () => own.onLeaderReached(),
   });
-  const router = makeRouter(ground, flow, keys, underway, gate);
+  const router = makeRouter(
+    ground,
+    flow,
+    keys,
+    underway,
+    gate,
+    makeDiscovery(ground, flow, keys, underway),
+  );
   return {
     ...{ raft, machines, applier, view, own, keys, gate, router, traffic, incoming },
     ...{ removal, stats, raftMetrics },
@@ -292,6 +300,18 @@ function makeKeys(
   });
 }
 
+function makeDiscovery(
+  { config, ports, times }: Ground,
+  { writes, space }: Flow,
+  keys: KeysService,
+  underway: Underway,
+): DiscoveryService | undefined {
+  if (!config.discoveryService) return undefined;
+  const { clients, log } = ports;
+  const [url = ""] = config.advertiseClientUrls;
+  return new DiscoveryService({ clients, keys, writes, space, underway, times, log, url });
+}
+
 function makeV2Machine(
   { config, recovered, ports, times, membership, auth }: Ground,
   { agreed }: OwnProposals,
@@ -320,11 +340,12 @@ function makeRouter(
   keys: KeysService,
   underway: Underway,
   gate: Gate,
+  discovery: DiscoveryService | undefined,
 ): Router {
   const { store } = recovered;
   const { clients, metrics, peers, log, memberLimits: limits } = ports;
   return new Router({
-    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit },
+    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit, discovery },
     protectStatus: config.protectStatus,
     auth: new AuthService({
       ...{ gate, hashes, writes, reads, space, underway, times, metrics, limits, audit, log },

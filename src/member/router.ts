@@ -9,6 +9,7 @@ import { type ApiRequest, Method } from "../v2/request.js";
 import { ContentKind } from "../v2/response.js";
 import type { HealthScope } from "../v2/status.js";
 import type { Audit } from "./audit.js";
+import type { DiscoveryService } from "./discovery-service.js";
 import type { Gate } from "./gate.js";
 import type { Health } from "./health.js";
 import type { Listings } from "./listings.js";
@@ -28,6 +29,8 @@ export interface RouterParts {
   readonly gate: Gate;
   readonly audit: Audit;
   readonly status: StatusService;
+  /** Undefined unless it is enabled. */
+  readonly discovery: DiscoveryService | undefined;
   readonly health: Health;
   readonly changes: MembershipChanges;
   readonly listings: Listings;
@@ -74,7 +77,8 @@ export class Router {
   }
 
   #other(client: ClientRequest, request: ApiRequest, path: string): void {
-    const { status, times, gate, audit, clients } = this.#parts;
+    const { status, times, gate, audit, clients, discovery } = this.#parts;
+    if (discovery?.handle(client, request, path)) return;
     const isMembers = isBelow(path, MEMBERS_PATH);
     const isWrite = isMembers && writesMembers(request.method);
     const isLocal = isServedByFrontend(request.path);
@@ -92,6 +96,7 @@ export class Router {
   abort(client: ClientRequest): void {
     this.#parts.gate.abort(client);
     this.#parts.keys.abort(client);
+    this.#parts.discovery?.abort(client);
     this.#parts.listings.abort(client);
   }
 

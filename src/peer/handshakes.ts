@@ -8,6 +8,7 @@ import { certificateOf } from "../tls/contexts.js";
 import { goHandshakeError, TIMED_OUT, TOO_MANY_HANDSHAKES } from "../tls/go-errors.js";
 import type { TlsIdentity } from "../tls/identity.js";
 import { alternativeNames, quoted, whyClientRejected } from "../tls/peer-checks.js";
+import { setServerContext } from "../tls/server-context.js";
 import type { PeerLog } from "./peer-log.js";
 
 /** Bytes of a rejected connection in which an alert is looked for. */
@@ -83,7 +84,9 @@ export class Handshakes {
       }
     });
     // Connections that exist are kept.
-    identity.onChange(() => server.setSecureContext(identity.serverOptions()));
+    const renew = () => setServerContext(server, identity.serverOptions());
+    renew();
+    identity.onChange(renew);
     return server;
   }
 

@@ -1,5 +1,4 @@
 import type { Worker } from "node:worker_threads";
-import type { StartPlan } from "../bootstrap/start-plan.js";
 import { formatId } from "../cluster/ids.js";
 import type { Config } from "../config/config.js";
 import { HeadText } from "../frontend/head-text.js";
@@ -25,8 +24,7 @@ import { limitHeapGrowth } from "../process/heap.js";
 import { notifySupervisor } from "../process/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import type { PeerTrust } from "../tls/peer-checks.js";
-import { checkFirstStart, hasBegun, identityLeft } from "../wal/data-dir.js";
+import { planFirstStart } from "./first-start.js";
 import { FrontendWorkers } from "./frontend-workers.js";
 import { authGuard } from "./guard.js";
 import { debugVarsHandler } from "./local.js";
@@ -91,7 +89,13 @@ export async function start(config: Config): Promise<void> {
   const bound = await bindPorts(base, peerFailed, whenSaid("ready", [peer]));
   const { endpoints, tls } = bound;
 
-  const input: WorkerInput = { config, topology, plan: await planFirstStart(config, log) };
+  const plan = await planFirstStart(config, log).catch(async (error: unknown) => {
+    // The caller may use the ports for a proxy.
+    for (const frontend of frontends) await frontend.close();
+    await peer.terminate();
+    throw error;
+  });
+  const input: WorkerInput = { config, topology, plan };
   const core = startWorker("core", input); // Before wal: it loads the most code.
   const wal = startWorker("wal", input);
   // Watched from here to the end of the process. A peer thread that failed during planning is not
@@ -274,28 +278,4 @@ async function serveOnMoreThreads(
   const onDeath = (name: string) => onFrontendDeath(base, name);
   frontends.push(new FrontendWorkers(workers, local.handler, onDeath));
   await Promise.race([failed, whenFailed(workers), whenSaid("ready", Object.values(workers))]);
-}
-
-/** As the peer thread has it, which has checked the files. @throws TlsFileError */
-async function peerTrust({ peerTls: settings }: Config): Promise<PeerTrust | undefined> {
-  if (settings === undefined) return undefined;
-  const { readMaterial } = await import("../tls/files.js");
-  return { settings, material: await readMaterial(settings, Date.now()) };
-}
-
-/** Plans the start of a member without a log. @throws StartPlanError, DataDirAccessError */
-async function planFirstStart(config: Config, log: Logger): Promise<StartPlan | undefined> {
-  if (hasBegun(config.dataDir, config.walDir || undefined)) return undefined;
-  const { planStart } = await import("../bootstrap/plan-start.js");
-  const { nodeStartIo } = await import("../bootstrap/io.js");
-  const plan = await planStart(
-    config,
-    nodeStartIo(
-      (dataDir, walDir) => identityLeft(dataDir, walDir || undefined),
-      await peerTrust(config),
-      (message) => log.warn(message),
-    ),
-  );
-  checkFirstStart(config.dataDir, config.walDir || undefined, plan);
-  return plan;
 }

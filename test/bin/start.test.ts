@@ -55,9 +55,9 @@ const REFUSED: readonly [args: string[], status: number, says: RegExp][] = [
     1,
     /couldn't find local name "default"/,
   ],
-  [["--proxy", "on"], 1, /proxy mode .* is not available/],
+  [["--proxy", "maybe"], 2, /invalid value "maybe" for flag -proxy: it is one of/],
   [["--listen-metrics-urls", "https://127.0.0.1:0"], 1, /must be provided for metrics url https/],
-  [["--discovery", "http://d"], 1, /discovery .* is not available/],
+  [["--discovery", "disc/t"], 1, /--discovery=disc\/t is not an http or https URL/],
   [["--frontend-threads", "2", "--frontend", "node"], 1, /--frontend-threads needs --frontend=uws/],
   [["--peers", "x"], 1, /flag "-peers" is no longer supported/],
 ];

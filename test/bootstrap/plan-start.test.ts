@@ -10,6 +10,7 @@ import { test } from "node:test";
 import { nodeStartIo, type StartIdentity, type StartIo } from "#ringd/bootstrap/io.js";
 import { planStart, type StartConfig } from "#ringd/bootstrap/plan-start.js";
 import { formatId } from "#ringd/cluster/ids.js";
+import { DiscoveryError } from "#ringd/discovery/discovery-error.js";
 
 const P1 = "http://127.0.0.1:41117";
 const P2 = "http://127.0.0.1:41119";
@@ -20,6 +21,8 @@ interface World {
   readonly hosts?: Readonly<Record<string, readonly string[]>>;
   /** Of an interrupted start. */
   readonly left?: StartIdentity;
+  /** The initial cluster that the discovery URL leads to. */
+  readonly registered?: string;
 }
 
 class FakeIo implements StartIo {
@@ -45,6 +48,21 @@ class FakeIo implements StartIo {
     return addresses;
   }
 
+  get token() {
+    const { registered } = this.#world;
+    if (registered === undefined) return undefined;
+    return {
+      join: async (id: string, member: string) => {
+        this.asked.push(`join ${id} ${member}`);
+        return registered;
+      },
+      cluster: async () => {
+        if (registered === "") throw new DiscoveryError("size not found", "http://d:1/t");
+        return registered;
+      },
+    };
+  }
+
   identityLeft() {
     return this.#world.left;
   }
@@ -53,9 +71,9 @@ class FakeIo implements StartIo {
     return createHash("sha1").update(bytes).digest();
   }
 
-  warn(message: string) {
+  readonly warn = (message: string) => {
     this.warnings.push(message);
-  }
+  };
 }
 
 function configOf(config: Partial<StartConfig> & { initialCluster: string }): StartConfig {
@@ -66,6 +84,7 @@ function configOf(config: Partial<StartConfig> & { initialCluster: string }): St
     initialAdvertisePeerUrls: [P2],
     dataDir: "",
     walDir: "",
+    discoveryUrl: "",
     ...config,
   };
 }
@@ -392,4 +411,34 @@ test("real sockets: TCP and unix peers respond; silence and too long a body are 
     }
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+test("members of a discovery URL are founders, with the URL as their token", async () => {
+  const registered = `n1=${P1},n2=${P2}`;
+  const discoveryUrl = "http://d:1/t";
+  const flags = configOf({ initialCluster: `n2=${P2}`, discoveryUrl });
+  const io = new FakeIo({ registered });
+  const plan = await planStart(flags, io);
+  assert.deepEqual(
+    plan,
+    await planStart(
+      configOf({ initialCluster: registered, initialClusterToken: discoveryUrl }),
+      new FakeIo({}),
+    ),
+  );
+  assert.equal(io.asked[0], `join ${formatId(plan.memberId)} n2=${P2}`);
+  // Interrupted afterwards, it must not register a second time.
+  const left = { memberId: plan.memberId, clusterId: plan.clusterId };
+  const again = new FakeIo({ registered, left });
+  assert.deepEqual(await planStart(flags, again), plan);
+  assert.deepEqual(again.asked, []);
+  // With the token gone, it waits for the others' log under the identity it has.
+  const late = new FakeIo({ registered: "", left });
+  const joining = await planStart(flags, late);
+  assert.deepEqual([joining.kind, joining.memberId], ["join", plan.memberId]);
+  assert.match(late.warnings[0] ?? "", /size key not found/);
+  assert.equal(
+    await refusal({ ...flags, initialClusterState: "existing" }, { registered }),
+    "discovery URL should not be set when joining existing initial cluster",
+  );
 });

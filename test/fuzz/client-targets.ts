@@ -53,6 +53,7 @@ function checkQuery(parse: ParseKeys, input: Buffer): void {
     ...{ method, path: "/v2/keys/a", query, body },
     contentType: form === undefined ? "" : FORM_TYPE,
     isBodyTooLarge: false,
+    ...{ authorization: "", commonName: "", remote: "" },
   };
   const parsed = parse(request, "/v2/keys/a", 1e12);
   if (parsed.kind === "refusal") {

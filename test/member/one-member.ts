@@ -43,6 +43,7 @@ export class OneMember {
     frontends = 1,
     storeLimits = NO_LIMITS,
     flags: readonly string[] = [],
+    options: Partial<Config> = {},
   ) {
     const me = [{ name: "n1", peerUrls: ["http://127.0.0.1:2380"] }];
     const plan = foundingPlan(me, "n1", "etcd-cluster", (bytes) =>
@@ -62,7 +63,7 @@ export class OneMember {
     this.#member = new SimMember(
       plan.memberId,
       "n1",
-      { ...config, frontendThreads: frontends },
+      { ...config, ...options, frontendThreads: frontends },
       plan,
       {
         ...{ seed: 1, isHealed: false, prng, faults, log },

@@ -10,6 +10,8 @@ export type MemberKind = "ringd" | "etcd";
 const READY = "ready to serve client requests";
 const READY_MS = 30_000;
 export const PORT_LOST = /Cannot listen on|address already in use/;
+/** Flags that say where the members of a new cluster come from. */
+const FINDS_MEMBERS = /^--(discovery|discovery-srv|initial-cluster)$/;
 const RINGD = new URL("../../bin/ringd.js", import.meta.url).pathname;
 
 /** A real process under test, with its own ports, and its data in a temporary directory. */
@@ -60,7 +62,9 @@ export class TestMember {
       ...["--listen-client-urls", `http://127.0.0.1:${clientPort}`],
       ...["--advertise-client-urls", `http://127.0.0.1:${clientPort}`],
       ...["--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl],
-      ...["--initial-cluster", `default=${peerUrl}`],
+      ...(args.some((arg) => FINDS_MEMBERS.test(arg))
+        ? []
+        : ["--initial-cluster", `default=${peerUrl}`]),
       ...args,
     ]);
   }
