@@ -59,7 +59,7 @@ export class DiscoveryToken {
     wait: (ms: number) => Promise<unknown> = sleep,
   ) {
     this.#shown = url;
-    this.#url = url.replace(/[?#].*$/, "").replace(/\/+$/, "");
+    this.#url = withoutSlashes(url.replace(/[?#].*$/, ""));
     this.#registry = registry;
     this.#log = log;
     this.#sleep = wait;
@@ -263,4 +263,10 @@ function registeredOf(node: unknown): Registered[] {
   if (/(^|\/)_config(\/|$)/.test(key)) return [];
   const id = key.slice(key.lastIndexOf("/") + 1);
   return [{ id, value, createdIndex: Number(createdIndex) || 0 }];
+}
+
+function withoutSlashes(url: string): string {
+  let end = url.length;
+  while (url[end - 1] === "/") end--;
+  return url.slice(0, end);
 }

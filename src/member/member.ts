@@ -342,7 +342,7 @@ export class MemberCore {
     assert(meta.conf.voters.length > 0, "a snapshot is of a cluster that has voters");
     const { head } = own.agreed;
     const metadata = encodeSnapshotHead(meta.conf, head);
-    snapshots.start(machines, meta, { version: head.format, metadata });
+    snapshots.start(machines, meta, { formatLevel: head.format, metadata });
     this.#ports.log.info({ index: meta.index }, "taking snapshot");
   }
 

@@ -87,11 +87,11 @@ export class Snapshots {
     this.#lastIndex = index;
   }
 
-  /** @param file format version and metadata for the file's header */
+  /** @param file format level and metadata for the file's header */
   start(
     machines: Machines,
     meta: SnapshotMeta,
-    file: { readonly version: number; readonly metadata: Uint8Array },
+    file: { readonly formatLevel: number; readonly metadata: Uint8Array },
   ): void {
     assert(this.#meta === undefined, "one snapshot is taken at a time");
     assert(meta.index >= this.#lastIndex, "snapshots move forward");

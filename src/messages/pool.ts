@@ -31,26 +31,26 @@ export type OutcomeType = (typeof OutcomeType)[keyof typeof OutcomeType];
  *   offset  bytes  snapshot
  *   0       8      term of the last entry that it covers, f64
  *   8       8      index of that entry, f64
- *   16      4      format version of the file, u32
+ *   16      4      format level of the cluster, u32: the file has the newest version that it allows
  *   20      4      zero
  *   24      -      metadata of the file
  */
 export interface SnapshotJobHead {
   readonly term: number;
   readonly index: number;
-  readonly version: number;
+  readonly formatLevel: number;
   readonly metadata: Uint8Array;
 }
 const SNAPSHOT_HEAD_BYTES = 24;
 
 export function writeSnapshotJob(outlet: Outlet, head: SnapshotJobHead): void {
-  const { term, index, version, metadata } = head;
+  const { term, index, formatLevel, metadata } = head;
   const length = SNAPSHOT_HEAD_BYTES + metadata.length;
   outlet.open(length);
   const { bytes, view, at } = outlet;
   view.setFloat64(at, term, true);
   view.setFloat64(at + 8, index, true);
-  view.setUint32(at + 16, version, true);
+  view.setUint32(at + 16, formatLevel, true);
   view.setUint32(at + 20, 0, true);
   bytes.set(metadata, at + SNAPSHOT_HEAD_BYTES);
   outlet.close(JobType.snapshot, length);
@@ -61,7 +61,7 @@ export function readSnapshotJob(record: RecordCursor<JobType>): SnapshotJobHead 
   return {
     term: record.f64(0),
     index: record.f64(8),
-    version: record.u32(16),
+    formatLevel: record.u32(16),
     metadata: Buffer.from(record.bytes(SNAPSHOT_HEAD_BYTES)),
   };
 }

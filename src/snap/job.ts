@@ -1,6 +1,7 @@
 import { systemReason } from "../lib/errors.js";
 import type { SnapshotJobHead } from "../messages/pool.js";
 import { DiskError } from "../storage/errors.js";
+import { SNAPSHOT_FORMAT } from "./format.js";
 import { purge, SnapshotWriter } from "./writer.js";
 
 /**
@@ -20,7 +21,11 @@ export class SnapshotJob {
     this.#directory = directory;
     this.#keep = keep;
     this.#attempt(() => {
-      this.#writer = new SnapshotWriter(directory, head, head.version);
+      this.#writer = new SnapshotWriter(
+        directory,
+        head,
+        Math.min(head.formatLevel, SNAPSHOT_FORMAT),
+      );
     });
   }
 

@@ -44,7 +44,7 @@ test(`heads of snapshot jobs pass the ring unchanged, SEED=${SEED}`, () => {
   for (let i = 0; i < RECORDS; i++) {
     const metadata = Buffer.from(Array.from({ length: prng.below(3000) }, () => prng.below(256)));
     const index = prng.below(2 ** 30) * 2 ** 20;
-    const head = { term: prng.below(2 ** 30), index, version: prng.below(4), metadata };
+    const head = { term: prng.below(2 ** 30), index, formatLevel: prng.below(4), metadata };
     const read = across<JobType, unknown>(
       (outlet) => writeSnapshotJob(outlet, head),
       (record) => {

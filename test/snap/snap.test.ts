@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { FileSnapshots } from "#ringd/snap/files.js";
-import { BLOCK_BYTES_MAX, snapshotName } from "#ringd/snap/format.js";
+import { BLOCK_BYTES_MAX, SNAPSHOT_FORMAT, snapshotName } from "#ringd/snap/format.js";
 import { SnapshotJob } from "#ringd/snap/job.js";
 import { SnapshotDir } from "#ringd/snap/source.js";
 import { listSnapshots, purge, SnapshotWriter } from "#ringd/snap/writer.js";
@@ -239,11 +239,21 @@ test("purge() keeps the newest and returns the oldest of those", (t) => {
   );
 });
 
+test("at any later level of the cluster, a file has the newest version there is", (t) => {
+  const dir = tempDir(t);
+  const head = { term: 1, index: 9, formatLevel: SNAPSHOT_FORMAT + 1, metadata: METADATA };
+  const job = new SnapshotJob(dir, 1, head);
+  job.block(Buffer.from("block"));
+  assert.equal(job.finish().kind, "saved");
+  const bytes = readFileSync(join(dir, snapshotName({ term: 1, index: 9 })));
+  assert.equal(bytes.readUInt32LE(8), SNAPSHOT_FORMAT);
+});
+
 test("a snapshot succeeds though an older one cannot be removed; others are", (t) => {
   const dir = tempDir(t);
   mkdirSync(join(dir, snapshotName({ term: 1, index: 7 })));
   write(dir, 8, []);
-  const job = new SnapshotJob(dir, 1, { term: 1, index: 9, version: 1, metadata: METADATA });
+  const job = new SnapshotJob(dir, 1, { term: 1, index: 9, formatLevel: 1, metadata: METADATA });
   job.block(Buffer.from("block"));
   const outcome = job.finish();
   assert(outcome.kind === "saved");

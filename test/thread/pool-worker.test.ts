@@ -44,7 +44,7 @@ function setUp(t: TestContext) {
   return {
     ...{ snapDir, topology, jobs },
     head: (index: number) =>
-      writeSnapshotJob(jobs, { term: 1, index, version: 1, metadata: Buffer.from("{}") }),
+      writeSnapshotJob(jobs, { term: 1, index, formatLevel: 1, metadata: Buffer.from("{}") }),
     record: (type: number) => writeBytes(jobs, type, NOTHING),
     block: () => writeBytes(jobs, JobType.block, Buffer.from("a block")),
     /** As piscina does. */
