@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseInitialCluster } from "../config/initial-cluster.js";
+import { withoutTrailingSlashes } from "../go/text.js";
 import { DiscoveryError, DiscoveryUnreachableError } from "./discovery-error.js";
 import type { Registry, RegistryAnswer, RegistryCall } from "./registry.js";
 
@@ -59,7 +60,7 @@ export class DiscoveryToken {
     wait: (ms: number) => Promise<unknown> = sleep,
   ) {
     this.#shown = url;
-    this.#url = withoutSlashes(url.replace(/[?#].*$/, ""));
+    this.#url = withoutTrailingSlashes(url.replace(/[?#].*$/, ""));
     this.#registry = registry;
     this.#log = log;
     this.#sleep = wait;
@@ -263,10 +264,4 @@ function registeredOf(node: unknown): Registered[] {
   if (/(^|\/)_config(\/|$)/.test(key)) return [];
   const id = key.slice(key.lastIndexOf("/") + 1);
   return [{ id, value, createdIndex: Number(createdIndex) || 0 }];
-}
-
-function withoutSlashes(url: string): string {
-  let end = url.length;
-  while (url[end - 1] === "/") end--;
-  return url.slice(0, end);
 }

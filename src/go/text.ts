@@ -122,3 +122,10 @@ export function goTimestamp(unixNs: bigint): string {
 function floorDiv(value: bigint, by: bigint): bigint {
   return value >= 0n ? value / by : -((-value + by - 1n) / by);
 }
+
+/** As by `strings.TrimRight(text, "/")`. A regular expression takes quadratic time. */
+export function withoutTrailingSlashes(text: string): string {
+  let end = text.length;
+  while (text[end - 1] === "/") end--;
+  return text.slice(0, end);
+}

@@ -112,7 +112,7 @@ function hostPort(flag: string, text: string): HostPort {
 
 /** Go's form: "1m30s". */
 function duration(flag: string, text: string): number {
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/gy)];
   const ms = parts.reduce(
     (sum, [, value, unit = ""]) => sum + Number(value) * (UNIT_MS[unit] ?? 0),
     0,

@@ -1,4 +1,4 @@
-import { goQuoteBytes } from "../go/text.js";
+import { goQuoteBytes, withoutTrailingSlashes } from "../go/text.js";
 import { parseForm } from "./form.js";
 import { type ApiResponse, plainResponse, refuseMethod } from "./plain.js";
 import { type ApiRequest, FORM_TYPE, Method } from "./request.js";
@@ -26,7 +26,7 @@ export const UNABLE: ApiResponse = plainResponse(
 
 /** Its body has no newline: scripts take all of it for the URL. */
 export function tokenResponse(url: string, token: string): ApiResponse {
-  return plainResponse(200, ContentKind.text, `${url.replace(/\/+$/, "")}/${token}`);
+  return plainResponse(200, ContentKind.text, `${withoutTrailingSlashes(url)}/${token}`);
 }
 
 /** The size in a request for a new token, from query or form, or the response that rejects it. */
