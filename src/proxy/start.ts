@@ -1,7 +1,9 @@
 import { join } from "node:path";
+import type { ConnectionOptions } from "node:tls";
 import { nodeStartIo } from "../bootstrap/io.js";
 import type { Config } from "../config/config.js";
 import { parseInitialCluster } from "../config/initial-cluster.js";
+import { isSecure } from "../config/tls.js";
 import { httpRegistry } from "../discovery/registry.js";
 import { srvInitialCluster } from "../discovery/srv.js";
 import { DiscoveryToken } from "../discovery/token.js";
@@ -11,6 +13,8 @@ import { compareBytes } from "../go/url-list.js";
 import type { Logger } from "../log/logger.js";
 import { checkFileDescriptorLimit, connectionsMax } from "../process/descriptors.js";
 import { notifySupervisor } from "../process/notify.js";
+import { contextOptions } from "../tls/contexts.js";
+import type { PeerTrust } from "../tls/peer-checks.js";
 import { readPeerTrust } from "../tls/peer-trust.js";
 import { makeDir } from "../wal/data-dir.js";
 import { ClusterFile } from "./cluster-file.js";
@@ -44,7 +48,9 @@ export async function startProxy(config: Config): Promise<void> {
   log.info("v2 API proxy starting");
   checkFileDescriptorLimit();
   const endpoints = new Endpoints(proxy.failureWaitMs, log);
-  const upstream = new Upstream(proxy);
+  checkListenUrls(config);
+  const trust = await readPeerTrust(config);
+  const upstream = new Upstream(proxy, upstreamTls(trust));
   const metrics = new ProxyMetrics();
   const server = new ProxyServer({
     forwarder: new Forwarder({ endpoints, upstream, log, metrics }),
@@ -69,7 +75,7 @@ export async function startProxy(config: Config): Promise<void> {
   log.info({ peerUrls }, "proxy using peer URLs");
   const io = nodeStartIo(
     () => undefined,
-    await readPeerTrust(config),
+    trust,
     (message) => log.warn(message),
   );
   const members = new MemberWatch(peerUrls, io.get, endpoints, file, log);
@@ -79,6 +85,25 @@ export async function startProxy(config: Config): Promise<void> {
   void members.run(proxy.refreshIntervalMs);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", log);
+}
+
+/** @throws ProxyStartError */
+function checkListenUrls({ listenClientUrls }: Config): void {
+  const secure = listenClientUrls.find(isSecure);
+  if (secure === undefined) return;
+  throw new ProxyStartError(
+    `--listen-client-urls: a proxy cannot serve ${secure.text}; give it http URLs, or use "ringd gateway", which passes TLS on`,
+  );
+}
+
+/** As in etcd, a proxy shows members the certificate that a member shows others. */
+function upstreamTls(trust: PeerTrust | undefined): ConnectionOptions {
+  if (trust === undefined) return {};
+  const { settings, material } = trust;
+  return {
+    ...contextOptions(settings, material),
+    rejectUnauthorized: settings.auto === undefined,
+  };
 }
 
 /** @throws ListenError */

@@ -6,7 +6,7 @@ import {
   type RequestOptions,
 } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import type { TLSSocket } from "node:tls";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
 import { RoundTripError } from "./proxy-error.js";
 
 /** As etcd's DefaultMaxIdleConnsPerHost. */
@@ -36,8 +36,10 @@ export class Upstream {
   readonly #times: UpstreamTimes;
   readonly #http: HttpAgent;
   readonly #https: HttpsAgent;
+  readonly #tls: ConnectionOptions;
 
-  constructor(times: UpstreamTimes) {
+  /** @param tls of connections to members with https */
+  constructor(times: UpstreamTimes, tls: ConnectionOptions = {}) {
     const options = {
       keepAlive: true,
       keepAliveMsecs: KEEP_ALIVE_MS,
@@ -45,6 +47,7 @@ export class Upstream {
       timeout: IDLE_MS, // Of idle ones: nothing listens to it while a request is under way.
     };
     this.#times = times;
+    this.#tls = tls;
     this.#http = new HttpAgent(options);
     this.#https = new HttpsAgent(options);
   }
@@ -81,7 +84,7 @@ export class Upstream {
       const isHttps = url.startsWith("https:");
       const agent = isHttps ? this.#https : this.#http;
       const request = isHttps
-        ? httpsRequest({ ...options, agent: isFresh ? false : agent })
+        ? httpsRequest({ ...options, ...this.#tls, agent: isFresh ? false : agent })
         : httpRequest({ ...options, agent: isFresh ? false : agent });
       let isConnected = false;
       const failed = (why: string) => new RoundTripError(why, isConnected, request.reusedSocket);
