@@ -131,7 +131,8 @@ test("--data-dir and --wal-dir that cannot be used: a line with directory and re
       assert.equal(line, `Cannot use ${role} directory ${path}: not a directory\n`);
     }
     const nul = join(dir, `nul-${flag}.yml`);
-    writeFileSync(nul, `${flag}: "a\\0b"\nlisten-peer-urls: http://127.0.0.1:0\n`);
+    const urls = ["peer", "client"].map((kind) => `listen-${kind}-urls: http://127.0.0.1:0\n`);
+    writeFileSync(nul, `${flag}: "a\\0b"\n${urls.join("")}`);
     assert.match(start("--config-file", nul), /null bytes/);
   }
 });

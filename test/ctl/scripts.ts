@@ -349,7 +349,7 @@ get --
 @ --endpoints $H user add a:b
 --total-timeout 0 get /k
 --total-timeout -1s get /k
---total-timeout 0 --no-sync rm /k
+--total-timeout 0 --no-sync get /k
 --total-timeout 0 --no-sync member list
 --total-timeout 0 --no-sync user list
 --ca-file /none get /k
