@@ -186,7 +186,7 @@ export function assemble(
     keys,
     underway,
     gate,
-    makeDiscovery(ground, flow, keys, underway),
+    makeDiscovery(ground, flow, keys, underway, gate),
   );
   return {
     ...{ raft, machines, applier, view, own, keys, gate, router, traffic, incoming },
@@ -312,11 +312,12 @@ function makeDiscovery(
   { writes, space }: Flow,
   keys: KeysService,
   underway: Underway,
+  gate: Gate,
 ): DiscoveryService | undefined {
   if (!config.discoveryService) return undefined;
   const { clients, log } = ports;
   const [url = ""] = config.advertiseClientUrls;
-  return new DiscoveryService({ clients, keys, writes, space, underway, times, log, url });
+  return new DiscoveryService({ clients, keys, gate, writes, space, underway, times, log, url });
 }
 
 function makeV2Machine(
