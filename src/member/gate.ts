@@ -144,7 +144,8 @@ export class Gate {
 
   /** The client disconnected. */
   abort(client: ClientRequest): void {
-    this.#parts.waiting.drop(client);
+    // The room of a large request is taken until it has a response, whoever reads that.
+    if (this.#parts.waiting.drop(client)) this.#parts.port.answerWhole(client, NO_CREDENTIALS);
   }
 
   /** @returns undefined if the request waits, or there are too many that do */

@@ -53,11 +53,13 @@ export class WaitingRequests {
     if (waiting.request !== undefined) this.#ready.push(waiting);
   }
 
-  /** It does not wait any more. */
-  drop(client: ClientRequest): void {
-    if (this.#waiting.size === 0) return;
+  /** It does not wait any more. @returns whether it did */
+  drop(client: ClientRequest): boolean {
+    if (this.#waiting.size === 0) return false;
     const waiting = this.#waiting.get(keyOf(client));
-    if (waiting !== undefined) this.#remove(waiting);
+    if (waiting === undefined) return false;
+    this.#remove(waiting);
+    return true;
   }
 
   /** Whether `step` would do something. */

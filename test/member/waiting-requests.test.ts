@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { AuthState } from "#ringd/auth/state.js";
+import { Gate, type GateParts } from "#ringd/member/gate.js";
 import { WaitingRequests } from "#ringd/member/waiting-requests.js";
 import { type ApiRequest, Method } from "#ringd/v2/request.js";
 
@@ -86,4 +88,34 @@ test("requests and their bytes are limited, long paths included", () => {
   const many = setUp();
   for (let n = 0; n < 4096; n++) many.added(`${n}`);
   assert.equal(many.add("4096"), undefined);
+});
+
+test("one whose client disconnects has a response, for which the frontend keeps its room", () => {
+  const answered: number[] = [];
+  let known: () => void = assert.fail;
+  const parts = {
+    state: new AuthState(() => undefined),
+    credentials: {
+      look: () => ({ kind: "unknown" }),
+      verify: (_: string, onKnown: () => void) => {
+        known = onKnown;
+        return true;
+      },
+    },
+    waiting: new WaitingRequests({ again: assert.fail, hasRoom: () => true }),
+    port: { answerWhole: ({ requestId }: { requestId: number }) => answered.push(requestId) },
+  };
+  const gate = new Gate(parts as unknown as GateParts);
+  const client = { frontend: 0, requestId: 7, method: Method.put };
+  const asked = { ...request("/v2/keys/a", 1000), authorization: "Basic x" };
+  const access = { key: "/a", isWrite: true, isRecursive: false };
+  assert.ok(!gate.admitsKey(client, asked, access));
+  gate.abort({ ...client, requestId: 8 });
+  assert.deepEqual(answered, []);
+  gate.abort(client);
+  assert.deepEqual(answered, [7]);
+  known();
+  gate.step();
+  gate.abort(client);
+  assert.deepEqual(answered, [7]);
 });
