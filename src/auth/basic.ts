@@ -16,8 +16,12 @@ export function readBasic(header: string): BasicCredentials | undefined {
   if (header.slice(0, PREFIX.length).toLowerCase() !== PREFIX) return undefined;
   const coded = header.slice(PREFIX.length);
   if (!BASE64.test(coded)) return undefined;
-  const text = Buffer.from(coded, "base64").toString("latin1");
-  const colon = text.indexOf(":");
+  const bytes = Buffer.from(coded, "base64");
+  const colon = bytes.indexOf(":");
   if (colon < 0) return undefined;
-  return { user: text.slice(0, colon), password: text.slice(colon + 1) };
+  // Not parts of one string: who keeps the name would keep the password, too.
+  return {
+    user: bytes.toString("latin1", 0, colon),
+    password: bytes.toString("latin1", colon + 1),
+  };
 }

@@ -1,7 +1,14 @@
 import { type Command, CommandOp, commandOf } from "../store/command.js";
 import type { ErrorCode } from "../store/refusal.js";
 import type { UserChange } from "./decode.js";
-import { AUTH_LIMITS, refuseRoleSize, refuseUserRoles, refuseUserSize, tooMany } from "./limits.js";
+import {
+  AUTH_LIMITS,
+  refuseRoleSize,
+  refuseUserRoles,
+  refuseUserSize,
+  tooLong,
+  tooMany,
+} from "./limits.js";
 import { isSameRole, mergeRole, mergeRoles } from "./merge.js";
 import {
   type AuthRole,
@@ -42,6 +49,7 @@ import {
 
 /** Updates that begin again, as others change the same user or role. */
 const TRIES_MAX = 100;
+const { roleBytesMax } = AUTH_LIMITS;
 
 /** @param name of the path, latin1 bytes */
 export function* putUser(context: ScriptContext, name: string, change: UserChange): AuthScript {
@@ -145,7 +153,9 @@ function* createRole(context: ScriptContext, role: AuthRole): AuthScript {
   if (context.state.roleCount >= AUTH_LIMITS.rolesMax) {
     return refused(tooMany("roles", AUTH_LIMITS.rolesMax));
   }
-  const code = yield* write(context, CommandOp.create, rolePath(name), encodeRole(role));
+  const value = encodeRole(role);
+  if (value.length > roleBytesMax) return refused(tooLong("role", roleBytesMax));
+  const code = yield* write(context, CommandOp.create, rolePath(name), value);
   if (code === EXISTS) return refused(authError(409, `Role ${name} already exists.`));
   if (code !== undefined) return refused(authFailure());
   return {
@@ -169,7 +179,9 @@ function* updateRole(context: ScriptContext, change: AuthRole): AuthScript {
       const message = "Role not updated. Use grant/revoke to update the role.";
       return refused(authError(400, message));
     }
-    const code = yield* replace(context, rolePath(name), encodeRole(role), old.modifiedIndex);
+    const value = encodeRole(role);
+    if (value.length > roleBytesMax) return refused(tooLong("role", roleBytesMax));
+    const code = yield* replace(context, rolePath(name), value, old.modifiedIndex);
     if (code === CHANGED || code === MISSING) continue;
     if (code !== undefined) break;
     return {

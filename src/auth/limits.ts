@@ -15,6 +15,8 @@ export const AUTH_LIMITS = {
   /** Of a user or role. */
   nameBytesMax: 1024,
   patternBytesMax: 4096,
+  /** Of a role as it is stored, which is one entry of the log. */
+  roleBytesMax: 2 * 1024 * 1024,
   passwordBytesMax: 4096,
 } as const;
 

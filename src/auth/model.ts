@@ -65,6 +65,14 @@ export function equalLists(a: NameList, b: NameList): boolean {
   return a.length === b.length && a.every((item, i) => item === b[i]);
 }
 
+/** Items beyond this length of a JSON text are left out: see `isTooLong`. */
+const JSON_BYTES_MAX = 32 * 1024 * 1024;
+
+/** Whether a text is incomplete, as it would be too long. */
+export function isTooLong({ length }: ByteWriter): boolean {
+  return length > JSON_BYTES_MAX;
+}
+
 /** The JSON of one value, as latin1 bytes. */
 function jsonOf(write: (writer: ByteWriter) => void): string {
   const writer = new ByteWriter();
@@ -153,6 +161,7 @@ export function writeItems<T>(
 ): void {
   writer.byte(0x5b);
   for (const [i, item] of items.entries()) {
+    if (isTooLong(writer)) break;
     if (i > 0) writer.byte(0x2c);
     write(writer, item);
   }

@@ -124,6 +124,11 @@ export class HttpConnection implements Wire {
     this.#socket.destroy();
   }
 
+  /** While a socket is paused, nobody notices that its client has gone: not for ever, then. */
+  onWatch(): void {
+    if (this.#input.length > AHEAD_BYTES_MAX) this.cut();
+  }
+
   /** The response of `exchange` has been written. */
   onAnswered(exchange: NodeExchange): void {
     this.#exchange = undefined;
@@ -136,7 +141,9 @@ export class HttpConnection implements Wire {
     this.#input.append(chunk);
     this.#bodyTimer?.refresh();
     this.#advance();
-    if (this.#input.length > AHEAD_BYTES_MAX && this.#isBusy) this.#socket.pause();
+    if (this.#input.length <= AHEAD_BYTES_MAX || !this.#isBusy) return;
+    this.#socket.pause();
+    if (this.#exchange?.isWatch === true) this.onWatch();
   }
 
   #onEnd(): void {

@@ -20,6 +20,8 @@ export interface Wire {
   readonly remoteAddress: string;
   /** @returns false if the client lags; `onDrain` follows when it has caught up */
   write(bytes: Buffer): boolean;
+  /** The response has become a watch, which may last for ever. */
+  onWatch(): void;
   /** The whole response has been written. */
   onAnswered(exchange: NodeExchange): void;
   /** Closes the connection at once. */
@@ -69,6 +71,10 @@ export class NodeExchange implements Exchange {
     return this.#wire.remoteAddress;
   }
 
+  get isWatch(): boolean {
+    return this.#isWatch;
+  }
+
   /** The connection closes after this response. */
   get isLast(): boolean {
     return this.#isLast;
@@ -103,6 +109,7 @@ export class NodeExchange implements Exchange {
     else {
       this.#write(bytes);
       this.#isWatch = true;
+      this.#wire.onWatch();
       if (this.#wire.hasEnded) this.onClientEnded();
     }
   }

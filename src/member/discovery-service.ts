@@ -7,6 +7,7 @@ import { KEYS_PREFIX } from "../store/node.js";
 import { Refusal } from "../store/refusal.js";
 import { ROBOTS, readTokenSize, tokenPath, tokenResponse, UNABLE } from "../v2/discovery.js";
 import type { ApiRequest } from "../v2/request.js";
+import type { Gate } from "./gate.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
 import type { Space, Underway } from "./space.js";
 import type { TurnTimes } from "./times.js";
@@ -17,6 +18,7 @@ import type { Writes } from "./writes.js";
 export interface DiscoveryParts {
   readonly clients: ClientPort;
   readonly keys: KeysService;
+  readonly gate: Gate;
   readonly writes: Writes;
   readonly space: Space;
   readonly underway: Underway;
@@ -83,14 +85,17 @@ export class DiscoveryService {
   }
 
   #create(client: ClientRequest, request: ApiRequest): void {
-    const { clients, space, underway, writes, times } = this.#parts;
+    const { clients, gate, space, underway, writes, times } = this.#parts;
     const size = readTokenSize(request);
     if (typeof size !== "number") {
       clients.answerWhole(client, size);
       return;
     }
     const token = this.#newToken();
-    const path = `${KEYS_PREFIX}${REGISTRY}/${token}/_config/size`;
+    const key = `${REGISTRY}/${token}/_config/size`;
+    const access = { key, isWrite: true, isRecursive: false };
+    if (!gate.admitsAll() && !gate.admitsKey(client, request, access)) return;
+    const path = `${KEYS_PREFIX}${key}`;
     const command = commandOf(CommandOp.create, path, String(size), times.clusterMs);
     const admission = space.admit(command, underway);
     if (admission !== "admitted") this.answer(client, token, `the store is ${admission}`);

@@ -12,12 +12,10 @@ import type { Audit } from "./audit.js";
 import type { Credentials } from "./credentials.js";
 import { LIMIT_REACHED, TOO_MANY } from "./limits.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
+import type { WaitingRequests } from "./waiting-requests.js";
 
 /** Of names and keys in log lines. */
 const SHOWN_BYTES_MAX = 256;
-/** Requests that wait for a comparison of their credentials, and bytes of their bodies. */
-const WAITING_MAX = 4096;
-const WAITING_BYTES_MAX = 64 * 2 ** 20;
 
 const DENIED_CREDENTIALS = cellOf("authDenied", "credentials");
 const DENIED_PERMISSION = cellOf("authDenied", "permission");
@@ -32,8 +30,7 @@ export interface GateParts {
   readonly audit: Audit;
   readonly metrics: MetricCells;
   readonly log: Pick<Logger, "warn">;
-  /** Handles a request once more, as its credentials are known now. */
-  readonly again: (client: ClientRequest, request: ApiRequest) => void;
+  readonly waiting: WaitingRequests;
 }
 
 /** The outcome of a question for root's rights. */
@@ -62,9 +59,6 @@ const OPEN: RootVerdict = { isAdmitted: true, user: "" };
  */
 export class Gate {
   readonly #parts: GateParts;
-  /** Requests that wait for their credentials, by frontend and number. */
-  readonly #waiting = new Map<string, number>();
-  #waitingBytes = 0;
 
   constructor(parts: GateParts) {
     this.#parts = parts;
@@ -133,6 +127,16 @@ export class Gate {
     }
   }
 
+  /** Whether `step` would do something. */
+  hasWork(): boolean {
+    return this.#parts.waiting.hasWork();
+  }
+
+  /** Handles requests whose credentials are known now. */
+  step(): void {
+    this.#parts.waiting.step();
+  }
+
   /** Call at the end of each turn of the core. */
   endTurn(): void {
     this.#parts.credentials.endTurn();
@@ -140,7 +144,8 @@ export class Gate {
 
   /** The client disconnected. */
   abort(client: ClientRequest): void {
-    this.#leave(client);
+    // The room of a large request is taken until it has a response, whoever reads that.
+    if (this.#parts.waiting.drop(client)) this.#parts.port.answerWhole(client, NO_CREDENTIALS);
   }
 
   /** @returns undefined if the request waits, or there are too many that do */
@@ -159,29 +164,12 @@ export class Gate {
   }
 
   #wait(client: ClientRequest, request: ApiRequest): boolean {
-    const bytes = request.body.length;
-    if (this.#waiting.size >= WAITING_MAX) return false;
-    if (this.#waitingBytes + bytes > WAITING_BYTES_MAX && this.#waiting.size > 0) return false;
-    // Its body is a view that dies with the record.
-    const kept = { ...request, body: Buffer.from(request.body) };
-    const isTaken = this.#parts.credentials.verify(request.authorization, () => {
-      if (this.#leave(client)) this.#parts.again(client, kept);
-    });
-    if (!isTaken) return false;
-    this.#waiting.set(keyOf(client), bytes);
-    this.#waitingBytes += bytes;
-    return true;
-  }
-
-  /** @returns whether it waited */
-  #leave(client: ClientRequest): boolean {
-    if (this.#waiting.size === 0) return false;
-    const key = keyOf(client);
-    const bytes = this.#waiting.get(key);
-    if (bytes === undefined) return false;
-    this.#waiting.delete(key);
-    this.#waitingBytes -= bytes;
-    return true;
+    const { waiting, credentials } = this.#parts;
+    const one = waiting.add(client, request);
+    if (one === undefined) return false;
+    const isTaken = credentials.verify(request.authorization, () => waiting.known(one));
+    if (!isTaken) waiting.drop(client);
+    return isTaken;
   }
 
   #refuseTooMany(client: ClientRequest, realm: Realm): void {
@@ -229,10 +217,6 @@ export class Gate {
     const entries = Object.entries(fields).map(([name, value]) => [name, shown(value)]);
     this.#parts.log.warn(Object.fromEntries(entries), line);
   }
-}
-
-function keyOf({ frontend, requestId }: ClientRequest): string {
-  return `${frontend} ${requestId}`;
 }
 
 function shown(latin1: string): string {

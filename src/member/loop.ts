@@ -23,7 +23,7 @@ import type { MemberLimits } from "./limits.js";
 import { MemberCore } from "./member.js";
 import { PeerPort } from "./peer-port.js";
 import type { RecoveredMember } from "./raft-start.js";
-import { ClientPort } from "./replies.js";
+import { ClientPort, MAIN_FRONTEND } from "./replies.js";
 import { Ticks } from "./ticks.js";
 
 const BATCH_RECORDS = 1024;
@@ -75,6 +75,7 @@ export class CoreLoop {
   readonly #inbox: Inlet;
   readonly #requests: readonly Inlet[];
   readonly #ticks: Ticks;
+  readonly #hasAuditLog: boolean;
   #stopByMs = Number.POSITIVE_INFINITY;
   #isStopped = false;
   #isBehind = false;
@@ -129,6 +130,7 @@ export class CoreLoop {
       }),
     );
     this.#ticks = new Ticks(config.heartbeatMs, monoMs());
+    this.#hasAuditLog = config.auditLog !== "";
   }
 
   /** Accepted work is done or timed out: call `finish` next. */
@@ -231,7 +233,9 @@ export class CoreLoop {
   }
 
   #isOpen(frontend: number): boolean {
-    return this.#isLogOpen() && !this.#clients.isBehind(frontend);
+    if (!this.#isLogOpen() || this.#clients.isBehind(frontend)) return false;
+    // A refusal takes room there, too.
+    return !this.#hasAuditLog || !this.#clients.isBehind(MAIN_FRONTEND);
   }
 }
 

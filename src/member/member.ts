@@ -192,6 +192,7 @@ export class MemberCore {
   /** Does pending work that needs no new input, in pieces of about a millisecond. */
   step(): void {
     const { snapshots, machines, applier, listings, hashes, reads, gate } = this.#parts;
+    gate.step(); // First, as it may propose.
     this.#carryOutAll();
     reads.answerUpTo(applier.index);
     if (snapshots.isDue(applier.index, machines.stateBytes)) this.#startSnapshot();
@@ -213,9 +214,10 @@ export class MemberCore {
 
   /** Whether step() would do something. */
   hasWork(): boolean {
-    const { raft, snapshots, listings, hashes, reads, applier } = this.#parts;
+    const { raft, snapshots, listings, hashes, reads, gate, applier } = this.#parts;
     return (
       raft.hasReady() ||
+      gate.hasWork() ||
       snapshots.hasWork() ||
       listings.hasWork() ||
       hashes.hasWork() ||

@@ -48,6 +48,7 @@ import { AuthService } from "./v2-auth.js";
 import { KeysService } from "./v2-keys.js";
 import { V2Machine } from "./v2-machine.js";
 import { StatusService } from "./v2-status.js";
+import { WaitingRequests } from "./waiting-requests.js";
 import { Writes } from "./writes.js";
 
 const AUTH_ENABLED = cellOf("authEnabled");
@@ -185,7 +186,7 @@ export function assemble(
     keys,
     underway,
     gate,
-    makeDiscovery(ground, flow, keys, underway),
+    makeDiscovery(ground, flow, keys, underway, gate),
   );
   return {
     ...{ raft, machines, applier, view, own, keys, gate, router, traffic, incoming },
@@ -217,7 +218,7 @@ function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground)
     }),
     reads: new Reads(raft, {
       metrics,
-      hasRoom: (frontend) => clients.queuedBytes(frontend) <= memberLimits.batchResponseBytesMax,
+      hasRoom: roomOf(ports),
     }),
     hashes: new Hashes(ports.hashJobs, metrics),
     listings: new Listings(clients, { store, metrics, log, limits: memberLimits }),
@@ -242,6 +243,11 @@ function makeOwnProposals(
     agreed: { metrics, log, electionMs, isFounding, onFormatLevel },
     publication: { config, memberId, clusterId, membership, onReady },
   });
+}
+
+/** Whether a frontend takes responses. */
+function roomOf({ clients, memberLimits }: MemberPorts): (frontend: number) => boolean {
+  return (frontend) => clients.queuedBytes(frontend) <= memberLimits.batchResponseBytesMax;
 }
 
 /** Restored from the store, and counted in its statistics. */
@@ -279,7 +285,8 @@ function makeGate(
 ): Gate {
   const { clients, metrics, log } = ports;
   return new Gate({
-    ...{ state: auth, audit, metrics, log, again },
+    ...{ state: auth, audit, metrics, log },
+    waiting: new WaitingRequests({ again, hasRoom: roomOf(ports) }),
     credentials: new Credentials(auth, hashes, config.bcryptCost),
     port: clients,
   });
@@ -305,11 +312,12 @@ function makeDiscovery(
   { writes, space }: Flow,
   keys: KeysService,
   underway: Underway,
+  gate: Gate,
 ): DiscoveryService | undefined {
   if (!config.discoveryService) return undefined;
   const { clients, log } = ports;
   const [url = ""] = config.advertiseClientUrls;
-  return new DiscoveryService({ clients, keys, writes, space, underway, times, log, url });
+  return new DiscoveryService({ clients, keys, gate, writes, space, underway, times, log, url });
 }
 
 function makeV2Machine(

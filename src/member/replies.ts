@@ -23,6 +23,9 @@ export interface ClientRequest {
   readonly source?: AuditSource | undefined;
 }
 
+/** It writes the audit log. */
+export const MAIN_FRONTEND = 0;
+
 const NO_BODY = Buffer.alloc(0);
 
 /** Writes responses into the rings of their frontends. */
@@ -91,7 +94,7 @@ export class ClientPort {
 
   /** A line for the audit log. */
   audit(line: string): void {
-    writeBytes(this.#outlet(0), ResponseType.audit, Buffer.from(line));
+    writeBytes(this.#outlet(MAIN_FRONTEND), ResponseType.audit, Buffer.from(line));
   }
 
   cut(frontend: number, requestIds: readonly number[]): void {

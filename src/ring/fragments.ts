@@ -197,6 +197,11 @@ export class Inlet {
     return this.#ring.hasWork();
   }
 
+  /** The first parts of a message are here; the others wait at its producer for room. */
+  get isWithinMessage(): boolean {
+    return this.#parts.length > 0;
+  }
+
   /** @returns number of records taken */
   drain(recordsMax: number): number {
     try {

@@ -1,5 +1,5 @@
 import type { Worker } from "node:worker_threads";
-import type { LocalHandler, LocalResponse } from "../messages/local.js";
+import type { LocalRequest, LocalResponse } from "../messages/local.js";
 import type { FrontendMessage, FrontendOrder, MemberIdentity } from "../messages/topology.js";
 import { ContentKind } from "../v2/response.js";
 
@@ -23,7 +23,9 @@ export class FrontendWorkers {
    */
   constructor(
     named: Readonly<Record<string, Worker>>,
-    local: LocalHandler,
+    local: (
+      request: LocalRequest,
+    ) => LocalResponse | undefined | Promise<LocalResponse | undefined>,
     onDeath: (name: string) => void,
   ) {
     const workers = Object.values(named);

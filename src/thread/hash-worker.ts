@@ -28,7 +28,8 @@ export class HashLoop {
 
   /** All jobs are done, and their outcomes published. */
   get isDone(): boolean {
-    return !this.#jobs.hasWork() && this.#outcomes.queuedBytes === 0;
+    if (this.#jobs.hasWork() || this.#jobs.isWithinMessage) return false;
+    return this.#outcomes.queuedBytes === 0;
   }
 
   hasWork(): boolean {

@@ -46,6 +46,14 @@ import {
 const AUTH_ENABLED = cellOf("authEnabled");
 const AUDIT_FAILURES = cellOf("auditFailures");
 
+interface Local {
+  handler: LocalHandler;
+  profiles: LocalHandler;
+  /** Resolves when they are set. */
+  readonly known: Promise<void>;
+  readonly onKnown: () => void;
+}
+
 /** Created before any other thread runs. */
 interface Base {
   readonly config: Config;
@@ -57,7 +65,7 @@ interface Base {
   /** All listeners; closed when the process ends. */
   readonly frontends: Closable[];
   /** What is answered without the core; set once it is known who this member is. */
-  readonly local: { handler: LocalHandler; profiles: LocalHandler };
+  readonly local: Local;
   readonly probes: Probes;
 }
 
@@ -115,6 +123,7 @@ export async function start(config: Config): Promise<void> {
   local.profiles = (request) => profiles.handle(request);
   local.handler = (request) =>
     probes.handle(request) ?? profiles.handleOfClient(request) ?? debugVars(request);
+  local.onKnown();
   gateway.start();
   probes.recovered();
   // A signal before this kills the process, harmlessly: no client was served yet.
@@ -150,9 +159,14 @@ function makeBase(config: Config): Base {
   const topology = createTopology(config);
   const metrics = new MetricCells(topology.metrics, FIRST_FRONTEND_PART);
   // Until the member has read its log; the probes are answered from the first moment.
-  const local: Base["local"] = {
+  let onKnown: () => void = () => undefined;
+  const known = new Promise<void>((resolve) => {
+    onKnown = resolve;
+  });
+  const local: Local = {
     handler: (request) => probes.handle(request),
     profiles: () => undefined,
+    ...{ known, onKnown },
   };
   const log = createLogger(config.log, "main", topology.logLevel);
   const hooks: GatewayHooks = {
@@ -242,7 +256,8 @@ async function bindPorts(
   ]);
   const tls = new FrontendWorkers(
     workers,
-    (request) => local.handler(request),
+    // It holds no such request back itself, as this thread does until it serves.
+    (request) => local.handler(request) ?? local.known.then(() => local.handler(request)),
     (name) => onFrontendDeath(base, name),
   );
   frontends.push(tls);

@@ -59,6 +59,27 @@ nodeTest("such a client gets all of a listing that waits for it", async ({ gatew
   assert.match(text.slice(-20), /end\r\n0\r\n\r\n$/);
 });
 
+nodeTest("a watch ends whose client sends on, as its end would not be noticed", async (served) => {
+  const { gateway, port } = served;
+  const more = "x".repeat(200_000);
+  for (const isBefore of [true, false]) {
+    const connection = await RawConnection.open(port, head("GET", "/watch"));
+    const { exchange, id } = await gateway.next();
+    if (isBefore) {
+      connection.socket.write(more);
+      // Once this one has its response, those bytes have come.
+      const between = await RawConnection.open(port, head("GET", "/between"));
+      answer(await gateway.next(), "{}");
+      await between.until("{}");
+      between.close();
+    }
+    exchange.open(answerHead(), NO_BYTES);
+    if (!isBefore) connection.socket.write(more);
+    await connection.untilClosed();
+    await gateway.until(() => gateway.aborted.has(id), "the end of the watch");
+  }
+});
+
 nodeTest("a watch of such a client ends with what there is to tell", async ({ gateway, port }) => {
   const told = await halfClosed(port, head("GET", "/told"));
   const { exchange } = await gateway.next();

@@ -265,3 +265,26 @@ test("a certificate names a user; a header has precedence", () => {
   assert.equal(as("ann", ROOT, "/v2/auth/users"), 200);
   assert.equal(member.takeAudit()[0]?.cn, "ann");
 });
+
+test("refusals wait for a frontend that does not take the lines of the audit log", () => {
+  const member = new OneMember({}, 65_536, 2, undefined, FLAGS);
+  const done = (asked: Asked) => member.until("the answer", () => asked.status !== 0);
+  done(member.askJson("put", "/v2/auth/users/root", { user: "root", password: "rpw" }));
+  done(member.askJson("put", "/v2/auth/roles/guest", { role: "guest" }));
+  done(member.ask("put", "/v2/auth/enable"));
+  member.takeAudit();
+  const asked = Array.from({ length: 2000 }, () => member.ask("get", "/v2/keys/x", undefined, 1));
+  const answered = () => asked.filter(({ status }) => status === 401).length;
+  member.turnBut(0, 100);
+  const early = answered();
+  assert.ok(early > 100 && early < 1000, `${early} are answered`);
+  member.turnBut(0, 100);
+  assert.equal(answered(), early);
+  member.until("all are answered", () => answered() === asked.length);
+  let lines = 0;
+  member.until("all lines come", () => {
+    lines += member.takeAudit().length;
+    return lines >= asked.length;
+  });
+  assert.equal(lines, asked.length);
+});

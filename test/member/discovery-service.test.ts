@@ -37,6 +37,43 @@ test("a token is made, filled, watched and removed, and is a directory of the ke
   assert.equal(ask("get", "/health").body, '{"health":"true"}');
 });
 
+test("with authentication, tokens are made, filled and read by those who may", () => {
+  const member = new OneMember(
+    {},
+    undefined,
+    undefined,
+    undefined,
+    ["--bcrypt-cost", "4"],
+    OPTIONS,
+  );
+  const basic = (text: string) => `Basic ${Buffer.from(text).toString("base64")}`;
+  const json = (target: string, body: unknown) =>
+    answered(member, member.askJson("put", target, body)).status;
+  const status = (authorization: string, ...args: Parameters<OneMember["ask"]>) => {
+    member.authorization = authorization;
+    const asked = member.ask(...args);
+    member.until("it is answered", () => asked.status !== 0);
+    return asked.status;
+  };
+  const registry = { kv: { read: [], write: ["/_etcd/registry/*"] } };
+  json("/v2/auth/users/root", { user: "root", password: "rpw" });
+  json("/v2/auth/roles/founder", { role: "founder", permissions: registry });
+  json("/v2/auth/users/ann", { user: "ann", password: "apw", roles: ["founder"] });
+  json("/v2/auth/roles/guest", { role: "guest" });
+  assert.equal(status("", "put", "/v2/auth/enable"), 200);
+  const token = `/${"0a".repeat(16)}`;
+  assert.equal(status("", "get", "/new"), 401);
+  assert.equal(status(basic("ann:wrong"), "get", "/new"), 401);
+  assert.equal(status("", "get", `${token}?recursive=true`), 401);
+  assert.equal(status("", "get", `${token}?wait=true`), 401);
+  assert.equal(status("", "put", `${token}/m`, "value=v"), 401);
+  assert.equal(status("", "delete", `${token}/m`), 401);
+  assert.equal(status(basic("ann:apw"), "get", "/new"), 200);
+  assert.equal(status(basic("ann:apw"), "put", `${token}/m`, "value=v"), 201);
+  assert.equal(status(basic("ann:apw"), "get", token), 401);
+  assert.equal(status(basic("root:rpw"), "get", token), 200);
+});
+
 test("without the flag there is no service", () => {
   const member = new OneMember({});
   assert.equal(answered(member, member.ask("get", "/new")).body, "404 page not found\n");

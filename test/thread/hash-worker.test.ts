@@ -5,7 +5,7 @@ import { HashJobType, HashOutcomeType, writeHashJob } from "#ringd/messages/hash
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
-import { runHashes } from "#ringd/thread/hash-worker.js";
+import { HashLoop, runHashes } from "#ringd/thread/hash-worker.js";
 
 /** Made by etcd 3.4.23, golang.org/x/crypto/bcrypt. */
 const OF_GO = [
@@ -82,4 +82,25 @@ test("bytes that are not UTF-8 and damaged hashes match nothing", () => {
     run().map(([, outcome]) => outcome),
     [false, true, false, false, false],
   );
+});
+
+test("a run does not end within a job, whose rest still waits for room", () => {
+  const [bell, memory] = [new Bell(Bell.create()), createRing(65_536)];
+  const outcomes = createRing(65_536);
+  const jobs = new Outlet(new RingWriter(memory, bell));
+  const loop = new HashLoop(new RingReader(memory, bell), new RingWriter(outcomes, bell), 4);
+  const password = "x".repeat(14_000);
+  for (let job = 1; job <= 6; job++) {
+    writeHashJob(jobs, HashJobType.compare, { job, hash: "no hash", password });
+  }
+  jobs.publish();
+  while (loop.turn());
+  assert.notEqual(jobs.queuedBytes % (8 + "no hash".length + password.length), 0, "in parts");
+  assert.ok(!loop.isDone);
+  jobs.publish();
+  while (loop.turn());
+  assert.ok(loop.isDone);
+  let answered = 0;
+  Inlet.withCursor(new RingReader(outcomes, bell), () => answered++).drain(100);
+  assert.equal(answered, 6);
 });

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { chmodSync, copyFileSync, existsSync, readFileSync, renameSync, statSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest, type RequestOptions } from "node:https";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
@@ -310,5 +311,46 @@ test("a large listing, a stream of events, Expect and many watches over TLS", {
     await client.close();
   } finally {
     await member.destroy();
+  }
+});
+
+test("metrics that are asked for before a member knows who it is come later", {
+  skip,
+}, async () => {
+  const registry = await TestMember.create("ringd");
+  const token = "/v2/keys/token";
+  assert.equal((await send(registry.port, "PUT", `${token}/_config/size`, "value=1")).status, 201);
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const held = createServer((socket) => {
+    socket.on("error", () => undefined);
+    void released.then(() => {
+      const to = connect(registry.port, "127.0.0.1").on("error", () => socket.destroy());
+      socket.pipe(to).pipe(socket);
+    });
+  });
+  await once(held.listen(0, "127.0.0.1"), "listening");
+  const [port = 0] = await freePorts(1);
+  const url = `https://127.0.0.1:${port}`;
+  const member = await TestMember.make("ringd", [
+    ...["--listen-client-urls", url, "--advertise-client-urls", url, ...pairFlags(ca().issue())],
+    ...["--discovery", `http://127.0.0.1:${(held.address() as AddressInfo).port}${token}`],
+  ]);
+  try {
+    const asked = once(held, "connection");
+    const started = member.start();
+    await asked; // Ports are bound by now.
+    const metrics = call(`${url}/metrics`, { ca: ca().ca });
+    assert.equal((await call(`${url}/livez`, { ca: ca().ca })).status, 503);
+    release();
+    await started;
+    assert.match((await metrics).body, /^ringd_/m);
+  } finally {
+    release();
+    held.close();
+    await member.destroy();
+    await registry.destroy();
   }
 });
