@@ -9,7 +9,8 @@ import { RingdError } from "../lib/errors.js";
  *   2      0.2.0    entries with a version and a state machine; snapshots of version 2, whose
  *                   head names the machines and carries level and cluster time; the cluster
  *                   clock; `forwardOnce`
- *   3      0.3.0    nothing; TTLs count from the latest time in the log before their entry
+ *   3      0.3.0    nothing; TTLs count from the latest time in the log before their entry,
+ *                   of those since the entry that raised the level
  *
  * Every peer hello contains the newest level its member supports (hello.ts). Once all members,
  * learners too, are connected and support a level, the leader raises the cluster to it by a log

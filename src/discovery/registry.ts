@@ -28,6 +28,8 @@ export interface Registry {
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 const REDIRECTS_MAX = 10;
+/** Of a redirect, in a message. */
+const LOCATION_MAX = 256;
 /** Finds a service that vanished while a watch waits. */
 const KEEP_ALIVE_MS = 30_000;
 
@@ -42,6 +44,10 @@ async function follow(call: RegistryCall, proxy: URL | undefined): Promise<Regis
   for (let redirects = 0; redirects <= REDIRECTS_MAX; redirects++) {
     const answer = await callOnce({ ...call, url }, proxy);
     if (answer.kind === "answer") return answer.answer;
+    if (!URL.canParse(answer.location, url)) {
+      const where = JSON.stringify(answer.location.slice(0, LOCATION_MAX));
+      throw new DiscoveryUnreachableError(`the service redirects to ${where}, which is not a URL`);
+    }
     url = new URL(answer.location, url).href;
   }
   throw new DiscoveryUnreachableError("too many redirects");

@@ -37,7 +37,7 @@ const RECORD_BYTES_MAX = 64 * 2 ** 20;
 export interface EtcdLog {
   readonly metadata: EtcdMetadata;
   readonly hardState: EtcdHardState;
-  /** Consecutive; their data are views into the segments. */
+  /** Consecutive, since the last gap; their data are views into the segments. */
   readonly entries: readonly EtcdEntry[];
   /** Positions of snapshots, oldest first. */
   readonly marks: readonly EtcdSnapshotMark[];
@@ -124,7 +124,7 @@ export class EtcdLogReader {
         this.#metadata = { bytes: data, file };
         break;
       case EtcdRecordType.entry:
-        this.#add(file, at, decodeEtcdEntry(data));
+        this.#add(decodeEtcdEntry(data));
         break;
       case EtcdRecordType.state:
         this.#hardState = decodeEtcdHardState(data);
@@ -156,14 +156,14 @@ export class EtcdLogReader {
     this.#crc = crc;
   }
 
-  /** A later entry replaces those from its index on. */
-  #add(file: string, at: number, entry: EtcdEntry): void {
+  /**
+   * A later entry replaces those from its index on. One that leaves a gap follows a snapshot from
+   * the leader: entries before it do not count any more.
+   */
+  #add(entry: EtcdEntry): void {
     const first = this.#entries[0]?.index ?? entry.index;
     const last = this.#entries.at(-1)?.index ?? entry.index - 1;
-    if (entry.index > last + 1) {
-      throw new EtcdFileError(file, at, `entry ${entry.index} follows entry ${last}`);
-    }
-    this.#entries.length = Math.max(0, entry.index - first);
+    this.#entries.length = entry.index > last + 1 ? 0 : Math.max(0, entry.index - first);
     this.#entries.push(entry);
   }
 }

@@ -68,7 +68,12 @@ export class Agreed {
 
   /** As ClusterTime.applies. @throws NewerFormatError */
   applies(entry: Entry, command: Command, ownMs: number | undefined, monoMs: number): boolean {
-    if (command.op === CommandOp.raise) this.#raise(Number(command.prevIndex), command.value);
+    if (command.op === CommandOp.raise) {
+      const before = this.formats.level;
+      this.#raise(Number(command.prevIndex), command.value);
+      const isFirst = before < LATE_TTL_LEVEL && this.formats.level >= LATE_TTL_LEVEL;
+      if (isFirst) this.time.countFrom(command.timeMs);
+    }
     return this.time.applies(entry, command, ownMs, monoMs);
   }
 

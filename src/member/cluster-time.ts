@@ -1,6 +1,6 @@
 import { ClusterClock } from "../cluster/cluster-clock.js";
 import type { FormatLevels } from "../cluster/format.js";
-import { VERSIONED_LEVEL } from "../cluster/format.js";
+import { LATE_TTL_LEVEL, VERSIONED_LEVEL } from "../cluster/format.js";
 import { readClusterPath } from "../cluster/paths.js";
 import type { ClockMark } from "../cluster/snapshot-head.js";
 import { assert } from "../lib/assert.js";
@@ -74,6 +74,11 @@ export class ClusterTime {
   readonly #ports: ClusterTimePorts;
   /** Term and index of the last SYNC entry. Replicated. */
   #lastSync: { readonly term: number; readonly index: number };
+  /**
+   * The latest time in the log. Replicated from LATE_TTL_LEVEL on; older snapshots lack it. The
+   * clock's floor may be later, by what this member has heard before.
+   */
+  #latestMs: number;
   /** Index of the last entry in which a member published itself. */
   #publishedIndex = 0;
   /** Members that have published themselves in that term; each does so once per start. */
@@ -94,18 +99,29 @@ export class ClusterTime {
   constructor({ ms, term, index }: ClockMark, ports: ClusterTimePorts) {
     this.clock = new ClusterClock(ms);
     this.#lastSync = { term, index };
+    this.#latestMs = ms;
     this.#ports = ports;
   }
 
   /** For a snapshot. */
   get mark(): ClockMark {
-    return { ms: this.clock.floorMs, ...this.#lastSync };
+    const isAgreed = this.#ports.formats.level >= LATE_TTL_LEVEL;
+    return { ms: isAgreed ? this.#latestMs : this.clock.floorMs, ...this.#lastSync };
   }
 
   /** A snapshot from the leader replaced the log. */
   restore({ ms, term, index }: ClockMark, monoMs: number): void {
     this.#lastSync = { term, index };
+    this.#latestMs = ms;
     this.#hear(index, term, ms, false, monoMs);
+  }
+
+  /**
+   * The level rises to LATE_TTL_LEVEL: earlier times do not count, as not all members have them.
+   */
+  countFrom(timeMs: number): void {
+    assert(timeMs >= 0, "times count from 1970");
+    this.#latestMs = timeMs;
   }
 
   /**
@@ -130,6 +146,7 @@ export class ClusterTime {
       assert(term >= this.#lastSync.term, "terms never decrease along the log");
       this.#lastSync = { term, index };
       this.#lastSyncMonoMs = monoMs;
+      this.#latestMs = Math.max(this.#latestMs, command.timeMs);
       this.#hear(index, term, command.timeMs, command.isRefresh, monoMs);
     } else if (command.op === CommandOp.set) {
       const place = readClusterPath(command.path);
@@ -144,10 +161,10 @@ export class ClusterTime {
    * shorter than it was asked for. The same on all members.
    */
   dated(command: Command): Command {
-    const { floorMs } = this.clock;
-    if (command.timeMs >= floorMs) return command;
-    const expirationMs = command.expirationMs + floorMs - command.timeMs;
-    return { ...command, timeMs: floorMs, expirationMs };
+    const timeMs = this.#latestMs;
+    if (command.timeMs >= timeMs) return command;
+    const expirationMs = command.expirationMs + timeMs - command.timeMs;
+    return { ...command, timeMs, expirationMs };
   }
 
   /** Called periodically. @param appliedTerm of the last applied entry */

@@ -37,6 +37,7 @@ export interface SecurePort {
 interface Pending {
   readonly socket: Socket;
   readonly remote: string;
+  readonly key: string;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -51,7 +52,7 @@ interface Pending {
 export class Handshakes {
   readonly #port: SecurePort;
   readonly #limits: HandshakeLimits;
-  /** By remote address and port; in order of arrival. */
+  /** By both ends of the connection; in order of arrival. */
   readonly #pending = new Map<string, Pending>();
   /** Rejected connections that are still told so. */
   #leaving = 0;
@@ -111,42 +112,45 @@ export class Handshakes {
       this.#abort(oldest, TOO_MANY_HANDSHAKES);
     }
     const timer = setTimeout(() => this.#abort(pending, TIMED_OUT), handshakeMs);
-    const pending = { socket, remote, timer };
-    this.#pending.set(remote, pending);
+    const key = keyOf(socket);
+    const pending = { socket, remote, key, timer };
+    this.#pending.set(key, pending);
     socket.once("close", () => {
-      if (this.#end(remote, socket)) this.#log(remote, "EOF");
+      if (this.#end(key, socket)) this.#log(remote, "EOF");
     });
   }
 
-  #abort({ socket, remote }: Pending, why: string): void {
-    if (this.#end(remote, socket)) this.#log(remote, why);
+  #abort({ socket, remote, key }: Pending, why: string): void {
+    if (this.#end(key, socket)) this.#log(remote, why);
     socket.destroy();
   }
 
   /** @returns whether its handshake was in flight */
-  #end(remote: string, socket?: Socket): boolean {
-    const pending = this.#pending.get(remote);
+  #end(key: string, socket?: Socket): boolean {
+    const pending = this.#pending.get(key);
     if (pending === undefined || (socket !== undefined && pending.socket !== socket)) return false;
     clearTimeout(pending.timer);
-    this.#pending.delete(remote);
+    this.#pending.delete(key);
     return true;
   }
 
   /** A connection that is gone has no address any more: its "close" is logged. */
   #fail(error: Error, socket: TLSSocket): void {
     const remote = remoteOf(socket);
-    if (remote !== "" && this.#end(remote)) this.#log(remote, goHandshakeError(error), socket);
+    if (remote !== "" && this.#end(keyOf(socket)))
+      this.#log(remote, goHandshakeError(error), socket);
   }
 
   async #check(socket: TLSSocket): Promise<boolean> {
     const { settings, material } = this.#port.identity;
     const remote = remoteOf(socket);
+    const key = keyOf(socket);
     // Until HTTP has it, an error must not end the thread.
     const onError = () => socket.destroy();
     socket.on("error", onError);
     const why = await whyClientRejected(socket, addressOfRemote(socket), { settings, material });
     if (socket.destroyed) return false;
-    this.#end(remote);
+    this.#end(key);
     if (why === undefined) {
       socket.removeListener("error", onError);
       return true;
@@ -200,6 +204,11 @@ function remoteOf(socket: Socket): string {
   const address = addressOfRemote(socket);
   if (address === "") return "";
   return `${address.includes(":") ? `[${address}]` : address}:${socket.remotePort}`;
+}
+
+/** The same port may be used to dial several of our addresses at once. */
+function keyOf(socket: Socket): string {
+  return `${remoteOf(socket)} ${socket.localAddress}:${socket.localPort}`;
 }
 
 /** IPv4 also where it arrives on a port of both versions. */

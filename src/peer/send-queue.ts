@@ -6,6 +6,12 @@ import type { Socket } from "node:net";
  */
 const PIECE_BYTES = 512 * 1024;
 
+/** Used up frames are dropped from the list when it has so many. */
+const USED_MAX = 1024;
+
+/** A frame that was given to the socket, of which nothing is kept. */
+const USED = Buffer.alloc(0);
+
 /** What is to be sent on one stream, in order. */
 export class SendQueue {
   readonly #socket: Socket;
@@ -73,12 +79,13 @@ export class SendQueue {
       const part = frame.subarray(0, room);
       piece.push(part);
       room -= part.length;
-      if (part.length === frame.length) this.#at++;
+      // A queue that is never empty, as that of a slow peer, must not keep what it has sent.
+      if (part.length === frame.length) this.#waiting[this.#at++] = USED;
       else this.#waiting[this.#at] = frame.subarray(part.length);
     }
     this.#waitingBytes -= PIECE_BYTES - room;
-    if (this.#at === this.#waiting.length) {
-      this.#waiting = [];
+    if (this.#at === this.#waiting.length || this.#at >= USED_MAX) {
+      this.#waiting.splice(0, this.#at);
       this.#at = 0;
     }
     return piece;

@@ -5,10 +5,13 @@
  */
 export function isRepeatable(method: string, target: string, body: Buffer | undefined): boolean {
   if (method === "GET" || method === "HEAD" || method === "OPTIONS") return true;
-  if (method !== "PUT") return false;
+  // A user's or role's change is refused the second time: "already enabled", or "already granted".
+  if (method !== "PUT" || !KEYS.test(target)) return false;
   const query = target.split("?")[1] ?? "";
   return !DIFFERS.test(query) && !(body !== undefined && DIFFERS.test(head(body)));
 }
+
+const KEYS = /^\/v2\/keys(?![^/?])/;
 
 /** A condition or a directory; or a name that is escaped, which may be one. */
 const DIFFERS = /(^|&)(prev|dir|[^=&]*%[^=&]*(=|&|$))/;

@@ -47,11 +47,13 @@ test("no connection, silence, an error of the server: to be repeated", async (t)
   const { url } = await serve(t, (request, response) => {
     if (request.url === "/500") response.writeHead(500).end("{}");
     else if (request.url === "/loop") response.writeHead(302, { Location: "/loop" }).end();
+    else if (request.url === "/bad") response.writeHead(302, { Location: "http://a:b" }).end();
   });
   const registry = httpRegistry("");
   const unreachable = { name: "DiscoveryUnreachableError" };
   await assert.rejects(registry.call(get(`${url}/500`)), unreachable);
   await assert.rejects(registry.call(get(`${url}/loop`)), unreachable);
+  await assert.rejects(registry.call(get(`${url}/bad`)), unreachable);
   await assert.rejects(registry.call(get(`${url}/silent`, 50)), /no response within 50 ms/);
   await assert.rejects(registry.call(get("http://127.0.0.1:1/t")), unreachable);
 });

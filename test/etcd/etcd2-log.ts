@@ -24,17 +24,8 @@ export function writeEtcd2(
   others = 0,
   commit = requests.length + others + 1,
 ): void {
-  let crc = 0;
-  const frames: Buffer[] = [];
-  const record = (type: number, data: Buffer | undefined) => {
-    if (data !== undefined) crc = crc32c(data, crc);
-    const parts = [uint(1, BigInt(type)), uint(2, BigInt(crc))];
-    if (data !== undefined) parts.push(bytes(3, data));
-    const body = Buffer.concat(parts);
-    const head = Buffer.alloc(8);
-    head.writeBigUInt64LE(BigInt(body.length));
-    frames.push(head, body);
-  };
+  const records: (readonly [number, Buffer | undefined])[] = [];
+  const record = (type: number, data: Buffer | undefined) => records.push([type, data]);
   const entry = (index: number, type: number, data: Buffer) => {
     const head = [uint(1, BigInt(type)), uint(2, 1n), uint(3, BigInt(index))];
     record(2, Buffer.concat([...head, bytes(4, data)]));
@@ -51,6 +42,25 @@ export function writeEtcd2(
   }
   for (const [i, request] of requests.entries()) entry(i + others + 2, 0, encode(request));
   record(3, Buffer.concat([uint(1, 1n), uint(2, MEMBER), uint(3, BigInt(commit))]));
+  writeRecords(file, records);
+}
+
+/** @param records their types and data */
+export function writeRecords(
+  file: string,
+  records: readonly (readonly [number, Buffer | undefined])[],
+): void {
+  let crc = 0;
+  const frames: Buffer[] = [];
+  for (const [type, data] of records) {
+    if (data !== undefined) crc = crc32c(data, crc);
+    const parts = [uint(1, BigInt(type)), uint(2, BigInt(crc))];
+    if (data !== undefined) parts.push(bytes(3, data));
+    const body = Buffer.concat(parts);
+    const head = Buffer.alloc(8);
+    head.writeBigUInt64LE(BigInt(body.length));
+    frames.push(head, body);
+  }
   writeFileSync(file, Buffer.concat(frames));
 }
 

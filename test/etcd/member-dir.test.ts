@@ -10,9 +10,10 @@ import {
 import { join } from "node:path";
 import { test } from "node:test";
 import { EtcdDirError, EtcdFileError } from "#ringd/etcd/errors.js";
+import { EtcdLogReader } from "#ringd/etcd/log.js";
 import { type EtcdContent, readEtcdMember } from "#ringd/etcd/member-dir.js";
 import { KEYS_PREFIX } from "#ringd/store/node.js";
-import { writeEtcd2 } from "./etcd2-log.js";
+import { bytes, uint, writeEtcd2, writeRecords } from "./etcd2-log.js";
 import { FixtureDir, readFixture } from "./fixture.js";
 
 /** Directories of etcd, read offline: a kept one of 3.4.23, damaged ones, and one as of etcd 2. */
@@ -246,5 +247,41 @@ test("entries that are not known to be committed count only if the member was al
     assert.deepEqual(readWith(2, 4), { keys: ["/a"], uncommitted: 2, index: 4, members: 3 });
     assert.deepEqual(readWith(2, 6), { keys: all, uncommitted: 0, index: 6, members: 3 });
     assert.throws(() => readWith(0, 9), /the log ends with entry 4, and entry 9 was committed/);
+  });
+});
+
+test("a follower that once got a snapshot from its leader lacks entries before it", () => {
+  withDir((dir) => {
+    const whole = read(dir);
+    const reader = new EtcdLogReader();
+    reader.segment(dir.log, readFileSync(dir.log), true);
+    const { metadata, hardState, entries, marks } = reader.finish();
+    const mark = marks.at(-1) ?? { index: 0, term: 0 };
+    assert.ok(mark.index > 10, "the fixture has a snapshot");
+    const kept = entries.filter(({ index }) => index <= 3 || index > mark.index);
+    const record = ({ index, term, type, data }: (typeof kept)[number]) => {
+      const head = [uint(1, BigInt(type)), uint(2, BigInt(term)), uint(3, BigInt(index))];
+      return [2, Buffer.concat([...head, bytes(4, data)])] as const;
+    };
+    const { memberId, clusterId } = metadata;
+    const snapshot = Buffer.concat([uint(1, BigInt(mark.index)), uint(2, BigInt(mark.term))]);
+    const state = [uint(1, BigInt(hardState.term)), uint(3, BigInt(hardState.commit))];
+    const write = (isMarked: boolean) =>
+      writeRecords(dir.log, [
+        [4, undefined],
+        [1, Buffer.concat([uint(1, memberId), uint(2, clusterId)])],
+        [5, Buffer.concat([uint(1, 0n), uint(2, 0n)])],
+        ...kept.slice(0, 3).map(record),
+        ...(isMarked ? [[5, snapshot] as const] : []),
+        ...kept.slice(3).map(record),
+        [3, Buffer.concat(state)],
+      ]);
+    write(true);
+    const later = read(dir);
+    assert.deepEqual([later.index, later.store.index], [whole.index, whole.store.index]);
+    const all = () => true;
+    assert.deepEqual(keysOf(later, "/1", all), keysOf(whole, "/1", all));
+    write(false);
+    assert.throws(() => read(dir), /the log begins with entry \d+, and there is no snapshot/);
   });
 });

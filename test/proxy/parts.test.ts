@@ -116,6 +116,10 @@ test("what may be sent to a second member after the first may have carried it ou
     assert.ok(!says("PUT", `/v2/keys/a?${query}`, "value=x"), query);
     assert.ok(!says("PUT", "/v2/keys/a", query), query);
   }
+  assert.ok(says("PUT", "/v2/keys?ttl=5", "value=x"));
+  for (const path of ["auth/enable", "auth/users/u", "members/1", "keysets"]) {
+    assert.ok(!says("PUT", `/v2/${path}`, '{"grant":["r"]}'), path);
+  }
   assert.ok(!says("POST", "/v2/keys/a", "value=x"));
   assert.ok(!says("DELETE", "/v2/keys/a"));
 });

@@ -343,6 +343,50 @@ test("handshakes that stand still end after their timeout, or when others need t
   listener.close();
 });
 
+test("connections from one port to two of our own have a timeout each", { skip }, async (t) => {
+  const say = () => undefined;
+  const port = { identity: await trust(), log: { info: say, warn: say, error: say } as never };
+  const listener = new PeerListener(
+    { request: (_request, response) => response.end(), upgrade: () => undefined },
+    { handshakeMs: 500 },
+    port,
+  );
+  t.after(() => listener.close());
+  const host = "127.0.0.1";
+  const finder = createPlainServer().listen(0, host);
+  await once(finder, "listening");
+  const { port: localPort } = finder.address() as AddressInfo;
+  finder.close();
+  await once(finder, "close");
+  const open = async () => {
+    const ours = await listener.listen(listenUrl("https://127.0.0.1:0"));
+    const socket = connect({ port: ours, host, localAddress: host, localPort });
+    await once(socket, "connect");
+    return socket;
+  };
+  const first = await open();
+  const second = await open();
+  const { cert, key } = ca().issue();
+  const secure = [first, second].map((socket) =>
+    secureConnect({ socket, host, ca: ca().ca, cert, key }),
+  );
+  await Promise.all(secure.map((socket) => once(socket, "secureConnect")));
+  await new Promise((resolve) => setTimeout(resolve, 700)); // Nothing happens.
+  t.after(() => {
+    for (const socket of secure) socket.destroy();
+  });
+  assert.deepEqual(
+    secure.map(({ destroyed }) => destroyed),
+    [false, false],
+  );
+  for (const socket of secure) {
+    socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    const [answer] = await once(socket, "data");
+    assert.match(String(answer), /^HTTP\/1.1 200/);
+    socket.destroy();
+  }
+});
+
 test("other certificate files take effect on new streams, and end none", { skip }, async () => {
   const files = ca().issue({ cn: "before" });
   const own: Issued = { ...files, certFile: `${ca().dir}/own.pem`, keyFile: `${ca().dir}/own.key` };
