@@ -24,7 +24,12 @@ export class GuardedExchange implements Exchange {
     this.#exchange = exchange;
     const { method, path, query, body } = request;
     // The request and its body are valid during the call only.
-    this.#request = { method, path, query, body: body === undefined ? undefined : body.slice() };
+    this.#request = {
+      method,
+      path,
+      query,
+      body: body === undefined ? undefined : Buffer.from(body),
+    };
     this.#local = local;
   }
 

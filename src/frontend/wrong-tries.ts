@@ -1,4 +1,5 @@
 import { ResponseRecord } from "../messages/requests.js";
+import { addressOfText } from "./addresses.js";
 import type { Exchange } from "./frontend.js";
 
 const WINDOW_MS = 1000;
@@ -33,7 +34,7 @@ export const REAL_CLOCK: WrongTriesClock = {
  */
 export class WrongTries {
   readonly #clock: WrongTriesClock;
-  /** By address, in the order of their windows' starts. */
+  /** By address, of IPv6 by /64, in the order of their windows' starts. */
   readonly #windows = new Map<string, { readonly startMs: number; tries: number }>();
   readonly #held = new Map<Exchange, () => void>();
 
@@ -43,7 +44,7 @@ export class WrongTries {
 
   /** @param body valid until return */
   answer(exchange: Exchange, head: ResponseRecord, body: Uint8Array): void {
-    if (this.#count(exchange.remoteAddress) <= TRIES_MAX) {
+    if (this.#count(addressOfText(exchange.remoteAddress)) <= TRIES_MAX) {
       exchange.answer(head, body);
       return;
     }

@@ -76,3 +76,11 @@ test("addresses are forgotten in the order of their first try", () => {
   attempt("10.0.0.1");
   assert.equal(take().length, 1, "its tries were forgotten");
 });
+
+test("the addresses of one IPv6 network are one", () => {
+  const { attempt, take } = setUp();
+  for (let n = 0; n < 12; n++) attempt(`2001:db8:0:1::${n}`);
+  assert.equal(take().length, 10);
+  attempt("2001:db8:0:2::1");
+  assert.equal(take().length, 1);
+});
