@@ -306,10 +306,10 @@ export class RaftCore {
     assert((lead === id) === isLeader, "only the leader has itself as lead"); // 1
     const campaigns = role === "candidate" || isLeader;
     assert(!campaigns || this.vote === id, "candidates and leaders voted for themselves"); // 2
+    assert(isLeader || this.peers.length === 0, "only the leader tracks peers"); // 3
     const members = this.conf.voters.length + this.conf.learners.length;
-    const others = members - (this.isVoter() || this.conf.learners.includes(this.id) ? 1 : 0);
-    const tracked = isLeader ? others : 0;
-    assert(this.peers.length === tracked, "only the leader tracks peers, all of them"); // 3
+    const others = this.isVoter() || this.conf.learners.includes(id) ? members - 1 : members;
+    assert(!isLeader || this.peers.length === others, "the leader tracks all others"); // 3
     assert(log.lastTerm <= this.term, "no entry has a later term"); // 4
     assert(this.handedHardState.term <= this.term, "no later term is on the disk"); // 4
     assert(this.campaignTerm <= this.term, "no later term is campaigned for"); // 4
@@ -323,16 +323,16 @@ export class RaftCore {
     const canForward = lead !== NONE && !isLeader;
     assert(canForward || this.forwards.length === 0, "proposals queue for a leader elsewhere"); // 7
     assert(this.snapshot.index >= log.base.index, "the snapshot covers what is compacted"); // 8
-    for (const peer of this.peers) this.#assertPeer(peer);
+    const { lastIndex, commit } = log;
+    for (const peer of this.peers) this.#assertPeer(peer, lastIndex, commit);
     log.assertInvariants(); // 10
     this.reads.assertInvariants();
-    this.disk.assertInvariants();
   }
 
-  #assertPeer(peer: Progress): void {
-    assert(peer.match <= this.log.lastIndex, "what a peer acknowledged is in the log"); // 9
-    assert(peer.next <= this.log.lastIndex + 1, "what a peer was sent is in the log"); // 9
-    assert(peer.commitSent <= this.log.commit, "a peer is told what is committed"); // 9
+  #assertPeer(peer: Progress, lastIndex: number, commit: number): void {
+    assert(peer.match <= lastIndex, "what a peer acknowledged is in the log"); // 9
+    assert(peer.next <= lastIndex + 1, "what a peer was sent is in the log"); // 9
+    assert(peer.commitSent <= commit, "a peer is told what is committed"); // 9
     assert(peer.readRound <= this.reads.lastRound, "a peer confirms rounds that began"); // 9
     peer.assertInvariants(); // 10
   }

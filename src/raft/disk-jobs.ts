@@ -102,7 +102,7 @@ export class DiskJobs {
     const open = this.#issued - this.#durable;
     assert(open >= 0, "only issued jobs are durable");
     assert(this.#open.length === open, "each job issued and not durable is open");
-    const [first] = this.#held;
+    const first = this.#held[0];
     assert(first === undefined || first.job > this.#durable, "nothing waits for a durable job");
   }
 }

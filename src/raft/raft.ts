@@ -231,7 +231,6 @@ export class Raft {
       if (message.to === core.id) step(core, message);
       else core.send(message);
     }
-    core.assertInvariants();
   }
 
   /** The store contains everything up to `index`. */
@@ -369,7 +368,7 @@ export class Raft {
     const { log, snapshotToWrite: snapshot } = core;
     assert(core.hasUnwritten(), "a job for the disk has something to write");
     const entries = log.takeUnwritten();
-    const [first] = entries;
+    const first = entries[0];
     assert(
       snapshot === undefined || first === undefined || first.index === snapshot.index + 1,
       "a log that restarts goes on after its snapshot",

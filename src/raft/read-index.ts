@@ -150,7 +150,7 @@ export class ReadIndexes {
     assert(open <= this.#roundsMax, "the rounds in flight are bounded");
     assert(this.#remote.length <= this.#readsMax, "the reads of others are bounded");
     assert(open === 0 || this.#batch === undefined, "reads are in rounds or in a batch");
-    const [first] = this.#rounds;
+    const first = this.#rounds[0];
     const begins = this.#lastRound - open + 1;
     assert(first === undefined || first.number === begins, "rounds end in the order they began");
   }
