@@ -91,7 +91,11 @@ export class Agreed {
   ): void {
     assert(store.expiringNodes >= 0, "a number of nodes is not negative");
     this.time.tick(store.appliedTerm, store.expiringNodes, wallMs, monoMs);
-    this.#rise.tick(members, this.time.clock.read(wallMs, monoMs), monoMs);
+    // The times of the log count from that of the raise: neither a wall clock nor a time that
+    // entries not yet applied have replaced may begin them.
+    if (this.time.clock.isKnown && store.appliedTerm === this.#ports.raft.term) {
+      this.#rise.tick(members, this.time.clock.read(wallMs, monoMs), monoMs);
+    }
   }
 
   #raise(level: number, version: string): void {

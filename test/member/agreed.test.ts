@@ -56,3 +56,29 @@ test("a member that heard a later time takes the one of the leader's snapshot", 
   assert.equal(member.agreed.dated(SET).expirationMs, 3500);
   assert.equal(member.agreed.time.clock.floorMs, 9_000_000, "its clock does not go back");
 });
+
+test("a leader raises the level once it knows the time, and not by its wall clock", () => {
+  const proposed: Command[] = [];
+  const raft = {
+    ...{ id: 1n, lead: 1n, term: 5, isLeader: true },
+    conf: { voters: [1n], learners: [] as bigint[] },
+  };
+  const head = { format: 1, clock: { ms: 0, term: 0, index: 0 } };
+  const agreed = new Agreed(3, head, {
+    raft: raft as unknown as Raft,
+    ...{ metrics: new MetricCells(createMetricsMemory(1), 0), log: pino({ level: "silent" }) },
+    ...{ electionMs: 1000, isFounding: true, propose: (command) => proposed.push(command) > 0 },
+    ...{ onKnown: () => undefined, onStale: () => undefined, onFormatLevel: () => undefined },
+  });
+  const raises = () => proposed.filter(({ op }) => op === CommandOp.raise);
+  const tick = (appliedTerm: number, monoMs: number) =>
+    agreed.tick([1n], { appliedTerm, expiringNodes: 0 }, { wallMs: 9_000_000, monoMs });
+  tick(5, 10);
+  assert.deepEqual(raises(), []);
+  const entry = { index: 1, term: 5, type: EntryType.normal, data: new Uint8Array(0) };
+  agreed.applies(entry, syncCommand(1000, true), undefined, 20);
+  tick(4, 30);
+  assert.deepEqual(raises(), [], "entries not yet applied may have another time");
+  tick(5, 40);
+  assert.equal(raises()[0]?.timeMs, 1020);
+});
