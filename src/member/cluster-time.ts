@@ -37,6 +37,7 @@ const WARN_MS = 60_000;
 const STALE_MS_MAX = 2000;
 /** On a link that is always as slow, the last one is taken. */
 const STALE_MAX = 5;
+const NO_ENTRY = { index: Number.POSITIVE_INFINITY, monoMs: Number.NEGATIVE_INFINITY };
 
 const OFFSET_SECONDS = cellOf("clockOffset");
 
@@ -84,12 +85,12 @@ export class ClusterTime {
   /** Members that have published themselves in that term; each does so once per start. */
   #published: { readonly term: number; readonly ids: Set<bigint> } = { term: 0, ids: new Set() };
   /** The applied entry that this member proposed last since it started, and when. */
-  #own = { index: Number.POSITIVE_INFINITY, monoMs: Number.NEGATIVE_INFINITY };
+  #own = NO_ENTRY;
   /** SYNC entries that came too late to learn the time from. */
   #stale = 0;
   #term = 0;
   #termMonoMs = 0;
-  /** Last term in which this leader proposed to restart the clock. */
+  /** Last term in which this leader proposed to restart the clock: once is enough. */
   #startedTerm = 0;
   #nextMonoMs = 0;
   #lastSyncMonoMs = 0;
@@ -186,7 +187,12 @@ export class ClusterTime {
       ? this.#leaderCommand(expiringNodes, wallMs, monoMs)
       : this.#followerCommand(wallMs, monoMs);
     if (command === undefined) return;
-    if (this.#ports.propose(command)) this.#nextMonoMs = monoMs + SYNC_MS;
+    if (!this.#ports.propose(command)) return;
+    this.#nextMonoMs = monoMs + SYNC_MS;
+    if (!command.isRefresh) return;
+    this.#startedTerm = raft.term;
+    const startMs = command.timeMs;
+    this.#ports.log.info({ startMs }, "starting the cluster clock from this member's wall clock");
   }
 
   #leaderCommand(expiringNodes: number, wallMs: number, monoMs: number): Command | undefined {
@@ -199,13 +205,11 @@ export class ClusterTime {
       if (!isOwed && expiringNodes === 0 && isRecent) return undefined;
       return syncCommand(this.clock.read(wallMs, monoMs));
     }
-    if (!this.#mayRestart(monoMs)) return undefined;
+    // A leader's log keeps what was proposed in its term. At level 1 a second restart would not be
+    // void, and the clock would jump if the wall clock did.
+    if (this.#startedTerm === raft.term || !this.#mayRestart(monoMs)) return undefined;
     const startMs = this.clock.read(wallMs, monoMs);
-    if (this.#startedTerm !== raft.term) {
-      this.#ports.log.info({ startMs }, "starting the cluster clock from this member's wall clock");
-    }
     assert(startMs >= this.clock.floorMs, "the clock does not start before a time in the log");
-    this.#startedTerm = raft.term;
     return syncCommand(startMs, true);
   }
 
@@ -247,6 +251,7 @@ export class ClusterTime {
     if (monoMs - this.#own.monoMs <= STALE_MS_MAX || this.#stale === STALE_MAX) return true;
     if (!this.clock.isKnown) {
       this.#stale++;
+      this.#own = NO_ENTRY; // The SYNC entries in flight are no fresher.
       this.#ports.onStale();
     }
     return false;

@@ -215,3 +215,29 @@ test("a wall clock's offset is reported, with a warning when that changes", () =
   stage.tick(130_000, 0);
   assert.equal(stage.warned.length, 2);
 });
+
+test("a leader restarts the clock once in its term, unless the proposal is rejected", () => {
+  const stage = new Stage(1000);
+  stage.leads(1n, 5);
+  for (const id of [2n, 3n]) stage.publish(id, 10);
+  stage.canPropose = false;
+  assert.equal(stage.tick(20, 5000)?.isRefresh, true);
+  stage.canPropose = true;
+  assert.equal(stage.tick(600, 6000)?.timeMs, 6000);
+  // Its log keeps the first until it is committed, however long that takes.
+  assert.equal(stage.tick(1200, 900_000), undefined);
+  stage.leads(1n, 7);
+  for (const id of [2n, 3n]) stage.publish(id, 1300);
+  assert.equal(stage.tick(1310, 7000)?.timeMs, 7000);
+});
+
+test("entries in flight behind a stale one are as stale, and count once", () => {
+  const stage = new Stage(1000);
+  stage.leads(2n, 5);
+  stage.publish(1n, 10_000, 20);
+  for (let n = 0; n < 8; n++) stage.apply(syncCommand(90_000 + n), 10_000 + n);
+  assert.deepEqual([stage.time.clock.isKnown, stage.stale], [false, 1]);
+  stage.publish(1n, 10_200, 10_100);
+  stage.apply(syncCommand(100_000), 10_300);
+  assert.equal(stage.time.clock.read(0, 10_300), 100_000);
+});
