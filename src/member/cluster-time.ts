@@ -23,9 +23,11 @@ const IDLE_SYNC_MS = 600_000;
  */
 const FOLLOWER_WAIT_MS = 200;
 /**
- * How long, beyond two election timeouts, a leader without the time waits for a member that has it.
+ * How long, beyond two election timeouts, leaders without the time wait for a member that has it.
  */
 const RESTART_WAIT_MS = 1000;
+/** How much of that in its own term at least: followers that have the time propose it by then. */
+const TERM_WAIT_MS = 2 * FOLLOWER_WAIT_MS;
 /** Warn when the wall clock's offset has changed by more than this, at most once per WARN_MS. */
 const OFFSET_MS_MAX = 1000;
 const WARN_MS = 60_000;
@@ -90,6 +92,11 @@ export class ClusterTime {
   #stale = 0;
   #term = 0;
   #termMonoMs = 0;
+  /**
+   * How long this member led without the time: over all such terms, as each is short on shaky
+   * links, and until when it was counted in the last of them.
+   */
+  #waited = { ms: 0, term: 0, monoMs: 0 };
   /** Last term in which this leader proposed to restart the clock: once is enough. */
   #startedTerm = 0;
   #nextMonoMs = 0;
@@ -174,6 +181,7 @@ export class ClusterTime {
     const { raft } = this.#ports;
     assert(appliedTerm <= raft.term, "no applied entry has a later term");
     this.#assertTerms();
+    this.#countWait(monoMs);
     if (raft.lead === NONE) return;
     if (this.#term !== raft.term) {
       this.#term = raft.term;
@@ -213,12 +221,20 @@ export class ClusterTime {
     return syncCommand(startMs, true);
   }
 
+  #countWait(monoMs: number): void {
+    const { isLeader, term } = this.#ports.raft;
+    const { ms, term: before, monoMs: sinceMs } = this.#waited;
+    if (!isLeader || this.clock.isKnown) this.#waited = { ms, term: 0, monoMs };
+    else this.#waited = { ms: before === term ? ms + monoMs - sinceMs : ms, term, monoMs };
+  }
+
   /** No other member knows the time, or none has proposed it within the wait. */
   #mayRestart(monoMs: number): boolean {
     const { raft, electionMs, isFounding } = this.#ports;
     assert(!this.clock.isKnown, "a clock that is known is not restarted");
     if (isFounding && this.#lastSync.term === 0) return true; // No time was ever agreed on.
-    if (monoMs - this.#termMonoMs > 2 * electionMs + RESTART_WAIT_MS) return true;
+    const isLong = this.#waited.ms > 2 * electionMs + RESTART_WAIT_MS;
+    if (isLong && monoMs - this.#termMonoMs > Math.max(electionMs, TERM_WAIT_MS)) return true;
     const { term, ids } = this.#published;
     return raft.conf.voters.every((id) => id === raft.id || (term === raft.term && ids.has(id)));
   }

@@ -66,7 +66,8 @@ export function onForwards(peer: Progress, { proposals }: ForwardOnce): void {
 /** Transfers leadership to the voter heard just now, whose links may be better than ours. */
 function handOverSoon(core: RaftCore, { id }: Progress): void {
   assert(!core.contact.isLost, "leadership is handed over while there is contact");
-  if (core.transferee !== NONE) return;
+  // Of two voters, either has the same link to the other.
+  if (core.transferee !== NONE || core.conf.voters.length < 3) return;
   startTransfer(core, id, HASTY_HEARTBEATS * core.options.heartbeatTicks);
 }
 

@@ -241,3 +241,19 @@ test("entries in flight behind a stale one are as stale, and count once", () => 
   stage.apply(syncCommand(100_000), 10_300);
   assert.equal(stage.time.clock.read(0, 10_300), 100_000);
 });
+
+test("the wait for a member with the time adds up over a leader's terms, each long enough to answer", () => {
+  const stage = new Stage(1000);
+  // Of terms of 2 s, another leads every second: no single one is long enough.
+  for (let term = 5; term <= 9; term++) {
+    const startMs = 2000 * term;
+    stage.leads(term % 2 === 1 ? 1n : 2n, term);
+    for (let ms = 0; ms < 2000; ms += 100) {
+      const command = stage.tick(startMs + ms, 5_000_000);
+      const isDue = term === 7 && ms > 1000 && stage.proposed.length === 1;
+      if (isDue && command !== undefined) return;
+      assert.equal(command, undefined, `term ${term}, ${ms} ms`);
+    }
+  }
+  assert.fail("the clock was never started");
+});

@@ -396,6 +396,20 @@ test("a shaky leader hands over to the voter that is heard again, not to one tha
   assert.equal(raft.status().transferee, 3n);
 });
 
+test("of two voters no leader is too shaky: the other has the same link", () => {
+  const hardState = { term: 0, vote: 0n, commit: 0 };
+  const snapshot = { index: 0, term: 0, conf: { voters: [1n, 2n], learners: [] } };
+  const restored = { hardState, snapshot, entries: [], applied: 0 };
+  const raft = leader({}, { checkQuorum: true, restored });
+  for (let time = 0; time < 5; time++) {
+    for (let tick = 0; tick < 4; tick++) raft.tick();
+    drain(raft);
+    raft.step({ type: "heartbeatReply", to: 1n, from: 2n, term: raft.term, round: 0 });
+  }
+  assert.equal(raft.role, "leader");
+  assert.equal(raft.status().transferee, 0n);
+});
+
 test("forward: a proposal is sent with its number; parked ones are for one leader", () => {
   const follower = member(1n);
   follower.peerTakesOnce(2n, true);
