@@ -37,15 +37,14 @@ export class MemberWatch {
     this.#log = log;
   }
 
-  /** Runs until `stop`. */
-  async run(intervalMs: number): Promise<void> {
+  /** Runs until `stop`. @param isFound by a refresh just before */
+  async run(intervalMs: number, isFound: boolean): Promise<void> {
     const { signal } = this.#stop;
-    while (!signal.aborted) {
-      const isFound = await this.refresh();
-      const isImpatient = !isFound && intervalMs >= DEFAULT_REFRESH_MS;
-      await sleep(isImpatient ? EMPTY_MS : intervalMs, undefined, { signal, ref: false }).catch(
-        () => undefined,
-      );
+    const isHasty = intervalMs >= DEFAULT_REFRESH_MS;
+    for (let isKnown = isFound; ; isKnown = await this.refresh()) {
+      const waitMs = isHasty && !isKnown ? EMPTY_MS : intervalMs;
+      await sleep(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
+      if (signal.aborted) return;
     }
   }
 

@@ -81,8 +81,8 @@ export async function startProxy(config: Config): Promise<void> {
   const members = new MemberWatch(peerUrls, io.get, endpoints, file, log);
   stopOnSignals(log, server, members, upstream);
   // Whoever waits for the line that a member logs, too, may send requests.
-  await members.refresh();
-  void members.run(proxy.refreshIntervalMs);
+  const isFound = await members.refresh();
+  void members.run(proxy.refreshIntervalMs, isFound);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", log);
 }
