@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { StartIo } from "../bootstrap/io.js";
 import { readRemoteMembers } from "../bootstrap/remote-members.js";
 import { compareBytes } from "../go/url-list.js";
-import { systemReason } from "../lib/errors.js";
+import { messageOf, systemReason } from "../lib/errors.js";
 import type { Logger } from "../log/logger.js";
 import type { ClusterFile } from "./cluster-file.js";
 import type { Endpoints } from "./endpoints.js";
@@ -68,7 +68,7 @@ export class MemberWatch {
         }
         why = answer.kind === "cluster" ? "its members have no client URLs yet" : answer.why;
       } catch (error) {
-        why = error instanceof Error ? error.message : String(error);
+        why = messageOf(error);
       }
       this.#log.warn({ peerUrl: url, reason: why }, "could not get cluster response");
     }
