@@ -37,7 +37,7 @@ export class Upstream {
   readonly #times: UpstreamTimes;
   readonly #http: HttpAgent;
   readonly #https: HttpsAgent;
-  readonly #tls: ConnectionOptions;
+  #tls: ConnectionOptions;
 
   /** @param tls of connections to members with https */
   constructor(times: UpstreamTimes, tls: ConnectionOptions = {}) {
@@ -51,6 +51,11 @@ export class Upstream {
     this.#tls = tls;
     this.#http = new HttpAgent(options);
     this.#https = new HttpsAgent(options);
+  }
+
+  /** For new connections. */
+  useTls(tls: ConnectionOptions): void {
+    this.#tls = tls;
   }
 
   close(): void {
