@@ -7,7 +7,7 @@ import {
   parseInitialCluster,
 } from "../config/initial-cluster.js";
 import { compareBytes } from "../go/url-list.js";
-import { RingdError } from "../lib/errors.js";
+import { messageOf, RingdError } from "../lib/errors.js";
 import type { ClusterToken, StartIdentity, StartIo } from "./io.js";
 import { isCompatible, type RemoteCluster, readRemoteMembers } from "./remote-members.js";
 import { hostsToResolve, type Resolution, type Resolutions } from "./same-urls.js";
@@ -197,7 +197,7 @@ async function fetchMembers(
     const answer = readRemoteMembers(body, clusterId);
     return answer.kind === "cluster" ? answer.cluster : answer.why;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }
 
@@ -218,7 +218,7 @@ async function clusterVersionOf(peerUrls: readonly string[], io: StartIo): Promi
       const { etcdcluster } = content as Record<string, unknown>;
       if (typeof etcdcluster === "string") return etcdcluster;
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       io.warn(`could not get the version from ${url}: ${why}`);
     }
   }
@@ -252,7 +252,7 @@ async function resolvePatiently(host: string, io: StartIo): Promise<Resolution> 
     try {
       return { kind: "addresses", addresses: await io.resolve(host) };
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       if (waitedMs >= (io.resolveMs ?? RESOLVE_MS)) return { kind: "failed", why };
       io.warn(`failed to resolve host ${host}, trying again: ${why}`);
     }

@@ -1,10 +1,9 @@
 import { parseGoBool } from "../go/bool.js";
+import { parseGoDuration } from "../go/duration.js";
 import { ConfigError, cannotVerify } from "./config-error.js";
 import { FLAGS, type FlagKind, IGNORED } from "./flags.js";
 import type { Given } from "./sources.js";
 import { type ListenUrl, parseUrls } from "./urls.js";
-
-const GO_DURATION = /^[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$/;
 
 function kindOf(name: string): FlagKind | undefined {
   return FLAGS[name]?.kind ?? IGNORED.get(name);
@@ -72,7 +71,7 @@ export class FlagReader {
       const kind = kindOf(name);
       if (kind === "bool") this.bool(name);
       else if (kind === "uint") this.uint(name);
-      else if (kind === "duration" && !GO_DURATION.test(this.string(name))) {
+      else if (kind === "duration" && parseGoDuration(this.string(name)) === undefined) {
         throw this.invalid(name, "parse error");
       }
     }

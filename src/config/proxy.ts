@@ -12,14 +12,18 @@ export interface ProxyConfig {
   readonly readTimeoutMs: number;
 }
 
+/** Node's timers end there, some 25 days; longer ones would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 /** @throws ConfigError */
 export function readProxy(read: FlagReader): ProxyConfig {
+  const ms = (flag: string) => Math.min(read.uint(flag), TIMER_MS_MAX);
   return {
     mode: read.oneOf("proxy", ["off", "readonly", "on"]),
-    failureWaitMs: read.uint("proxy-failure-wait"),
-    refreshIntervalMs: read.uint("proxy-refresh-interval"),
-    dialTimeoutMs: read.uint("proxy-dial-timeout"),
-    writeTimeoutMs: read.uint("proxy-write-timeout"),
-    readTimeoutMs: read.uint("proxy-read-timeout"),
+    failureWaitMs: ms("proxy-failure-wait"),
+    refreshIntervalMs: ms("proxy-refresh-interval"),
+    dialTimeoutMs: ms("proxy-dial-timeout"),
+    writeTimeoutMs: ms("proxy-write-timeout"),
+    readTimeoutMs: ms("proxy-read-timeout"),
   };
 }

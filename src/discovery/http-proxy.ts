@@ -48,7 +48,13 @@ export async function connectThrough(
   const { connect } = await import("node:tls");
   const host = target.hostname.replace(/^\[(.*)\]$/, "$1");
   const secure = connect({ socket, host, ...(isIP(host) === 0 ? { servername: host } : {}) });
-  await once(secure, "secureConnect", { signal });
+  try {
+    await once(secure, "secureConnect", { signal });
+  } catch (error) {
+    secure.on("error", () => undefined); // What comes after the timeout.
+    secure.destroy();
+    throw error;
+  }
   return secure;
 }
 

@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
+import { messageOf } from "../lib/errors.js";
 import { DiscoveryUnreachableError } from "./discovery-error.js";
 import { connectThrough, parseProxyUrl, throughProxy } from "./http-proxy.js";
 
@@ -77,7 +78,7 @@ async function callOnce(call: RegistryCall, proxy: URL | undefined): Promise<Out
     return { kind: "answer", answer: { status, index, body: parseBody(text) } };
   } catch (error) {
     if (error instanceof DiscoveryUnreachableError) throw error;
-    const why = signal.aborted ? `no response within ${call.timeoutMs} ms` : reasonOf(error);
+    const why = signal.aborted ? `no response within ${call.timeoutMs} ms` : messageOf(error);
     throw new DiscoveryUnreachableError(why);
   }
 }
@@ -135,9 +136,4 @@ function parseBody(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,7 +1,7 @@
 import { promises } from "node:dns";
 import { splitListenUrl } from "../config/urls.js";
 import { goQuote } from "../go/text.js";
-import { RingdError } from "../lib/errors.js";
+import { messageOf, RingdError } from "../lib/errors.js";
 
 export interface SrvRecord {
   /** Without the final dot. */
@@ -145,7 +145,7 @@ async function recordsOf(name: string, dns: Dns, failures: string[]): Promise<Sr
       .map((record) => ({ ...record, name: record.name.replace(/\.$/, "") }))
       .sort((a, b) => a.priority - b.priority);
   } catch (error) {
-    failures.push(error instanceof Error ? error.message : String(error));
+    failures.push(messageOf(error));
     return [];
   }
 }
@@ -154,7 +154,7 @@ async function addressesOf(host: string, dns: Dns, failures: string[]): Promise<
   try {
     return await dns.addresses(host);
   } catch (error) {
-    failures.push(error instanceof Error ? error.message : String(error));
+    failures.push(messageOf(error));
     return [];
   }
 }

@@ -1,10 +1,8 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemReason } from "../lib/errors.js";
+import { replaceFile } from "../storage/disk.js";
 import { ProxyStartError } from "./proxy-error.js";
-
-/** Mode 0600, as etcd's. */
-const FILE_MODE = 0o600;
 
 /**
  * What a proxy keeps on its disk: the peer URLs of the members it found last, so that it finds the
@@ -35,17 +33,9 @@ export class ClusterFile {
     );
   }
 
-  /** Replaces the file as a whole. @throws Error of the file system */
+  /** @throws Error of the file system */
   write(peerUrls: readonly string[]): void {
-    const beside = `${this.path}.bak`;
-    const descriptor = openSync(beside, "w", FILE_MODE);
-    try {
-      writeSync(descriptor, JSON.stringify({ PeerURLs: peerUrls }));
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(beside, this.path);
+    replaceFile(this.path, JSON.stringify({ PeerURLs: peerUrls }));
   }
 }
 

@@ -1,6 +1,7 @@
 import { isIPv6 } from "node:net";
 import { parseArgs } from "node:util";
 import { ConfigError } from "../config/config-error.js";
+import { parseGoDuration } from "../go/duration.js";
 
 /** What `ringd gateway start` was asked for. */
 export interface GatewayFlags {
@@ -45,7 +46,6 @@ Flags:
 `;
 
 const PORT_MAX = 65_535;
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 /** Node's timers end there. */
 const DELAY_MS_MAX = 2 ** 31 - 1;
 
@@ -74,7 +74,7 @@ export function readGatewayFlags(argv: readonly string[]): GatewayFlags | "help"
     srvName: text("discovery-srv-name"),
     isInsecure: values["insecure-discovery"] === true,
     trustedCaFile: text("trusted-ca-file"),
-    retryDelayMs: duration("retry-delay", text("retry-delay")),
+    retryDelayMs: delayMs("retry-delay", text("retry-delay")),
   };
 }
 
@@ -110,21 +110,10 @@ function hostPort(flag: string, text: string): HostPort {
   return { host, port: Number(port) };
 }
 
-/** Go's form: "1m30s". */
-function duration(flag: string, text: string): number {
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/gy)];
-  const ms = parts.reduce(
-    (sum, [, value, unit = ""]) => sum + Number(value) * (UNIT_MS[unit] ?? 0),
-    0,
-  );
-  const isWhole = parts.map(([part]) => part).join("") === text;
-  if (!isWhole || ms <= 0 || ms > DELAY_MS_MAX) {
-    throw new ConfigError(
-      `gateway: --${flag} is "${text}", and must be a time above 0, as 1m30s`,
-      1,
-    );
-  }
-  return ms;
+function delayMs(flag: string, text: string): number {
+  const ms = Number(parseGoDuration(text) ?? 0n) / 1e6;
+  if (ms > 0 && ms <= DELAY_MS_MAX) return ms;
+  throw new ConfigError(`gateway: --${flag} is "${text}", and must be a time above 0, as 1m30s`, 1);
 }
 
 export function hostPortText({ host, port }: HostPort): string {

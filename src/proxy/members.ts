@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { StartIo } from "../bootstrap/io.js";
 import { readRemoteMembers } from "../bootstrap/remote-members.js";
 import { compareBytes } from "../go/url-list.js";
-import { systemReason } from "../lib/errors.js";
+import { messageOf, systemReason } from "../lib/errors.js";
 import type { Logger } from "../log/logger.js";
 import type { ClusterFile } from "./cluster-file.js";
 import type { Endpoints } from "./endpoints.js";
@@ -37,15 +37,14 @@ export class MemberWatch {
     this.#log = log;
   }
 
-  /** Runs until `stop`. */
-  async run(intervalMs: number): Promise<void> {
+  /** Runs until `stop`. @param isFound by a refresh just before */
+  async run(intervalMs: number, isFound: boolean): Promise<void> {
     const { signal } = this.#stop;
-    while (!signal.aborted) {
-      const isFound = await this.refresh();
-      const isImpatient = !isFound && intervalMs >= DEFAULT_REFRESH_MS;
-      await sleep(isImpatient ? EMPTY_MS : intervalMs, undefined, { signal, ref: false }).catch(
-        () => undefined,
-      );
+    const isHasty = intervalMs >= DEFAULT_REFRESH_MS;
+    for (let isKnown = isFound; ; isKnown = await this.refresh()) {
+      const waitMs = isHasty && !isKnown ? EMPTY_MS : intervalMs;
+      await sleep(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
+      if (signal.aborted) return;
     }
   }
 
@@ -69,7 +68,7 @@ export class MemberWatch {
         }
         why = answer.kind === "cluster" ? "its members have no client URLs yet" : answer.why;
       } catch (error) {
-        why = error instanceof Error ? error.message : String(error);
+        why = messageOf(error);
       }
       this.#log.warn({ peerUrl: url, reason: why }, "could not get cluster response");
     }

@@ -165,20 +165,19 @@ async function readBody(
   const length = headers["content-length"];
   if (length === undefined && headers["transfer-encoding"] === undefined) return undefined;
   const body = new Body(room);
-  let tooLarge: Buffer | undefined;
+  let rejected: Buffer | "no room" | undefined;
   try {
+    // To its end in any case: left early, the connection would stall.
     for await (const part of request as AsyncIterable<Buffer>) {
-      if (tooLarge !== undefined) continue;
+      if (rejected !== undefined) continue;
       if (!body.add(part)) {
         body.drop();
-        request.resume();
-        return "no room";
-      }
-      if (body.isTooLarge) tooLarge = Buffer.alloc(BODY_BYTES_MAX + 1);
+        rejected = "no room";
+      } else if (body.isTooLarge) rejected = Buffer.alloc(BODY_BYTES_MAX + 1);
     }
   } catch {
     body.drop();
     return "gone";
   }
-  return tooLarge ?? (body.finish(Buffer.alloc(0)) as Buffer);
+  return rejected ?? (body.finish(Buffer.alloc(0)) as Buffer);
 }

@@ -14,8 +14,9 @@ import type { Logger } from "../log/logger.js";
 import { checkFileDescriptorLimit, connectionsMax } from "../process/descriptors.js";
 import { notifySupervisor } from "../process/notify.js";
 import { contextOptions } from "../tls/contexts.js";
+import { TlsIdentity } from "../tls/identity.js";
 import type { PeerTrust } from "../tls/peer-checks.js";
-import { readPeerTrust } from "../tls/peer-trust.js";
+import { ensureSelfSigned } from "../tls/self-signed.js";
 import { makeDir } from "../wal/data-dir.js";
 import { ClusterFile } from "./cluster-file.js";
 import { Endpoints } from "./endpoints.js";
@@ -49,8 +50,9 @@ export async function startProxy(config: Config): Promise<void> {
   checkFileDescriptorLimit();
   const endpoints = new Endpoints(proxy.failureWaitMs, log);
   checkListenUrls(config);
-  const trust = await readPeerTrust(config);
+  const trust = await openTrust(config, log);
   const upstream = new Upstream(proxy, upstreamTls(trust));
+  trust?.onChange(() => upstream.useTls(upstreamTls(trust)));
   const metrics = new ProxyMetrics();
   const server = new ProxyServer({
     forwarder: new Forwarder({ endpoints, upstream, log, metrics }),
@@ -81,8 +83,8 @@ export async function startProxy(config: Config): Promise<void> {
   const members = new MemberWatch(peerUrls, io.get, endpoints, file, log);
   stopOnSignals(log, server, members, upstream);
   // Whoever waits for the line that a member logs, too, may send requests.
-  await members.refresh();
-  void members.run(proxy.refreshIntervalMs);
+  const isFound = await members.refresh();
+  void members.run(proxy.refreshIntervalMs, isFound);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", log);
 }
@@ -94,6 +96,16 @@ function checkListenUrls({ listenClientUrls }: Config): void {
   throw new ProxyStartError(
     `--listen-client-urls: a proxy cannot serve ${secure.text}; give it http URLs, or use "ringd gateway", which passes TLS on`,
   );
+}
+
+/** Follows the files as they change. @throws TlsFileError */
+async function openTrust({ peerTls }: Config, log: Logger): Promise<TlsIdentity | undefined> {
+  if (peerTls === undefined) return undefined;
+  const made = await ensureSelfSigned(peerTls, Date.now());
+  if (made !== undefined) log.info(made);
+  const trust = await TlsIdentity.open(peerTls, { log, metrics: undefined });
+  for (const warning of trust.material.warnings) log.warn(warning);
+  return trust;
 }
 
 /** As in etcd, a proxy shows members the certificate that a member shows others. */

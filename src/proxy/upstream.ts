@@ -7,6 +7,7 @@ import {
 } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
+import { messageOf } from "../lib/errors.js";
 import { RoundTripError } from "./proxy-error.js";
 
 /** As etcd's DefaultMaxIdleConnsPerHost. */
@@ -36,7 +37,7 @@ export class Upstream {
   readonly #times: UpstreamTimes;
   readonly #http: HttpAgent;
   readonly #https: HttpsAgent;
-  readonly #tls: ConnectionOptions;
+  #tls: ConnectionOptions;
 
   /** @param tls of connections to members with https */
   constructor(times: UpstreamTimes, tls: ConnectionOptions = {}) {
@@ -50,6 +51,11 @@ export class Upstream {
     this.#tls = tls;
     this.#http = new HttpAgent(options);
     this.#https = new HttpsAgent(options);
+  }
+
+  /** For new connections. */
+  useTls(tls: ConnectionOptions): void {
+    this.#tls = tls;
   }
 
   close(): void {
@@ -89,7 +95,7 @@ export class Upstream {
       let isConnected = false;
       const failed = (why: string) => new RoundTripError(why, isConnected, request.reusedSocket);
       request.on("error", (error) => {
-        reject(error instanceof RoundTripError ? error : failed(reasonOf(error)));
+        reject(error instanceof RoundTripError ? error : failed(messageOf(error)));
       });
       request.on("response", resolve);
       const onConnected = () => {
@@ -141,11 +147,4 @@ function placeOf(url: string): RequestOptions {
     host: hostname.replace(/^\[(.*)\]$/, "$1"),
     port: port === "" ? (protocol === "https:" ? 443 : 80) : port,
   };
-}
-
-function reasonOf(error: Error): string {
-  if (error instanceof AggregateError && error.errors[0] instanceof Error) {
-    return error.errors[0].message;
-  }
-  return error.message;
 }

@@ -9,10 +9,11 @@ import {
   readFileSync,
   renameSync,
   unlinkSync,
+  writeFileSync,
   writeSync,
   writevSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { assert, unreachable } from "../lib/assert.js";
 import type { DiskOp } from "./disk-op.js";
 import { DiskError } from "./errors.js";
@@ -196,4 +197,12 @@ export function syncDirectory(dir: string): void {
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** Replaces a small file as a whole; durable on return. @throws Error of the file system */
+export function replaceFile(path: string, text: string): void {
+  const temporary = `${path}.tmp`;
+  writeFileSync(temporary, text, { mode: 0o600, flush: true });
+  renameSync(temporary, path);
+  syncDirectory(dirname(path));
 }

@@ -52,18 +52,26 @@ export function serverOptions(settings: TlsSettings, material: TlsMaterial): Tls
 }
 
 /**
- * What etcd checks beyond the chain of a client's certificate: common name or host name, and the
- * revocation list.
+ * Why a client is not accepted: what etcd checks beyond the chain of its certificate.
  *
  * @returns etcd's text; undefined if it is accepted, or none is required
  */
 export function rejectionOf(
   socket: TLSSocket,
-  { requiresClientCert, allowedCn, allowedHostname }: TlsSettings,
+  settings: TlsSettings,
+  material: TlsMaterial,
+): string | undefined {
+  if (!settings.requiresClientCert) return undefined;
+  if (!socket.authorized) return "tls: client didn't provide a certificate";
+  return whyNotAllowed(socket, settings, material);
+}
+
+/** Common name or host name, and the revocation list, of a certificate whose chain is good. */
+export function whyNotAllowed(
+  socket: TLSSocket,
+  { allowedCn, allowedHostname }: TlsSettings,
   { revoked }: TlsMaterial,
 ): string | undefined {
-  if (!requiresClientCert) return undefined;
-  if (!socket.authorized) return "tls: client didn't provide a certificate";
   if (allowedCn !== "" && commonNameOf(socket) !== allowedCn) return AUTHENTICATION_FAILED;
   if (allowedHostname !== "" && !hasName(socket, allowedHostname)) return AUTHENTICATION_FAILED;
   if (revoked === undefined) return undefined;
@@ -71,7 +79,7 @@ export function rejectionOf(
   return serial === undefined ? undefined : `transport: certificate serial ${serial} revoked`;
 }
 
-export const AUTHENTICATION_FAILED = "client certificate authentication failed";
+const AUTHENTICATION_FAILED = "client certificate authentication failed";
 
 /** The last common name of the other side's certificate, as Go takes it; "" without one. */
 export function commonNameOf(socket: TLSSocket): string {
@@ -89,7 +97,7 @@ export function certificateOf(socket: TLSSocket): X509Certificate | undefined {
 }
 
 /** As by Go's VerifyHostname: the common name does not count. */
-export function hasName(socket: TLSSocket, name: string): boolean {
+function hasName(socket: TLSSocket, name: string): boolean {
   const certificate = certificateOf(socket);
   if (certificate === undefined) return false;
   if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;

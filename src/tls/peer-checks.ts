@@ -3,10 +3,9 @@ import { lookup, reverse } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { TlsSettings } from "../config/tls.js";
-import { AUTHENTICATION_FAILED, certificateOf, commonNameOf, hasName } from "./contexts.js";
+import { certificateOf, whyNotAllowed } from "./contexts.js";
 import type { TlsMaterial } from "./files.js";
 import { goChainError, goVerifyError } from "./go-errors.js";
-import { revokedIn } from "./revoked.js";
 
 /** What one member checks of another beyond the handshake, with etcd's texts. */
 
@@ -46,7 +45,7 @@ export function whyServerRejected(
   if (!socket.authorized) return goChainError(verdictOn(socket));
   const name = whyNotNamed(certificate, host);
   if (name !== undefined || trust === undefined) return name;
-  return whyNotAllowed(socket, trust.settings) ?? whyRevoked(socket, trust.material);
+  return whyNotAllowed(socket, trust.settings, trust.material);
 }
 
 /** Why a member that dialled us is not let in; undefined if it is. */
@@ -60,7 +59,7 @@ export async function whyClientRejected(
   const certificate = certificateOf(socket);
   if (certificate === undefined) return "tls: client didn't provide a certificate";
   if (!socket.authorized) return goVerifyError(verdictOn(socket));
-  const early = whyNotAllowed(socket, settings) ?? whyRevoked(socket, material);
+  const early = whyNotAllowed(socket, settings, material);
   if (early !== undefined || settings.skipClientSanVerify || address === "") return early;
   return await whyNotFrom(certificate, address, dns);
 }
@@ -69,19 +68,6 @@ function verdictOn(socket: TLSSocket): string {
   // Node's types say Error; it is OpenSSL's name of it.
   const { authorizationError } = socket as { authorizationError: unknown };
   return String(authorizationError ?? "CERT_UNTRUSTED");
-}
-
-function whyNotAllowed(socket: TLSSocket, settings: TlsSettings): string | undefined {
-  const { allowedCn, allowedHostname } = settings;
-  if (allowedCn !== "" && commonNameOf(socket) !== allowedCn) return AUTHENTICATION_FAILED;
-  if (allowedHostname !== "" && !hasName(socket, allowedHostname)) return AUTHENTICATION_FAILED;
-  return undefined;
-}
-
-function whyRevoked(socket: TLSSocket, { revoked }: TlsMaterial): string | undefined {
-  if (revoked === undefined) return undefined;
-  const serial = revokedIn(revoked, socket.getPeerCertificate(true));
-  return serial === undefined ? undefined : `transport: certificate serial ${serial} revoked`;
 }
 
 /** Go's x509.VerifyHostname: the common name does not count. */

@@ -1,7 +1,7 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../lib/assert.js";
-import { syncDirectory } from "../storage/disk.js";
+import { replaceFile } from "../storage/disk.js";
 import { DataDirAccessError } from "../storage/errors.js";
 import type { WalMetadata } from "./segment.js";
 
@@ -37,18 +37,9 @@ export function writeIdentity(dir: string, { memberId, clusterId }: WalMetadata)
   assert(memberId > 0n && clusterId > 0n, "a member and its cluster have ids");
   const before = readIdentity(dir);
   if (before?.memberId === memberId && before.clusterId === clusterId) return;
-  const path = join(dir, IDENTITY_FILE);
   const ids = { memberId: memberId.toString(16), clusterId: clusterId.toString(16) };
   try {
-    const descriptor = openSync(`${path}.tmp`, "w", 0o600);
-    try {
-      writeSync(descriptor, `${JSON.stringify(ids)}\n`);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(`${path}.tmp`, path);
-    syncDirectory(dir);
+    replaceFile(join(dir, IDENTITY_FILE), `${JSON.stringify(ids)}\n`);
   } catch (error) {
     throw new DataDirAccessError(dir, error);
   }

@@ -258,6 +258,15 @@ test("by default, clients of the old port are served as well", () => {
   }
 });
 
+test("a proxy's times are no longer than a timer can be", () => {
+  const times = ["refresh-interval", "dial-timeout", "write-timeout", "read-timeout"];
+  const { proxy } = configOf(...times.map((name) => `--proxy-${name}=3000000000`));
+  assert.equal(proxy.refreshIntervalMs, 2 ** 31 - 1);
+  assert.equal(proxy.dialTimeoutMs, 2 ** 31 - 1);
+  assert.equal(proxy.writeTimeoutMs, 2 ** 31 - 1);
+  assert.equal(proxy.readTimeoutMs, 2 ** 31 - 1);
+});
+
 test("a bcrypt cost out of range is warned of in etcd's words, and 10 is used", () => {
   for (const [argument, cost, warnings] of [
     ["--bcrypt-cost=4", 4, []],

@@ -104,3 +104,25 @@ test("https goes through a proxy by CONNECT; a refusal is to be repeated", async
     /answered CONNECT with 403/,
   );
 });
+
+test("a handshake through a proxy that takes too long is given up", {
+  timeout: 20_000,
+}, async (t) => {
+  const { server, url } = await serve(t, () => undefined);
+  const closed = new Promise<void>((resolve) => {
+    server.on("connect", (_, socket) => {
+      socket.on("error", () => undefined);
+      socket.on("end", () => {
+        socket.destroy();
+        resolve();
+      });
+      socket.resume();
+      socket.write("HTTP/1.1 200 OK\r\n\r\n");
+    });
+  });
+  await assert.rejects(
+    httpRegistry(url).call(get("https://disc.invalid/t", 100)),
+    /no response within 100 ms/,
+  );
+  await closed;
+});

@@ -268,6 +268,22 @@ test("bodies take up room until they are answered, and give it back however they
   });
 });
 
+test("a large body without room is read to its end: its connection serves the next request", async (t) => {
+  const { url } = await fakeMember(t, (_, response) => response.end("next"));
+  const { port } = await makeProxy(t, [url], { bodyRoom: new BodyRoom(1000) });
+  const socket = connect(port, "127.0.0.1");
+  t.after(() => socket.destroy());
+  const large = "x".repeat(3_000_000);
+  const put = `PUT /v2/keys/a HTTP/1.1\r\nHost: x\r\nContent-Length: ${large.length}\r\n\r\n`;
+  socket.write(`${put}${large}GET /v2/keys/b HTTP/1.1\r\nHost: x\r\n\r\n`);
+  let answers = "";
+  socket.on("data", (bytes) => {
+    answers += bytes;
+  });
+  await until("both are answered", 5000, () => answers.includes("next"));
+  assert.match(answers, /^HTTP\/1.1 500 .*too many requests.*HTTP\/1.1 200 /s);
+});
+
 test("a member that does not speak HTTP, or stops in the middle of a head: 502", async (t) => {
   for (const text of ["SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\nX-A: 1\r\n", "HTTP/1.1 2"]) {
     const server = createTcpServer((socket) => {

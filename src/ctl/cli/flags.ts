@@ -1,4 +1,5 @@
 import { parseGoBool } from "../../go/bool.js";
+import { parseGoDuration } from "../../go/duration.js";
 import { goQuote } from "../../go/text.js";
 import { type FlagSpec, FlagValues, type ValueKind } from "./spec.js";
 
@@ -76,7 +77,7 @@ function readValue(kind: "int" | "duration" | "string", text: string): unknown {
     case "int":
       return readInt(text);
     case "duration":
-      return readDuration(text);
+      return parseGoDuration(text);
     case "string":
       return text;
   }
@@ -143,7 +144,7 @@ function invalidity(kind: ValueKind, text: string): string | undefined {
       return BigInt.asIntN(64, value) === value ? undefined : "value out of range";
     }
     case "duration":
-      return readDuration(text) === undefined ? PARSE_ERROR : undefined;
+      return parseGoDuration(text) === undefined ? PARSE_ERROR : undefined;
     case "string":
     case "strings":
       return undefined;
@@ -159,29 +160,6 @@ export function readInt(text: string): bigint | undefined {
   if (parts === null) return undefined;
   const digits = (parts[2] ?? "").replaceAll("_", "").replace(/^0(?=[0-7])/, "0o");
   return parts[1] === "-" ? -BigInt(digits) : BigInt(digits);
-}
-
-const UNIT_NS: Readonly<Record<string, number>> = {
-  ns: 1,
-  us: 1e3,
-  µs: 1e3,
-  μs: 1e3,
-  ms: 1e6,
-  s: 1e9,
-  m: 60e9,
-  h: 3600e9,
-};
-
-/** `1h2m3.5s`. @returns nanoseconds */
-export function readDuration(text: string): bigint | undefined {
-  const parts = /^([+-]?)(0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/.exec(text);
-  if (parts === null) return undefined;
-  let sumNs = 0;
-  for (const [, amount, unit = ""] of (parts[2] ?? "").matchAll(/([\d.]+)([a-zµμ]+)/g)) {
-    sumNs += Number(amount) * (UNIT_NS[unit] ?? 0);
-  }
-  const rounded = BigInt(Math.trunc(sumNs));
-  return parts[1] === "-" ? -rounded : rounded;
 }
 
 function misuse(text: string): FlagScan {

@@ -52,7 +52,7 @@ export class Replica {
   ): Promise<number> {
     const { put, remove } = await this.difference(scope, listing);
     onCount?.(put.length);
-    for (const item of listing.items.values()) this.#know(item);
+    for (const item of listing.items.values()) if (!this.#isUnnamed(item.key)) this.#know(item);
     for (const key of remove) await this.#remove(key, true);
     // Directories first and in order, as a TTL may be set before they have children.
     for (const item of put) if (item.isDirectory) await this.#put(item);
@@ -109,13 +109,21 @@ export class Replica {
   async renew(withinMs: number): Promise<void> {
     const { source, concurrency } = this.#options;
     const due = [...this.deadlines].filter(([, at]) => source.remaining(at) < withinMs);
-    await inParallel(due, concurrency, async ([key, atMs]) => {
-      const item = await source.read(key);
-      // It may have been written or removed meanwhile.
-      if (this.deadlines.get(key) !== atMs) return;
-      if (item === undefined) this.deadlines.delete(key);
-      else if (item.expirationMs !== atMs) await this.#put(item);
-    });
+    await inParallel(due, concurrency, ([key, atMs]) => this.#renew(key, atMs));
+  }
+
+  async #renew(key: string, atMs: number): Promise<void> {
+    const { source } = this.#options;
+    let item = await source.read(key);
+    // It may have been written or removed meanwhile.
+    if (this.deadlines.get(key) !== atMs || item?.expirationMs === atMs) return;
+    if (item === undefined) this.deadlines.delete(key);
+    while (item !== undefined) {
+      await this.#put(item);
+      if (this.deadlines.get(key) === (item.expirationMs || undefined)) return;
+      // A change was written at the same time, and may have been overwritten.
+      item = await source.read(key);
+    }
   }
 
   async #removeWithScopes(key: string, scope: string, scopes: readonly string[]): Promise<void> {

@@ -1,7 +1,6 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
 import { systemReason } from "../../lib/errors.js";
-import { syncDirectory } from "../../storage/disk.js";
+import { replaceFile } from "../../storage/disk.js";
 import { failure } from "../output/exit.js";
 
 /**
@@ -30,12 +29,13 @@ export function readState(file: string): MigrationState | undefined {
     throw failure(`cannot read ${file}: ${systemReason(error)}`);
   }
   try {
-    const json = JSON.parse(text) as Partial<MigrationState> & { format?: string };
+    const json = (JSON.parse(text) ?? {}) as Partial<MigrationState> & { format?: string };
     const { format, source, target, indexes } = json;
     const isWhole =
       typeof source === "string" &&
       typeof target === "string" &&
       typeof indexes === "object" &&
+      indexes !== null &&
       Object.values(indexes).every(Number.isSafeInteger);
     if (format === FORMAT && isWhole) return { source, target, indexes };
   } catch (error) {
@@ -46,17 +46,8 @@ export function readState(file: string): MigrationState | undefined {
 
 /** Durable on return. @throws Failure */
 export function writeState(file: string, state: MigrationState): void {
-  const temporary = `${file}.tmp`;
   try {
-    const descriptor = openSync(temporary, "w", 0o600);
-    try {
-      writeSync(descriptor, `${JSON.stringify({ format: FORMAT, ...state })}\n`);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(temporary, file);
-    syncDirectory(dirname(file) || ".");
+    replaceFile(file, `${JSON.stringify({ format: FORMAT, ...state })}\n`);
   } catch (error) {
     throw failure(`cannot write ${file}: ${systemReason(error)}`);
   }
