@@ -135,7 +135,8 @@ interface Snapshot extends EtcdSnapshotMark {
  * etcdserver/server.go: a file without one was not complete when etcd stopped. etcd skips a damaged
  * file for the one before; here it is an error, as the log may not reach back that far.
  */
-function readNewestSnapshot(snapDir: string, { marks, hardState }: EtcdLog): Snapshot {
+function readNewestSnapshot(snapDir: string, { marks, hardState, entries }: EtcdLog): Snapshot {
+  const end = Math.max(entries.at(-1)?.index ?? 0, ...marks.map(({ index }) => index));
   const names = existsSync(snapDir) ? attempt(snapDir, () => readdirSync(snapDir)) : [];
   for (const name of names
     .filter((each) => SNAPSHOT.test(each))
@@ -143,11 +144,20 @@ function readNewestSnapshot(snapDir: string, { marks, hardState }: EtcdLog): Sna
     .reverse()) {
     const [, term = "", index = ""] = SNAPSHOT.exec(name) ?? [];
     const id = { term: Number(`0x${term}`), index: Number(`0x${index}`) };
+    if (id.index > end) throw new EtcdDirError(snapDir, `${name} ${afterEnd(id.index, end)}`);
     const isMarked = marks.some((mark) => mark.index === id.index && mark.term === id.term);
     if (!isMarked || id.index > hardState.commit) continue;
     return { ...id, store: readSnapshot(join(snapDir, name), id) };
   }
   return { index: 0, term: 0, store: new Store() };
+}
+
+/** A log that was cut off, or a follower that was killed while it got this snapshot. */
+function afterEnd(index: number, end: number): string {
+  return (
+    `is of entry ${index}, and the log ends with entry ${end}, so entries are missing; ` +
+    "use another member's directory, or remove that file to import what is left"
+  );
 }
 
 /** @param id as in the file's name */

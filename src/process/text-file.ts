@@ -17,6 +17,11 @@ export class TextFileError extends RingdError {
 
 /** @throws TextFileError; Error of node:fs */
 export function readTextFile(path: string, bytesMax: number): string {
+  return readFlagFile(path, bytesMax).toString("utf8");
+}
+
+/** @throws TextFileError; Error of node:fs */
+export function readFlagFile(path: string, bytesMax: number): Buffer {
   const stat = statSync(path);
   if (stat.isFIFO() && !INHERITED_PIPE.test(path)) throw new TextFileError("is a named pipe");
   const isDevice = stat.isCharacterDevice() || stat.isBlockDevice();
@@ -27,7 +32,7 @@ export function readTextFile(path: string, bytesMax: number): string {
     for (let bytes = 0; ; ) {
       const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
       const count = readSync(descriptor, chunk);
-      if (count === 0) return Buffer.concat(chunks).toString("utf8");
+      if (count === 0) return Buffer.concat(chunks);
       bytes += count;
       if (bytes > limit) {
         const what = isDevice ? "is an endless device" : `is larger than ${limit} bytes`;

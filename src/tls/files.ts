@@ -1,10 +1,10 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { createSecureContext } from "node:tls";
 import type { TlsSettings } from "../config/tls.js";
 import { systemReason } from "../lib/errors.js";
-import { readTextFile } from "../process/text-file.js";
+import { readFlagFile, readTextFile } from "../process/text-file.js";
 import { parseRevoked } from "./revoked.js";
 import { TlsFileError } from "./tls-error.js";
 
@@ -12,6 +12,7 @@ const FILE_BYTES_MAX = 2 ** 20;
 /** A revocation list of a large organization. */
 const CRL_BYTES_MAX = 64 * 2 ** 20;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
+const BEGIN = "-----BEGIN CERTIFICATE-----";
 const READABLE_BY_ALL = 0o004;
 
 /** The content of all files of one side, checked. */
@@ -129,10 +130,8 @@ function readCa(from: NamedFile, nowMs: number): string {
 async function readCrl(from: NamedFile): Promise<ReadonlySet<string>> {
   let bytes: Buffer;
   try {
-    if (statSync(from.file).size > CRL_BYTES_MAX) throw unusable(from, "is too large");
-    bytes = readFileSync(from.file);
+    bytes = readFlagFile(from.file, CRL_BYTES_MAX);
   } catch (error) {
-    if (error instanceof TlsFileError) throw error;
     throw unusable(from, systemReason(error));
   }
   if (bytes.length === 0) throw unusable(from, "is empty");
@@ -154,8 +153,11 @@ function readPem(from: NamedFile, what: string): string {
 }
 
 function certificatesIn(from: NamedFile, text: string): X509Certificate[] {
+  const all = text.match(CERTIFICATE) ?? [];
+  // OpenSSL would silently do without the last one.
+  if (text.split(BEGIN).length - 1 > all.length) throw unusable(from, "is truncated");
   try {
-    return (text.match(CERTIFICATE) ?? []).map((pem) => new X509Certificate(pem));
+    return all.map((pem) => new X509Certificate(pem));
   } catch (error) {
     throw unusable(from, `holds a damaged certificate (${reasonOf(error)})`);
   }

@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -146,6 +147,19 @@ test("a torn last record is dropped, as by etcd", () => {
   });
 });
 
+test("a log that was cut off before a snapshot is refused: keys would be missing", () => {
+  withDir((dir) => {
+    truncateSync(dir.log, 3000);
+    assert.throws(() => read(dir), {
+      name: "EtcdDirError",
+      message:
+        /snap: [0-9a-f-]+\.snap is of entry \d+, and the log ends with entry \d+, so entries/,
+    });
+    rmSync(dir.snapshot);
+    assert.ok(read(dir).index > 0, "without that file, what is left is read");
+  });
+});
+
 test("a snapshot that is truncated or has one flipped bit is refused", () => {
   withDir((dir) => {
     const whole = readFileSync(dir.snapshot);
@@ -192,10 +206,17 @@ test("a missing segment, a missing snapshot, a missing log, ringd's log", () => 
   });
 });
 
+/** In place of the fixture's, whose snapshot goes with it. */
+function otherLog(dir: FixtureDir): string {
+  rmSync(dir.snapshot);
+  const walDir = join(dir.parent, "wal");
+  mkdirSync(walDir);
+  return walDir;
+}
+
 test("a log of etcd 2: bare requests, frames without padding, in-order keys without zeros", () => {
   withDir((dir) => {
-    const walDir = join(dir.parent, "wal");
-    mkdirSync(walDir);
+    const walDir = otherLog(dir);
     const expirationMs = Date.parse("2015-06-01T12:00:00.125Z");
     writeEtcd2(join(walDir, "0000000000000000-0000000000000000.wal"), [
       { method: "PUT", path: "/0/version", value: "2.2.0" },
@@ -231,8 +252,7 @@ test("a log of etcd 2: bare requests, frames without padding, in-order keys with
 
 test("entries that are not known to be committed count only if the member was alone", () => {
   withDir((dir) => {
-    const walDir = join(dir.parent, "wal");
-    mkdirSync(walDir);
+    const walDir = otherLog(dir);
     const file = join(walDir, "0000000000000000-0000000000000000.wal");
     const requests = ["a", "b", "c"].map((key) => ({ method: "PUT", path: `/1/${key}` }));
     const readWith = (others: number, commit: number) => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
@@ -44,6 +45,9 @@ test("a bad file is named with its flag and the reason", { skip }, async () => {
   const empty = ca().write("empty", "");
   const text = ca().write("text", "hello\n");
   const half = ca().write("half", good.cert.slice(0, 300));
+  const halfBundle = ca().write("halfBundle", readFileSync(ca().caFile) + good.cert.slice(0, 300));
+  const pipe = join(ca().dir, "pipe");
+  execFileSync("mkfifo", [pipe]);
   const damaged = ca().write("damaged", good.cert.replace(/\n[A-Za-z0-9]{20}/, "\n"));
   const missing = join(ca().dir, "missing");
   const cases: readonly (readonly [Partial<TlsSettings>, string])[] = [
@@ -54,7 +58,9 @@ test("a bad file is named with its flag and the reason", { skip }, async () => {
     [{ certFile, keyFile: empty }, `--key-file ${empty}: is empty`],
     [{ certFile: text, keyFile }, `--cert-file ${text}: is not a certificate in PEM`],
     [{ certFile, keyFile: text }, `--key-file ${text}: is not a key in PEM`],
-    [{ certFile: half, keyFile }, `--cert-file ${half}: holds no certificate in PEM`],
+    [{ certFile: half, keyFile }, `--cert-file ${half}: is truncated`],
+    // Whose second CA would be missed by its members alone.
+    [{ trustedCaFile: halfBundle }, `--trusted-ca-file ${halfBundle}: is truncated`],
     [{ certFile: keyFile, keyFile }, `--cert-file ${keyFile}: holds no certificate in PEM`],
     [{ certFile: damaged, keyFile }, `--cert-file ${damaged}: holds a damaged certificate (`],
     [{ certFile, keyFile: certFile }, `--key-file ${certFile}: is not a private key in PEM (`],
@@ -66,6 +72,8 @@ test("a bad file is named with its flag and the reason", { skip }, async () => {
     [{ trustedCaFile: keyFile }, `--trusted-ca-file ${keyFile}: holds no certificate in PEM`],
     [{ trustedCaFile: certFile }, `--trusted-ca-file ${certFile}: holds no certificate of a CA`],
     [{ crlFile: missing }, `--client-crl-file ${missing}: no such file or directory`],
+    [{ crlFile: pipe }, `--client-crl-file ${pipe}: is a named pipe`],
+    [{ crlFile: "/dev/zero" }, "--client-crl-file /dev/zero: is an endless device"],
     [{ crlFile: empty }, `--client-crl-file ${empty}: is empty`],
     [
       { crlFile: certFile },
