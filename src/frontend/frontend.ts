@@ -1,7 +1,9 @@
 import type { FramedRequest, ResponseRecord } from "../messages/requests.js";
 import type { HostWhitelist } from "../v2/host-whitelist.js";
 import type { AddressLimit } from "./addresses.js";
+import type { Backlogs } from "./backlogs.js";
 import type { BodyRoom } from "./body-room.js";
+import type { ChunkBody } from "./chunk-body.js";
 import type { HeadText } from "./head-text.js";
 import type { LargeRequest, LargeRequests } from "./large-requests.js";
 import type { Protocols } from "./tls-door.js";
@@ -30,21 +32,10 @@ export interface Exchange {
   cut(): void;
 }
 
-/** One body for many exchanges: the first to frame it caches the result here. */
-export interface ChunkBody {
-  readonly bytes: Uint8Array;
-  /** Framed as a chunk, by the uws frontend. */
-  plain?: Buffer;
-  framed: Buffer | undefined;
-  framedLast: Buffer | undefined;
-  /** Framed by the node frontend: both may serve one event. */
-  chunked?: Buffer;
-  /** Where a second part of `framed` begins, for an implementation that needs two. */
-  framedSplit?: number;
-}
-
 /** A frontend's way to the core. */
 export interface Gateway {
+  /** Of this thread's streams, counted by its frontends. */
+  readonly backlogs: Backlogs;
   /** @returns the id for the calls below; undefined if the request is served without the core */
   request(exchange: Exchange, request: FramedRequest): number | undefined;
   /** The client disconnected before its response was complete. */
@@ -118,7 +109,3 @@ export interface Frontend {
  * disconnected.
  */
 export const STREAM_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
-/**
- * Limit of unread bytes of all streams of a frontend: above it, streams that lag are disconnected.
- */
-export const ALL_BACKLOGS_BYTES_MAX = 256 * 1024 * 1024;

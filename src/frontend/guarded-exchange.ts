@@ -1,7 +1,8 @@
 import type { LocalHandler, LocalRequest } from "../messages/local.js";
 import type { FramedRequest, ResponseRecord } from "../messages/requests.js";
 import { NOT_FOUND } from "../v2/plain.js";
-import type { ChunkBody, Exchange } from "./frontend.js";
+import type { ChunkBody } from "./chunk-body.js";
+import type { Exchange } from "./frontend.js";
 import type { LargeRequest } from "./large-requests.js";
 import { answerLater, answerLocally, localHead } from "./local-responses.js";
 

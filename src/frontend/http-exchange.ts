@@ -1,6 +1,6 @@
 import type { ResponseRecord } from "../messages/requests.js";
+import type { ChunkBody } from "./chunk-body.js";
 import {
-  type ChunkBody,
   type Exchange,
   type FrontendOptions,
   type Gateway,
@@ -117,9 +117,9 @@ export class NodeExchange implements Exchange {
   chunk(body: ChunkBody, isEnd: boolean): void {
     if (this.#isDone) return;
     let bytes: Buffer;
-    if (this.#isHttp10) bytes = this.#framed(body.bytes);
+    if (this.#isHttp10) bytes = this.#framedAll(body);
     else {
-      body.chunked ??= this.#framed(body.bytes);
+      body.chunked ??= this.#framedAll(body);
       bytes = body.chunked;
     }
     if (!isEnd) this.#write(bytes);
@@ -153,6 +153,11 @@ export class NodeExchange implements Exchange {
     if (!this.#isHeld || this.requestId === undefined) return;
     this.#isHeld = false;
     this.#gateway.resume(this.requestId);
+  }
+
+  #framedAll({ earlier, bytes }: ChunkBody): Buffer {
+    if (earlier.length === 0) return this.#framed(bytes);
+    return Buffer.concat([...earlier, bytes].map((part) => this.#framed(part)));
   }
 
   /** @returns a copy */

@@ -7,6 +7,7 @@ import type { FramedRequest } from "../messages/requests.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { NOT_FOUND } from "../v2/plain.js";
 import { isProbePath } from "../v2/probes.js";
+import { Backlogs } from "./backlogs.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
 import type { Exchange, Frontend, FrontendOptions, Gateway } from "./frontend.js";
 import { HeadText } from "./head-text.js";
@@ -63,6 +64,7 @@ export async function listenForMetrics(
 
 /** Lets requests for these paths through, and answers those for profiles. */
 class MetricsGateway implements Gateway {
+  readonly backlogs = new Backlogs();
   readonly #gateway: RingGateway;
   readonly #profiles: LocalHandler;
 

@@ -18,8 +18,11 @@ import type { RecordCursor } from "../ring/record-cursor.js";
 import type { RingReader, RingWriter } from "../ring/ring.js";
 import { unescapePercent } from "../v2/form.js";
 import { Method } from "../v2/request.js";
+import { Backlogs } from "./backlogs.js";
+import type { ChunkBody } from "./chunk-body.js";
 import { EarlyRequests } from "./early-requests.js";
-import type { ChunkBody, Exchange, Gateway } from "./frontend.js";
+import { FanOut } from "./fan-out.js";
+import type { Exchange, Gateway } from "./frontend.js";
 import { type Guard, GuardedExchange } from "./guarded-exchange.js";
 import {
   answerLater,
@@ -70,6 +73,7 @@ function absentBody(length: number): Uint8Array {
 
 /** Carries requests of one frontend thread to the core and answers back. */
 export class RingGateway implements Gateway {
+  readonly backlogs = new Backlogs();
   readonly #requests: Outlet;
   readonly #answers: Inlet;
   readonly #port: EventLoopPort;
@@ -78,6 +82,7 @@ export class RingGateway implements Gateway {
   /** By request id. */
   readonly #exchanges = new OpenTable<Exchange>();
   readonly #answer = new ResponseRecord();
+  readonly #fanOut = new FanOut((ids, body, isEnd) => this.#deliver(ids, body, isEnd));
   readonly #figures: GatewayMetrics;
   #pollsLeft = 0;
   /** Requests that arrived before the member was ready, in order. Undefined from then on. */
@@ -99,6 +104,14 @@ export class RingGateway implements Gateway {
       bell,
       later: setImmediate,
       onTurn: () => this.#onTurn(),
+      pauses: {
+        nowMs: () => performance.now(),
+        lengthMs: (batchMs) => this.backlogs.pauseMs(batchMs),
+        start: (ms, onEnd) => {
+          const timer = setTimeout(onEnd, ms);
+          return () => clearTimeout(timer);
+        },
+      },
       figures,
     });
     this.#hooks = hooks;
@@ -216,6 +229,7 @@ export class RingGateway implements Gateway {
   /** Sends the responses received so far, ends all other exchanges, stops reading from the core. */
   close(): void {
     while (this.#answers.drain(Number.POSITIVE_INFINITY) > 0);
+    this.#fanOut.flush();
     this.#port.close();
     this.#wrongTries.close();
     for (const [id, exchange] of this.#exchanges.entries()) {
@@ -226,6 +240,7 @@ export class RingGateway implements Gateway {
 
   /** @returns whether to poll at once for the response to a read */
   #onTurn(): boolean {
+    this.#fanOut.flush();
     this.#figures.inFlight(this.#exchanges.size);
     if (this.#pollsLeft === 0) return false;
     this.#pollsLeft--;
@@ -239,7 +254,7 @@ export class RingGateway implements Gateway {
         this.#onAnswer(record);
         return;
       case ResponseType.chunk:
-        this.#onChunk(record);
+        this.#fanOut.add(record);
         return;
       case ResponseType.cut:
         this.#onCut(record);
@@ -264,9 +279,7 @@ export class RingGateway implements Gateway {
     else exchange.answer(head, body);
   }
 
-  #onChunk(record: RecordCursor): void {
-    const { requestIds, isEnd, body: bytes } = readChunk(record);
-    const body: ChunkBody = { bytes, framed: undefined, framedLast: undefined };
+  #deliver(requestIds: readonly number[], body: ChunkBody, isEnd: boolean): void {
     for (const id of requestIds) {
       const exchange = isEnd ? this.#exchanges.take(id) : this.#exchanges.get(id);
       exchange?.chunk(body, isEnd);
@@ -274,6 +287,7 @@ export class RingGateway implements Gateway {
   }
 
   #onCut(record: RecordCursor): void {
+    this.#fanOut.flush();
     for (const id of readChunk(record).requestIds) {
       this.#exchanges.take(id)?.cut();
     }

@@ -1,8 +1,7 @@
 import type { HttpResponse } from "uWebSockets.js";
-import { ALL_BACKLOGS_BYTES_MAX, STREAM_BACKLOG_BYTES_MAX } from "./frontend.js";
+import type { Backlogs } from "./backlogs.js";
+import { STREAM_BACKLOG_BYTES_MAX } from "./frontend.js";
 
-/** Bytes a stream may write before we probe whether the client still reads. */
-const PROBE_BYTES = 256 * 1024;
 /** Limit of a burst within one turn of the event loop, which no probe can interrupt. */
 const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 
@@ -24,12 +23,6 @@ export function resumeSending(res: HttpResponse): void {
 /** An empty cork only sends the buffered bytes; it polls for room if not all are accepted. */
 export function sendBuffered(res: HttpResponse): void {
   res.cork(() => undefined);
-}
-
-/** Unread bytes of all streams of one frontend. */
-export class Backlogs {
-  /** Sum of the unproven bytes of all streams that lag. */
-  bytes = 0;
 }
 
 /**
@@ -73,6 +66,7 @@ export class StreamBacklog {
   constructor(res: HttpResponse, all: Backlogs, onRoom: () => void = () => undefined) {
     this.#res = res;
     this.#all = all;
+    all.streams++;
     this.#onRoom = onRoom;
     this.listen();
   }
@@ -102,13 +96,13 @@ export class StreamBacklog {
   /** Call after each write. @returns false if the client must be disconnected */
   wrote(bytes: number): boolean {
     this.#unprovenBytes += bytes;
-    if (this.#unprovenBytes < PROBE_BYTES) return true;
+    if (this.#unprovenBytes < this.#all.probeBytes) return true;
     if (this.#isBehind) {
       this.#writtenMs = performance.now();
       this.#looks = 0;
       this.#count(this.#unprovenBytes);
       if (this.#unprovenBytes > STREAM_BACKLOG_BYTES_MAX) return false;
-      if (this.#all.bytes > ALL_BACKLOGS_BYTES_MAX) return false;
+      if (this.#all.isFull) return false;
     } else if (this.#unprovenBytes > BURST_BYTES_MAX) return false;
     this.#probe();
     return true;
@@ -125,6 +119,7 @@ export class StreamBacklog {
 
   /** The response must not be used any more. */
   close(): void {
+    if (!this.#isClosed) this.#all.streams--;
     this.#isClosed = true;
     clearTimeout(this.#lookTimer);
     this.#count(0);
@@ -163,7 +158,7 @@ export class StreamBacklog {
       return;
     }
     sendBuffered(this.#res);
-    if (this.#unprovenBytes < PROBE_BYTES && this.#onTaken === undefined) return;
+    if (this.#unprovenBytes < this.#all.probeBytes && this.#onTaken === undefined) return;
     setImmediate(() => {
       if (!this.#isClosed) this.#probe();
     });

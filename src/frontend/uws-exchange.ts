@@ -1,9 +1,10 @@
 import type { HttpResponse } from "uWebSockets.js";
 import { ResponseRecord } from "../messages/requests.js";
 import { Method } from "../v2/request.js";
+import type { Backlogs } from "./backlogs.js";
 import type { Body } from "./body.js";
+import type { ChunkBody } from "./chunk-body.js";
 import {
-  type ChunkBody,
   type Exchange,
   type FrontendOptions,
   type Gateway,
@@ -13,7 +14,7 @@ import { statusText } from "./head-text.js";
 import type { LargeRequest } from "./large-requests.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
-import { type Backlogs, resumeSending } from "./uws-backlog.js";
+import { resumeSending } from "./uws-backlog.js";
 import type { UnservedCount } from "./uws-unserved.js";
 import { ClosingWatch, LastingWatch, type WatchHandles, type WatchStream } from "./uws-watch.js";
 import type { Checked, WatchRegister } from "./uws-watch-register.js";
@@ -223,8 +224,8 @@ export class UwsExchange implements Exchange, Checked {
 
   chunk(body: ChunkBody, isEnd: boolean): void {
     if (this.#isUnchecked || this.#isProbing) {
-      const bytes = Buffer.from(body.bytes);
-      this.#delay(() => this.chunk({ bytes, framed: undefined, framedLast: undefined }, isEnd));
+      const kept = body.copy();
+      this.#delay(() => this.chunk(kept, isEnd));
       return;
     }
     if (this.#isGone) return;
@@ -234,13 +235,13 @@ export class UwsExchange implements Exchange, Checked {
     }
     const watch = this.#watch;
     if (watch === undefined) {
-      this.#write(body.bytes, isEnd, undefined);
+      this.#write(body.whole, isEnd, undefined);
       return;
     }
     if (isEnd) this.#shared.watches.delete(watch);
     else this.#shared.watches.wrote(watch);
     if (!(isEnd ? watch.end(body) : watch.event(body))) this.#lose(watch);
-    else if (!isEnd && !watch.backlog.wrote(body.bytes.length)) this.#cutSlow(watch.backlog.bytes);
+    else if (!isEnd && !watch.backlog.wrote(body.length)) this.#cutSlow(watch.backlog.bytes);
   }
 
   cut(): void {

@@ -2,6 +2,8 @@ import { connect } from "node:net";
 import type { FramedRequest } from "../messages/requests.js";
 import { Method } from "../v2/request.js";
 import { ContentKind } from "../v2/response.js";
+import { Backlogs } from "./backlogs.js";
+import { ChunkBody } from "./chunk-body.js";
 import type { Exchange, Frontend, Gateway } from "./frontend.js";
 import { localHead } from "./local-responses.js";
 
@@ -17,7 +19,7 @@ function get(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 }
 
-const event = () => ({ bytes: EVENT, framed: undefined, framedLast: undefined });
+const event = () => new ChunkBody(EVENT);
 
 /**
  * Runs watches over a loopback listener, as LastingWatch relies on undocumented behaviour: the
@@ -91,6 +93,7 @@ function leaveAfterAnother(port: number, gateway: SelfTestGateway): Promise<void
 }
 
 class SelfTestGateway implements Gateway {
+  readonly backlogs = new Backlogs();
   onRequest: (exchange: Exchange, method: Method) => void = () => undefined;
   onAbort: () => void = () => undefined;
   last: Exchange | undefined;

@@ -1,6 +1,7 @@
 import type { HttpResponse } from "uWebSockets.js";
-import type { ChunkBody } from "./frontend.js";
-import { type Backlogs, StreamBacklog } from "./uws-backlog.js";
+import type { Backlogs } from "./backlogs.js";
+import type { ChunkBody } from "./chunk-body.js";
+import { StreamBacklog } from "./uws-backlog.js";
 import { CORK_BYTES, PIECE_BYTES } from "./uws-writer.js";
 
 /**
@@ -123,7 +124,7 @@ export class LastingWatch implements WatchStream {
   event(body: ChunkBody): boolean {
     if (this.isLost) return false;
     this.#hasWritten = true;
-    body.plain ??= chunkOf(body.bytes);
+    body.plain ??= chunksOf(body);
     const isPlain =
       this.#spare.length >= WATCH_HANDLES && this.#offset + body.plain.length <= PLAIN_BYTES_MAX;
     return isPlain ? this.#write(body.plain) : writeEvent(this.#res, body);
@@ -134,7 +135,7 @@ export class LastingWatch implements WatchStream {
     this.#hasWritten = true;
     if (body.framedLast === undefined) {
       const isEmpty = body.bytes.length === 0;
-      body.plain ??= chunkOf(body.bytes);
+      body.plain ??= chunksOf(body);
       body.framedLast = isEmpty ? LAST_CHUNK : Buffer.concat([body.plain, LAST_CHUNK]);
     }
     this.backlog.close();
@@ -238,6 +239,10 @@ function chunkOf(bytes: Uint8Array): Buffer {
   return Buffer.concat([sizeLine(bytes.length), bytes, LINE_END]);
 }
 
+function chunksOf({ earlier, bytes }: ChunkBody): Buffer {
+  return earlier.length === 0 ? chunkOf(bytes) : Buffer.concat([...earlier, bytes].map(chunkOf));
+}
+
 /** @param last follows it @returns false for bytes that are no event */
 function writeEvent(res: HttpResponse, body: ChunkBody, last?: Buffer): boolean {
   if (body.framed === undefined) frameEvent(body);
@@ -252,8 +257,9 @@ function writeEvent(res: HttpResponse, body: ChunkBody, last?: Buffer): boolean 
 }
 
 /**
- * One chunk: up to `framedSplit` the name of a header line, then its value. If it does not fit into
- * a cork, blanks make the name alone too large for one, as the writer's rule wants it.
+ * The last chunk, behind the earlier ones: up to `framedSplit` the name of a header line, then its
+ * value. If it does not fit into a cork, blanks make the name alone too large for one, as the
+ * writer's rule wants it.
  */
 function frameEvent(body: ChunkBody): void {
   const { buffer, byteOffset, length } = body.bytes;
@@ -262,8 +268,8 @@ function frameEvent(body: ChunkBody): void {
   if (split === undefined) return;
   const at = bytes.lastIndexOf(split) + split.length - 1;
   const blanks = length > CORK_BYTES - LINE_BYTES ? Math.max(0, CORK_BYTES - at) : 0;
-  const size = sizeLine(length + blanks + 1);
-  const name = bytes.subarray(0, at);
-  body.framed = Buffer.concat([size, name, Buffer.alloc(blanks, " "), bytes.subarray(at + 1)]);
-  body.framedSplit = size.length + at + blanks;
+  const before = [...body.earlier.map(chunkOf), sizeLine(length + blanks + 1)];
+  const name = [...before, bytes.subarray(0, at), Buffer.alloc(blanks, " ")];
+  body.framed = Buffer.concat([...name, bytes.subarray(at + 1)]);
+  body.framedSplit = name.reduce((sum, part) => sum + part.length, 0);
 }

@@ -19,7 +19,6 @@ import {
   HEAD_TOO_LONG_BODY,
 } from "./local-responses.js";
 import { ReusedRequest } from "./reused-request.js";
-import { Backlogs } from "./uws-backlog.js";
 import { UwsBodies } from "./uws-bodies.js";
 import { calibrate } from "./uws-calibration.js";
 import { UwsExchange, type UwsShared } from "./uws-exchange.js";
@@ -82,11 +81,10 @@ export class UwsFrontend implements Frontend {
     this.#unserved = new UnservedCount(() => options.onUnserved?.("unknown"));
     this.#app = uws.App();
     this.#app.filter((res, change) => this.#onConnection(res, Number(change)));
-    const backlogs = new Backlogs();
     const shared = {
       gateway,
       options,
-      backlogs,
+      backlogs: gateway.backlogs,
       watches: this.#watches,
       unserved: this.#unserved,
       request: new ReusedRequest(),

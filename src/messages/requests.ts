@@ -357,6 +357,11 @@ export interface ChunkRecord {
   readonly body: Uint8Array;
 }
 
+/** The ids of a chunk as they were written, to compare two records' recipients; in place. */
+export function chunkRecipients(record: RecordCursor): Buffer {
+  return record.bytes(8, 8 + record.u32(0) * 4);
+}
+
 export function readChunk(record: RecordCursor): ChunkRecord {
   const count = record.u32(0);
   return {

@@ -18,6 +18,16 @@ export interface PortMetrics {
   ringFull(): void;
 }
 
+/** When the owner takes nothing from the inlet for a while. */
+export interface Pauses {
+  /** Monotonic. */
+  readonly nowMs: () => number;
+  /** @param batchMs what the last batch took @returns how long; 0: not at all */
+  readonly lengthMs: (batchMs: number) => number;
+  /** @returns what cancels it */
+  readonly start: (ms: number, onEnd: () => void) => () => void;
+}
+
 /** Dependencies of an EventLoopPort. */
 export interface PortParts {
   readonly outlet: Outlet;
@@ -32,6 +42,8 @@ export interface PortParts {
    * @returns whether to take the next turn at once, even without known work
    */
   readonly onTurn: () => boolean;
+  /** Undefined: it never pauses. */
+  readonly pauses?: Pauses;
   readonly figures: PortMetrics;
 }
 
@@ -47,6 +59,7 @@ export class EventLoopPort {
   readonly #bell: Bell;
   readonly #later: (turn: () => void) => unknown;
   readonly #onTurn: () => boolean;
+  readonly #pauses: Pauses | undefined;
   readonly #figures: PortMetrics;
   readonly #turnBound = () => this.#turn();
   readonly #hasWorkBound = () => this.#inlet.hasWork() || this.#outlet.canMove();
@@ -54,16 +67,19 @@ export class EventLoopPort {
   /** A promise of the bell is pending, with the bell armed or not. */
   #isParked = false;
   #isClosed = false;
+  /** Ends the pause without a turn; set while the inlet is left alone. */
+  #cancelPause: (() => void) | undefined;
   /** The ring is full, and messages are queued. */
   #isBehind = false;
   #unpublished = 0;
 
-  constructor({ outlet, inlet, bell, later, onTurn, figures }: PortParts) {
+  constructor({ outlet, inlet, bell, later, onTurn, pauses, figures }: PortParts) {
     this.#outlet = outlet;
     this.#inlet = inlet;
     this.#bell = bell;
     this.#later = later;
     this.#onTurn = onTurn;
+    this.#pauses = pauses;
     this.#figures = figures;
   }
 
@@ -82,6 +98,7 @@ export class EventLoopPort {
   /** Publishes, and stops scheduling turns. Messages sent later need another close(). */
   close(): void {
     this.#isClosed = true;
+    this.#cancelPause?.();
     this.#publish();
   }
 
@@ -103,12 +120,28 @@ export class EventLoopPort {
   #turn(): void {
     this.#isScheduled = false;
     this.#publish();
+    if (this.#cancelPause !== undefined) return;
+    const startMs = this.#pauses?.nowMs() ?? 0;
     const taken = this.#inlet.drain(BATCH_RECORDS);
     assert(taken <= BATCH_RECORDS, "a turn has an end: sockets wait for it");
     const isFull = taken === BATCH_RECORDS;
     const isEager = this.#onTurn();
+    if (taken > 0 && this.#beginPause(startMs)) return;
     if (isFull || isEager) this.#schedule();
     this.#park();
+  }
+
+  /** @returns whether a pause has begun; its end takes the next turn */
+  #beginPause(startMs: number): boolean {
+    if (this.#pauses === undefined || this.#isClosed) return false;
+    const ms = this.#pauses.lengthMs(this.#pauses.nowMs() - startMs);
+    if (ms === 0) return false;
+    if (this.#isParked) this.#bell.disarm();
+    this.#cancelPause = this.#pauses.start(ms, () => {
+      this.#cancelPause = undefined;
+      this.#schedule();
+    });
+    return true;
   }
 
   #park(): void {

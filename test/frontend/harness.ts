@@ -1,8 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Backlogs } from "#ringd/frontend/backlogs.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "#ringd/frontend/body-room.js";
-import type { ChunkBody, Exchange, Frontend, Gateway } from "#ringd/frontend/frontend.js";
+import { ChunkBody } from "#ringd/frontend/chunk-body.js";
+import type { Exchange, Frontend, Gateway } from "#ringd/frontend/frontend.js";
 import { HeadText } from "#ringd/frontend/head-text.js";
 import { LARGE_LIMITS, type LargeLimits, LargeRequests } from "#ringd/frontend/large-requests.js";
 import { NodeFrontend, type NodeTls } from "#ringd/frontend/node-http.js";
@@ -32,6 +34,7 @@ const HEAD_MS_MAX = 2000;
 
 /** Replaces the core: records the frontend's calls, and responds when the test says so. */
 export class FakeGateway implements Gateway {
+  readonly backlogs = new Backlogs();
   readonly requests: SeenRequest[] = [];
   readonly aborted = new Set<number>();
   readonly held = new Set<number>();
@@ -170,7 +173,7 @@ export function answer(request: SeenRequest, body: string, status = 200): void {
 }
 
 export function chunkOf(bytes: string | Buffer): ChunkBody {
-  return { bytes: Buffer.from(bytes as string), framed: undefined, framedLast: undefined };
+  return new ChunkBody(Buffer.from(bytes as string));
 }
 
 /** With the certificate of 127.0.0.1 that tests share. */

@@ -1,7 +1,8 @@
 import type { HttpResponse } from "uWebSockets.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Backlogs, StreamBacklog } from "#ringd/frontend/uws-backlog.js";
+import { Backlogs } from "#ringd/frontend/backlogs.js";
+import { StreamBacklog } from "#ringd/frontend/uws-backlog.js";
 
 const EVENT_BYTES = 512 * 1024;
 

@@ -29,6 +29,9 @@ class Fixture {
   ringFull = 0;
   eagerTurns = 0;
   #onWoken: () => void = () => undefined;
+  /** Of the pause after the next batch; 0 for none. */
+  pauseMs = 0;
+  endPause: (() => void) | undefined;
   readonly port = new EventLoopPort({
     outlet: this.#outlet,
     inlet: this.#inlet,
@@ -37,6 +40,18 @@ class Fixture {
     onTurn: () => {
       this.turns++;
       return this.eagerTurns-- > 0;
+    },
+    pauses: {
+      nowMs: () => 0,
+      lengthMs: (batchMs) => {
+        assert.equal(batchMs, 0);
+        return this.pauseMs;
+      },
+      start: (ms, onEnd) => {
+        assert.equal(ms, this.pauseMs);
+        this.endPause = onEnd;
+        return () => undefined;
+      },
     },
     figures: {
       woken: () => {
@@ -169,4 +184,25 @@ test("a closed port has published its messages, and takes no more turns", () => 
   fixture.port.close();
   assert.equal(fixture.drainOther(), 1);
   assert.equal(fixture.turns, 1);
+});
+
+test("a pause leaves the inlet alone, but sends; its end takes the next turn", async () => {
+  const fixture = new Fixture();
+  fixture.port.start();
+  fixture.pauseMs = 5;
+  const woken = fixture.untilWoken();
+  fixture.receive(7);
+  await woken;
+  assert.deepEqual(fixture.taken, [7]);
+  assert.equal(fixture.isArmed, false);
+  fixture.receive(8);
+  fixture.send(4);
+  fixture.turnLoop();
+  assert.equal(fixture.drainOther(), 1);
+  assert.deepEqual(fixture.taken, [7]);
+  fixture.pauseMs = 0;
+  fixture.endPause?.();
+  fixture.turnLoop();
+  assert.deepEqual(fixture.taken, [7, 8]);
+  assert.equal(fixture.isArmed, true);
 });
