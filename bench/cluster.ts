@@ -1,12 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Connection, fill, renderPut } from "./lib/client.js";
+import { leaderOf } from "./lib/leader.js";
 import { run } from "./lib/lifetime.js";
 import { applyLoad, LOADS, type Load, type LoadResult } from "./lib/load.js";
 import { list, number, oneOf } from "./lib/options.js";
 import { usageOf } from "./lib/proc.js";
 import { MACHINE, say, tell, words, writeResult } from "./lib/report.js";
-import { type BenchServer, probe, type ServerKind, startCluster } from "./lib/server.js";
+import { type BenchServer, type ServerKind, startCluster } from "./lib/server.js";
 import { median } from "./lib/stats.js";
 import { barChart } from "./lib/svg.js";
 import { figure, ratio, table } from "./lib/table.js";
@@ -131,19 +132,6 @@ function readOptions(): Options {
     ringdFlags: words(values["ringd-flags"]),
     out: values.out,
   };
-}
-
-/** The member that reports itself as leader; waits until there is one. */
-async function leaderOf(members: readonly BenchServer[]): Promise<BenchServer> {
-  const deadlineMs = performance.now() + OUTAGE_MS_MAX;
-  while (performance.now() < deadlineMs) {
-    for (const member of members) {
-      const stats = await probe(`${member.url}/v2/stats/self`);
-      if (stats?.body.includes('"StateLeader"')) return member;
-    }
-    await delay(TRY_EVERY_MS);
-  }
-  throw new Error("Cannot find a leader");
 }
 
 function cpuMicrosOf(members: readonly BenchServer[]): number {

@@ -348,7 +348,7 @@ test("connections from one port to two of our own have a timeout each", { skip }
   const port = { identity: await trust(), log: { info: say, warn: say, error: say } as never };
   const listener = new PeerListener(
     { request: (_request, response) => response.end(), upgrade: () => undefined },
-    { handshakeMs: 500 },
+    { handshakeMs: 2000 },
     port,
   );
   t.after(() => listener.close());
@@ -371,7 +371,7 @@ test("connections from one port to two of our own have a timeout each", { skip }
     secureConnect({ socket, host, ca: ca().ca, cert, key }),
   );
   await Promise.all(secure.map((socket) => once(socket, "secureConnect")));
-  await new Promise((resolve) => setTimeout(resolve, 700)); // Nothing happens.
+  await new Promise((resolve) => setTimeout(resolve, 2200)); // Nothing happens.
   t.after(() => {
     for (const socket of secure) socket.destroy();
   });
