@@ -3,6 +3,7 @@ import { ResponseRecord } from "../messages/requests.js";
 import { Method } from "../v2/request.js";
 import type { Body } from "./body.js";
 import {
+  type CallerTrace,
   type ChunkBody,
   type Exchange,
   type FrontendOptions,
@@ -43,6 +44,7 @@ export class UwsExchange implements Exchange, Checked {
   body: Body | undefined;
   large: LargeRequest | undefined;
   readonly authorization: string;
+  declare trace?: CallerTrace;
   /** The connection closes after its response. */
   isLast = false;
   readonly #shared: UwsShared;

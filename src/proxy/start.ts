@@ -48,6 +48,9 @@ export async function startProxy(config: Config): Promise<void> {
   if (config.listenMetricsUrls.length > 0) {
     log.warn("--listen-metrics-urls has no effect: a proxy serves /metrics on its client URLs");
   }
+  if (config.tracing !== undefined) {
+    log.warn("--experimental-enable-distributed-tracing has no effect: members make the traces");
+  }
   log.info("v2 API proxy starting");
   checkFileDescriptorLimit();
   const endpoints = new Endpoints(proxy.failureWaitMs, log);
