@@ -10,6 +10,7 @@ import { type Entry, EntryType } from "../raft/entry.js";
 import { type Command, CommandOp } from "../store/command.js";
 import { decodeCommand } from "../store/command-codec.js";
 import type { ClientRequest } from "./replies.js";
+import type { TurnTimes } from "./times.js";
 
 const SLOW_APPLIES = cellOf("slowApplies");
 
@@ -41,6 +42,8 @@ export class SlowWarnings {
   readonly #memberId: bigint;
   readonly #metrics: MetricCells;
   readonly #log: Pick<Logger, "warn">;
+  readonly #writes = new Turns();
+  readonly #reads = new Turns();
 
   constructor(
     { applyMs, requestMs }: SlowLimits,
@@ -60,6 +63,7 @@ export class SlowWarnings {
     const [first, last] = [entries[0], entries.at(-1)];
     assert(first !== undefined && last !== undefined, "a batch that was applied has entries");
     const [proposal, request] = described(entries.find(mayBeLong) ?? first);
+    this.#metrics.add(SLOW_APPLIES, 1);
     this.#tooLong(tookMs, "", {
       ...{ proposal, request, entries: entries.length },
       ...{ "first-index": first.index, "last-index": last.index },
@@ -67,15 +71,24 @@ export class SlowWarnings {
   }
 
   /** A read by quorum took longer than `applyMs`. @param path of the store */
-  read(client: ClientRequest, path: string, isRecursive: boolean, tookMs: number): void {
+  read(
+    client: ClientRequest,
+    path: string,
+    isRecursive: boolean,
+    tookMs: number,
+    { monoMs }: TurnTimes,
+  ): void {
+    this.#metrics.add(SLOW_APPLIES, 1);
+    const others = this.#reads.next(monoMs);
+    if (others === undefined) return;
     this.#tooLong(tookMs, "read-only range ", {
+      ...others,
       "request-id": idOf(client),
       request: `method:"QGET" path:"${shown(path)}" recursive:${isRecursive}`,
     });
   }
 
   #tooLong(tookMs: number, prefix: string, more: Readonly<Record<string, unknown>>): void {
-    this.#metrics.add(SLOW_APPLIES, 1);
     this.#log.warn(
       {
         took: goDurationOfMs(tookMs),
@@ -88,13 +101,16 @@ export class SlowWarnings {
   }
 
   /** A write took longer than `requestSeconds`. */
-  wrote(write: FinishedWrite, seconds: number, wallMs: number): void {
+  wrote(write: FinishedWrite, seconds: number, { wallMs, monoMs }: TurnTimes): void {
+    const others = this.#writes.next(monoMs);
+    if (others === undefined) return;
     const { client, command, number, data } = write;
     this.#log.warn(
       {
         "start time": new Date(wallMs - seconds * 1000).toISOString(),
         "time spent": goDurationOfMs(seconds * 1000),
         "expected-duration": goDurationOfMs(this.requestSeconds * 1000),
+        ...others,
         "request-id": idOf(client),
         proposal: proposalId(this.#memberId, number),
         "request size": data.length,
@@ -102,6 +118,24 @@ export class SlowWarnings {
       },
       "request stats",
     );
+  }
+}
+
+/** One line for each turn of the core: when all requests are slow, lines must not add to it. */
+class Turns {
+  #loggedMs = Number.NEGATIVE_INFINITY;
+  #others = 0;
+
+  /** @returns undefined for no line; else its field for those that had none */
+  next(monoMs: number): { readonly "also-slow"?: number } | undefined {
+    if (monoMs === this.#loggedMs) {
+      this.#others++;
+      return undefined;
+    }
+    const others = this.#others;
+    this.#loggedMs = monoMs;
+    this.#others = 0;
+    return others === 0 ? {} : { "also-slow": others };
   }
 }
 

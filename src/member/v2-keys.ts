@@ -138,7 +138,7 @@ export class KeysService implements KeysAnswers {
     assert(client.method < DURATION.length, "the duration of each method is measured");
     const seconds = Math.max(0, times.monoMs - startMs) / 1000;
     this.#metrics.observe(PROPOSAL_SECONDS, seconds);
-    if (seconds > slow.requestSeconds) slow.wrote(write, seconds, times.wallMs);
+    if (seconds > slow.requestSeconds) slow.wrote(write, seconds, times);
     if (result instanceof Refusal) {
       this.refuse(client, result);
       return;
@@ -315,7 +315,7 @@ export class KeysService implements KeysAnswers {
   answerQuorumGet(client: ClientRequest, get: KeysGet, clusterMs: number, startMs: number): void {
     const { times, slow } = this.#parts;
     const tookMs = times.monoMs - startMs;
-    if (tookMs > slow.applyMs) slow.read(client, get.path, get.isRecursive, tookMs);
+    if (tookMs > slow.applyMs) slow.read(client, get.path, get.isRecursive, tookMs, times);
     this.answerGet(client, get, clusterMs);
   }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -188,4 +189,26 @@ test("without tracing none of the SDK is loaded, in any thread", async () => {
   } finally {
     rmSync(dir, { recursive: true });
   }
+});
+
+test("without the optional dependencies one line says so, before anything is written", async () => {
+  const hooks = `export async function resolve(name, context, next) {
+    if (name.startsWith("@opentelemetry/")) throw new Error("Cannot find package");
+    return next(name, context);
+  }`;
+  const code = `import { register } from "node:module";
+    register("data:text/javascript;base64,${Buffer.from(hooks).toString("base64")}");`;
+  const url = `data:text/javascript;base64,${Buffer.from(code).toString("base64")}`;
+  const member = await TestMember.make("ringd", [ENABLED]);
+  process.env.NODE_OPTIONS = `--import=${url}`;
+  const child = member.launch();
+  delete process.env.NODE_OPTIONS;
+  const [exitCode] = await once(child, "close");
+  assert.equal(exitCode, 1);
+  assert.match(
+    member.log,
+    /^--experimental-enable-distributed-tracing needs ringd's optional dependencies.*$/m,
+  );
+  assert.ok(!existsSync(member.dataDir));
+  await member.destroy();
 });

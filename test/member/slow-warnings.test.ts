@@ -3,9 +3,11 @@ import { test } from "node:test";
 import type { Config } from "#ringd/config/config.js";
 import { RaftMetrics } from "#ringd/member/metrics.js";
 import { Reads } from "#ringd/member/reads.js";
+import { SlowWarnings } from "#ringd/member/slow-warnings.js";
 import { createMetricsMemory, MetricCells } from "#ringd/metrics/cells.js";
 import { cellOf } from "#ringd/metrics/families.js";
 import type { RaftStatus } from "#ringd/raft/raft.js";
+import { Method } from "#ringd/v2/request.js";
 import { OneMember } from "./one-member.js";
 
 type Line = readonly [fields: Record<string, unknown>, text: string];
@@ -85,6 +87,36 @@ test("a slow write is logged with its times, its sizes and both of its numbers",
   assert.match(String(line[0].proposal), /^[0-9a-f]+-[0-9a-f]+$/);
   assert.ok(Number(line[0]["request size"]) > 40);
   assert.deepEqual(lines("apply request took too long"), []);
+});
+
+test("when many are slow, each turn has one line, and the next one counts the others", () => {
+  const lines: Line[] = [];
+  const log = { warn: (...line: Line) => lines.push(line) };
+  const metrics = new MetricCells(createMetricsMemory(1), 0);
+  const limits = { applyMs: 100, requestMs: 300 };
+  const slow = new SlowWarnings(limits, 1n, metrics, log as never);
+  const read = (requestId: number, monoMs: number) => {
+    const client = { frontend: 0, requestId, method: Method.get };
+    slow.read(client, "/1/k", false, 200, { wallMs: 0, monoMs, clusterMs: 0 });
+  };
+  for (const [requestId, monoMs] of [
+    [1, 5],
+    [2, 5],
+    [3, 5],
+    [4, 6],
+    [5, 7],
+  ] as const) {
+    read(requestId, monoMs);
+  }
+  assert.deepEqual(
+    lines.map(([fields]) => [fields["request-id"], fields["also-slow"]]),
+    [
+      ["0-1", undefined],
+      ["0-4", 2],
+      ["0-5", undefined],
+    ],
+  );
+  assert.equal(metrics.get(cellOf("slowApplies")), 5, "all are counted");
 });
 
 test("nothing is logged of what is fast enough", () => {
