@@ -105,7 +105,8 @@ export function readTlsFlags(
   if (!hasPair(peer) && securePeerUrl !== undefined) {
     throw missingPair("peer-", "peer", securePeerUrl);
   }
-  const isUsedUpstream = read.string("proxy") !== "off" && client.certFile !== "";
+  const hasCertificate = client.certFile !== "";
+  const isUsedUpstream = hasCertificate && read.string("proxy") !== "off";
   if (!isUsedUpstream) warnOfPlainUrls(client, listenClientUrls, warnings);
   warnOfPlainUrls(peer, listenPeerUrls, warnings);
   const isClientSecure = (secureClientUrl ?? secureMetricsUrl) !== undefined;
@@ -115,7 +116,8 @@ export function readTlsFlags(
   return {
     clientTls: isClientSecure ? client : undefined,
     peerTls,
-    upstreamTls: isUsedUpstream ? client : peerTls,
+    // A member whose discovery token is full becomes a proxy, too.
+    upstreamTls: hasCertificate ? client : peerTls,
   };
 }
 

@@ -84,7 +84,7 @@ export class SlowWarnings {
     this.#tooLong(tookMs, "read-only range ", {
       ...others,
       "request-id": idOf(client),
-      request: `method:"QGET" path:"${shown(path)}" recursive:${isRecursive}`,
+      request: `method:"QGET" path:${shown(path)} recursive:${isRecursive}`,
     });
   }
 
@@ -163,11 +163,11 @@ function described({ type, data }: Entry): [proposal: string, request: string] {
 
 /** Without its value. */
 function contentOf({ op, path, value, isRecursive }: Command): string {
-  const text = `method:"${OP_NAMES.get(op)}" path:"${shown(path)}"`;
+  const text = `method:"${OP_NAMES.get(op)}" path:${shown(path)}`;
   return `${text} recursive:${isRecursive} value_size:${value.length}`;
 }
 
-/** A path of the store holds bytes. */
+/** Quoted. A path of the store holds bytes. */
 function shown(path: string): string {
-  return Buffer.from(path.slice(0, SHOWN_BYTES_MAX), "latin1").toString("utf8");
+  return JSON.stringify(Buffer.from(path.slice(0, SHOWN_BYTES_MAX), "latin1").toString("utf8"));
 }
