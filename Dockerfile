@@ -5,7 +5,9 @@ COPY package.json package-lock.json .npmrc tsconfig.json ./
 COPY src ./src
 RUN npm ci --no-audit --no-fund && npm run prepare && npm prune --omit=dev \
     # Binaries for other platforms and Node versions are nine tenths of the image.
-    && find node_modules/uWebSockets.js -name 'uws_*.node' ! -name 'uws_linux_*_137.node' -delete
+    && find node_modules/uWebSockets.js -name 'uws_*.node' ! -name 'uws_linux_*_137.node' -delete \
+    # Builds for browsers and bundlers are a third of what traces need.
+    && rm -rf node_modules/@opentelemetry/*/build/esm node_modules/@opentelemetry/*/build/esnext
 
 FROM node:24.11.1-trixie-slim
 LABEL org.opencontainers.image.title="ringd" \

@@ -9,18 +9,21 @@ const SRC = join(ROOT, "src");
 /** Allowed imports between folders; every folder may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   bin: ["config", "ctl", "discovery", "lib", "proxy", "thread", "v2", "wal"],
-  proxy: "bootstrap config discovery frontend go lib log process storage tls wal".split(" "),
+  proxy: "bootstrap config discovery frontend go lib log metrics process storage tls wal".split(
+    " ",
+  ),
   thread:
     "bootstrap cluster config discovery frontend lib log member messages metrics peer process raft ring snap storage store tls v2 wal".split(
       " ",
     ),
-  member: "auth bootstrap cluster config lib log messages metrics process raft ring store v2".split(
-    " ",
-  ),
+  member:
+    "auth bootstrap cluster config go lib log messages metrics process raft ring store v2".split(
+      " ",
+    ),
   peer: "cluster config go lib log messages process raft ring snap storage tls v2".split(" "),
   frontend: ["config", "lib", "log", "messages", "metrics", "process", "ring", "tls", "v2"],
   tls: ["config", "lib", "log", "metrics", "process"],
-  wal: ["lib", "log", "messages", "metrics", "ring", "snap", "storage"],
+  wal: ["go", "lib", "log", "messages", "metrics", "ring", "snap", "storage"],
   snap: ["lib", "messages", "ring", "storage"],
   messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],
   bootstrap: ["cluster", "config", "go", "lib", "tls"],

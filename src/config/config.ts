@@ -5,6 +5,7 @@ import { FlagReader } from "./flag-reader.js";
 import { FLAGS } from "./flags.js";
 import { type ClientFrontends, readFrontends } from "./frontends.js";
 import { initialClusterText } from "./initial-cluster.js";
+import { type ObservabilityConfig, readObservability } from "./observability.js";
 import { type ProxyConfig, readProxy } from "./proxy.js";
 import { type Environment, readSources } from "./sources.js";
 import { readTlsFlags, type TlsConfig } from "./tls.js";
@@ -35,7 +36,7 @@ export interface ClientLimits {
 }
 
 /** A member's checked configuration: plain data, so it can be passed to worker threads. */
-export interface Config extends ClientFrontends, TlsConfig {
+export interface Config extends ClientFrontends, TlsConfig, ObservabilityConfig {
   readonly name: string;
   readonly dataDir: string;
   /** "": inside the data directory. */
@@ -189,6 +190,7 @@ function buildConfig(
     quotaBytes: read.int("quota-backend-bytes"),
     frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
     ...readFrontends(read, addresses.listenClientUrls, !namesClientUrls(read)),
+    ...readObservability(read),
     enablePprof: read.bool("enable-pprof"),
     bcryptCost: bcryptCost(read),
     auditLog: read.string("audit-log"),

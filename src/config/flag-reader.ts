@@ -43,6 +43,13 @@ export class FlagReader {
     return this.#number(name, /^[+-]?\d+$/);
   }
 
+  /** A duration of Go. */
+  durationMs(name: string): number {
+    const ns = parseGoDuration(this.string(name));
+    if (ns === undefined) throw this.invalid(name, "parse error");
+    return Number(ns) / 1e6;
+  }
+
   #number(name: string, form: RegExp): number {
     const text = this.string(name);
     const value = Number(text);
@@ -71,6 +78,7 @@ export class FlagReader {
       const kind = kindOf(name);
       if (kind === "bool") this.bool(name);
       else if (kind === "uint") this.uint(name);
+      else if (kind === "int") this.int(name);
       else if (kind === "duration" && parseGoDuration(this.string(name)) === undefined) {
         throw this.invalid(name, "parse error");
       }

@@ -166,6 +166,29 @@ const FLAG_SECTIONS = {
       "With auth enabled, ask for root on statistics, metrics, /debug and the list of members.",
     ),
   },
+  "Distributed tracing": {
+    "experimental-enable-distributed-tracing": flag(
+      "bool",
+      "false",
+      "Send OpenTelemetry traces of client requests to a collector.",
+    ),
+    "experimental-distributed-tracing-address": flag(
+      "string",
+      "localhost:4317",
+      "Address of the collector: OTLP by gRPC, without TLS.",
+    ),
+    "experimental-distributed-tracing-service-name": flag("string", "etcd", "Its service.name."),
+    "experimental-distributed-tracing-instance-id": flag(
+      "string",
+      "",
+      "Its service.instance.id; must be unique.",
+    ),
+    "experimental-distributed-tracing-sampling-rate": flag(
+      "int",
+      "0",
+      "Traces begun here, of a million requests; those of sampled callers are sent always.",
+    ),
+  },
   Logging: {
     "log-level": flag("string", "info", "debug, info, warn, error, panic or fatal."),
     debug: flag("bool", "false", "Same as --log-level debug."),
@@ -177,7 +200,21 @@ const FLAG_SECTIONS = {
   },
   "Profiling and other": {
     "listen-metrics-urls": flag("urls", "", "Additional URLs that serve /metrics and /health."),
-    metrics: flag("string", "basic", "'extensive' has no effect: it adds gRPC metrics only."),
+    metrics: flag(
+      "string",
+      "basic",
+      "'basic', or 'extensive': durations of all requests by method and status, too.",
+    ),
+    "experimental-warning-apply-duration": flag(
+      "duration",
+      "100ms",
+      "Applying entries, or a read by quorum, is warned of if it takes longer.",
+    ),
+    "experimental-warning-unary-request-duration": flag(
+      "duration",
+      "300ms",
+      "A write is warned of if it takes longer.",
+    ),
     "enable-pprof": flag("bool", "false", "Serve profiles of its threads at /debug/pprof/."),
     "config-file": flag("string", "", "YAML file; other flags and variables are then ignored."),
     "unsafe-no-fsync": flag("bool", "false", "Unsafe: acknowledge writes before they are on disk."),
@@ -234,7 +271,6 @@ export const IGNORED: ReadonlyMap<string, FlagKind> = new Map<string, FlagKind>(
   ["max-concurrent-streams", "uint"],
   ["experimental-enable-lease-checkpoint", "bool"],
   ["experimental-enable-lease-checkpoint-persist", "bool"],
-  ["experimental-warning-apply-duration", "duration"],
   ["experimental-initial-corrupt-check", "bool"],
   ["experimental-corrupt-check-time", "duration"],
   ["experimental-compaction-batch-limit", "uint"],

@@ -44,6 +44,11 @@ export interface TlsConfig {
   readonly clientTls: TlsSettings | undefined;
   /** Set if a flag of TLS between members is, or members are served over TLS. */
   readonly peerTls: TlsSettings | undefined;
+  /**
+   * Of a proxy's connections to members for clients' requests, as in etcd: that of the client side
+   * if it has a certificate, or else that between members.
+   */
+  readonly upstreamTls: TlsSettings | undefined;
 }
 
 export interface ListenLists {
@@ -100,14 +105,19 @@ export function readTlsFlags(
   if (!hasPair(peer) && securePeerUrl !== undefined) {
     throw missingPair("peer-", "peer", securePeerUrl);
   }
-  warnOfPlainUrls(client, listenClientUrls, warnings);
+  const hasCertificate = client.certFile !== "";
+  const isUsedUpstream = hasCertificate && read.string("proxy") !== "off";
+  if (!isUsedUpstream) warnOfPlainUrls(client, listenClientUrls, warnings);
   warnOfPlainUrls(peer, listenPeerUrls, warnings);
   const isClientSecure = (secureClientUrl ?? secureMetricsUrl) !== undefined;
-  if (!isClientSecure) warnOfNoEffect(read, warnings);
+  if (!isClientSecure && !isUsedUpstream) warnOfNoEffect(read, warnings);
   const isPeerSet = hasPair(peer) || peer.trustedCaFile !== "" || peer.requiresClientCert;
+  const peerTls = isPeerSet ? peer : undefined;
   return {
     clientTls: isClientSecure ? client : undefined,
-    peerTls: isPeerSet ? peer : undefined,
+    peerTls,
+    // A member whose discovery token is full becomes a proxy, too.
+    upstreamTls: hasCertificate ? client : peerTls,
   };
 }
 

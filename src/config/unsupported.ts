@@ -9,7 +9,6 @@ export function unavailableWarning(read: FlagReader): string | undefined {
     throw cannotVerify(`unknown logger option "${logger}"`);
   }
   if (logger === "capnslog") names.push("--logger=capnslog");
-  if (read.string("metrics") === "extensive") names.push("--metrics=extensive");
   if (names.length === 0) return undefined;
   return `flags accepted but not available: ${names.join(", ")}`;
 }

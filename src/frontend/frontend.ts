@@ -8,6 +8,14 @@ import type { HeadText } from "./head-text.js";
 import type { LargeRequest, LargeRequests } from "./large-requests.js";
 import type { Protocols } from "./tls-door.js";
 
+/** What a caller's headers say of its own trace; "" each for none. Only read for tracing. */
+export interface CallerTrace {
+  readonly traceparent: string;
+  readonly tracestate: string;
+  /** X-Request-Id. */
+  readonly requestId: string;
+}
+
 /**
  * One HTTP request and its pending response, as a frontend hands it to the gateway. Byte views are
  * valid during the call only. Calls after the client has disconnected do nothing.
@@ -22,6 +30,8 @@ export interface Exchange {
   readonly large: LargeRequest | undefined;
   /** The client's address; "" if it is not known, or on a unix socket. */
   readonly remoteAddress: string;
+  /** Unset unless `needsTrace`. */
+  readonly trace?: CallerTrace | undefined;
   /** Sends the whole response. */
   answer(head: ResponseRecord, body: Uint8Array): void;
   /** Starts a response: sends status and headers at once; chunks follow. */
@@ -53,6 +63,8 @@ export interface FrontendOptions {
   readonly heads: HeadText;
   /** Requests carry their client's address, for the audit log. */
   readonly needsRemote: boolean;
+  /** Exchanges carry their caller's trace. */
+  readonly needsTrace?: boolean;
   /** A request was rejected: too much is in flight. */
   readonly onTooMany: () => void;
   /** Limit of open connections; more are closed at once. The other frontend's do not count. */

@@ -2,7 +2,7 @@ import type { LocalHandler, LocalRequest } from "../messages/local.js";
 import type { FramedRequest, ResponseRecord } from "../messages/requests.js";
 import { NOT_FOUND } from "../v2/plain.js";
 import type { ChunkBody } from "./chunk-body.js";
-import type { Exchange } from "./frontend.js";
+import type { CallerTrace, Exchange } from "./frontend.js";
 import type { LargeRequest } from "./large-requests.js";
 import { answerLater, answerLocally, localHead } from "./local-responses.js";
 
@@ -40,6 +40,10 @@ export class GuardedExchange implements Exchange {
 
   get remoteAddress(): string {
     return this.#exchange.remoteAddress;
+  }
+
+  get trace(): CallerTrace | undefined {
+    return this.#exchange.trace;
   }
 
   answer(head: ResponseRecord, body: Uint8Array): void {

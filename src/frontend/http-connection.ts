@@ -212,7 +212,8 @@ export class HttpConnection implements Wire {
       this.#headTimer = undefined;
       this.#searched = 0;
       input.skip(end);
-      const head = parseHead(bytes.latin1Slice(0, end));
+      const { needsTrace } = this.#shared.options;
+      const head = parseHead(bytes.latin1Slice(0, end), needsTrace);
       if (!("status" in head)) {
         this.#begin(head);
         return true;

@@ -1,6 +1,7 @@
 import type { ResponseRecord } from "../messages/requests.js";
 import type { ChunkBody } from "./chunk-body.js";
 import {
+  type CallerTrace,
   type Exchange,
   type FrontendOptions,
   type Gateway,
@@ -39,6 +40,7 @@ const LAST_CHUNK = Buffer.from("0\r\n\r\n");
 export class NodeExchange implements Exchange {
   requestId: number | undefined;
   large: LargeRequest | undefined;
+  readonly trace: CallerTrace | undefined;
   readonly #wire: Wire;
   readonly #gateway: Gateway;
   readonly #options: FrontendOptions;
@@ -55,7 +57,7 @@ export class NodeExchange implements Exchange {
     wire: Wire,
     gateway: Gateway,
     options: FrontendOptions,
-    { origin, isHttp10, isLast }: RequestHead,
+    { origin, isHttp10, isLast, trace }: RequestHead,
     isHead: boolean,
   ) {
     this.#wire = wire;
@@ -65,6 +67,7 @@ export class NodeExchange implements Exchange {
     this.#isHttp10 = isHttp10;
     this.#isHead = isHead;
     this.#isLast = isLast;
+    this.trace = trace;
   }
 
   get remoteAddress(): string {

@@ -1,3 +1,5 @@
+import type { CallerTrace } from "./frontend.js";
+
 /**
  * Request line and headers of an HTTP/1.x request, parsed as by Go's net/http (request.go,
  * transfer.go, textproto), etcd's server: any token is a method, lines may end with LF alone,
@@ -25,6 +27,8 @@ export interface RequestHead {
   /** The connection closes after this request. */
   readonly isLast: boolean;
   readonly expectsContinue: boolean;
+  /** Undefined unless it is asked for. */
+  readonly trace: CallerTrace | undefined;
 }
 
 /** Invalid headers; the connection closes after this response. */
@@ -74,7 +78,7 @@ export function mayBecomeHead(bytes: Buffer): boolean {
 }
 
 /** @param text up to the empty line, inclusive */
-export function parseHead(text: string): RequestHead | HeadRefusal {
+export function parseHead(text: string, needsTrace = false): RequestHead | HeadRefusal {
   const lines = unfold(text);
   const requestLine = parseRequestLine(lines[0] ?? "");
   if ("status" in requestLine) return requestLine;
@@ -102,6 +106,15 @@ export function parseHead(text: string): RequestHead | HeadRefusal {
     length,
     isLast: isLast(fields, isHttp10),
     expectsContinue: expectsContinue && !isHttp10 && length !== 0,
+    trace: needsTrace ? traceOf(fields) : undefined,
+  };
+}
+
+function traceOf(fields: Fields): CallerTrace {
+  return {
+    traceparent: fields.first("traceparent"),
+    tracestate: fields.all("tracestate").join(","),
+    requestId: fields.first("x-request-id"),
   };
 }
 
@@ -222,7 +235,7 @@ function isLast(fields: Fields, isHttp10: boolean): boolean {
 /** Header fields by lower-case name. Only those used here are kept. */
 class Fields {
   static readonly #KEPT: ReadonlySet<string> = new Set(
-    "host connection expect origin authorization content-type content-length transfer-encoding".split(
+    "host connection expect origin authorization content-type content-length transfer-encoding traceparent tracestate x-request-id".split(
       " ",
     ),
   );

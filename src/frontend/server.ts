@@ -10,12 +10,11 @@ import { connectionsMax } from "../process/descriptors.js";
 import { HostWhitelist } from "../v2/host-whitelist.js";
 import { AddressLimit, connectionsByAddress } from "./addresses.js";
 import { BODIES_BYTES_MAX, BodyRoom } from "./body-room.js";
-import type { Frontend, FrontendOptions, PortSharing } from "./frontend.js";
+import type { Frontend, FrontendOptions, Gateway, PortSharing } from "./frontend.js";
 import { HeadText } from "./head-text.js";
 import { LARGE_LIMITS, LargeRequests } from "./large-requests.js";
 import { ListenError } from "./listen-error.js";
 import { checkSoleListener, whyNotBound } from "./port-check.js";
-import type { RingGateway } from "./ring-gateway.js";
 import type { Protocols } from "./tls-door.js";
 import { UnservedConnections } from "./unserved.js";
 import { loadUws, UwsFrontend } from "./uws.js";
@@ -98,7 +97,7 @@ export function plainKinds(config: Config): readonly FrontendKind[] {
  */
 export async function listenSecurely(
   config: Config,
-  gateway: RingGateway,
+  gateway: Gateway,
   heads: HeadText,
   log: Logger,
   metrics: MetricCells,
@@ -159,7 +158,7 @@ export async function listenOn(
 /** Serves the main thread's endpoints on one more thread. @throws ListenError */
 export async function joinFrontend(
   config: Config,
-  gateway: RingGateway,
+  gateway: Gateway,
   clusterId: bigint,
   log: Logger,
   metrics: MetricCells,
@@ -177,7 +176,7 @@ export async function joinFrontend(
 export async function makeFrontends(
   kinds: Iterable<FrontendKind>,
   config: Config,
-  gateway: RingGateway,
+  gateway: Gateway,
   heads: HeadText,
   log: Logger,
   metrics: MetricCells,
@@ -245,6 +244,7 @@ function frontendOptions(
   return (kind) => ({
     heads,
     needsRemote: config.auditLog !== "",
+    needsTrace: config.tracing !== undefined,
     get connectionsMax() {
       return most - (kind === "uws" ? open.node : open.uws);
     },

@@ -5,6 +5,7 @@ import type { Backlogs } from "./backlogs.js";
 import type { Body } from "./body.js";
 import type { ChunkBody } from "./chunk-body.js";
 import {
+  type CallerTrace,
   type Exchange,
   type FrontendOptions,
   type Gateway,
@@ -44,6 +45,7 @@ export class UwsExchange implements Exchange, Checked {
   body: Body | undefined;
   large: LargeRequest | undefined;
   readonly authorization: string;
+  declare trace?: CallerTrace;
   /** The connection closes after its response. */
   isLast = false;
   readonly #shared: UwsShared;

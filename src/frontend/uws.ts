@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { Method, methodOf } from "../v2/request.js";
 import { addressOfBytes } from "./addresses.js";
 import {
+  type CallerTrace,
   type Frontend,
   type FrontendOptions,
   type Gateway,
@@ -233,6 +234,14 @@ function isMisdirected(
   return true;
 }
 
+function traceOf(req: HttpRequest): CallerTrace {
+  return {
+    traceparent: req.getHeader("traceparent"),
+    tracestate: req.getHeader("tracestate"),
+    requestId: req.getHeader("x-request-id"),
+  };
+}
+
 /** @param handles given if it may be a watch; `res` is one of them */
 function serve(
   shared: UwsShared,
@@ -246,6 +255,7 @@ function serve(
   const origin = options.heads.needsOrigin ? req.getHeader("origin") : "";
   const authorization = req.getHeader("authorization");
   const exchange = new UwsExchange(shared, res, handles, method, origin, authorization);
+  if (options.needsTrace) exchange.trace = traceOf(req);
   begin(shared, bodies, exchange, req, handles !== undefined);
   exchange.leaveHandler();
 }

@@ -99,6 +99,11 @@ export function goDuration(durationNs: bigint): string {
   return `${minutes / 60n}h${minutes % 60n}m${seconds}`;
 }
 
+/** To a microsecond. */
+export function goDurationOfMs(ms: number): string {
+  return goDuration(BigInt(Math.round(ms * 1000)) * 1000n);
+}
+
 /** `value / unit` in decimal, no trailing zeros; `unit` is a power of ten. */
 function decimal(value: bigint, unit: bigint): string {
   const whole = value / unit;

@@ -16,6 +16,7 @@ import type { MembershipChanges } from "./membership-changes.js";
 import type { RaftMetrics } from "./metrics.js";
 import type { Removal } from "./removal.js";
 import type { ClientPort } from "./replies.js";
+import type { SlowWarnings } from "./slow-warnings.js";
 import type { Snapshots } from "./snapshots.js";
 import type { TurnTimes } from "./times.js";
 import type { V2Machine } from "./v2-machine.js";
@@ -39,6 +40,7 @@ export interface ApplierParts {
   readonly clients: ClientPort;
   readonly times: TurnTimes;
   readonly raftMetrics: RaftMetrics;
+  readonly slow: SlowWarnings;
   readonly metrics: MetricCells;
   readonly log: Logger;
 }
@@ -81,7 +83,7 @@ export class Applier {
   }
 
   apply(entries: readonly Entry[]): void {
-    const { raft, writes, snapshots, clients, raftMetrics, v2 } = this.#parts;
+    const { raft, writes, snapshots, clients, raftMetrics, slow, v2 } = this.#parts;
     const startMs = performance.now();
     let bytes = 0;
     for (const entry of entries) {
@@ -98,7 +100,9 @@ export class Applier {
     assert(this.#index <= raft.commit, "only committed entries are applied");
     raft.applied(this.#index);
     snapshots.applied(this.#index, bytes);
-    raftMetrics.onApplied(entries.length, performance.now() - startMs, v2.store);
+    const tookMs = performance.now() - startMs;
+    raftMetrics.onApplied(entries.length, tookMs, v2.store);
+    if (tookMs > slow.applyMs) slow.apply(entries, tookMs);
     raftMetrics.showWrites(raft.commit, this.#index, writes.open);
   }
 

@@ -1,4 +1,7 @@
+import { formatId } from "../cluster/ids.js";
+import { goDurationOfMs } from "../go/text.js";
 import { assert } from "../lib/assert.js";
+import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf, idCellOf } from "../metrics/families.js";
 import { PeerTable } from "../metrics/peer-table.js";
@@ -14,7 +17,6 @@ const APPLIED = cellOf("proposalsApplied");
 const PENDING = cellOf("proposalsPending");
 const APPLY_SECONDS = cellOf("applyDuration");
 const APPLY_ENTRIES = cellOf("applyBatchEntries");
-const SLOW_APPLIES = cellOf("slowApplies");
 const LATE_HEARTBEATS = cellOf("heartbeatSendFailures");
 const IS_LEARNER = cellOf("isLearner");
 const TERM = cellOf("raftTerm");
@@ -22,9 +24,6 @@ const LAST = cellOf("raftLastIndex");
 const ROLE = cellOf("raftRole");
 const LEAD = idCellOf("lead");
 const VOTE = idCellOf("vote");
-
-/** A batch that takes longer to apply counts as slow (etcd's warnApplyDuration). */
-const SLOW_APPLY_MS = 100;
 
 const ROLE_NUMBER = { follower: 0, candidate: 1, leader: 2, preCandidate: 3 } as const;
 const STATE_NUMBER = { probe: 0, replicate: 1, snapshot: 2 } as const;
@@ -53,10 +52,12 @@ export class RaftMetrics {
   readonly #metrics: MetricCells;
   readonly #heartbeatMs: number;
   readonly #progress: PeerTable;
+  readonly #log: Pick<Logger, "warn">;
   #tickedMs = 0;
 
-  constructor(metrics: MetricCells, heartbeatMs: number) {
+  constructor(metrics: MetricCells, heartbeatMs: number, log: Pick<Logger, "warn">) {
     this.#metrics = metrics;
+    this.#log = log;
     this.#heartbeatMs = heartbeatMs;
     this.#progress = new PeerTable(metrics, "progress");
   }
@@ -66,17 +67,31 @@ export class RaftMetrics {
     const lateMs = monoMs - this.#tickedMs;
     assert(lateMs >= 0, "the monotonic clock never goes back");
     if (status.role === "leader" && this.#tickedMs > 0 && lateMs > 2 * this.#heartbeatMs) {
-      this.#metrics.add(LATE_HEARTBEATS, status.peers.length);
+      this.#onLate(status.peers, lateMs);
     }
     this.#tickedMs = monoMs;
     this.show(status);
+  }
+
+  #onLate(peers: RaftStatus["peers"], lateMs: number): void {
+    if (peers.length === 0) return;
+    this.#metrics.add(LATE_HEARTBEATS, peers.length);
+    const expectedMs = 2 * this.#heartbeatMs;
+    this.#log.warn(
+      {
+        to: peers.map(({ id }) => formatId(id)).join(","),
+        "heartbeat-interval": goDurationOfMs(this.#heartbeatMs),
+        "expected-duration": goDurationOfMs(expectedMs),
+        "exceeded-duration": goDurationOfMs(lateMs - expectedMs),
+      },
+      "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk",
+    );
   }
 
   /** A batch of entries was applied. */
   onApplied(entries: number, tookMs: number, store: Store): void {
     const metrics = this.#metrics;
     assert(entries > 0, "a batch that was applied has entries");
-    if (tookMs > SLOW_APPLY_MS) metrics.add(SLOW_APPLIES, 1);
     metrics.observe(APPLY_SECONDS, tookMs / 1000);
     metrics.observe(APPLY_ENTRIES, entries);
     for (const [name, cell] of STORE_CELLS) metrics.set(cell, store.stats.get(name));

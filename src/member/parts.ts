@@ -40,6 +40,7 @@ import { Reads } from "./reads.js";
 import { Removal } from "./removal.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
 import { Router } from "./router.js";
+import { SlowWarnings } from "./slow-warnings.js";
 import { Snapshots } from "./snapshots.js";
 import { Space, type Underway } from "./space.js";
 import { Timeouts } from "./timeouts.js";
@@ -113,6 +114,7 @@ interface Ground {
   /** The same. */
   readonly auth: AuthState;
   readonly audit: Audit;
+  readonly slow: SlowWarnings;
   readonly raft: Raft;
   readonly stats: RaftStats;
 }
@@ -139,7 +141,10 @@ export function assemble(
   assert(raft.commit >= recovered.snapshot.index, "what a snapshot holds is committed");
   const stats = new RaftStats(recovered.memberId, config.name, times.wallMs);
   const audit = new Audit((line) => ports.clients.audit(line), times, config.auditLog !== "");
-  const ground = { config, plan, recovered, ports, times, membership, auth, audit, raft, stats };
+  const slow = new SlowWarnings(config.slow, raft.id, metrics, log);
+  const ground = {
+    ...{ config, plan, recovered, ports, times, membership, auth, audit, slow, raft, stats },
+  };
   const flow = makeFlow(ground);
   // Called only later, by entries and snapshots, when all parts exist.
   const onMembership = () => own.membershipChanged(view.membershipChanged());
@@ -163,11 +168,11 @@ export function assemble(
   const v2 = makeV2Machine(ground, own, keys, onMembership);
   const machines = new Machines([v2]);
   const incoming = new IncomingSnapshot(machines, append, config.formatLevel);
-  const raftMetrics = new RaftMetrics(metrics, config.heartbeatMs);
+  const raftMetrics = new RaftMetrics(metrics, config.heartbeatMs, log);
   const removal = new Removal(log);
   const applier = new Applier(
     {
-      ...{ raft, machines, v2, membership, removal, times, raftMetrics, metrics, log },
+      ...{ raft, machines, v2, membership, removal, times, raftMetrics, slow, metrics, log },
       ...{ writes: flow.writes, changes: flow.changes, snapshots: flow.snapshots },
       clients: ports.clients,
     },
@@ -217,7 +222,7 @@ function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground)
       },
     }),
     reads: new Reads(raft, {
-      metrics,
+      ...{ metrics, log },
       hasRoom: roomOf(ports),
     }),
     hashes: new Hashes(ports.hashJobs, metrics),
@@ -293,7 +298,7 @@ function makeGate(
 }
 
 function makeKeys(
-  { recovered, ports, times }: Ground,
+  { recovered, ports, times, slow }: Ground,
   { writes, reads, listings, space }: Flow,
   underway: Underway,
   gate: Gate,
@@ -302,6 +307,7 @@ function makeKeys(
   const { clients, frontends, metrics, log } = ports;
   return new KeysService({
     ...{ store, frontends, space, underway, writes, reads, listings, times, metrics, log, gate },
+    slow,
     limits: ports.memberLimits,
     port: clients,
   });

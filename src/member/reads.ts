@@ -1,5 +1,7 @@
+import { goDurationOfMs } from "../go/text.js";
 import { assert } from "../lib/assert.js";
 import { OpenTable } from "../lib/open-table.js";
+import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import type { Raft } from "../raft/raft.js";
@@ -27,6 +29,7 @@ export interface WaitingRead {
 
 export interface ReadsPorts {
   readonly metrics: MetricCells;
+  readonly log: Pick<Logger, "warn">;
   /** Whether the frontend takes responses; reads of its clients wait while it does not. */
   readonly hasRoom: (frontend: number) => boolean;
 }
@@ -87,8 +90,19 @@ export class Reads {
   /** Fails the reads that timed out. @param why returns the error text for a read's `startMs` */
   expire(monoMs: number, timeoutMs: number, why: (startMs: number) => string): void {
     assert(timeoutMs >= HEALTH_CHECK_MS, "a health check gives up before other reads");
-    for (const read of this.#takeExpired(monoMs, timeoutMs, HEALTH_CHECK_MS)) {
-      this.#ports.metrics.add(SLOW, 1);
+    const { metrics, log } = this.#ports;
+    const expired = this.#takeExpired(monoMs, timeoutMs, HEALTH_CHECK_MS);
+    if (expired.length > 0) {
+      log.warn(
+        {
+          timeout: goDurationOfMs(expired.every(isCheck) ? HEALTH_CHECK_MS : timeoutMs),
+          reads: expired.length,
+        },
+        "timed out waiting for read index response (local node might have slow network)",
+      );
+    }
+    for (const read of expired) {
+      metrics.add(SLOW, 1);
       read.failed(why(read.startMs));
     }
   }
@@ -107,4 +121,8 @@ export class Reads {
     }
     return taken;
   }
+}
+
+function isCheck({ isHealthCheck }: WaitingRead): boolean {
+  return isHealthCheck;
 }

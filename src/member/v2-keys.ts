@@ -15,11 +15,12 @@ import { type ApiRequest, Method } from "../v2/request.js";
 import type { Gate } from "./gate.js";
 import { LIMIT_REACHED, type MemberLimits, TOO_MANY } from "./limits.js";
 import type { Listings } from "./listings.js";
-import type { Reads, WaitingRead } from "./reads.js";
+import type { Reads } from "./reads.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
+import type { SlowWarnings } from "./slow-warnings.js";
 import type { Space, Underway } from "./space.js";
 import type { TurnTimes } from "./times.js";
-import { V2Proposal } from "./v2-machine.js";
+import { type KeysAnswers, type KeysGet, KeysWrite, QuorumGet } from "./waiting-keys.js";
 import type { Writes } from "./writes.js";
 
 export interface KeysParts {
@@ -39,10 +40,9 @@ export interface KeysParts {
     MemberLimits,
     "watchesMax" | "watchBytesMax" | "responseBytesMax" | "keyBytesMax" | "keyLevelsMax"
   >;
+  readonly slow: SlowWarnings;
   readonly log: Pick<Logger, "warn">;
 }
-
-type KeysGet = Extract<KeysRequest, { kind: "get" }>;
 
 const KEYS_PATH = "/v2/keys";
 const NO_SPACE = "etcdserver: database space exceeded";
@@ -70,7 +70,7 @@ const PROPOSAL_SECONDS = cellOf("proposalDuration");
  * /v2/keys: reads, writes and watches. A write is parsed and admitted here, proposed, logged, and
  * applied by the v2 machine, which calls the proposal back for the response.
  */
-export class KeysService {
+export class KeysService implements KeysAnswers {
   readonly #parts: KeysParts;
   readonly #store: Store;
   readonly #port: ClientPort;
@@ -132,10 +132,13 @@ export class KeysService {
   }
 
   /** Responds to a write that was applied. */
-  answerWrite({ client, startMs, noValueOnSuccess }: KeysWrite, result: Event | Refusal): void {
+  answerWrite(write: KeysWrite, result: Event | Refusal): void {
+    const { client, startMs, noValueOnSuccess } = write;
+    const { times, slow } = this.#parts;
     assert(client.method < DURATION.length, "the duration of each method is measured");
-    const seconds = Math.max(0, this.#parts.times.monoMs - startMs) / 1000;
+    const seconds = Math.max(0, times.monoMs - startMs) / 1000;
     this.#metrics.observe(PROPOSAL_SECONDS, seconds);
+    if (seconds > slow.requestSeconds) slow.wrote(write, seconds, times);
     if (result instanceof Refusal) {
       this.refuse(client, result);
       return;
@@ -309,6 +312,13 @@ export class KeysService {
     }
   }
 
+  answerQuorumGet(client: ClientRequest, get: KeysGet, clusterMs: number, startMs: number): void {
+    const { times, slow } = this.#parts;
+    const tookMs = times.monoMs - startMs;
+    if (tookMs > slow.applyMs) slow.read(client, get.path, get.isRecursive, tookMs, times);
+    this.answerGet(client, get, clusterMs);
+  }
+
   #watch(
     client: ClientRequest,
     watch: { path: string; isRecursive: boolean; isStream: boolean; waitIndex: number },
@@ -348,78 +358,6 @@ function accessOf(
   const isWrite = parsed.kind === "write";
   const { isRecursive } = isWrite ? parsed.command : parsed;
   return { key: path.slice(KEYS_PATH.length), isWrite, isRecursive };
-}
-
-/** A client's write. */
-class KeysWrite extends V2Proposal {
-  declare readonly client: ClientRequest;
-  declare readonly noValueOnSuccess: boolean;
-  declare readonly service: KeysService;
-
-  constructor(
-    service: KeysService,
-    client: ClientRequest,
-    command: Command,
-    noValueOnSuccess: boolean,
-    startMs: number,
-  ) {
-    super(command, startMs);
-    this.service = service;
-    this.client = client;
-    this.noValueOnSuccess = noValueOnSuccess;
-  }
-
-  get isRetried(): boolean {
-    return true;
-  }
-
-  isOf({ frontend, requestId }: ClientRequest): boolean {
-    return this.client.frontend === frontend && this.client.requestId === requestId;
-  }
-
-  applied(result: Event | Refusal | undefined): void {
-    assert(result !== undefined, "every command of a client has a result");
-    this.service.answerWrite(this, result);
-  }
-
-  failed(reason: string): void {
-    this.service.fail(this.client, reason);
-  }
-}
-
-/** A GET with quorum=true. */
-class QuorumGet implements WaitingRead {
-  readonly isHealthCheck = false;
-  readonly frontend: number;
-  readonly startMs: number;
-  readonly #service: KeysService;
-  readonly #client: ClientRequest;
-  readonly #get: KeysGet;
-  readonly #clusterMs: number;
-
-  constructor(
-    service: KeysService,
-    client: ClientRequest,
-    get: KeysGet,
-    clusterMs: number,
-    startMs: number,
-  ) {
-    assert(get.isQuorum, "only a read by quorum waits for an index");
-    this.frontend = client.frontend;
-    this.startMs = startMs;
-    this.#service = service;
-    this.#client = client;
-    this.#get = get;
-    this.#clusterMs = clusterMs;
-  }
-
-  confirmed(): void {
-    this.#service.answerGet(this.#client, this.#get, this.#clusterMs);
-  }
-
-  failed(why: string): void {
-    this.#service.fail(this.#client, why);
-  }
 }
 
 /** @param path clean, below KEYS_PATH */

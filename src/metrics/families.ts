@@ -1,7 +1,9 @@
 import { assert } from "../lib/assert.js";
 import { ETCD_FAMILIES, HTTP_CODES, HTTP_METHODS } from "./etcd-families.js";
 import { type Family, PEER_TABLES, type PeerTableName } from "./family.js";
-import { RINGD_FAMILIES } from "./ringd-families.js";
+import { HTTP_REQUEST_CODES, HTTP_REQUEST_ROUTES, RINGD_FAMILIES } from "./ringd-families.js";
+
+export { HTTP_REQUEST_CODES, HTTP_REQUEST_ROUTES };
 
 /**
  * Every family whose cells threads write. A family may be written by several threads: the sum of

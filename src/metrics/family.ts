@@ -9,6 +9,8 @@ export interface Family {
   readonly labels?: Readonly<Record<string, readonly string[]>>;
   /** A histogram's upper bounds, ascending, without +Inf. */
   readonly bounds?: readonly number[];
+  /** Only with `--metrics extensive`. */
+  readonly isExtensive?: true;
   /** One series per peer in this table, labelled with the peer's id. */
   readonly peer?: { readonly table: PeerTableName; readonly label: "To" | "From" | "Remote" };
 }

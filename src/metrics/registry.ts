@@ -67,8 +67,9 @@ export class MetricsRegistry {
   /**
    * @param memory of `createMetricsMemory`, shared with the threads
    * @param sample called on each scrape, once per family it feeds
+   * @param isExtensive show families that only `--metrics extensive` fills
    */
-  constructor(memory: SharedArrayBuffer, sample: () => MetricsSample) {
+  constructor(memory: SharedArrayBuffer, sample: () => MetricsSample, isExtensive = false) {
     this.#cells = new Float64Array(memory);
     const parts = this.#cells.length / CELLS_PER_PART;
     this.#parts = Array.from({ length: parts }, (_, part) => new MetricCells(memory, part));
@@ -78,7 +79,9 @@ export class MetricsRegistry {
       eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS,
     });
     for (const name of MISNAMED) this.#registry.removeSingleMetric(name);
-    for (const key of Object.keys(FAMILIES) as FamilyKey[]) this.#registerFamily(key);
+    for (const key of Object.keys(FAMILIES) as FamilyKey[]) {
+      if (isExtensive || !(FAMILIES[key] as Family).isExtensive) this.#registerFamily(key);
+    }
     this.#registerSamples(sample);
   }
 

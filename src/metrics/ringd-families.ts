@@ -22,8 +22,28 @@ const LIMITS = [
   "keys",
 ] as const;
 
+/** What else a client gets is counted as "other". */
+export const HTTP_REQUEST_CODES = [
+  ..."200 201 202 204 400 401 403 404 405 412 413 429 500 503 507".split(" "),
+  "other",
+] as const;
+export const HTTP_REQUEST_ROUTES = ["keys", "other"] as const;
+const HTTP_REQUEST_METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "OTHER"] as const;
+
 /** ringd's own families. */
 export const RINGD_FAMILIES = {
+  httpRequestDuration: {
+    kind: "histogram",
+    name: "ringd_http_request_duration_seconds",
+    help: "Time from a request's arrival to the end of its response (non-watches), by method, code and route.",
+    labels: {
+      method: HTTP_REQUEST_METHODS,
+      code: HTTP_REQUEST_CODES,
+      route: HTTP_REQUEST_ROUTES,
+    },
+    bounds: doubling(0.000_1, 16),
+    isExtensive: true,
+  },
   ringdFsyncDuration: {
     kind: "histogram",
     name: "ringd_wal_fsync_duration_seconds",

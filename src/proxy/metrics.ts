@@ -1,5 +1,9 @@
-import { Counter, collectDefaultMetrics, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { createMetricsMemory, MetricCells } from "../metrics/cells.js";
+import { cellOf, FAMILIES } from "../metrics/families.js";
 
+const TLS_EXPIRY = cellOf("tlsExpiry", "client");
+const TLS_REJECTED = cellOf("tlsRejected");
 /** Seconds: 0.5 ms, doubled twelve times. */
 const BUCKETS = Array.from({ length: 13 }, (_, i) => 0.0005 * 2 ** i);
 
@@ -25,12 +29,40 @@ export class ProxyMetrics {
     registers: [this.#registry],
   });
 
+  /** Where the parts that a member has, too, count. */
+  readonly cells = new MetricCells(createMetricsMemory(1), 0);
+
   constructor() {
     collectDefaultMetrics({ register: this.#registry });
   }
 
   get contentType(): string {
     return this.#registry.contentType;
+  }
+
+  /** From now on, those of the ports with TLS. */
+  showTls(): void {
+    const { cells } = this;
+    const { tlsExpiry, tlsRejected } = FAMILIES;
+    new Gauge({
+      name: tlsExpiry.name,
+      help: tlsExpiry.help,
+      labelNames: ["side"],
+      registers: [this.#registry],
+      collect() {
+        this.set({ side: "client" }, cells.get(TLS_EXPIRY));
+      },
+    });
+    let shown = 0;
+    new Counter({
+      name: tlsRejected.name,
+      help: tlsRejected.help,
+      registers: [this.#registry],
+      collect() {
+        this.inc(cells.get(TLS_REJECTED) - shown);
+        shown = cells.get(TLS_REJECTED);
+      },
+    });
   }
 
   incoming(method: string): void {

@@ -1,9 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { Body } from "../frontend/body.js";
 import { BODIES_BYTES_MAX, BODY_BYTES_MAX, BodyRoom } from "../frontend/body-room.js";
 import type { Frontend, PortSharing } from "../frontend/frontend.js";
 import { ListenError } from "../frontend/listen-error.js";
 import { NO_ROOM_BODY } from "../frontend/local-responses.js";
+import type { NodeTls } from "../frontend/node-http.js";
+import type { Protocols, TlsDoor } from "../frontend/tls-door.js";
+import { assert } from "../lib/assert.js";
 import type { Endpoints } from "./endpoints.js";
 import type { Forwarder } from "./forwarder.js";
 import type { RawHeaders } from "./headers.js";
@@ -17,6 +21,8 @@ export interface ProxyServerParts {
   /** Allowed by CORS; "*" allows all. */
   readonly corsOrigins: readonly string[];
   readonly connectionsMax: number;
+  /** For ports that serve https. */
+  readonly tls?: NodeTls | undefined;
   /** For the bodies of all requests that no member has answered yet. */
   readonly bodyRoom?: BodyRoom;
 }
@@ -38,6 +44,7 @@ const CONFIG_PATH = "/v2/config/local/proxy";
 export class ProxyServer implements Frontend {
   readonly #parts: ProxyServerParts;
   readonly #servers: Server[] = [];
+  readonly #doors: TlsDoor[] = [];
   readonly #bodyRoom: BodyRoom;
 
   constructor(parts: ProxyServerParts) {
@@ -45,12 +52,17 @@ export class ProxyServer implements Frontend {
     this.#bodyRoom = parts.bodyRoom ?? new BodyRoom(BODIES_BYTES_MAX);
   }
 
-  listen(host: string, port: number, _sharing: PortSharing): Promise<number> {
-    return this.#listen({ host, port }, `${host}:${port}`);
+  listen(
+    host: string,
+    port: number,
+    _sharing: PortSharing,
+    protocols: Protocols = "http",
+  ): Promise<number> {
+    return this.#listen({ host, port }, `${host}:${port}`, protocols);
   }
 
-  async listenUnix(path: string): Promise<void> {
-    await this.#listen({ path }, path);
+  async listenUnix(path: string, protocols: Protocols = "http"): Promise<void> {
+    await this.#listen({ path }, path, protocols);
   }
 
   stopListening(): void {
@@ -58,13 +70,18 @@ export class ProxyServer implements Frontend {
       server.close();
       server.closeIdleConnections();
     }
+    for (const door of this.#doors) door.close();
   }
 
   close(): void {
     for (const server of this.#servers) server.closeAllConnections();
   }
 
-  #listen(where: { host: string; port: number } | { path: string }, name: string): Promise<number> {
+  #listen(
+    where: { host: string; port: number } | { path: string },
+    name: string,
+    protocols: Protocols,
+  ): Promise<number> {
     const options = {
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
@@ -77,6 +94,7 @@ export class ProxyServer implements Frontend {
       this.#handle(request, response).catch(() => response.destroy());
     });
     server.maxConnections = this.#parts.connectionsMax;
+    if (protocols !== "http") this.#putDoorBefore(server, protocols);
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.on("error", (error) => reject(new ListenError(name, error.message)));
@@ -85,6 +103,21 @@ export class ProxyServer implements Frontend {
         resolve(typeof address === "object" && address !== null ? address.port : 0);
       });
     });
+  }
+
+  /** Connections reach the server's HTTP after their handshake. */
+  #putDoorBefore(server: Server, protocols: Protocols): void {
+    const { tls } = this.#parts;
+    assert(tls !== undefined, "a proxy that serves https has certificates");
+    const listeners = server.listeners("connection");
+    server.removeAllListeners("connection");
+    const serve = (socket: Socket) => {
+      for (const listener of listeners) listener.call(server, socket);
+    };
+    const plain = protocols === "both" ? serve : undefined;
+    const door = tls.openDoor({ plain, secure: serve });
+    this.#doors.push(door);
+    server.on("connection", (socket) => door.admit(socket));
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {

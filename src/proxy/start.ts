@@ -2,12 +2,14 @@ import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
 import { nodeStartIo } from "../bootstrap/io.js";
 import type { Config } from "../config/config.js";
+import { clientListeners } from "../config/frontends.js";
 import { parseInitialCluster } from "../config/initial-cluster.js";
-import { isSecure } from "../config/tls.js";
+import { isSecure, type TlsSettings } from "../config/tls.js";
 import { httpRegistry } from "../discovery/registry.js";
 import { srvInitialCluster } from "../discovery/srv.js";
 import { DiscoveryToken } from "../discovery/token.js";
 import { ListenError } from "../frontend/listen-error.js";
+import type { NodeTls } from "../frontend/node-http.js";
 import { listenOn } from "../frontend/server.js";
 import { compareBytes } from "../go/url-list.js";
 import type { Logger } from "../log/logger.js";
@@ -46,17 +48,22 @@ export async function startProxy(config: Config): Promise<void> {
   if (config.listenMetricsUrls.length > 0) {
     log.warn("--listen-metrics-urls has no effect: a proxy serves /metrics on its client URLs");
   }
+  if (config.tracing !== undefined) {
+    log.warn("--experimental-enable-distributed-tracing has no effect: members make the traces");
+  }
   log.info("v2 API proxy starting");
   checkFileDescriptorLimit();
   const endpoints = new Endpoints(proxy.failureWaitMs, log);
-  checkListenUrls(config);
-  const trust = await openTrust(config, log);
-  const upstream = new Upstream(proxy, upstreamTls(trust));
-  trust?.onChange(() => upstream.useTls(upstreamTls(trust)));
   const metrics = new ProxyMetrics();
+  const tls = await clientTls(config, log, metrics);
+  const trust = await openTrust(config.peerTls, log);
+  const { upstreamTls } = config;
+  const shown = upstreamTls === config.peerTls ? trust : await openTrust(upstreamTls, log);
+  const upstream = new Upstream(proxy, upstreamOptions(shown, config));
+  shown?.onChange(() => upstream.useTls(upstreamOptions(shown, config)));
   const server = new ProxyServer({
     forwarder: new Forwarder({ endpoints, upstream, log, metrics }),
-    ...{ endpoints, metrics, corsOrigins: config.corsOrigins },
+    ...{ endpoints, metrics, tls, corsOrigins: config.corsOrigins },
     isReadonly: proxy.mode === "readonly",
     // Each URL has a server of its own.
     connectionsMax: connectionsMax(DESCRIPTORS_PER_CLIENT * config.listenClientUrls.length),
@@ -89,40 +96,47 @@ export async function startProxy(config: Config): Promise<void> {
   notifySupervisor("READY=1", log);
 }
 
-/** @throws ProxyStartError */
-function checkListenUrls({ listenClientUrls }: Config): void {
-  const secure = listenClientUrls.find(isSecure);
-  if (secure === undefined) return;
-  throw new ProxyStartError(
-    `--listen-client-urls: a proxy cannot serve ${secure.text}; give it http URLs, or use "ringd gateway", which passes TLS on`,
-  );
+/** How https is served, if a URL is. @throws TlsFileError */
+async function clientTls(
+  config: Config,
+  log: Logger,
+  metrics: ProxyMetrics,
+): Promise<NodeTls | undefined> {
+  if (!config.listenClientUrls.some(isSecure)) return undefined;
+  const { nodeTls } = await import("../frontend/node-tls.js");
+  const { cells } = metrics;
+  const tls = await nodeTls(config, log, cells, cells);
+  metrics.showTls();
+  log.info(tls.info);
+  return tls;
 }
 
 /** Follows the files as they change. @throws TlsFileError */
-async function openTrust({ peerTls }: Config, log: Logger): Promise<TlsIdentity | undefined> {
-  if (peerTls === undefined) return undefined;
-  const made = await ensureSelfSigned(peerTls, Date.now());
+async function openTrust(
+  settings: TlsSettings | undefined,
+  log: Logger,
+): Promise<TlsIdentity | undefined> {
+  if (settings === undefined) return undefined;
+  const made = await ensureSelfSigned(settings, Date.now());
   if (made !== undefined) log.info(made);
-  const trust = await TlsIdentity.open(peerTls, { log, metrics: undefined });
+  const trust = await TlsIdentity.open(settings, { log, metrics: undefined });
   for (const warning of trust.material.warnings) log.warn(warning);
   return trust;
 }
 
-/** As in etcd, a proxy shows members the certificate that a member shows others. */
-function upstreamTls(trust: PeerTrust | undefined): ConnectionOptions {
-  if (trust === undefined) return {};
+/** As in etcd, a proxy with a generated certificate does not verify those of the members. */
+function upstreamOptions(trust: PeerTrust | undefined, { clientTls }: Config): ConnectionOptions {
+  const isVerified = clientTls?.auto === undefined && trust?.settings.auto === undefined;
+  if (trust === undefined) return { rejectUnauthorized: isVerified };
   const { settings, material } = trust;
-  return {
-    ...contextOptions(settings, material),
-    rejectUnauthorized: settings.auto === undefined,
-  };
+  return { ...contextOptions(settings, material), rejectUnauthorized: isVerified };
 }
 
 /** @throws ListenError */
 async function listenOnAll(server: ProxyServer, config: Config, log: Logger): Promise<void> {
-  for (const url of config.listenClientUrls) {
+  for (const { url, protocols } of clientListeners(config)) {
     try {
-      await listenOn(server, url, "alone");
+      await listenOn(server, url, "alone", protocols);
       log.info({ host: url.text }, "v2 proxy started listening on client requests");
     } catch (error) {
       if (!(error instanceof ListenError) || url.text !== config.optionalClientUrl) throw error;

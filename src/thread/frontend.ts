@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Frontend } from "../frontend/frontend.js";
 import { HeadText } from "../frontend/head-text.js";
+import { type Observed, observe } from "../frontend/observe.js";
 import { RingGateway } from "../frontend/ring-gateway.js";
 import { joinFrontend, listenSecurely } from "../frontend/server.js";
 import { assert, unreachable } from "../lib/assert.js";
@@ -59,22 +60,28 @@ function openGateway(): RingGateway {
 }
 
 /** Node aborts if a thread ends with open handles of uWebSockets.js. */
-function close(gateway: RingGateway, frontend: Frontend): void {
+async function close(gateway: RingGateway, { frontend, observed }: Serving): Promise<void> {
   gateway.close();
   frontend.stopListening();
   frontend.close();
+  const isDone = await observed.close();
   parentPort?.close(); // The last handle that keeps the event loop alive.
+  // But for traces on their way to a collector that does not respond.
+  if (!isDone) process.exit();
 }
 
 async function main(): Promise<void> {
   const gateway = openGateway();
+  const observed = await observe(gateway, config, number, log, metrics);
   const serving =
-    identity === undefined ? await bindSecurely(gateway) : await join(gateway, identity);
+    identity === undefined
+      ? await bindSecurely(gateway, observed)
+      : await join(gateway, observed, identity);
   const { frontend } = serving;
   // A thread that crashes with open handles would hang instead of ending.
   process.on("uncaughtException", (error) => {
     log.fatal({ err: error }, `thread crashed: frontend${number}`);
-    close(gateway, frontend);
+    void close(gateway, serving);
   });
   parentPort?.on("message", (order: FrontendOrder) => {
     switch (order.kind) {
@@ -86,7 +93,7 @@ async function main(): Promise<void> {
         return;
       case "close":
         // One more turn flushes the last responses.
-        setImmediate(() => close(gateway, frontend));
+        setImmediate(() => void close(gateway, serving));
         return;
       case "answer":
         questions.get(order.id)?.(order.answer);
@@ -105,23 +112,29 @@ async function main(): Promise<void> {
 
 interface Serving {
   readonly frontend: Frontend;
+  readonly observed: Observed;
   serve(identity: MemberIdentity): void;
 }
 
 /** Serves at once, on ports that the main thread has bound. */
-async function join(gateway: RingGateway, { clusterId }: MemberIdentity): Promise<Serving> {
+async function join(
+  gateway: RingGateway,
+  observed: Observed,
+  { clusterId }: MemberIdentity,
+): Promise<Serving> {
   gateway.start();
-  const frontend = await joinFrontend(config, gateway, clusterId, log, metrics, endpoints);
-  return { frontend, serve: () => undefined };
+  const frontend = await joinFrontend(config, observed.gateway, clusterId, log, metrics, endpoints);
+  return { frontend, observed, serve: () => undefined };
 }
 
 /** Binds the ports with TLS, where early requests wait until the member is ready. */
-async function bindSecurely(gateway: RingGateway): Promise<Serving> {
+async function bindSecurely(gateway: RingGateway, observed: Observed): Promise<Serving> {
   gateway.holdRequests();
   const heads = new HeadText(0n, config.corsOrigins);
-  const { frontend, news } = await listenSecurely(config, gateway, heads, log, metrics);
+  const { frontend, news } = await listenSecurely(config, observed.gateway, heads, log, metrics);
   return {
     frontend,
+    observed,
     serve: ({ clusterId }) => {
       heads.setClusterId(clusterId);
       gateway.start();

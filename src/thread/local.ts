@@ -57,7 +57,7 @@ export function debugVarsHandler(config: Config, topology: Topology, id: string)
   return (request) => {
     switch (request.path) {
       case "/metrics":
-        registry ??= makeRegistry(topology, id).catch((error: unknown) => {
+        registry ??= makeRegistry(config, topology, id).catch((error: unknown) => {
           registry = undefined; // The next scrape tries again.
           throw error;
         });
@@ -78,17 +78,22 @@ export function debugVarsHandler(config: Config, topology: Topology, id: string)
 }
 
 /** Lazily, with the first scrape: prom-client loads more code than the rest of this thread. */
-async function makeRegistry(topology: Topology, id: string): Promise<MetricsRegistry> {
+async function makeRegistry(
+  { metricsLevel }: Config,
+  topology: Topology,
+  id: string,
+): Promise<MetricsRegistry> {
   const { MetricsRegistry } = await import("../metrics/registry.js");
   const core = new MetricCells(topology.metrics, CORE_PART);
-  return new MetricsRegistry(topology.metrics, () => ({
+  const sample = () => ({
     memberId: id,
     serverVersion: COMPAT_VERSION,
     clusterVersion: unpackVersion(core.getId(CLUSTER_VERSION)),
     rings: ringSamples(topology),
     openFiles: openFiles(),
     openFilesMax: fileDescriptorLimit(),
-  }));
+  });
+  return new MetricsRegistry(topology.metrics, sample, metricsLevel === "extensive");
 }
 
 function debugVars(config: Config, topology: Topology, id: string) {

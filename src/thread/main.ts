@@ -3,6 +3,7 @@ import { formatId } from "../cluster/ids.js";
 import type { Config } from "../config/config.js";
 import { HeadText } from "../frontend/head-text.js";
 import { listenForMetrics } from "../frontend/metrics-server.js";
+import { observe } from "../frontend/observe.js";
 import { type GatewayHooks, RingGateway } from "../frontend/ring-gateway.js";
 import { type Listening, listen, makeFrontends, plainKinds } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
@@ -245,14 +246,18 @@ async function bindPorts(
 ): Promise<Bound> {
   const { config, topology, gateway, heads, log, metrics, frontends, local } = base;
   const workers = startTlsFrontend({ config, topology });
+  const open = async () => {
+    const observed = await observe(gateway, config, 0, log, metrics);
+    const close = async () => void (await observed.close());
+    frontends.push({ stopListening: () => undefined, close });
+    return await makeFrontends(
+      ...([plainKinds(config), config, observed.gateway, heads, log, metrics] as const),
+    );
+  };
   const [, , made] = await Promise.race([
     peerFailed,
     whenFailed(workers),
-    Promise.all([
-      peerReady,
-      whenSaid("ready", Object.values(workers)),
-      makeFrontends(plainKinds(config), config, gateway, heads, log, metrics),
-    ]),
+    Promise.all([peerReady, whenSaid("ready", Object.values(workers)), open()]),
   ]);
   const tls = new FrontendWorkers(
     workers,

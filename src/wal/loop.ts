@@ -1,3 +1,4 @@
+import { goDurationOfMs } from "../go/text.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
 import type { Logger } from "../log/logger.js";
@@ -47,6 +48,9 @@ assert(
   BATCH_BYTES_MAX < FULL_BYTES_MAX,
   "a full disk leaves room for more than the batch that found it full",
 );
+
+/** As in etcd (warnSyncDuration). */
+const SLOW_SYNC_SECONDS = 1;
 
 const FSYNC_SECONDS = cellOf("walFsyncDuration");
 const FINE_FSYNC_SECONDS = cellOf("ringdFsyncDuration");
@@ -255,6 +259,7 @@ export class WalLoop {
       const seconds = (monoMs() - startMs) / 1000;
       metrics.observe(FSYNC_SECONDS, seconds);
       metrics.observe(FINE_FSYNC_SECONDS, seconds);
+      if (seconds > SLOW_SYNC_SECONDS) this.#warnOfSlowSync(seconds, bytes);
       metrics.observe(BATCH_BYTES, bytes);
       metrics.add(WRITTEN_BYTES, bytes);
       metrics.observe(BATCH_SIZE, this.#batchEntries);
@@ -271,6 +276,17 @@ export class WalLoop {
     this.#reportedJob = this.#job;
     writeNumbers(durable, DurableType.durable, this.#job);
     metrics.set(LAST_INDEX, wal.durable.index);
+  }
+
+  #warnOfSlowSync(seconds: number, bytes: number): void {
+    this.#ports.log.warn(
+      {
+        took: goDurationOfMs(seconds * 1000),
+        "expected-duration": goDurationOfMs(SLOW_SYNC_SECONDS * 1000),
+        ...{ entries: this.#batchEntries, bytes, "last-index": this.#ports.wal.durable.index },
+      },
+      "slow fdatasync",
+    );
   }
 
   #onFull(error: LogFullError): void {

@@ -152,10 +152,10 @@ test("a file may listen without advertising, flags may not", (t) => {
 });
 
 test("etcd's flags without a use in a v2 server are accepted, but not with an invalid value", () => {
-  const argv = ["--max-concurrent-streams=5", "--experimental-warning-apply-duration", "1s"];
+  const argv = ["--max-concurrent-streams=5", "--grpc-keepalive-interval", "1s"];
   const { warnings } = configOf(...argv);
   assert.deepEqual(warnings, [
-    "flags accepted but not available: --max-concurrent-streams, --experimental-warning-apply-duration",
+    "flags accepted but not available: --max-concurrent-streams, --grpc-keepalive-interval",
   ]);
   assert.match(configOf("--enable-v2=false").warnings[0] ?? "", /^--enable-v2=false has no effect/);
   assert.equal(refusalOf(["--enable-v2=x"])?.exitCode, 2);

@@ -38,6 +38,14 @@ const TABLE: Readonly<Record<"works" | "warned", readonly string[]>> = {
     "enable-discovery-service=true",
     "force-new-cluster=true",
     "metrics=basic",
+    "metrics=extensive",
+    "experimental-warning-apply-duration=1s",
+    "experimental-warning-unary-request-duration=1s",
+    "experimental-enable-distributed-tracing=true",
+    "experimental-distributed-tracing-address=a:1",
+    "experimental-distributed-tracing-service-name=a",
+    "experimental-distributed-tracing-instance-id=a",
+    "experimental-distributed-tracing-sampling-rate=1",
     "logger=zap",
     "log-outputs=stderr",
     "log-output=stderr",
@@ -93,7 +101,6 @@ const TABLE: Readonly<Record<"works" | "warned", readonly string[]>> = {
     "auto-compaction-mode=revision",
     "auth-token=jwt",
     "auth-token-ttl=5",
-    "metrics=extensive",
     "logger=capnslog",
     "experimental-initial-corrupt-check=true",
     "experimental-corrupt-check-time=1m",
@@ -102,7 +109,6 @@ const TABLE: Readonly<Record<"works" | "warned", readonly string[]>> = {
     "experimental-enable-lease-checkpoint=true",
     "experimental-compaction-batch-limit=1",
     "experimental-watch-progress-notify-interval=5s",
-    "experimental-warning-apply-duration=100ms",
     "experimental-v3demo=true",
     "experimental-gRPC-addr=127.0.0.1:1",
     "experimental-auto-compaction-retention=1",
@@ -186,6 +192,10 @@ const BAD_VALUES: readonly (readonly [flag: string, exitCode: number])[] = [
   ["max-snapshots=-1", 2],
   ["heartbeat-interval=1.5", 2],
   ["enable-pprof=maybe", 2],
+  ["metrics=foo", 2],
+  ["experimental-warning-apply-duration=5", 2],
+  ["experimental-warning-unary-request-duration=x", 2],
+  ["experimental-distributed-tracing-sampling-rate=x", 2],
   ["logger=foo", 1],
   ["log-outputs=default,stderr", 1],
 ];
@@ -199,7 +209,7 @@ test("invalid values exit with etcd's code, also for flags without effect", () =
 test("--help says whether each flag is available", () => {
   const text = usage();
   for (const name of TABLE.warned.map(nameOf)) {
-    if (/^(metrics|logger)/.test(name)) continue; // Depends on the value.
+    if (/^logger/.test(name)) continue; // Depends on the value.
     const list = text.slice(text.indexOf("These other etcd flags"));
     assert.ok(list.includes(`  --${name}\n`), name);
   }

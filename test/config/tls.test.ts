@@ -20,6 +20,25 @@ function configOf(...argv: string[]): Config {
   return request.config;
 }
 
+test("a proxy shows members the client side's certificate, if there is one", () => {
+  const peer = ["--peer-cert-file=p.pem", "--peer-key-file=q.pem"];
+  const on = ["--proxy=on", "--listen-client-urls=http://127.0.0.1:1"];
+  assert.equal(configOf(...on, ...peer).upstreamTls?.certFile, "p.pem");
+  const config = configOf(...on, ...peer, ...PAIR, "--trusted-ca-file=ca.pem");
+  const { upstreamTls, clientTls, peerTls, warnings } = config;
+  assert.deepEqual([upstreamTls?.certFile, upstreamTls?.trustedCaFile], ["c.pem", "ca.pem"]);
+  assert.deepEqual([clientTls, peerTls?.certFile], [undefined, "p.pem"]);
+  // The peer side's has no peer URL to serve; the client side's is in use.
+  assert.deepEqual(
+    warnings.filter((line) => !line.includes("peer url")),
+    [],
+  );
+  // One that becomes a proxy since its discovery token is full.
+  const full = ["--discovery=http://a:1/t", "--advertise-client-urls=http://127.0.0.1:1"];
+  assert.equal(configOf(...full, ...PAIR).upstreamTls?.certFile, "c.pem");
+  assert.equal(configOf(...on).upstreamTls, undefined);
+});
+
 test("an https URL needs a certificate, generated or not", () => {
   const missing =
     /^error verifying flags, TLS key\/cert \(--(peer-)?cert-file, .* must be provided/;

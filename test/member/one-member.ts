@@ -32,6 +32,8 @@ export class OneMember {
   authorization = "";
   commonName = "";
   readonly warnings: string[] = [];
+  /** The same with their fields. */
+  readonly lines: (readonly unknown[])[] = [];
   readonly #life: Life;
   readonly #member: SimMember;
   #nowMs = 1000;
@@ -58,7 +60,10 @@ export class OneMember {
     assert.equal(request.kind, "run");
     const { config } = request as { config: Config };
     const quiet = () => undefined;
-    const warn = (_: unknown, line: string) => this.warnings.push(line);
+    const warn = (fields: unknown, line: string) => {
+      this.warnings.push(line);
+      this.lines.push([fields, line]);
+    };
     const log = { debug: quiet, info: quiet, warn, error: warn } as unknown as Logger;
     this.#member = new SimMember(
       plan.memberId,

@@ -11,7 +11,12 @@ test("a read is served once the store has reached raft's read index, not before"
   const raft = new Raft({ id: 1n, ...options, random: () => 0, restored });
   const metrics = new MetricCells(createMetricsMemory(1), 0);
   let hasRoom = true;
-  const reads = new Reads(raft, { metrics, hasRoom: (frontend) => frontend === 1 || hasRoom });
+  const warnings: unknown[] = [];
+  const log = { warn: (...line: unknown[]) => warnings.push(line) };
+  const reads = new Reads(raft, {
+    ...{ metrics, log: log as never },
+    hasRoom: (frontend) => frontend === 1 || hasRoom,
+  });
   const answered: string[] = [];
   for (const name of ["a", "b", "c", "d", "e"]) {
     reads.add({

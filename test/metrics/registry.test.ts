@@ -34,7 +34,7 @@ test("the page shows the sum over all threads", async () => {
   parts[1]?.set(cellOf("proposalsApplied"), 41);
   parts[1]?.set(cellOf("proposalsApplied"), 42);
   const { values, types, helps } = parseMetrics(
-    await new MetricsRegistry(memory, () => SAMPLE).render(),
+    await new MetricsRegistry(memory, () => SAMPLE, true).render(),
   );
 
   const shown: readonly (readonly [string, number | undefined])[] = [

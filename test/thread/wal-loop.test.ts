@@ -26,9 +26,16 @@ function makeLoop(whatIsMissing?: () => string | undefined) {
   const [appendMemory, durableMemory] = [createRing(65_536), createRing(65_536)];
   const [walBell, coreBell] = [new Bell(Bell.create()), new Bell(Bell.create())];
   const append = new Outlet(new RingWriter(appendMemory, walBell));
-  const world = { nowMs: 0, fatal: [] as string[], failed: [] as string[], types: [] as number[] };
+  const world = {
+    nowMs: 0,
+    warned: [] as unknown[],
+    fatal: [] as string[],
+    failed: [] as string[],
+    types: [] as number[],
+  };
   const log = {
     fatal: (_: unknown, line: string) => world.fatal.push(line),
+    warn: (...line: unknown[]) => world.warned.push(line),
     error: () => undefined,
     info: () => undefined,
   };
@@ -153,4 +160,28 @@ test("a log that failed with a large batch still takes the order to stop, and sl
   writeNumbers(append, AppendType.stop);
   turn();
   assert.ok(loop.isStopped);
+});
+
+test("an fdatasync that takes over a second is logged in etcd's words", () => {
+  const { wal, world, write } = makeLoop();
+  const sync = wal.sync.bind(wal);
+  let tookMs = 1000;
+  wal.sync = () => {
+    world.nowMs += tookMs;
+    return sync();
+  };
+  write();
+  assert.deepEqual(world.warned, []);
+  tookMs = 1234.5;
+  write();
+  const [[fields, text] = []] = world.warned as [Record<string, unknown>, string][];
+  assert.equal(text, "slow fdatasync");
+  const { bytes, ...others } = fields ?? {};
+  assert.ok(Number(bytes) > 10);
+  assert.deepEqual(others, {
+    took: "1.2345s",
+    "expected-duration": "1s",
+    entries: 1,
+    "last-index": 2,
+  });
 });
