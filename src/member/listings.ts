@@ -14,6 +14,11 @@ import type { ClientPort, ClientRequest } from "./replies.js";
 
 /** Rendering a slice takes about half a millisecond. */
 const SLICE_BYTES = 64 * 1024;
+/**
+ * Limit of what is on its way to a frontend when a slice is made: the responses to others wait
+ * behind it, and their requests while the frontend sends it.
+ */
+const AHEAD_BYTES = 512 * 1024;
 
 const OPEN = cellOf("openListings");
 const VIEW_BYTES = cellOf("listingViewBytes");
@@ -176,7 +181,10 @@ export class Listings {
   }
 
   #canGoOn(job: Job): boolean {
-    return !job.isHeld && !this.#port.isBehind(job.client.frontend);
+    const { frontend } = job.client;
+    return (
+      !job.isHeld && !this.#port.isBehind(frontend) && this.#port.isWithin(frontend, AHEAD_BYTES)
+    );
   }
 
   #find(client: ClientRequest): Job | undefined {

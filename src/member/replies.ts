@@ -47,6 +47,11 @@ export class ClientPort {
     return this.#outlet(frontend).queuedBytes > 0;
   }
 
+  /** Whether at most `bytes` of responses are on their way to a frontend: see Outlet. */
+  isWithin(frontend: number, bytes: number): boolean {
+    return this.#outlet(frontend).isWithin(bytes);
+  }
+
   /** Bytes of responses queued because the frontend's ring is full. */
   queuedBytes(frontend: number): number {
     return this.#outlet(frontend).queuedBytes;

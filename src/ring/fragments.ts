@@ -71,6 +71,17 @@ export class Outlet {
     return this.#ring.hasRoom(bytes);
   }
 
+  /**
+   * Whether at most `bytes` of messages are on their way. If not, the consumer rings after its next
+   * batch. For an owner that could fill the ring, which others of its messages use, too.
+   */
+  isWithin(bytes: number): boolean {
+    const waiting = () => this.#queuedBytes + this.#ring.unreadBytes;
+    if (waiting() <= bytes) return true;
+    this.#ring.wantSpace();
+    return waiting() <= bytes;
+  }
+
   /** @param payloadBytesMax upper bound for what will be written before close() */
   open(payloadBytesMax: number): void {
     assert(payloadBytesMax <= MESSAGE_BYTES_MAX, "a message is at most MESSAGE_BYTES_MAX long");

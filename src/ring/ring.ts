@@ -123,6 +123,12 @@ export class RingWriter extends RingMemory {
     return this.#fill() + need + (need > toEnd ? toEnd : 0) <= this.capacityBytes;
   }
 
+  /** Bytes that the consumer has not released, with what is not published; rereads HEAD. */
+  get unreadBytes(): number {
+    this.#headSeen = Atomics.load(this.control, HEAD);
+    return this.#fill();
+  }
+
   /**
    * Completes the reserved record, with at most the reserved bytes. Not visible before publish().
    */

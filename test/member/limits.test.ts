@@ -13,8 +13,13 @@ function assertRejected(asked: Asked): void {
 }
 
 /** A member with keys of `valueBytes` bytes in /d. */
-function withKeys(limits: Partial<MemberLimits>, keys: number, valueBytes: number): OneMember {
-  const member = new OneMember(limits);
+function withKeys(
+  limits: Partial<MemberLimits>,
+  keys: number,
+  valueBytes: number,
+  ringBytes?: number,
+): OneMember {
+  const member = new OneMember(limits, ringBytes);
   for (let i = 0; i < keys; i++) {
     const put = member.ask("put", `/v2/keys/d/${i}`, `value=${"x".repeat(valueBytes)}`);
     member.until("a key is there", () => put.status === 201);
@@ -93,6 +98,16 @@ test("listings end, the oldest first, when they keep too much of what writes rep
   assert.ok(get.wasCut, "its answer was in the middle");
   assertRejected(head);
   assert.equal(member.metric("limitReached", "listing_views"), 2);
+});
+
+test("a listing leaves most of a frontend's ring to the responses of others", () => {
+  const member = withKeys({}, 64, 60 * KIB, 4096 * KIB);
+  const get = member.ask("get", "/v2/keys/d");
+  member.turnBut(0, 100);
+  assert.ok(member.unreadResponseBytes(0) > 512 * KIB);
+  assert.ok(member.unreadResponseBytes(0) < 640 * KIB);
+  member.until("it goes on as the frontend takes it", () => !get.isOpen);
+  assert.equal(JSON.parse(get.body).node.nodes.length, 64);
 });
 
 test("beyond the membership changes that may be open, another is rejected", () => {

@@ -134,6 +134,10 @@ export class OneMember {
     return Object.assign(asked, { giveUp });
   }
 
+  unreadResponseBytes(frontend: number): number {
+    return this.#life.unreadResponseBytes(frontend);
+  }
+
   /** Lines of the audit log since the last call. */
   takeAudit(): Record<string, unknown>[] {
     return this.#life.audit.splice(0).map((line) => JSON.parse(line));

@@ -206,6 +206,27 @@ test("a release that is too small does not use up the request for space", () => 
   assert.equal(outlet.canMove(), true);
 });
 
+test("an owner that waits until less is on its way is woken by each release", () => {
+  const bell = new Int32Array(Bell.create());
+  const memory = createRing(4096);
+  const outlet = new Outlet(new RingWriter(memory, new Bell(Bell.create())));
+  const other = new RingReader(memory, new Bell(bell.buffer));
+  const send = () => {
+    outlet.open(500);
+    outlet.close(1, 500);
+  };
+  send();
+  assert.equal(outlet.isWithin(1000), true, "what is not published counts, too");
+  send();
+  assert.equal(outlet.isWithin(1000), false);
+  outlet.publish();
+  assert.equal(outlet.isWithin(1000), false);
+  bell[0] = 1; // The owner parks.
+  other.drain(() => undefined, 1);
+  assert.equal(bell[0], 0);
+  assert.equal(outlet.isWithin(1000), true);
+});
+
 test("a record whose callback threw is consumed and released, and later ones stay", () => {
   const { memory, writer, reader } = pair(4096);
   for (let type = 1; type <= 4; type++) {

@@ -27,7 +27,7 @@ import type { Raft } from "#ringd/raft/raft.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import type { RecordCursor } from "#ringd/ring/record-cursor.js";
-import { poisonConsumed, RingReader, RingWriter } from "#ringd/ring/ring.js";
+import { poisonConsumed, RingReader, RingWriter, ringDepthBytes } from "#ringd/ring/ring.js";
 import { snapshotName } from "#ringd/snap/format.js";
 import type { SnapshotSource } from "#ringd/snap/source.js";
 import { DiskError, LogFailedError, LogFullError } from "#ringd/storage/errors.js";
@@ -425,6 +425,13 @@ export class Life {
   }
 
   /** The core's metrics. */
+  /** Bytes of responses that a frontend has not taken, as far as they fit into its ring. */
+  unreadResponseBytes(frontend: number): number {
+    const memory = this.#topology.frontends[frontend];
+    assert(memory !== undefined, "there is such a frontend");
+    return ringDepthBytes(memory.responses);
+  }
+
   get metrics(): MetricCells {
     return new MetricCells(this.#topology.metrics, CORE_PART);
   }
