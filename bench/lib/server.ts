@@ -35,6 +35,7 @@ interface Place {
 const TMPFS_MAGIC = 0x01021994;
 const READY_TIMEOUT_MS = 60_000;
 const READY_POLL_MS = 2;
+const PROBE_MS = 5000;
 const STOP_TIMEOUT_MS = 60_000;
 
 const RINGD_ENTRY = fileURLToPath(new URL("../../bin/ringd.js", import.meta.url));
@@ -61,9 +62,12 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 /** Status and body of a GET on a new connection; undefined if the connection is refused. */
-export function probe(url: string): Promise<{ status: number; body: string } | undefined> {
+export function probe(
+  url: string,
+  timeoutMs = PROBE_MS,
+): Promise<{ status: number; body: string } | undefined> {
   return new Promise((resolve) => {
-    const request = get(url, { agent: false, timeout: 5000 }, (response) => {
+    const request = get(url, { agent: false, timeout: timeoutMs }, (response) => {
       let body = "";
       response.setEncoding("latin1");
       response.on("data", (text: string) => {
