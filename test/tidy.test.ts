@@ -14,9 +14,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "bootstrap cluster config discovery frontend lib log member messages metrics peer process raft ring snap storage store tls v2 wal".split(
       " ",
     ),
-  member: "auth bootstrap cluster config lib log messages metrics process raft ring store v2".split(
-    " ",
-  ),
+  member:
+    "auth bootstrap cluster config lib log messages metrics process raft ring snap store v2".split(
+      " ",
+    ),
   peer: "cluster config go lib log messages process raft ring snap storage tls v2".split(" "),
   frontend: ["config", "lib", "log", "messages", "metrics", "process", "ring", "tls", "v2"],
   tls: ["config", "lib", "log", "metrics", "process"],

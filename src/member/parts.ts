@@ -39,7 +39,8 @@ import { type RecoveredMember, startRaft } from "./raft-start.js";
 import { Reads } from "./reads.js";
 import { Removal } from "./removal.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
-import { Router } from "./router.js";
+import { Router, type RouterParts } from "./router.js";
+import { type SavedState, SnapshotService } from "./snapshot-service.js";
 import { Snapshots } from "./snapshots.js";
 import { Space, type Underway } from "./space.js";
 import { Timeouts } from "./timeouts.js";
@@ -180,14 +181,19 @@ export function assemble(
     firstElection: new FirstElection(config),
     onLeaderReached: () => own.onLeaderReached(),
   });
-  const router = makeRouter(
-    ground,
-    flow,
-    keys,
-    underway,
-    gate,
-    makeDiscovery(ground, flow, keys, underway, gate),
-  );
+  const saved: SavedState = {
+    ...{ store: v2.store, machines, raft, applier },
+    clusterId: recovered.clusterId,
+    head: () => own.agreed.head,
+  };
+  const snapshotService = new SnapshotService({
+    ...{ state: saved, raft, gate, times, reads: flow.reads, listings: flow.listings },
+    clients: ports.clients,
+  });
+  const router = makeRouter(ground, flow, keys, underway, gate, {
+    discovery: makeDiscovery(ground, flow, keys, underway, gate),
+    snapshots: snapshotService,
+  });
   return {
     ...{ raft, machines, applier, view, own, keys, gate, router, traffic, incoming },
     ...{ removal, stats, raftMetrics },
@@ -348,12 +354,12 @@ function makeRouter(
   keys: KeysService,
   underway: Underway,
   gate: Gate,
-  discovery: DiscoveryService | undefined,
+  others: Pick<RouterParts, "discovery" | "snapshots">,
 ): Router {
   const { store } = recovered;
   const { clients, metrics, peers, log, memberLimits: limits } = ports;
   return new Router({
-    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit, discovery },
+    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit, ...others },
     protectStatus: config.protectStatus,
     auth: new AuthService({
       ...{ gate, hashes, writes, reads, space, underway, times, metrics, limits, audit, log },
