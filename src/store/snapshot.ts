@@ -198,6 +198,27 @@ export class SnapshotDecoder {
   }
 }
 
+/** What a block holds, for readers that want no store. Events are not decoded. */
+export type StoreBlock =
+  | { readonly kind: "head"; readonly index: number; readonly events: number }
+  | { readonly kind: "nodes"; readonly nodes: readonly Node[] }
+  | { readonly kind: "other" };
+
+/** @throws SnapshotDecodeError */
+export function readStoreBlock(block: Uint8Array): StoreBlock {
+  const input = new BlockReader(block);
+  const kind = input.u8();
+  if (kind === BlockKind.head) {
+    const index = input.f64();
+    input.u32();
+    return { kind: "head", index, events: input.u32() };
+  }
+  if (kind !== BlockKind.nodes) return { kind: "other" };
+  const nodes: Node[] = [];
+  while (!input.isAtEnd) nodes.push(readNode(input));
+  return { kind: "nodes", nodes };
+}
+
 function isEqual(a: Node, b: Node): boolean {
   return (
     a.modifiedIndex === b.modifiedIndex &&
