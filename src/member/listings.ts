@@ -12,7 +12,13 @@ import { Method } from "../v2/request.js";
 import type { ResponseHead } from "../v2/response.js";
 import { LIMIT_REACHED, type MemberLimits, TOO_MANY } from "./limits.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
+import type { TurnTimes } from "./times.js";
 
+/**
+ * A slice of a snapshot is made no more often. Without a pause the core would never sleep, and on
+ * a busy machine threads that never sleep wait for their turn on a processor, and writes with them.
+ */
+const SNAPSHOT_SLICE_MS = 2;
 /** Rendering a slice takes about half a millisecond. */
 const SLICE_BYTES = 64 * 1024;
 
@@ -22,6 +28,7 @@ const VIEW_BYTES = cellOf("listingViewBytes");
 
 export interface ListingsPorts {
   readonly store: Pick<Store, "outBytes">;
+  readonly times: Pick<TurnTimes, "monoMs">;
   readonly metrics: MetricCells;
   readonly log: Pick<Logger, "warn">;
   readonly limits: Pick<MemberLimits, "listingsMax" | "snapshotsMax" | "listingViewBytesMax">;
@@ -62,6 +69,7 @@ export class Listings {
   readonly #port: ClientPort;
   readonly #ports: ListingsPorts;
   readonly #jobs: Job[] = [];
+  #nextSnapshotMs = 0;
 
   constructor(port: ClientPort, ports: ListingsPorts) {
     this.#port = port;
@@ -181,6 +189,12 @@ export class Listings {
     return oldest;
   }
 
+  /** Milliseconds until the next slice of a snapshot is due; Infinity if none waits for that. */
+  msToNext(monoMs: number): number {
+    const isWaiting = this.#jobs.some((job) => job.isSnapshot && this.#isTaken(job));
+    return isWaiting ? Math.max(0, this.#nextSnapshotMs - monoMs) : Number.POSITIVE_INFINITY;
+  }
+
   /** Whether `step` would do something. */
   hasWork(): boolean {
     return this.#jobs.some((job) => this.#canGoOn(job));
@@ -194,6 +208,7 @@ export class Listings {
     assert(job !== undefined, "a listing that was found is there");
     const { body } = this.#port;
     assert(body.length === 0, "a slice begins with an empty body");
+    if (job.isSnapshot) this.#nextSnapshotMs = this.#ports.times.monoMs + SNAPSHOT_SLICE_MS;
     const isEnd = job.listing.next(body, SLICE_BYTES);
     const { client, head } = job;
     if (head === undefined) this.#port.chunk(client.frontend, [client.requestId], isEnd);
@@ -233,6 +248,12 @@ export class Listings {
   }
 
   #canGoOn(job: Job): boolean {
+    const isDue = !job.isSnapshot || this.#ports.times.monoMs >= this.#nextSnapshotMs;
+    return isDue && this.#isTaken(job);
+  }
+
+  /** Whether its client and frontend take more of it. */
+  #isTaken(job: Job): boolean {
     return !job.isHeld && !this.#port.isBehind(job.client.frontend);
   }
 

@@ -187,8 +187,10 @@ export class CoreLoop {
     );
   }
 
-  msToNextTick(): number {
-    return this.#ticks.msToNext(this.#world.monoMs());
+  /** How long the thread may sleep if no record comes. */
+  msToNextTurn(): number {
+    const monoMs = this.#world.monoMs();
+    return Math.min(this.#ticks.msToNext(monoMs), this.#member.msToNext(monoMs));
   }
 
   /**

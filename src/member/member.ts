@@ -225,6 +225,11 @@ export class MemberCore {
     );
   }
 
+  /** Milliseconds until step() would do something by itself; Infinity if never. */
+  msToNext(monoMs: number): number {
+    return this.#parts.listings.msToNext(monoMs);
+  }
+
   /**
    * The pool thread saved the snapshot.
    *

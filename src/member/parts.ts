@@ -204,7 +204,7 @@ export function assemble(
 }
 
 /** The queues in which requests wait, and the admission control before them. */
-function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground): Flow {
+function makeFlow({ config, recovered, ports, times, membership, audit, raft }: Ground): Flow {
   const { clients, metrics, peers, limits, memberLimits, log, random } = ports;
   const { snapshot, store } = recovered;
   return {
@@ -227,7 +227,7 @@ function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground)
       hasRoom: roomOf(ports),
     }),
     hashes: new Hashes(ports.hashJobs, metrics),
-    listings: new Listings(clients, { store, metrics, log, limits: memberLimits }),
+    listings: new Listings(clients, { store, times, metrics, log, limits: memberLimits }),
     snapshots: new Snapshots(ports.jobs, config.snapshotCount, limits.logBytes, snapshot.index),
     space: new Space(store, limits, metrics, log),
   };
