@@ -43,6 +43,12 @@ export class FlagReader {
     return this.#number(name, /^[+-]?\d+$/);
   }
 
+  durationMs(name: string): number {
+    const value = parseGoDuration(this.string(name));
+    if (value === undefined) throw this.invalid(name, "parse error");
+    return Number(value) / 1e6;
+  }
+
   #number(name: string, form: RegExp): number {
     const text = this.string(name);
     const value = Number(text);

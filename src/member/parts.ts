@@ -40,6 +40,7 @@ import { Reads } from "./reads.js";
 import { Removal } from "./removal.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
 import { Router, type RouterParts } from "./router.js";
+import { SavedSnapshots } from "./saved-snapshots.js";
 import { type SavedState, SnapshotService } from "./snapshot-service.js";
 import { Snapshots } from "./snapshots.js";
 import { Space, type Underway } from "./space.js";
@@ -59,6 +60,8 @@ export interface MemberPorts {
   readonly append: Outlet;
   /** To the pool. */
   readonly jobs: Outlet;
+  /** To the pool, for --snapshot-interval. */
+  readonly saveJobs: Outlet;
   readonly hashJobs: Outlet;
   readonly peers: PeerPort;
   readonly clients: ClientPort;
@@ -92,6 +95,7 @@ export interface MemberParts {
   readonly router: Router;
   readonly traffic: PeerTraffic;
   readonly snapshots: Snapshots;
+  readonly saved: SavedSnapshots;
   readonly incoming: IncomingSnapshot;
   readonly leadership: Leadership;
   readonly removal: Removal;
@@ -158,7 +162,7 @@ export function assemble(
     expected: plan?.members ?? [],
     writes: flow.writes,
   });
-  const underway = makeUnderway(ground, flow, () => machines);
+  const underway = makeUnderway(ground, flow, () => ({ machines, saved }));
   const gate = makeGate(ground, flow, (client, request) => router.request(client, request));
   const keys = makeKeys(ground, flow, underway, gate);
   const v2 = makeV2Machine(ground, own, keys, onMembership);
@@ -181,14 +185,18 @@ export function assemble(
     firstElection: new FirstElection(config),
     onLeaderReached: () => own.onLeaderReached(),
   });
-  const saved: SavedState = {
+  const state: SavedState = {
     ...{ store: v2.store, machines, raft, applier },
     clusterId: recovered.clusterId,
     head: () => own.agreed.head,
   };
   const snapshotService = new SnapshotService({
-    ...{ state: saved, raft, gate, times, reads: flow.reads, listings: flow.listings },
+    ...{ state, raft, gate, times, reads: flow.reads, listings: flow.listings },
     clients: ports.clients,
+  });
+  const saved = new SavedSnapshots({
+    ...{ state, times, metrics, log, jobs: ports.saveJobs },
+    intervalMs: config.savedSnapshots.intervalMs,
   });
   const router = makeRouter(ground, flow, keys, underway, gate, {
     discovery: makeDiscovery(ground, flow, keys, underway, gate),
@@ -196,7 +204,7 @@ export function assemble(
   });
   return {
     ...{ raft, machines, applier, view, own, keys, gate, router, traffic, incoming },
-    ...{ removal, stats, raftMetrics },
+    ...{ removal, stats, raftMetrics, saved },
     ...flow,
     leadership: new Leadership(raft, metrics, log),
     timeouts: new Timeouts(raft, peers, config.electionMs),
@@ -268,7 +276,7 @@ function restoreAuth(store: Store): AuthState {
 function makeUnderway(
   { raft, recovered }: Ground,
   { writes, listings, snapshots }: Flow,
-  machines: () => Machines,
+  later: () => { readonly machines: Machines; readonly saved: SavedSnapshots },
 ): Underway {
   const { hub } = recovered.store;
   return {
@@ -276,7 +284,9 @@ function makeUnderway(
       return writes.openBytes;
     },
     get viewBytes() {
-      return snapshots.viewBytes(machines()) + listings.viewBytes() + hub.bytes;
+      const { machines, saved } = later();
+      const views = snapshots.viewBytes(machines) + saved.viewBytes() + listings.viewBytes();
+      return views + hub.bytes;
     },
     get members() {
       return raft.conf.voters.length;

@@ -19,7 +19,7 @@ import type { ClientPort, ClientRequest } from "./replies.js";
 import type { TurnTimes } from "./times.js";
 
 /** A block is made within one slice: writes wait for no more than that. */
-const BLOCK_BYTES = 64 * 1024;
+export const SAVED_BLOCK_BYTES = 64 * 1024;
 const NO_LEADER = "etcdserver: no leader";
 
 /** What a saved snapshot is made of: the state as of the last applied entry. */
@@ -86,7 +86,10 @@ export class SnapshotService {
       return;
     }
     const { version, ...head } = savedHead(state);
-    const stream = new SnapshotStream({ ...head, version }, state.machines.encoder(BLOCK_BYTES));
+    const stream = new SnapshotStream(
+      { ...head, version },
+      state.machines.encoder(SAVED_BLOCK_BYTES),
+    );
     listings.startSnapshot(client, snapshotHead(state.store.index), new SnapshotBody(stream), {
       outBytes: state.machines.outBytes,
       viewBytesMax: state.machines.stateBytes,
