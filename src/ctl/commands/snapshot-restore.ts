@@ -11,7 +11,7 @@ import { VERSION_PATH } from "../../cluster/paths.js";
 import { parseInitialCluster } from "../../config/initial-cluster.js";
 import { parseUrlList } from "../../go/url-list.js";
 import { RingdError } from "../../lib/errors.js";
-import { SnapshotDecoder } from "../../store/snapshot.js";
+import { SnapshotDecodeError, SnapshotDecoder } from "../../store/snapshot.js";
 import type { Store } from "../../store/store.js";
 import { COMPAT_CLUSTER_VERSION } from "../../v2/status.js";
 import type { Context, FlagValues } from "../cli/spec.js";
@@ -34,7 +34,7 @@ export async function snapshotRestore({ args, flags }: Context): Promise<number>
     const saved = readSavedFile(file, flags.bool("skip-hash-check"), (block) =>
       decoder.push(block),
     );
-    const store = decoder.finish();
+    const store = finish(decoder, file);
     const { index, term, head } = saved;
     writeNewMember({
       ...{ dataDir, walDir, plan, store, index, term },
@@ -47,6 +47,16 @@ export async function snapshotRestore({ args, flags }: Context): Promise<number>
   } catch (error) {
     if (error instanceof RingdError && error.code !== "CTL_FAILURE") throw failure(error.message);
     throw error;
+  }
+}
+
+/** @throws Failure */
+function finish(decoder: SnapshotDecoder, file: string): Store {
+  try {
+    return decoder.finish();
+  } catch (error) {
+    if (!(error instanceof SnapshotDecodeError)) throw error;
+    throw failure(`${file} is damaged: ${error.message}`);
   }
 }
 
