@@ -17,7 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
       " ",
     ),
   member:
-    "auth bootstrap cluster config go lib log messages metrics process raft ring store v2".split(
+    "auth bootstrap cluster config go lib log messages metrics process raft ring snap store v2".split(
       " ",
     ),
   peer: "cluster config go lib log messages process raft ring snap storage tls v2".split(" "),
@@ -28,7 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   messages: ["bootstrap", "config", "lib", "log", "metrics", "process", "raft", "ring", "v2"],
   bootstrap: ["cluster", "config", "go", "lib", "tls"],
   discovery: ["config", "go", "lib"],
-  ctl: "bootstrap btree client cluster config etcd go lib messages process snap storage store v2 wal".split(
+  ctl: "bootstrap btree client cluster config etcd go lib messages process raft snap storage store v2 wal".split(
     " ",
   ),
   etcd: ["btree", "cluster", "go", "lib", "storage", "store"],

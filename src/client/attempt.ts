@@ -95,11 +95,30 @@ export class Attempt {
    *
    * @throws ConnectionLostError, or a signal's reason
    */
-  async *pieces(response: IncomingMessage): AsyncGenerator<string, void, undefined> {
+  pieces(response: IncomingMessage): AsyncGenerator<string, void, undefined> {
+    return this.#read(response, "utf8");
+  }
+
+  /**
+   * The same, as bytes.
+   *
+   * @param silenceMs after which it fails if no more comes
+   */
+  bytes(response: IncomingMessage, silenceMs: number): AsyncGenerator<Buffer, void, undefined> {
+    response.setTimeout(silenceMs, () => {
+      this.#fail(new RequestTimeoutError(this.#endpoint, true));
+    });
+    return this.#read(response, undefined);
+  }
+
+  async *#read<T>(
+    response: IncomingMessage,
+    encoding: BufferEncoding | undefined,
+  ): AsyncGenerator<T, void, undefined> {
     try {
       if (this.#failure !== undefined) throw this.#failure.reason;
-      response.setEncoding("utf8");
-      for await (const piece of response) yield piece as string;
+      if (encoding !== undefined) response.setEncoding(encoding);
+      for await (const piece of response) yield piece as T;
     } catch (error) {
       throw this.#failure === undefined ? this.#connectionError(error) : this.#failure.reason;
     } finally {

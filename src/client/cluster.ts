@@ -141,11 +141,27 @@ export class Cluster {
           ...response,
           text: () => response.text().finally(endMonitoring),
           pieces: () => withEnd(response.pieces(), endMonitoring),
+          bytes: (silenceMs) => withEnd(response.bytes(silenceMs), endMonitoring),
         };
       } catch (error) {
         endMonitoring();
         throw error;
       }
+    });
+  }
+
+  /**
+   * Starts a download from any member, whose body may take as long as it needs.
+   *
+   * @param timeoutMs until the response's headers
+   * @throws UnavailableError
+   */
+  async download(request: MemberRequest, timeoutMs: number): Promise<MemberResponse> {
+    return this.#tryEach(undefined, true, async (endpoint) => {
+      const signals = [this.#closing.signal];
+      const response = await this.#transport.send(endpoint, request, timeoutMs, signals);
+      if (response.status >= 500) throw await memberError(response);
+      return response;
     });
   }
 
@@ -222,10 +238,10 @@ export class Cluster {
   }
 }
 
-async function* withEnd(
-  pieces: AsyncGenerator<string, void, undefined>,
+async function* withEnd<T>(
+  pieces: AsyncGenerator<T, void, undefined>,
   end: () => void,
-): AsyncGenerator<string, void, undefined> {
+): AsyncGenerator<T, void, undefined> {
   try {
     yield* pieces;
   } finally {

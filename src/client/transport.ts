@@ -19,7 +19,7 @@ export interface MemberRequest {
   readonly takesAnyStatus?: boolean | undefined;
 }
 
-/** Status and headers; the body is read with `text` or `pieces`, which end the request. */
+/** Status and headers; the body is read with one of its methods, which end the request. */
 export interface MemberResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -28,6 +28,8 @@ export interface MemberResponse {
   text(): Promise<string>;
   /** Instead of `text`: the body as it comes. Leaving the loop ends the request. */
   pieces(): AsyncGenerator<string, void, undefined>;
+  /** The same, as bytes. @param silenceMs after which it fails if no more comes */
+  bytes(silenceMs: number): AsyncGenerator<Buffer, void, undefined>;
 }
 
 /** Sends one request to one member, once: failover and repetition are the cluster's job. */
@@ -79,6 +81,7 @@ export class Transport {
           ...{ status: statusCode, headers, endpoint },
           text: () => attempt.text(response),
           pieces: () => attempt.pieces(response),
+          bytes: (silenceMs) => attempt.bytes(response, silenceMs),
         };
       }
     } catch (error) {

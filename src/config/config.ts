@@ -7,6 +7,7 @@ import { type ClientFrontends, readFrontends } from "./frontends.js";
 import { initialClusterText } from "./initial-cluster.js";
 import { type ObservabilityConfig, readObservability } from "./observability.js";
 import { type ProxyConfig, readProxy } from "./proxy.js";
+import { readSavedSnapshots, type SavedSnapshotsConfig } from "./saved-snapshots.js";
 import { type Environment, readSources } from "./sources.js";
 import { readTlsFlags, type TlsConfig } from "./tls.js";
 import { unavailableWarning } from "./unsupported.js";
@@ -66,6 +67,7 @@ export interface Config extends ClientFrontends, TlsConfig, ObservabilityConfig 
   /** 0 keeps all. */
   readonly maxSnapshots: number;
   readonly maxWals: number;
+  readonly savedSnapshots: SavedSnapshotsConfig;
   readonly corsOrigins: readonly string[];
   /** Hosts that insecure requests may be for; "*": any. */
   readonly hostWhitelist: readonly string[];
@@ -179,6 +181,7 @@ function buildConfig(
     discoveryService: read.bool("enable-discovery-service"),
     maxSnapshots: read.uint("max-snapshots"),
     maxWals: read.uint("max-wals"),
+    savedSnapshots: readSavedSnapshots(read, dataDir),
     corsOrigins: items(read.string("cors")),
     hostWhitelist: items(read.string("host-whitelist")),
     clientLimits: readClientLimits(read),

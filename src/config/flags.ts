@@ -33,6 +33,17 @@ const FLAG_SECTIONS = {
       "URLs to listen on for clients; the default's 4001 uses 'node', and is optional.",
     ),
     "max-snapshots": flag("uint", "5", "Snapshot files to keep; 0 keeps all."),
+    "snapshot-interval": flag(
+      "duration",
+      "0",
+      "Save a snapshot file this often, such as 1h; for ringctl snapshot restore. 0: never.",
+    ),
+    "snapshot-keep": flag("uint", "7", "Saved snapshot files to keep; 0 keeps all."),
+    "snapshot-dir": flag(
+      "string",
+      "",
+      "Directory for them, which exists; default: <data-dir>/snapshots, which is made.",
+    ),
     "max-wals": flag("uint", "5", "WAL segments to keep; 0 keeps all."),
     cors: flag("string", "*", "Comma-separated list of origins allowed by CORS."),
     "event-history": flag("uint", "1000", "Events kept for waitIndex; at least 1000."),

@@ -17,6 +17,7 @@ const CONTENT_TYPES: Readonly<Record<ContentKind, string>> = {
   [ContentKind.bare]: "Content-Type: text/plain; charset=utf-8\r\n",
   [ContentKind.bareError]:
     "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n",
+  [ContentKind.octetStream]: "Content-Type: application/octet-stream\r\n",
   [ContentKind.jsonUtf8]: "Content-Type: application/json; charset=utf-8\r\n",
 };
 

@@ -21,7 +21,9 @@ export interface MemberLimits {
   readonly watchBytesMax: number;
   /** Open listings larger than one slice, including those of HEAD. */
   readonly listingsMax: number;
-  /** Bytes kept alive only by the listings' views; above it, the oldest listings are ended. */
+  /** Snapshots being sent to clients. */
+  readonly snapshotsMax: number;
+  /** Bytes kept alive only by views of listings and snapshots; above it, the oldest are ended. */
   readonly listingViewBytesMax: number;
   /** Pending membership changes of this member's clients; as many of users and roles. */
   readonly changesMax: number;
@@ -64,6 +66,8 @@ export function memberLimits(heapBytes: number, asked: AskedLimits = NOT_ASKED):
     // Each takes 1 KB and is checked in every turn of the core. Measured: this many, all waiting
     // for slow clients, lengthen a turn by a third of a millisecond.
     listingsMax: 4096,
+    // They share a slice per turn: more would only take longer, and keep their views for longer.
+    snapshotsMax: 4,
     listingViewBytesMax: heapBytes * HEAP_SHARE,
     // Changes are committed one at a time and proposed again until then: more would time out.
     changesMax: 256,
@@ -87,6 +91,7 @@ export const LIMIT_REACHED = {
   watches: cellOf("limitReached", "watches"),
   listings: cellOf("limitReached", "listings"),
   listingViews: cellOf("limitReached", "listing_views"),
+  snapshots: cellOf("limitReached", "snapshots"),
   changes: cellOf("limitReached", "membership_changes"),
   proposals: cellOf("limitReached", "proposals"),
   parked: cellOf("limitReached", "parked_proposals"),

@@ -5,13 +5,20 @@ import { cellOf } from "../metrics/families.js";
 import type { Node } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import type { Store } from "../store/store.js";
+import type { ByteWriter } from "../v2/byte-writer.js";
 import { keysHead, writeRefusal } from "../v2/keys-render.js";
 import { Listing } from "../v2/listing.js";
 import { Method } from "../v2/request.js";
 import type { ResponseHead } from "../v2/response.js";
 import { LIMIT_REACHED, type MemberLimits, TOO_MANY } from "./limits.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
+import type { TurnTimes } from "./times.js";
 
+/**
+ * A slice of a snapshot is made no more often. Without a pause the core would never sleep, and on
+ * a busy machine threads that never sleep wait for their turn on a processor, and writes with them.
+ */
+const SNAPSHOT_SLICE_MS = 2;
 /** Rendering a slice takes about half a millisecond. */
 const SLICE_BYTES = 64 * 1024;
 /**
@@ -21,21 +28,36 @@ const SLICE_BYTES = 64 * 1024;
 const AHEAD_BYTES = 512 * 1024;
 
 const OPEN = cellOf("openListings");
+const OPEN_SNAPSHOTS = cellOf("openSnapshots");
 const VIEW_BYTES = cellOf("listingViewBytes");
 
 export interface ListingsPorts {
   readonly store: Pick<Store, "outBytes">;
+  readonly times: Pick<TurnTimes, "monoMs">;
   readonly metrics: MetricCells;
   readonly log: Pick<Logger, "warn">;
-  readonly limits: Pick<MemberLimits, "listingsMax" | "listingViewBytesMax">;
+  readonly limits: Pick<MemberLimits, "listingsMax" | "snapshotsMax" | "listingViewBytesMax">;
 }
 
-interface Job {
-  readonly client: ClientRequest;
-  readonly listing: Listing;
-  isHeld: boolean;
+/** The body of a response, made in slices. */
+export interface SlicedBody {
+  /** Appends up to about `bytesMax` bytes. @returns whether it is complete */
+  next(body: ByteWriter, bytesMax: number): boolean;
+}
+
+/** What a frozen view may keep alive. */
+interface View {
   /** `Store.outBytes` when the view was taken. */
   readonly outBytes: number;
+  /** All of it. */
+  readonly viewBytesMax: number;
+}
+
+interface Job extends View {
+  readonly client: ClientRequest;
+  readonly listing: SlicedBody;
+  readonly isSnapshot: boolean;
+  isHeld: boolean;
   /** HEAD only: sent at the end, when the length of the body that a GET would get is known. */
   readonly head: ResponseHead | undefined;
   countedBytes: number;
@@ -45,12 +67,14 @@ interface Job {
  * Listings of directories larger than one slice. The core renders one slice per turn of its loop,
  * so even a huge listing delays other clients by only one slice. Each keeps alive all nodes of its
  * view that writes replace meanwhile. As slow clients could fill the core's heap in this way, the
- * oldest listings are ended when their views exceed a limit.
+ * oldest listings are ended when their views exceed a limit. Snapshots for clients are made in the
+ * same way.
  */
 export class Listings {
   readonly #port: ClientPort;
   readonly #ports: ListingsPorts;
   readonly #jobs: Job[] = [];
+  #nextSnapshotMs = 0;
 
   constructor(port: ClientPort, ports: ListingsPorts) {
     this.#port = port;
@@ -80,13 +104,14 @@ export class Listings {
     }
     body.clear();
     const { metrics, limits } = this.#ports;
-    if (this.#jobs.length >= limits.listingsMax) {
+    if (this.#jobs.length - this.#snapshots >= limits.listingsMax) {
       metrics.add(LIMIT_REACHED.listings, 1);
       return false;
     }
     assert(this.#find(client) === undefined, "a request has one listing");
     const listing = new Listing(directory, store.view().cursor(""), isRecursive, clusterMs);
-    const job = { client, listing, isHeld: false, outBytes: store.outBytes, countedBytes: 0 };
+    const view = { outBytes: store.outBytes, viewBytesMax: store.treeBytes };
+    const job = { client, listing, isSnapshot: false, isHeld: false, countedBytes: 0, ...view };
     if (client.method === Method.head) {
       this.#jobs.push({ ...job, head });
       this.#assertBounded();
@@ -99,35 +124,80 @@ export class Listings {
     return true;
   }
 
+  /** Counts a rejection if there is none. */
+  hasRoomForSnapshot(): boolean {
+    const { metrics, limits } = this.#ports;
+    if (this.#snapshots < limits.snapshotsMax) return true;
+    metrics.add(LIMIT_REACHED.snapshots, 1);
+    return false;
+  }
+
+  /** Responds with a snapshot, after `hasRoomForSnapshot`. */
+  startSnapshot(client: ClientRequest, head: ResponseHead, listing: SlicedBody, view: View): void {
+    const { body } = this.#port;
+    assert(this.#find(client) === undefined, "a request has one body");
+    assert(body.length === 0, "a response begins with an empty body");
+    const isEnd = listing.next(body, SLICE_BYTES);
+    assert(!isEnd && body.length > 0, "a snapshot has a header, and an end");
+    this.#port.answer(client, head, true);
+    this.#jobs.push({
+      ...{ client, listing, head: undefined, isSnapshot: true, isHeld: false, countedBytes: 0 },
+      ...view,
+    });
+    this.#assertBounded();
+  }
+
+  get #snapshots(): number {
+    return this.#jobs.reduce((sum, { isSnapshot }) => sum + (isSnapshot ? 1 : 0), 0);
+  }
+
   /** Called once per raft tick: ends the oldest listings while their views exceed the limit. */
   check(): void {
-    const { metrics, log, limits, store } = this.#ports;
+    const { metrics, log, limits } = this.#ports;
     this.#assertBounded();
     let viewBytes = this.viewBytes();
     let ended = 0;
     for (; viewBytes > limits.listingViewBytesMax; viewBytes = this.viewBytes()) {
       assert(this.#jobs.length > 0, "what views keep alive is kept by a listing");
-      const oldest = store.outBytes - viewBytes;
+      const oldest = this.#oldest;
       for (const job of this.#jobs.filter(({ outBytes }) => outBytes === oldest)) {
         this.#end(job);
         ended++;
       }
     }
     assert(viewBytes <= limits.listingViewBytesMax, "what listings keep alive is bounded");
-    metrics.set(OPEN, this.#jobs.length);
+    const snapshots = this.#snapshots;
+    metrics.set(OPEN, this.#jobs.length - snapshots);
+    metrics.set(OPEN_SNAPSHOTS, snapshots);
     metrics.set(VIEW_BYTES, viewBytes);
     if (ended === 0) return;
     metrics.add(LIMIT_REACHED.listingViews, ended);
-    log.warn({ listings: ended }, "ended the oldest listings: they kept too much of the store");
+    log.warn(
+      { listings: ended },
+      "ended the oldest listings and snapshots: they kept too much of the store",
+    );
   }
 
   /** Upper bound of the bytes that left the tree but are kept alive by views. */
   viewBytes(): number {
-    const { store } = this.#ports;
-    let oldest = store.outBytes;
-    for (const { outBytes } of this.#jobs) oldest = Math.min(oldest, outBytes);
-    assert(oldest <= store.outBytes, "bytes that left the store only grow");
-    return store.outBytes - oldest;
+    const { outBytes } = this.#ports.store;
+    assert(this.#oldest <= outBytes, "bytes that left the store only grow");
+    let each = 0;
+    for (const job of this.#jobs) each += Math.min(outBytes - job.outBytes, job.viewBytesMax);
+    return Math.min(outBytes - this.#oldest, each);
+  }
+
+  /** `Store.outBytes` when the oldest view was taken; the current one if there is none. */
+  get #oldest(): number {
+    let oldest = this.#ports.store.outBytes;
+    for (const job of this.#jobs) oldest = Math.min(oldest, job.outBytes);
+    return oldest;
+  }
+
+  /** Milliseconds until the next slice of a snapshot is due; Infinity if none waits for that. */
+  msToNext(monoMs: number): number {
+    const isWaiting = this.#jobs.some((job) => job.isSnapshot && this.#isTaken(job));
+    return isWaiting ? Math.max(0, this.#nextSnapshotMs - monoMs) : Number.POSITIVE_INFINITY;
   }
 
   /** Whether `step` would do something. */
@@ -143,6 +213,7 @@ export class Listings {
     assert(job !== undefined, "a listing that was found is there");
     const { body } = this.#port;
     assert(body.length === 0, "a slice begins with an empty body");
+    if (job.isSnapshot) this.#nextSnapshotMs = this.#ports.times.monoMs + SNAPSHOT_SLICE_MS;
     const isEnd = job.listing.next(body, SLICE_BYTES);
     const { client, head } = job;
     if (head === undefined) this.#port.chunk(client.frontend, [client.requestId], isEnd);
@@ -177,14 +248,20 @@ export class Listings {
   }
 
   #assertBounded(): void {
-    assert(this.#jobs.length <= this.#ports.limits.listingsMax, "the open listings are bounded");
+    const { listingsMax, snapshotsMax } = this.#ports.limits;
+    assert(this.#jobs.length <= listingsMax + snapshotsMax, "the open listings are bounded");
   }
 
   #canGoOn(job: Job): boolean {
+    const isDue = !job.isSnapshot || this.#ports.times.monoMs >= this.#nextSnapshotMs;
+    return isDue && this.#isTaken(job);
+  }
+
+  /** Whether its client and frontend take more of it. */
+  #isTaken(job: Job): boolean {
     const { frontend } = job.client;
-    return (
-      !job.isHeld && !this.#port.isBehind(frontend) && this.#port.isWithin(frontend, AHEAD_BYTES)
-    );
+    if (job.isHeld || this.#port.isBehind(frontend)) return false;
+    return this.#port.isWithin(frontend, AHEAD_BYTES);
   }
 
   #find(client: ClientRequest): Job | undefined {

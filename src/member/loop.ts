@@ -71,6 +71,7 @@ export class CoreLoop {
   readonly #peers: PeerPort;
   readonly #durable: Inlet;
   readonly #outcomes: Inlet;
+  readonly #saveOutcomes: Inlet;
   readonly #hashOutcomes: Inlet;
   readonly #inbox: Inlet;
   readonly #requests: readonly Inlet[];
@@ -104,6 +105,7 @@ export class CoreLoop {
       {
         append: this.#append,
         jobs: outlet(topology.jobs, topology.poolBell),
+        saveJobs: outlet(topology.saveJobs, topology.saveBell),
         hashJobs: outlet(topology.hashJobs, topology.hashBell),
         peers: this.#peers,
         clients: this.#clients,
@@ -121,6 +123,7 @@ export class CoreLoop {
     this.#member = member;
     this.#durable = durableInlet(topology, member, log);
     this.#outcomes = outcomeInlet(topology, member, this.#metrics, log);
+    this.#saveOutcomes = saveInlet(topology, member);
     this.#hashOutcomes = hashInlet(topology, member);
     this.#inbox = inboxInlet(topology, member, log);
     this.#requests = topology.frontends.map((_, i) =>
@@ -155,6 +158,7 @@ export class CoreLoop {
     // First, as durable jobs release other work.
     let taken = this.#durable.drain(BATCH_RECORDS);
     taken += this.#outcomes.drain(BATCH_RECORDS);
+    taken += this.#saveOutcomes.drain(BATCH_RECORDS);
     taken += this.#hashOutcomes.drain(BATCH_RECORDS);
     if (this.#isLogOpen()) taken += this.#inbox.drain(BATCH_RECORDS);
     for (const [frontend, inlet] of this.#requests.entries()) {
@@ -177,6 +181,7 @@ export class CoreLoop {
     return (
       this.#durable.hasWork() ||
       this.#outcomes.hasWork() ||
+      this.#saveOutcomes.hasWork() ||
       this.#hashOutcomes.hasWork() ||
       (this.#isLogOpen() && this.#inbox.hasWork()) ||
       this.#requests.some((inlet, frontend) => this.#isOpen(frontend) && inlet.hasWork()) ||
@@ -187,8 +192,10 @@ export class CoreLoop {
     );
   }
 
-  msToNextTick(): number {
-    return this.#ticks.msToNext(this.#world.monoMs());
+  /** How long the thread may sleep if no record comes. */
+  msToNextTurn(): number {
+    const monoMs = this.#world.monoMs();
+    return Math.min(this.#ticks.msToNext(monoMs), this.#member.msToNext(monoMs));
   }
 
   /**
@@ -292,6 +299,20 @@ function outcomeInlet(
         log.error({ reason: why }, "cannot save snapshot");
         return member.snapshotFailed(isForWant);
       }
+      default:
+        unreachable(record.type);
+    }
+  });
+}
+
+function saveInlet(topology: Topology, member: MemberCore): Inlet {
+  const reader = new RingReader(topology.saveOutcomes, new Bell(topology.saveBell));
+  return Inlet.withCursor<OutcomeType>(reader, (record) => {
+    switch (record.type) {
+      case OutcomeType.saved:
+        return member.savedSnapshots.saved(readSaved(record));
+      case OutcomeType.failed:
+        return member.savedSnapshots.failed(readFailed(record));
       default:
         unreachable(record.type);
     }

@@ -35,8 +35,10 @@ export interface StateMachine {
 
   /**
    * Freezes the current state in O(1) and encodes it in small steps while the state keeps changing.
+   *
+   * @param blockBytes size of a block; a large one unless it is given
    */
-  encoder(): BlockSource;
+  encoder(blockBytes?: number): BlockSource;
 
   /** Builds a state from such blocks beside the current one, sharing memory with it. */
   decoder(): BlockSink;
@@ -96,8 +98,8 @@ export class Machines {
   }
 
   /** One machine after the other; all are frozen at this moment. */
-  encoder(): BlockSource {
-    const encoders = this.#machines.map((machine) => machine.encoder());
+  encoder(blockBytes?: number): BlockSource {
+    const encoders = this.#machines.map((machine) => machine.encoder(blockBytes));
     let at = 0;
     return {
       next: () => {

@@ -14,6 +14,7 @@ import { assemble, type MemberParts, type MemberPorts } from "./parts.js";
 import type { PeerTraffic } from "./peer-traffic.js";
 import type { RecoveredMember } from "./raft-start.js";
 import type { Router } from "./router.js";
+import type { SavedSnapshots } from "./saved-snapshots.js";
 import type { TurnTimes } from "./times.js";
 
 const STOPPED = "etcdserver: server stopped";
@@ -80,6 +81,11 @@ export class MemberCore {
     return this.#parts.hashes;
   }
 
+  /** Takes the outcomes of the pool about saved snapshots. */
+  get savedSnapshots(): SavedSnapshots {
+    return this.#parts.saved;
+  }
+
   get times(): TurnTimes {
     return this.#times;
   }
@@ -113,10 +119,11 @@ export class MemberCore {
 
   /** Called once per raft tick. */
   tick(): void {
-    const { raft, writes, reads, changes, listings, own, timeouts } = this.#parts;
+    const { raft, writes, reads, changes, listings, saved, own, timeouts } = this.#parts;
     const { monoMs } = this.#times;
     if (!this.#isFailed) raft.tick();
     listings.check();
+    saved.tick();
     this.#showMetrics();
     const { requestMs } = timeouts;
     const cause = (startMs: number) => timeouts.cause(startMs);
@@ -191,12 +198,13 @@ export class MemberCore {
 
   /** Does pending work that needs no new input, in pieces of about a millisecond. */
   step(): void {
-    const { snapshots, machines, applier, listings, hashes, reads, gate } = this.#parts;
+    const { snapshots, saved, machines, applier, listings, hashes, reads, gate } = this.#parts;
     gate.step(); // First, as it may propose.
     this.#carryOutAll();
     reads.answerUpTo(applier.index);
     if (snapshots.isDue(applier.index, machines.stateBytes)) this.#startSnapshot();
     if (snapshots.hasWork()) snapshots.step();
+    if (saved.hasWork()) saved.step();
     listings.step();
     hashes.publish();
     gate.endTurn();
@@ -214,15 +222,22 @@ export class MemberCore {
 
   /** Whether step() would do something. */
   hasWork(): boolean {
-    const { raft, snapshots, listings, hashes, reads, gate, applier } = this.#parts;
+    const { raft, snapshots, saved, listings, hashes, reads, gate, applier } = this.#parts;
     return (
       raft.hasReady() ||
       gate.hasWork() ||
       snapshots.hasWork() ||
+      saved.hasWork() ||
       listings.hasWork() ||
       hashes.hasWork() ||
       reads.hasWork(applier.index)
     );
+  }
+
+  /** Milliseconds until step() would do something by itself; Infinity if never. */
+  msToNext(monoMs: number): number {
+    const { listings, saved } = this.#parts;
+    return Math.min(listings.msToNext(monoMs), saved.msToNext(monoMs));
   }
 
   /**

@@ -39,8 +39,10 @@ import { type RecoveredMember, startRaft } from "./raft-start.js";
 import { Reads } from "./reads.js";
 import { Removal } from "./removal.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
-import { Router } from "./router.js";
+import { Router, type RouterParts } from "./router.js";
+import { SavedSnapshots } from "./saved-snapshots.js";
 import { SlowWarnings } from "./slow-warnings.js";
+import { type SavedState, SnapshotService } from "./snapshot-service.js";
 import { Snapshots } from "./snapshots.js";
 import { Space, type Underway } from "./space.js";
 import { Timeouts } from "./timeouts.js";
@@ -59,6 +61,8 @@ export interface MemberPorts {
   readonly append: Outlet;
   /** To the pool. */
   readonly jobs: Outlet;
+  /** To the pool, for --snapshot-interval. */
+  readonly saveJobs: Outlet;
   readonly hashJobs: Outlet;
   readonly peers: PeerPort;
   readonly clients: ClientPort;
@@ -92,6 +96,7 @@ export interface MemberParts {
   readonly router: Router;
   readonly traffic: PeerTraffic;
   readonly snapshots: Snapshots;
+  readonly saved: SavedSnapshots;
   readonly incoming: IncomingSnapshot;
   readonly leadership: Leadership;
   readonly removal: Removal;
@@ -162,7 +167,7 @@ export function assemble(
     expected: plan?.members ?? [],
     writes: flow.writes,
   });
-  const underway = makeUnderway(ground, flow, () => machines);
+  const underway = makeUnderway(ground, flow, () => ({ machines, saved }));
   const gate = makeGate(ground, flow, (client, request) => router.request(client, request));
   const keys = makeKeys(ground, flow, underway, gate);
   const v2 = makeV2Machine(ground, own, keys, onMembership);
@@ -185,17 +190,26 @@ export function assemble(
     firstElection: new FirstElection(config),
     onLeaderReached: () => own.onLeaderReached(),
   });
-  const router = makeRouter(
-    ground,
-    flow,
-    keys,
-    underway,
-    gate,
-    makeDiscovery(ground, flow, keys, underway, gate),
-  );
+  const state: SavedState = {
+    ...{ store: v2.store, machines, raft, applier },
+    clusterId: recovered.clusterId,
+    head: () => own.agreed.head,
+  };
+  const snapshotService = new SnapshotService({
+    ...{ state, raft, gate, times, reads: flow.reads, listings: flow.listings },
+    clients: ports.clients,
+  });
+  const saved = new SavedSnapshots({
+    ...{ state, times, metrics, log, jobs: ports.saveJobs },
+    intervalMs: config.savedSnapshots.intervalMs,
+  });
+  const router = makeRouter(ground, flow, keys, underway, gate, {
+    discovery: makeDiscovery(ground, flow, keys, underway, gate),
+    snapshots: snapshotService,
+  });
   return {
     ...{ raft, machines, applier, view, own, keys, gate, router, traffic, incoming },
-    ...{ removal, stats, raftMetrics },
+    ...{ removal, stats, raftMetrics, saved },
     ...flow,
     leadership: new Leadership(raft, metrics, log),
     timeouts: new Timeouts(raft, peers, config.electionMs),
@@ -203,7 +217,7 @@ export function assemble(
 }
 
 /** The queues in which requests wait, and the admission control before them. */
-function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground): Flow {
+function makeFlow({ config, recovered, ports, times, membership, audit, raft }: Ground): Flow {
   const { clients, metrics, peers, limits, memberLimits, log, random } = ports;
   const { snapshot, store } = recovered;
   return {
@@ -226,7 +240,7 @@ function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground)
       hasRoom: roomOf(ports),
     }),
     hashes: new Hashes(ports.hashJobs, metrics),
-    listings: new Listings(clients, { store, metrics, log, limits: memberLimits }),
+    listings: new Listings(clients, { store, times, metrics, log, limits: memberLimits }),
     snapshots: new Snapshots(ports.jobs, config.snapshotCount, limits.logBytes, snapshot.index),
     space: new Space(store, limits, metrics, log),
   };
@@ -267,7 +281,7 @@ function restoreAuth(store: Store): AuthState {
 function makeUnderway(
   { raft, recovered }: Ground,
   { writes, listings, snapshots }: Flow,
-  machines: () => Machines,
+  later: () => { readonly machines: Machines; readonly saved: SavedSnapshots },
 ): Underway {
   const { hub } = recovered.store;
   return {
@@ -275,7 +289,9 @@ function makeUnderway(
       return writes.openBytes;
     },
     get viewBytes() {
-      return snapshots.viewBytes(machines()) + listings.viewBytes() + hub.bytes;
+      const { machines, saved } = later();
+      const views = snapshots.viewBytes(machines) + saved.viewBytes() + listings.viewBytes();
+      return views + hub.bytes;
     },
     get members() {
       return raft.conf.voters.length;
@@ -354,12 +370,12 @@ function makeRouter(
   keys: KeysService,
   underway: Underway,
   gate: Gate,
-  discovery: DiscoveryService | undefined,
+  others: Pick<RouterParts, "discovery" | "snapshots">,
 ): Router {
   const { store } = recovered;
   const { clients, metrics, peers, log, memberLimits: limits } = ports;
   return new Router({
-    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit, discovery },
+    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit, ...others },
     protectStatus: config.protectStatus,
     auth: new AuthService({
       ...{ gate, hashes, writes, reads, space, underway, times, metrics, limits, audit, log },

@@ -7,6 +7,7 @@ import { routePath } from "../v2/path.js";
 import { plainResponse } from "../v2/plain.js";
 import { type ApiRequest, Method } from "../v2/request.js";
 import { ContentKind } from "../v2/response.js";
+import { ADMIN_SNAPSHOT_PATH } from "../v2/snapshot.js";
 import type { HealthScope } from "../v2/status.js";
 import type { Audit } from "./audit.js";
 import type { DiscoveryService } from "./discovery-service.js";
@@ -16,6 +17,7 @@ import type { Listings } from "./listings.js";
 import type { MembershipChanges } from "./membership-changes.js";
 import type { Reads } from "./reads.js";
 import type { ClientPort, ClientRequest } from "./replies.js";
+import type { SnapshotService } from "./snapshot-service.js";
 import type { TurnTimes } from "./times.js";
 import type { AuthService } from "./v2-auth.js";
 import type { KeysService } from "./v2-keys.js";
@@ -29,6 +31,7 @@ export interface RouterParts {
   readonly gate: Gate;
   readonly audit: Audit;
   readonly status: StatusService;
+  readonly snapshots: SnapshotService;
   /** Undefined unless it is enabled. */
   readonly discovery: DiscoveryService | undefined;
   readonly health: Health;
@@ -79,6 +82,10 @@ export class Router {
   #other(client: ClientRequest, request: ApiRequest, path: string): void {
     const { status, times, gate, audit, clients, discovery } = this.#parts;
     if (discovery?.handle(client, request, path)) return;
+    if (path === ADMIN_SNAPSHOT_PATH) {
+      this.#parts.snapshots.handle(client, request);
+      return;
+    }
     const isMembers = isBelow(path, MEMBERS_PATH);
     const isWrite = isMembers && writesMembers(request.method);
     const isLocal = isServedByFrontend(request.path);

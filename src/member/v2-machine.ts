@@ -156,8 +156,8 @@ export class V2Machine implements StateMachine {
     this.store.read(REMOVED_MEMBERS_PATH);
   }
 
-  encoder(): BlockSource {
-    return new SnapshotEncoder(this.store);
+  encoder(blockBytes?: number): BlockSource {
+    return new SnapshotEncoder(this.store, blockBytes);
   }
 
   decoder(): BlockSink {

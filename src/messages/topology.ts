@@ -20,6 +20,8 @@ import type { LocalRequest, LocalResponse } from "./local.js";
  *   durable   wal       core      DurableType  the disk's content at start; durable jobs
  *   jobs      core      pool      JobType      a snapshot to be written to a file
  *   outcomes  pool      core      OutcomeType  how each job ended
+ *   saveJobs  core      pool      JobType      a snapshot for --snapshot-interval
+ *   saveOutc. pool      core      OutcomeType
  *   hashJobs  core      pool      HashJobType  passwords to hash or to compare
  *   hashOutc. pool      core      HashOutcomeType
  *   outbox    core      peer      OutboxType   raft messages to other members, the membership
@@ -32,7 +34,8 @@ import type { LocalRequest, LocalResponse } from "./local.js";
  * makes piscina run thread/pool-worker.ts, which takes that one job and parks on the bell until the
  * job's end. The worker has its own ends of both rings: no record passes through the main thread,
  * and the core does not depend on piscina. Passwords have rings and a thread of their own
- * (thread/hash-worker.ts), so that they do not wait for a snapshot, nor it for them.
+ * (thread/hash-worker.ts), so that they do not wait for a snapshot, nor it for them; and so have
+ * snapshots for --snapshot-interval, whose file system may be slow or gone.
  *
  * Start: main creates the topology; peer and main bind all ports, where early connections wait;
  * only then does the member send requests or write: main plans a first start; wal locks the data
@@ -50,6 +53,8 @@ export interface Topology {
   readonly durable: SharedArrayBuffer;
   readonly jobs: SharedArrayBuffer;
   readonly outcomes: SharedArrayBuffer;
+  readonly saveJobs: SharedArrayBuffer;
+  readonly saveOutcomes: SharedArrayBuffer;
   readonly hashJobs: SharedArrayBuffer;
   readonly hashOutcomes: SharedArrayBuffer;
   readonly outbox: SharedArrayBuffer;
@@ -58,6 +63,7 @@ export interface Topology {
   readonly coreBell: SharedArrayBuffer;
   readonly walBell: SharedArrayBuffer;
   readonly poolBell: SharedArrayBuffer;
+  readonly saveBell: SharedArrayBuffer;
   readonly hashBell: SharedArrayBuffer;
   /** Parts, by index: core, wal, peer, then one per frontend. */
   readonly metrics: SharedArrayBuffer;
@@ -81,6 +87,8 @@ export const APPEND_RING_BYTES = 8 * MIB;
 export const DURABLE_RING_BYTES = 4 * MIB;
 export const JOBS_RING_BYTES = 4 * MIB;
 export const OUTCOMES_RING_BYTES = MIB / 16;
+/** Its blocks are paced. */
+export const SAVE_RING_BYTES = MIB / 2;
 /** Passwords are short, and few wait. */
 export const HASH_RING_BYTES = MIB / 16;
 export const PEER_RING_BYTES = 8 * MIB;
@@ -124,6 +132,8 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     durable: createRing(sizes.durable),
     jobs: createRing(sizes.jobs),
     outcomes: createRing(sizes.outcomes),
+    saveJobs: createRing(SAVE_RING_BYTES),
+    saveOutcomes: createRing(OUTCOMES_RING_BYTES),
     hashJobs: createRing(HASH_RING_BYTES),
     hashOutcomes: createRing(HASH_RING_BYTES),
     outbox: createRing(sizes.peer),
@@ -132,6 +142,7 @@ export function createTopology(config: Config, sizes: RingSizes = RING_SIZES): T
     coreBell: Bell.create(),
     walBell: Bell.create(),
     poolBell: Bell.create(),
+    saveBell: Bell.create(),
     hashBell: Bell.create(),
     metrics: createMetricsMemory(FIRST_FRONTEND_PART + frontends),
     logLevel: createLogCells(config.log.level),

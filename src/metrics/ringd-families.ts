@@ -13,6 +13,7 @@ const LIMITS = [
   "watches",
   "listings",
   "listing_views",
+  "snapshots",
   "membership_changes",
   "proposals",
   "parked_proposals",
@@ -240,7 +241,23 @@ export const RINGD_FAMILIES = {
   listingViewBytes: {
     kind: "gauge",
     name: "ringd_listing_view_bytes",
-    help: "Bytes that left the store and are kept for open listings, at most.",
+    help: "Bytes that left the store and are kept for open listings and snapshots, at most.",
+  },
+  openSnapshots: {
+    kind: "gauge",
+    name: "ringd_open_snapshots",
+    help: "Snapshots that are being sent to clients.",
+  },
+  savedSnapshots: {
+    kind: "counter",
+    name: "ringd_saved_snapshots_total",
+    help: "Snapshot files that --snapshot-interval saved, or failed to save.",
+    labels: { result: ["saved", "failed"] },
+  },
+  lastSavedSnapshot: {
+    kind: "gauge",
+    name: "ringd_last_saved_snapshot_timestamp_seconds",
+    help: "Unix time of the last snapshot file that --snapshot-interval saved; 0 before it.",
   },
   openChanges: {
     kind: "gauge",

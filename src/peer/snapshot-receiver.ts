@@ -211,7 +211,9 @@ export class SnapshotReceiver {
   /** Reads the file back block by block, serving sockets in between. @throws RingdError */
   async #check(transfer: Transfer): Promise<SnapshotMeta> {
     const { head, temporary } = transfer;
-    const reader = new SnapshotReader(this.#options.snapDir, temporary, snapshotName(head));
+    const reader = new SnapshotReader(this.#options.snapDir, temporary, {
+      name: snapshotName(head),
+    });
     try {
       while (reader.next() !== undefined) {
         if (transfer.cancelled !== "") throw new TransferError(503, transfer.cancelled);

@@ -25,6 +25,10 @@ import { CorruptSnapshotError, ForeignDataDirError } from "../storage/errors.js"
  *
  * A snapshot gets its name once all of it is on disk, so unlike a log it is never torn: any
  * mismatch is damage.
+ *
+ * A saved snapshot, which is not the member's own (stream.ts), has the same blocks and one more:
+ *
+ *   kind 4, hash: SHA-256 of all bytes before the block
  */
 export const SNAPSHOT_HEADER_BYTES = 48;
 export const BLOCK_HEADER_BYTES = 16;
@@ -33,7 +37,8 @@ export const SNAPSHOT_FORMAT = 2;
 /** The first ringd that reads SNAPSHOT_FORMAT, stored so that older ones can name it. */
 const READ_BY = "0.2.0";
 const READ_BY_AT = 32;
-const END_BYTES = 16;
+export const BLOCK_CRC_AT = 8;
+export const END_BYTES = 16;
 const MAGIC = "ringdSNP";
 const CRC_AT = 44;
 
@@ -43,7 +48,13 @@ export const SNAPSHOT_TEMPORARY_SUFFIX = ".snap.tmp";
 export const BLOCK_METADATA = 1;
 export const BLOCK_DATA = 2;
 export const BLOCK_END = 3;
-export type BlockKind = typeof BLOCK_METADATA | typeof BLOCK_DATA | typeof BLOCK_END;
+export const BLOCK_HASH = 4;
+export type BlockKind =
+  | typeof BLOCK_METADATA
+  | typeof BLOCK_DATA
+  | typeof BLOCK_END
+  | typeof BLOCK_HASH;
+export const HASH_BYTES = 32;
 
 /** The last entry that a snapshot holds. */
 export interface SnapshotId {
@@ -163,7 +174,7 @@ export function encodeBlockHeader(
   const crc = crc32c(payload, crcBefore);
   view.setUint32(0, payload.length, true);
   view.setUint32(4, kind, true);
-  view.setUint32(8, crc, true);
+  view.setUint32(BLOCK_CRC_AT, crc, true);
   view.setUint32(12, crc32c(bytes.subarray(0, 12), 0), true);
   return { bytes, crc };
 }
@@ -182,10 +193,14 @@ export function decodeBlockHeader(bytes: Uint8Array, file: string, atBytes: numb
   if (length > BLOCK_BYTES_MAX) {
     throw new CorruptSnapshotError(file, atBytes, `block length ${length} is out of range`);
   }
-  if (kind !== BLOCK_METADATA && kind !== BLOCK_DATA && kind !== BLOCK_END) {
+  if (!isBlockKind(kind)) {
     throw new CorruptSnapshotError(file, atBytes, `block kind ${kind} is unknown`);
   }
-  return { kind, length, crc: view.getUint32(8, true) };
+  return { kind, length, crc: view.getUint32(BLOCK_CRC_AT, true) };
+}
+
+function isBlockKind(kind: number): kind is BlockKind {
+  return kind >= BLOCK_METADATA && kind <= BLOCK_HASH;
 }
 
 export function encodeEnd(blockCount: number, dataBytes: number): Uint8Array {

@@ -4,6 +4,27 @@ import { DiskError } from "../storage/errors.js";
 import { SNAPSHOT_FORMAT } from "./format.js";
 import { purge, SnapshotWriter } from "./writer.js";
 
+/** The files of a job. Both throw errors of the file system. */
+export interface JobFiles {
+  readonly open: (head: SnapshotJobHead) => SnapshotWriter;
+  /**
+   * Removes old files.
+   *
+   * @param onRefusal called with the error of each that cannot be removed
+   * @returns index of the oldest one kept, to which the log must reach back; 0 without one
+   */
+  readonly purge: (onRefusal: (error: unknown) => void) => number;
+}
+
+/** The member's own snapshots. */
+function ownFiles(directory: string, keep: number): JobFiles {
+  return {
+    open: (head) =>
+      new SnapshotWriter(directory, head, Math.min(head.formatLevel, SNAPSHOT_FORMAT)),
+    purge: (onRefusal) => purge(directory, keep, onRefusal)?.index ?? 0,
+  };
+}
+
 /**
  * Writes the blocks of one snapshot to a file as they arrive, then removes old files. Synchronous:
  * for the pool's threads.
@@ -12,20 +33,21 @@ import { purge, SnapshotWriter } from "./writer.js";
  */
 export class SnapshotJob {
   readonly #directory: string;
-  readonly #keep: number;
+  readonly #files: JobFiles;
   #writer: SnapshotWriter | undefined;
   #failure: DiskError | undefined;
 
   /** @param keep number of files to keep; 0 keeps all */
-  constructor(directory: string, keep: number, head: SnapshotJobHead) {
+  constructor(
+    directory: string,
+    keep: number,
+    head: SnapshotJobHead,
+    files = ownFiles(directory, keep),
+  ) {
     this.#directory = directory;
-    this.#keep = keep;
+    this.#files = files;
     this.#attempt(() => {
-      this.#writer = new SnapshotWriter(
-        directory,
-        head,
-        Math.min(head.formatLevel, SNAPSHOT_FORMAT),
-      );
+      this.#writer = files.open(head);
     });
   }
 
@@ -41,7 +63,7 @@ export class SnapshotJob {
     this.#attempt(() => {
       this.#writer?.finish();
       const onRefusal = (error: unknown) => unremoved.push(systemReason(error));
-      oldestIndex = purge(this.#directory, this.#keep, onRefusal)?.index ?? 0;
+      oldestIndex = this.#files.purge(onRefusal);
     });
     const failure = this.#failure;
     if (failure === undefined) {

@@ -1,3 +1,4 @@
+import { createHash, type Hash } from "node:crypto";
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../lib/assert.js";
@@ -6,6 +7,7 @@ import { CorruptSnapshotError, DiskError } from "../storage/errors.js";
 import {
   BLOCK_DATA,
   BLOCK_END,
+  BLOCK_HASH,
   BLOCK_HEADER_BYTES,
   BLOCK_METADATA,
   type BlockHeader,
@@ -38,18 +40,34 @@ export class SnapshotReader implements SnapshotSource {
   #blockCount = 0;
   #dataBytes = 0;
   #isOpen = true;
+  /** Of a saved snapshot. */
+  readonly #sha256: Hash | undefined;
+  readonly #skipsHash: boolean;
+  #hash: Uint8Array | undefined;
 
   /**
-   * @param name expected by the header: the file's, unless it has a temporary one
+   * @param options `name`: expected by the header, the file's unless it has a temporary one;
+   *   `isSaved`: a saved snapshot, which has any name and may end in a hash; `skipsHash`: the hash
+   *   may differ
    * @throws CorruptSnapshotError, ForeignDataDirError, DiskError
    */
-  constructor(dir: string, file: string, name = file) {
+  constructor(
+    dir: string,
+    file: string,
+    {
+      name = file,
+      isSaved = false,
+      skipsHash = false,
+    }: { readonly name?: string; readonly isSaved?: boolean; readonly skipsHash?: boolean } = {},
+  ) {
+    this.#skipsHash = skipsHash;
+    if (isSaved) this.#sha256 = createHash("sha256");
     this.path = join(dir, file);
     this.#descriptor = this.#try("open", () => openSync(this.path, "r"));
     try {
       this.fileBytes = this.#try("stat", () => fstatSync(this.#descriptor).size);
       const header = decodeSnapshotHeader(this.#read(SNAPSHOT_HEADER_BYTES), this.path);
-      if (snapshotName(header) !== name) {
+      if (!isSaved && snapshotName(header) !== name) {
         throw new CorruptSnapshotError(this.path, 16, "the file's name and header differ");
       }
       this.term = header.term;
@@ -82,10 +100,18 @@ export class SnapshotReader implements SnapshotSource {
     if (kind !== BLOCK_END || !endMatches(payload, this.#blockCount, this.#dataBytes)) {
       throw new CorruptSnapshotError(this.path, atBytes, "the counts in its end block differ");
     }
+    if (this.#sha256 !== undefined && this.#atBytes < this.fileBytes) {
+      this.#readHash(this.#sha256.copy().digest());
+    }
     if (this.#atBytes !== this.fileBytes) {
       throw new CorruptSnapshotError(this.path, this.#atBytes, "there are bytes after its end");
     }
     return undefined;
+  }
+
+  /** The SHA-256 in its last block, once `next` has returned undefined; undefined without one. */
+  get hash(): Uint8Array | undefined {
+    return this.#hash;
   }
 
   /** @throws DiskError */
@@ -97,6 +123,16 @@ export class SnapshotReader implements SnapshotSource {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     closeSync(this.#descriptor);
+  }
+
+  #readHash(expected: Uint8Array): void {
+    const atBytes = this.#atBytes;
+    const { kind, payload } = this.#block();
+    const isSame = this.#skipsHash || Buffer.compare(payload, expected) === 0;
+    if (kind !== BLOCK_HASH || !isSame) {
+      throw new CorruptSnapshotError(this.path, atBytes, "its SHA-256 differs");
+    }
+    this.#hash = payload.slice();
   }
 
   #block(): { kind: BlockHeader["kind"]; payload: Uint8Array } {
@@ -127,6 +163,7 @@ export class SnapshotReader implements SnapshotSource {
       have += got;
     }
     this.#atBytes += have;
+    this.#sha256?.update(bytes.subarray(0, have));
     return bytes.subarray(0, have);
   }
 

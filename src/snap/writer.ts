@@ -1,3 +1,4 @@
+import { createHash, type Hash } from "node:crypto";
 import {
   closeSync,
   fdatasyncSync,
@@ -15,6 +16,7 @@ import { DiskError } from "../storage/errors.js";
 import {
   BLOCK_DATA,
   BLOCK_END,
+  BLOCK_HASH,
   BLOCK_METADATA,
   type BlockKind,
   encodeBlockHeader,
@@ -47,6 +49,7 @@ export class SnapshotWriter {
   readonly #temporary: string;
   /** Duration of each fdatasync, seconds. */
   readonly flushSeconds: number[] = [];
+  readonly #sha256: Hash | undefined;
   #descriptor: number | undefined;
   /** The temporary file exists. */
   #isUnfinished = true;
@@ -60,15 +63,18 @@ export class SnapshotWriter {
    * @param dir must exist
    * @param options `metadata`: opaque, comes back from the reader; up to BLOCK_BYTES_MAX bytes
    * @param version of the file
+   * @param saved of a saved snapshot: another name, and a hash at the end
    * @throws DiskError
    */
   constructor(
     dir: string,
     options: SnapshotId & { readonly metadata: Uint8Array },
     version = SNAPSHOT_FORMAT,
+    saved: { readonly name?: string; readonly hasHash?: boolean } = {},
   ) {
     this.#dir = dir;
-    this.#name = snapshotName(options);
+    this.#name = saved.name ?? snapshotName(options);
+    if (saved.hasHash === true) this.#sha256 = createHash("sha256");
     this.#temporary = join(dir, this.#name.replace(/\.snap$/, SNAPSHOT_TEMPORARY_SUFFIX));
     const header = encodeSnapshotHeader(options, version);
     this.#crc = header.crc;
@@ -97,6 +103,7 @@ export class SnapshotWriter {
   /** Makes the snapshot durable and gives it its name. @returns its path. @throws DiskError */
   finish(): string {
     this.#writeBlock(BLOCK_END, encodeEnd(this.#blockCount, this.#dataBytes));
+    if (this.#sha256 !== undefined) this.#writeBlock(BLOCK_HASH, this.#sha256.copy().digest());
     this.#flush();
     this.#close();
     const path = join(this.#dir, this.#name);
@@ -131,6 +138,7 @@ export class SnapshotWriter {
 
   #write(chunks: readonly Uint8Array[]): void {
     let rest = chunks.filter((chunk) => chunk.length > 0);
+    for (const chunk of rest) this.#sha256?.update(chunk);
     while (rest.length > 0) {
       let wrote = this.#try("write", () => writevSync(this.#openDescriptor(), rest));
       this.#fileBytes += wrote;

@@ -137,6 +137,7 @@ export class CorruptSnapshotError extends RingdError {
   readonly code = "SNAPSHOT_CORRUPT";
   readonly file: string;
   readonly atBytes: number;
+  readonly why: string;
 
   constructor(file: string, atBytes: number, why: string) {
     super(
@@ -146,5 +147,6 @@ export class CorruptSnapshotError extends RingdError {
     );
     this.file = file;
     this.atBytes = atBytes;
+    this.why = why;
   }
 }

@@ -47,10 +47,13 @@ export class SnapshotEncoder {
   readonly #cursor: Cursor<Node>;
   readonly #events: readonly Event[];
   readonly #stats: readonly number[];
+  readonly #blockBytes: number;
   #nextEvent = 0;
   #isHeadDone = false;
 
-  constructor(store: Store) {
+  /** @param blockBytes size of a block, which takes as long to make */
+  constructor(store: Store, blockBytes = BLOCK_BYTES) {
+    this.#blockBytes = blockBytes;
     const view = store.view();
     this.#index = store.index;
     this.#nodes = view.size;
@@ -61,14 +64,14 @@ export class SnapshotEncoder {
 
   /** The next block, in well under a millisecond unless a node is large; undefined at the end. */
   next(): Buffer | undefined {
-    const out = new BlockBuffer();
+    const out = new BlockBuffer(this.#blockBytes);
     if (!this.#isHeadDone) {
       this.#isHeadDone = true;
       return this.#head(out);
     }
     if (this.#cursor.peek() !== undefined) {
       out.u8(BlockKind.nodes);
-      while (out.length < BLOCK_BYTES) {
+      while (out.length < this.#blockBytes) {
         const node = this.#cursor.next();
         if (node === undefined) break;
         writeNode(out, node);
@@ -77,7 +80,7 @@ export class SnapshotEncoder {
     }
     if (this.#nextEvent === this.#events.length) return undefined;
     out.u8(BlockKind.events);
-    while (out.length < BLOCK_BYTES && this.#nextEvent < this.#events.length) {
+    while (out.length < this.#blockBytes && this.#nextEvent < this.#events.length) {
       writeEvent(out, this.#events[this.#nextEvent++] as Event);
     }
     return out.done();
@@ -198,6 +201,27 @@ export class SnapshotDecoder {
   }
 }
 
+/** What a block holds, for readers that want no store. Events are not decoded. */
+export type StoreBlock =
+  | { readonly kind: "head"; readonly index: number; readonly events: number }
+  | { readonly kind: "nodes"; readonly nodes: readonly Node[] }
+  | { readonly kind: "other" };
+
+/** @throws SnapshotDecodeError */
+export function readStoreBlock(block: Uint8Array): StoreBlock {
+  const input = new BlockReader(block);
+  const kind = input.u8();
+  if (kind === BlockKind.head) {
+    const index = input.f64();
+    input.u32();
+    return { kind: "head", index, events: input.u32() };
+  }
+  if (kind !== BlockKind.nodes) return { kind: "other" };
+  const nodes: Node[] = [];
+  while (!input.isAtEnd) nodes.push(readNode(input));
+  return { kind: "nodes", nodes };
+}
+
 function isEqual(a: Node, b: Node): boolean {
   return (
     a.modifiedIndex === b.modifiedIndex &&
@@ -263,8 +287,12 @@ function readEvent(input: BlockReader): Event {
 }
 
 class BlockBuffer {
-  #bytes = Buffer.allocUnsafe(BLOCK_BYTES + 4096);
+  #bytes: Buffer;
   length = 0;
+
+  constructor(blockBytes: number) {
+    this.#bytes = Buffer.allocUnsafe(blockBytes + 4096);
+  }
 
   room(bytes: number): void {
     if (this.length + bytes <= this.#bytes.length) return;

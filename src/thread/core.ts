@@ -75,7 +75,7 @@ function run(): void {
     repeats.sweep();
     if (config.enablePprof) profiled.poll();
     if (loop.turn()) continue;
-    bell.park(hasWork, loop.msToNextTick());
+    bell.park(hasWork, loop.msToNextTurn());
     metrics.add(WAKEUPS, 1);
   }
   loop.finish();

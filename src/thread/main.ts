@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
 import { formatId } from "../cluster/ids.js";
 import type { Config } from "../config/config.js";
@@ -7,6 +8,7 @@ import { observe } from "../frontend/observe.js";
 import { type GatewayHooks, RingGateway } from "../frontend/ring-gateway.js";
 import { type Listening, listen, makeFrontends, plainKinds } from "../frontend/server.js";
 import { assert } from "../lib/assert.js";
+import { systemReason } from "../lib/errors.js";
 import { AuditFile } from "../log/audit-file.js";
 import { createLogger, type Logger, logReopenings, reopenLogFiles } from "../log/logger.js";
 import type { LocalHandler } from "../messages/local.js";
@@ -25,6 +27,7 @@ import { limitHeapGrowth } from "../process/heap.js";
 import { notifySupervisor } from "../process/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
+import { removeUnfinished } from "../snap/saved-files.js";
 import { planFirstStart } from "./first-start.js";
 import { FrontendWorkers } from "./frontend-workers.js";
 import { authGuard } from "./guard.js";
@@ -116,6 +119,7 @@ export async function start(config: Config): Promise<void> {
   // Subscribe before the core can send it: worker messages are events, lost without a listener.
   const published = whenSaid("published", [core]);
   const { identity } = await Promise.race([failed, whenSaid("recovered", [core])]);
+  removeUnfinishedSnapshots(config, log); // Now that the data directory is locked.
   peer.postMessage(identity);
   heads.setClusterId(identity.clusterId);
   const profiles = new Profiles(config, topology, { core, wal, peer });
@@ -145,6 +149,17 @@ export async function start(config: Config): Promise<void> {
   for (const line of news) log.info(line);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", log);
+}
+
+/** What an earlier process left in the directory of --snapshot-interval. */
+function removeUnfinishedSnapshots({ savedSnapshots }: Config, log: Logger): void {
+  const { intervalMs, dir, makesDir } = savedSnapshots;
+  if (intervalMs === 0 || (makesDir && !existsSync(dir))) return;
+  try {
+    removeUnfinished(dir);
+  } catch (error) {
+    log.warn({ reason: systemReason(error) }, `cannot read --snapshot-dir ${dir}`);
+  }
 }
 
 /** SIGHUP, as logrotate sends it; from a terminal that closes, it ends the process. */

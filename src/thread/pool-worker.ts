@@ -12,12 +12,18 @@ import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RecordCursor } from "../ring/record-cursor.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { SnapshotJob, type SnapshotOutcome } from "../snap/job.js";
+import { type SavedFilesConfig, savedFiles } from "../snap/saved-files.js";
 
 /** Input of each job; plain data, as it is cloned between threads. */
 export interface JobInput {
   readonly topology: Pick<Topology, "jobs" | "outcomes" | "poolBell" | "coreBell">;
   readonly snapDir: string;
   readonly maxSnapshots: number;
+}
+
+/** Input of a job of --snapshot-interval, with rings of its own in their places. */
+export interface SaveInput extends Pick<JobInput, "topology"> {
+  readonly files: SavedFilesConfig;
 }
 
 /** Receives the blocks of one snapshot. */
@@ -116,12 +122,23 @@ export class PoolLoop {
  * job resumes where the last one stopped.
  */
 export function runJob({ topology, snapDir, maxSnapshots }: JobInput): void {
+  runOne(topology, (head) => new SnapshotJob(snapDir, maxSnapshots, head));
+}
+
+/** The same for a saved snapshot. */
+export function runSaveJob({ topology, files }: SaveInput): void {
+  runOne(topology, (head) => {
+    return new SnapshotJob(files.dir, files.keep, head, savedFiles(files, Date.now()));
+  });
+}
+
+function runOne(topology: JobInput["topology"], beginSnapshot: PoolPorts["beginSnapshot"]): void {
   const bell = new Bell(topology.poolBell);
   const coreBell = new Bell(topology.coreBell);
   const loop = new PoolLoop({
     jobs: new RingReader(topology.jobs, coreBell),
     outcomes: new RingWriter(topology.outcomes, coreBell),
-    beginSnapshot: (head) => new SnapshotJob(snapDir, maxSnapshots, head),
+    beginSnapshot,
     monoMs: () => performance.now(),
   });
   while (!loop.isDone) {

@@ -5,11 +5,11 @@ import type { Topology } from "../messages/topology.js";
 import { Bell } from "../ring/bell.js";
 import { ringDepthBytes } from "../ring/ring.js";
 import type { HashInput } from "./hash-worker.js";
-import type { JobInput } from "./pool-worker.js";
+import type { JobInput, SaveInput } from "./pool-worker.js";
 import { ThreadCrash } from "./workers.js";
 
-/** One thread for snapshots, one for passwords: neither waits for the other. */
-const THREADS_MAX = 2;
+/** One each for snapshots, saved snapshots and passwords: none waits for another. */
+const THREADS_MAX = 3;
 /** A thread's start takes as long as a hash. */
 const IDLE_MS = 10_000;
 
@@ -22,6 +22,7 @@ const IDLE_MS = 10_000;
  */
 export function runPool(config: Config, topology: Topology): Promise<never> {
   const { jobs, outcomes, poolBell, hashJobs, hashOutcomes, hashBell, coreBell } = topology;
+  const { saveJobs, saveOutcomes, saveBell } = topology;
   const snapshots: JobInput = {
     topology: { jobs, outcomes, poolBell, coreBell },
     snapDir: join(config.dataDir, "member", "snap"),
@@ -31,9 +32,14 @@ export function runPool(config: Config, topology: Topology): Promise<never> {
     topology: { hashJobs, hashOutcomes, hashBell, coreBell },
     bcryptCost: config.bcryptCost,
   };
+  const saves: SaveInput = {
+    topology: { jobs: saveJobs, outcomes: saveOutcomes, poolBell: saveBell, coreBell },
+    files: config.savedSnapshots,
+  };
   const pool = new LazyPool();
   return Promise.race([
     runRing(jobs, poolBell, () => pool.run("./pool-worker.js", "runJob", snapshots)),
+    runRing(saveJobs, saveBell, () => pool.run("./pool-worker.js", "runSaveJob", saves)),
     runRing(hashJobs, hashBell, () => pool.run("./hash-worker.js", "runHashes", hashes)),
   ]);
 }

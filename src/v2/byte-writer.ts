@@ -42,6 +42,12 @@ export class ByteWriter {
     this.length = at;
   }
 
+  raw(bytes: Uint8Array): void {
+    this.room(bytes.length);
+    this.bytes.set(bytes, this.length);
+    this.length += bytes.length;
+  }
+
   /** Digits of an integer, 0 .. 2^53 - 1. */
   decimal(value: number): void {
     let digits = 1;

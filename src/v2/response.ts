@@ -20,6 +20,8 @@ export const ContentKind = {
   bare: 7,
   /** The same, of `textError`. */
   bareError: 8,
+  /** `application/octet-stream` */
+  octetStream: 9,
 } as const;
 export type ContentKind = (typeof ContentKind)[keyof typeof ContentKind];
 

@@ -279,3 +279,31 @@ test("a bcrypt cost out of range is warned of in etcd's words, and 10 is used", 
     assert.deepEqual(config.warnings, warnings);
   }
 });
+
+test("saved snapshots: the command line, a variable, a file", () => {
+  const of = (argv: readonly string[], environment: Record<string, string> = {}) => {
+    const request = readConfig(["--data-dir", "/d", ...argv], environment);
+    assert.equal(request.kind, "run");
+    return request.kind === "run" ? request.config.savedSnapshots : undefined;
+  };
+  const none = { intervalMs: 0, keep: 7, dir: "/d/snapshots", makesDir: true };
+  assert.deepEqual(of([]), none);
+  assert.deepEqual(of(["--snapshot-interval", "1h30m", "--snapshot-keep=0"]), {
+    ...none,
+    ...{ intervalMs: 5_400_000, keep: 0 },
+  });
+  const variables = { RINGD_SNAPSHOT_INTERVAL: "2s", ETCD_SNAPSHOT_DIR: "/mnt/x" };
+  assert.deepEqual(of([], variables), {
+    intervalMs: 2000,
+    keep: 7,
+    dir: "/mnt/x",
+    makesDir: false,
+  });
+  const dir = mkdtempSync(join(tmpdir(), "ringd-test-"));
+  const file = join(dir, "ringd.yml");
+  writeFileSync(file, "data-dir: /d\nsnapshot-interval: 24h\nsnapshot-keep: 3\nsnapshot-dir: /s\n");
+  assert.deepEqual(of(["--config-file", file]), {
+    ...{ intervalMs: 86_400_000, keep: 3, dir: "/s", makesDir: false },
+  });
+  rmSync(dir, { recursive: true });
+});

@@ -163,11 +163,9 @@ $CTL -u root:p role revoke guest --path '/*' --rw; $CTL -u root:p set /a/k 1; $C
 
 test("a backup of a running member starts with --force-new-cluster", async () => {
   const backup = join(folder, "backup");
-  assert.deepEqual(await shell(`$CTL backup --data-dir ${member.dataDir} --backup-dir ${backup}`), {
-    code: 0,
-    out: "",
-    err: "",
-  });
+  const made = await shell(`$CTL backup --data-dir ${member.dataDir} --backup-dir ${backup}`);
+  assert.deepEqual([made.code, made.err], [0, ""]);
+  assert.match(made.out, /^backed up to .*\n {2}etcd index +\d+ \(Raft index \d+, term \d+\)\n/);
   const again = await shell(`$CTL backup --data-dir ${member.dataDir} --backup-dir ${backup}`);
   assert.equal(again.code, 1);
   assert.match(again.err, /is not empty\n$/);

@@ -483,7 +483,7 @@ export class Life {
         name: `${name} core`,
         turn: () => this.#turnCore(),
         hasWork: () => (this.#isFinishing ? loop.canFlush() : loop.hasWork()),
-        msToNext: () => (this.#isFinishing ? 0 : loop.msToNextTick()),
+        msToNext: () => (this.#isFinishing ? 0 : loop.msToNextTurn()),
       }),
       new SimThread(walBell, {
         name: `${name} wal`,

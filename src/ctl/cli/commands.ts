@@ -1,3 +1,4 @@
+import { SNAPSHOT_COMMAND } from "./snapshot-commands.js";
 import type { CommandSpec, FlagSpec } from "./spec.js";
 import { TRANSFER_COMMANDS } from "./transfer-commands.js";
 
@@ -303,6 +304,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       },
     ],
   },
+  SNAPSHOT_COMMAND,
   ...TRANSFER_COMMANDS,
   {
     name: "dump",

@@ -1,7 +1,7 @@
 import { Cluster, type ReadAnswer } from "../../client/cluster.js";
 import { TimeoutError, UnavailableError } from "../../client/errors.js";
 import type { CallOptions, ClientOptions, SentRequest } from "../../client/options.js";
-import type { MemberRequest } from "../../client/transport.js";
+import type { MemberRequest, MemberResponse } from "../../client/transport.js";
 import { goQuote } from "../../go/text.js";
 import { isConnectionFailure, toKeyFailure, type UnreachableError } from "../output/errors.js";
 import { EXIT, Failure, keyFailure } from "../output/exit.js";
@@ -97,6 +97,18 @@ export class Session {
   /** Without a limit on the total time. @throws ClientError */
   async requestUnlimited(request: MemberRequest): Promise<ReadAnswer> {
     return await this.#requestAny(request, {}, true);
+  }
+
+  /**
+   * Starts a download, whose headers must come within the total timeout.
+   *
+   * @throws ClientError
+   */
+  async download(request: MemberRequest): Promise<MemberResponse> {
+    const { cluster, unreachable, totalTimeoutMs } = this.#connection;
+    if (totalTimeoutMs <= 0) throw new TimeoutError(0);
+    if (cluster === undefined) throw new UnavailableError(unreachable);
+    return await cluster.download(request, totalTimeoutMs);
   }
 
   async #requestAny(

@@ -1,23 +1,30 @@
 import { randomBytes } from "node:crypto";
-import { copyFileSync, existsSync, readdirSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { getHeapStatistics } from "node:v8";
+import { FORMAT_LEVEL } from "../../cluster/format.js";
+import { decodeSnapshotHead } from "../../cluster/snapshot-head.js";
 import { RingdError, systemReason } from "../../lib/errors.js";
 import type { WalEntry } from "../../messages/log-entry.js";
 import { SnapshotReader } from "../../snap/reader.js";
 import { listSnapshots } from "../../snap/writer.js";
 import { FileDisk, syncDirectory } from "../../storage/disk.js";
 import { CorruptRecordError } from "../../storage/errors.js";
+import { SnapshotDecoder } from "../../store/snapshot.js";
 import { makeDir } from "../../wal/data-dir.js";
 import { LogReplay, type Replay } from "../../wal/recover.js";
 import { parseSegmentName } from "../../wal/segment.js";
 import { Wal } from "../../wal/wal.js";
 import type { Context } from "../cli/spec.js";
 import { EXIT, failure } from "../output/exit.js";
-import { err } from "../output/terminal.js";
+import { err, out } from "../output/terminal.js";
+import { BackupTotals } from "./backup-totals.js";
 
 /** Entries are synced in batches of about this size. */
 const BATCH_BYTES = 4 * 2 ** 20;
 const READ_TRIES = 5;
+/** A state takes several times its bytes on disk. */
+const HEAP_SHARE = 0.2;
 
 /**
  * Copies the newest snapshot and the log after it to an empty directory; the member may be running.
@@ -39,7 +46,8 @@ export async function backup({ flags }: Context): Promise<number> {
     wal: flags.string("backup-wal-dir") || join(backupDir, "member", "wal"),
   };
   try {
-    copy(source, target);
+    const copied = copy(source, target);
+    out(`backed up to ${backupDir}\n${rowsOf(copied, target)}`);
   } catch (error) {
     if (error instanceof RingdError) throw failure(error.message);
     if (!(error instanceof Error && "syscall" in error)) throw error;
@@ -54,7 +62,12 @@ interface Dirs {
   readonly wal: string;
 }
 
-function copy(source: Dirs, target: Dirs): void {
+interface Copied {
+  readonly snapshot: CopiedSnapshot;
+  readonly log: Replay;
+}
+
+function copy(source: Dirs, target: Dirs): Copied {
   if (!existsSync(source.wal)) throw failure(`${source.wal}: no such directory`);
   if (existsSync(join(source.snap, "db"))) {
     throw failure(
@@ -68,12 +81,63 @@ function copy(source: Dirs, target: Dirs): void {
   const snapshot = copySnapshot(source.snap, target.snap);
   const log = readLog(source.wal, snapshot.index);
   writeLog(target.wal, snapshot, log);
+  return { snapshot, log };
 }
 
-/** @returns index and term after which the log continues; 0 without a snapshot */
-function copySnapshot(from: string, to: string): { index: number; term: number } {
+/** For the operator: how much was copied. */
+function rowsOf({ snapshot, log }: Copied, target: Dirs): string {
+  const { last } = log;
+  const { index, term } = last.index > snapshot.index ? last : snapshot;
+  const raft = `Raft index ${index}, term ${term}`;
+  const totals = totalsOf(snapshot, log, target);
+  const rows =
+    totals === undefined
+      ? [["index", `${raft}; too much to count keys in this process's heap`]]
+      : [
+          ["etcd index", `${totals.etcdIndex} (${raft})`],
+          ["keys", `${totals.keys}`],
+        ];
+  rows.push(["bytes", `${bytesIn(target.snap) + bytesIn(target.wal)}`]);
+  return rows.map(([label = "", text]) => `  ${label.padEnd(12)}${text}\n`).join("");
+}
+
+/** @returns undefined for a state that may exceed the heap */
+function totalsOf(snapshot: CopiedSnapshot, log: Replay, { snap }: Dirs): BackupTotals | undefined {
+  const { file } = snapshot;
+  const logBytes = log.entries.reduce((sum, { data }) => sum + data.length, 0);
+  if (bytesIn(snap) + logBytes > getHeapStatistics().heap_size_limit * HEAP_SHARE) return undefined;
+  let totals = new BackupTotals();
+  if (file !== "") {
+    const reader = new SnapshotReader(snap, file);
+    try {
+      const decoder = new SnapshotDecoder();
+      for (let block = reader.next(); block !== undefined; block = reader.next()) {
+        decoder.push(block);
+      }
+      const head = decodeSnapshotHead(Buffer.from(reader.metadata), FORMAT_LEVEL);
+      totals = new BackupTotals(decoder.finish(), head);
+    } finally {
+      reader.close();
+    }
+  }
+  for (const entry of log.entries) if (entry.index > snapshot.index) totals.apply(entry);
+  return totals;
+}
+
+function bytesIn(dir: string): number {
+  return readdirSync(dir).reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
+}
+
+/** Index and term after which the log continues; 0 and no file without a snapshot. */
+interface CopiedSnapshot {
+  readonly index: number;
+  readonly term: number;
+  readonly file: string;
+}
+
+function copySnapshot(from: string, to: string): CopiedSnapshot {
   const newest = existsSync(from) ? listSnapshots(from).at(-1) : undefined;
-  if (newest === undefined) return { index: 0, term: 0 };
+  if (newest === undefined) return { index: 0, term: 0, file: "" };
   const file = newest.file;
   copyFileSync(join(from, file), join(to, file));
   const reader = new SnapshotReader(to, file);
@@ -84,7 +148,7 @@ function copySnapshot(from: string, to: string): { index: number; term: number }
     reader.close();
   }
   syncDirectory(to);
-  return { index: reader.index, term: reader.term };
+  return { index: reader.index, term: reader.term, file };
 }
 
 /**

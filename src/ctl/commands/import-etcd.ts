@@ -2,21 +2,19 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { checkDuplicateUrls, foundingPlan, type StartPlan } from "../../bootstrap/start-plan.js";
+import { FORMAT_LEVEL } from "../../cluster/format.js";
 import { formatId } from "../../cluster/ids.js";
 import { type EtcdContent, readEtcdMember } from "../../etcd/member-dir.js";
 import { countV3 } from "../../etcd/v3-file.js";
 import { parseUrlList } from "../../go/url-list.js";
 import { RingdError } from "../../lib/errors.js";
-import { KEYS_PREFIX, PERMANENT } from "../../store/node.js";
-import type { Store } from "../../store/store.js";
+import { KEYS_PREFIX } from "../../store/node.js";
 import { COMPAT_CLUSTER_VERSION } from "../../v2/status.js";
 import type { Context, FlagValues } from "../cli/spec.js";
 import { EXIT, failure } from "../output/exit.js";
 import { err, out } from "../output/terminal.js";
 import { checkAbsent, writeNewMember } from "./new-data-dir.js";
-
-/** Users and roles are here in the store; etcd creates it with the first of them. */
-const AUTH_PREFIX = "/2";
+import { authOf, counted, storeRows } from "./store-summary.js";
 
 /** Makes the data directory of a new cluster of one from that of an etcd member. */
 export async function importEtcd({ flags }: Context): Promise<number> {
@@ -36,6 +34,7 @@ export async function importEtcd({ flags }: Context): Promise<number> {
       ...{ dataDir, walDir, plan, store: content.store },
       ...{ index: content.index, term: content.term, clockMs: Math.floor(content.syncMs) },
       clusterVersion: COMPAT_CLUSTER_VERSION,
+      format: FORMAT_LEVEL,
     });
     out(summary(flags, plan, content));
     return EXIT.ok;
@@ -95,48 +94,11 @@ function detect({ store }: EtcdContent): number {
   return EXIT.hasContent;
 }
 
-interface Auth {
-  readonly isEnabled: boolean;
-  readonly users: readonly string[];
-  readonly roles: readonly string[];
-}
-
-/** etcdserver/api/v2auth/auth.go. */
-function authOf(store: Store): Auth {
-  const names = (directory: string) => {
-    const found: string[] = [];
-    const prefix = `${AUTH_PREFIX}/${directory}/`;
-    const cursor = store.view().cursor(prefix);
-    for (let node = cursor.next(); node?.path.startsWith(prefix); node = cursor.next()) {
-      found.push(node.path.slice(prefix.length));
-    }
-    return found;
-  };
-  return {
-    isEnabled: store.get(`${AUTH_PREFIX}/enabled`)?.value === "true",
-    users: names("users"),
-    roles: names("roles"),
-  };
-}
-
 function summary(flags: FlagValues, plan: StartPlan, content: EtcdContent): string {
   const { store, memberId, clusterId } = content;
-  const counts = countsOf(store);
-  const { isEnabled, users, roles } = authOf(store);
-  const [first] = store.events;
-  const history =
-    first === undefined ? "" : ` (indexes ${first.index} to ${store.index}, for waitIndex)`;
   const rows = [
     ["etcd index", `${store.index} (Raft index ${content.index}, term ${content.term})`],
-    ["keys", `${counts.files} (${counts.hidden} hidden)`],
-    ["directories", `${counts.directories}`],
-    ["bytes", `${counts.bytes} of keys and values`],
-    ["TTLs", `${counts.expiring}`],
-    ["events", `${store.events.length}${history}`],
-    [
-      "users",
-      `${users.length}, ${counted(roles.length, "role")}; authentication is ${isEnabled ? "on" : "off"}`,
-    ],
+    ...storeRows(store),
     ...leftOut(content).map((text) => ["left out", text]),
   ] as const;
   return [
@@ -145,20 +107,6 @@ function summary(flags: FlagValues, plan: StartPlan, content: EtcdContent): stri
     ...rows.map(([label = "", text = ""]) => `  ${label.padEnd(12)}${text}`),
     "",
   ].join("\n");
-}
-
-function countsOf(store: Store) {
-  const counts = { files: 0, directories: 0, hidden: 0, bytes: 0, expiring: 0 };
-  const prefix = `${KEYS_PREFIX}/`;
-  const cursor = store.view().cursor(prefix);
-  for (let node = cursor.next(); node?.path.startsWith(prefix); node = cursor.next()) {
-    if (node.isDirectory) counts.directories++;
-    else counts.files++;
-    if (!node.isDirectory && node.path.includes("/_")) counts.hidden++;
-    if (node.expirationMs !== PERMANENT) counts.expiring++;
-    counts.bytes += node.path.length - KEYS_PREFIX.length + node.value.length;
-  }
-  return counts;
 }
 
 function leftOut({ members, uncommitted, torn, v3File, v3Requests }: EtcdContent): string[] {
@@ -189,8 +137,4 @@ function leftOutV3(file: string): string[] {
     counted(users, "user"),
   ];
   return [`data of the v3 API in ${file}: ${isWhole ? "" : "at least "}${parts.join(", ")}`];
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }

@@ -3,28 +3,29 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { StartPlan } from "../../bootstrap/start-plan.js";
 import { comparePaths } from "../../btree/path-order.js";
 import { Tree } from "../../btree/tree.js";
-import { FORMAT_LEVEL } from "../../cluster/format.js";
 import { MEMBERS_PATH, memberPath, raftAttributesPath, VERSION_PATH } from "../../cluster/paths.js";
 import { encodeSnapshotHead } from "../../cluster/snapshot-head.js";
 import { goJsonStrings } from "../../go/text.js";
 import { systemReason } from "../../lib/errors.js";
+import { SNAPSHOT_FORMAT } from "../../snap/format.js";
 import { SnapshotWriter } from "../../snap/writer.js";
 import { FileDisk, syncDirectory } from "../../storage/disk.js";
 import { CLUSTER_PREFIX, Node, PERMANENT } from "../../store/node.js";
 import { SnapshotEncoder } from "../../store/snapshot.js";
 import { StoreStats } from "../../store/stats.js";
-import { Store } from "../../store/store.js";
+import { Store, type StoreOptions } from "../../store/store.js";
 import { makeDir } from "../../wal/data-dir.js";
 import { writeIdentity } from "../../wal/identity.js";
+import { SEGMENT_FORMAT } from "../../wal/segment.js";
 import { Wal } from "../../wal/wal.js";
 import { failure } from "../output/exit.js";
 
-/** The data directory of a member that begins as the only one of a new cluster. */
+/** The data directory of a founder of a new cluster, which begins with a state. */
 export interface NewMember {
   readonly dataDir: string;
   /** "" for the log's place below `dataDir`. */
   readonly walDir: string;
-  /** Of one member. */
+  /** Each of its members gets a directory of the same state. */
   readonly plan: StartPlan;
   /** Its keys; whatever it says about members is replaced. */
   readonly store: Store;
@@ -35,7 +36,12 @@ export interface NewMember {
   readonly clockMs: number;
   /** "3.4.0" */
   readonly clusterVersion: string;
+  /** Level of what is written. */
+  readonly format: number;
 }
+
+/** A snapshot has the whole history, whatever the member's --event-history. */
+export const WHOLE_HISTORY: StoreOptions = { historyEventsMax: Number.MAX_SAFE_INTEGER };
 
 /** @throws Failure unless both are absent or empty */
 export function checkAbsent(dataDir: string, walDir: string): void {
@@ -86,17 +92,18 @@ function moveTo(from: string, to: string): void {
 }
 
 function write(member: NewMember, data: string, log: string): void {
-  const { plan, index, term, clockMs } = member;
+  const { plan, index, term, clockMs, format } = member;
   const snap = join(data, "member", "snap");
-  for (const dir of [dirname(data), dirname(log)])
-    attempt(dir, () => mkdirSync(dir, { recursive: true }));
+  const parents = [dirname(data), ...(member.walDir === "" ? [] : [dirname(log)])];
+  for (const dir of parents) attempt(dir, () => mkdirSync(dir, { recursive: true }));
   for (const dir of [data, join(data, "member"), snap, log]) makeDir(dir, "data directory");
-  const conf = { voters: [plan.memberId], learners: [] };
+  const conf = { voters: plan.members.map(({ id }) => id), learners: [] };
   const clock = { ms: clockMs, term: 0, index: 0 };
-  const metadata = encodeSnapshotHead(conf, { format: FORMAT_LEVEL, clock });
-  const writer = new SnapshotWriter(snap, { index, term, metadata });
+  const metadata = encodeSnapshotHead(conf, { format, clock });
+  const version = Math.min(format, SNAPSHOT_FORMAT);
+  const writer = new SnapshotWriter(snap, { index, term, metadata }, version);
   try {
-    const encoder = new SnapshotEncoder(ofOneMember(member));
+    const encoder = new SnapshotEncoder(ofNewCluster(member));
     for (let block = encoder.next(); block !== undefined; block = encoder.next()) {
       writer.writeBlock(block);
     }
@@ -109,6 +116,7 @@ function write(member: NewMember, data: string, log: string): void {
     disk: new FileDisk(log),
     metadataIfNew: plan,
     snapshot: { index, term },
+    formatIfNew: format === 1 ? 1 : SEGMENT_FORMAT,
   });
   wal.setHardState({ term, vote: 0n, commit: index });
   wal.sync();
@@ -117,26 +125,27 @@ function write(member: NewMember, data: string, log: string): void {
   for (const dir of [join(data, "member"), data, log]) syncDirectory(dir);
 }
 
-/** The same keys, indexes and events; the only member is the new one. */
-function ofOneMember({ store, plan, clusterVersion }: NewMember): Store {
+/** The same keys, indexes and events; the members are those of the new cluster. */
+function ofNewCluster({ store, plan, clusterVersion }: NewMember): Store {
   const { index } = store;
   const nodes: Node[] = [];
   const view = store.view().cursor("");
   for (let node = view.next(); node !== undefined; node = view.next()) {
     if (!node.path.startsWith(`${CLUSTER_PREFIX}/`)) nodes.push(node);
   }
-  const peerUrls = plan.members.flatMap((member) => member.peerUrls);
-  const urls = Buffer.from(`{"peerURLs":${goJsonStrings(peerUrls)}}`).toString("latin1");
+  nodes.push(new Node(MEMBERS_PATH, "", true, index, index, PERMANENT));
+  for (const { id, peerUrls } of plan.members) {
+    const urls = Buffer.from(`{"peerURLs":${goJsonStrings(peerUrls)}}`).toString("latin1");
+    nodes.push(
+      new Node(memberPath(id), "", true, index, index, PERMANENT),
+      new Node(raftAttributesPath(id), urls, false, index, index, PERMANENT),
+    );
+  }
   const { modifiedIndex: at = index } = store.get(VERSION_PATH) ?? {};
-  nodes.push(
-    new Node(MEMBERS_PATH, "", true, index, index, PERMANENT),
-    new Node(memberPath(plan.memberId), "", true, index, index, PERMANENT),
-    new Node(raftAttributesPath(plan.memberId), urls, false, index, index, PERMANENT),
-    new Node(VERSION_PATH, clusterVersion, false, at, at, PERMANENT),
-  );
+  nodes.push(new Node(VERSION_PATH, clusterVersion, false, at, at, PERMANENT));
   nodes.sort((a, b) => comparePaths(a.path, b.path));
   const stats = StoreStats.of(store.stats.toArray());
-  return new Store({}, { index, tree: Tree.load(nodes), stats, events: store.events });
+  return new Store(WHOLE_HISTORY, { index, tree: Tree.load(nodes), stats, events: store.events });
 }
 
 function attempt<T>(path: string, action: () => T): T {

@@ -14,6 +14,8 @@ export const EXIT = {
   differs: 5,
   /** Ended by CTRL+C before it was done. */
   interrupted: 130,
+  /** The same by SIGTERM. */
+  terminated: 143,
 } as const;
 
 /** Ends the command: its message goes to standard error, and the process exits with `exitCode`. */

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { send } from "../support/http.js";
+import { TestMember } from "../support/member.js";
+import { until } from "../support/until.js";
+import { ringctl } from "./run.js";
+
+for (const [what, flags] of [
+  ["a log alone", []],
+  ["a snapshot and the log after it", ["--snapshot-count", "20"]],
+] as const) {
+  test(`backup says index, keys and bytes of ${what}`, async () => {
+    const member = await TestMember.create("ringd", flags);
+    try {
+      for (let i = 0; i < 50; i++) {
+        await send(member.port, "PUT", `/v2/keys/dir/${i}`, `value=${i}`);
+      }
+      await send(member.port, "PUT", "/v2/keys/gone", "value=1&ttl=1");
+      await send(member.port, "PUT", "/v2/keys/dir/0?prevValue=other", "value=2");
+      await send(member.port, "PUT", "/v2/keys/dir/0?prevValue=0", "value=2");
+      await send(member.port, "POST", "/v2/keys/queue", "value=1");
+      await send(member.port, "DELETE", "/v2/keys/dir/1");
+      await send(member.port, "PUT", "/v2/keys/_hidden", "value=1");
+      await until("a key has expired", 10_000, async () => {
+        return (await send(member.port, "GET", "/v2/keys/gone")).status === 404;
+      });
+      const { headers } = await send(member.port, "GET", "/v2/keys/");
+      await member.end("SIGTERM");
+      const target = join(member.dataDir, "..", "backup");
+      const { code, out, err } = await ringctl([
+        ...["backup", "--data-dir", member.dataDir, "--backup-dir", target],
+      ]);
+      assert.equal(code, 0, err);
+      const index = headers.get("x-etcd-index");
+      assert.match(
+        out,
+        new RegExp(
+          `^backed up to ${target}\n {2}etcd index +${index} \\(Raft index \\d+, term 2\\)\n {2}keys +51\n {2}bytes +\\d+\n$`,
+        ),
+      );
+    } finally {
+      await member.destroy();
+    }
+  });
+}
