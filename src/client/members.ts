@@ -38,6 +38,16 @@ export class Members {
     await callJsonApi(this.#cluster, "DELETE", memberPath(id), options, undefined, [204, 410]);
   }
 
+  /**
+   * Makes another member the leader.
+   *
+   * @throws ApiError with status 404; 503: it did not become the leader in time
+   */
+  async moveLeader(id: string, options: CallOptions = {}): Promise<void> {
+    const path = "/v2/admin/leader";
+    await callJsonApi(this.#cluster, "POST", path, options, { id }, [204], true);
+  }
+
   /** Replaces the peer URLs. @throws ApiError with status 404, 409 */
   async update(id: string, peerUrls: readonly string[], options: CallOptions = {}): Promise<void> {
     const json = { peerURLs: peerUrls };

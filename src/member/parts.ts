@@ -25,6 +25,7 @@ import { Gate } from "./gate.js";
 import { Hashes } from "./hashes.js";
 import { Health } from "./health.js";
 import { IncomingSnapshot } from "./incoming-snapshot.js";
+import { LeaderMoves } from "./leader-moves.js";
 import { Leadership } from "./leadership.js";
 import type { MemberLimits } from "./limits.js";
 import { Listings } from "./listings.js";
@@ -84,6 +85,7 @@ export interface MemberParts {
   readonly writes: Writes;
   readonly reads: Reads;
   readonly changes: MembershipChanges;
+  readonly leaderMoves: LeaderMoves;
   readonly listings: Listings;
   readonly keys: KeysService;
   readonly hashes: Hashes;
@@ -119,7 +121,7 @@ interface Ground {
 
 type Flow = Pick<
   MemberParts,
-  "writes" | "reads" | "changes" | "listings" | "snapshots" | "space" | "hashes"
+  "writes" | "reads" | "changes" | "leaderMoves" | "listings" | "snapshots" | "space" | "hashes"
 >;
 
 /** Creates the parts and connects them. @throws ForceNewClusterError */
@@ -215,6 +217,14 @@ function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground)
         const status = change.kind === "add" ? 201 : 204;
         audit.write("member", source, status, `${change.kind} ${formatId(change.id)}`);
       },
+    }),
+    leaderMoves: new LeaderMoves({
+      ...{ raft, membership, metrics, limits: memberLimits },
+      ...{ electionMs: config.electionMs, heartbeatMs: config.heartbeatMs },
+      isConnected: (id) => peers.isConnected(id),
+      answer: (client, answer) => clients.answerWhole(client, answer),
+      onMoved: ({ source }, id) =>
+        audit.write("member", source, 204, `move-leader ${formatId(id)}`),
     }),
     reads: new Reads(raft, {
       metrics,
@@ -344,7 +354,7 @@ function makeV2Machine(
 
 function makeRouter(
   { config, recovered, ports, times, membership, auth, audit, raft, stats }: Ground,
-  { writes, reads, changes, listings, space, hashes }: Flow,
+  { writes, reads, changes, leaderMoves, listings, space, hashes }: Flow,
   keys: KeysService,
   underway: Underway,
   gate: Gate,
@@ -353,7 +363,8 @@ function makeRouter(
   const { store } = recovered;
   const { clients, metrics, peers, log, memberLimits: limits } = ports;
   return new Router({
-    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit, discovery },
+    ...{ raft, clients, keys, changes, leaderMoves, listings, reads, times, gate, audit },
+    discovery,
     protectStatus: config.protectStatus,
     auth: new AuthService({
       ...{ gate, hashes, writes, reads, space, underway, times, metrics, limits, audit, log },

@@ -181,22 +181,25 @@ type PeerUrls =
   | { readonly kind: "urls"; readonly urls: readonly string[] }
   | { readonly kind: "refused"; readonly answer: ApiResponse };
 
-function readPeerUrls(request: ApiRequest): PeerUrls {
+/** The refusal of a body that is not JSON by its type, or too large. */
+export function refuseJsonBody(request: ApiRequest): ApiResponse | undefined {
   const sent = Buffer.from(request.contentType, "latin1").toString("utf8");
   const semicolon = sent.indexOf(";");
   // As in etcd, only a type with parameters is trimmed and lower-cased.
   const type = semicolon < 0 ? sent : sent.slice(0, semicolon).toLowerCase().trim();
   if (type !== "application/json") {
-    return refused(415, `Bad Content-Type ${type}, accept application/json`);
+    return messageResponse(415, `Bad Content-Type ${type}, accept application/json`, HEADERS);
   }
-  if (request.isBodyTooLarge || request.body.length > JSON_BYTES_MAX)
-    return refused(400, "http: request body too large");
-  const urls = decodePeerUrls(request.body);
-  return urls.kind === "urls" ? urls : refused(400, urls.message);
+  const isTooLarge = request.isBodyTooLarge || request.body.length > JSON_BYTES_MAX;
+  return isTooLarge ? messageResponse(400, "http: request body too large", HEADERS) : undefined;
 }
 
-function refused(status: number, message: string): PeerUrls {
-  return { kind: "refused", answer: messageResponse(status, message, HEADERS) };
+function readPeerUrls(request: ApiRequest): PeerUrls {
+  const refusal = refuseJsonBody(request);
+  if (refusal !== undefined) return { kind: "refused", answer: refusal };
+  const urls = decodePeerUrls(request.body);
+  if (urls.kind === "urls") return urls;
+  return { kind: "refused", answer: messageResponse(400, urls.message, HEADERS) };
 }
 
 /** Go's name of the expected type, in its error text. */
@@ -253,7 +256,7 @@ function tailOf(path: string): string {
 }
 
 /** @param shown latin1 bytes */
-function noSuchMember(shown: string): ApiResponse {
+export function noSuchMember(shown: string): ApiResponse {
   return bytesMessageResponse(404, `No such member: ${shown}`, HEADERS);
 }
 

@@ -1,3 +1,4 @@
+import { CLUSTER_COMMANDS } from "./cluster-commands.js";
 import type { CommandSpec, FlagSpec } from "./spec.js";
 import { TRANSFER_COMMANDS } from "./transfer-commands.js";
 
@@ -303,6 +304,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       },
     ],
   },
+  ...CLUSTER_COMMANDS,
   ...TRANSFER_COMMANDS,
   {
     name: "dump",

@@ -40,6 +40,8 @@ const LOADERS: Readonly<Record<string, () => Promise<Execute>>> = {
   "role revoke": async () => (await auth()).roleRevoke,
   "auth enable": async () => (await auth()).authEnable,
   "auth disable": async () => (await auth()).authDisable,
+  health: async () => (await import("./health.js")).health,
+  "move-leader": async () => (await import("./move-leader.js")).moveLeader,
   import: async () => (await import("./import.js")).importData,
   migrate: async () => (await import("./migrate.js")).migrate,
   mirror: async () => (await import("./migrate.js")).mirror,

@@ -104,7 +104,7 @@ export async function memberUpdate(context: Context): Promise<number> {
 }
 
 /** @throws Failure with exit code 1 */
-async function listMembers(session: Session): Promise<Member[]> {
+export async function listMembers(session: Session): Promise<Member[]> {
   const { json } = await callApi(session, {
     method: "GET",
     path: "/v2/members",

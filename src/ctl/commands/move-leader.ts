@@ -1,0 +1,47 @@
+import type { Member } from "../../client/responses.js";
+import { parseId } from "../../cluster/ids.js";
+import { Session } from "../cli/session.js";
+import type { Context } from "../cli/spec.js";
+import { EXIT, Failure } from "../output/exit.js";
+import { out } from "../output/terminal.js";
+import { callApi } from "./json-call.js";
+import { listMembers } from "./members.js";
+
+/** Output and exit codes are those of etcdctl 3. */
+export async function moveLeader(context: Context): Promise<number> {
+  const [wanted = ""] = context.args;
+  if (context.args.length !== 1) throw misuse("move-leader command needs 1 argument");
+  const session = await Session.open(context);
+  const target = choose(await listMembers(session), wanted);
+  const leader = await callApi(session, {
+    method: "GET",
+    path: "/v2/members/leader",
+    expected: [200],
+  });
+  await callApi(session, {
+    method: "POST",
+    path: "/v2/admin/leader",
+    body: { id: target },
+    expected: [204],
+    hasReason: true,
+    isFinal: true,
+  });
+  out(`Leadership transferred from ${(leader.json as Member).id} to ${target}\n`);
+  return EXIT.ok;
+}
+
+/** @returns the id of the only member with that id or name */
+function choose(members: readonly Member[], wanted: string): string {
+  const id = parseId(wanted)?.toString(16);
+  if (members.some((member) => member.id === id)) return id as string;
+  const named = members.filter(({ name }) => name === wanted && name !== "");
+  const [only] = named;
+  if (only === undefined) throw misuse(`no member has the id or name ${wanted}`);
+  if (named.length === 1) return only.id;
+  const ids = named.map((member) => member.id).join(", ");
+  throw misuse(`several members have the name ${wanted}; give one of the ids ${ids}`);
+}
+
+function misuse(text: string): Failure {
+  return new Failure(EXIT.badUsage, `Error: ${text}`);
+}
