@@ -71,9 +71,12 @@ export class OpenChanges<Client> {
     return waiting;
   }
 
-  /** Removes and returns the changes started at or before `startMs`. */
-  takeOlderThan(startMs: number): readonly OpenChange<Client>[] {
-    const old = [...this.#open.values()].filter((waiting) => waiting.startMs <= startMs);
+  /** Removes and returns the changes, or those of a kind, started at or before `startMs`. */
+  takeOlderThan(startMs: number, kind?: MemberChange["kind"]): readonly OpenChange<Client>[] {
+    const old = [...this.#open.values()].filter(
+      (waiting) =>
+        waiting.startMs <= startMs && (kind === undefined || waiting.change.kind === kind),
+    );
     for (const { origin } of old) this.#open.delete(origin.number);
     return old;
   }

@@ -23,7 +23,10 @@ export interface MemberLimits {
   readonly listingsMax: number;
   /** Bytes kept alive only by the listings' views; above it, the oldest listings are ended. */
   readonly listingViewBytesMax: number;
-  /** Pending membership changes of this member's clients; as many of users and roles. */
+  /**
+   * Pending membership changes of this member's clients; as many of users and roles, and transfers
+   * of leadership.
+   */
   readonly changesMax: number;
   /** Client writes accepted here that are not applied yet. */
   readonly proposalsMax: number;

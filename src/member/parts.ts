@@ -13,6 +13,7 @@ import type { Raft } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
 import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
+import { STATUS } from "../v2/members.js";
 import { RaftStats } from "../v2/raft-stats.js";
 import type { ApiRequest } from "../v2/request.js";
 import { Applier } from "./apply.js";
@@ -142,7 +143,7 @@ export function assemble(
   const stats = new RaftStats(recovered.memberId, config.name, times.wallMs);
   const audit = new Audit((line) => ports.clients.audit(line), times, config.auditLog !== "");
   const ground = { config, plan, recovered, ports, times, membership, auth, audit, raft, stats };
-  const flow = makeFlow(ground);
+  const flow = makeFlow(ground, () => formats.level);
   // Called only later, by entries and snapshots, when all parts exist.
   const onMembership = () => own.membershipChanged(view.membershipChanged());
   const own = makeOwnProposals(ground, flow.writes, {
@@ -200,7 +201,10 @@ export function assemble(
 }
 
 /** The queues in which requests wait, and the admission control before them. */
-function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground): Flow {
+function makeFlow(
+  { config, recovered, ports, membership, audit, raft }: Ground,
+  formatLevel: () => number,
+): Flow {
   const { clients, metrics, peers, limits, memberLimits, log, random } = ports;
   const { snapshot, store } = recovered;
   return {
@@ -210,13 +214,11 @@ function makeFlow({ config, recovered, ports, membership, audit, raft }: Ground)
       isConnected: (id) => peers.isConnected(id),
     }),
     changes: new MembershipChanges(raft, membership, firstNumber(random), {
-      metrics,
-      limits: memberLimits,
+      ...{ metrics, limits: memberLimits, formatLevel },
+      ...{ electionMs: config.electionMs, heartbeatMs: config.heartbeatMs },
       answer: (client, answer) => clients.answerWhole(client, answer),
-      onChanged: ({ source }, change) => {
-        const status = change.kind === "add" ? 201 : 204;
-        audit.write("member", source, status, `${change.kind} ${formatId(change.id)}`);
-      },
+      onChanged: ({ source }, { kind, id }) =>
+        audit.write("member", source, STATUS[kind], `${kind} ${formatId(id)}`),
     }),
     leaderMoves: new LeaderMoves({
       ...{ raft, membership, metrics, limits: memberLimits },

@@ -88,7 +88,10 @@ export class StatusService {
       unixSeconds: Math.floor(wallMs / 1000),
       sha1: (bytes) => createHash("sha1").update(bytes).digest(),
       connectivity: config.strictReconfigCheck
-        ? peers.connectivity(membership.members(), monoMs)
+        ? peers.connectivity(
+            membership.members().filter(({ isLearner }) => !isLearner),
+            monoMs,
+          )
         : undefined,
     });
   }

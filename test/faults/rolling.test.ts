@@ -133,7 +133,7 @@ test("a cluster is upgraded to this build and back under writes; its level rises
 /** Rejected by all, with the reason on both sides. */
 async function checkOldJoining(cluster: TestCluster): Promise<void> {
   const old = await cluster.grow((member) => makeOld(member));
-  const why = /reads formats up to 1: it needs ringd 0\.3\.0 or later/;
+  const why = /reads formats up to 1: it needs ringd 0\.4\.0 or later/;
   const others = cluster.members.filter((member) => member !== old);
   await until("both sides say it", 30_000, () =>
     [old, ...others].every((member) => logHas(member, why)),

@@ -153,6 +153,9 @@ const MEMBER_COMMANDS: readonly CommandSpec[] = [
     name: "add",
     usage: "add a new member to the etcd cluster",
     argsUsage: "<name> <peerURL>",
+    flags: [
+      { ...bool("learner", "add a learner, which has no vote until it is promoted"), isOwn: true },
+    ],
   },
   {
     name: "remove",
@@ -163,6 +166,12 @@ const MEMBER_COMMANDS: readonly CommandSpec[] = [
     name: "update",
     usage: "update an existing member in the etcd cluster",
     argsUsage: "<memberID> <peerURLs>",
+  },
+  {
+    name: "promote",
+    usage: "promote a learner to a voting member",
+    argsUsage: "<memberID or name>",
+    isOwn: true,
   },
 ];
 

@@ -25,6 +25,7 @@ const LOADERS: Readonly<Record<string, () => Promise<Execute>>> = {
   "member add": async () => (await members()).memberAdd,
   "member remove": async () => (await members()).memberRemove,
   "member update": async () => (await members()).memberUpdate,
+  "member promote": async () => (await members()).memberPromote,
   "user add": async () => (await auth()).userAdd,
   "user get": async () => (await auth()).userGet,
   "user list": async () => (await auth()).userList,

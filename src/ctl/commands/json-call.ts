@@ -24,6 +24,7 @@ export interface JsonResponse {
   readonly status: number;
   /** Undefined for an empty body. */
   readonly json: unknown;
+  readonly clusterId: string;
 }
 
 /** @throws Failure with exit code 1 */
@@ -42,6 +43,7 @@ export async function callApi(session: Session, call: JsonCall): Promise<JsonRes
     return {
       status: response.status,
       json: response.body === "" ? undefined : parseGoJson(response.body),
+      clusterId: String(response.headers["x-etcd-cluster-id"] ?? ""),
     };
   }
   if (!hasReason) {

@@ -1,11 +1,10 @@
 import type { Member } from "../../client/responses.js";
-import { parseId } from "../../cluster/ids.js";
 import { Session } from "../cli/session.js";
 import type { Context } from "../cli/spec.js";
 import { EXIT, Failure } from "../output/exit.js";
 import { out } from "../output/terminal.js";
 import { callApi } from "./json-call.js";
-import { listMembers } from "./members.js";
+import { listMembers, memberIdOf } from "./members.js";
 
 /** Output and exit codes are those of etcdctl 3. */
 export async function moveLeader(context: Context): Promise<number> {
@@ -30,16 +29,12 @@ export async function moveLeader(context: Context): Promise<number> {
   return EXIT.ok;
 }
 
-/** @returns the id of the only member with that id or name */
 function choose(members: readonly Member[], wanted: string): string {
-  const id = parseId(wanted)?.toString(16);
-  if (members.some((member) => member.id === id)) return id as string;
-  const named = members.filter(({ name }) => name === wanted && name !== "");
-  const [only] = named;
-  if (only === undefined) throw misuse(`no member has the id or name ${wanted}`);
-  if (named.length === 1) return only.id;
-  const ids = named.map((member) => member.id).join(", ");
-  throw misuse(`several members have the name ${wanted}; give one of the ids ${ids}`);
+  try {
+    return memberIdOf(members, wanted);
+  } catch (error) {
+    throw error instanceof Failure ? misuse(error.message) : error;
+  }
 }
 
 function misuse(text: string): Failure {
