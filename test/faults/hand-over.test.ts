@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "#ringd/client/index.js";
 import { type ClusterMember, TestCluster } from "../support/cluster.js";
 
@@ -10,6 +11,8 @@ import { type ClusterMember, TestCluster } from "../support/cluster.js";
 const ROLLS = Number(process.env.ROLLS ?? 1);
 const WRITERS = 6;
 const TIMEOUT_MS = 10_000;
+/** Time without a restart, to compare with. */
+const QUIET_MS = 2000;
 
 /** Clients that write one key after the other, each at another member until that one fails. */
 class Load {
@@ -80,6 +83,9 @@ test("a cluster rolled member by member loses no write, and hardly waits", {
   const cluster = await TestCluster.create({ kind: "ringd", size: 3 });
   const load = new Load(cluster.members.map(({ clientUrl }) => clientUrl));
   try {
+    const quietMs = performance.now();
+    await sleep(QUIET_MS);
+    t.diagnostic(`longest gap before: ${load.gapSince(quietMs).toFixed(0)} ms`);
     const gaps: number[] = [];
     for (let roll = 1; roll <= ROLLS; roll++) {
       for (const member of cluster.members) {

@@ -42,6 +42,7 @@ const LOADERS: Readonly<Record<string, () => Promise<Execute>>> = {
   "auth enable": async () => (await auth()).authEnable,
   "auth disable": async () => (await auth()).authDisable,
   health: async () => (await import("./health.js")).health,
+  doctor: async () => (await import("./doctor.js")).doctor,
   "move-leader": async () => (await import("./move-leader.js")).moveLeader,
   import: async () => (await import("./import.js")).importData,
   migrate: async () => (await import("./migrate.js")).migrate,
