@@ -24,9 +24,9 @@ const AGAIN_WHEN_SILENT_MS = 250;
  * Pending conf changes. The core proposes those that are due, and finds a change by its origin when
  * its entry is applied. Times are monotonic milliseconds.
  *
- * Additions and removals may be proposed repeatedly: an id is added and removed at most once, so a
- * second entry has no effect. An update may not: a late second entry would undo another client's
- * later change.
+ * Additions, promotions and removals may be proposed repeatedly: an id is added, promoted and
+ * removed at most once, so a second entry has no effect. An update may not: a late second entry
+ * would undo another client's later change.
  */
 export class OpenChanges<Client> {
   readonly #memberId: bigint;
