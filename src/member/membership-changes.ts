@@ -24,6 +24,8 @@ import type { ClientRequest } from "./replies.js";
 const OPEN = cellOf("openChanges");
 /** A leader forgets once an election timeout whom it has heard. */
 const HEARD_HEARTBEATS = 5;
+/** Below the timeout of a client's request. */
+const PROMOTE_MS_MAX = 1500;
 
 export interface ChangesPorts {
   readonly metrics: MetricCells;
@@ -116,7 +118,10 @@ export class MembershipChanges {
   #giveUpPromotions(monoMs: number): void {
     const { electionMs, heartbeatMs } = this.#ports;
     if (this.#raft.lead === NONE) return;
-    const waitMs = this.#raft.isLeader ? HEARD_HEARTBEATS * heartbeatMs : electionMs;
+    const waitMs = Math.min(
+      this.#raft.isLeader ? HEARD_HEARTBEATS * heartbeatMs : electionMs,
+      PROMOTE_MS_MAX,
+    );
     for (const { client } of this.#open.takeOlderThan(monoMs - waitMs, "promote")) {
       this.#answer(client, learnerNotReady());
     }

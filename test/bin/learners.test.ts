@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { type ApiError, Client } from "#ringd/client/index.js";
 import { FORMAT_LEVEL } from "#ringd/cluster/format.js";
 import { ringctl } from "../ctl/run.js";
 import { request, send } from "../support/http.js";
@@ -134,7 +135,20 @@ test("a promotion is asked for at any member, and of a learner only", async () =
     });
     assert.equal(await promote(member, id), NO_LEARNER);
   }
-  assert.equal((await run("move-leader", "watcher")).code, 0);
+  // The `node` frontend of the new voter, and the client library.
+  const json = { "Content-Type": "application/json" };
+  const options = { method: "POST", path: "/v2/admin/leader", headers: json };
+  const moved = await request(learner.port, { ...options, body: JSON.stringify({ id }) });
+  assert.equal(moved.status, 204, moved.body.toString());
+  const client = new Client({ endpoints: [learner.clientUrl] });
+  assert.equal((await client.members.leader()).id, id);
+  await client.members.moveLeader(own);
+  assert.equal((await client.members.leader()).id, own);
+  const status = (wanted: number) => (error: ApiError) => error.status === wanted;
+  await assert.rejects(client.members.promote(own), status(412));
+  await assert.rejects(client.members.promote("abc"), status(404));
+  await assert.rejects(client.members.moveLeader("abc"), status(404));
+  await client.close();
   const again = await run("member", "promote", "watcher");
   assert.deepEqual(again, {
     ...{ code: 1, out: "", err: "etcdserver: can only promote a learner member\n" },

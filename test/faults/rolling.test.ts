@@ -140,3 +140,39 @@ async function checkOldJoining(cluster: TestCluster): Promise<void> {
   );
   assert.deepEqual(cluster.crashes, []);
 }
+
+test("a learner waits until the last member of an older build is gone", {
+  timeout: 120_000,
+}, async () => {
+  const before = { RINGD_TEST_FORMAT_LEVEL: "3" };
+  const cluster = await TestCluster.create({ kind: "ringd", size: 2, environment: before });
+  try {
+    const [one, two] = cluster.members as [ClusterMember, ClusterMember];
+    const json = { peerURLs: ["http://127.0.0.1:1"], isLearner: true };
+    const add = async (member: ClusterMember) => {
+      const answer = await member.ask("POST", "/v2/members", { json, timeoutMs: TIMEOUT_MS });
+      return `${answer?.status} ${answer?.body}`;
+    };
+    await until("it is refused, once members are connected long enough", 30_000, async () => {
+      const answer = await add(one);
+      assert.match(answer, /^(412 .*ringd 0\.4\.0 or later on all members|500 )/);
+      return answer.startsWith("412 ");
+    });
+    await roll(cluster, one, true);
+    await until("it is refused by the new one, too", 30_000, async () => {
+      const answer = await add(one);
+      assert.match(answer, /^(412|500) /);
+      return answer.startsWith("412 ");
+    });
+    await roll(cluster, two, true);
+    for (const member of cluster.members) {
+      await until("the level rises", 20_000, async () => (await levelOf(member)) === FORMAT_LEVEL);
+    }
+    await until("it is taken", 30_000, async () => (await add(two)).startsWith("201 "));
+    const list = await one.ask("GET", "/v2/members");
+    assert.match(list?.body ?? "", /"isLearner":true/);
+    assert.deepEqual(cluster.crashes, []);
+  } finally {
+    await cluster.destroy();
+  }
+});
