@@ -71,6 +71,8 @@ export interface SimFigures {
   refusedChanges: number;
   /** Of learners, by clients. */
   promotions: number;
+  /** Of leadership. */
+  moves: number;
   digests: number;
   /** From the last fault until all checks passed, simulated milliseconds. */
   settleMs: number;
@@ -573,9 +575,10 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       events: sum(this.#watchers.map((watcher) => watcher.seen)),
       installs: this.checks.installs,
       starts: sum([...this.members.values()].map((member) => member.starts)),
-      changes: this.#operator.accepted,
+      changes: this.#operator.changes,
       refusedChanges: this.#operator.refused,
       promotions: this.#operator.promotions,
+      moves: this.#operator.moves,
       digests: this.checks.digestsCompared,
       settleMs: this.#now - this.#healedMs,
       messages: this.peers.messages,
