@@ -191,6 +191,10 @@ test("a peer URL that is not reachable from here counts only if no member reache
   const member = { id: "4", name: "n4", peerURLs: [], clientURLs: [] };
   const alone = about({ facts: { member, peerUrls, state: undefined } }).get("peer-urls");
   assert.equal(shown(alone), "fail http://10.0.0.3:2380: ECONNREFUSED");
+  const unstarted = { ...member, name: "" };
+  const coming = about({ facts: { member: unstarted, peerUrls, state: undefined } });
+  assert.equal(shown(coming.get("peer-urls")), "ok 2 reachable");
+  assert.equal(coming.get("members")?.level, "warn");
   const cut = about({ more: ['etcd_network_active_peers{Local="3",Remote="1"} 0'] });
   assert.equal(shown(cut.get("peer-urls")), "fail n3 has no stream to n1");
 });

@@ -197,13 +197,17 @@ function clientUrls(all: readonly MemberFacts[]): Finding {
   return { check: "client-urls", level: "fail", figures, advice };
 }
 
-/** A URL is reachable if it is from here, or another member has a stream to it. */
+/**
+ * A URL is reachable if it is from here, or another member has a stream to it. Those of members
+ * that were never started are not expected to be.
+ */
 function peerUrls(all: readonly MemberFacts[]): Finding {
   const streams = all.flatMap(({ state }) => [
     ...(state?.metrics?.byLabel("etcd_network_active_peers", "Remote") ?? []),
   ]);
   const isReached = (id: string) => streams.some(([remote, count]) => remote === id && count > 0);
-  const urls = all.flatMap(({ member, peerUrls: found }) =>
+  const started = all.filter(({ member }) => member.name !== "");
+  const urls = started.flatMap(({ member, peerUrls: found }) =>
     [...found].map(([url, why]) => ({ url, why, id: member.id })),
   );
   const bad = urls.filter(({ why, id }) => why !== undefined && !isReached(id));
