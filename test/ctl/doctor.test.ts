@@ -262,7 +262,16 @@ test("without root's password it says that it needs one", async () => {
   const why =
     "Error: the list of members needs the role root: give its user with -u root:PASSWORD\n";
   assert.deepEqual(denied, { code: 1, out: "", err: why });
-  const { out } = await run("-u", "root:pw", "doctor");
+  // On a busy machine a password may take seconds.
+  const { out } = await run(
+    "-u",
+    "root:pw",
+    "--timeout",
+    "20s",
+    "--total-timeout",
+    "20s",
+    "doctor",
+  );
   for (const line of lines(out)) assert.match(line, /^ok {4}\S/, out);
   const nobody = await ringctl(["--endpoints", "http://127.0.0.1:1", "doctor"]);
   assert.equal(nobody.code, 1);

@@ -13,7 +13,7 @@ export interface MemberFacts {
   /** By URL: why it cannot be used from here; undefined if it can. */
   readonly clientUrls: ReadonlyMap<string, string | undefined>;
   readonly peerUrls: ReadonlyMap<string, string | undefined>;
-  /** Undefined if no client URL answers. */
+  /** Undefined if no client URL answers, or not in time. */
   readonly state: MemberState | undefined;
 }
 
@@ -32,21 +32,32 @@ export interface MemberState {
 /** Addresses that mean another machine, or none, on every machine. */
 const WILDCARD = /^(0\.0\.0\.0|\[::\])$/;
 
+export interface Patience {
+  /** To reach a URL. */
+  readonly timeoutMs: number;
+  /** Until a member that is reached has answered all questions: it may have to hash a password. */
+  readonly answerMs: number;
+}
+
 export async function gather(
   client: Client,
   members: readonly Member[],
-  timeoutMs: number,
+  patience: Patience,
 ): Promise<MemberFacts[]> {
-  return await Promise.all(members.map((member) => factsOf(client, member, timeoutMs)));
+  return await Promise.all(members.map((member) => factsOf(client, member, patience)));
 }
 
-async function factsOf(client: Client, member: Member, timeoutMs: number): Promise<MemberFacts> {
+async function factsOf(
+  client: Client,
+  member: Member,
+  { timeoutMs, answerMs }: Patience,
+): Promise<MemberFacts> {
   const [clientUrls, peerUrls] = await Promise.all([
     byUrl(member.clientURLs, (url) => whyNoClient(client, url, timeoutMs)),
     byUrl(member.peerURLs, (url) => whyNoConnection(url, timeoutMs)),
   ]);
   const [endpoint] = [...clientUrls].find(([, why]) => why === undefined) ?? [];
-  const state = endpoint === undefined ? undefined : await stateAt(client, endpoint, timeoutMs);
+  const state = endpoint === undefined ? undefined : await stateAt(client, endpoint, answerMs);
   return { member, label: member.name || member.id, clientUrls, peerUrls, state };
 }
 

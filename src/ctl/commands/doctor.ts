@@ -18,8 +18,10 @@ export async function doctor(context: Context): Promise<number> {
   const timeoutMs = Math.max(context.globals.durationMs("timeout"), 0);
   const client = new Client({ ...session.options, totalTimeoutMs: 0 });
   try {
-    const members = await listMembers(client, timeoutMs);
-    const findings = examine(await gather(client, members, timeoutMs), Date.now());
+    const answerMs = Math.max(context.globals.durationMs("total-timeout"), timeoutMs);
+    const members = await listMembers(client, answerMs);
+    const facts = await gather(client, members, { timeoutMs, answerMs });
+    const findings = examine(facts, Date.now());
     out(shown(findings, context.globals.string("output")));
     return findings.some(({ level }) => level === "fail") ? EXIT.failed : EXIT.ok;
   } finally {
