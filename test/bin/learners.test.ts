@@ -10,14 +10,17 @@ import { until } from "../support/until.js";
 /** A learner beside a single voter, from its addition to its promotion, with real processes. */
 
 const UNTIL_MS = 30_000;
+/** A transfer of leadership has as long, and the machine may be busy. */
+const PATIENT = ["--election-timeout", "3000"];
 
 let voter: TestMember;
 let learner: TestMember;
 let id = "";
 
 before(async () => {
-  voter = await TestMember.create("ringd");
-  learner = await TestMember.make("ringd", ["--name", "watcher", "--frontend", "node"]);
+  voter = await TestMember.create("ringd", PATIENT);
+  const flags = ["--name", "watcher", "--frontend", "node", ...PATIENT];
+  learner = await TestMember.make("ringd", flags);
 });
 after(async () => {
   await Promise.all([voter, learner].map((member) => member.destroy()));

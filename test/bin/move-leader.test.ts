@@ -8,10 +8,12 @@ import { until } from "../support/until.js";
 
 const PATH = "/v2/admin/leader";
 const TIMEOUT_MS = 10_000;
+/** A transfer has as long, and the machine may be busy. */
+const PATIENT = ["--election-timeout", "3000"];
 
 let cluster: TestCluster;
 before(async () => {
-  cluster = await TestCluster.create({ kind: "ringd", size: 3 });
+  cluster = await TestCluster.create({ kind: "ringd", size: 3, flags: PATIENT });
 });
 after(() => cluster.destroy());
 

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "#ringd/client/index.js";
 import { type ClusterMember, TestCluster } from "../support/cluster.js";
+import { until } from "../support/until.js";
 
 /**
  * Three members are restarted one by one while clients write through all of them. Leadership is
@@ -11,6 +12,7 @@ import { type ClusterMember, TestCluster } from "../support/cluster.js";
 const ROLLS = Number(process.env.ROLLS ?? 1);
 const WRITERS = 6;
 const TIMEOUT_MS = 10_000;
+const END_MS = 30_000;
 /** Time without a restart, to compare with. */
 const QUIET_MS = 2000;
 
@@ -61,8 +63,12 @@ async function handOver(cluster: TestCluster, from: ClusterMember): Promise<void
   if ((await cluster.leader()) !== from) return;
   const to = cluster.members.find((member) => member !== from) as ClusterMember;
   const json = { id: await to.id() };
-  const answer = await from.ask("POST", "/v2/admin/leader", { json, timeoutMs: TIMEOUT_MS });
-  assert.equal(answer?.status, 204, answer?.body);
+  await until("leadership is handed over", END_MS, async () => {
+    const answer = await from.ask("POST", "/v2/admin/leader", { json, timeoutMs: TIMEOUT_MS });
+    // 503 on a machine so busy that a second is too short.
+    assert.ok(answer?.status === 204 || answer?.status === 503, answer?.body);
+    return answer.status === 204;
+  });
 }
 
 async function checkKeys(member: ClusterMember, acknowledged: readonly string[]): Promise<void> {
