@@ -46,7 +46,7 @@ export function readRemoteMembers(body: string, clusterIdHeader: string): Remote
 
 function readMember(item: unknown): Member | undefined {
   if (typeof item !== "object" || item === null) return undefined;
-  const { id, name = "", peerURLs, clientURLs } = item as Record<string, unknown>;
+  const { id, name = "", peerURLs, clientURLs, isLearner } = item as Record<string, unknown>;
   if (typeof id !== "string" || !/^\d{1,20}$/.test(id) || typeof name !== "string")
     return undefined;
   const number = BigInt(id);
@@ -54,7 +54,7 @@ function readMember(item: unknown): Member | undefined {
   const peerUrls = stringsOf(peerURLs);
   const clientUrls = stringsOf(clientURLs);
   if (peerUrls === undefined || clientUrls === undefined) return undefined;
-  return { id: number, name, peerUrls, clientUrls };
+  return { id: number, name, peerUrls, clientUrls, isLearner: isLearner === true };
 }
 
 function stringsOf(value: unknown): readonly string[] | undefined {

@@ -10,6 +10,7 @@ import type { MemberRequest } from "./transport.js";
  * @param path encoded
  * @param json undefined: no body
  * @param accepted status codes of success
+ * @param isFinal a failure of one member is final: the next one is not asked
  * @returns the response's JSON; undefined for an empty body
  * @throws ApiError for any other status, and the errors of `Cluster.request`
  */
@@ -20,10 +21,11 @@ export async function callJsonApi(
   options: CallOptions,
   json?: unknown,
   accepted: readonly number[] = [200],
+  isFinal = false,
 ): Promise<unknown> {
   const body = json === undefined ? undefined : JSON.stringify(json);
   const contentType = json === undefined ? undefined : "application/json";
-  const request = { method, path, body, contentType };
+  const request = { method, path, body, contentType, takesAnyStatus: isFinal };
   const response = await cluster.request(request, options, options.repeat ?? true);
   if (!accepted.includes(response.status)) throw errorOf(response);
   return response.body === "" ? undefined : parseBody(response);

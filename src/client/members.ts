@@ -1,6 +1,6 @@
 import type { Cluster } from "./cluster.js";
 import { callJsonApi } from "./json-api.js";
-import type { CallOptions } from "./options.js";
+import type { AddMemberOptions, CallOptions } from "./options.js";
 import type { Member } from "./responses.js";
 
 const PATH = "/v2/members";
@@ -28,14 +28,34 @@ export class Members {
   }
 
   /** Adds a member, to be started afterwards. @returns it, with its id and no name yet */
-  async add(peerUrl: string, options: CallOptions = {}): Promise<Member> {
-    const json = { peerURLs: [peerUrl] };
+  async add(peerUrl: string, options: AddMemberOptions = {}): Promise<Member> {
+    const json = { peerURLs: [peerUrl], isLearner: options.isLearner || undefined };
     return (await callJsonApi(this.#cluster, "POST", PATH, options, json, [201])) as Member;
+  }
+
+  /**
+   * Gives a learner its vote; ringd only.
+   *
+   * @throws ApiError with status 404, 412: it is not a learner, or not in sync with the leader
+   */
+  async promote(id: string, options: CallOptions = {}): Promise<Member> {
+    const path = `${memberPath(id)}/promote`;
+    return (await callJsonApi(this.#cluster, "POST", path, options)) as Member;
   }
 
   /** Permanently: the id is never used again. @throws ApiError with status 404 */
   async remove(id: string, options: CallOptions = {}): Promise<void> {
     await callJsonApi(this.#cluster, "DELETE", memberPath(id), options, undefined, [204, 410]);
+  }
+
+  /**
+   * Makes another member the leader.
+   *
+   * @throws ApiError with status 404; 503: it did not become the leader in time
+   */
+  async moveLeader(id: string, options: CallOptions = {}): Promise<void> {
+    const path = "/v2/admin/leader";
+    await callJsonApi(this.#cluster, "POST", path, options, { id }, [204], true);
   }
 
   /** Replaces the peer URLs. @throws ApiError with status 404, 409 */

@@ -51,6 +51,11 @@ export type TlsOptions = Pick<
   | "ciphers"
 >;
 
+export interface AddMemberOptions extends CallOptions {
+  /** Adds a learner, which has no vote until it is promoted; ringd only. */
+  readonly isLearner?: boolean | undefined;
+}
+
 /** One attempt, for debugging. It contains no credentials. */
 export interface SentRequest {
   readonly method: string;

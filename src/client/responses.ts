@@ -91,6 +91,8 @@ export interface Member {
   readonly name: string;
   readonly peerURLs: readonly string[];
   readonly clientURLs: readonly string[];
+  /** Of ringd: a learner has no vote until it is promoted. Absent on all others. */
+  readonly isLearner?: boolean;
 }
 
 /** Of the member, and the highest one that all members support: `3.4.23`, `3.4.0`. */

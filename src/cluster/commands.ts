@@ -2,6 +2,7 @@ import { goJsonString, goJsonStrings } from "../go/text.js";
 import { unreachable } from "../lib/assert.js";
 import { type Command, CommandOp, commandOf } from "../store/command.js";
 import type { MemberChange } from "./member-change.js";
+import type { Member } from "./membership.js";
 import {
   attributesPath,
   memberPath,
@@ -22,22 +23,29 @@ import {
  * so in a cluster of one the first write of a user gets modifiedIndex 4.
  *
  * Returns the commands of a conf change, to be applied in order at its entry's position. A removal
- * takes two indexes, a promotion none.
+ * takes two indexes, a promotion none, or one if the learner was a lasting one.
+ *
+ * @param before the member that is changed
  */
-export function confChangeCommands(change: MemberChange, timeMs: number): readonly Command[] {
+export function confChangeCommands(
+  change: MemberChange,
+  timeMs: number,
+  before?: Member,
+): readonly Command[] {
+  const write = (op: CommandOp, peerUrls: readonly string[], isLearner = false) => {
+    const learner = isLearner ? ',"isLearner":true' : "";
+    const text = `{"peerURLs":${goJsonStrings(peerUrls)}${learner}}`;
+    return [command(op, raftAttributesPath(change.id), text, timeMs)];
+  };
   switch (change.kind) {
     case "add":
+      return write(CommandOp.create, change.peerUrls);
+    case "addLearner":
+      return write(CommandOp.create, change.peerUrls, true);
     case "update":
-      return [
-        command(
-          change.kind === "add" ? CommandOp.create : CommandOp.update,
-          raftAttributesPath(change.id),
-          `{"peerURLs":${goJsonStrings(change.peerUrls)}}`,
-          timeMs,
-        ),
-      ];
+      return write(CommandOp.update, change.peerUrls, before?.isLearner);
     case "promote":
-      return [];
+      return before?.isLearner === true ? write(CommandOp.update, before.peerUrls) : [];
     case "remove": {
       const wholeDirectory = { isDirectory: true, isRecursive: true };
       return [

@@ -11,13 +11,14 @@ import { RingdError } from "../lib/errors.js";
  *                   clock; `forwardOnce`
  *   3      0.3.0    nothing; TTLs count from the latest time in the log before their entry,
  *                   of those since the entry that raised the level
+ *   4      0.4.0    membership changes that add a lasting learner, whose attributes say so
  *
  * Every peer hello contains the newest level its member supports (hello.ts). Once all members,
  * learners too, are connected and support a level, the leader raises the cluster to it by a log
  * entry, and only data after that entry uses the new formats. The level never falls. A message to a
  * single member (`forwardOnce`) needs only that member's support.
  */
-export const FORMAT_LEVEL = 3;
+export const FORMAT_LEVEL = 4;
 /**
  * From this level on, entries have a version and a machine, and a leader without the time may
  * restart the clock.
@@ -25,9 +26,16 @@ export const FORMAT_LEVEL = 3;
 export const VERSIONED_LEVEL = 2;
 /** From this level on, a TTL set by a clock that is behind the log's counts from the log's. */
 export const LATE_TTL_LEVEL = 3;
+/** From this level on, a member may be added that is a learner until it is promoted. */
+export const LEARNER_LEVEL = 4;
 /** Members that support this level accept `forwardOnce`. */
 export const FORWARD_ONCE_LEVEL = 2;
-const READ_BY: Readonly<Record<number, string>> = { 1: "0.1.0", 2: "0.2.0", 3: "0.3.0" };
+const READ_BY: Readonly<Record<number, string>> = {
+  1: "0.1.0",
+  2: "0.2.0",
+  3: "0.3.0",
+  4: "0.4.0",
+};
 
 /** First ringd version that reads a level; "" for levels unknown to this build. */
 export function readBy(level: number): string {

@@ -2,11 +2,11 @@ import { RingdError } from "../lib/errors.js";
 
 /**
  * A membership change in a log entry. A member is added as a learner and promoted once it has
- * caught up, which clients do not see.
+ * caught up, which clients do not see; `addLearner` adds one that a client has to promote.
  */
 export type MemberChange =
   | {
-      readonly kind: "add";
+      readonly kind: "add" | "addLearner";
       readonly id: bigint;
       readonly peerUrls: readonly string[];
     }
@@ -39,7 +39,7 @@ export const PEER_URL_BYTES_MAX = 65_535;
 
 const VERSION = 1;
 const HEADER_BYTES = 28;
-const KIND_NUMBERS = { add: 1, remove: 2, update: 3, promote: 4 } as const;
+const KIND_NUMBERS = { add: 1, remove: 2, update: 3, promote: 4, addLearner: 5 } as const;
 
 /** Bytes cannot be decoded as a membership change. */
 export class MemberChangeError extends RingdError {
@@ -56,7 +56,7 @@ export class MemberChangeError extends RingdError {
  *
  *   offset  bytes  field
  *   0       1      version   1
- *   1       1      kind      1 add, 2 remove, 3 update, 4 promote
+ *   1       1      kind      1 add, 2 remove, 3 update, 4 promote, 5 addLearner
  *   2       2      count     of peer URLs; 0 for remove and promote
  *   4       8      id        of the member
  *   12      8      origin    id of the member that proposed it, or 0
@@ -96,6 +96,8 @@ export function decodeMemberChange(data: Uint8Array): CarriedConfChange {
   switch (kind) {
     case KIND_NUMBERS.add:
       return { kind: "add", id, peerUrls, origin };
+    case KIND_NUMBERS.addLearner:
+      return { kind: "addLearner", id, peerUrls, origin };
     case KIND_NUMBERS.update:
       return { kind: "update", id, peerUrls, origin };
     case KIND_NUMBERS.remove:

@@ -12,6 +12,8 @@ export interface Member {
   readonly name: string;
   readonly peerUrls: readonly string[];
   readonly clientUrls: readonly string[];
+  /** Until a client promotes it. One that promotes itself is not shown as a learner. */
+  readonly isLearner: boolean;
 }
 
 /**
@@ -97,13 +99,14 @@ export class Membership {
       case "raftAttributes": {
         assert(!this.#removed.has(place.id), "a removed member never returns");
         const before = this.#members.get(place.id);
-        const peerUrls = stringsOf(attributesOf(value).peerURLs);
+        const attributes = attributesOf(value);
         const { name = "", clientUrls = [] } = before ?? {};
         this.#members.set(place.id, {
           id: place.id,
           name,
-          peerUrls,
+          peerUrls: stringsOf(attributes.peerURLs),
           clientUrls,
+          isLearner: attributes.isLearner === true,
         });
         return;
       }
@@ -116,6 +119,7 @@ export class Membership {
           name: typeof name === "string" ? name : "",
           peerUrls: before.peerUrls,
           clientUrls: stringsOf(clientURLs),
+          isLearner: before.isLearner,
         });
         return;
       }

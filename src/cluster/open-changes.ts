@@ -24,9 +24,9 @@ const AGAIN_WHEN_SILENT_MS = 250;
  * Pending conf changes. The core proposes those that are due, and finds a change by its origin when
  * its entry is applied. Times are monotonic milliseconds.
  *
- * Additions and removals may be proposed repeatedly: an id is added and removed at most once, so a
- * second entry has no effect. An update may not: a late second entry would undo another client's
- * later change.
+ * Additions, promotions and removals may be proposed repeatedly: an id is added, promoted and
+ * removed at most once, so a second entry has no effect. An update may not: a late second entry
+ * would undo another client's later change.
  */
 export class OpenChanges<Client> {
   readonly #memberId: bigint;
@@ -71,9 +71,12 @@ export class OpenChanges<Client> {
     return waiting;
   }
 
-  /** Removes and returns the changes started at or before `startMs`. */
-  takeOlderThan(startMs: number): readonly OpenChange<Client>[] {
-    const old = [...this.#open.values()].filter((waiting) => waiting.startMs <= startMs);
+  /** Removes and returns the changes, or those of a kind, started at or before `startMs`. */
+  takeOlderThan(startMs: number, kind?: MemberChange["kind"]): readonly OpenChange<Client>[] {
+    const old = [...this.#open.values()].filter(
+      (waiting) =>
+        waiting.startMs <= startMs && (kind === undefined || waiting.change.kind === kind),
+    );
     for (const { origin } of old) this.#open.delete(origin.number);
     return old;
   }

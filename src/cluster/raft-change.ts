@@ -6,7 +6,13 @@ import {
   NO_ORIGIN,
 } from "./member-change.js";
 
-const OPS = { add: "addLearner", promote: "addVoter", remove: "remove", update: "update" } as const;
+const OPS = {
+  add: "addLearner",
+  addLearner: "addLearner",
+  promote: "addVoter",
+  remove: "remove",
+  update: "update",
+} as const;
 
 /**
  * Converts a change to raft's form. A new member becomes a learner first, so that the majority does

@@ -21,8 +21,9 @@ export function judgeConfChange(change: MemberChange, list: MemberList): ConfCha
   if (list.isRemoved(change.id)) return "idRemoved";
   const members = list.members();
   const isMember = members.some((member) => member.id === change.id);
-  if (change.kind === "add" && isMember) return "idExists";
-  if (change.kind !== "add" && !isMember) return "idNotFound";
+  const isAddition = change.kind === "add" || change.kind === "addLearner";
+  if (isAddition && isMember) return "idExists";
+  if (!isAddition && !isMember) return "idNotFound";
   if (change.kind === "remove" || change.kind === "promote") return "ok";
   const others = members.filter((member) => member.id !== change.id);
   const taken = new Set(others.flatMap((member) => member.peerUrls));
@@ -34,7 +35,7 @@ export type StrictVerdict = "ok" | "notEnoughStarted" | "unhealthy";
 
 /** Connection state for the strict rules. */
 export interface Connectivity {
-  /** Number of members connected for at least 5 seconds, including this one. */
+  /** Number of voters connected for at least 5 seconds, including this member. */
   readonly activeMembers: number;
   /** Whether the member is connected, or is this one. */
   isConnected(id: bigint): boolean;
@@ -43,29 +44,35 @@ export interface Connectivity {
 /**
  * `--strict-reconfig-check`: an addition must leave a quorum of started members (one may always
  * become two) and needs all members connected; a removal must leave a quorum of started and, unless
- * the removed member is down, of connected members. Updates are not checked (etcdserver/server.go,
- * mayAddMember and mayRemoveMember).
+ * the removed member is down, of connected members. Updates are not checked, and lasting learners
+ * do not count (etcdserver/server.go, mayAddMember, mayRemoveMember and mayPromoteMember).
  */
 export function judgeStrictly(
   change: MemberChange,
   members: readonly Member[],
   connectivity: Connectivity,
 ): StrictVerdict {
+  const voters = members.filter(({ isLearner }) => !isLearner);
+  const started = voters.filter(isStarted).length;
   switch (change.kind) {
     case "update":
-    case "promote":
       return "ok";
+    case "promote":
+      // A learner that has caught up has started.
+      return started + 1 < quorumOf(voters.length + 1) ? "notEnoughStarted" : "ok";
+    case "addLearner":
+      return connectivity.activeMembers < voters.length ? "unhealthy" : "ok";
     case "add": {
-      const started = members.filter(isStarted).length;
-      const isSecond = started === 1 && members.length === 1;
-      if (!isSecond && started < quorumOf(members.length + 1)) return "notEnoughStarted";
-      return connectivity.activeMembers < members.length ? "unhealthy" : "ok";
+      const isSecond = started === 1 && voters.length === 1;
+      if (!isSecond && started < quorumOf(voters.length + 1)) return "notEnoughStarted";
+      return connectivity.activeMembers < voters.length ? "unhealthy" : "ok";
     }
     case "remove": {
-      const rest = members.filter((member) => member.id !== change.id);
+      const rest = voters.filter((member) => member.id !== change.id);
+      if (rest.length === voters.length) return "ok";
       if (rest.filter(isStarted).length < quorumOf(rest.length)) return "notEnoughStarted";
       if (!connectivity.isConnected(change.id)) return "ok";
-      const quorumAfter = 1 + Math.floor((members.length - 1) / 2);
+      const quorumAfter = 1 + Math.floor((voters.length - 1) / 2);
       return connectivity.activeMembers - 1 < quorumAfter ? "unhealthy" : "ok";
     }
   }

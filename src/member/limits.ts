@@ -25,7 +25,10 @@ export interface MemberLimits {
   readonly snapshotsMax: number;
   /** Bytes kept alive only by views of listings and snapshots; above it, the oldest are ended. */
   readonly listingViewBytesMax: number;
-  /** Pending membership changes of this member's clients; as many of users and roles. */
+  /**
+   * Pending membership changes of this member's clients; as many of users and roles, and transfers
+   * of leadership.
+   */
   readonly changesMax: number;
   /** Client writes accepted here that are not applied yet. */
   readonly proposalsMax: number;

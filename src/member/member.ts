@@ -119,7 +119,8 @@ export class MemberCore {
 
   /** Called once per raft tick. */
   tick(): void {
-    const { raft, writes, reads, changes, listings, saved, own, timeouts } = this.#parts;
+    const { raft, writes, reads, changes, leaderMoves, listings, saved, own, timeouts } =
+      this.#parts;
     const { monoMs } = this.#times;
     if (!this.#isFailed) raft.tick();
     listings.check();
@@ -130,6 +131,7 @@ export class MemberCore {
     writes.giveUp(monoMs - requestMs, cause);
     reads.expire(monoMs, requestMs, cause);
     changes.tick(monoMs, requestMs);
+    leaderMoves.tick(monoMs);
     if (raft.lead !== NONE) writes.retry();
     own.tick();
     this.#assertInvariants();
@@ -283,11 +285,12 @@ export class MemberCore {
 
   /** Ends all pending requests: watches are disconnected, writes and reads fail. */
   stop(): void {
-    const { keys, writes, reads, changes } = this.#parts;
+    const { keys, writes, reads, changes, leaderMoves } = this.#parts;
     keys.cutWatches();
     writes.giveUp(Number.POSITIVE_INFINITY, () => STOPPED);
     reads.failAll(STOPPED);
     changes.endAll();
+    leaderMoves.endAll();
     assert(this.openWrites === 0, "a member that stops leaves no write without a response");
     this.#ports.peers.stop();
   }
@@ -341,7 +344,7 @@ export class MemberCore {
   }
 
   #onSoftState(): void {
-    const { raft, leadership, stats, timeouts, writes, own } = this.#parts;
+    const { raft, leadership, leaderMoves, stats, timeouts, writes, own } = this.#parts;
     if (!leadership.changed()) return;
     assert(raft.lead !== NONE, "a new leader is known");
     const { wallMs, monoMs } = this.#times;
@@ -350,6 +353,7 @@ export class MemberCore {
     writes.sendAgain();
     writes.retry();
     own.onElected();
+    leaderMoves.elected();
   }
 
   #startSnapshot(): void {

@@ -1,3 +1,4 @@
+import { LEARNER_LEVEL } from "../cluster/format.js";
 import type { CarriedConfChange, MemberChange } from "../cluster/member-change.js";
 import type { Membership } from "../cluster/membership.js";
 import { OpenChanges } from "../cluster/open-changes.js";
@@ -6,10 +7,13 @@ import type { ConfChangeVerdict } from "../cluster/rules.js";
 import { assert } from "../lib/assert.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
 import {
   confChangeResponse,
   internalError,
+  learnerNotReady,
+  learnersUnsupported,
   refuseConfChange,
   tooManyChanges,
 } from "../v2/members.js";
@@ -18,10 +22,18 @@ import { LIMIT_REACHED, type MemberLimits } from "./limits.js";
 import type { ClientRequest } from "./replies.js";
 
 const OPEN = cellOf("openChanges");
+/** A leader forgets once an election timeout whom it has heard. */
+const HEARD_HEARTBEATS = 5;
+/** Below the timeout of a client's request. */
+const PROMOTE_MS_MAX = 1500;
 
 export interface ChangesPorts {
   readonly metrics: MetricCells;
   readonly limits: Pick<MemberLimits, "changesMax">;
+  /** The cluster's. */
+  readonly formatLevel: () => number;
+  readonly electionMs: number;
+  readonly heartbeatMs: number;
   readonly answer: (client: ClientRequest, answer: ApiResponse) => void;
   /** A client's change was applied. */
   readonly onChanged: (client: ClientRequest, change: MemberChange) => void;
@@ -45,7 +57,11 @@ export class MembershipChanges {
   /** Call once this member has applied all entries that were committed when the request came. */
   add(client: ClientRequest, change: MemberChange, monoMs: number): void {
     const { metrics, limits } = this.#ports;
-    assert(change.kind !== "promote", "learners are promoted by the leader, not by a client");
+    const level = this.#ports.formatLevel();
+    if (change.kind === "addLearner" && level < LEARNER_LEVEL) {
+      this.#answer(client, learnersUnsupported(level));
+      return;
+    }
     if (this.#open.size >= limits.changesMax) {
       metrics.add(LIMIT_REACHED.changes, 1);
       this.#answer(client, tooManyChanges());
@@ -63,7 +79,10 @@ export class MembershipChanges {
   tick(monoMs: number, timeoutMs: number): void {
     assert(timeoutMs > 0, "a change has time to be committed");
     this.#giveUp(monoMs - timeoutMs);
-    if (this.#open.size > 0) this.#proposeDue(monoMs);
+    if (this.#open.size > 0) {
+      this.#giveUpPromotions(monoMs);
+      this.#proposeDue(monoMs);
+    }
     if (this.#raft.isLeader) this.#promote();
     this.#ports.metrics.set(OPEN, this.#open.size);
   }
@@ -73,7 +92,7 @@ export class MembershipChanges {
     const open = this.#open.take(change.origin);
     if (open === undefined) return;
     if (verdict === "ok") this.#ports.onChanged(open.client, open.change);
-    this.#answer(open.client, confChangeResponse(open.change, verdict));
+    this.#answer(open.client, confChangeResponse(open.change, verdict, this.#membership));
   }
 
   /** Fails all pending changes, as the member stops. */
@@ -89,6 +108,22 @@ export class MembershipChanges {
   #giveUp(startMs: number): void {
     for (const { client } of this.#open.takeOlderThan(startMs)) {
       this.#answer(client, internalError());
+    }
+  }
+
+  /**
+   * A leader rejects a learner that is behind; one that is heard again within some heartbeats is
+   * not. On a follower no answer comes back, so it takes a leader's silence for one.
+   */
+  #giveUpPromotions(monoMs: number): void {
+    const { electionMs, heartbeatMs } = this.#ports;
+    if (this.#raft.lead === NONE) return;
+    const waitMs = Math.min(
+      this.#raft.isLeader ? HEARD_HEARTBEATS * heartbeatMs : electionMs,
+      PROMOTE_MS_MAX,
+    );
+    for (const { client } of this.#open.takeOlderThan(monoMs - waitMs, "promote")) {
+      this.#answer(client, learnerNotReady());
     }
   }
 
@@ -112,10 +147,13 @@ export class MembershipChanges {
     }
   }
 
-  /** One at a time: raft allows only one pending change. */
+  /** One at a time: raft allows only one pending change. Lasting learners wait for a client. */
   #promote(): void {
     assert(this.#raft.isLeader, "only a leader knows which learners have caught up");
-    const id = this.#raft.conf.learners.find((learner) => this.#raft.isCaughtUp(learner));
+    const id = this.#raft.conf.learners.find(
+      (learner) =>
+        this.#membership.member(learner)?.isLearner === false && this.#raft.isCaughtUp(learner),
+    );
     assert(id !== this.#raft.id, "a leader is a voter already");
     if (id !== undefined) this.#raft.proposeConfChange(raftChangeOf({ kind: "promote", id }));
   }

@@ -13,6 +13,7 @@ import type { Raft } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
 import { Stat } from "../store/stats.js";
 import type { Store } from "../store/store.js";
+import { STATUS } from "../v2/members.js";
 import { RaftStats } from "../v2/raft-stats.js";
 import type { ApiRequest } from "../v2/request.js";
 import { Applier } from "./apply.js";
@@ -25,6 +26,7 @@ import { Gate } from "./gate.js";
 import { Hashes } from "./hashes.js";
 import { Health } from "./health.js";
 import { IncomingSnapshot } from "./incoming-snapshot.js";
+import { LeaderMoves } from "./leader-moves.js";
 import { Leadership } from "./leadership.js";
 import type { MemberLimits } from "./limits.js";
 import { Listings } from "./listings.js";
@@ -89,6 +91,7 @@ export interface MemberParts {
   readonly writes: Writes;
   readonly reads: Reads;
   readonly changes: MembershipChanges;
+  readonly leaderMoves: LeaderMoves;
   readonly listings: Listings;
   readonly keys: KeysService;
   readonly hashes: Hashes;
@@ -126,7 +129,7 @@ interface Ground {
 
 type Flow = Pick<
   MemberParts,
-  "writes" | "reads" | "changes" | "listings" | "snapshots" | "space" | "hashes"
+  "writes" | "reads" | "changes" | "leaderMoves" | "listings" | "snapshots" | "space" | "hashes"
 >;
 
 /** Creates the parts and connects them. @throws ForceNewClusterError */
@@ -150,7 +153,7 @@ export function assemble(
   const ground = {
     ...{ config, plan, recovered, ports, times, membership, auth, audit, slow, raft, stats },
   };
-  const flow = makeFlow(ground);
+  const flow = makeFlow(ground, () => formats.level);
   // Called only later, by entries and snapshots, when all parts exist.
   const onMembership = () => own.membershipChanged(view.membershipChanged());
   const own = makeOwnProposals(ground, flow.writes, {
@@ -217,7 +220,10 @@ export function assemble(
 }
 
 /** The queues in which requests wait, and the admission control before them. */
-function makeFlow({ config, recovered, ports, times, membership, audit, raft }: Ground): Flow {
+function makeFlow(
+  { config, recovered, ports, times, membership, audit, raft }: Ground,
+  formatLevel: () => number,
+): Flow {
   const { clients, metrics, peers, limits, memberLimits, log, random } = ports;
   const { snapshot, store } = recovered;
   return {
@@ -227,13 +233,19 @@ function makeFlow({ config, recovered, ports, times, membership, audit, raft }: 
       isConnected: (id) => peers.isConnected(id),
     }),
     changes: new MembershipChanges(raft, membership, firstNumber(random), {
-      metrics,
-      limits: memberLimits,
+      ...{ metrics, limits: memberLimits, formatLevel },
+      ...{ electionMs: config.electionMs, heartbeatMs: config.heartbeatMs },
       answer: (client, answer) => clients.answerWhole(client, answer),
-      onChanged: ({ source }, change) => {
-        const status = change.kind === "add" ? 201 : 204;
-        audit.write("member", source, status, `${change.kind} ${formatId(change.id)}`);
-      },
+      onChanged: ({ source }, { kind, id }) =>
+        audit.write("member", source, STATUS[kind], `${kind} ${formatId(id)}`),
+    }),
+    leaderMoves: new LeaderMoves({
+      ...{ raft, membership, metrics, limits: memberLimits },
+      ...{ electionMs: config.electionMs, heartbeatMs: config.heartbeatMs },
+      isConnected: (id) => peers.isConnected(id),
+      answer: (client, answer) => clients.answerWhole(client, answer),
+      onMoved: ({ source }, id) =>
+        audit.write("member", source, 204, `move-leader ${formatId(id)}`),
     }),
     reads: new Reads(raft, {
       ...{ metrics, log },
@@ -366,7 +378,7 @@ function makeV2Machine(
 
 function makeRouter(
   { config, recovered, ports, times, membership, auth, audit, raft, stats }: Ground,
-  { writes, reads, changes, listings, space, hashes }: Flow,
+  { writes, reads, changes, leaderMoves, listings, space, hashes }: Flow,
   keys: KeysService,
   underway: Underway,
   gate: Gate,
@@ -375,7 +387,19 @@ function makeRouter(
   const { store } = recovered;
   const { clients, metrics, peers, log, memberLimits: limits } = ports;
   return new Router({
-    ...{ raft, clients, keys, changes, listings, reads, times, gate, audit, ...others },
+    ...{
+      raft,
+      clients,
+      keys,
+      changes,
+      leaderMoves,
+      listings,
+      reads,
+      times,
+      gate,
+      audit,
+      ...others,
+    },
     protectStatus: config.protectStatus,
     auth: new AuthService({
       ...{ gate, hashes, writes, reads, space, underway, times, metrics, limits, audit, log },

@@ -58,7 +58,7 @@ export class PeerPort {
       known.some(({ id }) => id === this.#selfId) || membership.isRemoved(this.#selfId);
     const members = isNamed
       ? known.map(toPeer)
-      : expected.map((member) => toPeer({ ...member, clientUrls: [] }));
+      : expected.map((member) => toPeer({ ...member, clientUrls: [], isLearner: false }));
     const content: PeerMembers = {
       members,
       removed: membership.removedIds().map(formatId),
@@ -118,6 +118,6 @@ export class PeerPort {
   }
 }
 
-function toPeer({ id, name, peerUrls, clientUrls }: ClusterMember): PeerMember {
-  return { id: formatId(id), name, peerUrls, clientUrls };
+function toPeer({ id, name, peerUrls, clientUrls, isLearner }: ClusterMember): PeerMember {
+  return { id: formatId(id), name, peerUrls, clientUrls, isLearner };
 }

@@ -47,7 +47,7 @@ export class PeerTraffic {
 
   /** An encoded message from another member. @throws MessageError */
   receive(bytes: Uint8Array): void {
-    const { raft, incoming, stats, times } = this.#parts;
+    const { raft, port, incoming, stats, times } = this.#parts;
     const message = decodeMessage(bytes);
     const { type, from } = message;
     assert(message.to === raft.id, "the peer thread passes on what is to this member");
@@ -59,6 +59,9 @@ export class PeerTraffic {
       if (message.term >= raft.term) {
         stats.onAppendReceived(from, bytes.length, times.monoMs, times.wallMs);
       }
+    } else if (type === "transfer") {
+      // Writes would wait for a member that does not answer.
+      if (!port.isConnected(message.target)) return;
     } else if (type === "appendReply") stats.onAppendReply(from, message.index, times.monoMs);
     else if (type === "appendReject") stats.onAppendFailed(from);
     raft.step(message);

@@ -3,8 +3,9 @@ import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
 import { isServedByFrontend } from "../v2/local.js";
 import { internalError, writesMembers } from "../v2/members.js";
+import { leaderNotMoved, MOVE_LEADER_PATH } from "../v2/move-leader.js";
 import { routePath } from "../v2/path.js";
-import { plainResponse } from "../v2/plain.js";
+import { type ApiResponse, plainResponse } from "../v2/plain.js";
 import { type ApiRequest, Method } from "../v2/request.js";
 import { ContentKind } from "../v2/response.js";
 import { ADMIN_SNAPSHOT_PATH } from "../v2/snapshot.js";
@@ -13,6 +14,7 @@ import type { Audit } from "./audit.js";
 import type { DiscoveryService } from "./discovery-service.js";
 import type { Gate } from "./gate.js";
 import type { Health } from "./health.js";
+import type { LeaderMoves } from "./leader-moves.js";
 import type { Listings } from "./listings.js";
 import type { MembershipChanges } from "./membership-changes.js";
 import type { Reads } from "./reads.js";
@@ -36,6 +38,7 @@ export interface RouterParts {
   readonly discovery: DiscoveryService | undefined;
   readonly health: Health;
   readonly changes: MembershipChanges;
+  readonly leaderMoves: LeaderMoves;
   readonly listings: Listings;
   readonly reads: Reads;
   readonly times: TurnTimes;
@@ -50,6 +53,7 @@ const AUTH_PATHS = "/v2/auth/";
 const MEMBERS_PATH = "/v2/members";
 const STATS_PATHS = "/v2/stats/";
 const SLASH = 0x2f;
+const NO_LEADER = "etcdserver: no leader";
 /** To a request that the frontend serves, as its client has the role root. */
 const FOR_FRONTEND = plainResponse(200, ContentKind.none, "", { isForFrontend: true });
 
@@ -87,7 +91,7 @@ export class Router {
       return;
     }
     const isMembers = isBelow(path, MEMBERS_PATH);
-    const isWrite = isMembers && writesMembers(request.method);
+    const isWrite = (isMembers && writesMembers(request.method)) || path === MOVE_LEADER_PATH;
     const isLocal = isServedByFrontend(request.path);
     let from = client;
     if (isWrite || isLocal || (this.#parts.protectStatus && isStatus(path, request.method))) {
@@ -113,20 +117,25 @@ export class Router {
   }
 
   #conclude(client: ClientRequest, outcome: StatusOutcome): void {
-    const { clients, changes, reads, times } = this.#parts;
+    const { clients, changes, leaderMoves, times } = this.#parts;
     switch (outcome.kind) {
       case "answer":
         clients.answerWhole(client, outcome.answer);
         return;
       case "propose":
-        // Changes committed before the request must be applied here before this one is validated.
-        reads.add({
-          frontend: client.frontend,
-          startMs: times.monoMs,
-          isHealthCheck: false,
-          confirmed: () => changes.add(client, outcome.change, times.monoMs),
-          failed: () => clients.answerWhole(client, internalError()),
-        });
+        this.#whenApplied(
+          client,
+          () => changes.add(client, outcome.change, times.monoMs),
+          internalError,
+        );
+        return;
+      case "moveLeader":
+        this.#whenApplied(
+          client,
+          () => leaderMoves.add(client, outcome.id, times.monoMs),
+          leaderNotMoved,
+          true,
+        );
         return;
       case "health":
         this.#checkHealth(client, outcome.scope);
@@ -134,6 +143,31 @@ export class Router {
       default:
         unreachable(outcome);
     }
+  }
+
+  /**
+   * Changes committed before a request must be applied here before it is judged.
+   *
+   * @param isHasty it fails without a leader, or after a second
+   */
+  #whenApplied(
+    client: ClientRequest,
+    act: () => void,
+    failed: (why: string) => ApiResponse,
+    isHasty = false,
+  ): void {
+    const { raft, clients, reads, times } = this.#parts;
+    if (isHasty && raft.lead === NONE) {
+      clients.answerWhole(client, failed(NO_LEADER));
+      return;
+    }
+    reads.add({
+      frontend: client.frontend,
+      startMs: times.monoMs,
+      isHealthCheck: isHasty,
+      confirmed: act,
+      failed: (why) => clients.answerWhole(client, failed(why)),
+    });
   }
 
   /** Healthy means: a linearizable read succeeds, and writes are accepted. */

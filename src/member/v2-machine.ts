@@ -138,7 +138,8 @@ export class V2Machine implements StateMachine {
    * A conf change that raft applied: runs its store commands at its entry's position in the log.
    */
   applyConfChange(change: MemberChange): void {
-    for (const command of confChangeCommands(change, 0)) {
+    const before = this.#membership.member(change.id);
+    for (const command of confChangeCommands(change, 0, before)) {
       const result = this.store.apply(command);
       if (!(result instanceof Event)) continue;
       assert(Membership.concerns(result.node.path), "a membership change changes its keys alone");

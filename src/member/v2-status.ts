@@ -6,6 +6,7 @@ import type { Raft } from "../raft/raft.js";
 import { STAT_NAMES } from "../store/stats.js";
 import type { Store } from "../store/store.js";
 import { handleMachines, handleMembers, type MembersOutcome } from "../v2/members.js";
+import { handleMoveLeader, MOVE_LEADER_PATH, type MoveLeaderOutcome } from "../v2/move-leader.js";
 import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
 import type { RaftStats } from "../v2/raft-stats.js";
 import type { ApiRequest } from "../v2/request.js";
@@ -25,11 +26,12 @@ export interface StatusSources {
 }
 
 /**
- * Result of a request: a response, a membership change to propose, or a health check, which needs a
- * read first.
+ * Result of a request: a response, a membership change to propose, a leader to be made, or a health
+ * check, which needs a read first.
  */
 export type StatusOutcome =
   | MembersOutcome
+  | MoveLeaderOutcome
   | { readonly kind: "health"; readonly scope: HealthScope };
 
 /** Everything but /v2/keys: members, machines, statistics, version, health. */
@@ -45,6 +47,7 @@ export class StatusService {
     if (path === "/v2/members" || path.startsWith("/v2/members/")) {
       return this.#members(request, wallMs, monoMs);
     }
+    if (path === MOVE_LEADER_PATH) return handleMoveLeader(request);
     if (path === "/health") {
       const refusal = refuseHealthMethod(request);
       if (refusal !== undefined) return { kind: "answer", answer: refusal };
@@ -85,7 +88,10 @@ export class StatusService {
       unixSeconds: Math.floor(wallMs / 1000),
       sha1: (bytes) => createHash("sha1").update(bytes).digest(),
       connectivity: config.strictReconfigCheck
-        ? peers.connectivity(membership.members(), monoMs)
+        ? peers.connectivity(
+            membership.members().filter(({ isLearner }) => !isLearner),
+            monoMs,
+          )
         : undefined,
     });
   }

@@ -44,6 +44,7 @@ export interface PeerMember {
   readonly name: string;
   readonly peerUrls: readonly string[];
   readonly clientUrls: readonly string[];
+  readonly isLearner?: boolean;
 }
 
 export interface PeerMembers {

@@ -25,6 +25,8 @@ export interface MetricsSample {
   readonly memberId: string;
   /** "3.4.23" */
   readonly serverVersion: string;
+  /** ringd's own, "0.4.0" */
+  readonly ringdVersion: string;
   /** "3.4.0"; "" before the leader has set it. */
   readonly clusterVersion: string;
   readonly rings: readonly RingSample[];
@@ -161,6 +163,9 @@ export class MetricsRegistry {
       // Rendered as major.minor: "3.4".
       () => sample().clusterVersion.split(".").slice(0, 2).join("."),
     );
+    info("ringd_version", "ringd_version", "Which ringd is running. 1 for its version.", () => {
+      return sample().ringdVersion;
+    });
     const rings = (name: string, help: string, read: (ring: RingSample) => number) =>
       this.#register(name, help, "gauge", () =>
         sample().rings.map((ring) => ({ labels: { ring: ring.ring }, value: read(ring) })),

@@ -75,10 +75,11 @@ function members({ identity, members }: PeerFacts): PeerApiResponse {
  * As in etcd, the id is a JSON number, even above 2^53; a member not started yet has neither name
  * nor client URLs.
  */
-function memberJson({ id, name, peerUrls, clientUrls }: PeerMember): string {
+function memberJson({ id, name, peerUrls, clientUrls, isLearner }: PeerMember): string {
   const named = name === "" ? "" : `,"name":${goJsonString(name)}`;
   const clients = clientUrls.length === 0 ? "" : `,"clientURLs":${goJsonStrings(clientUrls)}`;
-  return `{"id":${parseId(id) ?? 0n},"peerURLs":${goJsonStrings(peerUrls)}${named}${clients}}`;
+  const learner = isLearner ? ',"isLearner":true' : "";
+  return `{"id":${parseId(id) ?? 0n},"peerURLs":${goJsonStrings(peerUrls)}${learner}${named}${clients}}`;
 }
 
 function version({ members }: PeerFacts): PeerApiResponse {

@@ -30,6 +30,7 @@ import { type ApiResponse, NOT_FOUND } from "../v2/plain.js";
 import { isProbePath } from "../v2/probes.js";
 import type { ApiRequest } from "../v2/request.js";
 import { COMPAT_VERSION } from "../v2/status.js";
+import { WRITER } from "../wal/segment.js";
 
 const TERM = cellOf("raftTerm");
 const ROLE = cellOf("raftRole");
@@ -88,6 +89,7 @@ async function makeRegistry(
   const sample = () => ({
     memberId: id,
     serverVersion: COMPAT_VERSION,
+    ringdVersion: WRITER,
     clusterVersion: unpackVersion(core.getId(CLUSTER_VERSION)),
     rings: ringSamples(topology),
     openFiles: openFiles(),

@@ -1,3 +1,4 @@
+import { LEARNER_LEVEL, readBy } from "../cluster/format.js";
 import { formatId, memberId, parseId, type Sha1 } from "../cluster/ids.js";
 import type { MemberChange } from "../cluster/member-change.js";
 import { PEER_URL_BYTES_MAX, PEER_URLS_MAX } from "../cluster/member-change.js";
@@ -27,6 +28,15 @@ const PREFIX = "/v2/members";
 /** Parsed, 10 MiB of JSON could take hundreds of MB of the heap. */
 const JSON_BYTES_MAX = 1024 * 1024;
 const ALLOWED = [Method.get, Method.post, Method.delete, Method.put];
+const PROMOTE = /\/promote$/;
+/** Of the changes that succeed. */
+export const STATUS = {
+  add: 201,
+  addLearner: 201,
+  promote: 200,
+  remove: 204,
+  update: 204,
+} as const;
 /** Every response has X-Etcd-Cluster-Id, except the 405 of a method that is never allowed. */
 const HEADERS = { hasClusterId: true };
 
@@ -66,10 +76,8 @@ export function handleMembers(request: ApiRequest, inputs: MembersInputs): Membe
     case Method.get:
       return answered(readMembers(rest, inputs));
     case Method.post: {
-      const urls = readPeerUrls(request);
-      if (urls.kind === "refused") return answered(urls.answer);
-      const id = memberId(urls.urls, `${inputs.unixSeconds}`, inputs.sha1);
-      return decide({ kind: "add", id, peerUrls: urls.urls }, inputs);
+      if (PROMOTE.test(rest)) return promotion(rest.replace(PROMOTE, ""), inputs);
+      return addition(request, inputs);
     }
     default: {
       if (rest === "") return answered(methodNotAllowed("", HEADERS));
@@ -87,6 +95,24 @@ export function handleMembers(request: ApiRequest, inputs: MembersInputs): Membe
   }
 }
 
+function addition(request: ApiRequest, inputs: MembersInputs): MembersOutcome {
+  const urls = readPeerUrls(request);
+  if (urls.kind === "refused") return answered(urls.answer);
+  const isLearner = decodeIsLearner(request.body);
+  if (typeof isLearner !== "boolean") {
+    return answered(messageResponse(400, isLearner.message, HEADERS));
+  }
+  const id = memberId(urls.urls, `${inputs.unixSeconds}`, inputs.sha1);
+  return decide({ kind: isLearner ? "addLearner" : "add", id, peerUrls: urls.urls }, inputs);
+}
+
+/** @param shown latin1 bytes */
+function promotion(shown: string, inputs: MembersInputs): MembersOutcome {
+  const id = parseId(shown);
+  if (id === undefined || id === 0n) return answered(noSuchMember(shown));
+  return decide({ kind: "promote", id }, inputs);
+}
+
 /** Whether a method changes members; only for these does etcd check the client's permission. */
 export function writesMembers(method: Method): boolean {
   return method !== Method.get && (ALLOWED as readonly Method[]).includes(method);
@@ -101,21 +127,38 @@ export function refuseConfChange(
   membership: Membership,
 ): ApiResponse | undefined {
   const verdict = judgeConfChange(change, membership);
-  return verdict === "ok" ? undefined : confChangeResponse(change, verdict);
+  if (verdict !== "ok") return confChangeResponse(change, verdict, membership);
+  const isPromotion = change.kind === "promote";
+  if (!isPromotion || membership.member(change.id)?.isLearner) return undefined;
+  return messageResponse(412, "etcdserver: can only promote a learner member", HEADERS);
 }
 
-/** The response to a change by its verdict. */
-export function confChangeResponse(change: MemberChange, verdict: ConfChangeVerdict): ApiResponse {
+/** The learner to be promoted lacks too much of the log, or is not heard. */
+export function learnerNotReady(): ApiResponse {
+  const why = "etcdserver: can only promote a learner member which is in sync with leader";
+  return messageResponse(412, why, HEADERS);
+}
+
+/** Members of older builds do not know learners that stay learners. */
+export function learnersUnsupported(level: number): ApiResponse {
+  const why = `a learner needs ringd ${readBy(LEARNER_LEVEL)} or later on all members (format ${LEARNER_LEVEL}; the cluster's is ${level})`;
+  return messageResponse(412, why, HEADERS);
+}
+
+/** The response to a change by its verdict. @param membership after it */
+export function confChangeResponse(
+  change: MemberChange,
+  verdict: ConfChangeVerdict,
+  membership: Membership,
+): ApiResponse {
   switch (verdict) {
     case "ok": {
-      if (change.kind !== "add") return plainResponse(204, ContentKind.none, "", HEADERS);
-      const member = {
-        id: change.id,
-        name: "",
-        peerUrls: change.peerUrls,
-        clientUrls: [],
-      };
-      return plainResponse(201, ContentKind.json, `${memberJson(member)}\n`, HEADERS);
+      const status = STATUS[change.kind];
+      const member = membership.member(change.id);
+      if (status === 204 || member === undefined) {
+        return plainResponse(204, ContentKind.none, "", HEADERS);
+      }
+      return plainResponse(status, ContentKind.json, `${memberJson(member)}\n`, HEADERS);
     }
     case "idNotFound":
       return noSuchMember(formatId(change.id));
@@ -141,12 +184,13 @@ export function tooManyChanges(): ApiResponse {
   return messageResponse(500, "etcdserver: too many requests", HEADERS);
 }
 
-/** A member as JSON, always with all fields. */
+/** A member as JSON, always with all fields but `isLearner`, which only a learner has. */
 export function memberJson(member: Member): string {
   const peerUrls = goJsonStrings(member.peerUrls);
   const clientUrls = goJsonStrings(member.clientUrls);
   const name = goJsonString(member.name);
-  return `{"id":"${formatId(member.id)}","name":${name},"peerURLs":${peerUrls},"clientURLs":${clientUrls}}`;
+  const learner = member.isLearner ? ',"isLearner":true' : "";
+  return `{"id":"${formatId(member.id)}","name":${name},"peerURLs":${peerUrls},"clientURLs":${clientUrls}${learner}}`;
 }
 
 /** `GET /v2/machines`: the client URLs of all members, for clients that predate /v2/members. */
@@ -181,22 +225,25 @@ type PeerUrls =
   | { readonly kind: "urls"; readonly urls: readonly string[] }
   | { readonly kind: "refused"; readonly answer: ApiResponse };
 
-function readPeerUrls(request: ApiRequest): PeerUrls {
+/** The refusal of a body that is not JSON by its type, or too large. */
+export function refuseJsonBody(request: ApiRequest): ApiResponse | undefined {
   const sent = Buffer.from(request.contentType, "latin1").toString("utf8");
   const semicolon = sent.indexOf(";");
   // As in etcd, only a type with parameters is trimmed and lower-cased.
   const type = semicolon < 0 ? sent : sent.slice(0, semicolon).toLowerCase().trim();
   if (type !== "application/json") {
-    return refused(415, `Bad Content-Type ${type}, accept application/json`);
+    return messageResponse(415, `Bad Content-Type ${type}, accept application/json`, HEADERS);
   }
-  if (request.isBodyTooLarge || request.body.length > JSON_BYTES_MAX)
-    return refused(400, "http: request body too large");
-  const urls = decodePeerUrls(request.body);
-  return urls.kind === "urls" ? urls : refused(400, urls.message);
+  const isTooLarge = request.isBodyTooLarge || request.body.length > JSON_BYTES_MAX;
+  return isTooLarge ? messageResponse(400, "http: request body too large", HEADERS) : undefined;
 }
 
-function refused(status: number, message: string): PeerUrls {
-  return { kind: "refused", answer: messageResponse(status, message, HEADERS) };
+function readPeerUrls(request: ApiRequest): PeerUrls {
+  const refusal = refuseJsonBody(request);
+  if (refusal !== undefined) return { kind: "refused", answer: refusal };
+  const urls = decodePeerUrls(request.body);
+  if (urls.kind === "urls") return urls;
+  return { kind: "refused", answer: messageResponse(400, urls.message, HEADERS) };
 }
 
 /** Go's name of the expected type, in its error text. */
@@ -232,6 +279,24 @@ export function decodePeerUrls(body: Buffer): UrlList {
   return parseUrlList(texts);
 }
 
+/** Of a body whose peer URLs were decoded. */
+function decodeIsLearner(body: Buffer): boolean | { readonly message: string } {
+  const scan = scanJson(body, "whole");
+  if (scan.kind === "invalid") return scan;
+  let isLearner = false;
+  for (const [key, field] of Object.entries(parseScanned(body, scan) ?? {})) {
+    if (key.toUpperCase() !== "ISLEARNER" || field === null) continue;
+    if (typeof field !== "boolean") {
+      const kind = kindOf(field);
+      return {
+        message: `json: cannot unmarshal ${kind} into Go struct field .isLearner of type bool`,
+      };
+    }
+    isLearner = field;
+  }
+  return isLearner;
+}
+
 function mismatch(kind: string, target: string): UrlList {
   return {
     kind: "invalid",
@@ -253,7 +318,7 @@ function tailOf(path: string): string {
 }
 
 /** @param shown latin1 bytes */
-function noSuchMember(shown: string): ApiResponse {
+export function noSuchMember(shown: string): ApiResponse {
   return bytesMessageResponse(404, `No such member: ${shown}`, HEADERS);
 }
 

@@ -38,7 +38,7 @@ export const SEGMENT_FORMAT = 2;
 /** The oldest supported version. */
 const FORMAT_VERSION_MIN = 1;
 /** The version of this ringd, as in package.json; stored in files of the newest format. */
-export const WRITER = "0.3.0";
+export const WRITER = "0.4.0";
 const MAGIC = "ringdWAL";
 const SALT_AT = 84;
 const WRITER_AT = 88;

@@ -79,7 +79,7 @@ test("data of ringd 0.1.0 are read and continued in the newest format; 0.1.0 the
       .split("\n")
       .filter((line) => line.includes(`format ${FORMAT_LEVEL}`));
     assert.equal(lines.length, 1, stdout + stderr);
-    assert.match(lines[0] as string, /which ringd 0\.3\.0 or later reads; this ringd reads .* 1/);
+    assert.match(lines[0] as string, /which ringd 0\.4\.0 or later reads; this ringd reads .* 1/);
     assert.equal(status, 1);
     assert.equal(digestOf(member.dataDir), before, "a start that is refused writes nothing");
   } finally {

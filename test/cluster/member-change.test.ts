@@ -18,6 +18,7 @@ const CHANGES: readonly MemberChange[] = [
   { kind: "update", id: 1n, peerUrls: [] },
   { kind: "remove", id: MEMBER_ID },
   { kind: "promote", id: 7n },
+  { kind: "addLearner", id: 8n, peerUrls: ["http://a:1"] },
 ];
 const ORIGINS: readonly ChangeOrigin[] = [
   NO_ORIGIN,
@@ -85,7 +86,9 @@ test("a change is judged by ids first, then by URLs", () => {
 });
 
 test("the strict rules keep a quorum of started and of connected members", () => {
-  const member = (id: bigint, name: string) => ({ id, name, peerUrls: [], clientUrls: [] });
+  const member = (id: bigint, name: string, isLearner = false) => {
+    return { id, name, peerUrls: [], clientUrls: [], isLearner };
+  };
   const started = [1n, 2n, 3n, 4n].map((id) => member(id, `n${id}`));
   const links = (activeMembers: number, down?: bigint) => ({
     activeMembers,
@@ -106,4 +109,15 @@ test("the strict rules keep a quorum of started and of connected members", () =>
     judgeStrictly({ kind: "update", id: 1n, peerUrls: [] }, halfStarted, links(0)),
     "ok",
   );
+  const learners = [...started.slice(0, 3), member(8n, "", true), member(9n, "n9", true)];
+  const addLearner: MemberChange = { kind: "addLearner", id: 10n, peerUrls: [] };
+  for (const change of [add, addLearner, remove(3n), remove(8n), remove(9n)]) {
+    assert.equal(judgeStrictly(change, learners, links(3)), "ok", "learners do not count");
+  }
+  assert.equal(judgeStrictly(addLearner, halfStarted, links(2)), "ok", "it takes no votes");
+  assert.equal(judgeStrictly(addLearner, learners, links(2)), "unhealthy");
+  const promote: MemberChange = { kind: "promote", id: 9n };
+  assert.equal(judgeStrictly(promote, learners, links(3)), "ok");
+  const hardlyStarted = [member(1n, "n1"), member(2n, ""), member(3n, "")];
+  assert.equal(judgeStrictly(promote, hardlyStarted, links(1)), "notEnoughStarted");
 });

@@ -37,7 +37,13 @@ test("bootstrap takes the first three indexes with etcd's paths and values", () 
 test("the membership follows the events of its commands", () => {
   const membership = oneMember();
   assert.deepEqual(membership.members(), [
-    { id: MEMBER_ID, name: "default", peerUrls: [PEER_URL], clientUrls: [CLIENT_URL] },
+    {
+      id: MEMBER_ID,
+      name: "default",
+      peerUrls: [PEER_URL],
+      clientUrls: [CLIENT_URL],
+      isLearner: false,
+    },
   ]);
   assert.equal(membership.version, "3.4.0");
 
@@ -59,6 +65,7 @@ test("the membership follows the events of its commands", () => {
     name: "größer <&>",
     peerUrls: ["http://c:1"],
     clientUrls: ["http://127.0.0.1:1"],
+    isLearner: false,
   });
   assert.deepEqual(membership.clientUrls(), ["http://127.0.0.1:1", CLIENT_URL]);
 

@@ -133,10 +133,46 @@ test("a cluster is upgraded to this build and back under writes; its level rises
 /** Rejected by all, with the reason on both sides. */
 async function checkOldJoining(cluster: TestCluster): Promise<void> {
   const old = await cluster.grow((member) => makeOld(member));
-  const why = /reads formats up to 1: it needs ringd 0\.3\.0 or later/;
+  const why = /reads formats up to 1: it needs ringd 0\.4\.0 or later/;
   const others = cluster.members.filter((member) => member !== old);
   await until("both sides say it", 30_000, () =>
     [old, ...others].every((member) => logHas(member, why)),
   );
   assert.deepEqual(cluster.crashes, []);
 }
+
+test("a learner waits until the last member of an older build is gone", {
+  timeout: 120_000,
+}, async () => {
+  const before = { RINGD_TEST_FORMAT_LEVEL: "3" };
+  const cluster = await TestCluster.create({ kind: "ringd", size: 2, environment: before });
+  try {
+    const [one, two] = cluster.members as [ClusterMember, ClusterMember];
+    const json = { peerURLs: ["http://127.0.0.1:1"], isLearner: true };
+    const add = async (member: ClusterMember) => {
+      const answer = await member.ask("POST", "/v2/members", { json, timeoutMs: TIMEOUT_MS });
+      return `${answer?.status} ${answer?.body}`;
+    };
+    await until("it is refused, once members are connected long enough", 30_000, async () => {
+      const answer = await add(one);
+      assert.match(answer, /^(412 .*ringd 0\.4\.0 or later on all members|500 )/);
+      return answer.startsWith("412 ");
+    });
+    await roll(cluster, one, true);
+    await until("it is refused by the new one, too", 30_000, async () => {
+      const answer = await add(one);
+      assert.match(answer, /^(412|500) /);
+      return answer.startsWith("412 ");
+    });
+    await roll(cluster, two, true);
+    for (const member of cluster.members) {
+      await until("the level rises", 20_000, async () => (await levelOf(member)) === FORMAT_LEVEL);
+    }
+    await until("it is taken", 30_000, async () => (await add(two)).startsWith("201 "));
+    const list = await one.ask("GET", "/v2/members");
+    assert.match(list?.body ?? "", /"isLearner":true/);
+    assert.deepEqual(cluster.crashes, []);
+  } finally {
+    await cluster.destroy();
+  }
+});

@@ -226,6 +226,25 @@ test("members are changed by root only, and the audit log says by whom", () => {
   assert.match(String(line?.reason), /^add [0-9a-f]+$/);
 });
 
+test("who leads is chosen by root alone, and goes to the audit log", () => {
+  const { member, call } = setUp();
+  const { members } = JSON.parse(call("", "get", "/v2/members").slice(4)) as {
+    members: { id: string }[];
+  };
+  const id = members[0]?.id ?? "";
+  const move = (authorization: string) => {
+    member.authorization = authorization;
+    const asked = member.askJson("post", "/v2/admin/leader", { id });
+    member.until("the answer", () => asked.status !== 0);
+    return asked.status;
+  };
+  assert.deepEqual([move(""), move(basic("ann", "apw")), move(ROOT)], [401, 401, 204]);
+  const [guest, ann, root] = member.takeAudit();
+  assert.deepEqual([guest?.kind, ann?.kind, ann?.user], ["denied", "denied", "ann"]);
+  assert.deepEqual([root?.kind, root?.user, root?.status], ["member", "root", 204]);
+  assert.equal(root?.reason, `move-leader ${id}`);
+});
+
 test("--protect-status asks for root, once authentication is enabled", () => {
   const { call } = setUp(["--protect-status"]);
   for (const path of ["/v2/stats/self", "/v2/stats/store", "/v2/members", "/v2/members/leader"]) {

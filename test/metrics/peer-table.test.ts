@@ -9,7 +9,13 @@ import { parseMetrics } from "./parse-metrics.js";
 function table() {
   const memory = createMetricsMemory(2);
   const registry = new MetricsRegistry(memory, () => ({
-    ...{ memberId: "a", serverVersion: "3.4.23", clusterVersion: "3.4.0", rings: [] },
+    ...{
+      memberId: "a",
+      serverVersion: "3.4.23",
+      ringdVersion: "1.2.3",
+      clusterVersion: "3.4.0",
+      rings: [],
+    },
     ...{ openFiles: -1, openFilesMax: -1 },
   }));
   return {

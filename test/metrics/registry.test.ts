@@ -10,6 +10,7 @@ import { parseMetrics } from "./parse-metrics.js";
 const SAMPLE: MetricsSample = {
   memberId: "8ddab73534be950c",
   serverVersion: "3.4.23",
+  ringdVersion: "1.2.3",
   clusterVersion: "3.4.0",
   rings: [{ ring: "requests", usedBytes: 96, capacityBytes: 4096 }],
   openFiles: 21,

@@ -42,6 +42,8 @@ export class MemberChecks {
   /** Peer URLs of everyone who is or was a member. */
   readonly peerUrls = new Map<bigint, string>();
   readonly members = new Set<bigint>();
+  /** Those that stay learners until a client promotes them. */
+  readonly learners = new Set<bigint>();
   readonly removed = new Set<bigint>();
   /** By raft index: the store's content after that entry. */
   readonly #digests = new Map<number, number>();
@@ -127,11 +129,17 @@ export class MemberChecks {
   #onMembership(node: Node): void {
     const place = readClusterPath(node.path);
     if (place?.kind === "raftAttributes") {
-      const { peerURLs } = JSON.parse(node.value) as { peerURLs: string[] };
+      const { peerURLs, isLearner = false } = JSON.parse(node.value) as {
+        readonly peerURLs: string[];
+        readonly isLearner?: boolean;
+      };
       this.peerUrls.set(place.id, peerURLs.join());
       this.members.add(place.id);
+      if (isLearner) this.learners.add(place.id);
+      else this.learners.delete(place.id);
     } else if (place?.kind === "removed") {
       this.members.delete(place.id);
+      this.learners.delete(place.id);
       this.removed.add(place.id);
     }
   }

@@ -69,6 +69,10 @@ export interface SimFigures {
   starts: number;
   changes: number;
   refusedChanges: number;
+  /** Of learners, by clients. */
+  promotions: number;
+  /** Of leadership. */
+  moves: number;
   digests: number;
   /** From the last fault until all checks passed, simulated milliseconds. */
   settleMs: number;
@@ -539,9 +543,13 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       if (member.store === undefined || life.raft === undefined) return `${name} has no store`;
       if (applied < 0) applied = member.applied;
       if (member.applied !== applied) return `${name} is at ${member.applied}, not ${applied}`;
-      if (life.raft.conf.learners.length > 0) return `${name} knows learners`;
-      if (life.raft.conf.voters.length !== this.checks.members.size) {
-        return `${name} counts ${life.raft.conf.voters.length} voters`;
+      const { voters, learners } = life.raft.conf;
+      const lasting = this.checks.learners;
+      if (learners.length !== lasting.size || !learners.every((id) => lasting.has(id))) {
+        return `${name} has learners ${learners}, not ${[...lasting]}`;
+      }
+      if (voters.length !== this.checks.members.size - lasting.size) {
+        return `${name} counts ${voters.length} voters`;
       }
     }
     if (applied !== this.checks.raft.commitIndex) return "not everything is applied";
@@ -567,8 +575,10 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       events: sum(this.#watchers.map((watcher) => watcher.seen)),
       installs: this.checks.installs,
       starts: sum([...this.members.values()].map((member) => member.starts)),
-      changes: this.#operator.accepted,
+      changes: this.#operator.changes,
       refusedChanges: this.#operator.refused,
+      promotions: this.#operator.promotions,
+      moves: this.#operator.moves,
       digests: this.checks.digestsCompared,
       settleMs: this.#now - this.#healedMs,
       messages: this.peers.messages,

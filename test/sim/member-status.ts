@@ -64,7 +64,7 @@ function wrongMetric(metrics: MetricCells, raft: Raft, applied: number): string 
   const figures: [string, number | bigint, number | bigint][] = [
     ["hasLeader", metrics.get(cellOf("hasLeader")), 1],
     ["isLeader", metrics.get(cellOf("isLeader")), raft.isLeader ? 1 : 0],
-    ["isLearner", metrics.get(cellOf("isLearner")), 0],
+    ["isLearner", metrics.get(cellOf("isLearner")), raft.conf.learners.includes(raft.id) ? 1 : 0],
     ["raftTerm", metrics.get(cellOf("raftTerm")), term],
     ["raftRole", metrics.get(cellOf("raftRole")), ROLES.indexOf(role)],
     ["raftLastIndex", metrics.get(cellOf("raftLastIndex")), lastIndex],

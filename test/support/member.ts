@@ -23,6 +23,8 @@ export class TestMember {
   readonly #args: readonly string[];
   #child: ChildProcess | undefined;
   log = "";
+  /** Of its next start, besides this process's own. */
+  environment: Readonly<Record<string, string>> = {};
 
   private constructor(
     kind: MemberKind,
@@ -100,8 +102,11 @@ export class TestMember {
   launch(more: readonly string[] = []): ChildProcess {
     const args = [...this.#args, "--data-dir", this.dataDir, ...more];
     this.log = "";
+    const env = { ...process.env, ...this.environment };
     const child =
-      this.kind === "ringd" ? spawn(process.execPath, [RINGD, ...args]) : spawn("etcd", args);
+      this.kind === "ringd"
+        ? spawn(process.execPath, [RINGD, ...args], { env })
+        : spawn("etcd", args, { env });
     const take = (text: Buffer) => {
       this.log += text.toString();
     };

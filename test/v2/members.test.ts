@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { confChangeCommands } from "#ringd/cluster/commands.js";
+import type { MemberChange } from "#ringd/cluster/member-change.js";
 import { Membership } from "#ringd/cluster/membership.js";
 import {
   confChangeResponse,
@@ -167,14 +168,16 @@ test("a valid change is proposed, and its outcome sent once it is applied", () =
   if (outcome.kind !== "propose" || outcome.change.kind !== "add") return assert.fail();
   assert.deepEqual(outcome.change.peerUrls, ["http://a:1", "http://b:1"]);
   const id = outcome.change.id.toString(16);
+  const added = oneMember();
+  for (const command of confChangeCommands(outcome.change, 1)) added.apply(eventOf(command, 4));
   const created = `{"id":"${id}","name":"","peerURLs":["http://a:1","http://b:1"],"clientURLs":[]}\n`;
-  expect(confChangeResponse(outcome.change, "ok"), 201, ContentKind.json, created);
+  expect(confChangeResponse(outcome.change, "ok", added), 201, ContentKind.json, created);
   const taken = '{"message":"membership: peerURL exists"}';
-  expect(confChangeResponse(outcome.change, "peerUrlExists"), 409, ContentKind.json, taken);
-  const gone = confChangeResponse({ kind: "remove", id: 0x1fn }, "idRemoved");
+  expect(confChangeResponse(outcome.change, "peerUrlExists", added), 409, ContentKind.json, taken);
+  const gone = confChangeResponse({ kind: "remove", id: 0x1fn }, "idRemoved", added);
   expect(gone, 410, ContentKind.json, '{"message":"Member permanently removed: 1f"}');
-  expect(confChangeResponse({ kind: "remove", id: 1n }, "ok"), 204, ContentKind.none, "");
-  const update = confChangeResponse({ kind: "update", id: 1n, peerUrls: [] }, "idRemoved");
+  expect(confChangeResponse({ kind: "remove", id: 1n }, "ok", added), 204, ContentKind.none, "");
+  const update = confChangeResponse({ kind: "update", id: 1n, peerUrls: [] }, "idRemoved", added);
   expect(update, 500, ContentKind.json, '{"message":"Internal Server Error"}');
 
   const own = requestOf("POST", "/v2/members", JSON.stringify({ peerURLs: [PEER_URL] }));
@@ -335,4 +338,56 @@ test("a JSON body above 1 MiB is not parsed", () => {
   const none = '{"message":"no valid URLs given"}';
   assert.equal(post(1000).body.toString(), none);
   assert.equal(post(2 ** 20).body.toString(), '{"message":"http: request body too large"}');
+});
+
+test("a learner is added as one, shown as one, and promoted", () => {
+  const body = (more: string) => `{"peerURLs":["http://b:1"]${more}}`;
+  const addition = (more: string) => {
+    const outcome = handleMembers(requestOf("POST", "/v2/members", body(more)), INPUTS);
+    return outcome.kind === "propose" ? outcome.change : assert.fail();
+  };
+  assert.equal(addition("").kind, "add");
+  assert.equal(addition(',"isLearner":false').kind, "add");
+  assert.equal(addition(',"isLearner":null').kind, "add");
+  const change = addition(',"islearner":true');
+  assert.equal(change.kind, "addLearner");
+  const wrong =
+    '{"message":"json: cannot unmarshal string into Go struct field .isLearner of type bool"}';
+  expect(
+    ask(requestOf("POST", "/v2/members", body(',"isLearner":"yes"'))),
+    ...([400, ContentKind.json, wrong] as const),
+  );
+
+  const list = oneMember();
+  const apply = (what: MemberChange) => {
+    const before = list.member(what.id);
+    for (const command of confChangeCommands(what, 1, before)) list.apply(eventOf(command, 4));
+  };
+  apply(change);
+  const id = change.id.toString(16);
+  const learner = `{"id":"${id}","name":"","peerURLs":["http://b:1"],"clientURLs":[],"isLearner":true}\n`;
+  expect(confChangeResponse(change, "ok", list), 201, ContentKind.json, learner);
+  apply({ kind: "update", id: change.id, peerUrls: ["http://c:1"] });
+  assert.equal(list.member(change.id)?.isLearner, true, "other URLs make no voter of it");
+  const promote: MemberChange = { kind: "promote", id: change.id };
+  assert.deepEqual(
+    handleMembers(requestOf("POST", `/v2/members/${id}/promote`), { ...INPUTS, membership: list }),
+    { kind: "propose", change: promote },
+  );
+  assert.equal(refuseConfChange(promote, list), undefined);
+  apply(promote);
+  const voter = `{"id":"${id}","name":"","peerURLs":["http://c:1"],"clientURLs":[]}\n`;
+  expect(confChangeResponse(promote, "ok", list), 200, ContentKind.json, voter);
+  const again = refuseConfChange(promote, list);
+  assert.ok(again !== undefined);
+  const why = '{"message":"etcdserver: can only promote a learner member"}';
+  expect(again, 412, ContentKind.json, why);
+  for (const none of ["0", "zz", "1f"]) {
+    const asked = handleMembers(requestOf("POST", `/v2/members/${none}/promote`), {
+      ...INPUTS,
+      connectivity: undefined,
+    });
+    const answer = asked.kind === "propose" ? refuseConfChange(asked.change, list) : asked.answer;
+    assert.equal(answer?.head.status, 404);
+  }
 });

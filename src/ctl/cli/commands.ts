@@ -1,3 +1,4 @@
+import { CLUSTER_COMMANDS } from "./cluster-commands.js";
 import { SNAPSHOT_COMMAND } from "./snapshot-commands.js";
 import type { CommandSpec, FlagSpec } from "./spec.js";
 import { TRANSFER_COMMANDS } from "./transfer-commands.js";
@@ -153,6 +154,9 @@ const MEMBER_COMMANDS: readonly CommandSpec[] = [
     name: "add",
     usage: "add a new member to the etcd cluster",
     argsUsage: "<name> <peerURL>",
+    flags: [
+      { ...bool("learner", "add a learner, which has no vote until it is promoted"), isOwn: true },
+    ],
   },
   {
     name: "remove",
@@ -163,6 +167,12 @@ const MEMBER_COMMANDS: readonly CommandSpec[] = [
     name: "update",
     usage: "update an existing member in the etcd cluster",
     argsUsage: "<memberID> <peerURLs>",
+  },
+  {
+    name: "promote",
+    usage: "promote a learner to a voting member",
+    argsUsage: "<memberID or name>",
+    isOwn: true,
   },
 ];
 
@@ -305,6 +315,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
   },
   SNAPSHOT_COMMAND,
+  ...CLUSTER_COMMANDS,
   ...TRANSFER_COMMANDS,
   {
     name: "dump",

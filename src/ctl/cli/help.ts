@@ -41,6 +41,8 @@ export function groupHelp(
   version: string,
 ): string {
   const top = ["NAME:", `   ${name} - ${group.usage}`, "", "USAGE:"];
+  const [program = ""] = name.split(" ");
+  const subcommands = (group.subcommands ?? []).filter((sub) => isShown(program, sub));
   if (extent === "brief") return lines(...top, `   ${name} [arguments...]`);
   const isFull = extent === "full";
   return lines(
@@ -49,7 +51,7 @@ export function groupHelp(
     "",
     ...(isFull ? ["VERSION:", `   ${version}`, ""] : []),
     "COMMANDS:",
-    ...table((group.subcommands ?? []).map((sub) => [sub.name, sub.usage] as const)),
+    ...table(subcommands.map((sub) => [sub.name, sub.usage] as const)),
     "",
     isFull ? "GLOBAL OPTIONS:" : "OPTIONS:",
     ...table([flagRow(HELP_FLAG)]),
@@ -64,7 +66,7 @@ export function commandHelp(
   command: CommandSpec,
 ): string {
   const name = [program, ...path].join(" ");
-  const flags = command.flags ?? [];
+  const flags = (command.flags ?? []).filter((flag) => isShown(program, flag));
   const options = flags.length > 0 ? " [command options]" : "";
   return lines(
     "NAME:",

@@ -16,20 +16,24 @@ export interface JsonCall {
   readonly expected: readonly number[];
   /** Whether responses with other status codes contain the reason as `message`. */
   readonly hasReason?: boolean;
+  /** Whether a failure of one member is final, so that the next one is not asked. */
+  readonly isFinal?: boolean;
 }
 
 export interface JsonResponse {
   readonly status: number;
   /** Undefined for an empty body. */
   readonly json: unknown;
+  readonly clusterId: string;
 }
 
 /** @throws Failure with exit code 1 */
 export async function callApi(session: Session, call: JsonCall): Promise<JsonResponse> {
-  const { method, path, body, expected, hasReason = false } = call;
+  const { method, path, body, expected, hasReason = false, isFinal = false } = call;
   const request: MemberRequest = {
     method,
     path: encodePath(cleanPath(path).replace(/(?<=.)\/$/, "")),
+    ...(isFinal ? { takesAnyStatus: true } : {}),
     ...(body === undefined ? {} : { body: JSON.stringify(body), contentType: "application/json" }),
   };
   const response = await session.request(request).catch(async (error: unknown) => {
@@ -39,6 +43,7 @@ export async function callApi(session: Session, call: JsonCall): Promise<JsonRes
     return {
       status: response.status,
       json: response.body === "" ? undefined : parseGoJson(response.body),
+      clusterId: String(response.headers["x-etcd-cluster-id"] ?? ""),
     };
   }
   if (!hasReason) {

@@ -1,4 +1,5 @@
 import type { Member } from "../../client/responses.js";
+import { parseId } from "../../cluster/ids.js";
 import { goQuote } from "../../go/text.js";
 import { parseUrlList } from "../../go/url-list.js";
 import { Session } from "../cli/session.js";
@@ -20,11 +21,12 @@ export async function memberList(context: Context): Promise<number> {
     throw failure(`Failed to get leader:  ${error.message}`);
   });
   const { id: leaderId } = leader.json as Member;
-  for (const { id, name, peerURLs, clientURLs } of members) {
+  for (const { id, name, peerURLs, clientURLs, isLearner = false } of members) {
+    const learner = isLearner ? " isLearner=true" : "";
     out(
       name === ""
-        ? `${id}[unstarted]: peerURLs=${peerURLs.join(",")}\n`
-        : `${id}: name=${name} peerURLs=${peerURLs.join(",")} clientURLs=${clientURLs.join(",")} isLeader=${id === leaderId}\n`,
+        ? `${id}[unstarted]: peerURLs=${peerURLs.join(",")}${learner}\n`
+        : `${id}: name=${name} peerURLs=${peerURLs.join(",")} clientURLs=${clientURLs.join(",")} isLeader=${id === leaderId}${learner}\n`,
     );
   }
   return EXIT.ok;
@@ -34,16 +36,20 @@ export async function memberAdd(context: Context): Promise<number> {
   const [name = "", url = ""] = context.args;
   if (context.args.length !== 2) throw failure("Provide a name and a single member peerURL");
   const session = await Session.open(context);
-  const peerURLs = readUrls([url]);
+  const isLearner = context.flags.bool("learner");
+  const peerURLs = readUrls(isLearner ? url.split(",") : [url]);
   const added = await callApi(session, {
     method: "POST",
     path: "/v2/members",
-    body: { peerURLs },
-    expected: [201, 409],
+    body: isLearner ? { peerURLs, isLearner } : { peerURLs },
+    expected: isLearner ? [201, 400, 409, 412] : [201, 409],
   });
   throwConflict(added);
-  const { id } = added.json as Member;
-  out(`Added member named ${name} with ID ${id} to cluster\n`);
+  const { id, isLearner: isShown = false } = added.json as Member;
+  out(`Added member named ${name} with ID ${id} to cluster${isShown ? " as a learner" : ""}\n`);
+  if (isLearner && !isShown) {
+    err("This cluster has no learners: the member will vote as soon as it is started.\n");
+  }
   const members = await listMembers(session);
   const cluster = members.flatMap((member) =>
     member.peerURLs.map((peerURL) => `${member.id === id ? name : member.name}=${peerURL}`),
@@ -51,6 +57,23 @@ export async function memberAdd(context: Context): Promise<number> {
   out(
     `\nETCD_NAME=${goQuote(name)}\nETCD_INITIAL_CLUSTER=${goQuote(cluster.join(","))}\nETCD_INITIAL_CLUSTER_STATE="existing"\n`,
   );
+  return EXIT.ok;
+}
+
+/** Takes an id or a name. */
+export async function memberPromote(context: Context): Promise<number> {
+  const [wanted = ""] = context.args;
+  if (context.args.length !== 1) throw failure("Provide a single member ID");
+  const session = await Session.open(context);
+  const id = memberIdOf(await listMembers(session), wanted);
+  const { clusterId } = await callApi(session, {
+    method: "POST",
+    path: `/v2/members/${id}/promote`,
+    expected: [200],
+    hasReason: true,
+    isFinal: true,
+  });
+  out(`Member ${id} promoted in cluster ${clusterId}\n`);
   return EXIT.ok;
 }
 
@@ -103,8 +126,23 @@ export async function memberUpdate(context: Context): Promise<number> {
   return EXIT.ok;
 }
 
+/**
+ * @returns the id of the only member with that id or name
+ * @throws Failure with exit code 1
+ */
+export function memberIdOf(members: readonly Member[], wanted: string): string {
+  const id = parseId(wanted)?.toString(16);
+  if (members.some((member) => member.id === id)) return id as string;
+  const named = members.filter(({ name }) => name === wanted && name !== "");
+  const [only] = named;
+  if (only === undefined) throw failure(`no member has the id or name ${wanted}`);
+  if (named.length === 1) return only.id;
+  const ids = named.map((member) => member.id).join(", ");
+  throw failure(`several members have the name ${wanted}; give one of the ids ${ids}`);
+}
+
 /** @throws Failure with exit code 1 */
-async function listMembers(session: Session): Promise<Member[]> {
+export async function listMembers(session: Session): Promise<Member[]> {
   const { json } = await callApi(session, {
     method: "GET",
     path: "/v2/members",
@@ -115,11 +153,12 @@ async function listMembers(session: Session): Promise<Member[]> {
 
 export function toMembers(json: unknown): Member[] {
   const { members } = json as { readonly members?: readonly Partial<Member>[] | null };
-  return (members ?? []).map(({ id = "", name = "", peerURLs, clientURLs }) => ({
+  return (members ?? []).map(({ id = "", name = "", peerURLs, clientURLs, isLearner }) => ({
     id,
     name,
     peerURLs: peerURLs ?? [],
     clientURLs: clientURLs ?? [],
+    ...(isLearner === true ? { isLearner } : {}),
   }));
 }
 

@@ -20,17 +20,42 @@ export class Metrics {
     return sum;
   }
 
+  /** The samples of a family by the value of a label. */
+  byLabel(family: string, label: string): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const [name, value] of this.#samples) {
+      const text = name.startsWith(`${family}{`) ? labelOf(name, label) : undefined;
+      if (text !== undefined) found.set(text, value);
+    }
+    return found;
+  }
+
   /** Cumulative counts by upper bound, in order. */
   buckets(family: string): Map<number, number> {
-    const counts = new Map<number, number>();
-    for (const [name, value] of this.#samples) {
-      const bound = name.startsWith(`${family}_bucket{`)
-        ? /le="([^"]+)"/.exec(name)?.[1]
-        : undefined;
-      if (bound !== undefined) counts.set(bound === "+Inf" ? Infinity : Number(bound), value);
-    }
-    return new Map([...counts].sort(([a], [b]) => a - b));
+    return this.bucketsBy(family, "le").get("") ?? new Map();
   }
+
+  /** The same by the value of another label; "" without one. */
+  bucketsBy(family: string, label: string): Map<string, Map<number, number>> {
+    const all = new Map<string, Map<number, number>>();
+    for (const [name, value] of this.#samples) {
+      const bound = name.startsWith(`${family}_bucket{`) ? labelOf(name, "le") : undefined;
+      if (bound === undefined) continue;
+      const key = label === "le" ? "" : (labelOf(name, label) ?? "");
+      const counts = all.get(key) ?? new Map<number, number>();
+      counts.set(bound === "+Inf" ? Infinity : Number(bound), value);
+      all.set(key, counts);
+    }
+    return new Map([...all].map(([key, counts]) => [key, sorted(counts)]));
+  }
+}
+
+function labelOf(sample: string, label: string): string | undefined {
+  return new RegExp(`[{,]${label}="([^"]*)"`).exec(sample)?.[1];
+}
+
+function sorted(counts: ReadonlyMap<number, number>): Map<number, number> {
+  return new Map([...counts].sort(([a], [b]) => a - b));
 }
 
 /**

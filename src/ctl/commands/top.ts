@@ -20,7 +20,7 @@ const HOME_AND_CLEAR = "\u001b[H\u001b[J";
 export interface Sample {
   readonly member: Member;
   readonly atMs: number;
-  readonly role: "leader" | "follower" | "down";
+  readonly role: "leader" | "follower" | "learner" | "down";
   readonly term: number | undefined;
   /** Applied index of the raft log. */
   readonly index: number | undefined;
@@ -79,7 +79,7 @@ async function sampleMember(client: Client, member: Member, timeoutMs: number): 
     return {
       member,
       atMs,
-      role: stats.state === "StateLeader" ? "leader" : "follower",
+      role: stats.state === "StateLeader" ? "leader" : member.isLearner ? "learner" : "follower",
       term: header("x-raft-term"),
       index: header("x-raft-index"),
       requests: metrics.sum(REQUESTS),
@@ -121,7 +121,7 @@ export function render(
   );
   const line = (cells: readonly string[]) =>
     cells.map((cell, n) => (n < 3 ? cell.padEnd(at(widths, n)) : cell.padStart(at(widths, n))));
-  const roleColor = { leader: paint.green, follower: String, down: paint.red };
+  const roleColor = { leader: paint.green, follower: String, learner: String, down: paint.red };
   const texts = rows.map((row, n) => {
     const cells = line(row);
     const color = roleColor[(now[n] as Sample).role];

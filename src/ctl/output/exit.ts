@@ -12,6 +12,10 @@ export const EXIT = {
   hasContent: 5,
   /** `migrate`. */
   differs: 5,
+  /** `health`, and `doctor`, as in etcdctl 3. */
+  failed: 1,
+  /** `move-leader`, as in etcdctl 3: invalid arguments. */
+  badUsage: 128,
   /** Ended by CTRL+C before it was done. */
   interrupted: 130,
   /** The same by SIGTERM. */
