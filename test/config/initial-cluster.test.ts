@@ -41,7 +41,12 @@ test("another member's response is used only if it is complete", () => {
     kind: "cluster",
     cluster: {
       clusterId: 0xabn,
-      members: [{ id: 2n ** 64n - 1n, name: '"id":5', peerUrls: ["http://a:1"], clientUrls: [] }],
+      members: [
+        {
+          ...{ id: 2n ** 64n - 1n, name: '"id":5', peerUrls: ["http://a:1"] },
+          ...{ clientUrls: [], isLearner: false },
+        },
+      ],
     },
   });
   const bad: readonly (readonly [string, string])[] = [
