@@ -4,6 +4,7 @@ import { ConfigError } from "../config/config-error.js";
 import { usage } from "../config/flags.js";
 import { DiscoveryError } from "../discovery/discovery-error.js";
 import { RingdError } from "../lib/errors.js";
+import { coreCount } from "../process/cores.js";
 import { start } from "../thread/main.js";
 import { dataDirKind } from "../wal/data-dir.js";
 import { versionText } from "./version.js";
@@ -54,7 +55,7 @@ async function main(argv: readonly string[]): Promise<void> {
     await runGateway(argv.slice(1));
     return;
   }
-  const request = readConfig(argv, process.env);
+  const request = readConfig(argv, process.env, coreCount());
   if (request.kind === "help") process.stdout.write(`${usage()}\n`);
   else if (request.kind === "version") process.stdout.write(`${versionText()}\n`);
   else await run(request.config);

@@ -79,7 +79,6 @@ export interface Config extends ClientFrontends, TlsConfig, ObservabilityConfig 
   readonly eventHistoryMax: number;
   /** Quota of the store; 0: a share of the heap limit; negative: none. */
   readonly quotaBytes: number;
-  readonly frontendThreads: number;
   readonly enablePprof: boolean;
   readonly bcryptCost: number;
   /** "" for none, "stdout", or a file. */
@@ -105,7 +104,6 @@ const ELECTION_MS_MAX = 50_000;
 const CATCH_UP_ENTRIES = 5000; // As etcd's.
 const EVENT_HISTORY_MIN = 1000;
 const EVENT_HISTORY_MAX = 10_000_000;
-const FRONTEND_THREADS_MAX = 64;
 const HEAD_BYTES_MIN = 8192;
 const HEAD_BYTES_MAX = 1024 * 1024;
 const BODY_BYTES_MIN = 4096;
@@ -132,16 +130,17 @@ const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
  * Builds a checked configuration from command line and environment, by etcd's rules
  * (etcdmain/config.go, embed/config.go).
  *
+ * @param cores that this process may use
  * @throws ConfigError
  */
-export function readConfig(argv: readonly string[], environment: Environment): Request {
+export function readConfig(argv: readonly string[], environment: Environment, cores = 1): Request {
   const given = readSources(argv, environment);
   const read = new FlagReader(given);
   if (read.bool("help")) return { kind: "help" };
   if (read.bool("version")) return { kind: "version" };
   read.checkAll();
   checkBootstrapFlags(read);
-  const config = buildConfig(read, given.warnings, argv);
+  const config = buildConfig(read, given.warnings, argv, cores);
   const level = Number(environment[FORMAT_LEVEL_VARIABLE] ?? config.formatLevel);
   return { kind: "run", config: { ...config, formatLevel: level } };
 }
@@ -150,6 +149,7 @@ function buildConfig(
   read: FlagReader,
   warnings: readonly string[],
   argv: readonly string[],
+  cores: number,
 ): Config {
   const name = read.string("name");
   const addresses = readAddresses(read);
@@ -191,8 +191,7 @@ function buildConfig(
     initialElectionTickAdvance: read.bool("initial-election-tick-advance"),
     eventHistoryMax: between(read, "event-history", EVENT_HISTORY_MIN, EVENT_HISTORY_MAX),
     quotaBytes: read.int("quota-backend-bytes"),
-    frontendThreads: between(read, "frontend-threads", 1, FRONTEND_THREADS_MAX),
-    ...readFrontends(read, addresses.listenClientUrls, !namesClientUrls(read)),
+    ...readFrontends(read, addresses.listenClientUrls, !namesClientUrls(read), cores),
     ...readObservability(read),
     enablePprof: read.bool("enable-pprof"),
     bcryptCost: bcryptCost(read),

@@ -52,7 +52,11 @@ const FLAG_SECTIONS = {
       "0",
       "Size limit of the store, in bytes; 0: 70% of its heap limit, negative: none.",
     ),
-    "frontend-threads": flag("uint", "1", "Threads that serve clients on each 'uws' port."),
+    "frontend-threads": flag(
+      "string",
+      "auto",
+      "Threads that serve clients on each 'uws' port; 'auto': half of the cores, 1 to 3.",
+    ),
     frontend: flag(
       "string",
       "uws",

@@ -9,7 +9,16 @@ export type FrontendKind = "uws" | "node";
 /** The client URL of before etcd 2; its old clients often speak HTTP/1.0. */
 export const OLD_CLIENT_URL = "http://localhost:4001";
 
+/**
+ * Above it the core is busy: a frontend takes two to three times the core's time for a request. See
+ * bench/README.md.
+ */
+const AUTO_THREADS_MAX = 3;
+const THREADS_MAX = 64;
+
 export interface ClientFrontends {
+  /** Threads on each port of "uws", the main thread among them. */
+  readonly frontendThreads: number;
   /** Keyed by the client URL's text. */
   readonly frontendKinds: Readonly<Record<string, FrontendKind>>;
   /** A default URL, not asked for: start anyway if its port is in use. "" if there is none. */
@@ -20,12 +29,14 @@ export interface ClientFrontends {
  * Parses `--frontend KIND[,URL=KIND]...`: the first kind applies to all client URLs not named.
  *
  * @param isDefault whether `urls` are ringd's default client URLs
+ * @param cores that this process may use
  * @throws ConfigError
  */
 export function readFrontends(
   read: FlagReader,
   urls: readonly ListenUrl[],
   isDefault: boolean,
+  cores: number,
 ): ClientFrontends {
   const [first = "", ...more] = read.string("frontend").split(",");
   const rest = kindOf(read, first);
@@ -53,13 +64,27 @@ export function readFrontends(
     named.add(url);
     kinds.set(url, kind);
   }
-  if (read.uint("frontend-threads") > 1 && ![...kinds.values()].includes("uws")) {
-    throw cannotVerify("--frontend-threads needs --frontend=uws for one of the client URLs");
-  }
   return {
+    frontendThreads: readThreads(read, [...kinds.values()].includes("uws"), cores),
     frontendKinds: Object.fromEntries(kinds),
     optionalClientUrl: isDefault ? OLD_CLIENT_URL : "",
   };
+}
+
+function readThreads(read: FlagReader, hasUws: boolean, cores: number): number {
+  const text = read.string("frontend-threads");
+  if (text === "auto") {
+    return hasUws ? Math.min(AUTO_THREADS_MAX, Math.max(1, Math.floor(cores / 2))) : 1;
+  }
+  if (!/^\d+$/.test(text)) throw read.invalid("frontend-threads", "it is a number, or auto");
+  const threads = Number(text);
+  if (threads < 1 || threads > THREADS_MAX) {
+    throw cannotVerify(`--frontend-threads is ${text}, and must be between 1 and ${THREADS_MAX}`);
+  }
+  if (threads > 1 && !hasUws) {
+    throw cannotVerify("--frontend-threads needs --frontend=uws for one of the client URLs");
+  }
+  return threads;
 }
 
 /** A port or unix socket for clients. */

@@ -233,6 +233,29 @@ test("a frontend for each client URL; the first kind applies to the rest", (t) =
   assert.equal(refusalOf([...threads, "node"])?.exitCode, 1);
 });
 
+test("--frontend-threads: auto is half of the cores, at most three, where uws serves", () => {
+  const threads = (cores: number, ...flags: readonly string[]) => {
+    const request = readConfig(["--name=a", ...flags], {}, cores);
+    assert.equal(request.kind, "run");
+    return request.config.frontendThreads;
+  };
+  assert.deepEqual(
+    [1, 2, 3, 4, 5, 6, 64].map((cores) => threads(cores)),
+    [1, 1, 1, 2, 2, 3, 3],
+  );
+  assert.equal(threads(8, "--frontend=node"), 1);
+  assert.equal(threads(2, "--frontend-threads=5"), 5);
+  for (const [text, exitCode] of [
+    ["many", 2],
+    ["", 2],
+    ["-1", 2],
+    ["0", 1],
+    ["65", 1],
+  ] as const) {
+    assert.equal(refusalOf([`--frontend-threads=${text}`])?.exitCode, exitCode, text);
+  }
+});
+
 test("by default, clients of the old port are served as well", () => {
   const { listenClientUrls, advertiseClientUrls, frontendKinds, optionalClientUrl } = configOf();
   assert.deepEqual(
