@@ -215,4 +215,4 @@ async function main(): Promise<void> {
   port.start();
 }
 
-await main();
+void main();
