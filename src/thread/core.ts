@@ -44,7 +44,8 @@ function receiveRecovery(): RecoveredMember {
     historyEventsMax: config.eventHistoryMax,
     historyBytesMax: limits.historyBytes,
   };
-  const reader = new RecoveryReader(durable, storeOptions, config.formatLevel);
+  const { packEntries } = RAFT_LIMITS;
+  const reader = new RecoveryReader(durable, storeOptions, config.formatLevel, packEntries);
   const hasWork = () => reader.hasWork();
   while (!reader.isDone) {
     if (!reader.turn()) bell.park(hasWork, Number.POSITIVE_INFINITY);
