@@ -8,7 +8,7 @@ const SRC = join(ROOT, "src");
 
 /** Allowed imports between folders; every folder may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  program: ["config", "ctl", "discovery", "lib", "proxy", "thread", "v2", "wal"],
+  program: ["config", "ctl", "discovery", "lib", "process", "proxy", "thread", "v2", "wal"],
   proxy: "bootstrap config discovery frontend go lib log process storage tls wal".split(" "),
   thread:
     "bootstrap cluster config discovery frontend lib log member messages metrics peer process raft ring snap storage store tls v2 wal".split(

@@ -35,7 +35,8 @@ import { comparePaths } from "./path-order.js";
  *   4. size is the number of nodes.
  *   5. #lastLeaf is in the tree if it is of this epoch, so `set` may write to it.
  *   6. Each of #leaves is NO_LEAF, or of this epoch and either in the tree or empty.
- *   7. #missLeaf is NO_LEAF, or in the tree or a view, and #missPath belongs before its node #missAt.
+ *   7. #missLeaf is NO_LEAF or, if it is of this epoch, in the tree, and #missPath is absent and
+ *      belongs before its node #missAt.
  */
 export class Tree<N extends Keyed> {
   #epoch = 0;
