@@ -8,7 +8,7 @@ const SRC = join(ROOT, "src");
 
 /** Allowed imports between folders; every folder may import itself. Imports point one way. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  bin: ["config", "ctl", "discovery", "lib", "process", "proxy", "thread", "v2", "wal"],
+  program: ["config", "ctl", "discovery", "lib", "process", "proxy", "thread", "v2", "wal"],
   proxy: "bootstrap config discovery frontend go lib log metrics process storage tls wal".split(
     " ",
   ),

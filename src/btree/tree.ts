@@ -35,6 +35,8 @@ import { comparePaths } from "./path-order.js";
  *   4. size is the number of nodes.
  *   5. #lastLeaf is in the tree if it is of this epoch, so `set` may write to it.
  *   6. Each of #leaves is NO_LEAF, or of this epoch and either in the tree or empty.
+ *   7. #missLeaf is NO_LEAF or, if it is of this epoch, in the tree, and #missPath is absent and
+ *      belongs before its node #missAt.
  */
 export class Tree<N extends Keyed> {
   #epoch = 0;
@@ -44,6 +46,10 @@ export class Tree<N extends Keyed> {
   #lastLeaf: Leaf<N> = NO_LEAF;
   /** Index into `#lastLeaf.nodes`. */
   #lastAt = 0;
+  /** Where the last path that was not found belongs: a create follows. NO_LEAF after each write. */
+  #missLeaf: Leaf<N> = NO_LEAF;
+  #missAt = 0;
+  #missPath = "";
   /** By slotOf(path). Only pages of this epoch: `view` clears it. */
   readonly #leaves: Leaf<N>[] = new Array(SLOTS).fill(NO_LEAF);
   /** Indexes into the nodes of `#leaves`. */
@@ -74,7 +80,12 @@ export class Tree<N extends Keyed> {
     while (!page.isLeaf) page = page.children[childIndex(page, path)] as Page<N>;
     const at = lowerBound(page.nodes, path);
     const node = page.nodes[at];
-    if (node === undefined || node.path !== path) return undefined;
+    if (node === undefined || node.path !== path) {
+      this.#missLeaf = page;
+      this.#missAt = at;
+      this.#missPath = path;
+      return undefined;
+    }
     this.#lastLeaf = page;
     this.#lastAt = at;
     if (page.epoch === this.#epoch) {
@@ -105,6 +116,8 @@ export class Tree<N extends Keyed> {
       last.nodes[this.#lastAt] = node;
       return found;
     }
+    if (this.#insertAtMiss(node)) return undefined;
+    this.#missLeaf = NO_LEAF;
     this.#root = this.#own(this.#root);
     const { old, split } = this.#setIn(this.#root, node);
     if (split !== undefined) {
@@ -121,9 +134,22 @@ export class Tree<N extends Keyed> {
     return old;
   }
 
+  /** Without a second descent. @returns false if the path has to be looked for */
+  #insertAtMiss(node: N): boolean {
+    const leaf = this.#missLeaf;
+    if (this.#missPath !== node.path || leaf.epoch !== this.#epoch) return false;
+    if (leaf.nodes.length >= PAGE_ITEMS_MAX) return false;
+    // Nothing was written since: the path is as absent, and belongs to the same place.
+    leaf.nodes.splice(this.#missAt, 0, node);
+    this.#missLeaf = NO_LEAF;
+    this.#size++;
+    return true;
+  }
+
   /** @returns the deleted node */
   delete(path: string): N | undefined {
     if (this.get(path) === undefined) return undefined;
+    this.#missLeaf = NO_LEAF;
     // Invariant 5: its page may leave the tree. Invariant 6 holds, as a page that leaves is empty.
     this.#lastLeaf = NO_LEAF;
     this.#root = this.#own(this.#root);

@@ -1,5 +1,5 @@
 import { EntryType } from "../raft/entry.js";
-import { checkFormats } from "./envelope.js";
+import { checkEntryFormat } from "./envelope.js";
 import { decodeSnapshotHead } from "./snapshot-head.js";
 
 /** Rejects data at start that only a newer ringd reads. */
@@ -18,10 +18,8 @@ export class FormatCheck {
 
   /** @throws NewerFormatError */
   entries(entries: readonly { readonly type: number; readonly data: Uint8Array }[]): void {
-    const normal = entries.filter(({ type }) => type === EntryType.normal);
-    checkFormats(
-      normal.map(({ data }) => data),
-      this.#newest,
-    );
+    for (const { type, data } of entries) {
+      if (type === EntryType.normal) checkEntryFormat(data, this.#newest);
+    }
   }
 }

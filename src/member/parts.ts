@@ -264,10 +264,11 @@ function makeOwnProposals(
   hooks: { appliedTerm: () => number; onFormatLevel: (level: number) => void },
 ): OwnProposals {
   const { metrics, log, onReady } = ports;
-  const { memberId, clusterId, snapshot, entries, head, store } = recovered;
+  const { memberId, clusterId, packed, entries, head, store } = recovered;
   const { electionMs, formatLevel } = config;
   const { appliedTerm, onFormatLevel } = hooks;
-  const isFounding = snapshot.index === 0 && entries.length === 0 && plan?.kind !== "join";
+  const hasLog = packed.end - 1 + entries.length > 0;
+  const isFounding = !hasLog && plan?.kind !== "join";
   return new OwnProposals({
     ...{ raft, writes, store, times, appliedTerm, head },
     newestFormat: formatLevel,

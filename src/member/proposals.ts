@@ -180,8 +180,10 @@ export class Proposals {
    * @returns undefined if another member or an earlier incarnation proposed it, or it timed out
    */
   takeOf({ origin, number }: Envelope): Proposal | undefined {
-    if (origin !== this.#origin) return undefined;
+    // None is open while a log is applied again; and a slot -1 would be looked up as a name.
+    if (origin !== this.#origin || this.#size === 0) return undefined;
     const at = this.#find(number);
+    if (at < 0) return undefined;
     const proposal = this.#open[at];
     this.#remove(at);
     return proposal;

@@ -11,6 +11,7 @@ import { AppendType, writeEntry, writeHardState } from "../messages/log.js";
 import { blank, bootstrap } from "../raft/bootstrap.js";
 import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
 import type { RaftLimits, Restored } from "../raft/options.js";
+import type { PackedEntries } from "../raft/packed-entries.js";
 import { Raft } from "../raft/raft.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { Store } from "../store/store.js";
@@ -23,6 +24,8 @@ export interface RecoveredMember {
   /** Of `snapshot`. */
   readonly head: SnapshotHead;
   readonly store: Store;
+  /** The log after the snapshot: as Restored has it. */
+  readonly packed: PackedEntries;
   readonly entries: Entry[];
   readonly hardState: HardState;
 }
@@ -65,11 +68,11 @@ export function startRaft(
 function restoredOf(
   config: Config,
   plan: StartPlan | undefined,
-  { memberId, clusterId, snapshot, hardState, entries }: RecoveredMember,
+  { memberId, clusterId, snapshot, hardState, packed, entries }: RecoveredMember,
   membership: Membership,
   ports: RaftStartPorts,
 ): Restored {
-  const restored = { snapshot, hardState, entries, applied: snapshot.index };
+  const restored = { snapshot, hardState, packed, entries, applied: snapshot.index };
   assert(hardState.commit >= snapshot.index, "what a snapshot holds is committed");
   const isNew = snapshot.index === 0 && hardState.term === 0 && entries.length === 0;
   if (!isNew) {

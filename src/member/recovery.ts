@@ -2,6 +2,8 @@ import { decodeSnapshotHead, NO_HEAD } from "../cluster/snapshot-head.js";
 import { assert, unreachable } from "../lib/assert.js";
 import { DurableType, EntryReader, readHardState, SNAPSHOT_METADATA_AT } from "../messages/log.js";
 import type { Entry, HardState, SnapshotMeta } from "../raft/entry.js";
+import type { Position } from "../raft/log.js";
+import { PackedEntries } from "../raft/packed-entries.js";
 import { Inlet } from "../ring/fragments.js";
 import type { RecordCursor } from "../ring/record-cursor.js";
 import type { RingReader } from "../ring/ring.js";
@@ -26,7 +28,15 @@ export class RecoveryReader {
   readonly #storeOptions: StoreOptions;
   readonly #formatLevel: number;
   readonly #entryReader = new EntryReader();
-  readonly #entries: Entry[] = [];
+  readonly #packEntries: number;
+  /**
+   * All but the last few entries: as one object each, a long log is most of what the garbage
+   * collector copies during a start.
+   */
+  #packed: PackedEntries | undefined;
+  #entries: Entry[] = [];
+  /** Of the last entry, or the snapshot. */
+  #last: Position = { index: 0, term: 0 };
   #identity: { readonly memberId: bigint; readonly clusterId: bigint } | undefined;
   #snapshot: SnapshotMeta | undefined;
   #head = NO_HEAD;
@@ -35,10 +45,19 @@ export class RecoveryReader {
   #store: Store | undefined;
   #hardState: HardState | undefined;
 
-  /** @param formatLevel newest format level that this build reads */
-  constructor(durable: RingReader, storeOptions: StoreOptions, formatLevel: number) {
+  /**
+   * @param formatLevel newest format level that this build reads
+   * @param packEntries of raft's limits
+   */
+  constructor(
+    durable: RingReader,
+    storeOptions: StoreOptions,
+    formatLevel: number,
+    packEntries: number,
+  ) {
     this.#storeOptions = storeOptions;
     this.#formatLevel = formatLevel;
+    this.#packEntries = packEntries;
     this.#inlet = Inlet.withCursor<DurableType>(durable, (record) => this.#take(record));
   }
 
@@ -64,12 +83,13 @@ export class RecoveryReader {
   /** Call once, when `isDone`. */
   finish(): RecoveredMember {
     assert(this.#identity !== undefined, "the log names its member and cluster");
-    assert(this.#hardState !== undefined, "recovery is complete");
+    assert(this.#hardState !== undefined && this.#packed !== undefined, "recovery is complete");
     return {
       ...this.#identity,
       snapshot: this.#snapshot ?? { index: 0, term: 0, conf: { voters: [], learners: [] } },
       head: this.#head,
       store: this.#store ?? new Store(this.#storeOptions),
+      packed: this.#packed,
       entries: this.#entries,
       hardState: this.#hardState,
     };
@@ -92,6 +112,7 @@ export class RecoveryReader {
         assert(this.#decoder === undefined, "a snapshot is complete before the log begins");
         assert(this.#identity === undefined, "a log belongs to one member");
         this.#identity = { memberId: record.u64(0), clusterId: record.u64(8) };
+        this.#packed = new PackedEntries(this.#last.index + 1, this.#packEntries);
         break;
       case DurableType.entry:
         this.#addEntry(record);
@@ -121,6 +142,7 @@ export class RecoveryReader {
     this.#head = head;
     this.#snapshot = { term: record.f64(0), index: record.f64(8), conf };
     assert(this.#snapshot.index > 0, "a snapshot covers at least one entry");
+    this.#last = this.#snapshot;
     this.#decoder = new SnapshotDecoder(this.#storeOptions);
   }
 
@@ -130,16 +152,20 @@ export class RecoveryReader {
   }
 
   #addEntry(record: RecordCursor): void {
-    assert(this.#identity !== undefined, "the identity comes before the entries");
+    assert(this.#packed !== undefined, "the identity comes before the entries");
     const { index, term } = this.#last;
     const entry = this.#entryReader.read(record);
     assert(entry.index === index + 1, "entries follow the snapshot without a gap");
     assert(entry.term >= term, "terms never decrease along the log");
+    this.#last = entry;
     this.#entries.push(entry);
+    if (this.#entries.length < this.#packEntries) return;
+    this.#packed.push(this.#entries);
+    this.#entries = [];
   }
 
   #end(record: RecordCursor): void {
-    assert(this.#identity !== undefined, "the identity comes before the end of recovery");
+    assert(this.#packed !== undefined, "the identity comes before the end of recovery");
     const hardState = readHardState(record);
     const { index, term } = this.#last;
     assert(hardState.commit <= index, "the commit index is in the log");
@@ -149,10 +175,10 @@ export class RecoveryReader {
     );
     assert(hardState.term >= term, "the hard state's term is at least the last entry's");
     this.#hardState = hardState;
+    // A later leader may replace entries that are not committed.
+    while (this.#packed.end - 1 > hardState.commit) {
+      this.#entries.unshift(...this.#packed.unpackLast());
+    }
     this.#inlet.endBatch();
-  }
-
-  get #last(): { readonly index: number; readonly term: number } {
-    return this.#entries.at(-1) ?? this.#snapshot ?? { index: 0, term: 0 };
   }
 }

@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.js";
 import type { Entry } from "./entry.js";
-import { PackedEntries } from "./packed-entries.js";
+import type { PackedEntries } from "./packed-entries.js";
 
 const NO_ENTRIES: readonly Entry[] = [];
 
@@ -21,7 +21,7 @@ export interface Position {
 export class RaftLog {
   /** Last compacted position: entries up to it are only in the snapshot. */
   #base: Position;
-  /** Applied and durable entries, which cannot change any more; those before `#recent`. */
+  /** Committed and durable entries, which cannot change any more; those before `#recent`. */
   readonly #packed: PackedEntries;
   /** The entries after `#packed`, consecutive up to the last. */
   #recent: Entry[];
@@ -33,32 +33,36 @@ export class RaftLog {
 
   /**
    * @param base the snapshot the log continues
-   * @param entries all durable, the first at `base.index` + 1; taken over, not copied
+   * @param packed committed entries, from `base.index` + 1 on; taken over, like `entries`
+   * @param entries those that follow; all of them are durable
    * @param commit clamped to `base.index` .. the last index
    * @param applied last index that the restored store contains
-   * @param packEntries entries per pack
    */
   constructor(
     base: Position,
+    packed: PackedEntries,
     entries: Entry[],
     commit: number,
     applied: number,
-    packEntries: number,
   ) {
+    assert(packed.first === base.index + 1, "packed entries follow the base");
     this.#base = base;
-    this.#packed = new PackedEntries(base.index + 1, packEntries);
+    this.#packed = packed;
     this.#recent = entries;
-    const last = base.index + entries.length;
+    const last = packed.end - 1 + entries.length;
     this.#commit = Math.min(Math.max(commit, base.index), last);
+    assert(packed.end - 1 <= this.#commit, "packed entries are committed");
     assert(applied >= base.index, "the restored store contains the snapshot");
     assert(applied <= this.#commit, "the restored store contains only committed entries");
     this.#handedOut = applied;
     this.#applied = applied;
     this.#handedToDisk = last;
     this.#durable = last;
-    for (let i = 0, term = base.term; i < entries.length; i++) {
+    const before = packed.end - 1;
+    let term = before > base.index ? packed.term(before) : base.term;
+    for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as Entry;
-      assert(entry.index === base.index + 1 + i, "restored entries are consecutive");
+      assert(entry.index === before + 1 + i, "restored entries are consecutive");
       assert(entry.term >= term, "terms never decrease along the log");
       term = entry.term;
     }
@@ -302,7 +306,7 @@ export class RaftLog {
     assert(this.#handedToDisk <= this.lastIndex, "entries handed to the disk exist");
     assert(base <= this.#handedToDisk, "compacted entries were handed to the disk");
     const packed = this.#packed.end - 1;
-    assert(packed <= Math.max(this.#applied, base), "packed entries were applied");
+    assert(packed <= this.#commit, "packed entries are committed");
     assert(packed <= Math.max(this.#durable, base), "packed entries are durable");
   }
 }

@@ -1,5 +1,6 @@
 import { assert } from "../lib/assert.js";
 import type { Entry, HardState, SnapshotMeta } from "./entry.js";
+import type { PackedEntries } from "./packed-entries.js";
 
 /** State restored from disk at start. */
 export interface Restored {
@@ -8,9 +9,12 @@ export interface Restored {
    * Of the snapshot the store was restored from; index 0 and an empty membership if there is none.
    */
   readonly snapshot: SnapshotMeta;
+  /** Committed entries from the snapshot to `entries`; undefined for none. Taken over. */
+  readonly packed?: PackedEntries | undefined;
   /**
-   * The log, consecutive. It may begin before `snapshot.index`, so that slow followers need no
-   * snapshot just because we restarted, and end before it, if a crash kept only the snapshot.
+   * The log, consecutive. Unless some are packed, it may begin before `snapshot.index`, so that
+   * slow followers need no snapshot just because we restarted, and end before it, if a crash kept
+   * only the snapshot.
    */
   readonly entries: readonly Entry[];
   /** Last index in the restored store: `snapshot.index`. */

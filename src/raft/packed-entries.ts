@@ -37,6 +37,11 @@ export class PackedEntries {
     this.packEntries = packEntries;
   }
 
+  /** The index of the first entry. */
+  get first(): number {
+    return this.#first;
+  }
+
   /** The index after the last entry. */
   get end(): number {
     return this.#first + this.#packs.length * this.packEntries;
@@ -56,6 +61,15 @@ export class PackedEntries {
     const last = this.end + this.packEntries - 1;
     assert(entries.at(-1)?.index === last, "the entries of a pack have no gap");
     this.#packs.push(pack(entries));
+  }
+
+  /** The other way: takes the entries of the last pack out again. */
+  unpackLast(): Entry[] {
+    assert(this.#packs.length > 0, "there is a pack");
+    const from = this.end - this.packEntries;
+    const entries = Array.from({ length: this.packEntries }, (_, i) => this.entry(from + i));
+    this.#packs.pop();
+    return entries;
   }
 
   term(index: number): number {

@@ -2,18 +2,26 @@ import { assert } from "../lib/assert.js";
 import { type Entry, EntryType } from "./entry.js";
 import { type Position, RaftLog } from "./log.js";
 import type { Restored } from "./options.js";
+import { PackedEntries } from "./packed-entries.js";
 
 /** Rebuilds the log after a restart. */
 export function restoreLog(
-  { hardState, snapshot, entries, applied }: Restored,
+  { hardState, snapshot, packed, entries, applied }: Restored,
   packEntries: number,
 ): RaftLog {
   assert(applied === snapshot.index, "the store was restored from the snapshot");
-  const { base, rest } = split(snapshot, entries);
+  assert(packed === undefined || packed.end - 1 <= hardState.commit, "a pack is committed");
+  const { base, rest } =
+    packed === undefined || packed.end === snapshot.index + 1
+      ? split(snapshot, entries)
+      : { base: { index: snapshot.index, term: snapshot.term }, rest: entries.slice() };
+  const first = packed?.end ?? base.index + 1;
   assert(base.index <= snapshot.index, "a log continues the snapshot, or holds its position");
-  assert((rest[0]?.index ?? base.index + 1) === base.index + 1, "entries follow the base");
+  assert((rest[0]?.index ?? first) === first, "entries follow the base");
+  // Changes that are packed are committed anyway.
   const commit = Math.max(hardState.commit, snapshot.index, committedByConfChanges(rest));
-  const log = new RaftLog(base, rest, commit, applied, packEntries);
+  const older = packed ?? new PackedEntries(first, packEntries);
+  const log = new RaftLog(base, older, rest, commit, applied);
   assert(snapshot.index <= log.lastIndex, "the log reaches the snapshot");
   log.assertInvariants();
   return log;

@@ -11,6 +11,7 @@ import { RecoveryReader } from "../member/recovery.js";
 import { CORE_PART, type WorkerInput, type WorkerMessage } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { flushCompileCache } from "../process/compile-cache.js";
 import { storeLimits } from "../process/heap.js";
 import { ProfiledThread } from "../process/profiler.js";
 import { Pulse } from "../process/pulse.js";
@@ -44,7 +45,8 @@ function receiveRecovery(): RecoveredMember {
     historyEventsMax: config.eventHistoryMax,
     historyBytesMax: limits.historyBytes,
   };
-  const reader = new RecoveryReader(durable, storeOptions, config.formatLevel);
+  const { packEntries } = RAFT_LIMITS;
+  const reader = new RecoveryReader(durable, storeOptions, config.formatLevel, packEntries);
   const hasWork = () => reader.hasWork();
   while (!reader.isDone) {
     if (!reader.turn()) bell.park(hasWork, Number.POSITIVE_INFINITY);
@@ -56,6 +58,7 @@ const profiled = new ProfiledThread(topology.profiles, CORE_PART, tellMain);
 
 function run(): void {
   const recovery = receiveRecovery();
+  flushCompileCache();
   const { memberId, clusterId } = recovery;
   tellMain({ kind: "recovered", identity: { memberId, clusterId } });
   const loop = new CoreLoop(config, topology, plan, recovery, {

@@ -22,12 +22,14 @@ import {
 } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { flushCompileCache } from "../process/compile-cache.js";
 import { checkFileDescriptorLimit } from "../process/descriptors.js";
 import { limitHeapGrowth } from "../process/heap.js";
 import { notifySupervisor } from "../process/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
 import { removeUnfinished } from "../snap/saved-files.js";
+import { hasBegun } from "../wal/data-dir.js";
 import { planFirstStart } from "./first-start.js";
 import { FrontendWorkers } from "./frontend-workers.js";
 import { authGuard } from "./guard.js";
@@ -98,6 +100,10 @@ export async function start(config: Config): Promise<void> {
   // behind a data directory or a registered member.
   const peer = startWorker("peer", { config, topology, plan: undefined });
   const peerFailed = whenFailed({ peer });
+  // With a log there is nothing to plan: core and wal load their code while the ports are bound.
+  const early = hasBegun(config.dataDir, config.walDir || undefined)
+    ? startLogThreads({ config, topology, plan: undefined })
+    : undefined;
   const bound = await bindPorts(base, peerFailed, whenSaid("ready", [peer]));
   const { endpoints, tls } = bound;
 
@@ -107,14 +113,12 @@ export async function start(config: Config): Promise<void> {
     await peer.terminate();
     throw error;
   });
-  const input: WorkerInput = { config, topology, plan };
-  const core = startWorker("core", input); // Before wal: it loads the most code.
-  const wal = startWorker("wal", input);
-  // Watched from here to the end of the process. A peer thread that failed during planning is not
-  // missed: `peerFailed` stays rejected and decides the next race.
-  const failed = seenLater(
-    Promise.race([peerFailed, whenFailed({ wal, core }), runPool(config, topology)]),
-  );
+  assert(early === undefined || plan === undefined, "a member with a log needs no plan");
+  const { core, wal, failed: logFailed } = early ?? startLogThreads({ config, topology, plan });
+  wal.postMessage("begin");
+  // Watched from here to the end of the process. A thread that failed before is not missed: its
+  // promise stays rejected and decides the next race.
+  const failed = seenLater(Promise.race([peerFailed, logFailed, runPool(config, topology)]));
 
   // Subscribe before the core can send it: worker messages are events, lost without a listener.
   const published = whenSaid("published", [core]);
@@ -145,6 +149,7 @@ export async function start(config: Config): Promise<void> {
   }
   // Only from here: earlier failures throw, and the caller reports them.
   failFast(log, failed, frontends);
+  flushCompileCache(); // Before the flags change: V8 takes code of equal flags only.
   limitHeapGrowth();
   for (const line of news) log.info(line);
   log.info("ready to serve client requests");
@@ -160,6 +165,17 @@ function removeUnfinishedSnapshots({ savedSnapshots }: Config, log: Logger): voi
   } catch (error) {
     log.warn({ reason: systemReason(error) }, `cannot read --snapshot-dir ${dir}`);
   }
+}
+
+/** The core waits for the wal thread, and that for a message: before, neither touches the disk. */
+function startLogThreads(input: WorkerInput): {
+  readonly core: Worker;
+  readonly wal: Worker;
+  readonly failed: Promise<never>;
+} {
+  const core = startWorker("core", input); // Before wal: it loads the most code.
+  const wal = startWorker("wal", input);
+  return { core, wal, failed: whenFailed({ wal, core }) };
 }
 
 /** SIGHUP, as logrotate sends it; from a terminal that closes, it ends the process. */

@@ -16,6 +16,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { PeerTable } from "../metrics/peer-table.js";
 import { PeerListener } from "../peer/listener.js";
 import { type PeerInbox, PeerNetwork } from "../peer/network.js";
+import { flushCompileCache } from "../process/compile-cache.js";
 import { ProfiledThread } from "../process/profiler.js";
 import { Pulse } from "../process/pulse.js";
 import { Bell } from "../ring/bell.js";
@@ -213,6 +214,7 @@ async function main(): Promise<void> {
   }
   new Pulse(topology.pulse, PEER_PART).beatByTimer();
   port.start();
+  flushCompileCache();
 }
 
-await main();
+void main();

@@ -6,6 +6,7 @@ import { RepeatFilter } from "../log/repeats.js";
 import { WAL_PART, type WorkerInput, type WorkerMessage } from "../messages/topology.js";
 import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
+import { flushCompileCache } from "../process/compile-cache.js";
 import { collectGarbage } from "../process/heap.js";
 import { ProfiledThread } from "../process/profiler.js";
 import { Pulse } from "../process/pulse.js";
@@ -104,6 +105,7 @@ function main(): void {
     const disk = config.unsafeNoFsync ? new UnsyncedDisk(walDir) : new FileDisk(walDir);
     const snapshots = new SnapshotDir(new FileSnapshots(snapDir));
     const wal = recover(disk, snapshots);
+    flushCompileCache();
     // Held until the process ends.
     const landmarks = [new Landmark(walDir), new Landmark(snapDir), ...locks];
     if (process.memoryUsage().arrayBuffers > GARBAGE_BYTES) collectGarbage();
@@ -124,4 +126,5 @@ function main(): void {
   }
 }
 
-main();
+// All ports are bound then.
+parentPort?.once("message", main);

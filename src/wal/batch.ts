@@ -120,7 +120,8 @@ export function decodeBatch(payload: Uint8Array, keepFromIndex: number): Batch |
     lastTerm = term;
     if (i < dropCount) droppedTerm = term;
     else {
-      const data = payload.subarray(dataAt, dataAt + length);
+      // Not subarray(): a Buffer's makes another Buffer, which takes three times as long.
+      const data = new Uint8Array(payload.buffer, payload.byteOffset + dataAt, length);
       entries.push({ index: firstIndex + i, term, type: view.getUint8(at + 4), data });
     }
     at = dataAt + length;

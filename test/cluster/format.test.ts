@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import {
-  checkFormats,
+  checkEntryFormat,
   envelopeBytes,
   MachineId,
   readEnvelope,
@@ -24,6 +24,10 @@ function entryOf(command: Command, format: number): Buffer {
   return data;
 }
 
+function checkFormats(entries: readonly Buffer[], newest: number): void {
+  for (const data of entries) checkEntryFormat(data, newest);
+}
+
 test("envelopes of both formats name the proposer, and differ by four bytes", () => {
   for (const format of [1, 2]) {
     const { origin, number, payloadAt } = readEnvelope(entryOf(syncCommand(5), format));
@@ -43,7 +47,8 @@ test("entries of a newer format, of an unknown machine, or with too high a level
     Buffer.alloc(0),
     entryOf(raiseCommand(2, "0.2.0", 0), 1),
   ];
-  checkFormats(fine, 2);
+  checkFormats([...fine, entryOf(syncCommand(1), 2)], 2);
+  assert.throws(() => checkFormats([entryOf(syncCommand(1), 2)], 1), NewerFormatError);
   assert.throws(() => checkFormats([newer], 2), /it has format 3, which a newer ringd reads/);
   assert.throws(() => checkFormats([stranger], 2), /an entry of state machine 1/);
   assert.throws(

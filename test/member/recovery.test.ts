@@ -11,6 +11,7 @@ import {
   writeSnapshotHead,
 } from "#ringd/messages/log.js";
 import { writeNumbers } from "#ringd/messages/numbers.js";
+import type { Entry } from "#ringd/raft/entry.js";
 import { Bell } from "#ringd/ring/bell.js";
 import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { createRing, poisonConsumed, RingReader, RingWriter } from "#ringd/ring/ring.js";
@@ -57,9 +58,11 @@ function reading(steps: readonly Step[]) {
   const outlet = new Outlet(new RingWriter(memory, bell));
   for (const step of steps) step(outlet);
   outlet.publish();
-  const reader = new RecoveryReader(new RingReader(memory, bell), {}, 2);
+  const reader = new RecoveryReader(new RingReader(memory, bell), {}, 2, 2);
   return { memory, bell, reader };
 }
+
+const textOf = ({ index, term, data }: Entry) => `${index} ${term} ${Buffer.from(data).toString()}`;
 
 function recover(...steps: readonly Step[]) {
   const { reader } = reading(steps);
@@ -75,15 +78,37 @@ test("a recovery holds all records, as copies and not views of the ring", () => 
     identity,
     entry(5, 2),
     entry(6, 3),
+    entry(7, 3),
     recovered(6, 3),
   );
-  assert.deepEqual(
-    found.entries.map(({ data }) => Buffer.from(data).toString()),
-    ["entry 5", "entry 6"],
-  );
+  assert.deepEqual([found.packed.first, found.packed.end], [5, 7]);
+  assert.deepEqual([found.packed.entry(5), found.packed.entry(6), ...found.entries].map(textOf), [
+    "5 2 entry 5",
+    "6 3 entry 6",
+    "7 3 entry 7",
+  ]);
   assert.deepEqual(found.snapshot, { index: 4, term: 2, conf: { voters: [0xan], learners: [] } });
   assert.deepEqual(found.hardState, { term: 3, vote: 0n, commit: 6 });
   assert.deepEqual([found.memberId, found.clusterId], [0xan, 0xcn]);
+});
+
+test("entries that are not committed are not packed, as a leader may replace them", () => {
+  const entries = [1, 2, 3, 4, 5, 6, 7].map((index) => entry(index));
+  for (const [commit, end] of [
+    [7, 7],
+    [6, 7],
+    [5, 5],
+    [1, 1],
+    [0, 1],
+  ] as const) {
+    const found = recover(identity, ...entries, recovered(commit));
+    assert.deepEqual([found.packed.first, found.packed.end], [1, end]);
+    assert.deepEqual(
+      found.entries.map(({ index }) => index),
+      [1, 2, 3, 4, 5, 6, 7].slice(end - 1),
+    );
+    assert.ok(found.entries.every((one) => textOf(one).endsWith(`entry ${one.index}`)));
+  }
 });
 
 test("records after the recovery stay in the ring, for the member's loop", () => {

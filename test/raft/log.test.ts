@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Entry, EntryType } from "#ringd/raft/entry.js";
 import { RaftLog } from "#ringd/raft/log.js";
-import { PACKED_BYTES_MAX } from "#ringd/raft/packed-entries.js";
+import { PACKED_BYTES_MAX, PackedEntries } from "#ringd/raft/packed-entries.js";
 import { Prng } from "../support/prng.js";
 import { SEED } from "../support/seed.js";
 
@@ -28,7 +28,8 @@ function contentOf(log: RaftLog): Entry[] {
 test("a log returns the same entries, packed or not", () => {
   const prng = new Prng(SEED);
   const packEntries = 1 + prng.below(6);
-  const log = new RaftLog({ index: 7, term: 1 }, [], 7, 7, packEntries);
+  const packed = new PackedEntries(8, packEntries);
+  const log = new RaftLog({ index: 7, term: 1 }, packed, [], 7, 7);
   let model: Entry[] = [];
   let term = 1;
   for (let step = 0; step < 3000; step++) {
@@ -74,7 +75,7 @@ test("a log returns the same entries, packed or not", () => {
 
 test("an entry that comes back after it was replaced is durable once the disk has it again", () => {
   const prng = new Prng(SEED);
-  const log = new RaftLog({ index: 0, term: 0 }, [], 0, 0, 4);
+  const log = new RaftLog({ index: 0, term: 0 }, new PackedEntries(1, 4), [], 0, 0);
   const entry = entryAt(1, 1, prng);
   log.merge([entry]);
   log.takeUnwritten();
@@ -93,7 +94,7 @@ test("a slice holds as many bytes as allowed, and at least one entry", () => {
     ...{ index: i + 1, term: 1, type: EntryType.normal },
     data: new Uint8Array(10),
   }));
-  const log = new RaftLog({ index: 0, term: 0 }, entries, 10, 0, 4);
+  const log = new RaftLog({ index: 0, term: 0 }, new PackedEntries(1, 4), entries, 10, 0);
   log.takeCommitted(6, NO_LIMIT);
   log.appliedTo(6); // Packs four of them.
   const sizes = (bytesMax: number) =>
@@ -103,13 +104,37 @@ test("a slice holds as many bytes as allowed, and at least one entry", () => {
   assert.equal(log.slice(3, 10, 2, NO_LIMIT).length, 2);
 });
 
+test("a log goes on behind entries that were packed before it", () => {
+  const entries = Array.from({ length: 11 }, (_, i) => ({
+    ...{ index: i + 4, term: 1 + (i >> 2), type: EntryType.normal },
+    data: Uint8Array.of(i),
+  }));
+  const packed = new PackedEntries(4, 4);
+  packed.push(entries.slice(0, 4));
+  packed.push(entries.slice(4, 8));
+  const log = new RaftLog({ index: 3, term: 1 }, packed, entries.slice(8), 13, 3);
+  log.assertInvariants();
+  assert.deepEqual(contentOf(log), entries);
+  assert.deepEqual([log.applied, log.commit, log.lastIndex, log.lastTerm], [3, 13, 14, 3]);
+  const taken = [...log.takeCommitted(7, NO_LIMIT), ...log.takeCommitted(7, NO_LIMIT)];
+  assert.deepEqual(
+    taken.map(({ index }) => index),
+    [4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
+  );
+  log.appliedTo(13);
+  log.merge([{ index: 14, term: 9, type: EntryType.normal, data: Uint8Array.of(9) }]);
+  log.compactTo(9);
+  log.assertInvariants();
+  assert.deepEqual([log.base, log.lastTerm], [{ index: 9, term: 2 }, 9]);
+});
+
 test("long data are packed without being copied", () => {
   const sizes = [10, PACKED_BYTES_MAX + 1, 0, PACKED_BYTES_MAX, 2 * PACKED_BYTES_MAX, 7, 8, 9];
   const entries = sizes.map((size, i) => ({
     ...{ index: i + 1, term: 1, type: EntryType.normal },
     data: new Uint8Array(size).fill(i + 1),
   }));
-  const log = new RaftLog({ index: 0, term: 0 }, entries.slice(), 8, 0, 4);
+  const log = new RaftLog({ index: 0, term: 0 }, new PackedEntries(1, 4), entries.slice(), 8, 0);
   log.takeCommitted(8, NO_LIMIT);
   log.appliedTo(8);
   for (const { index, data } of entries) {

@@ -20,6 +20,7 @@ import { SimNetwork } from "./member-network.js";
 import { type MemberWorld, SimMember } from "./member-node.js";
 import { SimOperator } from "./member-operator.js";
 import { listen, type ProbeListener } from "./member-probe.js";
+import { entriesOf } from "./member-start.js";
 import { StatusCheck } from "./member-status.js";
 import { TimeChecks } from "./member-time.js";
 import { SimWatcher } from "./member-watchers.js";
@@ -217,7 +218,9 @@ export class MemberCluster implements ProbeListener, MemberWorld {
     this.checks.onStore(this.#currentMember().name, store, meta.index);
   }
 
-  onRecovered(member: SimMember, { snapshot, entries, hardState, store }: RecoveredMember): void {
+  onRecovered(member: SimMember, found: RecoveredMember): void {
+    const { snapshot, hardState, store } = found;
+    const entries = entriesOf(found);
     checkRecovery(member.name, member.durableLog, {
       newestSnapshot: member.snapshots.newest?.index ?? 0,
       snapshotIndex: snapshot.index,
@@ -226,7 +229,7 @@ export class MemberCluster implements ProbeListener, MemberWorld {
       entries,
     });
     if (snapshot.index > 0) this.checks.onStore(member.name, store, snapshot.index);
-    const log = { hardState, snapshot, entries: [...entries], applied: snapshot.index };
+    const log = { hardState, snapshot, entries, applied: snapshot.index };
     member.durableLog = new DurableLog(log);
     this.checks.keep(member);
   }

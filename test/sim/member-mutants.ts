@@ -31,6 +31,7 @@ import { SimDisk } from "../wal/sim-disk.js";
 import type { MemberFaults } from "./member-faults.js";
 import { SimMember } from "./member-node.js";
 import { SimSnapshots } from "./member-snapshots.js";
+import { unpacked } from "./member-start.js";
 
 /**
  * Bugs planted into members, to show that the simulation finds them. Each is a possible bug of the
@@ -420,7 +421,7 @@ function wrapRecovery(change: (found: RecoveredMember) => RecoveredMember): () =
     (recover) =>
       function (this: SimMember, prng) {
         const recovered = recover.call(this, prng);
-        return { ...recovered, found: change(recovered.found) };
+        return { ...recovered, found: change(unpacked(recovered.found)) };
       },
   );
 }

@@ -225,6 +225,7 @@ export class SimMember {
     const { wal, found } = startMember({
       ...{ name: this.name, config, plan: this.#hasBegun() ? undefined : plan, log },
       ...{ disk: this.disk, snapshots: this.snapshots, topology, durable },
+      packEntries: world.faults.raftLimits.packEntries ?? RAFT_LIMITS.packEntries,
       walOptions: { segmentBytes, zeroAheadBytes, salt: () => prng.uint32() },
       saveIdentity: ({ memberId, clusterId }) => {
         assert(memberId === plan.memberId, "a directory keeps its member");

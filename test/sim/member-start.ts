@@ -7,6 +7,8 @@ import type { RecoveredMember } from "#ringd/member/raft-start.js";
 import { RecoveryReader } from "#ringd/member/recovery.js";
 import type { Topology } from "#ringd/messages/topology.js";
 import { NO_LIMITS } from "#ringd/process/heap.js";
+import type { Entry } from "#ringd/raft/entry.js";
+import { PackedEntries } from "#ringd/raft/packed-entries.js";
 import { Bell } from "#ringd/ring/bell.js";
 import type { Outlet } from "#ringd/ring/fragments.js";
 import { RingReader } from "#ringd/ring/ring.js";
@@ -31,6 +33,7 @@ export interface StartParts {
   readonly snapshots: SimSnapshots;
   readonly topology: Topology;
   readonly durable: Outlet;
+  readonly packEntries: number;
   readonly walOptions: NonNullable<ReplayPorts["walOptions"]>;
   readonly saveIdentity: (metadata: WalMetadata) => void;
   /** Of this start only. */
@@ -51,6 +54,7 @@ export function startMember(parts: StartParts): { wal: Wal; found: RecoveredMemb
     new RingReader(topology.durable, walBell),
     storeOptions,
     formatLevel,
+    parts.packEntries,
   );
   const core = new SimThread(topology.coreBell, {
     name: `${name} core`,
@@ -78,4 +82,16 @@ export function startMember(parts: StartParts): { wal: Wal; found: RecoveredMemb
   new Bell(topology.coreBell).disarm(); // Neither thread has slept since.
   walBell.disarm();
   return { wal, found: reader.finish() };
+}
+
+/** The whole log after the snapshot. */
+export function entriesOf({ packed, entries }: RecoveredMember): Entry[] {
+  const count = packed.end - packed.first;
+  return [...Array.from({ length: count }, (_, i) => packed.entry(packed.first + i)), ...entries];
+}
+
+/** The same recovery with an object for each entry. */
+export function unpacked(found: RecoveredMember): RecoveredMember {
+  const { first, packEntries } = found.packed;
+  return { ...found, packed: new PackedEntries(first, packEntries), entries: entriesOf(found) };
 }

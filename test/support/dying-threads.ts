@@ -9,7 +9,7 @@ import { parentPort } from "node:worker_threads";
  *   <thread> reject    an unhandled rejection
  *   <thread> exit      it exits, with code 0
  *
- * The thread "pool" is any of piscina's; the others are those of src/thread.
+ * The thread "pool" is any of piscina's; the others are those of src/thread, bundled.
  *
  * A thread checks the file when it reads the clock, as each thread does when it has work.
  */
@@ -18,7 +18,7 @@ const orders = process.env.DYING_THREADS ?? "";
 const program = process.argv[1] ?? "";
 const own = /\/piscina\/.*worker\.js$/.test(program)
   ? "pool"
-  : /\/thread\/(\w+)\.js$/.exec(program)?.[1];
+  : /\/bin\/(\w+)\.js$/.exec(program)?.[1];
 
 function look(): void {
   if (!existsSync(orders)) return;

@@ -18,7 +18,7 @@ import { SnapshotEncoder } from "#ringd/store/snapshot.js";
 import { Store } from "#ringd/store/store.js";
 import { newLogFormat } from "#ringd/wal/replay.js";
 import { SimSnapshots, type SnapshotFile } from "../sim/member-snapshots.js";
-import { startMember } from "../sim/member-start.js";
+import { startMember, unpacked } from "../sim/member-start.js";
 import { Prng } from "../support/prng.js";
 import { SimDisk } from "./sim-disk.js";
 
@@ -51,9 +51,10 @@ function start({ disk, snapshots }: Place, formatLevel = FORMAT_LEVEL) {
   const durable = new Outlet(new RingWriter(topology.durable, new Bell(topology.coreBell)));
   const saved: bigint[] = [];
   const begins = disk.list().length === 0;
-  const { wal, found } = startMember({
+  const started = startMember({
     ...{ name: "a", config, disk, snapshots, topology, durable },
     plan: begins ? { kind: "found", ...MEMBER, members: [] } : undefined,
+    packEntries: 4,
     walOptions: { segmentBytes: 64 * 1024, zeroAheadBytes: 4096, salt: () => 7 },
     saveIdentity: ({ memberId }) => saved.push(memberId),
     prng: new Prng(5),
@@ -61,7 +62,7 @@ function start({ disk, snapshots }: Place, formatLevel = FORMAT_LEVEL) {
   });
   assert.deepEqual(saved, [MEMBER.memberId]);
   assert.equal(durable.queuedBytes, 0);
-  return { wal, found };
+  return { wal: started.wal, found: unpacked(started.found) };
 }
 
 function entry(index: number, term: number, bytes = 0): WalEntry {

@@ -61,12 +61,10 @@ async function main(argv: readonly string[]): Promise<void> {
   else await run(request.config);
 }
 
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
+main(process.argv.slice(2)).catch((error: unknown) => {
   if (!(error instanceof RingdError)) throw error;
   process.stderr.write(`${error.message}\n`);
   const isUsage = error instanceof ConfigError && error.exitCode === 2;
   if (isUsage) process.stderr.write(`${usage()}\n`);
   process.exit(error instanceof ConfigError ? error.exitCode : 1);
-}
+});
