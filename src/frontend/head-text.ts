@@ -51,9 +51,14 @@ export class HeadText {
     return this.#origins.size > 0 && !this.#origins.has("*");
   }
 
+  /** The lines that are the same for all responses of a kind: the same string each time. */
+  prefix({ contentKind, hasClusterId }: ResponseRecord): string {
+    return this.#prefixes[contentKind * 2 + (hasClusterId ? 1 : 0)] as string;
+  }
+
   /** All headers but Date and Content-Length. Ends in "\r\n" unless it is empty. */
   lines(head: ResponseRecord, origin: string): string {
-    let text = this.#prefixes[head.contentKind * 2 + (head.hasClusterId ? 1 : 0)] as string;
+    let text = this.prefix(head);
     if (head.etcdIndex >= 0) text += `X-Etcd-Index: ${head.etcdIndex}\r\n`;
     if (head.hasRaft) {
       text += `X-Raft-Index: ${head.raftIndex}\r\nX-Raft-Term: ${head.raftTerm}\r\n`;

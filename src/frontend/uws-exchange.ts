@@ -11,11 +11,11 @@ import {
   type Gateway,
   STREAM_BACKLOG_BYTES_MAX,
 } from "./frontend.js";
-import { statusText } from "./head-text.js";
 import type { LargeRequest } from "./large-requests.js";
 import { BAD_REQUEST, BAD_REQUEST_BODY } from "./local-responses.js";
 import type { ReusedRequest } from "./reused-request.js";
 import { resumeSending } from "./uws-backlog.js";
+import type { UwsHeads } from "./uws-heads.js";
 import type { UnservedCount } from "./uws-unserved.js";
 import { ClosingWatch, LastingWatch, type WatchHandles, type WatchStream } from "./uws-watch.js";
 import type { Checked, WatchRegister } from "./uws-watch-register.js";
@@ -34,6 +34,7 @@ export interface UwsShared {
   readonly watches: WatchRegister;
   readonly unserved: UnservedCount;
   readonly request: ReusedRequest;
+  readonly heads: UwsHeads;
 }
 
 /** One request. */
@@ -177,8 +178,8 @@ export class UwsExchange implements Exchange, Checked {
     this.#isComplete = true;
     if (this.method === Method.head || body.length === 0) this.#shared.unserved.onWithoutLength();
     if (this.method !== Method.head && head.status !== 204) {
-      if (this.isLast) sendLast(this.res, this.#head(head, ""), body);
-      else sendResponse(this.res, this.#head(head, ""), body);
+      if (this.isLast) sendLast(this.res, this.#head(head), body);
+      else sendResponse(this.res, this.#shared.heads.of(head, this.#origin), body);
       return;
     }
     // Told the length, `endWithoutBody` would wait for that many bytes and never be done.
@@ -204,7 +205,7 @@ export class UwsExchange implements Exchange, Checked {
       this.#isGone = true;
       this.#release();
       this.res.cork(() => {
-        this.res.writeStatus(this.#head(head, ""));
+        this.res.writeStatus(this.#head(head));
         this.res.end(body, true);
       });
     });
@@ -219,7 +220,7 @@ export class UwsExchange implements Exchange, Checked {
     }
     if (this.#isGone) return;
     this.#release();
-    const text = this.#head(head, "");
+    const text = this.#head(head);
     if (body.length > 0) this.#write(body, false, text);
     else this.#openWatch(text);
   }
@@ -327,11 +328,9 @@ export class UwsExchange implements Exchange, Checked {
     this.#shared.watches.delete(this.#watch);
   }
 
-  /** @param last more lines @returns status and header lines, without the last line end */
-  #head(head: ResponseRecord, last: string): string {
-    const lines = this.#shared.options.heads.lines(head, this.#origin) + last;
-    // One call for the whole head: the library writes "HTTP/1.1 ", this text and a line end.
-    return `${statusText(head.status)}\r\n${lines}`.slice(0, -2);
+  /** @param last more lines */
+  #head(head: ResponseRecord, last = ""): string {
+    return this.#shared.heads.text(head, this.#origin, last);
   }
 
   /** Large listings: tells the core to pause while the client is behind. */

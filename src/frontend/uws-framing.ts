@@ -7,6 +7,7 @@ export const framing = {
   isChunked: false,
   contentLength: "",
   contentType: "",
+  authorization: "",
 };
 
 /** Colon, blank and line end. */
@@ -14,6 +15,7 @@ const FIELD_BYTES = 4;
 
 let lengths = 0;
 let codings = 0;
+let authorizations = 0;
 
 /** One function for all requests: a closure for each would cost more than the work. */
 function look(name: string, value: string): void {
@@ -25,6 +27,8 @@ function look(name: string, value: string): void {
   } else if (name === "transfer-encoding") {
     codings++;
     if (value.toLowerCase() !== "chunked") framing.isUnclear = true;
+  } else if (name === "authorization") {
+    if (authorizations++ === 0) framing.authorization = value; // As `getHeader` does.
   }
 }
 
@@ -36,10 +40,12 @@ function look(name: string, value: string): void {
 export function readFraming(req: HttpRequest): void {
   lengths = 0;
   codings = 0;
+  authorizations = 0;
   framing.isUnclear = false;
   framing.isChunked = false;
   framing.contentLength = "";
   framing.contentType = "";
+  framing.authorization = "";
   req.forEach(look);
   framing.isChunked = codings > 0;
   if (lengths + codings > 1) framing.isUnclear = true;

@@ -20,9 +20,11 @@ export const PIECE_BYTES = 12_000;
 const HEAD_BYTES_MAX = CORK_BYTES - PIECE_BYTES - 256;
 
 /**
- * Sends a response of known length. @param head status and header lines, without the last line end
+ * Sends a response of known length.
+ *
+ * @param head status and header lines, without the last line end; bytes are not kept
  */
-export function sendResponse(res: HttpResponse, head: string, body: Uint8Array): void {
+export function sendResponse(res: HttpResponse, head: string | Uint8Array, body: Uint8Array): void {
   const room = head.length <= HEAD_BYTES_MAX ? PIECE_BYTES : CORK_BYTES - 256 - head.length;
   if (body.length <= room) {
     res.cork(() => {

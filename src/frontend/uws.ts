@@ -24,6 +24,7 @@ import { UwsBodies } from "./uws-bodies.js";
 import { calibrate } from "./uws-calibration.js";
 import { UwsExchange, type UwsShared } from "./uws-exchange.js";
 import { framing, hasBody, headBytesOf, hostOf, readFraming } from "./uws-framing.js";
+import { UwsHeads } from "./uws-heads.js";
 import { testWatches } from "./uws-self-test.js";
 import { UnservedCount } from "./uws-unserved.js";
 import { STREAM_HANDLES, WATCH_HANDLES, type WatchHandles } from "./uws-watch.js";
@@ -89,6 +90,7 @@ export class UwsFrontend implements Frontend {
       watches: this.#watches,
       unserved: this.#unserved,
       request: new ReusedRequest(),
+      heads: new UwsHeads(options.heads),
     };
     this.#route(shared, new UwsBodies(gateway, options, shared.request));
   }
@@ -253,7 +255,9 @@ function serve(
   const { options } = shared;
   const method = methodOf(req.getCaseSensitiveMethod());
   const origin = options.heads.needsOrigin ? req.getHeader("origin") : "";
-  const authorization = req.getHeader("authorization");
+  const takesBody = method === Method.put || method === Method.post;
+  if (takesBody) readFraming(req);
+  const authorization = takesBody ? framing.authorization : req.getHeader("authorization");
   const exchange = new UwsExchange(shared, res, handles, method, origin, authorization);
   if (options.needsTrace) exchange.trace = traceOf(req);
   begin(shared, bodies, exchange, req, handles !== undefined);
@@ -275,7 +279,7 @@ function begin(
   // First: whatever is sent, also to reject it, must not be sent on a watch's connection.
   if ((bringsBody || mayBeWatch) && watches.onBodyRequest()) exchange.check();
   if (bringsBody) {
-    readFraming(req);
+    if (!takesBody) readFraming(req);
     // The library misreads chunk extensions, trailers and wrong line ends: what it takes for the
     // next request may be the rest of this one, so none follows on the connection.
     exchange.isLast = framing.isChunked;

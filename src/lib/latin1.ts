@@ -13,4 +13,30 @@ declare global {
   }
 }
 
-export {};
+/**
+ * Texts up to this length are copied by a JavaScript loop: a native call costs as much as 50
+ * characters.
+ */
+export const LOOP_CHARACTERS_MAX = 48;
+
+/** Writes one byte per character; the caller has made sure of the room. @returns bytes written */
+export function writeLatin1(into: Buffer, text: string, at: number): number {
+  const { length } = text;
+  if (length > LOOP_CHARACTERS_MAX) return into.latin1Write(text, at);
+  for (let i = 0; i < length; i++) into[at + i] = text.charCodeAt(i);
+  return length;
+}
+
+/** Writes UTF-8; the caller has made sure of the room. @returns bytes written */
+export function writeUtf8(into: Buffer, text: string, at: number): number {
+  const { length } = text;
+  if (length > LOOP_CHARACTERS_MAX) return into.utf8Write(text, at);
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > ASCII_MAX) return into.utf8Write(text, at);
+    into[at + i] = code;
+  }
+  return length;
+}
+
+const ASCII_MAX = 0x7f;

@@ -2,8 +2,8 @@
  * Messages between a frontend and the core: layouts, encoders and decoders. Integers are
  * little-endian; strings are latin1 bytes.
  */
-import "../lib/latin1.js";
 import { assert } from "../lib/assert.js";
+import { writeUtf8 } from "../lib/latin1.js";
 import type { Outlet } from "../ring/fragments.js";
 import type { RecordCursor } from "../ring/record-cursor.js";
 import { type ApiRequest, FORM_TYPE, type Method } from "../v2/request.js";
@@ -115,13 +115,13 @@ export function writeRequest(outlet: Outlet, requestId: number, request: FramedR
   );
   const { bytes, view, at } = outlet;
   let end = at + REQUEST_HEAD_BYTES;
-  const pathBytes = bytes.utf8Write(path, end);
+  const pathBytes = writeUtf8(bytes, path, end);
   end += pathBytes;
-  const queryBytes = query === "" ? 0 : bytes.utf8Write(query, end);
+  const queryBytes = writeUtf8(bytes, query, end);
   end += queryBytes;
-  const typeBytes = type === "" ? 0 : bytes.utf8Write(type, end);
+  const typeBytes = writeUtf8(bytes, type, end);
   end += typeBytes;
-  const sentBytes = sent === "" ? 0 : bytes.utf8Write(sent, end);
+  const sentBytes = writeUtf8(bytes, sent, end);
   end += sentBytes;
   if (name !== "") end += bytes.latin1Write(name, end);
   if (address !== "") end += bytes.latin1Write(address, end);

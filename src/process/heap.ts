@@ -44,6 +44,14 @@ const WAL_YOUNG_MB = 12;
  */
 const HEAP_GROWTH_PERCENT = 40;
 
+/**
+ * A thread collects its young generation alone. Each has a core of its own to work on, and little
+ * survives, so that helpers cost more to wake than they do: 1.5 of 29 us per write with 256
+ * connections. Where much survives, as with new keys only, two busy cores collected no more slowly
+ * (median 10 ms instead of 12).
+ */
+const ALONE = ["--no-parallel-scavenge", "--no-concurrent-array-buffer-sweeping"];
+
 /** @param memory available to the process, bytes */
 export function heapLimitsOf(thread: string, memory = memoryBytes()): ResourceLimits {
   const otherMb = Math.floor((memory * OTHER_SHARE) / 2 ** 20);
@@ -105,14 +113,15 @@ export function storeLimits(quotaBytes: number, heapBytes: number): StoreLimits 
  * threads started later compile all of Node's modules (40 ms of CPU each). And while a store loads,
  * none of it is garbage.
  */
-export function limitHeapGrowth(): void {
+export function tuneGarbageCollection(): void {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
+  for (const flag of ALONE) setFlagsFromString(flag);
 }
 
 /**
  * Collects this thread's garbage now, for a thread that hardly allocates any more: V8 collects only
  * on allocation, so it would keep the garbage for ever. Pauses the thread for about 0.5 ms per live
- * MB. Like `limitHeapGrowth`, it slows the start of later threads.
+ * MB. Like `tuneGarbageCollection`, it slows the start of later threads.
  */
 export function collectGarbage(): void {
   setFlagsFromString("--expose-gc");

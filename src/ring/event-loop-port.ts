@@ -7,9 +7,10 @@ const BATCH_RECORDS = 1024;
 /**
  * Messages after which the outlet is published within a turn of the event loop. With one large
  * batch per turn the threads would run one after the other, and each core would be idle half of the
- * time.
+ * time; with small ones they wake each other all the time: 32 took 0.2 us more per write of 256
+ * connections, and 128 spared no more.
  */
-const PUBLISH_MESSAGES = 32;
+const PUBLISH_MESSAGES = 64;
 
 /** Metrics of the owner. */
 export interface PortMetrics {

@@ -1,6 +1,6 @@
-import "../lib/latin1.js";
 import { assert } from "../lib/assert.js";
 import { RingdError } from "../lib/errors.js";
+import { writeLatin1 } from "../lib/latin1.js";
 import { type Command, CommandOp } from "./command.js";
 
 /**
@@ -39,6 +39,9 @@ export function encodedBytes(command: Command): number {
 
 /** @returns the number of bytes written */
 export function encodeCommand(command: Command, into: Buffer, view: DataView, at: number): number {
+  const bytes = encodedBytes(command);
+  // Writes silently end at the end of the buffer.
+  assert(at + bytes <= into.length, "the buffer has room for the command");
   view.setUint8(at, command.op);
   view.setUint8(
     at + 1,
@@ -54,12 +57,11 @@ export function encodeCommand(command: Command, into: Buffer, view: DataView, at
   view.setFloat64(at + 24, command.timeMs, true);
   writeUint64(view, at + 32, command.prevIndex);
   let end = at + HEAD_BYTES;
-  end += into.latin1Write(command.path, end);
-  end += into.latin1Write(command.value, end);
-  end += into.latin1Write(command.prevValue, end);
-  // latin1Write() silently truncates at the end of the buffer.
-  assert(end - at === encodedBytes(command), "the buffer has room for the command");
-  return end - at;
+  end += writeLatin1(into, command.path, end);
+  end += writeLatin1(into, command.value, end);
+  end += writeLatin1(into, command.prevValue, end);
+  assert(end - at === bytes, "a command has the size that was computed");
+  return bytes;
 }
 
 function writeUint64(view: DataView, at: number, value: number | bigint): void {

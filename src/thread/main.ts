@@ -24,7 +24,7 @@ import { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
 import { flushCompileCache } from "../process/compile-cache.js";
 import { checkFileDescriptorLimit } from "../process/descriptors.js";
-import { limitHeapGrowth } from "../process/heap.js";
+import { tuneGarbageCollection } from "../process/heap.js";
 import { notifySupervisor } from "../process/notify.js";
 import { Bell } from "../ring/bell.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
@@ -150,7 +150,7 @@ export async function start(config: Config): Promise<void> {
   // Only from here: earlier failures throw, and the caller reports them.
   failFast(log, failed, frontends);
   flushCompileCache(); // Before the flags change: V8 takes code of equal flags only.
-  limitHeapGrowth();
+  tuneGarbageCollection();
   for (const line of news) log.info(line);
   log.info("ready to serve client requests");
   notifySupervisor("READY=1", log);

@@ -1,14 +1,8 @@
-import "../lib/latin1.js";
+import { writeLatin1 } from "../lib/latin1.js";
 
 const BYTES_MIN = 16 * 1024;
 /** A buffer that a large response grew beyond this is released. */
 const BYTES_KEPT_MAX = 4 * 1024 * 1024;
-
-/**
- * Strings up to this length are copied by a JavaScript loop: a native call costs as much as 50
- * characters.
- */
-export const LOOP_CHARACTERS_MAX = 48;
 
 /** A growing buffer, reused for all responses. */
 export class ByteWriter {
@@ -30,16 +24,8 @@ export class ByteWriter {
 
   /** One byte per character. */
   latin1(text: string): void {
-    const { length } = text;
-    this.room(length);
-    if (length > LOOP_CHARACTERS_MAX) {
-      this.length += this.bytes.latin1Write(text, this.length);
-      return;
-    }
-    const { bytes } = this;
-    let at = this.length;
-    for (let i = 0; i < length; i++) bytes[at++] = text.charCodeAt(i);
-    this.length = at;
+    this.room(text.length);
+    this.length += writeLatin1(this.bytes, text, this.length);
   }
 
   raw(bytes: Uint8Array): void {
@@ -53,18 +39,22 @@ export class ByteWriter {
     let digits = 1;
     for (let limit = 10; value >= limit; limit *= 10) digits++;
     this.room(digits);
-    const { bytes } = this;
-    let rest = value;
-    for (let at = this.length + digits - 1; at >= this.length; at--) {
-      const tenth = Math.floor(rest / 10);
-      bytes[at] = 0x30 + (rest - tenth * 10);
-      rest = tenth;
-    }
+    putDecimal(this.bytes, this.length, digits, value);
     this.length += digits;
   }
 
   byte(value: number): void {
     this.room(1);
     this.bytes[this.length++] = value;
+  }
+}
+
+/** Overwrites `digits` bytes from `from` on with the last digits of an integer, 0 .. 2^53 - 1. */
+export function putDecimal(into: Uint8Array, from: number, digits: number, value: number): void {
+  let rest = value;
+  for (let at = from + digits - 1; at >= from; at--) {
+    const tenth = Math.floor(rest / 10);
+    into[at] = 0x30 + (rest - tenth * 10);
+    rest = tenth;
   }
 }

@@ -1,5 +1,6 @@
 import { civilDate } from "../go/civil-date.js";
-import { type ByteWriter, LOOP_CHARACTERS_MAX } from "./byte-writer.js";
+import { LOOP_CHARACTERS_MAX } from "../lib/latin1.js";
+import type { ByteWriter } from "./byte-writer.js";
 
 /** Bytes that Go's encoding/json escapes, or that may begin a sequence it escapes. */
 const NEEDS_CARE = /[^\x20\x21\x23-\x25\x27-\x3b\x3d\x3f-\x5b\x5d-\x7f]/;

@@ -114,13 +114,13 @@ test("it sleeps until the bell rings, drains its inlet, and sleeps again", async
   assert.equal(fixture.turns, 2);
 });
 
-test("the messages of one turn are published together, or as soon as there are 32", () => {
+test("the messages of one turn are published together, or as soon as there are 64", () => {
   const fixture = new Fixture();
   fixture.port.start();
-  for (let n = 0; n < 31; n++) fixture.send(4);
+  for (let n = 0; n < 63; n++) fixture.send(4);
   assert.equal(fixture.drainOther(), 0);
   fixture.send(4);
-  assert.equal(fixture.drainOther(), 32);
+  assert.equal(fixture.drainOther(), 64);
   fixture.send(4);
   assert.equal(fixture.drainOther(), 0);
   assert.equal(fixture.turnLoop(), 1, "one turn for all of them");
