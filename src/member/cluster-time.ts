@@ -26,7 +26,10 @@ const FOLLOWER_WAIT_MS = 200;
  * How long, beyond two election timeouts, leaders without the time wait for a member that has it.
  */
 const RESTART_WAIT_MS = 1000;
-/** How much of that in its own term at least: followers that have the time propose it by then. */
+/**
+ * How much of that at least, beyond an election timeout, since a majority has an entry of its term:
+ * followers that have the time propose it by then, also over slow links.
+ */
 const TERM_WAIT_MS = 2 * FOLLOWER_WAIT_MS;
 /** Warn when the wall clock's offset has changed by more than this, at most once per WARN_MS. */
 const OFFSET_MS_MAX = 1000;
@@ -92,6 +95,8 @@ export class ClusterTime {
   #stale = 0;
   #term = 0;
   #termMonoMs = 0;
+  /** Since when an entry of the term is applied here. */
+  #appliedMonoMs = Number.POSITIVE_INFINITY;
   /**
    * How long this member led without the time: over all such terms, as each is short on shaky
    * links, and until when it was counted in the last of them.
@@ -186,11 +191,14 @@ export class ClusterTime {
     if (this.#term !== raft.term) {
       this.#term = raft.term;
       this.#termMonoMs = monoMs;
+      this.#appliedMonoMs = Number.POSITIVE_INFINITY;
       this.#nextMonoMs = 0;
     }
     // Wait until an entry of this term is applied: entries before it may have restarted the clock,
     // which makes the time known here obsolete.
-    if (appliedTerm !== raft.term || monoMs < this.#nextMonoMs) return;
+    if (appliedTerm !== raft.term) return;
+    this.#appliedMonoMs = Math.min(this.#appliedMonoMs, monoMs);
+    if (monoMs < this.#nextMonoMs) return;
     const command = raft.isLeader
       ? this.#leaderCommand(expiringNodes, wallMs, monoMs)
       : this.#followerCommand(wallMs, monoMs);
@@ -234,7 +242,7 @@ export class ClusterTime {
     assert(!this.clock.isKnown, "a clock that is known is not restarted");
     if (isFounding && this.#lastSync.term === 0) return true; // No time was ever agreed on.
     const isLong = this.#waited.ms > 2 * electionMs + RESTART_WAIT_MS;
-    if (isLong && monoMs - this.#termMonoMs > Math.max(electionMs, TERM_WAIT_MS)) return true;
+    if (isLong && monoMs - this.#appliedMonoMs > electionMs + TERM_WAIT_MS) return true;
     const { term, ids } = this.#published;
     return raft.conf.voters.every((id) => id === raft.id || (term === raft.term && ids.has(id)));
   }

@@ -43,6 +43,8 @@ export class Publication {
   #isPublished = false;
   #isReady = false;
   #retryMs = Number.NEGATIVE_INFINITY;
+  /** When to publish once more if the time has not come; undefined unless it is waited for. */
+  #timeByMs: number | undefined;
 
   constructor(sources: PublicationSources, ports: PublicationPorts) {
     assert(sources.memberId > 0n && sources.clusterId > 0n, "a member and its cluster have ids");
@@ -56,6 +58,7 @@ export class Publication {
   /** Call while a leader is known: proposes the next step when it is due. */
   step(isLeader: boolean, clusterMs: number, monoMs: number): void {
     assert(this.#isPublished || !this.#isReady, "a member is published before it is ready");
+    this.#awaitTime(isLeader, monoMs);
     if (monoMs < this.#retryMs) return;
     if (!this.#isPublished) this.#propose(this.#attributes(clusterMs), monoMs);
     else if (isLeader && this.#membership.version === "") {
@@ -95,6 +98,16 @@ export class Publication {
       `published ${text} to cluster ${formatId(this.#clusterId)}`,
       `enabled capabilities for version ${minor}`,
     ]);
+  }
+
+  /**
+   * The SYNC that follows the publication may be part of a snapshot that does not tell it apart
+   * from an earlier one; the leader owes no other.
+   */
+  #awaitTime(isLeader: boolean, monoMs: number): void {
+    if (!this.#isPublished || isLeader || this.#ports.hasTime()) this.#timeByMs = undefined;
+    else if (this.#timeByMs === undefined) this.#timeByMs = monoMs + RETRY_MS;
+    else if (monoMs >= this.#timeByMs) this.again();
   }
 
   #attributes(clusterMs: number): Command {

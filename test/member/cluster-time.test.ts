@@ -63,9 +63,14 @@ class Stage {
   }
 
   /** @returns the command proposed at once */
-  tick(monoMs: number, wallMs = 0, expiring = 0): Command | undefined {
+  tick(
+    monoMs: number,
+    wallMs = 0,
+    expiring = 0,
+    appliedTerm = this.raft.term,
+  ): Command | undefined {
     const before = this.proposed.length;
-    this.time.tick(this.raft.term, expiring, wallMs, monoMs);
+    this.time.tick(appliedTerm, expiring, wallMs, monoMs);
     return this.proposed[before];
   }
 }
@@ -256,4 +261,13 @@ test("the wait for a member with the time adds up over a leader's terms, each lo
     }
   }
   assert.fail("the clock was never started");
+});
+
+test("over slow links, that wait begins when a majority has an entry of the term", () => {
+  const stage = new Stage(80_000);
+  stage.leads(1n, 7);
+  for (let ms = 0; ms < 5000; ms += 100) assert.equal(stage.tick(ms, 0, 0, 6), undefined);
+  assert.equal(stage.tick(5000), undefined);
+  assert.equal(stage.tick(6300), undefined, "a member with the time may not have answered yet");
+  assert.equal(stage.tick(6500)?.isRefresh, true);
 });

@@ -24,3 +24,29 @@ test("a member publishes itself again at once when its stream to the leader is b
   publication.step(false, 0, 1700);
   assert.equal(proposed.length, 2);
 });
+
+test("a member that is published and does not learn the time publishes itself again", () => {
+  const { config } = readConfig(["--name", "n1"], {}) as { config: Config };
+  const proposed: Command[] = [];
+  let hasTime = false;
+  const publication = new Publication(
+    { config, memberId: 1n, clusterId: 2n, membership: new Membership() },
+    {
+      propose: (command) => proposed.push(command) > 0,
+      hasTime: () => hasTime,
+      onReady: () => undefined,
+    },
+  );
+  const [first] = [publication.step(false, 0, 1000), ...proposed].slice(1);
+  assert.ok(first !== undefined);
+  publication.onOwnCommand(first);
+  publication.step(false, 0, 1100);
+  publication.step(false, 0, 3000);
+  assert.equal(proposed.length, 1);
+  publication.step(false, 0, 3100);
+  assert.equal(proposed.length, 2, "the time may be hidden in a snapshot");
+  publication.onOwnCommand(first);
+  hasTime = true;
+  for (let ms = 3200; ms < 9000; ms += 100) publication.step(false, 0, ms);
+  assert.equal(proposed.length, 2);
+});
