@@ -98,14 +98,26 @@ test("many streams are asked sooner whether their clients read; what lags slows 
   assert.equal(all.probeBytes, 256 * 1024);
   all.streams = 5000;
   assert.ok(all.probeBytes * all.streams <= 64 * MIB);
-  all.bytes = 64 * MIB - 1;
+  all.add(64 * MIB - 1);
   assert.equal(all.pauseMs(10), 0);
-  all.bytes = 64 * MIB;
+  all.add(1);
   assert.equal(all.pauseMs(10), 10);
-  all.bytes = 192 * MIB;
+  all.add(128 * MIB);
   assert.equal(all.pauseMs(10), 90);
   assert.equal(all.isFull, false);
-  all.bytes = 257 * MIB;
+  all.add(65 * MIB);
   assert.equal(all.isFull, true);
   assert.equal(all.pauseMs(10_000), 1000);
+});
+
+test("streams that nobody reads slow down their own events only, and by no more than asked", () => {
+  const all = new Backlogs();
+  all.add(64 * MIB);
+  assert.equal(all.pauseMs(10), 10);
+  assert.equal(all.pauseMs(10), 0, "no event for them since");
+  all.add(-1);
+  all.add(1);
+  assert.equal(all.pauseMs(0.4), 0, "no timer is that short");
+  all.add(1);
+  assert.equal(Math.round(all.pauseMs(0.6)), 1);
 });
