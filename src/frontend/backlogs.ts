@@ -5,6 +5,8 @@ const PAUSE_BYTES = BYTES_MAX / 4;
 const PAUSE_MS_MAX = 1000;
 /** Of a timer. */
 const PAUSE_MS_MIN = 1;
+/** A writer that has not come back for so long has stopped. */
+const WRITER_MS = 1000;
 /**
  * Bytes that a stream may write before it is found out whether its client still reads; fewer where
  * there are many streams, so that what is not yet known of them is less than what is allowed.
@@ -17,16 +19,20 @@ const PROBE_BYTES_MIN = 4 * 1024;
  *
  * Events leave faster than most clients can read them. A few slow clients are disconnected at their
  * own limit; where all of them fall behind, it is the member that is too fast: it pauses between
- * batches, the core's responses wait, and so the writers do.
+ * batches, the core's responses wait, and so the writers do. Where none of them is at this thread,
+ * that would be in vain: events would only wait in the core, those for fast clients too.
  */
 export class Backlogs {
   /** Open ones. */
   streams = 0;
+  /** Set for each request that may write. */
+  hasWriter = false;
   #bytes = 0;
   /** Since the last batch, streams that lag were written to. */
   #hasGrown = false;
   /** Of a pause too short for a timer. */
   #owedMs = 0;
+  #writerMs = Number.NEGATIVE_INFINITY;
 
   /** Sum over all streams that lag: what is not known to be sent. */
   get bytes(): number {
@@ -54,12 +60,15 @@ export class Backlogs {
    * down, but do not stop them. Not at all after a batch without events for streams that lag.
    *
    * @param batchMs what the last batch took
+   * @param monoMs now
    */
-  pauseMs(batchMs: number): number {
+  pauseMs(batchMs: number, monoMs: number): number {
+    if (this.hasWriter) this.#writerMs = monoMs;
+    this.hasWriter = false;
     const hasGrown = this.#hasGrown;
     this.#hasGrown = false;
     const fill = this.#bytes / PAUSE_BYTES;
-    if (!hasGrown || fill < 1) return 0;
+    if (!hasGrown || fill < 1 || monoMs - this.#writerMs > WRITER_MS) return 0;
     this.#owedMs += batchMs * fill * fill;
     if (this.#owedMs < PAUSE_MS_MIN) return 0;
     const ms = Math.min(PAUSE_MS_MAX, this.#owedMs);
