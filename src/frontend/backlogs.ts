@@ -3,7 +3,7 @@ const BYTES_MAX = 256 * 1024 * 1024;
 /** From here on, the thread takes less from the core, so that streams can catch up. */
 const PAUSE_BYTES = BYTES_MAX / 4;
 const PAUSE_MS_MAX = 1000;
-/** Of a timer. */
+/** No timer is shorter. */
 const PAUSE_MS_MIN = 1;
 /** A writer that has not come back for so long has stopped. */
 const WRITER_MS = 1000;
