@@ -26,7 +26,7 @@ export interface ObservabilityConfig {
   readonly tracing: TracingConfig | undefined;
 }
 
-const HOST_AND_PORT = /^(\[[0-9a-f:.]+\]|[^\s:/@[\]]+):\d{1,5}$/i;
+const HOST_AND_PORT = /^(\[[0-9a-f:.]+\]|[^\s:/?#@\\[\]]+):\d{1,5}$/i;
 const SAMPLING_RATE_MAX = 1_000_000;
 
 /** @throws ConfigError */
@@ -36,7 +36,7 @@ export function readObservability(read: FlagReader): ObservabilityConfig {
       applyMs: read.durationMs("experimental-warning-apply-duration"),
       requestMs: read.durationMs("experimental-warning-unary-request-duration"),
     },
-    metricsLevel: read.oneOf("metrics", ["basic", "extensive"]),
+    metricsLevel: read.string("metrics") === "extensive" ? "extensive" : "basic",
     tracing: readTracing(read),
   };
 }
@@ -45,7 +45,7 @@ export function readObservability(read: FlagReader): ObservabilityConfig {
 function readTracing(read: FlagReader): TracingConfig | undefined {
   if (!read.bool("experimental-enable-distributed-tracing")) return undefined;
   const address = read.string("experimental-distributed-tracing-address");
-  if (!HOST_AND_PORT.test(address)) {
+  if (!HOST_AND_PORT.test(address) || !URL.canParse(`http://${address}`)) {
     throw read.invalid("experimental-distributed-tracing-address", "it is a HOST:PORT");
   }
   const samplingRate = read.int("experimental-distributed-tracing-sampling-rate");

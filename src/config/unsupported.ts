@@ -9,6 +9,9 @@ export function unavailableWarning(read: FlagReader): string | undefined {
     throw cannotVerify(`unknown logger option "${logger}"`);
   }
   if (logger === "capnslog") names.push("--logger=capnslog");
+  const level = read.string("metrics");
+  // As in etcd, another one is as good as the first of these.
+  if (!["basic", "extensive"].includes(level)) names.push(`--metrics=${level}`);
   if (names.length === 0) return undefined;
   return `flags accepted but not available: ${names.join(", ")}`;
 }

@@ -3,6 +3,8 @@ export class ChunkBody {
   /** Events that leave together with `bytes`, before it; each is a chunk of its own. */
   readonly earlier: readonly Uint8Array[];
   readonly bytes: Uint8Array;
+  /** Bytes of all its chunks, without framing. */
+  readonly length: number;
   /** Framed as chunks, by the uws frontend. */
   plain: Buffer | undefined;
   framed: Buffer | undefined;
@@ -15,11 +17,7 @@ export class ChunkBody {
   constructor(bytes: Uint8Array, earlier: readonly Uint8Array[] = []) {
     this.bytes = bytes;
     this.earlier = earlier;
-  }
-
-  /** Bytes of all its chunks, without framing. */
-  get length(): number {
-    return this.earlier.reduce((sum, { length }) => sum + length, this.bytes.length);
+    this.length = earlier.reduce((sum, { length }) => sum + length, bytes.length);
   }
 
   /** All of it without framing, in place where it is one chunk. */

@@ -9,6 +9,13 @@ export type Deliver = (requestIds: readonly number[], body: ChunkBody, isEnd: bo
 const TOGETHER_BYTES_MAX = 12_000;
 /** Each takes a size and two line ends as well. */
 const FRAMING_BYTES = 8;
+/**
+ * Limit of what all streams get in one turn, so that others are served, and it is seen which
+ * clients read: 12 kB each for 5,000.
+ */
+const TURN_BYTES_MAX = 64 * 1024 * 1024;
+/** A write takes as long as these. */
+const WRITE_BYTES = 1024;
 const NO_IDS = Buffer.alloc(0);
 
 /**
@@ -22,6 +29,8 @@ export class FanOut {
   /** Copies. */
   readonly #events: Buffer[] = [];
   #bytes = 0;
+  /** Delivered in this turn. */
+  #turnBytes = 0;
 
   constructor(deliver: Deliver) {
     this.#deliver = deliver;
@@ -35,7 +44,7 @@ export class FanOut {
     const bytes = body.length + FRAMING_BYTES;
     if (!isSame || isEnd || this.#bytes + bytes > TOGETHER_BYTES_MAX) this.flush();
     if (isEnd || bytes > TOGETHER_BYTES_MAX) {
-      this.#deliver(requestIds, new ChunkBody(body), isEnd);
+      this.#send(requestIds, new ChunkBody(body), isEnd);
       return;
     }
     if (this.#events.length === 0) {
@@ -46,7 +55,17 @@ export class FanOut {
     this.#bytes += bytes;
   }
 
-  /** Call at the end of each turn, and before anything else is sent to a stream. */
+  /** The turn should end. */
+  get isEnough(): boolean {
+    return this.#turnBytes + this.#bytes * this.#requestIds.length >= TURN_BYTES_MAX;
+  }
+
+  endTurn(): void {
+    this.flush();
+    this.#turnBytes = 0;
+  }
+
+  /** Call before anything else is sent to a stream. */
   flush(): void {
     const last = this.#events.pop();
     if (last === undefined) return;
@@ -55,6 +74,11 @@ export class FanOut {
     this.#bytes = 0;
     this.#recipients = NO_IDS;
     this.#requestIds = [];
-    this.#deliver(requestIds, body, false);
+    this.#send(requestIds, body, false);
+  }
+
+  #send(requestIds: readonly number[], body: ChunkBody, isEnd: boolean): void {
+    this.#turnBytes += requestIds.length * (body.length + WRITE_BYTES);
+    this.#deliver(requestIds, body, isEnd);
   }
 }

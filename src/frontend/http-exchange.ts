@@ -31,6 +31,8 @@ export interface Wire {
   cutSlow(): void;
 }
 
+/** How long a client may take to read what was written at once. */
+const BURST_MS = 1000;
 const LAST_CHUNK = Buffer.from("0\r\n\r\n");
 
 /**
@@ -52,6 +54,10 @@ export class NodeExchange implements Exchange {
   #isHeld = false;
   /** Headers are sent, no body yet: an event may come at any time, or never. */
   #isWatch = false;
+  /** Of `Backlogs.bytes`: unread bytes of a watch that lags. */
+  #countedBytes = 0;
+  /** Since then. */
+  #laggingMs = 0;
 
   constructor(
     wire: Wire,
@@ -112,6 +118,7 @@ export class NodeExchange implements Exchange {
     else {
       this.#write(bytes);
       this.#isWatch = true;
+      this.#gateway.backlogs.streams++;
       this.#wire.onWatch();
       if (this.#wire.hasEnded) this.onClientEnded();
     }
@@ -147,12 +154,13 @@ export class NodeExchange implements Exchange {
   /** The connection has closed. */
   onGone(): void {
     if (this.#isDone) return;
-    this.#isDone = true;
+    this.#done();
     if (this.requestId !== undefined) this.#gateway.abort(this.requestId);
     else this.large?.leave();
   }
 
   onDrain(): void {
+    this.#count(0);
     if (!this.#isHeld || this.requestId === undefined) return;
     this.#isHeld = false;
     this.#gateway.resume(this.requestId);
@@ -180,13 +188,33 @@ export class NodeExchange implements Exchange {
       this.#isHeld = true;
       this.#gateway.hold(this.requestId);
     }
-    if (this.#wire.backlogBytes > STREAM_BACKLOG_BYTES_MAX) {
-      this.#wire.cutSlow();
-    }
+    const { backlogBytes } = this.#wire;
+    if (this.#isWatch) this.#count(backlogBytes);
+    if (backlogBytes <= STREAM_BACKLOG_BYTES_MAX && !this.#isOneTooMany) return;
+    this.#count(0); // Others may be written to before the connection has closed.
+    this.#wire.cutSlow();
+  }
+
+  /** All streams have too much unread, and this one does not only lag because of a burst. */
+  get #isOneTooMany(): boolean {
+    if (!this.#isWatch || !this.#gateway.backlogs.isFull) return false;
+    return performance.now() - this.#laggingMs > BURST_MS;
+  }
+
+  #count(bytes: number): void {
+    if (this.#countedBytes === 0 && bytes > 0) this.#laggingMs = performance.now();
+    this.#gateway.backlogs.add(bytes - this.#countedBytes);
+    this.#countedBytes = bytes;
+  }
+
+  #done(): void {
+    this.#isDone = true;
+    this.#count(0);
+    if (this.#isWatch) this.#gateway.backlogs.streams--;
   }
 
   #end(bytes: Buffer): void {
-    this.#isDone = true;
+    this.#done();
     if (bytes.length > 0) this.#wire.write(bytes);
     this.#wire.onAnswered(this);
   }

@@ -106,7 +106,7 @@ export class RingGateway implements Gateway {
       onTurn: () => this.#onTurn(),
       pauses: {
         nowMs: () => performance.now(),
-        lengthMs: (batchMs) => this.backlogs.pauseMs(batchMs),
+        lengthMs: (batchMs, monoMs) => this.backlogs.pauseMs(batchMs, monoMs),
         start: (ms, onEnd) => {
           const timer = setTimeout(onEnd, ms);
           return () => clearTimeout(timer);
@@ -181,7 +181,9 @@ export class RingGateway implements Gateway {
       return undefined;
     }
     const id = this.#exchanges.add(exchange);
-    this.#pollsLeft = request.method === Method.get ? READ_POLLS : 0;
+    const isRead = request.method === Method.get;
+    this.#pollsLeft = isRead ? READ_POLLS : 0;
+    if (!isRead) this.backlogs.hasWriter = true;
     writeRequest(this.#requests, id, request);
     this.#port.sent();
     return id;
@@ -240,7 +242,7 @@ export class RingGateway implements Gateway {
 
   /** @returns whether to poll at once for the response to a read */
   #onTurn(): boolean {
-    this.#fanOut.flush();
+    this.#fanOut.endTurn();
     this.#figures.inFlight(this.#exchanges.size);
     if (this.#pollsLeft === 0) return false;
     this.#pollsLeft--;
@@ -255,6 +257,7 @@ export class RingGateway implements Gateway {
         return;
       case ResponseType.chunk:
         this.#fanOut.add(record);
+        if (this.#fanOut.isEnough) this.#answers.endBatch();
         return;
       case ResponseType.cut:
         this.#onCut(record);

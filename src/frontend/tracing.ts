@@ -14,8 +14,11 @@ import { routeOf } from "./routes.js";
 const EXPORT_MS = 5000;
 /** For the last spans of a process that ends. */
 const CLOSE_MS = 1000;
-/** Of a caller's id of its request. */
+/** Of a caller's id of its request, and of a path. */
 const REQUEST_ID_CHARACTERS_MAX = 256;
+const PATH_CHARACTERS_MAX = 1024;
+/** A longer one does not count, by W3C's rule. */
+const STATE_CHARACTERS_MAX = 512;
 const SERVER_ERROR = 500;
 
 /** The SDK cannot be loaded. */
@@ -107,7 +110,11 @@ export class Tracing implements Observer {
     if (trace === undefined || trace.traceparent === "") return undefined;
     const { ROOT_CONTEXT, defaultTextMapGetter } = this.#sdk;
     const { traceparent, tracestate } = trace;
-    const carrier = { traceparent, ...(tracestate === "" ? {} : { tracestate }) };
+    const state = tracestate.length > STATE_CHARACTERS_MAX ? "" : copyOf(tracestate);
+    const carrier = {
+      traceparent: copyOf(traceparent),
+      ...(state === "" ? {} : { tracestate: state }),
+    };
     const context = this.#propagator.extract(ROOT_CONTEXT, carrier, defaultTextMapGetter);
     return context === ROOT_CONTEXT ? undefined : context; // Malformed: as if there were none.
   }
@@ -157,13 +164,18 @@ function attributesOf(
   const id = trace?.requestId ?? "";
   return {
     "http.request.method": method === "OTHER" ? "_OTHER" : method,
-    "url.path": path,
+    "url.path": copyOf(path.slice(0, PATH_CHARACTERS_MAX)),
     ...(route === "" ? {} : { "http.route": route }),
     ...(remoteAddress === "" ? {} : { "client.address": remoteAddress }),
     ...(id === ""
       ? {}
-      : { "http.request.header.x-request-id": [id.slice(0, REQUEST_ID_CHARACTERS_MAX)] }),
+      : { "http.request.header.x-request-id": [copyOf(id.slice(0, REQUEST_ID_CHARACTERS_MAX))] }),
   };
+}
+
+/** Part of a string keeps all of it alive: here the whole head, of up to 1 MiB for each span. */
+function copyOf(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 /** One line when the collector cannot be reached, and one when it can again. */

@@ -126,7 +126,7 @@ export class StreamBacklog {
   }
 
   #count(bytes: number): void {
-    this.#all.bytes += bytes - this.#countedBytes;
+    this.#all.add(bytes - this.#countedBytes);
     this.#countedBytes = bytes;
   }
 

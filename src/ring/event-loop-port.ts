@@ -23,8 +23,8 @@ export interface PortMetrics {
 export interface Pauses {
   /** Monotonic. */
   readonly nowMs: () => number;
-  /** @param batchMs what the last batch took @returns how long; 0: not at all */
-  readonly lengthMs: (batchMs: number) => number;
+  /** @param batchMs what the last batch took, until `monoMs` @returns how long; 0: not at all */
+  readonly lengthMs: (batchMs: number, monoMs: number) => number;
   /** @returns what cancels it */
   readonly start: (ms: number, onEnd: () => void) => () => void;
 }
@@ -135,7 +135,8 @@ export class EventLoopPort {
   /** @returns whether a pause has begun; its end takes the next turn */
   #beginPause(startMs: number): boolean {
     if (this.#pauses === undefined || this.#isClosed) return false;
-    const ms = this.#pauses.lengthMs(this.#pauses.nowMs() - startMs);
+    const monoMs = this.#pauses.nowMs();
+    const ms = this.#pauses.lengthMs(monoMs - startMs, monoMs);
     if (ms === 0) return false;
     if (this.#isParked) this.#bell.disarm();
     this.#cancelPause = this.#pauses.start(ms, () => {

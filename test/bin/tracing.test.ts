@@ -128,6 +128,27 @@ test("with a sampling rate traces begin here; watches end with their headers", a
   }
 });
 
+test("of a long head a span keeps a part", async () => {
+  const collector = await TestCollector.start();
+  const member = await traced([
+    ...[flag("address", `127.0.0.1:${collector.port}`), "--frontend=node"],
+  ]);
+  try {
+    const path = `/v2/keys/${"k".repeat(10_000)}`;
+    const headers = {
+      ...{ traceparent: `00-${TRACE}-${CALLER}-01`, tracestate: `a=${"b".repeat(600)}` },
+      "X-Request-Id": "i".repeat(1000),
+    };
+    await request(member.port, { method: "GET", path, headers });
+    const { attributes } = await spanOf(collector, ({ name }) => name === "GET /v2/keys");
+    assert.equal(attributes["url.path"], path.slice(0, 1024));
+    assert.deepEqual(attributes["http.request.header.x-request-id"], ["i".repeat(256)]);
+  } finally {
+    await member.destroy();
+    collector.close();
+  }
+});
+
 test("a collector that cannot be reached costs a line, and spans arrive once it can", async () => {
   const [port] = await freePorts(1);
   const member = await traced([

@@ -192,7 +192,6 @@ const BAD_VALUES: readonly (readonly [flag: string, exitCode: number])[] = [
   ["max-snapshots=-1", 2],
   ["heartbeat-interval=1.5", 2],
   ["enable-pprof=maybe", 2],
-  ["metrics=foo", 2],
   ["experimental-warning-apply-duration=5", 2],
   ["experimental-warning-unary-request-duration=x", 2],
   ["experimental-distributed-tracing-sampling-rate=x", 2],

@@ -94,18 +94,48 @@ for (const kind of ["node", "uws"] as const) {
 
 test("many streams are asked sooner whether their clients read; what lags slows its writers", () => {
   const all = new Backlogs();
+  const pauseMs = (batchMs: number) => all.pauseMs(batchMs, 0);
+  all.hasWriter = true;
   all.streams = 10;
   assert.equal(all.probeBytes, 256 * 1024);
   all.streams = 5000;
   assert.ok(all.probeBytes * all.streams <= 64 * MIB);
-  all.bytes = 64 * MIB - 1;
-  assert.equal(all.pauseMs(10), 0);
-  all.bytes = 64 * MIB;
-  assert.equal(all.pauseMs(10), 10);
-  all.bytes = 192 * MIB;
-  assert.equal(all.pauseMs(10), 90);
+  all.add(64 * MIB - 1);
+  assert.equal(pauseMs(10), 0);
+  all.add(1);
+  assert.equal(pauseMs(10), 10);
+  all.add(128 * MIB);
+  assert.equal(pauseMs(10), 90);
   assert.equal(all.isFull, false);
-  all.bytes = 257 * MIB;
+  all.add(65 * MIB);
   assert.equal(all.isFull, true);
-  assert.equal(all.pauseMs(10_000), 1000);
+  assert.equal(pauseMs(10_000), 1000);
+});
+
+test("streams that nobody reads slow down their own events only, and by no more than asked", () => {
+  const all = new Backlogs();
+  const pauseMs = (batchMs: number) => all.pauseMs(batchMs, 0);
+  all.hasWriter = true;
+  all.add(64 * MIB);
+  assert.equal(pauseMs(10), 10);
+  assert.equal(pauseMs(10), 0, "no event for them since");
+  all.add(-1);
+  all.add(1);
+  assert.equal(pauseMs(0.4), 0, "no timer is that short");
+  all.add(1);
+  assert.equal(Math.round(pauseMs(0.6)), 1);
+});
+
+test("without a writer at this thread nothing is paused: events would only wait elsewhere", () => {
+  const all = new Backlogs();
+  const pauseMs = (monoMs: number) => {
+    all.add(1);
+    return all.pauseMs(10, monoMs);
+  };
+  all.add(64 * MIB - 1);
+  assert.equal(pauseMs(0), 0);
+  all.hasWriter = true;
+  assert.ok(pauseMs(5000) > 0);
+  assert.ok(pauseMs(6000) > 0);
+  assert.equal(pauseMs(6001), 0);
 });

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { ChunkBody } from "#ringd/frontend/chunk-body.js";
 import type { Exchange } from "#ringd/frontend/frontend.js";
 import { LARGE_LIMITS, type LargeRequest, LargeRequests } from "#ringd/frontend/large-requests.js";
 import { ReusedRequest } from "#ringd/frontend/reused-request.js";
 import { RingGateway } from "#ringd/frontend/ring-gateway.js";
-import { RequestType, readRequest } from "#ringd/messages/requests.js";
+import { RequestType, ResponseType, readRequest, writeChunk } from "#ringd/messages/requests.js";
 import { Bell } from "#ringd/ring/bell.js";
-import { Inlet } from "#ringd/ring/fragments.js";
+import { Inlet, Outlet } from "#ringd/ring/fragments.js";
 import { BELL_BYTES } from "#ringd/ring/layout.js";
 import { createRing, RingReader, RingWriter } from "#ringd/ring/ring.js";
 import { Method } from "#ringd/v2/request.js";
@@ -27,7 +28,7 @@ class FakeExchange implements Exchange {
 }
 
 function setUp() {
-  const [requestRing, answers] = [createRing(65_536), createRing(65_536)];
+  const [requestRing, answers] = [createRing(65_536), createRing(1_048_576)];
   const coreBell = new Bell(new SharedArrayBuffer(BELL_BYTES));
   const gateway = new RingGateway(
     new RingWriter(requestRing, coreBell),
@@ -115,4 +116,29 @@ test("a record of an unknown type ends the frontend's thread", () => {
   writer.commit(5, 8);
   writer.publish();
   assert.throws(() => gateway.start(), /Broken invariant: no such case: 5/);
+});
+
+test("events for many streams are taken in several turns, so that sockets are served between", async () => {
+  const { answers, gateway, put } = setUp();
+  let events = 0;
+  class Stream extends FakeExchange {
+    override chunk(body?: ChunkBody): void {
+      events += 1 + (body?.earlier.length ?? 0);
+    }
+  }
+  const ids = Array.from({ length: 2000 }, () => put(new Stream()));
+  const outlet = new Outlet(new RingWriter(answers, new Bell(new SharedArrayBuffer(BELL_BYTES))));
+  const event = Buffer.alloc(8000);
+  const count = 20;
+  for (let n = 0; n < count; n++) {
+    writeChunk(outlet, ResponseType.chunk, ids, false, event, event.length);
+  }
+  outlet.publish();
+  gateway.start();
+  assert.ok(events > 0 && events < (count / 2) * ids.length, `${events / ids.length} at once`);
+  for (let turn = 0; turn < count && events < count * ids.length; turn++) {
+    await new Promise(setImmediate);
+  }
+  assert.equal(events, count * ids.length);
+  gateway.close();
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { STREAM_BACKLOG_BYTES_MAX } from "#ringd/frontend/frontend.js";
 import { answerHead, chunkOf, KINDS, type SeenRequest, type Served, serve } from "./harness.js";
 import { head, RawConnection } from "./raw.js";
@@ -45,7 +46,7 @@ class StreamClient {
     while (this.events < count) {
       assert.ok(!signal.aborted, `${this.events} of ${count} events came`);
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 1000);
+        const timer = globalThis.setTimeout(resolve, 1000);
         this.#wake = () => {
           clearTimeout(timer);
           resolve();
@@ -109,22 +110,31 @@ test("a stalled stream is disconnected with a log line, a client's disconnect wi
   );
 });
 
-test("uws: many unread streams are bounded together", async () => {
-  const served = await serve("uws");
-  const streams = await Promise.all(Array.from({ length: 40 }, () => StreamClient.open(served)));
-  for (const { connection } of streams) connection.socket.pause();
-  // Twelve MiB unread each are below one stream's limit and above that of all.
-  const mib = chunkOf(`{"value":"${"e".repeat(1024 * 1024)}","createdIndex":12}\n`);
-  for (let round = 0; round < 20 && served.slow.length === 0; round++) {
-    for (const { request } of streams) request.exchange.chunk(mib, false);
-    for (let turn = 0; turn < 4; turn++) await nextTurn();
-  }
-  assert.ok(served.slow.length > 0, "some were cut off");
-  assert.ok((served.slow[0] as number) < STREAM_BACKLOG_BYTES_MAX);
-  for (const { connection } of streams) connection.close();
-  served.frontend.stopListening();
-  served.frontend.close();
-});
+for (const kind of KINDS) {
+  test(`${kind}: many unread streams are bounded together`, async () => {
+    const served = await serve(kind);
+    const { backlogs } = served.gateway;
+    const streams = await Promise.all(Array.from({ length: 40 }, () => StreamClient.open(served)));
+    assert.equal(backlogs.streams, streams.length);
+    for (const { connection } of streams) connection.socket.pause();
+    // Twelve MiB unread each are below one stream's limit and above that of all.
+    const mib = chunkOf(`{"value":"${"e".repeat(1024 * 1024)}","createdIndex":12}\n`);
+    for (let round = 0; round < 20 && served.slow.length === 0; round++) {
+      for (const { request } of streams) request.exchange.chunk(mib, false);
+      if (kind === "uws") for (let turn = 0; turn < 4; turn++) await nextTurn();
+      else await setTimeout(200); // It gives clients a second to read.
+    }
+    assert.ok(served.slow.length > 0, "some were cut off");
+    assert.ok(served.slow.length < streams.length, "as many as it took");
+    assert.ok((served.slow[0] as number) < STREAM_BACKLOG_BYTES_MAX);
+    for (const { connection } of streams) connection.close();
+    const { aborted } = served.gateway;
+    await served.gateway.until(() => aborted.size === streams.length, "the ends");
+    assert.deepEqual([backlogs.streams, backlogs.bytes], [0, 0]);
+    served.frontend.stopListening();
+    served.frontend.close();
+  });
+}
 
 for (const kind of KINDS) {
   test(`${kind}: an unread stream is disconnected, others get every event`, async () => {
