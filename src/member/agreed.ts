@@ -99,8 +99,11 @@ export class Agreed {
   }
 
   #raise(level: number, version: string): void {
+    const before = this.formats.level;
     const hasRisen = this.formats.raise(level, version, "the log");
     assert(this.formats.level >= level, "a format level never falls");
+    assert(this.formats.level <= this.formats.newest, "a member reads all formats that it runs at");
+    assert(hasRisen === this.formats.level > before, "a rise is told of, and nothing else is");
     this.#ports.metrics.set(FORMAT_LEVEL, this.formats.level);
     if (hasRisen) this.#ports.onFormatLevel(level);
   }

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { type ApiRequest, METHODS } from "../v2/request.js";
 import type { TurnTimes } from "./times.js";
 
@@ -46,6 +47,13 @@ export class Audit {
   /** @param reason latin1 bytes */
   write(kind: AuditKind, source: AuditSource | undefined, status: number, reason: string): void {
     if (source === undefined) return;
+    assert(this.#isOn, "without an audit log there is no source of a line");
+    assert(status >= 200 && status < 600, "a line has the status of its response");
+    assert(
+      (kind === "denied") === (status === 401),
+      "what was denied, and only that, has its status",
+    );
+    assert(reason !== "", "a line says what was done, or why it was denied");
     const { user, cn, remote, method, path } = source;
     const time = new Date(this.#times.wallMs).toISOString();
     const line = { time, kind, user, cn, remote, method, path, status, reason: toText(reason) };

@@ -1,13 +1,16 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { readBasic } from "../auth/basic.js";
 import type { AuthState, KnownUser } from "../auth/state.js";
-import type { Hashes } from "./hashes.js";
+import { assert } from "../lib/assert.js";
+import { HASH_JOBS_MAX, type Hashes } from "./hashes.js";
 
 /** Verified credentials that are remembered: more than a member has users, in several spellings. */
 const VERIFIED_MAX = 16_384;
 /** Wrong ones, so that a client with an old password costs one comparison and not thousands. */
 const WRONG_MAX = 4096;
 const KEY_BYTES = 32;
+/** Of a bcrypt hash: version, cost, salt, checksum. */
+const HASH_CHARACTERS = 60;
 
 /** What is known of an Authorization header. */
 export type Credential =
@@ -53,6 +56,7 @@ export class Credentials {
   }
 
   look(header: string): Credential {
+    assert(header !== "", "a request without the header is a guest's, or of a certificate");
     const digest = this.#digest(header);
     const verified = this.#verified.get(digest);
     if (verified !== undefined) {
@@ -84,17 +88,23 @@ export class Credentials {
       waiting.push(onKnown);
       return true;
     }
-    const { user: name = "", password = "" } = readBasic(header) ?? {};
+    const basic = readBasic(header);
+    assert(basic !== undefined, "malformed credentials are wrong without a comparison");
+    const { user: name, password } = basic;
     const hash = this.#hashOf(name);
     const isTaken = this.#hashes.compare(hash, password, (isEqual) => {
       if (isEqual && hash !== this.#noHash)
         keep(this.#verified, digest, { name, hash }, VERIFIED_MAX);
       else keep(this.#wrong, digest, { name, hash }, WRONG_MAX);
-      const calls = this.#waiting.get(digest) ?? [];
+      const calls = this.#waiting.get(digest);
+      assert(calls !== undefined, "a comparison has one outcome, which comes in a later turn");
+      assert(calls.length > 0, "credentials are compared for a request that waits");
       this.#waiting.delete(digest);
       for (const call of calls) call();
     });
+    assert(!this.#waiting.has(digest), "credentials are compared once at a time");
     if (isTaken) this.#waiting.set(digest, [onKnown]);
+    assert(this.#waiting.size <= HASH_JOBS_MAX, "each comparison that is awaited is a job");
     return isTaken;
   }
 
@@ -119,8 +129,10 @@ export class Credentials {
 function keep(map: Map<string, Compared>, digest: string, compared: Compared, most: number): void {
   map.delete(digest);
   map.set(digest, compared);
+  assert(map.size <= most + 1, "what is remembered grows by one at a time, and is bounded");
   if (map.size <= most) return;
   for (const oldest of map.keys()) {
+    assert(oldest !== digest, "the newest is not forgotten before older ones");
     map.delete(oldest);
     return;
   }
@@ -128,5 +140,8 @@ function keep(map: Map<string, Compared>, digest: string, compared: Compared, mo
 
 /** Comparing with it takes as long as with a user's. */
 function hashOfNobody(bcryptCost: number): string {
-  return `$2a$${String(bcryptCost).padStart(2, "0")}$${".".repeat(53)}`;
+  assert(bcryptCost >= 4 && bcryptCost <= 31, "the cost is one that bcrypt has");
+  const hash = `$2a$${String(bcryptCost).padStart(2, "0")}$${".".repeat(53)}`;
+  assert(hash.length === HASH_CHARACTERS, "it is as long as a user's hash, or would be rejected");
+  return hash;
 }

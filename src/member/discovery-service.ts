@@ -74,6 +74,7 @@ export class DiscoveryService {
 
   /** Responds to a request for a new token. @param why it failed; undefined if it exists now */
   answer(client: ClientRequest, token: string, why: string | undefined): void {
+    assert(why !== "", "an operator is told why");
     const { clients, log, url } = this.#parts;
     if (why !== undefined) {
       log.warn({ reason: why }, "cannot create a discovery token");
@@ -92,6 +93,8 @@ export class DiscoveryService {
       return;
     }
     const token = this.#newToken();
+    assert(token.length === 2 * TOKEN_BYTES, "a new token is one that requests can name");
+    assert(size > 0, "a cluster has members");
     const key = `${REGISTRY}/${token}/_config/size`;
     const access = { key, isWrite: true, isRecursive: false };
     if (!gate.admitsAll() && !gate.admitsKey(client, request, access)) return;
@@ -117,6 +120,8 @@ class TokenWrite extends V2Proposal {
     startMs: number,
   ) {
     super(command, startMs);
+    assert(command.op === CommandOp.create, "a new token takes the place of none");
+    assert(command.path.includes(token), "a token's size is in the token's own directory");
     this.service = service;
     this.client = client;
     this.token = token;

@@ -25,6 +25,7 @@ export class FormatRise {
     const level = this.#formats.raisable(this.#raft.id, members);
     if (level === undefined) return;
     assert(level > this.#formats.level, "a level only rises");
+    assert(level <= this.#formats.newest, "a leader proposes no level that it cannot read");
     const isProposed = this.#propose(raiseCommand(level, readBy(level), timeMs));
     if (isProposed) this.#nextMonoMs = monoMs + RETRY_MS;
   }

@@ -1,6 +1,7 @@
 import { guestMay, hasRootRole, type KeyAccess, userMay } from "../auth/access.js";
 import { NO_CREDENTIALS } from "../auth/responses.js";
 import type { AuthState, KnownUser } from "../auth/state.js";
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import { cellOf } from "../metrics/families.js";
@@ -73,8 +74,11 @@ export class Gate {
   /** While it is enabled. @returns false if it was answered, or waits */
   admitsKey(client: ClientRequest, request: ApiRequest, access: KeyAccess): boolean {
     const { state } = this.#parts;
+    const { key } = access;
+    assert(key === "" || key.startsWith("/"), "a key is the root of all keys, or below it");
     const identity = this.#identify(client, request, "keys");
     if (identity === undefined) return false;
+    assert(state.isEnabled, "permissions count only while authentication is enabled");
     state.lookAtSwitch();
     switch (identity.kind) {
       case "guest":
@@ -165,9 +169,11 @@ export class Gate {
 
   #wait(client: ClientRequest, request: ApiRequest): boolean {
     const { waiting, credentials } = this.#parts;
+    assert(request.authorization !== "", "a request waits for its credentials alone");
     const one = waiting.add(client, request);
     if (one === undefined) return false;
     const isTaken = credentials.verify(request.authorization, () => waiting.known(one));
+    assert(one.request !== undefined, "credentials become known in a later turn");
     if (!isTaken) waiting.drop(client);
     return isTaken;
   }
@@ -175,8 +181,10 @@ export class Gate {
   #refuseTooMany(client: ClientRequest, realm: Realm): void {
     const { metrics, port } = this.#parts;
     metrics.add(LIMIT_REACHED.passwords, 1);
-    if (realm === "keys") port.answer(client, writeRefusal(port.body, KEY_TOO_MANY));
-    else port.answerWhole(client, messageResponse(500, TOO_MANY));
+    if (realm === "keys") {
+      assert(port.body.length === 0, "a response begins with an empty body");
+      port.answer(client, writeRefusal(port.body, KEY_TOO_MANY));
+    } else port.answerWhole(client, messageResponse(500, TOO_MANY));
   }
 
   #denyWrong(
@@ -185,6 +193,7 @@ export class Gate {
     realm: Realm,
     { name, reason }: { readonly name: string; readonly reason: string },
   ): void {
+    assert(request.authorization !== "", "only credentials that came can be wrong");
     if (name === "") this.#warn({}, "malformed basic auth encoding");
     else {
       this.#parts.state.lookForUser(name);
@@ -201,9 +210,11 @@ export class Gate {
     reason: string,
     hasWrongCredentials = false,
   ): void {
-    const { audit, metrics, port } = this.#parts;
+    const { state, audit, metrics, port } = this.#parts;
+    assert(state.isEnabled, "nobody is denied anything while authentication is disabled");
     metrics.add(hasWrongCredentials ? DENIED_CREDENTIALS : DENIED_PERMISSION, 1);
     if (realm === "keys") {
+      assert(port.body.length === 0, "a response begins with an empty body");
       port.answer(client, { ...writeRefusal(port.body, KEY_REFUSAL), hasWrongCredentials });
     } else {
       const { head, body } = NO_CREDENTIALS;

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import { OpenTable } from "../lib/open-table.js";
 import { HashJobType, writeHashJob } from "../messages/hashes.js";
 import type { MetricCells } from "../metrics/cells.js";
@@ -32,6 +33,7 @@ export class Hashes {
 
   /** @returns false if too many wait; then `done` is not called */
   hash(password: string, done: (hash: string) => void): boolean {
+    assert(password !== "", "no user is given an empty password");
     if (this.#open.size >= HASH_JOBS_MAX + NEW_PASSWORDS_MAX) return false;
     const job = this.#open.add({ type: "hash", done });
     writeHashJob(this.#jobs, HashJobType.hash, { job, hash: "", password });
@@ -52,12 +54,15 @@ export class Hashes {
 
   hashed(job: number, hash: string): void {
     const open = this.#open.take(job);
-    if (open?.type === "hash") open.done(hash);
+    assert(open?.type === "hash", "a job has one outcome, and of its own type");
+    assert(hash !== "", "a password that was hashed has a hash");
+    open.done(hash);
   }
 
   compared(job: number, isEqual: boolean): void {
     const open = this.#open.take(job);
-    if (open?.type === "compare") open.done(isEqual);
+    assert(open?.type === "compare", "a job has one outcome, and of its own type");
+    open.done(isEqual);
   }
 
   hasWork(): boolean {

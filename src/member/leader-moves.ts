@@ -44,6 +44,7 @@ export class LeaderMoves {
   #open: Move[] = [];
 
   constructor(ports: LeaderMovesPorts) {
+    assert(ports.heartbeatMs > 0, "a heartbeat interval is positive");
     assert(ports.electionMs > ports.heartbeatMs, "an election timeout is some heartbeats");
     this.#ports = ports;
   }
@@ -65,6 +66,7 @@ export class LeaderMoves {
     const move = { client, id, untilMs: monoMs + electionMs + WAY_HEARTBEATS * heartbeatMs };
     if (raft.lead === id) this.#succeed(move);
     else if (this.#begin(move)) this.#open.push(move);
+    assert(this.#open.length <= limits.changesMax, "the open transfers are bounded");
   }
 
   /** A leader was elected. */
@@ -78,6 +80,7 @@ export class LeaderMoves {
       if (move.id === raft.lead) this.#succeed(move);
       else if (this.#begin(move)) this.#open.push(move);
     }
+    assert(this.#open.length <= open.length, "an election adds no transfer");
   }
 
   /** Called once per raft tick. */
@@ -108,17 +111,25 @@ export class LeaderMoves {
       this.#fail(client, `member ${formatId(id)} is not connected to the leader`);
       return false;
     }
-    if (raft.transferLeadership(id)) return true;
+    if (raft.transferLeadership(id)) {
+      assert(
+        !raft.isLeader || raft.status().transferee === id,
+        "a leader serves the last transfer",
+      );
+      return true;
+    }
     this.#fail(client, NO_LEADER);
     return false;
   }
 
   #succeed({ client, id }: Move): void {
+    assert(this.#ports.raft.lead === id, "a transfer succeeds once its member leads");
     this.#ports.onMoved(client, id);
     this.#ports.answer(client, LEADER_MOVED);
   }
 
   #fail(client: ClientRequest, why: string): void {
+    assert(why !== "", "a client is told why");
     this.#ports.answer(client, leaderNotMoved(why));
   }
 }

@@ -35,6 +35,8 @@ export class Leadership {
       return false;
     }
     assert(term > 0, "a leader was elected in a term");
+    const isSelf = lead === this.#raft.id;
+    assert(isSelf === this.#raft.isLeader, "the leader, and no other member, follows itself");
     const leader = formatId(lead);
     this.#metrics.add(LEADER_CHANGES, 1);
     this.#log.info({ leader, term }, `elected leader ${leader} at term ${term}`);
@@ -44,6 +46,7 @@ export class Leadership {
   handOver(): void {
     const transferee = this.#raft.bestTransferee();
     assert(transferee !== this.#raft.id, "leadership is transferred to another member");
+    assert(this.#raft.isLeader || transferee === NONE, "only a leader knows who could lead next");
     if (transferee !== NONE) this.#raft.transferLeadership(transferee);
   }
 

@@ -136,6 +136,7 @@ export class Listings {
   startSnapshot(client: ClientRequest, head: ResponseHead, listing: SlicedBody, view: View): void {
     const { body } = this.#port;
     assert(this.#find(client) === undefined, "a request has one body");
+    assert(this.#snapshots < this.#ports.limits.snapshotsMax, "there is room for a snapshot");
     assert(body.length === 0, "a response begins with an empty body");
     const isEnd = listing.next(body, SLICE_BYTES);
     assert(!isEnd && body.length > 0, "a snapshot has a header, and an end");
@@ -215,6 +216,7 @@ export class Listings {
     assert(body.length === 0, "a slice begins with an empty body");
     if (job.isSnapshot) this.#nextSnapshotMs = this.#ports.times.monoMs + SNAPSHOT_SLICE_MS;
     const isEnd = job.listing.next(body, SLICE_BYTES);
+    assert(isEnd || body.length > 0, "each slice takes its listing further");
     const { client, head } = job;
     if (head === undefined) this.#port.chunk(client.frontend, [client.requestId], isEnd);
     else job.countedBytes += body.length;

@@ -18,7 +18,7 @@ import { Bell } from "../ring/bell.js";
 import { Inlet, Outlet } from "../ring/fragments.js";
 import type { RecordCursor } from "../ring/record-cursor.js";
 import { RingReader, RingWriter } from "../ring/ring.js";
-import { Method } from "../v2/request.js";
+import { METHODS, Method } from "../v2/request.js";
 import type { MemberLimits } from "./limits.js";
 import { MemberCore } from "./member.js";
 import { PeerPort } from "./peer-port.js";
@@ -79,6 +79,7 @@ export class CoreLoop {
   readonly #hasAuditLog: boolean;
   #stopByMs = Number.POSITIVE_INFINITY;
   #isStopped = false;
+  #isFinished = false;
   #isBehind = false;
 
   constructor(
@@ -195,7 +196,9 @@ export class CoreLoop {
   /** How long the thread may sleep if no record comes. */
   msToNextTurn(): number {
     const monoMs = this.#world.monoMs();
-    return Math.min(this.#ticks.msToNext(monoMs), this.#member.msToNext(monoMs));
+    const ms = Math.min(this.#ticks.msToNext(monoMs), this.#member.msToNext(monoMs));
+    assert(ms >= 0 && ms < Number.POSITIVE_INFINITY, "the next tick comes, even if no record does");
+    return ms;
   }
 
   /**
@@ -203,12 +206,15 @@ export class CoreLoop {
    */
   finish(): void {
     assert(this.#isStopped, "a core finishes what it accepted before it stops");
+    assert(!this.#isFinished, "the other threads are told to stop once");
+    this.#isFinished = true;
     this.#member.stop();
     writeNumbers(this.#append, AppendType.stop);
   }
 
   /** @returns whether the queues to the wal and peer threads are empty */
   flush(): boolean {
+    assert(this.#isFinished, "queues are emptied for good after their last record");
     this.#publish();
     return this.#append.isEmpty && this.#peers.isEmpty;
   }
@@ -290,6 +296,7 @@ function outcomeInlet(
       case OutcomeType.saved: {
         const { oldestIndex, seconds, flushSeconds, unremoved } = readSaved(record);
         if (unremoved !== "") log.warn({ reason: unremoved }, "cannot remove old snapshots");
+        assert(seconds >= 0, "a job's end comes after its head");
         metrics.observe(SNAP_SECONDS, seconds);
         for (const flush of flushSeconds) metrics.observe(SNAP_FSYNC_SECONDS, flush);
         return member.snapshotDone(oldestIndex);
@@ -327,6 +334,7 @@ function hashInlet(topology: Topology, member: MemberCore): Inlet {
       case HashOutcomeType.hashed:
         return member.hashes.hashed(record.u32(0), record.text(4));
       case HashOutcomeType.compared:
+        assert(record.u32(4) <= 1, "the outcome of a comparison is yes or no");
         return member.hashes.compared(record.u32(0), record.u32(4) === 1);
       default:
         unreachable(type);
@@ -373,15 +381,21 @@ function requestInlet(
   assert(frontend < topology.frontends.length, "requests come from one of the frontends");
   const memory = topology.frontends[frontend] as Topology["frontends"][number];
   const reader = new RingReader(memory.requests, new Bell(memory.bell));
+  const idOf = (record: RecordCursor) => {
+    const requestId = readRequestId(record);
+    assert(requestId > 0, "requests are numbered from 1");
+    return requestId;
+  };
   const getter = (record: RecordCursor) => {
-    return { frontend, requestId: readRequestId(record), method: Method.get };
+    return { frontend, requestId: idOf(record), method: Method.get };
   };
   const inlet = Inlet.withCursor<RequestType>(reader, (record) => {
     const { type } = record;
     switch (type) {
       case RequestType.request: {
         const request = readRequest(record);
-        const client = { frontend, requestId: readRequestId(record), method: request.method };
+        assert(request.method < METHODS.length, "frontends have a number for every method");
+        const client = { frontend, requestId: idOf(record), method: request.method };
         member.router.request(client, request);
         if (!hasRoom()) inlet.endBatch();
         return;

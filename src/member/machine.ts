@@ -116,9 +116,11 @@ export class Machines {
 
   decoder(): BlockSink {
     const decoders = this.#machines.map((machine) => machine.decoder());
+    let isFinished = false;
     let isReplaced = false;
     return {
       push: (block) => {
+        assert(!isFinished, "the blocks of a snapshot come before its end");
         const decoder = decoders[machineOfBlock(block)];
         if (decoder === undefined) {
           throw new SnapshotDecodeError(`unknown state machine ${machineOfBlock(block)}`);
@@ -126,6 +128,8 @@ export class Machines {
         decoder.push(block);
       },
       finish: () => {
+        assert(!isFinished, "a snapshot ends once");
+        isFinished = true;
         const states = decoders.map((decoder) => decoder.finish());
         assert(states.length === this.#machines.length, "a snapshot holds every machine");
         return {

@@ -32,6 +32,8 @@ export class MemberCore {
   readonly #ports: MemberPorts;
   readonly #parts: MemberParts;
   readonly #times = { wallMs: 0, monoMs: 0, clusterMs: 0 };
+  /** Number of the last append job. */
+  #lastJob = 0;
   /** The WAL failed: until a restart this member takes no part in raft. */
   #isFailed = false;
   #isStopping = false;
@@ -140,6 +142,7 @@ export class MemberCore {
   /** Append jobs up to this number are durable. */
   durable(job: number): void {
     assert(job > 0, "jobs count from 1");
+    assert(job <= this.#lastJob, "only what was given to the wal thread becomes durable");
     this.#parts.raft.durable(job);
   }
 
@@ -187,8 +190,10 @@ export class MemberCore {
     const { raft, incoming } = this.#parts;
     const message = incoming.finish();
     if (message === undefined) return;
+    const { commit } = raft;
     raft.step(message);
     this.#carryOutAll();
+    assert(raft.commit >= commit, "a snapshot takes nothing back that was committed");
     incoming.drop();
     this.#assertInvariants();
   }
@@ -286,6 +291,7 @@ export class MemberCore {
   /** Ends all pending requests: watches are disconnected, writes and reads fail. */
   stop(): void {
     const { keys, writes, reads, changes, leaderMoves } = this.#parts;
+    assert(this.#isStopping, "a stop begins before it ends");
     keys.cutWatches();
     writes.giveUp(Number.POSITIVE_INFINITY, () => STOPPED);
     reads.failAll(STOPPED);
@@ -320,6 +326,8 @@ export class MemberCore {
     const { append } = this.#ports;
     const hasLog = snapshot !== undefined || entries.length > 0;
     assert(hasLog || hardState !== undefined, "a job has something to write");
+    assert(job > this.#lastJob, "append jobs ascend, as a durable one stands for all before it");
+    this.#lastJob = job;
     if (snapshot !== undefined) this.#install(snapshot);
     for (const entry of entries) writeEntry(append, AppendType.entry, entry);
     if (hardState !== undefined) writeHardState(append, AppendType.hardState, hardState);

@@ -48,6 +48,7 @@ export class MembershipChanges {
 
   /** @param firstNumber far from the range of any earlier incarnation of this member */
   constructor(raft: Raft, membership: Membership, firstNumber: number, ports: ChangesPorts) {
+    assert(ports.electionMs > ports.heartbeatMs, "an election timeout is some heartbeats");
     this.#raft = raft;
     this.#membership = membership;
     this.#ports = ports;
@@ -91,6 +92,8 @@ export class MembershipChanges {
   applied(change: CarriedConfChange, verdict: ConfChangeVerdict): void {
     const open = this.#open.take(change.origin);
     if (open === undefined) return;
+    assert(open.change.kind === change.kind, "an entry has the change of its origin");
+    assert(open.change.id === change.id, "an entry is about the member of its origin");
     if (verdict === "ok") this.#ports.onChanged(open.client, open.change);
     this.#answer(open.client, confChangeResponse(open.change, verdict, this.#membership));
   }
@@ -122,6 +125,7 @@ export class MembershipChanges {
       this.#raft.isLeader ? HEARD_HEARTBEATS * heartbeatMs : electionMs,
       PROMOTE_MS_MAX,
     );
+    assert(waitMs > 0, "a learner has time to be heard");
     for (const { client } of this.#open.takeOlderThan(monoMs - waitMs, "promote")) {
       this.#answer(client, learnerNotReady());
     }

@@ -1,8 +1,10 @@
+import { Membership } from "../cluster/membership.js";
 import type { SnapshotHead } from "../cluster/snapshot-head.js";
 import { assert } from "../lib/assert.js";
 import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
-import type { Command } from "../store/command.js";
+import { type Command, CommandOp } from "../store/command.js";
+import { PERMANENT } from "../store/node.js";
 import type { Store } from "../store/store.js";
 import { Agreed, type AgreedPorts } from "./agreed.js";
 import { Publication, type PublicationPorts, type PublicationSources } from "./publication.js";
@@ -37,6 +39,7 @@ export class OwnProposals {
 
   constructor(parts: OwnProposalsParts) {
     const { raft, head, newestFormat } = parts;
+    assert(newestFormat >= 1, "formats count from 1");
     this.#parts = parts;
     this.agreed = new Agreed(newestFormat, head, {
       ...parts.agreed,
@@ -69,6 +72,7 @@ export class OwnProposals {
   /** The stream to the leader is open again: propose now what may have been lost on it. */
   onLeaderReached(): void {
     assert(this.#parts.raft.lead !== NONE, "a leader that is reached is known");
+    assert(!this.#parts.raft.isLeader, "a leader has no stream to itself");
     this.#publication.onLeaderReached();
     this.#publish();
   }
@@ -116,6 +120,13 @@ class OwnProposal extends V2Proposal {
 
   constructor(command: Command, startMs: number, onApplied: () => void) {
     super(command, startMs);
+    const { op, path } = command;
+    const isKey = op !== CommandOp.sync && op !== CommandOp.raise;
+    assert(!isKey || Membership.concerns(path), "a member's own keys are those of the membership");
+    assert(
+      command.expirationMs === PERMANENT,
+      "what a member publishes stays until it is replaced",
+    );
     this.#onApplied = onApplied;
   }
 

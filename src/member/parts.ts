@@ -147,6 +147,7 @@ export function assemble(
   const raft = startRaft(config, plan, recovered, membership, ports);
   assert(raft.id === recovered.memberId, "a member keeps its id");
   assert(raft.commit >= recovered.snapshot.index, "what a snapshot holds is committed");
+  assert(raft.term >= recovered.hardState.term, "a term that a vote may be in is not forgotten");
   const stats = new RaftStats(recovered.memberId, config.name, times.wallMs);
   const audit = new Audit((line) => ports.clients.audit(line), times, config.auditLog !== "");
   const slow = new SlowWarnings(config.slow, raft.id, metrics, log);

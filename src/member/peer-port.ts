@@ -4,6 +4,7 @@ import type { Member as ClusterMember, Membership } from "../cluster/membership.
 import type { Connectivity } from "../cluster/rules.js";
 import { assert } from "../lib/assert.js";
 import { OutboxType, type PeerMember, type PeerMembers } from "../messages/peers.js";
+import { NONE } from "../raft/entry.js";
 import type { Message } from "../raft/message.js";
 import { encodeMessageInto, messageBytes } from "../raft/message-codec.js";
 import type { Outlet } from "../ring/fragments.js";
@@ -24,14 +25,17 @@ export class PeerPort {
   readonly #selfId: bigint;
   /** Monotonic time at which the stream to a member opened. */
   readonly #upSinceMs = new Map<bigint, number>();
+  #isStopped = false;
 
   constructor(outbox: Outlet, selfId: bigint) {
+    assert(selfId !== NONE, "a member's id is not 0");
     this.#outbox = outbox;
     this.#selfId = selfId;
   }
 
   /** @returns the size of the encoded message; 0 if it was dropped because the queue is full */
   send(message: Message): number {
+    assert(!this.#isStopped, "a member that has stopped sends nothing");
     if (this.#outbox.queuedBytes > QUEUED_BYTES_MAX) return 0;
     assert(message.from === this.#selfId, "a member speaks for itself alone");
     const bytes = messageBytes(message);
@@ -50,6 +54,7 @@ export class PeerPort {
    * @param expected members from the start plan; used until the log has named this member
    */
   tellMembers(membership: Membership, expected: readonly StartMember[], formatLevel: number): void {
+    assert(!this.#isStopped, "the peer thread is told to stop last");
     assert(formatLevel >= 1, "formats count from 1");
     const known = membership.members();
     // A removed member keeps its streams for a while: of two members, it may be the only one to
@@ -113,6 +118,8 @@ export class PeerPort {
   }
 
   stop(): void {
+    assert(!this.#isStopped, "the peer thread is told to stop once");
+    this.#isStopped = true;
     this.#outbox.open(0);
     this.#outbox.close(OutboxType.stop, 0);
   }

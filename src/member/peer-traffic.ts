@@ -95,11 +95,13 @@ export class PeerTraffic {
 
   /** The peer thread dropped messages to a member, as its queue was full. */
   overflow(id: bigint): void {
+    assert(id !== this.#parts.raft.id, "a member has no queue to itself");
     this.#parts.raft.reportUnreachable(id);
   }
 
   /** The transfer of a snapshot file to a member ended. @param hasArrived false if it failed */
   snapshotSent(id: bigint, hasArrived: boolean): void {
+    assert(id !== this.#parts.raft.id, "a member sends itself no snapshot");
     this.#parts.raft.reportSnapshot(id, hasArrived);
   }
 }

@@ -1,7 +1,7 @@
 import { publishAttributesCommand, setClusterVersionCommand } from "../cluster/commands.js";
 import { formatId } from "../cluster/ids.js";
 import type { Membership } from "../cluster/membership.js";
-import { VERSION_PATH } from "../cluster/paths.js";
+import { attributesPath, VERSION_PATH } from "../cluster/paths.js";
 import type { Config } from "../config/config.js";
 import { assert } from "../lib/assert.js";
 import { type Command, CommandOp } from "../store/command.js";
@@ -74,6 +74,7 @@ export class Publication {
   /** One of this member's own commands was applied. */
   onOwnCommand(command: Command): void {
     if (command.op !== CommandOp.set || command.path === VERSION_PATH) return;
+    assert(command.path === attributesPath(this.#id), "a member publishes itself alone");
     if (this.#isPublished) return;
     this.#isPublished = true;
     this.#retryMs = Number.NEGATIVE_INFINITY;
@@ -116,6 +117,7 @@ export class Publication {
   }
 
   #propose(command: Command, monoMs: number): void {
+    assert(!this.#isReady, "a member that is ready has taken all steps of its start");
     if (this.#ports.propose(command)) this.#retryMs = monoMs + RETRY_MS;
   }
 }

@@ -42,6 +42,7 @@ export class Reads {
   readonly #waiting = new OpenTable<WaitingRead>();
   /** Reads with an index that is not applied yet, or without room for their response. */
   #confirmed: ReadState[] = [];
+  #applied = 0;
 
   constructor(raft: Raft, ports: ReadsPorts) {
     this.#raft = raft;
@@ -66,6 +67,8 @@ export class Reads {
 
   /** The store contains all entries up to `applied`. */
   answerUpTo(applied: number): void {
+    assert(applied >= this.#applied, "applied entries are not taken back");
+    this.#applied = applied;
     if (!this.hasWork(applied)) return;
     const confirmed = this.#confirmed;
     this.#confirmed = [];
@@ -73,6 +76,7 @@ export class Reads {
       if (this.#isDue(state, applied)) this.#waiting.take(state.ctx)?.confirmed();
       else this.#confirmed.push(state);
     }
+    assert(this.#confirmed.length <= confirmed.length, "only raft confirms reads, between turns");
   }
 
   /** Whether `answerUpTo` would do something. */

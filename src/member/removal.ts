@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 
 /**
@@ -7,11 +8,13 @@ import type { Logger } from "../log/logger.js";
  */
 const UNCONFIRMED_MS = 30_000;
 const CONFIRMED_MS = 1000;
+assert(CONFIRMED_MS < UNCONFIRMED_MS, "a removal that the others know of needs no longer wait");
 
 /** Decides when this member exits after its removal from the cluster. */
 export class Removal {
   readonly #log: Pick<Logger, "error">;
   #leaveMs = Number.POSITIVE_INFINITY;
+  #isApplied = false;
 
   constructor(log: Pick<Logger, "error">) {
     this.#log = log;
@@ -19,6 +22,8 @@ export class Removal {
 
   /** This member applied its own removal. */
   onApplied(monoMs: number): void {
+    assert(!this.#isApplied, "a member is removed once, as its id never returns");
+    this.#isApplied = true;
     this.#log.error("this member was removed from the cluster; stopping");
     this.#leaveMs = Math.min(this.#leaveMs, monoMs + UNCONFIRMED_MS);
   }

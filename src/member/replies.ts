@@ -10,7 +10,7 @@ import {
 import type { Outlet } from "../ring/fragments.js";
 import { ByteWriter } from "../v2/byte-writer.js";
 import type { ApiResponse } from "../v2/plain.js";
-import type { Method } from "../v2/request.js";
+import { Method } from "../v2/request.js";
 import type { ResponseHead } from "../v2/response.js";
 import type { AuditSource } from "./audit.js";
 
@@ -74,6 +74,7 @@ export class ClientPort {
   }
 
   answerWhole(client: ClientRequest, answer: ApiResponse): void {
+    assert(this.body.length === 0, "a body that was begun is sent before another response");
     this.#send(client, answer.head, answer.body, answer.body.length, false);
   }
 
@@ -81,11 +82,13 @@ export class ClientPort {
   answerLength(client: ClientRequest, head: ResponseHead, bodyBytes: number): void {
     const outlet = this.#outlet(client.frontend);
     assert(bodyBytes >= 0, "a length is not negative");
+    assert(client.method === Method.head, "only the response to HEAD is a length without its body");
     writeHeadOnly(outlet, client.requestId, head, this.#position(), bodyBytes);
   }
 
   /** Sends the status and headers of a response whose body follows in chunks. */
   open(client: ClientRequest, head: ResponseHead): void {
+    assert(this.body.length === 0, "a response is opened before its body is begun");
     this.#send(client, head, NO_BODY, 0, true);
   }
 
@@ -99,6 +102,7 @@ export class ClientPort {
 
   /** A line for the audit log. */
   audit(line: string): void {
+    assert(!line.includes("\n"), "a line of the audit log is one line, whatever a client sent");
     writeBytes(this.#outlet(MAIN_FRONTEND), ResponseType.audit, Buffer.from(line));
   }
 
@@ -121,6 +125,7 @@ export class ClientPort {
   ): void {
     const outlet = this.#outlet(client.frontend);
     assert(client.requestId > 0, "requests are numbered from 1");
+    assert(head.status >= 200 && head.status < 600, "a response has a final status");
     assert(bodyBytes <= body.length, "a body lies within its bytes");
     writeResponse(outlet, client.requestId, head, this.#position(), body, bodyBytes, isOpen);
   }

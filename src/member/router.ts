@@ -1,4 +1,4 @@
-import { unreachable } from "../lib/assert.js";
+import { assert, unreachable } from "../lib/assert.js";
 import { NONE } from "../raft/entry.js";
 import type { Raft } from "../raft/raft.js";
 import { isServedByFrontend } from "../v2/local.js";
@@ -99,8 +99,14 @@ export class Router {
       if (!verdict.isAdmitted) return;
       if (isWrite) from = { ...client, source: audit.source(request, verdict.user) };
     }
-    if (isLocal) clients.answerWhole(client, FOR_FRONTEND);
-    else this.#conclude(from, status.handle(request, path, times.wallMs, times.monoMs));
+    if (isLocal) {
+      clients.answerWhole(client, FOR_FRONTEND);
+      return;
+    }
+    const outcome = status.handle(request, path, times.wallMs, times.monoMs);
+    const isChange = outcome.kind === "propose" || outcome.kind === "moveLeader";
+    assert(isWrite || !isChange, "what changes the cluster has passed the gate");
+    this.#conclude(from, outcome);
   }
 
   /** The client disconnected. */

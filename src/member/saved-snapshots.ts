@@ -70,13 +70,16 @@ export class SavedSnapshots {
     const { intervalMs, state } = this.#ports;
     if (intervalMs === 0) return 0;
     const offsetMs = Number(state.raft.id % BigInt(intervalMs));
+    assert(offsetMs >= 0 && offsetMs < intervalMs, "a member saves once in each interval");
     return Math.floor((wallMs + offsetMs) / intervalMs);
   }
 
   #start(): void {
     const { jobs, state } = this.#ports;
     const { machines, store } = state;
+    assert(this.#ports.intervalMs > 0, "none is saved unless it was asked for");
     assert(this.#encoder === undefined, "one is saved at a time");
+    assert(this.#index === undefined, "one begins after the outcome of the last one");
     const { index, term, metadata } = savedHead(state);
     writeSnapshotJob(jobs, { index, term, metadata, formatLevel: state.head().format });
     this.#encoder = machines.encoder(SAVED_BLOCK_BYTES);
@@ -106,6 +109,7 @@ export class SavedSnapshots {
   step(): void {
     const { jobs, times } = this.#ports;
     if (this.#encoder !== undefined && this.#canEncode() && times.monoMs >= this.#nextBlockMs) {
+      assert(this.#index !== undefined, "a snapshot has no outcome before its end");
       const block = this.#encoder.next();
       const type = block === undefined ? JobType.end : JobType.block;
       writeBytes(jobs, type, block ?? new Uint8Array(0));
@@ -122,6 +126,9 @@ export class SavedSnapshots {
   /** The pool wrote the file. */
   saved({ seconds, unremoved }: SavedSnapshot): void {
     const { metrics, times, log } = this.#ports;
+    assert(this.#index !== undefined, "an outcome is of the snapshot that was begun");
+    assert(this.#encoder === undefined, "a file is whole only after its last block");
+    assert(seconds >= 0, "a job's end comes after its head");
     metrics.add(SAVED, 1);
     metrics.set(LAST_SAVED, times.wallMs / 1000);
     log.info({ index: this.#index, seconds: Number(seconds.toFixed(3)) }, "saved snapshot file");
@@ -132,6 +139,8 @@ export class SavedSnapshots {
   /** The pool could not write the file; the next interval brings another. */
   failed({ why }: FailedSnapshot): void {
     const { metrics, log } = this.#ports;
+    assert(this.#index !== undefined, "an outcome is of the snapshot that was begun");
+    assert(this.#encoder === undefined, "a job takes all its blocks, even after it has failed");
     metrics.add(FAILED, 1);
     log.warn({ reason: why }, "cannot save snapshot file");
     this.#index = undefined;

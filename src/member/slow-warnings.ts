@@ -62,6 +62,8 @@ export class SlowWarnings {
   apply(entries: readonly Entry[], tookMs: number): void {
     const [first, last] = [entries[0], entries.at(-1)];
     assert(first !== undefined && last !== undefined, "a batch that was applied has entries");
+    assert(last.index - first.index === entries.length - 1, "a batch has no gap");
+    assert(tookMs > this.applyMs, "only what took too long is logged");
     const [proposal, request] = described(entries.find(mayBeLong) ?? first);
     this.#metrics.add(SLOW_APPLIES, 1);
     this.#tooLong(tookMs, "", {
@@ -78,6 +80,7 @@ export class SlowWarnings {
     tookMs: number,
     { monoMs }: TurnTimes,
   ): void {
+    assert(tookMs > this.applyMs, "only what took too long is logged");
     this.#metrics.add(SLOW_APPLIES, 1);
     const others = this.#reads.next(monoMs);
     if (others === undefined) return;
@@ -105,6 +108,8 @@ export class SlowWarnings {
     const others = this.#writes.next(monoMs);
     if (others === undefined) return;
     const { client, command, number, data } = write;
+    assert(seconds > this.requestSeconds, "only what took too long is logged");
+    assert(number > 0 && data.length > 0, "a write with a result was an entry");
     this.#log.warn(
       {
         "start time": new Date(wallMs - seconds * 1000).toISOString(),
@@ -128,6 +133,7 @@ class Turns {
 
   /** @returns undefined for no line; else its field for those that had none */
   next(monoMs: number): { readonly "also-slow"?: number } | undefined {
+    assert(monoMs >= this.#loggedMs, "the monotonic clock never goes back");
     if (monoMs === this.#loggedMs) {
       this.#others++;
       return undefined;
@@ -140,6 +146,7 @@ class Turns {
 }
 
 function idOf({ frontend, requestId }: ClientRequest): string {
+  assert(requestId > 0, "requests are numbered from 1");
   return `${frontend}-${requestId}`;
 }
 

@@ -101,9 +101,12 @@ export class SnapshotService {
 export function savedHead({ applier, raft, store, clusterId, head }: SavedState) {
   const { index, term } = applier;
   assert(index > 0 && term > 0, "a member that serves has applied an entry");
+  assert(index <= raft.commit, "a snapshot holds only what is committed");
+  assert(raft.conf.voters.length > 0, "a snapshot is of a cluster that has voters");
   const at = head();
   const origin = { etcdIndex: store.index, clusterId, memberId: raft.id };
   const version = Math.min(at.format, SNAPSHOT_FORMAT);
+  assert(version >= 1, "versions count from 1");
   return { index, term, version, metadata: encodeSavedHead(raft.conf, at, origin) };
 }
 

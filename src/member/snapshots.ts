@@ -39,6 +39,8 @@ export class Snapshots {
    * @param lastIndex index of the newest snapshot
    */
   constructor(jobs: Outlet, everyEntries: number, logBytes: number, lastIndex: number) {
+    assert(everyEntries > 0 && logBytes > 0, "snapshots are taken of some entries at a time");
+    assert(lastIndex >= 0, "0 stands for no snapshot");
     this.#jobs = jobs;
     this.#everyEntries = everyEntries;
     this.#logBytes = logBytes;
@@ -119,6 +121,7 @@ export class Snapshots {
 
   step(): void {
     if (this.#encoder !== undefined && this.#jobs.queuedBytes < BYTES_AHEAD_MAX) {
+      assert(this.#meta !== undefined, "a snapshot has no outcome before its end");
       const block = this.#encoder.next();
       writeBytes(
         this.#jobs,
@@ -138,6 +141,7 @@ export class Snapshots {
    */
   done(isWritten: boolean, appliedIndex: number): SnapshotMeta | undefined {
     const meta = this.#meta;
+    assert(this.#encoder === undefined, "a job takes all its blocks, even after it has failed");
     assert(meta === undefined || meta.index <= appliedIndex, "what a snapshot holds is applied");
     this.#meta = undefined;
     this.#lastIndex = isWritten ? (meta?.index ?? appliedIndex) : appliedIndex;

@@ -7,8 +7,8 @@ import type {
   AuthStepResult,
   ScriptContext,
 } from "../auth/script.js";
-import type { AuthState } from "../auth/state.js";
-import { unreachable } from "../lib/assert.js";
+import { AuthState } from "../auth/state.js";
+import { assert, unreachable } from "../lib/assert.js";
 import type { Logger } from "../log/logger.js";
 import type { MetricCells } from "../metrics/cells.js";
 import type { Command } from "../store/command.js";
@@ -95,6 +95,7 @@ export class AuthService {
   }
 
   #advance(run: Run, result: AuthStepResult): void {
+    assert(this.#open > 0, "a change goes on while it is open");
     const next = run.script.next(result);
     if (next.done === true) this.#finish(run, next.value);
     else this.#carryOut(run, next.value);
@@ -127,6 +128,7 @@ export class AuthService {
 
   #propose(run: Run, command: Command): void {
     const { space, underway, writes, times } = this.#parts;
+    assert(AuthState.concerns(command.path), "a change of users and roles writes their keys alone");
     switch (space.admit(command, underway)) {
       case "admitted":
         writes.propose(
@@ -149,6 +151,8 @@ export class AuthService {
     if (change !== undefined) {
       const { audit, log } = this.#parts;
       const { text, field, name } = change;
+      assert(text !== "", "a change that was made says what it was");
+      assert(field !== "" || name === "", "the switch has no name");
       const shown = Buffer.from(name, "latin1").toString("utf8");
       log.info(field === "" ? {} : { [field]: shown }, text);
       audit.write("auth", run.source, answer.head.status, name === "" ? text : `${text}: ${name}`);
@@ -157,6 +161,7 @@ export class AuthService {
   }
 
   #end({ client }: Run, answer: ApiResponse): void {
+    assert(this.#open > 0, "a change ends once");
     this.#open--;
     this.#parts.port.answerWhole(client, answer);
   }
@@ -185,6 +190,7 @@ class AuthWrite extends V2Proposal {
   }
 
   applied(result: Event | Refusal | undefined): void {
+    assert(result !== undefined, "every command of a change has a result");
     this.#ends.applied(result);
   }
 

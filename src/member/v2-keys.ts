@@ -5,6 +5,7 @@ import type { MetricCells } from "../metrics/cells.js";
 import { cellOf, type HttpMethod, httpFailedCell } from "../metrics/families.js";
 import type { Command } from "../store/command.js";
 import type { Event } from "../store/event.js";
+import { KEYS_PREFIX } from "../store/node.js";
 import { ErrorCode, Refusal } from "../store/refusal.js";
 import type { Store } from "../store/store.js";
 import type { Delivery } from "../store/watch-hub.js";
@@ -45,6 +46,7 @@ export interface KeysParts {
 }
 
 const KEYS_PATH = "/v2/keys";
+const SLASH = 0x2f;
 const NO_SPACE = "etcdserver: database space exceeded";
 
 /** A watcher id is frontend * WATCHER_ID_FRONTEND + request id. */
@@ -80,6 +82,7 @@ export class KeysService implements KeysAnswers {
   #isStopping = false;
 
   constructor(parts: KeysParts) {
+    assert(parts.frontends > 0, "a member has a frontend");
     this.#parts = parts;
     this.#store = parts.store;
     this.#port = parts.port;
@@ -122,6 +125,7 @@ export class KeysService implements KeysAnswers {
     if (client.method !== Method.put && client.method !== Method.post) return false;
     const { keyBytesMax, keyLevelsMax } = this.#parts.limits;
     const bytes = path.length - KEYS_PATH.length;
+    assert(bytes >= 0, "the path of a key begins with that of all keys");
     // Each level has a slash and a name, so that most keys need no counting.
     const isLong = bytes > keyBytesMax;
     if (!isLong && (bytes <= 2 * keyLevelsMax || levelsOf(path) <= keyLevelsMax)) return false;
@@ -143,12 +147,15 @@ export class KeysService implements KeysAnswers {
       this.refuse(client, result);
       return;
     }
+    assert(this.#port.body.length === 0, "a response begins with an empty body");
+    assert(result.index > 0, "events are numbered from 1");
     this.#metrics.observe(DURATION[client.method] as number, seconds);
     writeEvent(this.#port.body, result, noValueOnSuccess);
     this.#port.answer(client, keysHead(eventStatus(result), result.index));
   }
 
   refuse(client: ClientRequest, refusal: Refusal): void {
+    assert(this.#port.body.length === 0, "a response begins with an empty body");
     const method = HTTP_METHOD_OF[client.method] ?? "GET";
     this.#metrics.add(httpFailedCell(method, V2_ERRORS[refusal.code].status), 1);
     this.#port.answer(client, writeRefusal(this.#port.body, refusal));
@@ -268,6 +275,7 @@ export class KeysService implements KeysAnswers {
   #write(client: ClientRequest, command: Command, noValueOnSuccess: boolean): void {
     const { space, underway, writes, times } = this.#parts;
     assert(client.method < RECEIVED.length, "each method that writes is counted");
+    assert(isOfClients(command.path), "a client writes below the clients' root alone");
     this.#metrics.add(RECEIVED[client.method] as number, 1);
     switch (space.admit(command, underway)) {
       case "admitted":
@@ -283,6 +291,7 @@ export class KeysService implements KeysAnswers {
   }
 
   #get(client: ClientRequest, get: KeysGet, clusterMs: number): void {
+    assert(isOfClients(get.path), "a client reads below the clients' root alone");
     if (get.isQuorum) {
       const { reads, times } = this.#parts;
       this.#metrics.add(RECEIVED_QGET, 1);
@@ -307,6 +316,7 @@ export class KeysService implements KeysAnswers {
       const isStarted = listings.start(client, this.#store, found, isRecursive, clusterMs);
       if (!isStarted) this.fail(client, TOO_MANY);
     } else {
+      assert(this.#port.body.length === 0, "a response begins with an empty body");
       writeFile(this.#port.body, found, clusterMs);
       this.#port.answer(client, keysHead(200, this.#store.index));
     }
@@ -315,6 +325,7 @@ export class KeysService implements KeysAnswers {
   answerQuorumGet(client: ClientRequest, get: KeysGet, clusterMs: number, startMs: number): void {
     const { times, slow } = this.#parts;
     const tookMs = times.monoMs - startMs;
+    assert(tookMs >= 0, "the monotonic clock never goes back");
     if (tookMs > slow.applyMs) slow.read(client, get.path, get.isRecursive, tookMs, times);
     this.answerGet(client, get, clusterMs);
   }
@@ -327,6 +338,7 @@ export class KeysService implements KeysAnswers {
     this.#metrics.add(WATCH_REQUESTS, 1);
     const { index, hub } = this.#store;
     const { path, isRecursive, isStream, waitIndex } = watch;
+    assert(isOfClients(path), "a client watches below the clients' root alone");
     const watcherId = watcherIdOf(client);
     const sinceIndex = waitIndex === 0 ? index + 1 : waitIndex;
     assert(sinceIndex > 0, "events are numbered from 1");
@@ -358,6 +370,12 @@ function accessOf(
   const isWrite = parsed.kind === "write";
   const { isRecursive } = isWrite ? parsed.command : parsed;
   return { key: path.slice(KEYS_PATH.length), isWrite, isRecursive };
+}
+
+/** Whether an internal path is KEYS_PREFIX or below it. */
+function isOfClients(path: string): boolean {
+  const end = path.charCodeAt(KEYS_PREFIX.length);
+  return path.startsWith(KEYS_PREFIX) && (end === SLASH || path.length === KEYS_PREFIX.length);
 }
 
 /** @param path clean, below KEYS_PATH */

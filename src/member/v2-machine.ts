@@ -139,6 +139,8 @@ export class V2Machine implements StateMachine {
    */
   applyConfChange(change: MemberChange): void {
     const before = this.#membership.member(change.id);
+    const isAddition = change.kind === "add" || change.kind === "addLearner";
+    assert(isAddition === (before === undefined), "who is added is new, all others are members");
     for (const command of confChangeCommands(change, 0, before)) {
       const result = this.store.apply(command);
       if (!(result instanceof Event)) continue;
@@ -175,7 +177,9 @@ export class V2Machine implements StateMachine {
   #become(store: Store): void {
     assert(store.index >= this.store.index, "a snapshot only moves the store forward");
     assert(store !== this.store, "a snapshot is loaded beside the state that it replaces");
-    if (!this.store.become(store)) this.#ports.cutWatches();
+    const isGapless = this.store.become(store);
+    assert(this.store.index === store.index, "the state is the snapshot's");
+    if (!isGapless) this.#ports.cutWatches();
     this.#membership.restoreFrom(this.store.cursor());
     this.#auth.restoreFrom(this.store.cursor());
     this.#ports.onAuth();

@@ -45,6 +45,7 @@ export class KeysWrite extends V2Proposal {
 
   applied(result: Event | Refusal | undefined): void {
     assert(result !== undefined, "every command of a client has a result");
+    assert(this.number > 0 && this.data.length > 0, "a write is applied as an entry of the log");
     this.service.answerWrite(this, result);
   }
 
@@ -62,6 +63,7 @@ export class QuorumGet implements WaitingRead {
   readonly #client: ClientRequest;
   readonly #get: KeysGet;
   readonly #clusterMs: number;
+  #hasEnded = false;
 
   constructor(
     service: KeysAnswers,
@@ -80,10 +82,17 @@ export class QuorumGet implements WaitingRead {
   }
 
   confirmed(): void {
+    this.#end();
     this.#service.answerQuorumGet(this.#client, this.#get, this.#clusterMs, this.startMs);
   }
 
   failed(why: string): void {
+    this.#end();
     this.#service.fail(this.#client, why);
+  }
+
+  #end(): void {
+    assert(!this.#hasEnded, "a read is confirmed or fails, once");
+    this.#hasEnded = true;
   }
 }

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.js";
 import type { ApiRequest } from "../v2/request.js";
 import type { ClientRequest } from "./replies.js";
 
@@ -43,8 +44,11 @@ export class WaitingRequests {
     // Its body is a view that dies with the record.
     const kept = { ...request, body: Buffer.from(request.body) };
     const waiting: WaitingRequest = { client, bytes, request: kept };
+    const before = this.#waiting.size;
     this.#waiting.set(keyOf(client), waiting);
+    assert(this.#waiting.size === before + 1, "a request waits once");
     this.#bytes += bytes;
+    this.#assertInvariants();
     return waiting;
   }
 
@@ -58,6 +62,7 @@ export class WaitingRequests {
     if (this.#waiting.size === 0) return false;
     const waiting = this.#waiting.get(keyOf(client));
     if (waiting === undefined) return false;
+    assert(waiting.request !== undefined, "a request that waits is kept");
     this.#remove(waiting);
     return true;
   }
@@ -90,9 +95,20 @@ export class WaitingRequests {
   }
 
   #remove(waiting: WaitingRequest): void {
-    this.#waiting.delete(keyOf(waiting.client));
+    const isRemoved = this.#waiting.delete(keyOf(waiting.client));
+    assert(isRemoved, "a request stops waiting once");
     this.#bytes -= waiting.bytes;
+    this.#assertInvariants();
     waiting.request = undefined; // Who was to tell of its credentials may live on.
+  }
+
+  #assertInvariants(): void {
+    const { size } = this.#waiting;
+    assert(size <= WAITING_MAX, "the requests that wait are bounded");
+    assert(this.#bytes >= 0, "a request's bytes are counted once");
+    assert(size > 0 || this.#bytes === 0, "without requests that wait, none has bytes");
+    const isBounded = this.#bytes <= WAITING_BYTES_MAX || size === 1;
+    assert(isBounded, "only a request that waits alone may be larger than all may be");
   }
 }
 

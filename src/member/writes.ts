@@ -127,6 +127,7 @@ export class Writes {
     const isOnce = result.kind === "appended" || result.isOnce;
     open.term = isOnce ? result.term : Number.POSITIVE_INFINITY;
     assert(open.term > 0, "0 stands for a proposal that was handed to nobody");
+    assert(!isOnce || open.term === this.#raft.term, "a proposal is for the current term");
     return true;
   }
 
@@ -184,12 +185,16 @@ export class Writes {
 
   /** As in Proposals. */
   takeIfOldest(data: Uint8Array): Proposal | undefined {
-    return this.#proposals.takeIfOldest(data);
+    const taken = this.#proposals.takeIfOldest(data);
+    assert(taken === undefined || taken.term > 0, "an entry was handed to a leader before");
+    return taken;
   }
 
   /** As in Proposals. */
   takeOf(envelope: Envelope): Proposal | undefined {
-    return this.#proposals.takeOf(envelope);
+    const taken = this.#proposals.takeOf(envelope);
+    assert(taken === undefined || taken.term > 0, "an entry was handed to a leader before");
+    return taken;
   }
 
   /** There may be a leader now: proposes the parked writes. */
@@ -201,6 +206,7 @@ export class Writes {
     for (const open of parked) {
       if (this.#proposals.has(open)) this.#submit(open, false); // Otherwise it timed out.
     }
+    assert(this.#parked.length <= parked.length, "only what was parked is parked again");
     this.#assertParked();
   }
 
