@@ -109,6 +109,8 @@ function configOf(peerUrl: string): Config {
     [
       ...["--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl],
       ...["--initial-cluster", `default=${peerUrl}`, "--log-level", "fatal"],
+      // On busy cores a thread may be silent for so long that its stream, and messages, are given up.
+      ...["--heartbeat-interval", "1000", "--election-timeout", "50000"],
       ...["--data-dir", dataDir],
     ],
     {},
