@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { MemberChange } from "#ringd/cluster/member-change.js";
+import { raftChangeOf } from "#ringd/cluster/raft-change.js";
+import { BackupTotals } from "#ringd/ctl/commands/backup-totals.js";
+import { encodeConfChange } from "#ringd/raft/conf-change.js";
+import { EntryType } from "#ringd/raft/entry.js";
 import { send } from "../support/http.js";
 import { TestMember } from "../support/member.js";
 import { until } from "../support/until.js";
@@ -44,3 +49,19 @@ for (const [what, flags] of [
     }
   });
 }
+
+test("the index counts what a lasting learner's promotion writes", () => {
+  const totals = new BackupTotals();
+  const changes: MemberChange[] = [
+    { kind: "add", id: 5n, peerUrls: ["http://a:1"] },
+    { kind: "addLearner", id: 7n, peerUrls: ["http://b:1"] },
+    { kind: "update", id: 7n, peerUrls: ["http://c:1"] },
+    { kind: "promote", id: 7n },
+    { kind: "promote", id: 5n },
+  ];
+  for (const [i, change] of changes.entries()) {
+    const data = encodeConfChange(raftChangeOf(change));
+    totals.apply({ index: i + 1, term: 1, type: EntryType.confChange, data: Buffer.from(data) });
+  }
+  assert.equal(totals.etcdIndex, 4);
+});
