@@ -392,6 +392,62 @@ test("a member without a leader serves what it has, and says why it cannot do mo
   }
 });
 
+test("a member that takes the connection and says nothing is given up", async () => {
+  const silent = createServer(() => undefined).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const member = await TestMember.create("ringd");
+  const options = ["--total-timeout", "500ms", "--endpoints"];
+  const save = ["snapshot", "save", join(dir, "silent.snap")];
+  try {
+    await fails([...options, url, ...save], 4, /^cannot get a snapshot: .*time/);
+    const { code, err } = await ringctl([...options, `${url},${member.clientUrl}`, ...save]);
+    assert.equal(code, 0, `the next one is asked: ${err}`);
+  } finally {
+    silent.close();
+    await member.destroy();
+  }
+});
+
+test("what a killed process left in a container, where ids are the same, is no hindrance", async () => {
+  const member = await TestMember.create("ringd");
+  const file = join(dir, "pid.snap");
+  const script = 'touch "$1/.pid.snap.tmp-$$"; shift; exec "$@"';
+  const words = [dir, process.execPath, RINGCTL, "snapshot", "save", file];
+  try {
+    const child = spawn("sh", ["-c", script, "sh", ...words], {
+      env: { ...process.env, RINGCTL_ENDPOINTS: member.clientUrl },
+      stdio: "ignore",
+    });
+    const [code] = await once(child, "exit");
+    assert.equal(code, 0);
+  } finally {
+    await member.destroy();
+    for (const name of readdirSync(dir)) {
+      if (name.startsWith(".pid.snap.tmp-")) rmSync(join(dir, name));
+    }
+  }
+});
+
+test("the log's directory may be within the data directory", async () => {
+  const member = await TestMember.make("ringd");
+  const file = join(dir, "load.snap");
+  const walDir = join(member.dataDir, "its", "wal");
+  try {
+    const { code, err } = await ringctl([
+      ...["snapshot", "restore", file, "--data-dir", member.dataDir, "--wal-dir", walDir],
+      ...["--initial-cluster", `default=${member.peerUrl}`],
+      ...["--initial-advertise-peer-urls", member.peerUrl],
+    ]);
+    assert.equal(code, 0, err);
+    assert.equal(statSync(member.dataDir).mode & 0o777, 0o700);
+    await member.start(["--wal-dir", walDir]);
+    assert.equal((await send(member.port, "GET", "/v2/keys/fixed/0")).status, 200);
+  } finally {
+    await member.destroy();
+  }
+});
+
 test("a full disk: one line, and nothing is left", async (t) => {
   const disk = SmallDisk.mount(1);
   if (disk === undefined) {
