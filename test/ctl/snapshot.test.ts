@@ -226,6 +226,38 @@ test("three members restored from one file form a cluster with its keys, users a
   }
 });
 
+test("members of another file, as those of the old cluster, have other ids", async () => {
+  const source = await TestMember.create("ringd");
+  let places = 0;
+  const restored = async (file: string, ...more: string[]) => {
+    const { code, out, err } = await ringctl([
+      ...["snapshot", "restore", file, "--data-dir", join(source.dataDir, "..", `${++places}`)],
+      ...["--initial-cluster", `default=${source.peerUrl}`],
+      ...["--initial-advertise-peer-urls", source.peerUrl, ...more],
+    ]);
+    assert.equal(code, 0, err);
+    return /member ([0-9a-f]+) of cluster ([0-9a-f]+) of/.exec(out)?.slice(1) ?? assert.fail(out);
+  };
+  const [first, second] = [join(dir, "ids1.snap"), join(dir, "ids2.snap")];
+  const noHash = join(dir, "no-hash.snap");
+  try {
+    await save(source, first);
+    await send(source.port, "PUT", "/v2/keys/a", "value=1");
+    await save(source, second);
+    const ids = await restored(first);
+    assert.deepEqual(await restored(first), ids, "each member gets the same cluster");
+    writeFileSync(noHash, readFileSync(first).subarray(0, -48));
+    assert.deepEqual(await restored(noHash, "--skip-hash-check"), ids);
+    const others = await restored(second);
+    const members = await fetch(`${source.clientUrl}/v2/members`);
+    const { members: shown } = (await members.json()) as { members: { id: string }[] };
+    const old = [shown[0]?.id, members.headers.get("x-etcd-cluster-id")];
+    for (const i of [0, 1]) assert.equal(new Set([ids[i], others[i], old[i]]).size, 3);
+  } finally {
+    await source.destroy();
+  }
+});
+
 test("a damaged or cut file is refused with its offset, and nothing is written", async () => {
   const member = await TestMember.create("ringd");
   const file = join(dir, "whole.snap");
