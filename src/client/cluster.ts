@@ -91,7 +91,8 @@ export class Cluster {
     isRepeatable = true,
   ): Promise<ReadAnswer> {
     const totalMs = call.totalTimeoutMs ?? this.#options.totalTimeoutMs ?? 0;
-    const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs ?? TIMEOUT_MS;
+    const givenMs = call.timeoutMs ?? this.#options.timeoutMs ?? TIMEOUT_MS;
+    const timeoutMs = request.isWatch ? 0 : givenMs;
     const signals = [this.#closing.signal];
     if (call.signal !== undefined) signals.push(manyListeners(call.signal));
     let timer: NodeJS.Timeout | undefined;

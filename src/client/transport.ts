@@ -13,7 +13,7 @@ export interface MemberRequest {
   readonly path: string;
   readonly body?: string | undefined;
   readonly contentType?: string | undefined;
-  /** Uses a separate connection, without a timeout. */
+  /** Uses a separate connection; `Cluster.request` sets it no timeout. */
   readonly isWatch?: boolean | undefined;
   /** Treat 5xx as a result, not as a failure of the member. */
   readonly takesAnyStatus?: boolean | undefined;
@@ -64,7 +64,7 @@ export class Transport {
     signals: readonly AbortSignal[],
   ): Promise<MemberResponse> {
     const attempt = new Attempt(endpoint, signals);
-    attempt.startTimer(request.isWatch ? 0 : timeoutMs);
+    attempt.startTimer(timeoutMs);
     try {
       let url = new URL(endpoint + request.path);
       for (let hops = 0; ; hops++) {

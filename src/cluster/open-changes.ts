@@ -73,11 +73,20 @@ export class OpenChanges<Client> {
 
   /** Removes and returns the changes, or those of a kind, started at or before `startMs`. */
   takeOlderThan(startMs: number, kind?: MemberChange["kind"]): readonly OpenChange<Client>[] {
-    const old = [...this.#open.values()].filter(
+    const old = this.#olderThan(startMs, kind);
+    for (const { origin } of old) this.#open.delete(origin.number);
+    return old;
+  }
+
+  /** Whether `takeOlderThan` would return any. */
+  hasOlderThan(startMs: number, kind: MemberChange["kind"]): boolean {
+    return this.#olderThan(startMs, kind).length > 0;
+  }
+
+  #olderThan(startMs: number, kind?: MemberChange["kind"]): Waiting<Client>[] {
+    return [...this.#open.values()].filter(
       (waiting) =>
         waiting.startMs <= startMs && (kind === undefined || waiting.change.kind === kind),
     );
-    for (const { origin } of old) this.#open.delete(origin.number);
-    return old;
   }
 }

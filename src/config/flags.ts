@@ -173,7 +173,7 @@ const FLAG_SECTIONS = {
     "audit-log": flag(
       "string",
       "",
-      "File, or 'stdout', for a JSON line per refused request and change of users or members.",
+      "File, or 'stdout', for a JSON line per refused request, change of users or members, and snapshot.",
     ),
     "protect-status": flag(
       "bool",

@@ -2,7 +2,7 @@ import { assert } from "../lib/assert.js";
 import { type ApiRequest, METHODS } from "../v2/request.js";
 import type { TurnTimes } from "./times.js";
 
-export type AuditKind = "denied" | "auth" | "member";
+export type AuditKind = "denied" | "auth" | "member" | "snapshot";
 
 /** Who wants what, for a line of the audit log: never a value, a query or a password. */
 export interface AuditSource {

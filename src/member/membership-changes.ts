@@ -116,7 +116,8 @@ export class MembershipChanges {
 
   /**
    * A leader rejects a learner that is behind; one that is heard again within some heartbeats is
-   * not. On a follower no answer comes back, so it takes a leader's silence for one.
+   * not. On a follower no answer comes back, so it takes a leader's silence for one. A change in
+   * the log may be the promotion, however long the disks take: that one is no silence.
    */
   #giveUpPromotions(monoMs: number): void {
     const { electionMs, heartbeatMs } = this.#ports;
@@ -126,7 +127,9 @@ export class MembershipChanges {
       PROMOTE_MS_MAX,
     );
     assert(waitMs > 0, "a learner has time to be heard");
-    for (const { client } of this.#open.takeOlderThan(monoMs - waitMs, "promote")) {
+    const late = monoMs - waitMs;
+    if (!this.#open.hasOlderThan(late, "promote") || this.#raft.hasOpenConfChange) return;
+    for (const { client } of this.#open.takeOlderThan(late, "promote")) {
       this.#answer(client, learnerNotReady());
     }
   }

@@ -200,7 +200,7 @@ export function assemble(
     head: () => own.agreed.head,
   };
   const snapshotService = new SnapshotService({
-    ...{ state, raft, gate, times, reads: flow.reads, listings: flow.listings },
+    ...{ state, raft, gate, audit, times, reads: flow.reads, listings: flow.listings },
     clients: ports.clients,
   });
   const saved = new SavedSnapshots({

@@ -114,6 +114,7 @@ export class Router {
     this.#parts.gate.abort(client);
     this.#parts.keys.abort(client);
     this.#parts.discovery?.abort(client);
+    this.#parts.snapshots.abort(client);
     this.#parts.listings.abort(client);
   }
 

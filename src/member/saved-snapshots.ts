@@ -58,8 +58,10 @@ export class SavedSnapshots {
 
   /** Called once per raft tick. */
   tick(): void {
-    const { intervalMs, times } = this.#ports;
+    const { intervalMs, times, state } = this.#ports;
     if (intervalMs === 0 || this.#index !== undefined) return;
+    // A member that joined has nothing before the leader sends it.
+    if (state.applier.index === 0) return;
     const interval = this.#intervalAt(times.wallMs);
     if (interval === this.#interval) return;
     this.#interval = interval;

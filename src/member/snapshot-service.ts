@@ -10,6 +10,7 @@ import type { ByteWriter } from "../v2/byte-writer.js";
 import type { ApiRequest } from "../v2/request.js";
 import { readSnapshotRequest, snapshotHead, snapshotUnavailable } from "../v2/snapshot.js";
 import type { Applier } from "./apply.js";
+import type { Audit, AuditSource } from "./audit.js";
 import type { Gate } from "./gate.js";
 import { TOO_MANY } from "./limits.js";
 import type { Listings, SlicedBody } from "./listings.js";
@@ -21,6 +22,7 @@ import type { TurnTimes } from "./times.js";
 /** A block is made within one slice: writes wait for no more than that. */
 export const SAVED_BLOCK_BYTES = 64 * 1024;
 const NO_LEADER = "etcdserver: no leader";
+const GONE = "the client has gone";
 
 /** What a saved snapshot is made of: the state as of the last applied entry. */
 export interface SavedState {
@@ -36,6 +38,7 @@ export interface SnapshotServiceParts {
   readonly state: SavedState;
   readonly raft: Raft;
   readonly gate: Gate;
+  readonly audit: Audit;
   readonly reads: Reads;
   readonly listings: Listings;
   readonly clients: ClientPort;
@@ -48,39 +51,58 @@ export interface SnapshotServiceParts {
  */
 export class SnapshotService {
   readonly #parts: SnapshotServiceParts;
+  /** Those that wait for a read index. */
+  readonly #waiting = new Set<ClientRequest>();
 
   constructor(parts: SnapshotServiceParts) {
     this.#parts = parts;
   }
 
   handle(client: ClientRequest, request: ApiRequest): void {
-    const { gate, clients, raft, reads, times } = this.#parts;
+    const { gate, audit, clients, raft, reads, times } = this.#parts;
     const asked = readSnapshotRequest(request);
     if (asked.kind === "answer") {
       clients.answerWhole(client, asked.answer);
       return;
     }
-    if (!gate.admitsRoot(client, request).isAdmitted) return;
+    const verdict = gate.admitsRoot(client, request);
+    if (!verdict.isAdmitted) return;
+    const source = audit.source(request, verdict.user);
     const refuse = (why: string) => clients.answerWhole(client, snapshotUnavailable(why));
     if (!asked.isLinearizable) {
-      this.#start(client);
+      this.#start(client, source);
       return;
     }
     if (raft.lead === NONE) {
       refuse(NO_LEADER);
       return;
     }
+    this.#waiting.add(client);
     reads.add({
       frontend: client.frontend,
       startMs: times.monoMs,
       isHealthCheck: false,
-      confirmed: () => this.#start(client),
-      failed: refuse,
+      confirmed: () => {
+        if (this.#waiting.delete(client)) this.#start(client, source);
+        else refuse(GONE);
+      },
+      failed: (why) => {
+        this.#waiting.delete(client);
+        refuse(why);
+      },
     });
   }
 
-  #start(client: ClientRequest): void {
-    const { state, listings, clients } = this.#parts;
+  /** The client disconnected; a snapshot that has begun is a listing's. */
+  abort({ frontend, requestId }: ClientRequest): void {
+    for (const client of this.#waiting) {
+      const isIt = client.frontend === frontend && client.requestId === requestId;
+      if (isIt) this.#waiting.delete(client);
+    }
+  }
+
+  #start(client: ClientRequest, source: AuditSource | undefined): void {
+    const { state, audit, listings, clients } = this.#parts;
     if (!listings.hasRoomForSnapshot()) {
       clients.answerWhole(client, snapshotUnavailable(TOO_MANY));
       return;
@@ -94,6 +116,7 @@ export class SnapshotService {
       outBytes: state.machines.outBytes,
       viewBytesMax: state.machines.stateBytes,
     });
+    audit.write("snapshot", source, 200, `etcd index ${state.store.index}`);
   }
 }
 

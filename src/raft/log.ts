@@ -257,9 +257,13 @@ export class RaftLog {
     }
   }
 
-  /** Whether a committed membership change, in (applied, commit], is not applied yet. */
-  hasUnappliedConfChange(): boolean {
-    for (let index = this.#applied + 1; index <= this.#commit; index++) {
+  /**
+   * Whether a membership change is not applied yet.
+   *
+   * @param last the last entry looked at: without it, those that are committed
+   */
+  hasUnappliedConfChange(last = this.#commit): boolean {
+    for (let index = this.#applied + 1; index <= last; index++) {
       if (this.entry(index).type !== 0) return true;
     }
     return false;

@@ -310,6 +310,12 @@ export class Raft {
     return isCaughtUp(this.#core, learner);
   }
 
+  /** Whether this member's log has a membership change that is not applied yet. */
+  get hasOpenConfChange(): boolean {
+    const { log } = this.#core;
+    return log.hasUnappliedConfChange(log.lastIndex);
+  }
+
   /** Handles a message from a peer: any sender, any order, nothing about it is assumed. */
   step(message: Message): void {
     const { term } = this.#core;

@@ -44,6 +44,7 @@ export class SnapshotReader implements SnapshotSource {
   readonly #sha256: Hash | undefined;
   readonly #skipsHash: boolean;
   #hash: Uint8Array | undefined;
+  #digest: Uint8Array | undefined;
 
   /**
    * @param options `name`: expected by the header, the file's unless it has a temporary one;
@@ -100,9 +101,8 @@ export class SnapshotReader implements SnapshotSource {
     if (kind !== BLOCK_END || !endMatches(payload, this.#blockCount, this.#dataBytes)) {
       throw new CorruptSnapshotError(this.path, atBytes, "the counts in its end block differ");
     }
-    if (this.#sha256 !== undefined && this.#atBytes < this.fileBytes) {
-      this.#readHash(this.#sha256.copy().digest());
-    }
+    this.#digest = this.#sha256?.copy().digest();
+    if (this.#digest !== undefined && this.#atBytes < this.fileBytes) this.#readHash(this.#digest);
     if (this.#atBytes !== this.fileBytes) {
       throw new CorruptSnapshotError(this.path, this.#atBytes, "there are bytes after its end");
     }
@@ -112,6 +112,11 @@ export class SnapshotReader implements SnapshotSource {
   /** The SHA-256 in its last block, once `next` has returned undefined; undefined without one. */
   get hash(): Uint8Array | undefined {
     return this.#hash;
+  }
+
+  /** SHA-256 of all before that block, or without one of all, at the same time. */
+  get digest(): Uint8Array | undefined {
+    return this.#digest;
   }
 
   /** @throws DiskError */

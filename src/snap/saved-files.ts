@@ -22,8 +22,11 @@ export interface SavedFilesConfig {
 }
 
 export function savedName(etcdIndex: number, unixMs: number): string {
-  const time = new Date(unixMs).toISOString().replace(/[-:]|\.\d+/g, "");
-  return `${etcdIndex}-${time}.snap`;
+  return `${etcdIndex}-${timeOf(unixMs)}.snap`;
+}
+
+function timeOf(unixMs: number): string {
+  return new Date(unixMs).toISOString().replace(/[-:]|\.\d+/g, "");
 }
 
 /** How a job of the pool writes one of them, and removes old ones. */
@@ -36,7 +39,7 @@ export function savedFiles(config: SavedFilesConfig, unixMs: number): JobFiles {
       return new SnapshotWriter(dir, head, Math.min(head.formatLevel, SNAPSHOT_FORMAT), file);
     },
     purge: (onRefusal) => {
-      purge(dir, keep, onRefusal);
+      purge(dir, keep, timeOf(unixMs), onRefusal);
       return 0;
     },
   };
@@ -47,14 +50,23 @@ function etcdIndexOf({ metadata }: SnapshotJobHead): number {
   return (JSON.parse(Buffer.from(metadata).toString()) as { etcdIndex: number }).etcdIndex;
 }
 
-/** By time, as indexes go back when an older snapshot is restored. */
-function purge(dir: string, keep: number, onRefusal: (error: unknown) => void): void {
+/**
+ * By time, as indexes go back when an older snapshot is restored. Files of a time after `newest`,
+ * which was saved just now, are older than they say: the clock was ahead. They go first.
+ */
+function purge(
+  dir: string,
+  keep: number,
+  newest: string,
+  onRefusal: (error: unknown) => void,
+): void {
   const found = readdirSync(dir)
     .flatMap((file) => {
       const [, index = "", time = ""] = NAME.exec(file) ?? [];
-      return time === "" ? [] : [{ file, time, index: Number(index) }];
+      if (time === "") return [];
+      return [{ file, order: `${time > newest ? 0 : 1}${time}`, index: Number(index) }];
     })
-    .sort((a, b) => (a.time === b.time ? a.index - b.index : a.time < b.time ? -1 : 1));
+    .sort((a, b) => (a.order === b.order ? a.index - b.index : a.order < b.order ? -1 : 1));
   const surplus = keep === 0 ? 0 : Math.max(0, found.length - keep);
   for (const { file } of found.slice(0, surplus)) {
     try {

@@ -163,7 +163,8 @@ export function confChangeResponse(
     case "idNotFound":
       return noSuchMember(formatId(change.id));
     case "idRemoved":
-      if (change.kind !== "remove") return internalError();
+      // Etcd has no words for the others.
+      if (change.kind !== "remove" && change.kind !== "promote") return internalError();
       return messageResponse(410, `Member permanently removed: ${formatId(change.id)}`, HEADERS);
     case "idExists":
       return messageResponse(409, "membership: ID exists", HEADERS);

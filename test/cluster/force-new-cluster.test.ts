@@ -195,9 +195,8 @@ test("a learner becomes a voter; a member missing in the log is added, even if i
   const peerUrls = ["http://new:1", urlOf(3n)];
   const forced = forceNewCluster({ memberId: 9n, peerUrls, membership, ...backup });
   runAlone(forced, backup.before, 9n);
-  assert.deepEqual(membership.members(), [
-    { id: 9n, name: "", peerUrls, clientUrls: [], isLearner: false },
-  ]);
+  const alone = { id: 9n, name: "", peerUrls, clientUrls: [], isLearner: false };
+  assert.deepEqual(membership.members(), [alone]);
 });
 
 test("a removed member stays removed; an uncommitted removal is dropped", () => {

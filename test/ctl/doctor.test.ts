@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { Client } from "#ringd/client/index.js";
 import { FORMAT_LEVEL } from "#ringd/cluster/format.js";
 import { examine, type Finding } from "#ringd/ctl/commands/doctor-checks.js";
-import type { MemberFacts } from "#ringd/ctl/commands/doctor-facts.js";
+import { gather, type MemberFacts } from "#ringd/ctl/commands/doctor-facts.js";
 import { Metrics } from "#ringd/ctl/commands/metrics-text.js";
 import { type ClusterMember, TestCluster } from "../support/cluster.js";
 import { until } from "../support/until.js";
@@ -219,6 +220,18 @@ function lines(out: string): string[] {
     .split("\n")
     .filter((line) => !MEASURED.test(line));
 }
+
+test("an address with a zone, which members may have, is a finding", async () => {
+  const url = "http://[fe80::1%25eth0]:2380";
+  const member = { id: "1", name: "n1", peerURLs: [url], clientURLs: [] };
+  const client = new Client({ endpoints: ["http://127.0.0.1:1"] });
+  const [facts] = await gather(client, [member], { timeoutMs: 1000, answerMs: 1000 });
+  assert.deepEqual(
+    [...(facts?.peerUrls ?? [])],
+    [[url, "is no URL that can be reached from here"]],
+  );
+  await client.close();
+});
 
 test("real members are examined", async () => {
   await until("the format rises", 30_000, async () => {

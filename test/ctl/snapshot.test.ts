@@ -226,6 +226,38 @@ test("three members restored from one file form a cluster with its keys, users a
   }
 });
 
+test("members of another file, as those of the old cluster, have other ids", async () => {
+  const source = await TestMember.create("ringd");
+  let places = 0;
+  const restored = async (file: string, ...more: string[]) => {
+    const { code, out, err } = await ringctl([
+      ...["snapshot", "restore", file, "--data-dir", join(source.dataDir, "..", `${++places}`)],
+      ...["--initial-cluster", `default=${source.peerUrl}`],
+      ...["--initial-advertise-peer-urls", source.peerUrl, ...more],
+    ]);
+    assert.equal(code, 0, err);
+    return /member ([0-9a-f]+) of cluster ([0-9a-f]+) of/.exec(out)?.slice(1) ?? assert.fail(out);
+  };
+  const [first, second] = [join(dir, "ids1.snap"), join(dir, "ids2.snap")];
+  const noHash = join(dir, "no-hash.snap");
+  try {
+    await save(source, first);
+    await send(source.port, "PUT", "/v2/keys/a", "value=1");
+    await save(source, second);
+    const ids = await restored(first);
+    assert.deepEqual(await restored(first), ids, "each member gets the same cluster");
+    writeFileSync(noHash, readFileSync(first).subarray(0, -48));
+    assert.deepEqual(await restored(noHash, "--skip-hash-check"), ids);
+    const others = await restored(second);
+    const members = await fetch(`${source.clientUrl}/v2/members`);
+    const { members: shown } = (await members.json()) as { members: { id: string }[] };
+    const old = [shown[0]?.id, members.headers.get("x-etcd-cluster-id")];
+    for (const i of [0, 1]) assert.equal(new Set([ids[i], others[i], old[i]]).size, 3);
+  } finally {
+    await source.destroy();
+  }
+});
+
 test("a damaged or cut file is refused with its offset, and nothing is written", async () => {
   const member = await TestMember.create("ringd");
   const file = join(dir, "whole.snap");
@@ -389,6 +421,62 @@ test("a member without a leader serves what it has, and says why it cannot do mo
     assert.equal((await statusOf(file)).totalKey, 1);
   } finally {
     await cluster.destroy();
+  }
+});
+
+test("a member that takes the connection and says nothing is given up", async () => {
+  const silent = createServer(() => undefined).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const member = await TestMember.create("ringd");
+  const options = ["--total-timeout", "500ms", "--endpoints"];
+  const save = ["snapshot", "save", join(dir, "silent.snap")];
+  try {
+    await fails([...options, url, ...save], 4, /^cannot get a snapshot: .*time/);
+    const { code, err } = await ringctl([...options, `${url},${member.clientUrl}`, ...save]);
+    assert.equal(code, 0, `the next one is asked: ${err}`);
+  } finally {
+    silent.close();
+    await member.destroy();
+  }
+});
+
+test("what a killed process left in a container, where ids are the same, is no hindrance", async () => {
+  const member = await TestMember.create("ringd");
+  const file = join(dir, "pid.snap");
+  const script = 'touch "$1/.pid.snap.tmp-$$"; shift; exec "$@"';
+  const words = [dir, process.execPath, RINGCTL, "snapshot", "save", file];
+  try {
+    const child = spawn("sh", ["-c", script, "sh", ...words], {
+      env: { ...process.env, RINGCTL_ENDPOINTS: member.clientUrl },
+      stdio: "ignore",
+    });
+    const [code] = await once(child, "exit");
+    assert.equal(code, 0);
+  } finally {
+    await member.destroy();
+    for (const name of readdirSync(dir)) {
+      if (name.startsWith(".pid.snap.tmp-")) rmSync(join(dir, name));
+    }
+  }
+});
+
+test("the log's directory may be within the data directory", async () => {
+  const member = await TestMember.make("ringd");
+  const file = join(dir, "load.snap");
+  const walDir = join(member.dataDir, "its", "wal");
+  try {
+    const { code, err } = await ringctl([
+      ...["snapshot", "restore", file, "--data-dir", member.dataDir, "--wal-dir", walDir],
+      ...["--initial-cluster", `default=${member.peerUrl}`],
+      ...["--initial-advertise-peer-urls", member.peerUrl],
+    ]);
+    assert.equal(code, 0, err);
+    assert.equal(statSync(member.dataDir).mode & 0o777, 0o700);
+    await member.start(["--wal-dir", walDir]);
+    assert.equal((await send(member.port, "GET", "/v2/keys/fixed/0")).status, 200);
+  } finally {
+    await member.destroy();
   }
 });
 

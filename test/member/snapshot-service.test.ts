@@ -65,6 +65,30 @@ test("a client that leaves ends its snapshot", () => {
   member.until("it is forgotten", () => member.metric("openSnapshots") === 0);
 });
 
+test("a client that leaves while its snapshot waits for a read index gets none made", () => {
+  const member = withKeys();
+  const get = member.ask("get", `${PATH}?quorum=true`);
+  get.giveUp();
+  let open = 0;
+  for (let n = 0; n < 50; n++) {
+    member.turn();
+    open = Math.max(open, member.metric("openSnapshots"));
+  }
+  assert.equal(get.status, 0);
+  assert.equal(open, 0);
+});
+
+test("who gets a snapshot is in the audit log", () => {
+  const member = new OneMember({}, 65_536, 1, undefined, ["--audit-log", "stdout"]);
+  const get = member.ask("get", `${PATH}?quorum=true`);
+  member.until("it has ended", () => !get.isOpen);
+  const lines = member.takeAudit();
+  assert.equal(lines.length, 1);
+  const { kind, method, path, status, reason } = lines[0] ?? {};
+  assert.deepEqual([kind, method, path, status], ["snapshot", "GET", PATH, 200]);
+  assert.match(String(reason), /^etcd index \d+$/);
+});
+
 test("other methods and values are rejected", () => {
   const member = new OneMember({});
   const expected = [

@@ -53,6 +53,19 @@ test("the oldest by time go, whatever their indexes; other files stay", () => {
   assert.equal(readdirSync(dir).length, others.length + 3 + 6, "0 keeps all");
 });
 
+test("files of a time to come, when the clock was ahead, go before the one saved now", () => {
+  const YEAR_MS = 365 * 24 * 3600 * 1000;
+  for (let i = 0; i < 3; i++) save(10 + i, NOON_MS + YEAR_MS + i * 1000, 3);
+  for (let i = 0; i < 2; i++) save(20 + i, NOON_MS + i * 1000, 3);
+  const indexes = () =>
+    readdirSync(dir)
+      .map((name) => name.split("-")[0])
+      .sort();
+  assert.deepEqual(indexes(), ["12", "20", "21"]);
+  save(22, NOON_MS + 2000, 3);
+  assert.deepEqual(indexes(), ["20", "21", "22"]);
+});
+
 test("a named directory that is missing is an error; ringd's own is made, for its owner only", () => {
   const missing = join(dir, "mount");
   const outcome = save(1, NOON_MS, 3, missing);

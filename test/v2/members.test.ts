@@ -380,6 +380,8 @@ test("a learner is added as one, shown as one, and promoted", () => {
   expect(confChangeResponse(promote, "ok", list), 200, ContentKind.json, voter);
   const again = refuseConfChange(promote, list);
   assert.ok(again !== undefined);
+  const gone = confChangeResponse(promote, "idRemoved", list);
+  expect(gone, 410, ContentKind.json, `{"message":"Member permanently removed: ${id}"}`);
   const why = '{"message":"etcdserver: can only promote a learner member"}';
   expect(again, 412, ContentKind.json, why);
   for (const none of ["0", "zz", "1f"]) {

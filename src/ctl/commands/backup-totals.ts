@@ -51,7 +51,8 @@ export class BackupTotals {
     if (type === EntryType.confChange) {
       const change = decodeMemberChange(decodeConfChange(data).context);
       if (judgeConfChange(change, this.#membership) !== "ok") return;
-      for (const command of confChangeCommands(change, 0)) this.#run(command);
+      const before = this.#membership.member(change.id);
+      for (const command of confChangeCommands(change, 0, before)) this.#run(command);
       return;
     }
     const command = decodeCommand(data, readEnvelope(data).payloadAt);

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { copyFileSync, existsSync, readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { getHeapStatistics } from "node:v8";
 import { FORMAT_LEVEL } from "../../cluster/format.js";
 import { decodeSnapshotHead } from "../../cluster/snapshot-head.js";
@@ -74,14 +74,30 @@ function copy(source: Dirs, target: Dirs): Copied {
       `${source.snap} was written by etcd: etcdctl backs it up, and ringctl import carries it over`,
     );
   }
-  for (const dir of [target.snap, target.wal]) {
+  const dirs = [target.snap, target.wal];
+  const made = dirs.flatMap((dir) => topOfMissing(dir));
+  for (const dir of dirs) {
     makeDir(dir, "backup directory");
     if (readdirSync(dir).length > 0) throw failure(`${dir} is not empty`);
   }
-  const snapshot = copySnapshot(source.snap, target.snap);
-  const log = readLog(source.wal, snapshot.index);
-  writeLog(target.wal, snapshot, log);
-  return { snapshot, log };
+  try {
+    const snapshot = copySnapshot(source.snap, target.snap);
+    const log = readLog(source.wal, snapshot.index);
+    writeLog(target.wal, snapshot, log);
+    return { snapshot, log };
+  } catch (error) {
+    // Half a backup could be taken for one.
+    for (const dir of dirs) for (const name of readdirSync(dir)) rmSync(join(dir, name));
+    for (const dir of made) rmSync(dir, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** The highest directory above it, or itself, that does not exist. */
+function topOfMissing(dir: string): string[] {
+  if (existsSync(dir)) return [];
+  const above = topOfMissing(dirname(resolve(dir)));
+  return above.length > 0 ? above : [dir];
 }
 
 /** For the operator: how much was copied. */

@@ -66,6 +66,8 @@ async function byUrl(
   look: (url: string) => Promise<string | undefined>,
 ): Promise<Map<string, string | undefined>> {
   const all = urls.map(async (url) => {
+    // With a zone, Go takes an address that no URL here can have.
+    if (!URL.canParse(url)) return [url, "is no URL that can be reached from here"] as const;
     const why = WILDCARD.test(new URL(url).hostname) ? "is no address of a machine" : undefined;
     return [url, why ?? (await look(url))] as const;
   });

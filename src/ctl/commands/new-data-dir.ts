@@ -1,5 +1,6 @@
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import type { StartPlan } from "../../bootstrap/start-plan.js";
 import { comparePaths } from "../../btree/path-order.js";
 import { Tree } from "../../btree/tree.js";
@@ -62,31 +63,42 @@ export function writeNewMember(member: NewMember): void {
   const { dataDir, walDir } = member;
   checkAbsent(dataDir, walDir);
   const data = beside(dataDir);
-  const log = walDir === "" ? join(data, "member", "wal") : beside(walDir);
+  const inner = innerWalDir(member);
+  const log = inner === undefined ? beside(walDir) : join(data, inner);
   const made = [data, log];
   try {
     write(member, data, log);
     // The log first: a data directory without its log would pass for one that lost it.
-    if (walDir !== "") {
-      moveTo(log, walDir);
-      made.push(walDir);
-    }
-    moveTo(data, dataDir);
+    if (inner === undefined) moveTo(log, walDir, made);
+    moveTo(data, dataDir, made);
   } catch (error) {
     for (const dir of made) if (existsSync(dir)) rmSync(dir, { recursive: true });
     throw error;
   }
 }
 
-function beside(dir: string): string {
-  const path = resolve(dir);
-  return join(dirname(path), `.${basename(path)}.tmp-${process.pid}`);
+/** The log's path within the data directory; undefined for one elsewhere. */
+function innerWalDir({ dataDir, walDir }: NewMember): string | undefined {
+  if (walDir === "") return join("member", "wal");
+  const [data, log] = [resolve(dataDir), resolve(walDir)];
+  return isWithin(log, data) ? relative(data, log) : undefined;
 }
 
-/** Replaces an empty directory. */
-function moveTo(from: string, to: string): void {
+function isWithin(path: string, dir: string): boolean {
+  return relative(dir, path).split(sep)[0] !== "..";
+}
+
+/** Not by process id: in containers, a process that was killed here had the same one. */
+function beside(dir: string): string {
+  const path = resolve(dir);
+  return join(dirname(path), `.${basename(path)}.tmp-${randomBytes(6).toString("hex")}`);
+}
+
+/** Replaces an empty directory. @param made gets what a failure is to remove */
+function moveTo(from: string, to: string, made: string[]): void {
   attempt(to, () => {
     renameSync(from, to);
+    made.push(to);
     syncDirectory(dirname(resolve(to)));
   });
 }
@@ -94,7 +106,7 @@ function moveTo(from: string, to: string): void {
 function write(member: NewMember, data: string, log: string): void {
   const { plan, index, term, clockMs, format } = member;
   const snap = join(data, "member", "snap");
-  const parents = [dirname(data), ...(member.walDir === "" ? [] : [dirname(log)])];
+  const parents = [data, log].map((dir) => dirname(dir)).filter((dir) => !isWithin(dir, data));
   for (const dir of parents) attempt(dir, () => mkdirSync(dir, { recursive: true }));
   for (const dir of [data, join(data, "member"), snap, log]) makeDir(dir, "data directory");
   const conf = { voters: plan.members.map(({ id }) => id), learners: [] };

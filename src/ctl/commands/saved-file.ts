@@ -19,6 +19,8 @@ export interface SavedFile {
   readonly bytes: number;
   /** SHA-256 in hex; "" without one. */
   readonly hash: string;
+  /** The SHA-256 that its content has, in hex. */
+  readonly digest: string;
 }
 
 /**
@@ -65,6 +67,7 @@ function read(
     origin: decodeOrigin(metadata),
     bytes: reader.fileBytes,
     hash: Buffer.from(reader.hash ?? []).toString("hex"),
+    digest: Buffer.from(reader.digest ?? []).toString("hex"),
   };
 }
 

@@ -16,7 +16,7 @@ import type { Store } from "../../store/store.js";
 import { COMPAT_CLUSTER_VERSION } from "../../v2/status.js";
 import type { Context, FlagValues } from "../cli/spec.js";
 import { EXIT, failure } from "../output/exit.js";
-import { err, out } from "../output/terminal.js";
+import { out } from "../output/terminal.js";
 import { checkAbsent, WHOLE_HISTORY, writeNewMember } from "./new-data-dir.js";
 import { readSavedFile, type SavedFile } from "./saved-file.js";
 import { storeRows } from "./store-summary.js";
@@ -26,7 +26,7 @@ export async function snapshotRestore({ args, flags }: Context): Promise<number>
   const [file = ""] = args;
   if (args.length !== 1) throw failure("snapshot restore needs one file");
   try {
-    const plan = planOf(flags);
+    const planFor = readPlan(flags);
     const dataDir = flags.string("data-dir") || `${flags.string("name")}.etcd`;
     const walDir = flags.string("wal-dir");
     checkAbsent(dataDir, walDir);
@@ -36,13 +36,13 @@ export async function snapshotRestore({ args, flags }: Context): Promise<number>
     );
     const store = finish(decoder, file);
     const { index, term, head } = saved;
+    const plan = planFor(saved);
     writeNewMember({
       ...{ dataDir, walDir, plan, store, index, term },
       ...{ clockMs: head.clock.ms, format: head.format },
       clusterVersion: store.get(VERSION_PATH)?.value ?? COMPAT_CLUSTER_VERSION,
     });
     out(summary(file, dataDir, plan, saved, store));
-    warnOfOldMembers(plan, saved);
     return EXIT.ok;
   } catch (error) {
     if (error instanceof RingdError && error.code !== "CTL_FAILURE") throw failure(error.message);
@@ -60,8 +60,13 @@ function finish(decoder: SnapshotDecoder, file: string): Store {
   }
 }
 
-/** @throws Failure, StartPlanError in etcd's words */
-function planOf(flags: FlagValues): StartPlan {
+/**
+ * The ids depend on what is restored, too: a member of the old cluster, or one restored from
+ * another file, must not pass for one of this cluster, as its history is another one.
+ *
+ * @throws Failure, StartPlanError in etcd's words
+ */
+function readPlan(flags: FlagValues): (saved: SavedFile) => StartPlan {
   const name = flags.string("name");
   const cluster = parseInitialCluster(flags.string("initial-cluster"));
   if (cluster.kind === "invalid") throw failure(`--initial-cluster: ${cluster.message}`);
@@ -74,7 +79,8 @@ function planOf(flags: FlagValues): StartPlan {
   checkAdvertised(ownEntry(members, name), urls.urls, new Map());
   checkDuplicateUrls(members);
   const sha1 = (bytes: Uint8Array) => createHash("sha1").update(bytes).digest();
-  return foundingPlan(members, name, flags.string("initial-cluster-token"), sha1);
+  const token = flags.string("initial-cluster-token");
+  return ({ digest }) => foundingPlan(members, name, `${token} ${digest}`, sha1);
 }
 
 function summary(
@@ -95,12 +101,4 @@ function summary(
     ...rows.map(([label, text]) => `  ${label.padEnd(12)}${text}`),
     "",
   ].join("\n");
-}
-
-/** Ids depend on token and URLs alone, so an old member would take the new ones for its own. */
-function warnOfOldMembers({ clusterId }: StartPlan, { origin }: SavedFile): void {
-  if (origin?.clusterId !== clusterId) return;
-  err(
-    "the new cluster has the id of the old one: start it only if no member of the old one will ever run again, or give another --initial-cluster-token\n",
-  );
 }

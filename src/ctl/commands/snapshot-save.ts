@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { ClientError, MemberError, UnavailableError } from "../../client/errors.js";
@@ -116,7 +117,9 @@ class NewFile {
   /** @throws Failure */
   constructor(file: string) {
     this.#file = file;
-    this.#temporary = join(dirname(file), `.${basename(file)}.tmp-${process.pid}`);
+    // In containers, a process that was killed and left one had the same id.
+    const suffix = randomBytes(6).toString("hex");
+    this.#temporary = join(dirname(file), `.${basename(file)}.tmp-${suffix}`);
     this.#descriptor = this.#attempt(() => openSync(this.#temporary, "wx", 0o600));
   }
 
