@@ -12,7 +12,7 @@ test("a member that joined saves none before it has applied an entry, then at on
   const applier = { index: 0, term: 0 };
   const state = {
     ...{ store, applier, clusterId: 7n },
-    raft: { id: 5n, conf: { voters: [5n], learners: [] } },
+    raft: { id: 5n, commit: 9, conf: { voters: [5n], learners: [] } },
     machines: { encoder: () => ({ next: () => undefined }), outBytes: 0, stateBytes: 0 },
     head: () => ({ format: 4, clock: { ms: 0, term: 0, index: 0 } }),
   } as unknown as SavedSnapshotsPorts["state"];
