@@ -8,13 +8,6 @@ const PAUSE_MS_MIN = 1;
 /** A writer that has not come back for so long has stopped. */
 const WRITER_MS = 1000;
 /**
- * Bytes that a stream may write before it is found out whether its client still reads; fewer where
- * there are many streams, so that what is not yet known of them is less than what is allowed.
- */
-const PROBE_BYTES_MAX = 256 * 1024;
-const PROBE_BYTES_MIN = 4 * 1024;
-
-/**
  * Unread bytes of the streams of one thread.
  *
  * Events leave faster than most clients can read them. A few slow clients are disconnected at their
@@ -23,8 +16,6 @@ const PROBE_BYTES_MIN = 4 * 1024;
  * that would be in vain: events would only wait in the core, those for fast clients too.
  */
 export class Backlogs {
-  /** Open ones. */
-  streams = 0;
   /** Set for each request that may write. */
   hasWriter = false;
   #bytes = 0;
@@ -43,11 +34,6 @@ export class Backlogs {
   add(bytes: number): void {
     this.#bytes += bytes;
     if (bytes > 0) this.#hasGrown = true;
-  }
-
-  get probeBytes(): number {
-    const share = PAUSE_BYTES / Math.max(1, this.streams);
-    return Math.min(PROBE_BYTES_MAX, Math.max(PROBE_BYTES_MIN, share));
   }
 
   get isFull(): boolean {

@@ -118,7 +118,6 @@ export class NodeExchange implements Exchange {
     else {
       this.#write(bytes);
       this.#isWatch = true;
-      this.#gateway.backlogs.streams++;
       this.#wire.onWatch();
       if (this.#wire.hasEnded) this.onClientEnded();
     }
@@ -210,7 +209,6 @@ export class NodeExchange implements Exchange {
   #done(): void {
     this.#isDone = true;
     this.#count(0);
-    if (this.#isWatch) this.#gateway.backlogs.streams--;
   }
 
   #end(bytes: Buffer): void {

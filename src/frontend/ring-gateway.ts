@@ -55,6 +55,12 @@ export interface GatewayHooks {
   /** Serves paths without the core. */
   readonly local: LocalHandler;
   readonly guard?: Guard;
+  /**
+   * Sends the events of one turn for the same streams together. Not for uWebSockets.js: its streams
+   * then leave faster than most clients read, and what StreamBacklog finds out about many streams
+   * that lag at once is not reliable: some were cut although their clients read.
+   */
+  readonly joinsEvents?: boolean;
   /** A line for the audit log; the main thread's gateway gets them all. */
   readonly onAudit?: (line: string) => void;
 }
@@ -257,6 +263,7 @@ export class RingGateway implements Gateway {
         return;
       case ResponseType.chunk:
         this.#fanOut.add(record);
+        if (this.#hooks.joinsEvents !== true) this.#fanOut.flush();
         if (this.#fanOut.isEnough) this.#answers.endBatch();
         return;
       case ResponseType.cut:

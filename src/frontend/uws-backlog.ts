@@ -2,6 +2,8 @@ import type { HttpResponse } from "uWebSockets.js";
 import type { Backlogs } from "./backlogs.js";
 import { STREAM_BACKLOG_BYTES_MAX } from "./frontend.js";
 
+/** Bytes a stream may write before we probe whether the client still reads. */
+const PROBE_BYTES = 256 * 1024;
 /** Limit of a burst within one turn of the event loop, which no probe can interrupt. */
 const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 
@@ -66,7 +68,6 @@ export class StreamBacklog {
   constructor(res: HttpResponse, all: Backlogs, onRoom: () => void = () => undefined) {
     this.#res = res;
     this.#all = all;
-    all.streams++;
     this.#onRoom = onRoom;
     this.listen();
   }
@@ -96,7 +97,7 @@ export class StreamBacklog {
   /** Call after each write. @returns false if the client must be disconnected */
   wrote(bytes: number): boolean {
     this.#unprovenBytes += bytes;
-    if (this.#unprovenBytes < this.#all.probeBytes) return true;
+    if (this.#unprovenBytes < PROBE_BYTES) return true;
     if (this.#isBehind) {
       this.#writtenMs = performance.now();
       this.#looks = 0;
@@ -119,7 +120,6 @@ export class StreamBacklog {
 
   /** The response must not be used any more. */
   close(): void {
-    if (!this.#isClosed) this.#all.streams--;
     this.#isClosed = true;
     clearTimeout(this.#lookTimer);
     this.#count(0);
@@ -158,7 +158,7 @@ export class StreamBacklog {
       return;
     }
     sendBuffered(this.#res);
-    if (this.#unprovenBytes < this.#all.probeBytes && this.#onTaken === undefined) return;
+    if (this.#unprovenBytes < PROBE_BYTES && this.#onTaken === undefined) return;
     setImmediate(() => {
       if (!this.#isClosed) this.#probe();
     });

@@ -54,7 +54,8 @@ function openGateway(): RingGateway {
     new RingWriter(memory.requests, coreBell),
     new RingReader(memory.responses, coreBell),
     new Bell(memory.bell),
-    { local: askMain, guard: authGuard(config, topology) },
+    // Without an identity it serves the ports with TLS, by the node frontend.
+    { local: askMain, guard: authGuard(config, topology), joinsEvents: identity === undefined },
     gatewayMetrics(metrics, "frontend"),
   );
 }

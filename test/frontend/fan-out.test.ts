@@ -92,14 +92,10 @@ for (const kind of ["node", "uws"] as const) {
   });
 }
 
-test("many streams are asked sooner whether their clients read; what lags slows its writers", () => {
+test("what lags slows its writers", () => {
   const all = new Backlogs();
   const pauseMs = (batchMs: number) => all.pauseMs(batchMs, 0);
   all.hasWriter = true;
-  all.streams = 10;
-  assert.equal(all.probeBytes, 256 * 1024);
-  all.streams = 5000;
-  assert.ok(all.probeBytes * all.streams <= 64 * MIB);
   all.add(64 * MIB - 1);
   assert.equal(pauseMs(10), 0);
   all.add(1);

@@ -115,7 +115,6 @@ for (const kind of KINDS) {
     const served = await serve(kind);
     const { backlogs } = served.gateway;
     const streams = await Promise.all(Array.from({ length: 40 }, () => StreamClient.open(served)));
-    assert.equal(backlogs.streams, streams.length);
     for (const { connection } of streams) connection.socket.pause();
     // Twelve MiB unread each are below one stream's limit and above that of all.
     const mib = chunkOf(`{"value":"${"e".repeat(1024 * 1024)}","createdIndex":12}\n`);
@@ -130,7 +129,7 @@ for (const kind of KINDS) {
     for (const { connection } of streams) connection.close();
     const { aborted } = served.gateway;
     await served.gateway.until(() => aborted.size === streams.length, "the ends");
-    assert.deepEqual([backlogs.streams, backlogs.bytes], [0, 0]);
+    assert.equal(backlogs.bytes, 0);
     served.frontend.stopListening();
     served.frontend.close();
   });
