@@ -8,7 +8,7 @@ const PROBE_BYTES = 256 * 1024;
 const BURST_BYTES_MAX = 4 * STREAM_BACKLOG_BYTES_MAX;
 
 /** Delays before a stream that lags is probed again without a sign of the client. */
-const LOOKS_MS = [20, 200, 1500];
+const LOOKS_MS = [20, 60, 200, 500, 1500];
 
 /** The library's timeout of 10 s counts in steps of 4 s, and may begin in the middle of a step. */
 const STALLED_MS = 7000;

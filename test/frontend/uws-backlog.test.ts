@@ -81,7 +81,7 @@ test("an unread stream is probed a few times, and then left to the timeout", asy
     await turns(TURNS);
     t.mock.timers.tick(1000);
   }
-  assert.equal(probes, 4, "after the write, and three times later");
+  assert.equal(probes, 6, "after the write, and five times later");
   assert.equal(stream.bytes, EVENT_BYTES);
   stream.close();
 });
