@@ -169,8 +169,10 @@ test("a learner waits until the last member of an older build is gone", {
       await until("the level rises", 20_000, async () => (await levelOf(member)) === FORMAT_LEVEL);
     }
     await until("it is taken", 30_000, async () => (await add(two)).startsWith("201 "));
-    const list = await one.ask("GET", "/v2/members");
-    assert.match(list?.body ?? "", /"isLearner":true/);
+    await until("the other has applied it", 20_000, async () => {
+      const list = await one.ask("GET", "/v2/members");
+      return /"isLearner":true/.test(list?.body ?? "");
+    });
     assert.deepEqual(cluster.crashes, []);
   } finally {
     await cluster.destroy();
